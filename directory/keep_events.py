@@ -16,7 +16,6 @@ from journal import Journal, JournalBusy, JournalDamaged, JournalError, JournalF
 from journal.event_rows import EventRowsWriter
 from journal.slices import VERIFIED, Place, places
 from replay.errors import Divergence, ReplayError
-from replay.forking import end_with_parent
 from replay.interval import digests_in
 from replay.kept import (
     KeptEvents,
@@ -131,11 +130,10 @@ BUSY: Final = 75
 
 
 def main(arguments: list[str]) -> int:
-    """Keep the events of one slice: data directory, number, and the process whose child this is and with which it ends.
+    """Keep the events of one slice: data directory, number.
 
     Status 1 and a sentence where that fails, ``BUSY`` where another process is at it.
     """
-    end_with_parent(int(arguments[2]))
     directory, number = Path(arguments[0]), int(arguments[1])
     place = next((place for place in places(directory) if place.number == number), None)
     if place is None:

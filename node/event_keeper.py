@@ -1,22 +1,20 @@
 """Events of closed slices, kept by a child process at the lowest priority while the market runs."""
 
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from typing import Final
 
 from directory.keep_events import BUSY
 from engine.records import RULES_VERSION
 from journal import Journal, JournalError
 from journal.slices import Place, places
+from node.supervisor import Program, Supervised, Supervisor
 
-#: The program of the child.
+#: Name of the child among the programs of the node, and its program.
+NAME: Final = "events"
 _PROGRAM: Final = "directory.keep_events"
 _NICE: Final = 19
-_SENTENCE_BYTES_MAX: Final = 4_096
 #: Number of looks before another attempt where another process keeps the events of a slice, such as a person's command.
 _LOOKS_BETWEEN: Final = 60
 #: Number of looks before another attempt where a signal has ended the child, and of such attempts for one slice.
@@ -31,10 +29,12 @@ class EventKeeper:
     until the node starts again. A child that a signal ends is begun again.
     """
 
-    def __init__(self, journal: Journal, report: Callable[..., None], warn: Callable[..., None]) -> None:
-        self._journal = journal
+    def __init__(
+        self, journal: Journal, supervisor: Supervisor, report: Callable[..., None], warn: Callable[..., None]
+    ) -> None:
+        self._journal, self._supervisor = journal, supervisor
         self._report, self._warn = report, warn
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Supervised | None = None
         self._number = 0
         self._looked_at = 0  # number of the open slice when all before it were found done
         self._failed: set[int] = set()
@@ -43,16 +43,13 @@ class EventKeeper:
 
     @property
     def is_busy(self) -> bool:
-        """True while a child is at work, as far as ``look`` has seen."""
-        return self._child is not None
+        """True while a child is at work."""
+        return self._child is not None and self._child.pid != 0
 
     def look(self) -> None:
-        """Note a child that has ended, and begin the next slice. Never waits."""
-        if self._child is not None:
-            if self._child.poll() is None:
-                return
-            self._on_end(self._child)
-            self._child = None
+        """Begin the next slice, if none is at work. Never waits."""
+        if self.is_busy:
+            return
         if self._looks_left:
             self._looks_left -= 1
             return
@@ -83,39 +80,23 @@ class EventKeeper:
 
     def _begin(self, place: Place) -> None:
         self._number = place.number
-        command = [sys.executable, "-m", _PROGRAM, str(self._journal.path.absolute()), str(place.number)]
-        command.append(str(os.getpid()))
-        try:
-            self._child = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                cwd=Path(__file__).resolve().parent.parent,
-                start_new_session=True,  # Ctrl-C is the node's
-            )
-            os.setpriority(os.PRIO_PROCESS, self._child.pid, _NICE)
-        except OSError as error:
-            self._on_failure(f"no process could be started: {error.strerror}")
+        words = (sys.executable, "-m", _PROGRAM, str(self._journal.path.absolute()), str(place.number))
+        self._child = self._supervisor.start(Program(NAME, words, restarts=False, nice=_NICE, on_end=self._on_end))
 
-    def _on_end(self, child: "subprocess.Popen[bytes]") -> None:
-        complaint = b"" if child.stderr is None else child.stderr.read(_SENTENCE_BYTES_MAX)
-        if child.stderr is not None:
-            child.stderr.close()
-        if child.returncode == 0 and self._is_kept():
+    def _on_end(self, status: int, complaint: str) -> None:
+        if status == 0 and self._is_kept():
             self._killed = 0
             self._report("events kept", slice=self._number)
             return
-        if child.returncode == BUSY:
+        if status == BUSY:
             self._looks_left = _LOOKS_BETWEEN
             return
-        if child.returncode < 0 and self._killed < KILLED_MAX:  # such as by a system without memory
+        if status < 0 and self._killed < KILLED_MAX:  # such as by a system without memory
             self._killed += 1
             self._looks_left = _LOOKS_AFTER_A_KILL
-            self._report("events kept later", slice=self._number, why=f"signal {-child.returncode} ended their process")
+            self._report("events kept later", slice=self._number, why=f"signal {-status} ended their process")
             return
-        last = (complaint.decode(errors="replace").strip().splitlines() or [""])[-1]
-        self._on_failure(last or f"its process ended with status {child.returncode}")
+        self._on_failure(complaint or f"its process ended with status {status}")
 
     def _is_kept(self) -> bool:
         """True if the events of the slice that was worked on are there."""
@@ -125,12 +106,3 @@ class EventKeeper:
         self._failed.add(self._number)
         then = f"run `lockstep journal keep-events {self._journal.path}`"
         self._warn("events not kept", slice=self._number, why=why, then=then)
-
-    def close(self) -> None:
-        """End the child; what it has begun, the next start begins again."""
-        if self._child is not None:
-            self._child.kill()
-            self._child.wait()
-            if self._child.stderr is not None:
-                self._child.stderr.close()
-            self._child = None

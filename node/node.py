@@ -171,7 +171,7 @@ class Node:
             report=log.info,
             warn=log.warning,
         )
-        self._event_keeper = EventKeeper(self.journal, log.info, log.warning) if options.keep_events else None
+        self._event_keeper = EventKeeper(self.journal, self.supervisor, log.info, log.warning)
         self.roll_policy = RollPolicy(
             self.journal, self.engine, self.outbox.streams, options.roll_at_bytes, options.roll_daily
         )
@@ -420,8 +420,6 @@ class Node:
                 task.cancel()
         self.command_entry.closed = True
         self.checkpointing.give_up()
-        if self._event_keeper is not None:
-            self._event_keeper.close()
         self.supervisor.close()
         if self._pin is not None:
             self._pin.close()
@@ -493,7 +491,7 @@ class Node:
         self.clock_watch.look()
         if self.reigns and self.roll_policy.is_due() and self.scarcity.state == "fine" and not self._ending:
             self.checkpointing.want_slice()
-        if self._event_keeper is not None and self.scarcity.state == "fine":
+        if self.options.keep_events and self.scarcity.state == "fine":
             self._event_keeper.look()
         self.checkpointing.look()
         self._capacity_watch.look(room_status(self.engine, sum(1 for _ in self.outbox.streams.users())))

@@ -423,12 +423,12 @@ class Pair:
             if not self._watch.is_alive:
                 self._log.warning("no watch beside this process", then="a takeover waits until the lease has run out")
         self._history = HistoryProcess(
+            node.supervisor,
             node.options.data,
             self.options.secret,
             self.options.host,
             self.identity.name,
             on_port=self._on_history_port,
-            warn=self._log.warning,
         )
         node.market.replicate(self)
         begin_reign(journal, node.engine, node.market.take_own, won.epoch, self.options.candidate.name)

@@ -168,7 +168,8 @@ class Supervised:
             text = line.decode(errors="replace").strip()
             self._complaint = text[:_COMPLAINT_CHARACTERS_MAX] or self._complaint
             if text and self.program.restarts and not self._early:
-                self._log.warning("a program said", process=self.program.name, text=text)
+                say = self._log.warning if self.program.named else self._log.info
+                say("a program said", process=self.program.name, text=text)
         elif not self._early:
             self._log.pass_on(self.program.name, said)
 

@@ -6,12 +6,13 @@ of metrics; numbers carry their unit.
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol
 
 from gateway.server import Gateway
 from node.control import PairControl
 from node.market_tape import MarketTape
+from node.program_report import agent_values
 from node.supervisor import CORE, Supervisor, process_figures
 from tape.agents import Measured
 from tape.lines import MarketLines
@@ -93,22 +94,9 @@ def _numbers(found: object) -> dict[str, float]:
 def _agents(node: Node) -> Iterator[Row]:
     gateway = node.gateway
     yield {"process": CORE, "agent": "orders", "turns": gateway.turns, "worked": gateway.orders, "busy_s": None}
-    yield from agent_rows(CORE, node.agents)
+    yield from ({"process": CORE, **each} for each in agent_values(node.agents))
     for each in node.supervisor:
         yield from _rows(each.report, "agents", each.program.name)
-
-
-def agent_rows(process: str, agents: Iterable[Measured]) -> Iterator[Row]:
-    """Agents of a process with their counters, as a program reports them too (there without ``process``)."""
-    for each in agents:
-        counters = each.counters
-        yield {
-            "process": process,
-            "agent": each.agent.name,
-            "turns": counters.turns,
-            "worked": counters.worked,
-            "busy_s": round(counters.busy_ns / 1e9, 6),
-        }
 
 
 #: Keys of what a program reports, with their types.

@@ -1,21 +1,24 @@
 """The process that serves the history of a primary: it is started again where it dies, and a copy waits for it."""
 
 import asyncio
+import os
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from node import history_process, pair
+from node import pair, supervisor
 from replication.register import Register
 from tests.test_catch_up import Trading, primary_of
 from tests.test_node_pair import Member, until, with_pair
 
 
 def test_a_history_process_that_dies_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history_process, "AGAIN_S", 0.01)
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 0.01)
 
     async def story(_: Register, a: Member, _b: Member) -> None:
         primary, history = a.pair.primary, a.pair._history
@@ -23,9 +26,9 @@ def test_a_history_process_that_dies_is_started_again(tmp_path: Path, monkeypatc
         assert history is not None
         for _ in range(2):
             await until(lambda: primary.history_port > 0)
-            died = history._process
-            died.kill()
-            await until(lambda died=died: history._process is not died)
+            died = history.program.pid
+            os.kill(died, signal.SIGKILL)
+            await until(lambda died=died: history.program.pid not in {0, died})
         await until(lambda: primary.history_port > 0)
 
     with_pair(tmp_path, story)
@@ -74,11 +77,11 @@ def test_signals_to_the_whole_group_of_a_node_leave_its_history_process_to_the_n
         assert history is not None
         await until(lambda: primary.history_port > 0)
         for number in (signal.SIGINT, signal.SIGTERM):
-            history._process.send_signal(number)
+            os.kill(history.program.pid, number)
         reader, writer = await asyncio.open_connection("127.0.0.1", primary.history_port)
         assert await reader.read(1), "it ended"
         writer.close()
-        assert history._process.poll() is None
+        assert history.program.restarts == 0
 
     with_pair(tmp_path, story)
 
@@ -86,7 +89,15 @@ def test_signals_to_the_whole_group_of_a_node_leave_its_history_process_to_the_n
 def test_a_history_process_that_cannot_start_is_tried_again_and_reported_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history_process, "AGAIN_S", 0.01)
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 0.01)
+    broken = [False]
+    real = subprocess.Popen
+
+    def popen(words: list[str], **more: Any) -> Any:
+        mine = broken[0] and "replication.history_server" in words
+        return real([*words[:6], "/bin/false"] if mine else words, **more)
+
+    monkeypatch.setattr(supervisor.subprocess, "Popen", popen)
 
     async def story(_: Register, a: Member, _b: Member) -> None:
         primary, history = a.pair.primary, a.pair._history
@@ -94,20 +105,14 @@ def test_a_history_process_that_cannot_start_is_tried_again_and_reported_once(
         assert history is not None
         await until(lambda: primary.history_port > 0)
         warned: list[str] = []
-        history._warn = lambda what, **_: warned.append(what)
-        command = history_process.command
-        monkeypatch.setattr(history_process, "command", lambda *_args, **_more: ["/bin/false"])
-        seen = {id(history._process)}
-        history._process.kill()
-
-        def several() -> bool:
-            seen.add(id(history._process))
-            return len(seen) > 3
-
-        await until(several)
+        monkeypatch.setattr(history.program._log, "warning", lambda what, **_: warned.append(what))
+        broken[0] = True
+        os.kill(history.program.pid, signal.SIGKILL)
+        await until(lambda: history.program.restarts > 3)
         assert primary.history_port == 0
-        assert warned == ["the history is not served"]
-        monkeypatch.setattr(history_process, "command", command)
+        assert warned.count("a program ended") == 1
+        assert "the program history has ended and is started again" in a.node.warnings()[-1]
+        broken[0] = False
         await until(lambda: primary.history_port > 0)
 
     with_pair(tmp_path, story)

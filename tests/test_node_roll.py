@@ -1,11 +1,14 @@
 """A running node begins a slice of its journal and no client notices: by hand, at a size, at the close of the day."""
 
+import asyncio
+import io
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,12 +21,15 @@ from journal import Journal, slices
 from journal.event_rows import EventRowsWriter
 from journal.slices import START_IMAGE
 from node.event_keeper import KILLED_MAX, EventKeeper
+from node.logs import Log
 from node.roll_policy import RollPolicy
+from node.supervisor import Supervisor
 from replay.rebuild import rebuild
 from tests.nodes import write_slices
 from tests.ouch_messages import cancel, enter
 from tests.running import Client, Running, kinds, until
 from tests.streams import random_stream
+from tests.test_supervisor import until as soon
 
 
 @pytest.fixture
@@ -155,73 +161,84 @@ def test_a_node_that_starts_into_a_slice_with_commands_rolls_at_the_close() -> N
     assert policy(None, True)[0].is_due()
 
 
-def test_a_keeper_of_events_works_on_the_directory_of_the_node_and_tells_what_failed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def keeping(
+    directory: Path, story: Callable[[Callable[[], EventKeeper], list[tuple[str, dict[str, Any]]]], Any]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_slices(Path("node"), random_stream(5, 600), [300])
+    """Play a story with keepers of the events of a directory, and what they tell."""
     told: list[tuple[str, dict[str, Any]]] = []
 
     def note(what: str, **fields: Any) -> None:
         told.append((what, fields))
 
-    with Journal.open("node") as journal:
-        keeper = EventKeeper(journal, note, note)
-        until(lambda: keeper.look() or told, 120, "nothing came of it")
+    async def run() -> None:
+        supervisor = Supervisor(Log(io.StringIO()))
+        try:
+            with Journal.open(directory) as journal:
+                await story(lambda: EventKeeper(journal, supervisor, note, note), told)
+        finally:
+            supervisor.close()
+
+    asyncio.run(run())
+
+
+def test_a_keeper_of_events_works_on_the_directory_of_the_node_and_tells_what_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_slices(Path("node"), random_stream(5, 600), [300])
+
+    async def story(made: Callable[[], EventKeeper], told: list[tuple[str, dict[str, Any]]]) -> None:
+        keeper = made()
+        await soon(lambda: keeper.look() or told, "nothing came of it")
         assert told == [("events kept", {"slice": 1})]
         assert slices.places(Path("node"))[0].events.exists()
         slices.places(Path("node"))[0].events.unlink()
-        other = EventKeeper(journal, note, note)
+        other = made()
         monkeypatch.setattr("node.event_keeper._PROGRAM", "directory.no_such_program")
-        until(lambda: other.look() or len(told) > 1, 120, "nothing came of it")
+        await soon(lambda: other.look() or len(told) > 1, "nothing came of it")
         assert told[1][0] == "events not kept"
+        assert "No module named directory.no_such_program" in told[1][1]["why"]
         for _ in range(3):
             other.look()
         assert len(told) == 2, "once a slice"
+
+    keeping(Path("node"), story)
 
 
 @pytest.mark.parametrize("kills", [1, 3, KILLED_MAX + 1])
 def test_a_child_that_is_killed_is_begun_again_but_not_for_ever(tmp_path: Path, kills: int) -> None:
     write_slices(tmp_path, random_stream(5, 600), [300])
-    told: list[str] = []
-
-    def note(what: str, **_: Any) -> None:
-        told.append(what)
-
-    with Journal.open(tmp_path) as journal:
-        keeper = EventKeeper(journal, note, note)
-        for _ in range(kills):
-            until(lambda: keeper.look() or keeper.is_busy, 120, "no child is begun")
-            assert keeper._child is not None
-            keeper._child.send_signal(signal.SIGKILL)
-            until(lambda: keeper.look() or not keeper.is_busy, 120, "the child does not end")
-        killed = told.count("events kept later")
-        until(lambda: keeper.look() or told[killed:], 120, "nothing came of it")
-        keeper.close()
     begun_again = kills <= KILLED_MAX
-    assert told == ["events kept later"] * min(kills, KILLED_MAX) + [
-        "events kept" if begun_again else "events not kept"
-    ]
+
+    async def story(made: Callable[[], EventKeeper], told: list[tuple[str, dict[str, Any]]]) -> None:
+        keeper = made()
+        for _ in range(kills):
+            await soon(lambda: keeper.look() or keeper.is_busy, "no child is begun")
+            assert keeper._child is not None
+            os.kill(keeper._child.pid, signal.SIGKILL)
+            await soon(lambda: not keeper.is_busy, "the child does not end")
+        wanted = ["events kept later"] * min(kills, KILLED_MAX) + ["events kept" if begun_again else "events not kept"]
+        await soon(lambda: keeper.look() or len(told) == len(wanted), "nothing came of it")
+        assert [what for what, _ in told] == wanted
+
+    keeping(tmp_path, story)
     assert slices.places(tmp_path)[0].events.exists() == begun_again
 
 
 def test_events_that_somebody_else_keeps_are_no_failure(tmp_path: Path) -> None:
     write_slices(tmp_path, random_stream(5, 600), [300])
-    told: list[str] = []
 
-    def note(what: str, **_: Any) -> None:
-        told.append(what)
-
-    with Journal.open(tmp_path) as journal:
-        place = slices.places(tmp_path)[0]
-        other = EventRowsWriter(place.events, bytes(16), 64, {})
-        keeper = EventKeeper(journal, note, note)
+    async def story(made: Callable[[], EventKeeper], told: list[tuple[str, dict[str, Any]]]) -> None:
+        other = EventRowsWriter(slices.places(tmp_path)[0].events, bytes(16), 64, {})
+        keeper = made()
         keeper.look()
-        until(lambda: keeper.look() or not keeper.is_busy, 120, "the child does not end")
+        await soon(lambda: not keeper.is_busy, "the child does not end")
         assert told == []
         other.close()
-        until(lambda: keeper.look() or told, 120, "nothing came of it")
-        assert told == ["events kept"]
+        await soon(lambda: keeper.look() or told, "nothing came of it")
+        assert [what for what, _ in told] == ["events kept"]
+
+    keeping(tmp_path, story)
 
 
 _PARENT = """

@@ -17,7 +17,9 @@ import uvloop
 
 from node import child_lines, supervisor
 from node.logs import Log
+from node.program_report import ProgramReport, agent_values
 from node.supervisor import Program, State, Supervised, Supervisor, process_figures
+from tape.agents import Always, Measured
 from tests.running import ROOT
 
 #: A program that reports its number and waits for the end of its input, or for a signal.
@@ -219,7 +221,7 @@ sys.stdin.read()
 """
 
     async def story(made: Supervisor) -> None:
-        one = made.start(Program("one", python(source)))
+        one = made.start(Program("one", python(source), named=True))
         await until(lambda: one._complaint)
 
     lines = with_supervisor(story)
@@ -230,6 +232,30 @@ sys.stdin.read()
     ]
     assert lines[0]["port"] == 7
     assert "hunter2" not in str(lines)
+
+
+def test_a_program_reports_itself_and_never_waits_for_a_node_that_does_not_read() -> None:
+    hears, says = os.pipe()
+    report = ProgramReport(says)
+    agent = Measured(Always("clock", lambda: None))
+    agent.turn()
+    assert report.write(listening={"port": 7}, agents=agent_values([agent]))
+    first = json.loads(os.read(hears, 4_096))
+    assert first["listening"] == {"port": 7}
+    assert (first["agents"][0]["agent"], first["agents"][0]["worked"]) == ("clock", 1)
+    written = 0
+    while report.write(figures={"orders": written}, pad="x" * 50_000):
+        written += 1
+    assert (written > 0, report.left_out) == (True, 1)
+    read = os.read(hears, 1 << 20)
+    assert report.write(figures={"orders": 99}), "there is room again, behind the rest of the one before"
+    read += os.read(hears, 1 << 20)
+    told = [json.loads(line)["figures"]["orders"] for line in read.splitlines()]
+    assert told == [*range(written), 99]
+    os.close(hears)
+    with pytest.raises(OSError, match="Broken pipe"):
+        report.write(figures={})
+    os.close(says)
 
 
 def test_a_program_that_floods_its_log_waits_and_the_loop_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
