@@ -53,6 +53,23 @@ def write_one(writer: TapeWriter, first_seq: int) -> int:
     return first_seq + commands
 
 
+def publish_early(writer: TapeWriter, first_seq: int) -> int:
+    """``write_one`` by a writer that is broken: the block can be read before its rows are there."""
+    commands, events, reports = counts_of(first_seq)
+    claim = writer.claim(commands, rest_bytes=64 * events + 192 * reports)
+    assert claim is not None
+    writer.publish(first_seq, 7, 10 * first_seq, commands, events, reports)
+    begin, words = _begin_of(first_seq), commands * 8
+    np.add(_PATTERN[:words], begin, out=claim.commands.view(np.uint64))
+    np.add(_PATTERN[words : words + len(claim.rest)], begin, out=claim.rest.view(np.uint64))
+    return first_seq + commands
+
+
+def first_word_of(first_seq: int) -> int:
+    """First word of the rows of a block."""
+    return int(np.asarray(_PATTERN[0] + _begin_of(first_seq)).view(np.int64))
+
+
 def is_sound(block: Block) -> bool:
     """True if head and each word of a block are those that were written."""
     rows = (block.commands, block.events, block.reports)

@@ -5,16 +5,20 @@ import random
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tape.errors import ReaderLost
+from tape.blocks import HEAD_WORDS
+from tape.errors import ReaderLost, TapeError
 from tape.form import tape_path
 from tape.places import Place
 from tape.reader import Block, Result, TapeReader
+from tape.shared_file import owner_of
 from tape.writer import TapeWriter
-from tests.tape_traffic import BYTES, GATE, ID, ROWS, is_sound, write_one
+from tests.tape_traffic import BYTES, GATE, ID, ROWS, first_word_of, is_sound, publish_early, write_one
 
 ROOT = Path(__file__).parent.parent
 FREE = ("free-0", "free-1")
@@ -160,6 +164,86 @@ def test_a_writer_that_is_killed_at_random_leaves_whole_blocks_and_its_successor
             writer.kill()
             with writer:
                 pass
+
+
+def _write_until_killed(path: Path, parent: int, *, early: bool) -> None:
+    """Write without end, in a child. early: a block is published before its rows are written."""
+    writer, seq = TapeWriter(path, ID, ROWS, size_bytes=BYTES), 1
+    while os.getppid() == parent:
+        seq = publish_early(writer, seq) if early else write_one(writer, seq)
+
+
+def _kill_writers(folder: Path, kills: int, *, early: bool = False) -> tuple[int, int]:
+    """Kill a writer at a random instruction, again and again, and check all that it has published.
+
+    Gives how many died while they wrote a block, and how many published blocks were torn.
+    """
+    chance, parent = random.Random(kills), os.getpid()
+    died_writing = torn = 0
+    for number in range(kills):
+        path = tape_path(folder, ID, str(number % 2))
+        child = os.fork()
+        if child == 0:
+            with suppress(BaseException):
+                _write_until_killed(path, parent, early=early)
+            os._exit(0)
+        try:
+            reader = _attached(path, child)
+            until_s = time.monotonic() + chance.random() / 500
+            while time.monotonic() < until_s or reader.load(Place.PUBLISHED) == 0:
+                pass
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        with reader:
+            last_seq, is_torn = _last_of(reader)
+            torn += is_torn
+            died_writing += _has_begun(reader, last_seq + 1)
+    return died_writing, torn
+
+
+def _attached(path: Path, child: int) -> TapeReader:
+    until_s = time.monotonic() + 60
+    while True:
+        with suppress(TapeError):
+            if owner_of(path) == child:
+                return TapeReader(path, ID, ROWS)
+        assert time.monotonic() < until_s
+
+
+def _last_of(reader: TapeReader) -> tuple[int, bool]:
+    """Last sequence number of a tape whose writer is dead, and if any of its blocks is torn."""
+    reader.join(1)
+    torn, last_seq = False, 0
+    while True:
+        result, block = reader.read()
+        if block is None:
+            assert result is Result.NOTHING
+            return last_seq, torn
+        torn |= not is_sound(block)
+        assert last_seq in (0, block.first_seq - 1)
+        last_seq = block.last_seq
+
+
+def _has_begun(reader: TapeReader, seq: int) -> bool:
+    """True if rows of a block that was never published are there."""
+    words = reader.tape.arrays.data
+    mask = len(words) - 1
+    at = reader.load(Place.PUBLISHED) & mask
+    begins = {at, 0}  # behind a gap
+    return any(first_word_of(seq) == int(words[(begin + HEAD_WORDS) & mask]) for begin in begins)
+
+
+@pytest.mark.parametrize("kills", [50, pytest.param(1_000, marks=pytest.mark.long)])
+def test_a_writer_that_is_killed_in_the_middle_of_a_block_has_not_published_it(tmp_path: Path, kills: int) -> None:
+    died_writing, torn = _kill_writers(tmp_path, kills)
+    assert torn == 0
+    assert died_writing > 0
+
+
+def test_a_writer_that_publishes_before_it_writes_is_found_out(tmp_path: Path) -> None:
+    """Control of the test above."""
+    assert any(_kill_writers(tmp_path, 20 + more, early=True)[1] for more in range(20))
 
 
 def _checked(reader: TapeReader) -> int:
