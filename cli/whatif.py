@@ -4,7 +4,11 @@ The other commands stand as they were, with their times: nobody reacts to what i
 is left out goes with it; one of an order that never came to be is refused, as it would have been.
 """
 
+import fcntl
+import os
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -81,9 +85,10 @@ def whatif(directory: Path, data: Path, change: Change, participant: str | None,
             if not out.all():
                 yield concatenate([picked(stretch.rows, ~out)])
 
-    journal, engine = create(data, room, durability="none")
-    with journal:
-        report = pump(changed(), FileStamp(), journal, engine, publishers=(after.take,), durability="none")
+    with _made_aside(data) as aside:
+        journal, engine = create(aside, room, durability="none")
+        with journal:
+            report = pump(changed(), FileStamp(), journal, engine, publishers=(after.take,), durability="none")
     facts = {
         "change": change.words,
         "data": str(data),
@@ -99,6 +104,46 @@ def whatif(directory: Path, data: Path, change: Change, participant: str | None,
     else:
         _show(facts)
     return errors.FINE
+
+
+@contextmanager
+def _made_aside(data: Path) -> Iterator[Path]:
+    """A folder beside ``data`` that gets its name once the work is done, so that a crash leaves no half market there.
+
+    What a killed command has left is removed. Raises WrongUse where another one is at work.
+    """
+    aside = data.absolute().with_name(f".{data.name}.whatif")
+    busy = f"another whatif makes {data} now; wait for its end, or name another directory"
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    if aside.is_dir():
+        with _locked(aside, busy):
+            shutil.rmtree(aside)
+    try:
+        aside.mkdir()
+    except FileExistsError:
+        raise WrongUse(busy) from None
+    with _locked(aside, busy):
+        try:
+            yield aside
+            os.replace(aside, data)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _locked(folder: Path, busy: str) -> Iterator[None]:
+    """Lock a folder until the end, or that of the process. Raises WrongUse where another has it."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise WrongUse(busy) from None
+    try:
+        yield
+    finally:
+        os.close(fd)
 
 
 def _left_out(

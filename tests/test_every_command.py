@@ -202,7 +202,7 @@ LINES: Final[dict[tuple[str, ...], str]] = {
     ("upgrade",): "NODE",
     ("journal", "info"): "NODE",
     ("journal", "check"): "NODE",
-    ("journal", "keep-events"): "COPY",
+    ("journal", "keep-events"): "ROLLED",
     ("repair",): "COPY --from NODE",
     ("archive",): "COPY --older-than 1d --to ARCHIVE",
 }
@@ -260,11 +260,15 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         raise RuntimeError("the day could not be run")
     if run_line(["checkpoint", "create", str(folder / "node")]) != 0:
         raise RuntimeError("no checkpoint could be made")
-    shutil.copytree(folder / "node", folder / "copy")
+    for copy in ("copy", "rolled"):
+        shutil.copytree(folder / "node", folder / copy)
+    if run_line(["roll", str(folder / "rolled")]) != 0:
+        raise RuntimeError("no slice could be closed")
     return {
         "DAY": folder / "day.txt",
         "NODE": folder / "node",
         "COPY": folder / "copy",
+        "ROLLED": folder / "rolled",
         "NEW": folder / "new",
         "ARCHIVE": folder / "archive",
         "EXPORT": folder / "export",

@@ -1,6 +1,10 @@
 """`lockstep whatif` against a run in which the change really was made: the same events, and what they come to."""
 
+import contextlib
+import fcntl
+import io
 import json
+import os
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -8,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cli.main import run_line
 from directory.recover import create
 from engine.names import pack
 from engine.records import CommandKind
@@ -15,6 +20,7 @@ from sequencer.pump import pump
 from sequencer.stamp import FileStamp
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
+from tests.kills import calls_of, killed, places_among
 from tests.question_day import SMALL, write_day
 from tests.streams import random_stream
 
@@ -173,3 +179,50 @@ def test_wrong_changes_are_refused_in_a_sentence_and_leave_nothing(
     assert not (tmp_path / "new").exists()
     status, said, sentence = lockstep("whatif", node, "--drop", "7", "--data", node)
     assert (status, said, "is not empty" in sentence) == (2, "", True), sentence
+
+
+def test_a_whatif_that_is_killed_leaves_nothing_under_the_name_and_the_next_one_goes(
+    tmp_path: Path, lockstep: Lockstep
+) -> None:
+    """At some calls of compiled code. What it had begun is removed by the next; a market of that name is whole."""
+    node = written(DAY, tmp_path / "node", lockstep)
+    folder = tmp_path / "made"
+    folder.mkdir()
+
+    def run(data: Path) -> int:
+        with contextlib.redirect_stdout(io.StringIO()):
+            return run_line(["whatif", str(node), "--drop", "7", "--data", str(data), "--json"])
+
+    assert run(folder / "whole") == 0
+    calls = calls_of(lambda: run(folder / "counted"))
+    wanted = told(lockstep, "events", folder / "whole")
+    there, left = Counter[bool](), Counter[bool]()
+    for at_call in places_among(calls, 12, seed=1):
+        data = folder / f"new{at_call}"
+        killed(lambda data=data: run(data), at_call)  # type: ignore[misc]
+        there[data.exists()] += 1
+        left[aside_of(data).exists()] += 1
+        if not data.exists():
+            assert run(data) == 0
+        assert told(lockstep, "events", data) == wanted
+        assert not aside_of(data).exists()
+    assert there[True] > 0
+    assert there[False] > 0
+    assert left[True] > 0, "one was killed in the middle"
+
+
+def aside_of(data: Path) -> Path:
+    """Folder in which a market is made before it gets its name."""
+    return data.with_name(f".{data.name}.whatif")
+
+
+def test_two_whatifs_do_not_make_the_same_directory(tmp_path: Path, lockstep: Lockstep) -> None:
+    node = written(DAY, tmp_path / "node", lockstep)
+    aside = aside_of(tmp_path / "new")
+    aside.mkdir()
+    fd = os.open(aside, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    status, _, sentence = lockstep("whatif", node, "--drop", "7", "--data", tmp_path / "new")
+    os.close(fd)
+    assert (status, "another whatif makes" in sentence) == (2, True)
+    assert lockstep("whatif", node, "--drop", "7", "--data", tmp_path / "new")[0] == 0
