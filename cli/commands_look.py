@@ -359,6 +359,33 @@ def export(
 
 
 @app.command(rich_help_panel=PANEL)
+def ask(
+    directory: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DIR]", help="Export in Parquet, or a data directory, which is exported for it."),
+    ] = None,
+    question: Annotated[
+        str | None, typer.Argument(metavar="[QUESTION]", help="SQL, or a named question; without one they are listed.")
+    ] = None,
+    values: Annotated[
+        list[str] | None, typer.Option("--with", metavar="NAME=VALUE", help="Value of a question; may be repeated.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Ask the tables of an export in SQL, by DuckDB, or one of the named questions.
+
+    The tables are events, reports, trades, orders and positions. It needs `pip install 'lockstep[ask]'`.
+
+    Example: lockstep ask day1 "SELECT symbol, sum(qty) FROM trades GROUP BY symbol"
+
+    Example: lockstep ask day1 order --with order=17
+    """
+    from cli.ask import ask as command
+
+    return command(directory, question, tuple(values or ()), as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
 def arrivals(
     directory: Directory,
     from_seq: FromSeq = None,

@@ -19,7 +19,7 @@ from journal.history import History
 def export(directory: Path, out: Path, form: str, *, check: bool, as_json: bool) -> int:
     """`lockstep export`: write the tables and prove them, or prove those that are there against the journal."""
     if not check:
-        manifest = _write(directory, out, form)
+        manifest = write(directory, out, form)
     else:
         try:
             manifest = read_manifest(out)
@@ -48,7 +48,7 @@ def export(directory: Path, out: Path, form: str, *, check: bool, as_json: bool)
     return errors.FOUND if faults else errors.FINE
 
 
-def _write(directory: Path, out: Path, form: str) -> dict[str, Any]:
+def write(directory: Path, out: Path, form: str) -> dict[str, Any]:
     """Write the files beside, and give the folder its name once they are whole."""
     if out.exists():
         raise WrongUse(f"{out} exists already; name a new folder, or give --check to prove what is there")

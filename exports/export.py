@@ -38,7 +38,7 @@ from replay.past import PlayedBlock
 from reports import Reports
 
 MANIFEST: Final = "manifest.json"
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 class TableDigest:

@@ -44,8 +44,8 @@ TRADES: Final = _table(
 REPORTS: Final = _table(
     "reports",
     "seq number time_ns kind command order_number client_order_id previous_client_order_id symbol participant user "
-    "side price_e4 qty leaves_qty cum_qty canceled_qty notional_e4 last_price_e4 last_qty trade_number "
-    "contra_participant liquidity reason",
+    "side price_e4 stop_price_e4 qty leaves_qty displayed_qty cum_qty canceled_qty notional_e4 last_price_e4 last_qty "
+    "trade_number contra_participant liquidity reason",
     "kind command client_order_id previous_client_order_id symbol participant user side contra_participant liquidity "
     "reason",
 )

@@ -185,6 +185,7 @@ LINES: Final[dict[tuple[str, ...], str]] = {
     ("order",): "NODE b1",
     ("state",): "NODE",
     ("export",): "NODE --out EXPORT",
+    ("ask",): "",
     ("whatif",): "NODE --drop 6 --data WHATIF",
     ("why",): "NODE 5",
     ("positions",): "NODE",

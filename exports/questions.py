@@ -1,0 +1,185 @@
+"""Questions to an export in Parquet, by DuckDB (its only importer): SQL, or one of the named questions.
+
+The tables are views of the files: ``events``, ``reports``, ``trades``, ``orders`` and ``positions``, all but the last
+with the column ``day``. Values of a named question are given by name, and are no part of its SQL.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from exports.errors import ExportError
+from exports.tables import TABLES
+
+
+@dataclass(frozen=True)
+class Question:
+    """A named question: what it answers, its SQL, and its values with their defaults (None: has to be given)."""
+
+    about: str
+    sql: str
+    values: Mapping[str, str | int | None]
+
+
+_TIME: Final = "make_timestamp_ns(time_ns) AS time"
+_LEDGER: Final = """
+    WITH newest AS (
+        SELECT order_number, max_by(seq * 1000000 + number, seq * 1000000 + number) AS place FROM reports
+        WHERE order_number > 0 AND kind NOT IN ('rejected', 'cancel_rejected') AND seq <= $seq GROUP BY order_number),
+    live AS (
+        SELECT r.* FROM reports r JOIN newest n
+            ON r.order_number = n.order_number AND r.seq * 1000000 + r.number = n.place
+        WHERE r.leaves_qty > 0 AND r.seq <= $seq)"""
+
+QUESTIONS: Final[dict[str, Question]] = {
+    "order": Question(
+        "the life of an order, with its replaces",
+        f"SELECT seq, {_TIME}, kind, client_order_id, price_e4, qty, leaves_qty, last_qty, last_price_e4, "
+        "contra_participant, reason FROM reports WHERE order_number = $order ORDER BY seq, number",
+        {"order": None},
+    ),
+    "participant": Question(
+        "all that happened to a participant in a range of commands",
+        f"SELECT seq, {_TIME}, kind, symbol, side, client_order_id, price_e4, leaves_qty, last_qty, "
+        "contra_participant, reason FROM reports WHERE participant = $participant AND seq BETWEEN $from AND $to "
+        "ORDER BY seq, number",
+        {"participant": None, "from": 1, "to": 2**62},
+    ),
+    "symbol": Question(
+        "all events of a symbol on a day",
+        f"SELECT seq, {_TIME}, kind, participant, side, client_order_id, price_e4, qty, contra_participant, reason "
+        "FROM events WHERE symbol = $symbol AND day = $day::DATE ORDER BY seq",
+        {"symbol": None, "day": None},
+    ),
+    "book": Question(
+        "open orders of a symbol by price after a command: what is shown, and what is open",
+        f"{_LEDGER} SELECT side, price_e4, sum(displayed_qty)::BIGINT AS displayed_qty, "
+        "sum(leaves_qty)::BIGINT AS leaves_qty, count(*) AS orders FROM live "
+        "WHERE symbol = $symbol AND stop_price_e4 = 0 GROUP BY side, price_e4 ORDER BY side, price_e4 DESC",
+        {"symbol": None, "seq": 2**62},
+    ),
+    "ahead": Question(
+        "orders of the same side and price that were entered before an order and open when it was",
+        f"""WITH its AS (SELECT * FROM orders WHERE order_number = $order),
+        {_LEDGER.replace("WITH", "", 1).replace("$seq", "(SELECT entry_seq FROM its)")}
+        SELECT r.order_number, r.participant, r.client_order_id, r.leaves_qty FROM live r, its
+        WHERE r.symbol = its.symbol AND r.side = its.side AND r.order_number < its.order_number AND r.stop_price_e4 = 0
+            AND r.price_e4 = (SELECT price_e4 FROM reports WHERE order_number = $order AND kind = 'new' LIMIT 1)
+        ORDER BY r.order_number""",
+        {"order": None},
+    ),
+    "between": Question(
+        "all trades between two participants",
+        f"SELECT trade_number, seq, {_TIME}, symbol, price_e4, qty, aggressor_side, buy_participant, sell_participant "
+        "FROM trades WHERE (buy_participant = $a AND sell_participant = $b) OR "
+        "(buy_participant = $b AND sell_participant = $a) ORDER BY trade_number",
+        {"a": None, "b": None},
+    ),
+    "cancels": Question(
+        "cancels by a participant soon after its own trades in the symbol, on the other side",
+        """SELECT c.seq, make_timestamp_ns(c.time_ns) AS time, c.symbol, c.side, c.client_order_id, c.canceled_qty,
+            t.seq AS trade_seq, (c.time_ns - t.time_ns) AS after_ns
+        FROM reports c ASOF JOIN (
+            SELECT * FROM reports WHERE kind = 'trade' AND participant = $participant) t
+            ON c.symbol = t.symbol AND (c.side = 'buy') = (t.side = 'sell') AND c.seq >= t.seq
+        WHERE c.kind = 'canceled' AND c.reason = 'user' AND c.participant = $participant
+            AND c.time_ns - t.time_ns <= $within_ms::BIGINT * 1000000 ORDER BY c.seq""",
+        {"participant": None, "within_ms": 100},
+    ),
+    "otr": Question(
+        "orders and trades of each participant in each symbol on each day, with their ratios",
+        """WITH entered AS (
+            SELECT day, participant, symbol, count(*) AS orders, sum(qty)::BIGINT AS qty FROM reports
+            WHERE kind IN ('new', 'replaced') GROUP BY ALL),
+        traded AS (
+            SELECT day, participant, symbol, count(*) AS trades, sum(last_qty)::BIGINT AS traded_qty FROM reports
+            WHERE kind = 'trade' GROUP BY ALL)
+        SELECT e.day, e.participant, e.symbol, orders, coalesce(trades, 0) AS trades, qty,
+            coalesce(traded_qty, 0) AS traded_qty, round(orders / greatest(coalesce(trades, 0), 1) - 1, 4) AS ratio,
+            round(qty / greatest(coalesce(traded_qty, 0), 1) - 1, 4) AS qty_ratio
+        FROM entered e LEFT JOIN traded t USING (day, participant, symbol) ORDER BY ALL""",
+        {},
+    ),
+    "halts": Question(
+        "halts, kills and phases",
+        f"SELECT seq, {_TIME}, kind, symbol, phase, participant, reason FROM events "
+        "WHERE kind IN ('halted', 'killed', 'unkilled', 'phase') ORDER BY seq",
+        {},
+    ),
+    "bars": Question(
+        "open, high, low, last, shares and volume-weighted price of each symbol by a span of seconds",
+        """SELECT symbol, make_timestamp_ns(time_ns // ($seconds::BIGINT * 1000000000) * $seconds::BIGINT * 1000000000)
+            AS time, arg_min(price_e4, trade_number) AS open_e4, max(price_e4) AS high_e4, min(price_e4) AS low_e4,
+            arg_max(price_e4, trade_number) AS last_e4, sum(qty)::BIGINT AS shares, count(*) AS trades,
+            (sum(price_e4::HUGEINT * qty) // sum(qty))::BIGINT AS vwap_e4
+        FROM trades GROUP BY ALL ORDER BY symbol, time""",
+        {"seconds": 60},
+    ),
+    "closing": Question(
+        "trades of each participant in a symbol in the last seconds of a day",
+        """WITH ends AS (SELECT max(time_ns) - $seconds::BIGINT * 1000000000 AS after_ns FROM events
+            WHERE symbol = $symbol AND day = $day::DATE)
+        SELECT participant, side, count(*) AS trades, sum(last_qty)::BIGINT AS shares FROM reports, ends
+        WHERE kind = 'trade' AND symbol = $symbol AND day = $day::DATE AND time_ns > after_ns
+        GROUP BY ALL ORDER BY shares DESC, participant, side""",
+        {"symbol": None, "day": None, "seconds": 60},
+    ),
+    "counts": Question(
+        "rows, first and last command of each table and day, to hold beside the manifest",
+        " UNION ALL ".join(
+            f"SELECT '{name}' AS name, day, count(*) AS rows, min({seq}) AS first_seq, max({seq}) AS last_seq "
+            f"FROM {name} GROUP BY day"
+            for name, seq in (("events", "seq"), ("reports", "seq"), ("trades", "seq"), ("orders", "entry_seq"))
+        )
+        + " ORDER BY name, day",
+        {},
+    ),
+}
+
+
+class Answers:
+    """A connection to the tables of an export in Parquet. Raises ExportError without DuckDB, or for another form."""
+
+    def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
+        if manifest["format"] != "parquet":
+            raise ExportError(
+                f"{folder} is an export as {manifest['format']}; questions are asked of one with --format parquet"
+            )
+        try:
+            import duckdb
+        except ImportError as error:
+            raise ExportError(
+                "questions need the package duckdb, which is not installed: pip install 'lockstep[ask]'"
+            ) from error
+        self._library = duckdb
+        self._connection = duckdb.connect()
+        self._connection.execute("SET preserve_insertion_order = true")
+        for table in TABLES:
+            files = sorted(str(path) for path in (folder / table.name).rglob("*.parquet"))
+            dated = all("day=" in path for path in files)
+            # A table without rows has no day.
+            day = "" if dated or table.name == "positions" else ", NULL::DATE AS day"
+            relation = self._connection.read_parquet(files, hive_partitioning=dated)
+            relation.create_view(f"{table.name}_files")
+            self._connection.execute(f"CREATE VIEW {table.name} AS SELECT *{day} FROM {table.name}_files")
+
+    def ask(self, question: str, values: Mapping[str, str | int]) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+        """Names of the columns of an answer, and its rows. Raises ExportError for SQL that DuckDB refuses."""
+        try:
+            cursor = self._connection.execute(question, dict(values))
+            columns = [each[0] for each in cursor.description or ()]
+        except self._library.Error as error:
+            raise ExportError(f"DuckDB refuses the question: {' '.join(str(error).split())}") from error
+        return columns, self._rows(cursor)
+
+    def _rows(self, cursor: Any) -> Iterator[tuple[Any, ...]]:
+        try:
+            while rows := cursor.fetchmany(10_000):
+                yield from rows
+        except self._library.Error as error:
+            raise ExportError(f"DuckDB cannot answer: {' '.join(str(error).split())}") from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()

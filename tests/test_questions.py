@@ -1,0 +1,222 @@
+"""`lockstep ask`: named questions by DuckDB against plain readings of the same day, and against other commands."""
+
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("duckdb", reason="the extra ask is not installed")
+pytest.importorskip("pyarrow", reason="the extra ask is not installed")
+
+from exports.questions import QUESTIONS
+from tests.conftest import Lockstep
+from tests.question_day import write_day
+
+Fact = dict[str, Any]
+DAY = "2024-01-15"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the generated day and its export in Parquet."""
+    from cli.main import run_line
+
+    folder = tmp_path_factory.mktemp("questions")
+    write_day(folder / "node", checkpoint_every=500)
+    assert run_line(["export", str(folder / "node"), "--format", "parquet", "--out", str(folder / "day")]) == 0
+    return folder
+
+
+def told(lockstep: Lockstep, *words: object) -> list[Fact]:
+    status, said, complaint = lockstep(*words, "--json")
+    assert status == 0, complaint
+    return [json.loads(line) for line in said.splitlines()]
+
+
+def asked(lockstep: Lockstep, place: Path, question: str, **values: object) -> list[Fact]:
+    more = [word for name, value in values.items() for word in ("--with", f"{name.rstrip('_')}={value}")]
+    return told(lockstep, "ask", place / "day", question, *more)
+
+
+@pytest.fixture
+def reports(place: Path, lockstep: Lockstep) -> list[Fact]:
+    return told(lockstep, "events", place / "node", "--reports")
+
+
+def test_every_question_answers_and_is_listed(place: Path, lockstep: Lockstep) -> None:
+    given = {"order": 400, "participant": "P2", "symbol": "I1", "day": DAY, "a": "P1", "b": "P3"}
+    for name, question in QUESTIONS.items():
+        values = {key: given[key] for key, value in question.values.items() if value is None}
+        assert asked(lockstep, place, name, **values) or name == "ahead", name
+        status, said, _ = lockstep("ask", place / "day", name, *_words(values))
+        assert (status, said.splitlines()[-1].split()[-1] in ("row", "rows")) == (0, True)
+    assert [each["name"] for each in told(lockstep, "ask")] == list(QUESTIONS)
+    assert all(name in lockstep("ask")[1] for name in QUESTIONS)
+
+
+def _words(values: dict[str, Any]) -> list[str]:
+    return [word for name, value in values.items() for word in ("--with", f"{name}={value}")]
+
+
+def test_the_life_of_an_order(place: Path, lockstep: Lockstep, reports: list[Fact]) -> None:
+    counts = Counter(each["order_number"] for each in reports if each["order_number"])
+    number, _ = counts.most_common(1)[0]
+    rows = asked(lockstep, place, "order", order=number)
+    own = [each for each in reports if each["order_number"] == number]
+    keys = ("seq", "kind", "leaves_qty", "last_qty")
+    assert [[row[key] or None for key in keys] for row in rows] == [[each[key] or None for key in keys] for each in own]
+    assert len(rows) > 3
+
+
+def test_all_of_a_participant_in_a_range(place: Path, lockstep: Lockstep, reports: list[Fact]) -> None:
+    rows = asked(lockstep, place, "participant", participant="P2", from_=500, to=1_500)
+    own = [each for each in reports if each["participant"] == "P2" and 500 <= each["seq"] <= 1_500]
+    assert [(row["seq"], row["kind"]) for row in rows] == [(each["seq"], each["kind"]) for each in own]
+    assert len(rows) > 50
+
+
+def test_all_events_of_a_symbol(place: Path, lockstep: Lockstep) -> None:
+    rows = asked(lockstep, place, "symbol", symbol="I1", day=DAY)
+    events = [each for each in told(lockstep, "events", place / "node") if each["symbol"] == "I1"]
+    assert [(row["seq"], row["kind"]) for row in rows] == [(each["seq"], each["kind"]) for each in events]
+    assert asked(lockstep, place, "symbol", symbol="I1", day="2024-01-16") == []
+
+
+@pytest.mark.parametrize("seq", [700, 1_600, 3_000])
+def test_the_book_after_a_command(seq: int, place: Path, lockstep: Lockstep) -> None:
+    for symbol in ("I1", "I2"):
+        (book,) = told(lockstep, "book", place / "node", symbol, "--at", seq, "--depth", 10_000)
+        rows = asked(lockstep, place, "book", symbol=symbol, seq=seq)
+        found = sorted(
+            (row["side"], row["price_e4"] or 0, row["displayed_qty"], row["leaves_qty"], row["orders"]) for row in rows
+        )
+        expected = [
+            (
+                side,
+                level["price_e4"] or 0,
+                level["qty"] - level["reserve_qty"] - level["hidden_qty"],
+                level["qty"],
+                level["orders"],
+            )
+            for side, key in (("buy", "bids"), ("sell", "offers"))
+            for level in book[key]
+        ]
+        assert found == sorted(expected)
+
+
+def test_all_trades_between_two(place: Path, lockstep: Lockstep) -> None:
+    rows = asked(lockstep, place, "between", a="P1", b="P3")
+    events = told(lockstep, "events", place / "node", "--kind", "trade")
+    both = [each for each in events if {each["buy_participant"], each["sell_participant"]} == {"P1", "P3"}]
+    assert [row["trade_number"] for row in rows] == [each["trade_number"] for each in both]
+    assert rows
+
+
+def test_cancels_after_own_trades(place: Path, lockstep: Lockstep, reports: list[Fact]) -> None:
+    rows = asked(lockstep, place, "cancels", participant="P2", within_ms=500)
+    found = []
+    newest: dict[tuple[str, str], Fact] = {}
+    times = {row["seq"]: row["time_ns"] for row in asked(lockstep, place, "SELECT seq, time_ns FROM reports")}
+    for each in reports:
+        if each["participant"] != "P2":
+            continue
+        if each["kind"] == "trade":
+            newest[each["symbol"], each["side"]] = each
+        elif each["kind"] == "canceled" and each["reason"] == "user":
+            trade = newest.get((each["symbol"], {"buy": "sell", "sell": "buy"}[each["side"]]))
+            if trade is not None and times[each["seq"]] - times[trade["seq"]] <= 500_000_000:
+                found.append((each["seq"], times[each["seq"]] - times[trade["seq"]]))
+    assert [(row["seq"], row["after_ns"]) for row in rows] == found
+    assert len(found) > 3
+
+
+def test_orders_to_trades(place: Path, lockstep: Lockstep, reports: list[Fact]) -> None:
+    orders: Counter[tuple[str, str]] = Counter()
+    trades: Counter[tuple[str, str]] = Counter()
+    for each in reports:
+        if each["kind"] in ("new", "replaced"):
+            orders[each["participant"], each["symbol"]] += 1
+        elif each["kind"] == "trade":
+            trades[each["participant"], each["symbol"]] += 1
+    rows = {(row["participant"], row["symbol"]): row for row in asked(lockstep, place, "otr")}
+    assert {key: (row["orders"], row["trades"]) for key, row in rows.items()} == {
+        key: (count, trades[key]) for key, count in orders.items()
+    }
+    for key, row in rows.items():
+        assert row["ratio"] == pytest.approx(orders[key] / max(trades[key], 1) - 1, abs=1e-4)
+
+
+def test_bars_and_their_average(place: Path, lockstep: Lockstep) -> None:
+    times = asked(lockstep, place, "SELECT trade_number, time_ns, symbol, price_e4, qty FROM trades ORDER BY ALL")
+    spans: dict[tuple[str, int], list[Fact]] = defaultdict(list)
+    for each in times:
+        spans[each["symbol"], each["time_ns"] // (10 * 10**9)].append(each)
+    expected = []
+    for (symbol, _), each in sorted(spans.items()):
+        prices, shares = [one["price_e4"] for one in each], sum(one["qty"] for one in each)
+        paid = sum(one["price_e4"] * one["qty"] for one in each)
+        expected.append((symbol, prices[0], max(prices), min(prices), prices[-1], shares, len(each), paid // shares))
+    rows = asked(lockstep, place, "bars", seconds=10)
+    keys = ("symbol", "open_e4", "high_e4", "low_e4", "last_e4", "shares", "trades", "vwap_e4")
+    assert [tuple(row[key] for key in keys) for row in rows] == expected
+    assert len(expected) > 5
+
+
+def test_halts_closing_and_counts(place: Path, lockstep: Lockstep, reports: list[Fact]) -> None:
+    kinds = ("halted", "killed", "unkilled", "phase")
+    events = [each for each in told(lockstep, "events", place / "node") if each["kind"] in kinds]
+    assert [row["seq"] for row in asked(lockstep, place, "halts")] == [each["seq"] for each in events] != []
+    rows = asked(lockstep, place, "closing", symbol="I1", day=DAY, seconds=100_000)
+    own = [each for each in reports if each["kind"] == "trade" and each["symbol"] == "I1"]
+    shares: Counter[tuple[str, str]] = Counter()
+    for each in own:
+        shares[each["participant"], each["side"]] += each["last_qty"]
+    assert {(row["participant"], row["side"]): row["shares"] for row in rows} == dict(shares)
+    manifest = json.loads((place / "day" / "manifest.json").read_text())
+    counts = {row["name"]: row["rows"] for row in asked(lockstep, place, "counts")}
+    assert counts == {name: rows for name, rows in manifest["rows"].items() if name != "positions"}
+
+
+def test_who_was_ahead(place: Path, lockstep: Lockstep) -> None:
+    found = 0
+    for number in range(100, 700, 60):
+        (life,) = told(lockstep, "order", place / "node", "--number", number, "--queue")
+        ahead = (life["history"][0].get("queue") or {}).get("ahead")
+        if ahead is None:
+            continue  # it did not rest
+        rows = asked(lockstep, place, "ahead", order=number)
+        assert sorted(row["order_number"] for row in rows) == sorted(each["order_number"] for each in ahead), number
+        found += len(rows)
+    assert found
+
+
+def test_sql_is_asked_of_a_data_directory_too(place: Path, lockstep: Lockstep) -> None:
+    question = "SELECT count(*) AS trades, sum(qty)::BIGINT AS shares FROM trades WHERE day = $day::DATE"
+    status, said, notice = lockstep("ask", place / "node", question, "--with", f"day={DAY}", "--json")
+    assert (status, "exporting" in notice) == (0, True)
+    assert json.loads(said) == asked(lockstep, place, question, day=DAY)[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["SELECT nothing FROM trades"], "DuckDB refuses the question"),
+        (["nosuch"], "there is no question nosuch"),
+        (["order"], "needs --with order=…"),
+        (["order", "--with", "ordre=1"], "has no value ordre"),
+        (["order", "--with", "17"], "write it as name=value"),
+        (["order", "--with", "order=x"], "DuckDB"),
+    ],
+)
+def test_wrong_questions_are_refused_in_a_sentence(words: list[str], why: str, place: Path, lockstep: Lockstep) -> None:
+    status, said, sentence = lockstep("ask", place / "day", *words)
+    assert (status, said, why in sentence) == (2, "", True), sentence
+
+
+def test_another_form_is_refused_in_a_sentence(place: Path, tmp_path: Path, lockstep: Lockstep) -> None:
+    assert lockstep("export", place / "node", "--out", tmp_path / "csv")[0] == 0
+    for folder, why in ((tmp_path / "csv", "--format parquet"), (tmp_path, "is not empty and has no journal")):
+        status, said, sentence = lockstep("ask", folder, "counts")
+        assert (status, said, why in sentence) == (2, "", True), sentence
