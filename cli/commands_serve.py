@@ -268,6 +268,8 @@ def serve(
         raise typer.BadParameter(str(error)) from None
     if gateways and not tape_mb:
         raise typer.BadParameter("--gateway needs the tape, which its process reads; give --tape-mb 1 or more")
+    if gateways and tls_cert is not None:
+        raise typer.BadParameter("a gateway in a process of its own takes no TLS; leave out --gateway, or --tls-cert")
     policy = durability or (Release.fsync if arbiter is None else Release.both)
     pair = plan_of(
         PairArguments(

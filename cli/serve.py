@@ -67,8 +67,9 @@ def serve(
             line = screen.json_line({"listening": {**where._asdict(), "data": str(options.data)}})
         else:
             metrics = f", metrics on port {where.metrics_port}" if where.metrics_port is not None else ""
+            gateways = "".join(f", gateway {name} on port {port}" for name, port in where.gateways.items())
             line = (
-                f"listening on {where.host} port {where.port}{metrics}; command it with `lockstep admin`, "
+                f"listening on {where.host} port {where.port}{gateways}{metrics}; command it with `lockstep admin`, "
                 f"end it with Ctrl-C"
             )
         _print_beside(line)

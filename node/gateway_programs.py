@@ -1,12 +1,17 @@
-"""Gateways of a node in processes of their own, as `lockstep serve --gateway` names them."""
+"""Gateways of a node in processes of their own, as `lockstep serve --gateway` names them.
+
+The node opens the port of each and lends it to the process, so a port in use is said at the start of the node, and a
+gateway that is started again has its port: who connects meanwhile waits and is served.
+"""
 
 import re
+import socket
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from node.supervisor import Program
+from node.pinning import Pins
+from node.supervisor import Program, Supervisor
 
 #: Order of gateways among the programs of a node: they end before those that serve no clients.
 ORDER: Final = 1
@@ -14,10 +19,12 @@ _OPTION: Final = re.compile(
     r"(?:(?P<name>[a-z][a-z0-9-]{0,15})=)?(?P<protocol>[a-z][a-z0-9]{0,15}):(?P<port>[0-9]{1,5})"
 )
 _PORT_MAX: Final = 65_535
+#: Clients that wait for a process to take them at most.
+_BACKLOG: Final = 1_024
 
 
 class GatewayOption(NamedTuple):
-    """A gateway that the operator wants. port: 0 for any that is free, which stays the same while the node runs."""
+    """A gateway that the operator wants. port: 0 for any that is free."""
 
     name: str
     protocol: str
@@ -54,21 +61,40 @@ def gateway_options(texts: list[str]) -> tuple[GatewayOption, ...]:
     return found
 
 
-def command(option: GatewayOption, data: Path, host: str) -> tuple[str, ...]:
-    """Command of a gateway's process."""
+def command(option: GatewayOption, data: Path, host: str, fd: int) -> tuple[str, ...]:
+    """Command of a gateway's process. fd: of its socket, which listens."""
     words = ("gateway", str(data.absolute()), "--name", option.name, "--protocol", option.protocol)
-    return (sys.executable, "-m", "cli.main", *words, "--host", host, "--port", str(option.port), "--json")
+    return (sys.executable, "-m", "cli.main", *words, "--host", host, "--fd", str(fd), "--json")
 
 
-def gateway_program(
-    option: GatewayOption, data: Path, host: str, cpus: Mapping[str, frozenset[int]] | None = None
-) -> Program:
-    """The program of a gateway. cpus: processors by the names of programs that are to stay on some."""
-    return Program(
-        option.name,
-        command(option, data, host),
-        without="its clients cannot connect",
-        order=ORDER,
-        named=True,
-        cpus=(cpus or {}).get(option.name, frozenset()),
-    )
+class GatewayPrograms:
+    """Gateway processes of a node, and their sockets. ``ports``: by their names."""
+
+    def __init__(self, supervisor: Supervisor, data: Path, host: str, pins: Pins) -> None:
+        self._supervisor = supervisor
+        self._data, self._host, self._pins = data, host, pins
+        self._sockets: list[socket.socket] = []
+        self.ports: dict[str, int] = {}
+
+    def open(self, option: GatewayOption) -> None:
+        """Open the port of a gateway, and start its process. Raises OSError."""
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        listening = socket.create_server((self._host, option.port), family=family, backlog=_BACKLOG)
+        self._sockets.append(listening)
+        self.ports[option.name] = int(listening.getsockname()[1])
+        self._supervisor.start(
+            Program(
+                option.name,
+                command(option, self._data, self._host, listening.fileno()),
+                without="its clients are not served",
+                lends=(listening.fileno(),),
+                cpus=self._pins.get(option.name, frozenset()),
+                order=ORDER,
+                named=True,
+            )
+        )
+
+    def close(self) -> None:
+        """Close the ports. May be repeated."""
+        for each in self._sockets:
+            each.close()

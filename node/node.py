@@ -31,7 +31,7 @@ from node.control import OperationRefused, PairControl, Status, SubmissionResult
 from node.defaults import OFF
 from node.disconnects import DisconnectCancels
 from node.event_keeper import EventKeeper
-from node.gateway_programs import GatewayOption, gateway_program
+from node.gateway_programs import GatewayOption, GatewayPrograms
 from node.intake import Intake
 from node.logs import Log
 from node.market import Market
@@ -132,10 +132,9 @@ class Node:
         self.port = 0
         self.ports: dict[str, int] = {}
         self._servers: list[asyncio.Server] = []
-        #: Sentences that hold for the whole life of the node.
-        self._lasting = options.warnings
         #: Programs of the node in processes of their own.
         self.supervisor = Supervisor(log)
+        self.gateway_programs = GatewayPrograms(self.supervisor, options.data, options.host, options.pins)
         # Each part is given those that were made before it.
         self.clock_watch = ClockWatch(
             self.engine,
@@ -147,7 +146,8 @@ class Node:
         )
         self.clock = self.clock_watch.clock
         self.tape, why = open_tape(options.data, self.journal.journal_id, self.engine.seq, options.tape_bytes, log)
-        self._lasting = (*self._lasting, *([why] if why else []))
+        #: Sentences that hold for the whole life of the node.
+        self._lasting = (*options.warnings, *([why] if why else []))
         self.market = Market(
             self.journal,
             self.engine,
@@ -249,8 +249,6 @@ class Node:
         for entrance in self.gateway.entrances:
             await self._open(entrance)
         self.port = self.ports[OUCH.name]
-        for option in self.options.gateways:
-            self.supervisor.start(gateway_program(option, self.options.data, self.options.host, self.options.pins))
         self._pin = CorePin(self.options.pins)
         self.agents = (
             Measured(Always("beat", self.gateway.beat)),
@@ -265,6 +263,10 @@ class Node:
         gc.collect()
         gc.freeze()  # the present objects stay; a full collection would stop the market
 
+    async def open_gateway(self, option: GatewayOption) -> None:
+        """Open the port of a gateway in a process of its own, and start it. Raises OSError."""
+        self.gateway_programs.open(option)
+
     async def _open(self, entrance: Entrance) -> None:
         """Listen for the clients of an entrance. Raises OSError."""
         tls, gateway = self.options.tls, self.gateway
@@ -276,6 +278,7 @@ class Node:
     def _close_servers(self) -> None:
         for server in self._servers:
             server.close()
+        self.gateway_programs.close()
 
     def await_absent(self) -> None:
         """Give users that cancel on disconnect ``grace_s`` to log in; then their open orders are canceled."""

@@ -58,6 +58,7 @@ class NodeAddresses(NamedTuple):
     metrics_port: int | None
     pid: int
     warnings: tuple[str, ...]
+    gateways: dict[str, int]  # port of each gateway in a process of its own, by its name
 
 
 def serve(
@@ -256,6 +257,8 @@ async def _served(opened: OpenDirectory, options: NodeOptions, log: Log, setting
         loop.add_signal_handler(number, lambda: loop.create_task(node.shutdown()))
     try:
         await _listen(node.start(), "--port", options.port)
+        for option in options.gateways:
+            await _listen(node.open_gateway(option), "--gateway", option.port)
         await _listen(admin.start(), "--admin-port", settings.admin_port)
         if metrics is not None:
             await _listen(metrics.start(), "--metrics-port", settings.metrics_port)
@@ -273,7 +276,15 @@ async def _served(opened: OpenDirectory, options: NodeOptions, log: Log, setting
         )
         metrics_at = metrics.port if metrics is not None else None
         settings.on_listening(
-            NodeAddresses(options.host, node.port, admin.port, metrics_at, os.getpid(), tuple(node.warnings()))
+            NodeAddresses(
+                options.host,
+                node.port,
+                admin.port,
+                metrics_at,
+                os.getpid(),
+                tuple(node.warnings()),
+                node.gateway_programs.ports,
+            )
         )
         notify.ready(f"listening on {options.host}:{node.port}")
         beating = loop.create_task(_watched(notify, node))

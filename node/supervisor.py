@@ -57,7 +57,8 @@ class State(StrEnum):
 class Program:
     """A program of a node.
 
-    command: as for exec, with absolute paths. given: first bytes on its standard input. restarts: it is started again
+    command: as for exec, with absolute paths. given: first bytes on its standard input. lends: descriptors that it has
+    under the same numbers. restarts: it is started again
     whenever it ends by itself; else ``on_end`` is called with its exit status (below zero: a signal) and its last
     complaint. without: what the market's users lack while it does not run, for the operator. order: programs of a
     higher one end before those of a lower. named: the operator has asked for it. on_start: called at each start.
@@ -69,6 +70,7 @@ class Program:
     without: str = ""
     restarts: bool = True
     given: bytes = b""
+    lends: tuple[int, ...] = ()
     nice: int = 0
     cpus: frozenset[int] = frozenset()
     order: int = 0
@@ -136,6 +138,7 @@ class Supervised:
                 stderr=subprocess.PIPE,
                 cwd=ROOT,
                 start_new_session=True,  # Ctrl-C is the node's
+                pass_fds=own.lends,
             )
         except OSError as error:
             self._on_end(f"no process could be started: {(error.strerror or str(error)).lower()}")

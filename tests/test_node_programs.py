@@ -5,6 +5,7 @@ import os
 import pty
 import random
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from tests.ouch_messages import enter
 from tests.running import ROOT, SMALL, SMALL_CAPACITY, Client, Running, started, until
 from tests.test_supervisor import exists
 
-GATEWAYS = ("--gateway", "ouch:9101", "--gateway", "second=ouch:9102")
+GATEWAYS = ("--gateway", "first=ouch:0", "--gateway", "second=ouch:0")
 KILLS = 20
 
 
@@ -56,8 +57,8 @@ def test_a_program_that_is_killed_20_times_comes_back_and_the_market_does_not_no
     dice, orders, seen = random.Random(5), 0, set[int]()
     second = processes(node)["second"]["pid"]
     for kills in range(KILLS):
-        until(lambda: processes(node)["ouch-9101"]["pid"] not in {None, *seen})
-        pid = processes(node)["ouch-9101"]["pid"]
+        until(lambda: processes(node)["first"]["pid"] not in {None, *seen})
+        pid = processes(node)["first"]["pid"]
         seen.add(pid)
         time.sleep(dice.random() / 50)
         os.kill(pid, signal.SIGKILL)
@@ -65,9 +66,9 @@ def test_a_program_that_is_killed_20_times_comes_back_and_the_market_does_not_no
             orders += 1
             client.socket.sendall(enter(f"A{orders}", "B", 1, 99_000))
             client.take(orders)
-        until(lambda kills=kills: processes(node)["ouch-9101"]["restarts"] > kills)
+        until(lambda kills=kills: processes(node)["first"]["restarts"] > kills)
     told = processes(node)
-    assert told["ouch-9101"]["restarts"] == KILLS
+    assert told["first"]["restarts"] == KILLS
     assert (told["second"]["pid"], told["second"]["restarts"], told["core"]["restarts"]) == (second, 0, 0)
     assert node.process is not None
     assert told["core"]["pid"] == node.process.pid
@@ -76,21 +77,21 @@ def test_a_program_that_is_killed_20_times_comes_back_and_the_market_does_not_no
 
 
 def test_a_program_that_cannot_start_is_said_once_and_orders_are_taken(tmp_path: Path) -> None:
-    running = started(tmp_path, "--gateway", "ouch:9101", faults="broken-programs")
+    running = started(tmp_path, "--gateway", "first=ouch:0", faults="broken-programs")
     try:
-        until(lambda: processes(running)["ouch-9101"]["restarts"] >= 3)
+        until(lambda: processes(running)["first"]["restarts"] >= 3)
         status = running.status()
         assert status["state"] == "open"
         assert (
-            "the program ouch-9101 has ended and is started again: it ended with status 1: no port is free"
+            "the program first has ended and is started again: it ended with status 1: no port is free"
             in (status["warning"])
         )
         client = Client(running.port, "UA")
         client.socket.sendall(enter("A1", "B", 1, 99_000))
         client.take(1)
         [said] = logged(running, "a program ended")
-        assert (said["process"], said["why"]) == ("ouch-9101", "it ended with status 1: no port is free")
-        assert said["then"] == "it is started again; its clients cannot connect until then"
+        assert (said["process"], said["why"]) == ("first", "it ended with status 1: no port is free")
+        assert said["then"] == "it is started again; its clients are not served until then"
     finally:
         running.stop()
 
@@ -141,7 +142,7 @@ def test_ctrl_c_on_a_terminal_ends_core_and_programs_in_order(tmp_path: Path) ->
 def test_status_top_and_metrics_name_the_processes_of_a_node(node: Running, lockstep: Lockstep) -> None:
     second = others(node)[1]
     (status,) = checked(["status"], lockstep("status", node.data, "--json")[1])
-    assert [each["process"] for each in status["processes"]] == ["core", "ouch-9101", "second"]
+    assert [each["process"] for each in status["processes"]] == ["core", "first", "second"]
     assert f"process second pid {second}, running" in " ".join(lockstep("status", node.data)[1].split())
     (sample,) = checked(["top"], lockstep("top", node.data, "--once", "--json")[1])
     works = sample["workings"]
@@ -165,7 +166,7 @@ def test_pinned_programs_stay_on_their_processor_and_nothing_else_does(tmp_path:
         told, core = processes(running), running.process.pid
         assert os.sched_getaffinity(core) == {first}
         assert os.sched_getaffinity(told["second"]["pid"]) == {last}
-        assert os.sched_getaffinity(told["ouch-9101"]["pid"]) == PROCESSORS
+        assert os.sched_getaffinity(told["first"]["pid"]) == PROCESSORS
         threads = [int(each) for each in os.listdir(f"/proc/{core}/task") if int(each) != core]
         assert threads
         until(lambda: all(os.sched_getaffinity(each) == PROCESSORS for each in threads))
@@ -180,6 +181,7 @@ def test_pinned_programs_stay_on_their_processor_and_nothing_else_does(tmp_path:
         (("--gateway", "ouch:70000"), "the port of 'ouch:70000' is above 65,535"),
         (("--gateway", "ouch:1", "--gateway", "b=ouch:1"), "two gateways have the port 1; give each its own"),
         (("--gateway", "ouch:1", "--tape-mb", "0"), "--gateway needs the tape"),
+        (("--gateway", "ouch:1", "--tls-cert", "x"), "a gateway in a process of its own takes no TLS"),
         (("--pin", "core"), "'core' binds nothing; give NAME=CPU, such as core=0"),
         (("--pin", "fix=0"), "there is no program fix to bind; there are core"),
         (("--pin", "core=9999"), "there is no processor 9999 for core"),
@@ -192,6 +194,15 @@ def test_wrong_options_are_refused_in_a_sentence(
     status, _, complaint = lockstep("serve", "--data", tmp_path / "new", *words)
     assert (status, sentence in complaint) == (2, True), complaint
     assert not (tmp_path / "new").exists()
+
+
+def test_a_port_of_a_gateway_in_use_is_said_at_the_start(tmp_path: Path, lockstep: Lockstep) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        words = ("--port", "0", *SMALL, *SMALL_CAPACITY, "--gateway", f"ouch:{port}")
+        status, _, complaint = lockstep("serve", "--data", tmp_path / "new", *words)
+    assert status == 75
+    assert f"port {port} of --gateway is in use" in complaint
 
 
 def test_names_and_processors_are_read() -> None:

@@ -53,7 +53,7 @@ async def kill_loop(
     first: number of the first victim.
     """
     chance = random.Random(seed)
-    options = (*options, "--gateway", "ouch:9101")
+    options = (*options, "--gateway", "beside=ouch:0")
     pair = RunningPair(folder, *options, kind=kind, faults=dict.fromkeys("AB", "small-programs"))
     counts: Counter[str] = Counter()
     try:
@@ -136,7 +136,7 @@ def _pid_beside(node: PairNode, link: Link, victim: str) -> int:
     if BESIDE[victim] and victim != "program":
         return next(iter(children(node.process.pid, BESIDE[victim])), 0)
     processes = link.ask("workings")["workings"]["processes"]
-    name = "ouch-9101" if victim == "program" else victim
+    name = "beside" if victim == "program" else victim
     return next((each["pid"] or 0 for each in processes if each["process"] == name), 0)
 
 

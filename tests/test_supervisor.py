@@ -16,6 +16,7 @@ import pytest
 import uvloop
 
 from node import child_lines, supervisor
+from node.gateway_programs import GatewayOption, GatewayPrograms
 from node.logs import Log
 from node.program_report import ProgramReport, agent_values
 from node.supervisor import Program, State, Supervised, Supervisor, process_figures
@@ -232,6 +233,53 @@ sys.stdin.read()
     ]
     assert lines[0]["port"] == 7
     assert "hunter2" not in str(lines)
+
+
+#: A gateway of a kind: it serves each client with its number, on a socket that it was lent.
+ECHO = """
+import os, socket, sys
+with socket.socket(fileno=int(sys.argv[1])) as listening:
+    while True:
+        connected, _ = listening.accept()
+        connected.sendall(str(os.getpid()).encode())
+        connected.close()
+"""
+
+
+def test_a_gateway_has_its_port_through_all_its_lives_and_who_connects_between_two_is_served(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 0.3)
+    monkeypatch.setattr("node.gateway_programs.command", lambda _option, _data, _host, fd: (*python(ECHO), str(fd)))
+
+    async def served_by(port: int) -> int:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        pid = int(await reader.read())
+        writer.close()
+        return pid
+
+    async def story(made: Supervisor) -> None:
+        gateways = GatewayPrograms(made, tmp_path, "127.0.0.1", {})
+        gateways.open(GatewayOption("one", "ouch", 0))
+        port = gateways.ports["one"]
+        [one] = made
+        assert await served_by(port) == one.pid
+        for kills in range(3):
+            os.kill(one.pid, signal.SIGKILL)
+            await until(lambda: not one.pid)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)  # nobody is there to take it
+            assert one.restarts == kills
+            pid = int(await reader.read())
+            writer.close()
+            assert pid == one.pid
+        with pytest.raises(OSError, match="in use"):
+            gateways.open(GatewayOption("other", "ouch", port))
+        await made.stop()
+        gateways.close()
+        with pytest.raises(OSError, match=r"refused|Connect call failed"):
+            await asyncio.open_connection("127.0.0.1", port)
+
+    with_supervisor(story)
 
 
 def test_a_program_reports_itself_and_never_waits_for_a_node_that_does_not_read() -> None:
