@@ -266,21 +266,42 @@ def whatif(
     drop: Annotated[
         list[int] | None, typer.Option(metavar="SEQ", min=1, help="Leave out this command; may be repeated.")
     ] = None,
+    limits: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="LIMITS", help="Set limits, as after `limits`: ALPHA max_order_qty=100; may be repeated."
+        ),
+    ] = None,
+    insert: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Put in the commands of a scenario file, by the times of its `at` lines."),
+    ] = None,
+    begin: FromWhen = None,
+    end: ToWhen = None,
     participant: Annotated[str | None, typer.Option(metavar="NAME", help="With --order: only of this one.")] = None,
     as_json: Json = False,
 ) -> int:
     """Replay a journal with a change, and show what would have come of it: trades, prices, positions, profit.
 
-    The other commands stand as they were, with their times: nobody reacts to what is left out.
+    The other commands stand as they were, with their times: nobody reacts to what is left out or put in. --from and
+    --to say where --without applies. --set applies from --from on, or once the names in it are defined; a later
+    `limits` command of the journal counts after it.
 
     Example: lockstep whatif node1 --without ALPHA --data node2
 
     Example: lockstep whatif node1 --order a17 --participant ALPHA --data node2
+
+    Example: lockstep whatif node1 --set "ALPHA max_order_qty=100" --from 09:31 --data node2
     """
+    from cli.choice import range_of
+    from cli.errors import FINE
     from cli.whatif import Change
     from cli.whatif import whatif as command
 
-    change = Change(tuple(without or ()), tuple(order or ()), tuple(drop or ()))
+    span = range_of(directory, begin, end)
+    if span is None:
+        return FINE
+    change = Change(tuple(without or ()), tuple(order or ()), tuple(drop or ()), tuple(limits or ()), insert, span)
     return command(directory, data, change, participant, as_json=as_json)
 
 

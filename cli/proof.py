@@ -186,7 +186,7 @@ def compare(
         facts = _compared_facts(directory_a, report) | parting.facts_of(found, directory_a)
         screen.print_json(facts | {"same": report.same and found.same, "differs": report.differs or not found.same})
     else:
-        _show_compared(directory_a, directory_b, report)
+        _show_compared(directory_a, directory_b, report, with_state=not ask.state)
         parting.show(found, directory_a)
         differs = not found.same and not report.differs
         screen.verdict(report.same and found.same, "DIFFERENT" if differs else _compared_verdict(report))
@@ -246,13 +246,13 @@ def _fields(keys: Sequence[str]) -> str:
     return ", ".join(named) or "places that its kind does not use"
 
 
-def _show_compared(directory_a: Path, directory_b: Path, report: CompareReport) -> None:
+def _show_compared(directory_a: Path, directory_b: Path, report: CompareReport, *, with_state: bool) -> None:
     screen.facts(
         [
             ("A", f"{directory_a}, commands {_span(report.first_seq_a, report.last_seq_a)}"),
             ("B", f"{directory_b}, commands {_span(report.first_seq_b, report.last_seq_b)}"),
             ("compared", f"{_compared_span(report)}, {screen.counted(report.digests_compared, 'event digest')}"),
-            ("state", _state_compared(report)),
+            *([("state", _state_compared(report))] if with_state else []),
         ]
     )
     for note in report.notes:

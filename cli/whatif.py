@@ -1,7 +1,8 @@
 """A journal replayed with a change, into a new directory, and what would have come of it: `lockstep whatif`.
 
 The other commands stand as they were, with their times: nobody reacts to what is left out. A cancel of an order that
-is left out goes with it; one of an order that never came to be is refused, as it would have been.
+is left out goes with it; one of an order that never came to be is refused, as it would have been. What is put in comes
+after all that the journal has of its time.
 """
 
 import fcntl
@@ -20,6 +21,7 @@ from cli import errors, screen
 from cli.choice import Selection, number_of, picked
 from cli.errors import WrongUse
 from cli.history import chosen_plays, stretches
+from cli.insertions import Insertion, Insertions, of_file, of_limits
 from cli.node import check_name, rebuilt_at
 from cli.order import Asked, orders_of
 from cli.outcome_tables import show_outcomes
@@ -39,11 +41,18 @@ _ORDERS: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
 
 @dataclass(frozen=True)
 class Change:
-    """Commands to leave out: all orders of participants, orders by id or token, commands by number."""
+    """Commands to leave out: all orders of participants, orders by id or token, commands by number. ``limits``: words
+    of `limits` commands to put in; ``insert``: a scenario file of commands to put in by their times.
+
+    ``span``: first and last command to which ``without`` applies, None for no bound; limits are put in at the first.
+    """
 
     without: tuple[str, ...] = ()
     orders: tuple[str, ...] = ()
     drops: tuple[int, ...] = ()
+    limits: tuple[str, ...] = ()
+    insert: Path | None = None
+    span: tuple[int | None, int | None] = (None, None)
 
     @property
     def words(self) -> str:
@@ -51,13 +60,19 @@ class Change:
         parts = [f"without {name}" for name in self.without]
         parts += [f"without order {order_id}" for order_id in self.orders]
         parts += [f"without command {screen.count(seq)}" for seq in self.drops]
+        parts += [f"with limits {words}" for words in self.limits]
+        parts += [f"with the commands of {self.insert}"] if self.insert is not None else []
+        for word, seq in zip(("from", "to"), self.span, strict=True):
+            parts += [f"{word} command {screen.count(seq)}"] if seq is not None else []
         return ", ".join(parts)
 
 
 def whatif(directory: Path, data: Path, change: Change, participant: str | None, *, as_json: bool = False) -> int:
     """`lockstep whatif`: replay with the change into ``data``, and print how the outcome differs."""
-    if not (change.without or change.orders or change.drops):
-        raise WrongUse("nothing is to change; give --without, --order or --drop")
+    if not (change.without or change.orders or change.drops or change.limits or change.insert):
+        raise WrongUse("nothing is to change; give --without, --order, --drop, --set or --insert")
+    if change.span != (None, None) and not (change.without or change.limits):
+        raise WrongUse("--from and --to say where --without and --set apply; give one of these")
     for name in change.without:
         check_name(name, "participant")
     if holds_journal(data) or (data.exists() and any(data.iterdir())):
@@ -67,7 +82,9 @@ def whatif(directory: Path, data: Path, change: Change, participant: str | None,
         last_seq = history.last_seq
     if beyond := [seq for seq in change.drops if seq > last_seq]:
         raise WrongUse(f"there is no command {beyond[0]:,} in {directory}: its journal ends at {last_seq:,}")
-    _check_known(change, rebuilt_at(directory, None).engine.directory, directory)
+    end = rebuilt_at(directory, None).engine
+    _check_known(change, end.directory, directory)
+    inserted = Insertions(_insertions(directory, change, end.directory))
     leaves_out = _left_out(directory, change, participant)
     ready()
     before, after = Outcome(), Outcome()
@@ -82,8 +99,15 @@ def whatif(directory: Path, data: Path, change: Change, participant: str | None,
             before.take(stretch.first_seq, stretch.rows, stretch.events)
             out = leaves_out(stretch.rows, stretch.first_seq, names)
             counts["dropped"] += int(out.sum())
-            if not out.all():
-                yield concatenate([picked(stretch.rows, ~out)])
+            begin = 0
+            for at, rows in inserted.cuts(stretch.rows, stretch.first_seq, stretch.before.now_ns):
+                if not out[begin:at].all():
+                    yield concatenate([picked(stretch.rows[begin:at], ~out[begin:at])])
+                yield rows
+                begin = at
+            if not out[begin:].all():
+                yield concatenate([picked(stretch.rows[begin:], ~out[begin:])])
+        yield from inserted.rest(names.now_ns)
 
     with _made_aside(data) as aside:
         journal, engine = create(aside, room, durability="none")
@@ -94,6 +118,7 @@ def whatif(directory: Path, data: Path, change: Change, participant: str | None,
         "data": str(data),
         "commands": last_seq,
         "left_out": counts["dropped"],
+        "put_in": inserted.rows,
         "seq": report.seq,
         "event_digest": report.event_digest.hex(),
         "before": before.facts(names),
@@ -163,8 +188,9 @@ def _left_out(
         seqs = first_seq + np.arange(len(rows))
         orders = np.isin(rows["kind"], _ORDERS)
         out: NDArray[np.bool_] = np.isin(seqs, drops)
+        in_span = (seqs >= (change.span[0] or 1)) & (seqs <= (change.span[1] or seqs[-1]))
         for name in change.without:
-            out |= orders & (rows["participant"] == number_of(names.participants, name))
+            out |= orders & in_span & (rows["participant"] == number_of(names.participants, name))
         for number, first, last, ids in spans:
             of_order = (seqs >= first) & (seqs <= last) & np.isin(rows["client_order_id"], ids)
             out |= orders & of_order & (rows["participant"] == number)
@@ -178,6 +204,19 @@ def _left_out(
     return mask
 
 
+def _insertions(directory: Path, change: Change, names: Directory) -> list[Insertion]:
+    """Rows to put in, in the order of the options."""
+    found = [of_limits(words, names, change.span[0]) for words in change.limits]
+    if change.insert is not None:
+        first_ns = 0
+        with History.open(directory) as history:
+            for block in history.blocks():
+                first_ns = first_ns or block.time_ns
+                break
+        found += of_file(change.insert, names, first_ns)
+    return found
+
+
 def _check_known(change: Change, names: Directory, directory: Path) -> None:
     for name in change.without:
         if name not in names.participants:
@@ -188,6 +227,7 @@ def _check_known(change: Change, names: Directory, directory: Path) -> None:
 def _show(facts: Facts) -> None:
     before, after = facts["before"], facts["after"]
     left_out = screen.counted(facts["left_out"], "row")
-    screen.print_line(f"{facts['change']}: {left_out} left out, the others as they were")
+    put_in = f", {screen.counted(facts['put_in'], 'row')} put in" if facts["put_in"] else ""
+    screen.print_line(f"{facts['change']}: {left_out} left out{put_in}, the others as they were")
     show_outcomes(before, after, ("was", "would be"))
     screen.print_line(f"{facts['data']} has the market as it would have been; every other command reads it")

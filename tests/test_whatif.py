@@ -162,9 +162,94 @@ def test_text_has_what_differs_and_says_where_the_market_is(tmp_path: Path, lock
 
 
 @pytest.mark.parametrize(
+    ("words", "inserted", "before"),
+    [
+        (["--set", "BETA max_order_qty=50"], "limits BETA max_order_qty=50", "phase XYZ"),
+        (["--set", "BETA max_order_qty=50", "--from", "10"], "limits BETA max_order_qty=50", "enter BETA a1"),
+        (["--set", "BETA symbol=XYZ max_order_qty=50"], "limits BETA symbol=XYZ max_order_qty=50", "phase XYZ"),
+    ],
+    ids=str,
+)
+def test_limits_that_are_set_are_as_if_they_had_been_commanded(
+    words: list[str], inserted: str, before: str, tmp_path: Path, lockstep: Lockstep
+) -> None:
+    node = written(DAY, tmp_path / "node", lockstep)
+    lines = DAY.splitlines(keepends=True)
+    at = next(place for place, line in enumerate(lines) if line.startswith(before))
+    made = written("".join([*lines[:at], inserted + "\n", *lines[at:]]), tmp_path / "made", lockstep)
+    (facts,) = checked(["whatif"], lockstep("whatif", node, *words, "--data", tmp_path / "new", "--json")[1])
+    (state,) = told(lockstep, "state", made)
+    assert (facts["event_digest"], facts["put_in"]) == (state["event_digest"], 1)
+    same(facts["after"], outcome(lockstep, made))
+    assert facts["after"]["refused"].get("max_order_qty", 0) == (before == "phase XYZ")
+    assert lockstep("commands", tmp_path / "new")[1] == lockstep("commands", made)[1]
+
+
+TIMES = DAY.replace("replace ALPHA", "at 2024-01-15T09:31:00\nreplace ALPHA").replace(
+    "enter BETA b2", "at 2024-01-15T09:32:00\nenter BETA b2"
+)
+FILE = """\
+at 2024-01-15T09:30:00
+enter BETA n1 sell 30 XYZ @ 10.03
+at 2024-01-15T09:31:30
+cancel ALPHA a2
+enter BETA n2 buy 10 XYZ @ 10.04
+at 2024-01-15T10:00:00
+enter BETA n3 sell 10 XYZ @ 9.00 token=A-LONG-TOKEN
+"""
+
+
+def test_commands_of_a_file_come_after_all_of_their_time(tmp_path: Path, lockstep: Lockstep) -> None:
+    node = written(TIMES, tmp_path / "node", lockstep)
+    (tmp_path / "file").write_text(FILE)
+    first, second, third = (piece.splitlines(keepends=True) for piece in FILE.split("at 2024-01-15T")[1:])
+    lines = []
+    for line in TIMES.splitlines(keepends=True):
+        if line == "at 2024-01-15T09:31:00\n":
+            lines += first[1:]
+        if line == "at 2024-01-15T09:32:00\n":
+            lines += ["at 2024-01-15T" + second[0], *second[1:]]
+        lines.append(line)
+    lines += ["at 2024-01-15T" + third[0], *third[1:]]
+    made = written("".join(lines), tmp_path / "made", lockstep)
+    words = ["whatif", node, "--insert", tmp_path / "file", "--data", tmp_path / "new", "--json"]
+    (facts,) = checked(["whatif"], lockstep(*words)[1])
+    (state,) = told(lockstep, "state", made)
+    assert lockstep("commands", tmp_path / "new")[1] == lockstep("commands", made)[1]
+    assert (facts["event_digest"], facts["left_out"]) == (state["event_digest"], 0)
+    assert facts["put_in"] == 4 + 2 + 1  # commands, clock values, and the row with the long token
+    same(facts["after"], outcome(lockstep, made))
+
+
+def test_a_participant_can_be_left_out_of_a_part_of_the_day(day: Path, tmp_path: Path, lockstep: Lockstep) -> None:
+    words = ["--without", "P2", "--from", "1000", "--to", "2000"]
+    (facts,) = told(lockstep, "whatif", day, *words, "--data", tmp_path / "new")
+    rows = random_stream(14, 3_000, hostile=0.0, garbage=0.0, control=0.01)
+    kept = [at for at in range(len(rows)) if not (1_000 <= at + 1 <= 2_000 and is_order_of_p2(rows, at))]
+    journal, engine = create(tmp_path / "made", SMALL, durability="none")
+    with journal:
+        pump([rows.view("V64")[np.array(kept)].view(rows.dtype)], FileStamp(), journal, engine, durability="none")
+    assert facts["event_digest"] == engine.event_digest.hex()
+    assert facts["left_out"] == len(rows) - len(kept) > 100
+    assert facts["change"] == "without P2, from command 1,000, to command 2,000"
+
+
+def is_order_of_p2(rows: Any, at: int) -> bool:
+    """True for an order command of P2, and for the EXTEND row before one."""
+    number = 1 + [int(row["name"]) for row in rows if row["kind"] == CommandKind.PARTICIPANT].index(pack("P2"))
+    about = rows[at + 1] if rows["kind"][at] == CommandKind.EXTEND and at + 1 < len(rows) else rows[at]
+    order_kinds = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
+    return about["kind"] in order_kinds and about["participant"] == number
+
+
+@pytest.mark.parametrize(
     ("words", "why"),
     [
-        ([], "nothing is to change; give --without, --order or --drop"),
+        ([], "nothing is to change; give --without, --order, --drop, --set or --insert"),
+        (["--set", "NOBODY credit=1.00"], "with a known name"),
+        (["--set", "ALPHA credit"], "--set:1"),
+        (["--drop", "7", "--from", "3"], "--from and --to say where"),
+        (["--insert", "nowhere"], "cannot be read"),
         (["--without", "NOBODY"], "there is no participant NOBODY"),
         (["--order", "never"], "ever had the id or token never"),
         (["--drop", "99"], "there is no command 99"),
