@@ -47,6 +47,9 @@ def top(
     once: Annotated[
         bool, typer.Option("--once", help="Print all of it once: processes, agents, tape, rings and lines too.")
     ] = False,
+    workings: Annotated[
+        bool, typer.Option("--workings", help="On a terminal, show processes, agents, tape, rings and lines alone.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Watch a running node: rates, latencies by stage, journal, sessions, books and, where the terminal is tall enough,
@@ -58,7 +61,7 @@ def top(
     """
     from cli.top import top as command
 
-    return command(directory, seconds, symbols or [], as_json=as_json, once=once)
+    return command(directory, seconds, symbols or [], as_json=as_json, once=once, workings=workings)
 
 
 @admin.command("do")

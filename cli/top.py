@@ -6,7 +6,7 @@ them is work for the node.
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,8 +33,19 @@ _TALL: Final = 24
 Sample = dict[str, Any]
 
 
-def top(directory: Path, seconds: float | None, symbols: list[str], *, as_json: bool, once: bool = False) -> int:
-    """Watch until ``seconds`` have passed or an interrupt, which is an ordinary end. once: everything, and no more."""
+def top(
+    directory: Path,
+    seconds: float | None,
+    symbols: list[str],
+    *,
+    as_json: bool,
+    once: bool = False,
+    workings: bool = False,
+) -> int:
+    """Watch until ``seconds`` have passed or an interrupt, which is an ordinary end.
+
+    once: everything, and no more. workings: on a terminal, the workings alone.
+    """
     with connected(directory) as link:
         try:
             if once:
@@ -44,7 +55,7 @@ def top(directory: Path, seconds: float | None, symbols: list[str], *, as_json: 
                     screen.print_line(screen.json_line(_object(sample)) if as_json else line(sample))
                     screen.flush()
             else:
-                _watch(link, seconds, symbols)
+                _watch(link, seconds, symbols, drawn_workings if workings else drawn)
         except KeyboardInterrupt:
             return errors.FINE
     return errors.FINE
@@ -157,11 +168,11 @@ def _microseconds(status: Sample, stage: str, word: str) -> str:
 # The live view. Rich is loaded here only.
 
 
-def _watch(link: Link, seconds: float | None, symbols: list[str]) -> None:
+def _watch(link: Link, seconds: float | None, symbols: list[str], draw: "Callable[..., RenderableType]") -> None:
     with errors.output(), screen.live_view() as live:
         before = None
         for sample in _samples(link, seconds, symbols, _LIVE_S):
-            live.update(drawn(sample, live.console.width, live.console.height, before), refresh=True)
+            live.update(draw(sample, live.console.width, live.console.height, before), refresh=True)
             before = sample
 
 
@@ -185,6 +196,15 @@ def drawn(sample: Sample, columns: int = _WIDE, lines: int = _TALL, before: Samp
     more = sample["sessions_total"] - len(sample["sessions"][:_SESSIONS])
     rest = Text(f"and {screen.count(more)} more" if more > 0 else "")
     return Group(*_above(sample), grid, Text(), _connected(sample), rest, *_below(sample, lines - _TALL, before))
+
+
+def drawn_workings(sample: Sample, _columns: int, lines: int, before: Sample | None = None) -> "RenderableType":
+    """A sample as a screen of the workings: the line of a sample, then what has room. Otherwise as ``drawn``."""
+    from rich.console import Group
+    from rich.text import Text
+
+    said = Text(line(sample))
+    return Group(*_above(sample), said, *_below(sample, lines - 4, before))
 
 
 def _below(sample: Sample, room: int, before: Sample | None) -> "Iterator[RenderableType]":

@@ -40,6 +40,8 @@ STEADY_S: Final = 5.0
 END_S: Final = 5.0
 GONE_S: Final = 1.0
 ROOT: Final = Path(__file__).resolve().parent.parent
+#: Keys of what a program reports about itself; others are left out.
+REPORTED: Final = ("listening", "figures", "agents", "rings")
 _COMPLAINT_CHARACTERS_MAX: Final = 400
 
 
@@ -163,7 +165,7 @@ class Supervised:
         if said is None:
             self.program.on_line(line)
         else:
-            self.report |= said
+            self.report |= {key: value for key, value in said.items() if key in REPORTED}
 
     def _on_log(self, line: bytes) -> None:
         said = _object(line)

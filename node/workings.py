@@ -88,7 +88,8 @@ def _numbers(found: object) -> dict[str, float]:
     """Figures that a program reported, so far as they are numbers."""
     if not isinstance(found, dict):
         return {}
-    return {str(name): value for name, value in found.items() if isinstance(value, int | float)}
+    numbers = {name: value for name, value in found.items() if isinstance(value, int | float)}
+    return dict(list(numbers.items())[:_REPORTED_MAX])
 
 
 def _agents(node: Node) -> Iterator[Row]:
@@ -99,7 +100,9 @@ def _agents(node: Node) -> Iterator[Row]:
         yield from _rows(each.report, "agents", each.program.name)
 
 
-#: Keys of what a program reports, with their types.
+#: Rows of one kind, and figures, of one program at most: an answer to the operator has a bound.
+_REPORTED_MAX: Final = 32
+#: Keys of what a program reports, with their types; the first is the name.
 _REPORTED: Final[dict[str, dict[str, type | tuple[type, ...]]]] = {
     "agents": {"agent": str, "turns": int, "worked": int, "busy_s": (int, float)},
     "rings": {"ring": str, "size_rows": int, "waiting_rows": int, "waits": int},
@@ -107,12 +110,13 @@ _REPORTED: Final[dict[str, dict[str, type | tuple[type, ...]]]] = {
 
 
 def _rows(report: Mapping[str, Any], key: str, process: str) -> Iterator[Row]:
-    """Rows that a program reported, so far as they have the form."""
-    wanted = _REPORTED[key]
-    found = report.get(key)
-    for row in found if isinstance(found, list) else []:
-        if isinstance(row, dict) and all(isinstance(row.get(name), kind) for name, kind in wanted.items()):
-            yield {"process": process, **{name: row[name] for name in wanted}}
+    """Rows that a program reported, so far as they have the form: one for each name, and a bounded number."""
+    wanted, (name, *_) = _REPORTED[key], _REPORTED[key]
+    found, rows = report.get(key), dict[str, Row]()
+    for row in found[:_REPORTED_MAX] if isinstance(found, list) else []:
+        if isinstance(row, dict) and all(isinstance(row.get(each), kind) for each, kind in wanted.items()):
+            rows[row[name]] = {"process": process, **{each: row[each] for each in wanted}}
+    yield from rows.values()
 
 
 def _lines(lines: MarketLines, gateway: Gateway) -> Iterator[Row]:

@@ -24,12 +24,12 @@ from tape.agents import Always, Measured
 from tests.running import ROOT
 
 #: A program that reports its number and waits for the end of its input, or for a signal.
-LIVES = "import json, os, sys; print(json.dumps({'mine': os.getpid()}), flush=True); sys.stdin.read()"
+LIVES = "import json, os, sys; print(json.dumps({'figures': {'mine': os.getpid()}}), flush=True); sys.stdin.read()"
 #: One that takes no notice of either.
 STUBBORN = """
 import json, os, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-print(json.dumps({'mine': os.getpid()}), flush=True)
+print(json.dumps({'figures': {'mine': os.getpid()}}), flush=True)
 while True:
     time.sleep(60)
 """
@@ -95,7 +95,7 @@ def test_a_program_that_is_killed_at_random_moments_comes_back_each_time(monkeyp
             await asyncio.sleep(dice.random() / 20)  # it may still be on its way to its own program
             os.kill(one.pid, signal.SIGKILL)
             await until(lambda kills=kills: one.restarts > kills)
-        await until(lambda: one.report.get("mine") == one.pid)
+        await until(lambda: one.report.get("figures") == {"mine": one.pid})
         assert (one.restarts, one.state, other.pid, other.restarts) == (20, State.RUNNING, pid, 0)
 
     lines = with_supervisor(story)
@@ -144,6 +144,27 @@ def test_a_program_that_does_not_exist_is_said_in_a_sentence() -> None:
         assert one.why == "it ended with status 127: /nowhere/program cannot be run: no such file or directory"
 
     with_supervisor(story)
+
+
+def test_a_program_for_which_the_system_has_no_process_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 0.01)
+    real, refused = subprocess.Popen, [3]
+
+    def popen(*words: Any, **more: Any) -> Any:
+        if refused[0]:
+            refused[0] -= 1
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return real(*words, **more)
+
+    monkeypatch.setattr(supervisor.subprocess, "Popen", popen)
+
+    async def story(made: Supervisor) -> None:
+        one = made.start(Program("one", python(LIVES)))
+        assert one.why == "no process could be started: resource temporarily unavailable"
+        await until(lambda: one.report)
+        assert one.restarts == 3
+
+    assert events(with_supervisor(story)) == ["a program ended"]
 
 
 def test_a_program_that_runs_steadily_again_is_said_to_and_its_pauses_begin_anew(

@@ -125,6 +125,15 @@ def test_a_tall_screen_has_as_many_tables_of_the_workings_as_fit(operated: Opera
         assert len(text.splitlines()) <= lines
 
 
+def test_the_workings_alone_fit_a_small_terminal(operated: Operated) -> None:
+    status, seen = on_terminal(["top", str(operated.directory), "--workings", "--seconds", "0.6"], [])
+    text = " ".join(seen.decode().split())
+    assert status == 0
+    for words in ("second", "9101", "beat", "tape 4.1 kB", "reader of the tape"):
+        assert words in text
+    assert "order to answer" not in text
+
+
 def test_a_node_that_has_stopped_is_said_to_have(tmp_path: Path, lockstep: Lockstep) -> None:
     with Operated(tmp_path) as running:
         assert lockstep("top", running.directory, "--once")[0] == 0
