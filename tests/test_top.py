@@ -48,7 +48,7 @@ def test_with_json_each_line_is_an_object_with_status_sessions_and_books(
     assert status == 0
     assert told["status"]["event_digest"] == operated.node.engine.event_digest.hex()
     assert [each["user"] for each in told["sessions"]] == ["TRADER", "OTHER"]
-    assert told["books"][0]["bids"] == [{"price_e4": 99_000, "qty": 70, "orders": 1}]
+    assert told["books"][0]["bids"] == [{"price_e4": 99_000, "qty": 70, "reserve_qty": 0, "hidden_qty": 0, "orders": 1}]
 
 
 def test_the_screen_has_rates_stages_books_and_sessions_and_takes_any_names(
