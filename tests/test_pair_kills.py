@@ -1,6 +1,6 @@
 """A pair is killed again and again while clients trade: primary, standby, arbiter and both nodes, by SIGKILL, and each
 process beside a primary: its death watch, the server of its history, the keeper of the events of a slice, a checkpoint
-and a program that it supervises.
+and a gateway (a small program in its place).
 
 Clients of the library trade at random with both addresses, and nobody tells them anything. In the end their histories,
 both journals and all quarantines must be one linear history (``tests.linear_history``): no acknowledged order is lost,
@@ -27,22 +27,16 @@ import pytest
 from node.link import Link, LinkError, RequestRefused
 from replay.verify import verify
 from tests.pair_under_faults import KINDS, WITNESS_AND_BOTH, Kind, PairNode, RunningPair, Trading, kind_of, live
-from tests.test_interrupts import children
 from tests.trading import Trader
 
 KILLS = int(os.environ.get("LOCKSTEP_PAIR_KILLS", "20"))
-#: Processes beside a primary, with a word of the command line of those that it starts itself.
-BESIDE = {
-    "death watch": "",
-    "history": "replication.history_server",
-    "keeper": "directory.keep_events",
-    "checkpoint": "",
-    "program": "small",
-}
+#: Processes beside a primary, by their names in its report.
+BESIDE = {"death watch": "death watch", "history": "history", "keeper": "events", "checkpoint": "checkpoint"}
+BESIDE |= {"gateway": "beside"}
 VICTIMS = ("primary", "witness", "both", "standby", "primary", *BESIDE)
 VICTIMS_OF_MEMORY = ("primary", "witness", "standby", "primary", *BESIDE)
 #: Patience with a process that begins and ends by itself.
-APPEARS_S = 20.0
+APPEARS_S = 60.0
 
 
 async def kill_loop(
@@ -112,8 +106,9 @@ def _strike_beside(node: PairNode, victim: str) -> bool:
             asked = threading.Thread(target=_ask_for_checkpoint, args=[node]) if victim == "checkpoint" else None
             if asked is not None:
                 asked.start()
-            for _ in range(500):
-                pid = _pid_beside(node, link, victim)
+            look_until_s = time.monotonic() + APPEARS_S / 3
+            while time.monotonic() < look_until_s:
+                pid = _pid_beside(link, victim)
                 if pid:
                     with suppress(ProcessLookupError):  # it has just ended
                         os.kill(pid, signal.SIGKILL)
@@ -130,14 +125,10 @@ def _ask_for_checkpoint(node: PairNode) -> None:
         link.ask("checkpoint")
 
 
-def _pid_beside(node: PairNode, link: Link, victim: str) -> int:
+def _pid_beside(link: Link, victim: str) -> int:
     """Number of the process; 0 while there is none."""
-    assert node.process is not None
-    if BESIDE[victim] and victim != "program":
-        return next(iter(children(node.process.pid, BESIDE[victim])), 0)
     processes = link.ask("workings")["workings"]["processes"]
-    name = "beside" if victim == "program" else victim
-    return next((each["pid"] or 0 for each in processes if each["process"] == name), 0)
+    return next((each["pid"] or 0 for each in processes if each["process"] == BESIDE[victim]), 0)
 
 
 def check(counts: Counter[str], traders: Sequence[Trader], complaints: list[str], kills: int) -> None:
@@ -150,7 +141,8 @@ def check(counts: Counter[str], traders: Sequence[Trader], complaints: list[str]
     assert answers > 100 * kills, "there was load"
     struck = counts["primary"] + counts["both"]
     assert len(epochs) > struck // 2, "and there were takeovers"
-    assert all(counts[f"{victim} not met"] <= counts[victim] // 2 for victim in BESIDE), "they were there to be killed"
+    missed = sum(counts[f"{victim} not met"] for victim in BESIDE)
+    assert missed <= sum(counts[victim] for victim in BESIDE) // 3, "they were there to be killed"
 
 
 @pytest.mark.parametrize(
