@@ -18,6 +18,8 @@ ORDER: Final = 1
 _OPTION: Final = re.compile(
     r"(?:(?P<name>[a-z][a-z0-9-]{0,15})=)?(?P<protocol>[a-z][a-z0-9]{0,15}):(?P<port>[0-9]{1,5})"
 )
+#: Time for a gateway to send its clients the last messages, by the word of the core, in seconds.
+PATIENCE_S: Final = 3.0
 _PORT_MAX: Final = 65_535
 #: Clients that wait for a process to take them at most.
 _BACKLOG: Final = 1_024
@@ -90,6 +92,7 @@ class GatewayPrograms:
                 lends=(listening.fileno(),),
                 cpus=self._pins.get(option.name, frozenset()),
                 order=ORDER,
+                patience_s=PATIENCE_S,
                 named=True,
             )
         )

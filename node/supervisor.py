@@ -60,11 +60,11 @@ class Program:
     """A program of a node.
 
     command: as for exec, with absolute paths. given: first bytes on its standard input. lends: descriptors that it has
-    under the same numbers. restarts: it is started again
-    whenever it ends by itself; else ``on_end`` is called with its exit status (below zero: a signal) and its last
-    complaint. without: what the market's users lack while it does not run, for the operator. order: programs of a
-    higher one end before those of a lower. named: the operator has asked for it. on_start: called at each start.
-    on_line: takes lines of its standard output that are no JSON objects.
+    under the same numbers. restarts: it is started again whenever it ends by itself; else ``on_end`` is called with its
+    exit status (below zero: a signal) and its last complaint. without: what the market's users lack while it does not
+    run, for the operator. order: programs of a higher one end before those of a lower. patience_s: time for it to end
+    by itself once its input has closed, before SIGTERM. named: the operator has asked for it. on_start: called at each
+    start. on_line: takes lines of its standard output that are no JSON objects.
     """
 
     name: str
@@ -76,6 +76,7 @@ class Program:
     nice: int = 0
     cpus: frozenset[int] = frozenset()
     order: int = 0
+    patience_s: float = 0.0
     named: bool = False
     on_start: Callable[[], None] = lambda: None
     on_line: Callable[[bytes], None] = lambda _: None
@@ -235,19 +236,23 @@ class Supervised:
             with suppress(OSError):
                 process.stdin.close()
 
-    def ask_to_end(self) -> None:
-        """Have it end in order, and not be started again. May be repeated."""
+    def close_input(self) -> None:
+        """Have it end by itself, and not be started again. May be repeated."""
         self._ending = True
         if self._process is None:
             if self._timer is not None:
                 self._timer.cancel()
             self.state = State.ENDED
             self.gone.set()
-            return
-        if self._process.stdin is not None:
+        elif self._process.stdin is not None:
             with suppress(OSError):
                 self._process.stdin.close()
-        self._process.terminate()
+
+    def ask_to_end(self) -> None:
+        """Have it end in order, and not be started again. May be repeated."""
+        self.close_input()
+        if self._process is not None:
+            self._process.terminate()
 
     def kill(self) -> None:
         """End it at once, and wait until it is gone, ``GONE_S`` at most. May be repeated."""
@@ -304,11 +309,11 @@ class Supervisor:
         for order in sorted({each.program.order for each in self}, reverse=True):
             ending = [each for each in self if each.program.order == order]
             for each in ending:
+                each.close_input()
+            await _all_gone(ending, max(each.program.patience_s for each in ending))
+            for each in ending:
                 each.ask_to_end()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(END_S):
-                    for each in ending:
-                        await each.gone.wait()
+            await _all_gone(ending, END_S)
             for each in ending:
                 if each.pid:
                     self._log.warning("a program did not end in time and was killed", process=each.program.name)
@@ -319,6 +324,14 @@ class Supervisor:
         self._closed = True
         for each in self:
             each.kill()
+
+
+async def _all_gone(ending: list[Supervised], seconds: float) -> None:
+    """Wait until all have ended, so long at most."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            for each in ending:
+                await each.gone.wait()
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

@@ -212,6 +212,19 @@ def test_programs_end_in_order_and_one_that_does_not_is_killed(monkeypatch: pyte
     assert [each["process"] for each in lines if "killed" in each["event"]] == ["stubborn"]
 
 
+def test_a_program_with_patience_ends_by_itself_and_one_without_gets_a_signal() -> None:
+    source = "import sys, time; print('{\"figures\": {}}', flush=True); sys.stdin.read(); time.sleep(0.3)"
+
+    async def story(made: Supervisor) -> None:
+        patient = made.start(Program("patient", python(source), patience_s=60, order=1))
+        other = made.start(Program("other", python(source)))
+        await until(lambda: "figures" in patient.report and "figures" in other.report)
+        await made.stop()
+        assert (patient.why, other.why) == ("it ended with status 0", "signal 15 ended it")
+
+    with_supervisor(story)
+
+
 def test_a_program_that_does_its_work_once_is_not_started_again() -> None:
     ends: list[tuple[int, str]] = []
 
