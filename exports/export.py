@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.capacity import Capacity
 from engine.digest import ByteHash, EventChain
@@ -36,9 +37,12 @@ from exports.tables import (
 )
 from replay.past import PlayedBlock
 from reports import Reports
+from reports.rows import REPORT
 
 MANIFEST: Final = "manifest.json"
 VERSION: Final = 2
+#: Rows that are made columns at once, at least.
+_ROWS_AT_ONCE: Final = 65_536
 
 
 class TableDigest:
@@ -94,7 +98,7 @@ def write_export(
         clock_ns = clock_at_each(play.commands, ClockPosition(before.now_ns))
         if len(play.events):
             add(EVENTS, event_columns(play.events, clock_ns[play.events["seq"] - play.first_seq], names))
-        for batch in fold.batches(play.first_seq, play.commands, play.events):
+        for batch in _gathered(fold.batches(play.first_seq, play.commands, play.events)):
             add(REPORTS, report_columns(batch))
             add(TRADES, trade_columns(batch))
             orders.take(batch)
@@ -116,6 +120,20 @@ def write_export(
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
     return manifest
+
+
+def _gathered(batches: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """Batches of REPORT rows as fewer large ones: a column costs as much for each."""
+    held: list[NDArray[Any]] = []
+    rows = 0
+    for batch in batches:
+        held.append(np.ascontiguousarray(batch).view(f"V{REPORT.itemsize}").copy())
+        rows += len(batch)
+        if rows >= _ROWS_AT_ONCE:
+            yield np.concatenate(held).view(REPORT)
+            held, rows = [], 0
+    if rows:
+        yield np.concatenate(held).view(REPORT)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

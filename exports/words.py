@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.names import EVERY, ID_CHARACTERS, unpack
+from engine.names import EVERY, ID_CHARACTERS
 from notation.words import id_number
 
 Ints = NDArray[np.int64]
@@ -18,6 +18,10 @@ Words = NDArray[Any]
 
 _IS_ID: Final = np.zeros(256, np.bool_)
 _IS_ID[[ord(character) for character in ID_CHARACTERS]] = True
+_HEX: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
+#: Value of each hexadecimal digit, 255 of what is none.
+_NIBBLE: Final = np.full(256, 255, np.uint8)
+_NIBBLE[_HEX] = np.arange(16)
 #: Characters of an id that is none, ``~`` and 16 hexadecimal digits.
 _LONGEST: Final = 17
 
@@ -39,9 +43,13 @@ def id_words(values: Ints) -> Words:
         at = np.flatnonzero(plain & (lengths == length))
         if len(at):
             found[at] = np.ascontiguousarray(octets[at, 8 - length :]).view(f"S{length}").ravel().astype("U8")
-    for place in np.flatnonzero(~plain & (lengths > 0)).tolist():
-        number = int(values[place])
-        found[place] = "*" if number == EVERY else unpack(number)
+    others = np.flatnonzero(~plain & (lengths > 0))
+    if len(others):
+        nibbles = np.stack((octets[others] >> 4, octets[others] & 15), axis=2).reshape(-1, 16)
+        words = np.full((len(others), _LONGEST), ord("~"), np.uint8)
+        words[:, 1:] = _HEX[nibbles]
+        found[others] = words.view(f"S{_LONGEST}").ravel().astype(f"U{_LONGEST}")
+        found[others[values[others] == EVERY]] = "*"
     return found
 
 
@@ -61,7 +69,11 @@ def id_keys(words: Words) -> Ints:
         padded = np.zeros((len(at), 8), np.uint8)
         padded[:, 8 - length :] = raw[at, :length]
         found[at] = padded.view(">i8").ravel()
-    for place in np.flatnonzero(~plain & (lengths > 0)).tolist():
+    nibbles = _NIBBLE[raw[:, 1:]]
+    hexadecimal = (raw[:, 0] == ord("~")) & (lengths == _LONGEST) & (nibbles < 16).all(axis=1)
+    digits = nibbles[hexadecimal]
+    found[hexadecimal] = np.ascontiguousarray(digits[:, ::2] << 4 | digits[:, 1::2]).view(">i8").ravel()
+    for place in np.flatnonzero(~plain & ~hexadecimal & (lengths > 0)).tolist():
         word = bytes(octets[place]).decode()
         found[place] = EVERY if word == "*" else id_number(word, "an id")
     return found
