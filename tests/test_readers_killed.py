@@ -22,7 +22,7 @@ from tests.ouch_messages import cancel, enter
 from tests.running import ROOT, Client, Running, started, until
 from tests.test_local_reports import by_journal
 
-#: Prints each report as a line: its command, its number, and all its bytes.
+#: Print each report as a line: its command, its number, and all its bytes.
 CURSOR = """
 import sys
 from client.local_reports import LocalReports
