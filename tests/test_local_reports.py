@@ -84,6 +84,7 @@ def trade(node: Running, name: str) -> None:
     other.socket.close()
 
 
+@pytest.mark.slow
 def test_reports_go_on_through_overruns_a_roll_kills_and_a_larger_slice(node: Running) -> None:
     seq = node.status()["seq"]
     with LocalReports(node.data, from_seq=1) as cursor:
@@ -262,6 +263,7 @@ def test_a_cursor_beside_a_standby_goes_on_as_it_takes_over(tmp_path: Path) -> N
         assert (joined(taking.rows)["kind"] == ReportKind.TRADE).sum() == 2
 
 
+@pytest.mark.slow
 def test_the_example_quotes_around_the_last_trade_of_the_whole_market(node: Running) -> None:
     maker = subprocess.Popen(
         [sys.executable, "examples/local_maker.py", str(node.data), "UA", "XYZ", "10.00"],
