@@ -42,13 +42,9 @@ class Choice:
 
 def arrivals(directory: Path, choice: Choice, *, check: bool, as_json: bool) -> int:
     """`lockstep arrivals`: print the records. ``check``: status 1 if a message waited for two of one connection."""
-    with Journal.open(directory, readonly=True) as journal:
-        journal_id = journal.journal_id
-    folder = directory / "arrivals"
-    if not folder.is_dir():
-        raise WrongUse(f"there is no {folder}; a node writes it while it runs, unless it has --no-arrivals")
-    names = _names(directory)
-    rows = _rows(folder, journal_id, choice)
+    parts = _parts(directory)
+    rows = (_chosen(part, choice) for part in parts)
+    names = users_of(directory)
     if check:
         if choice.user is not None or choice.connection is not None:
             raise WrongUse("--check compares all connections; give it without --user and --connection")
@@ -68,16 +64,29 @@ def arrivals(directory: Path, choice: Choice, *, check: bool, as_json: bool) -> 
     return errors.FINE
 
 
-def _rows(folder: Path, journal_id: bytes, choice: Choice) -> Iterator[NDArray[Any]]:
-    """ARRIVAL rows of the range, file by file."""
-    for part in read_arrivals(folder, journal_id):
-        chosen = part["seq"] >= (choice.from_seq or 1)
-        if choice.to_seq is not None:
-            chosen &= part["seq"] <= choice.to_seq
-        yield part[chosen]
+def records_of(directory: Path) -> list[NDArray[Any]]:
+    """All ARRIVAL rows of a directory, file by file. Raises WrongUse where there are none, ArrivalError."""
+    return list(_parts(directory))
 
 
-def _names(directory: Path) -> dict[int, str]:
+def _parts(directory: Path) -> Iterator[NDArray[Any]]:
+    with Journal.open(directory, readonly=True) as journal:
+        journal_id = journal.journal_id
+    folder = directory / "arrivals"
+    if not folder.is_dir():
+        raise WrongUse(f"there is no {folder}; a node writes it while it runs, unless it has --no-arrivals")
+    return read_arrivals(folder, journal_id)
+
+
+def _chosen(part: NDArray[Any], choice: Choice) -> NDArray[Any]:
+    """Rows of the range."""
+    chosen = part["seq"] >= (choice.from_seq or 1)
+    if choice.to_seq is not None:
+        chosen &= part["seq"] <= choice.to_seq
+    return part[chosen]
+
+
+def users_of(directory: Path) -> dict[int, str]:
     """Names of users by number, from the newest image with users' streams: a checkpoint, or the image that a slice
     starts from.
     """

@@ -407,6 +407,19 @@ def ask(
 
 
 @app.command(rich_help_panel=PANEL)
+def sessions(directory: Directory, at: At = None, as_json: Json = False) -> int:
+    """Show the connections that had sent messages, now or at any past moment, from DIR/arrivals.
+
+    One is known to be open between its first and its last message; logins and heartbeats are not recorded.
+
+    Example: lockstep sessions node1 --at 09:31:07.25
+    """
+    from cli.sessions import sessions as command
+
+    return command(directory, at, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
 def arrivals(
     directory: Directory,
     from_seq: FromSeq = None,

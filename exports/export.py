@@ -102,7 +102,8 @@ def write_export(
             add(REPORTS, report_columns(batch))
             add(TRADES, trade_columns(batch))
             orders.take(batch)
-    add(ORDERS, orders.columns())
+    for columns in orders.batches():
+        add(ORDERS, columns)
     add(POSITIONS, position_columns(end.positions(), end.directory))
     form.finish()
     names_of = end.directory

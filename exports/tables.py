@@ -4,6 +4,7 @@
 ns since 1970, prices and money in 1/10000. Columns of words are text, "" for none.
 """
 
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -163,6 +164,10 @@ _AS_LAST: Final = ("client_order_id", "price_e4", "qty", "leaves_qty", "cum_qty"
 _ABOUT: Final = (ReportKind.REJECTED, ReportKind.CANCEL_REJECTED)
 
 
+#: Orders that are made columns at once: words take ten times the room of numbers.
+_ORDERS_AT_ONCE: Final = 131_072
+
+
 class Orders:
     """One row an order, as its newest report leaves it, by order number."""
 
@@ -195,10 +200,14 @@ class Orders:
         self._rows["end_time_ns"][numbers[ended]] = rows["time_ns"][ended]
         self._rows["end_reason"][numbers[ended]] = np.where(rows["kind"] == ReportKind.TRADE, 0, rows["reason"])[ended]
 
-    def columns(self) -> Columns:
-        """The table ``orders``; ``end_seq`` 0: still open, ``end_reason`` "": by a trade."""
-        rows = self._rows[1 : self._last + 1]
-        found: Columns = {"order_number": np.arange(1, self._last + 1)}
+    def batches(self) -> Iterator[Columns]:
+        """The table ``orders``, a part at a time; ``end_seq`` 0: still open, ``end_reason`` "": by a trade."""
+        for first in range(1, self._last + 1, _ORDERS_AT_ONCE):
+            yield self._columns(first, min(first + _ORDERS_AT_ONCE, self._last + 1))
+
+    def _columns(self, first: int, end: int) -> Columns:
+        rows = self._rows[first:end]
+        found: Columns = {"order_number": np.arange(first, end)}
         found |= {name: rows[name] for name in ORDERS.columns if name in (rows.dtype.names or ())}
         found["participant"], found["symbol"] = id_words(rows["participant"]), id_words(rows["symbol"])
         found["client_order_id"] = id_words(rows["client_order_id"])

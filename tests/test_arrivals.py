@@ -136,3 +136,38 @@ def test_wrong_use_is_one_sentence(node: Path, lockstep: Lockstep) -> None:
     file.unlink()
     file.parent.rmdir()
     assert "there is no" in complaint()
+
+
+def test_sessions_at_a_moment_are_those_that_had_sent(node: Path, lockstep: Lockstep) -> None:
+    def told(*words: object) -> list[tuple[int, int, int, bool]]:
+        (facts,) = checked(["sessions"], lockstep("sessions", node, *words, "--json")[1])
+        keys = ("connection", "messages", "newest_seq", "is_open")
+        return [tuple(each[key] for key in keys) for each in facts["sessions"]]  # type: ignore[misc]
+
+    assert told("--at", 1) == [(11, 1, 1, True)]
+    assert told("--at", 3) == [(11, 1, 1, True), (12, 1, 2, True)]
+    assert told() == [(11, 2, 4, False), (12, 2, 5, False)]
+    status, said, _ = lockstep("sessions", node, "--at", 3)
+    assert (status, said.splitlines()[0], "yes" in said) == (0, "up to command 3", True)
+
+
+def test_a_node_that_started_again_has_other_sessions(node: Path, lockstep: Lockstep) -> None:
+    with Journal.open(node, readonly=True) as journal:
+        files = ArrivalFiles(node / "arrivals", journal.journal_id)
+    seq = [5]
+    log = ArrivalLog(files, lambda: seq[0], pytest.fail)
+    seq[0] += 1
+    adding(log)(0, 1, origins((TIME_NS + 9, 12, 2)), places((0, 1)))
+    log.close(30)
+    (facts,) = checked(["sessions"], lockstep("sessions", node, "--json")[1])
+    assert [(each["run"], each["connection"], each["messages"]) for each in facts["sessions"]] == [
+        (1, 11, 2),
+        (1, 12, 2),
+        (2, 12, 1),
+    ]
+
+
+def test_sessions_without_records_are_refused_in_a_sentence(tmp_path: Path, lockstep: Lockstep) -> None:
+    write_node(tmp_path / "node", random_stream(3, 40))
+    status, said, sentence = lockstep("sessions", tmp_path / "node")
+    assert (status, said, "--no-arrivals" in sentence) == (2, "", True)

@@ -225,6 +225,7 @@ LEFT_OUT: Final = {
     ("promote",): "wants a running pair; test_promotion runs it, with --json",
     ("witness",): "likewise; test_witness reads its JSON",
     ("arrivals",): "wants the records of a node; test_arrivals reads them, with --json",
+    ("sessions",): "likewise",
     ("trade",): "wants a running node; test_trade runs it against an exchange of its own, with --json",
     ("tail",): "prints until it is told to end; test_tail runs it, with --json",
     ("top",): "wants a running node; test_top runs it, with --json",
