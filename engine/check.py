@@ -31,6 +31,7 @@ def check_state(state: State) -> None:
             _check_stops(state, number, side, seen)
             _check_hidden(state, number, side, seen)
     _check_icebergs(state, open_slots)
+    _check_expiries(state, open_slots)
     dormant = state.terms["stop_tick"][: len(state.orders)] != 0
     require((dormant == (state.orders["instructions"] & _STOP != 0))[open_slots].all(), "a dormant order has a stop")
     with_terms = np.flatnonzero(state.terms.view(np.int64).reshape(len(state.terms), -1).any(axis=1)).tolist()
@@ -63,8 +64,8 @@ def _check_slots(state: State) -> list[int]:
     require((live["order_number"] <= venue["last_order_number"]).all(), "no order number above the newest")
     require((live["leaves_qty"] > 0).all() and (live["qty"] <= QTY_MAX).all(), "an open order has a quantity")
     require((live["cum_qty"] + live["leaves_qty"] <= live["qty"]).all(), "executed and open are within the quantity")
-    resting = np.isin(live["time_in_force"], (TimeInForce.DAY, TimeInForce.GTC))
-    require(resting.all(), "only day and gtc orders rest")
+    resting = np.isin(live["time_in_force"], (TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD))
+    require(resting.all(), "only day, gtc and gtd orders rest")
     of_day = live["time_in_force"] == TimeInForce.DAY
     require(not live["carried"][of_day].any(), "no order good for the day is of an earlier day")
     return open_slots
@@ -121,6 +122,22 @@ def _check_icebergs(state: State, open_slots: list[int]) -> None:
     require((shown <= orders["leaves_qty"]).all(), "an iceberg shows no more than is open")
     require(state.venue[0]["slices"] == mine["slices"].sum(), "the venue counts the parts of icebergs")
     require(state.venue[0]["slices"] <= state.venue[0]["orders_max"], "there is room for the parts of icebergs")
+
+
+def _check_expiries(state: State, open_slots: list[int]) -> None:
+    orders, terms = state.orders[open_slots], state.terms[open_slots]
+    ends = orders["time_in_force"] == TimeInForce.GTD
+    require((ends == (orders["instructions"] & Instruction.UNTIL != 0)).all(), "a gtd order says until when")
+    require((ends == (terms["until_ns"] != 0)).all(), "a gtd order has a time, and no other")
+    require((terms["until_ns"][ends] > state.venue[0]["now_ns"]).all(), "an order that is due is gone")
+    count = int(state.venue[0]["expiries"])
+    heap = [int(slot) for slot in state.expiries[1 : count + 1]]
+    require(sorted(heap) == [slot for slot, end in zip(open_slots, ends, strict=True) if end], "they are in the heap")
+    keys = [(int(state.terms[slot]["until_ns"]), int(state.orders[slot]["order_number"])) for slot in heap]
+    for place, slot in enumerate(heap, 1):
+        require(state.terms[slot]["expiry_place"] == place, "an order knows its place in the heap")
+        require(place == 1 or keys[place // 2 - 1] < keys[place - 1], "what is due first is at the top")
+    require(not state.expiries[count + 1 :].any() and state.expiries[0] == 0, "nothing is beyond the heap")
 
 
 def _check_stops(state: State, instrument: int, side: int, seen: set[int]) -> None:

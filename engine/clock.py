@@ -6,15 +6,18 @@ Those who read a journal without the engine ask ``clock_rows`` which CLOCK rows 
 import numpy as np
 
 from engine.bounds import DAY_NS, TIME_NS_MAX
-from engine.consequences import cancel_listed
+from engine.consequences import cancel_listed, consequences
 from engine.events import emit_rejected
+from engine.expiries import next_expiry
 from engine.form import has_form
-from engine.halts import run_timers
+from engine.halts import end_timer
 from engine.index import forget_ids
 from engine.jit import called, inlined
+from engine.matching import cancel_resting
 from engine.records import CommandKind, Reason
 from engine.state import State
 from engine.sweep import gather_day_orders, sort_slots
+from engine.timers import due_instrument
 
 
 @inlined
@@ -75,7 +78,26 @@ def clock(state: State, command, events, n):
         n = _end_day(state, events, n)
         venue["trading_day"] = day
         forget_ids(state)
-    return run_timers(state, events, n)
+    return _run_due(state, events, n)
+
+
+@called
+def _run_due(state: State, events, n):
+    """All that is due, in order of its time; of the same time orders' ends first, in order of acceptance."""
+    # What begins now ends later, so that nothing is due twice.
+    for _ in range(state.venue[0]["instruments"] + state.venue[0]["orders_open"]):
+        slot, instrument = next_expiry(state), due_instrument(state)
+        if slot != 0 and (
+            instrument == 0 or state.terms[slot]["until_ns"] <= state.instruments[instrument - 1]["due_ns"]
+        ):
+            instrument = np.int64(state.orders[slot]["instrument"])
+            n = cancel_resting(state, events, n, slot, Reason.EXPIRED)
+            n = consequences(state, events, n, instrument)
+        elif instrument != 0:
+            n = end_timer(state, events, n, instrument)
+        else:
+            break
+    return n
 
 
 @called

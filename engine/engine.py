@@ -48,6 +48,7 @@ class Engine:
         self._chain = EventChain()
         self._packed = jit.Packed(new_state(self.capacity))
         self._timers_first: Rows = self._state.venue["timers_first"]
+        self._expiries: Rows = self._state.venue["expiries"]
         # Room for what one command may cause at most, and for a batch of ordinary ones.
         room = self.capacity
         worst = events_max(room.orders_max, room.orders_max, room.instruments_max, room.participants_max)
@@ -89,11 +90,12 @@ class Engine:
 
     @property
     def next_due_ns(self) -> int:
-        """The earliest end of a halt, or of the call after one, that a clock value would meet; 0: none."""
+        """The earliest end of a halt, of the call after one, or of an order, that a clock value would meet; 0: none."""
         first = self._timers_first.item()
-        if first == 0:
-            return 0
-        due_ns = int(self._state.instruments[first - 1]["due_ns"])
+        due_ns = int(self._state.instruments[first - 1]["due_ns"]) if first else 0
+        if self._expiries.item():
+            until_ns = int(self._state.terms[int(self._state.expiries[1])]["until_ns"])
+            due_ns = min(due_ns, until_ns) if due_ns else until_ns
         return due_ns if due_ns <= TIME_NS_MAX else 0
 
     @property
@@ -227,6 +229,7 @@ class Engine:
             terms = state.terms[np.concatenate(slots)]
             rows["stop_e4"] = terms["stop_tick"] * state.instruments["tick_e4"][here["instrument"].astype(np.int64) - 1]
             rows["display_qty"] = terms["display_qty"]
+            rows["until_ns"] = terms["until_ns"]
             dark = here["instructions"] & (Instruction.HIDDEN | Instruction.STOP) != 0
             rows["shown_qty"] = np.where(terms["display_qty"] != 0, terms["shown_qty"], here["leaves_qty"]) * ~dark
         return rows

@@ -7,6 +7,7 @@ import numpy as np
 from engine.book import best_of_all, follow
 from engine.bounds import INT64_MAX
 from engine.events import emit_accepted, emit_canceled, emit_rejected
+from engine.expiries import set_expiry
 from engine.exposure import count_entry, count_open, count_refused_entry, reference_of, value_price_of
 from engine.form import has_form, terms_fit
 from engine.index import find_id, take_id
@@ -24,6 +25,7 @@ _MARKET: Final = int(Instruction.MARKET)
 _MIN_QTY: Final = int(Instruction.MIN_QTY)
 _STOP: Final = int(Instruction.STOP)
 _DISPLAY: Final = int(Instruction.DISPLAY)
+_UNTIL: Final = int(Instruction.UNTIL)
 _KNOWN: Final = int(~Instruction(0))
 _MAY_MARKET: Final = int(Permission.MARKET)
 
@@ -51,7 +53,7 @@ def _is_enter(command, side, time_in_force, instructions):
 def _is_rare_enter(command, instructions):
     if instructions & ~_KNOWN or np.int64(command["book"]) > 1:
         return False
-    if command["min_qty"] != 0 and not instructions & _MIN_QTY:
+    if command["min_qty"] != 0 and not instructions & (_MIN_QTY | _UNTIL):
         return False
     return terms_fit(command, instructions)
 
@@ -94,7 +96,7 @@ def enter(state: State, command, events, n):
         if instructions & _MARKET:
             tick = -command["stop_e4"]
     if reason == 0:
-        reason = check_instructions(command, instructions, time_in_force, row["lot"])
+        reason = check_instructions(command, instructions, time_in_force, row["lot"], venue["now_ns"])
     place = np.int64(0)
     if reason == 0:
         place = find_id(state, participant, client_order_id)
@@ -107,12 +109,12 @@ def enter(state: State, command, events, n):
     slot = _new_order(state, command, participant, instrument, tick)
     take_id(state, place, participant, client_order_id, slot)
     n = emit_accepted(state, events, n, state.orders[slot])
+    if instructions & (_DISPLAY | _UNTIL):
+        _set_terms(state, command, slot, instructions)
     if instructions & _STOP:
         join_stops(state, slot, command["stop_e4"] // row["tick_e4"])
         count_open(state, participant, instrument, side, command["qty"], value_price_of(state.orders[slot]))
         return n
-    if instructions & _DISPLAY:
-        set_display(state, slot, command["display_qty"], command["qty"])
     if phase != Phase.CONTINUOUS:
         rest(state, side_row(instrument, side), slot)
         count_open(state, participant, instrument, side, command["qty"], value_price_of(state.orders[slot]))
@@ -123,6 +125,14 @@ def enter(state: State, command, events, n):
     elif instructions & _MIN_QTY:
         needed_qty = command["min_qty"]
     return run_aggressor(state, events, n, slot, needed_qty)
+
+
+@rare
+def _set_terms(state: State, command, slot, instructions):
+    if instructions & _DISPLAY:
+        set_display(state, slot, command["display_qty"], command["qty"])
+    if instructions & _UNTIL:
+        set_expiry(state, slot, command["until_ns"])
 
 
 @inlined

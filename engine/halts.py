@@ -12,7 +12,6 @@ from engine.phases import change_phase, set_phase
 from engine.records import Phase, Reason
 from engine.state import State
 from engine.sweep import cancel_gathered
-from engine.timers import due_instrument
 
 
 @called
@@ -74,15 +73,8 @@ def _begin_call(state: State, events, n, instrument):
 
 
 @called
-def run_timers(state: State, events, n):
-    """End the halts that are due at the clock in force, and the calls after them."""
-    # What begins now ends later, so that no instrument is due twice.
-    for _ in range(state.venue[0]["instruments"]):
-        instrument = due_instrument(state)
-        if instrument == 0:
-            break
-        if state.instruments[instrument - 1]["phase"] == Phase.HALTED:
-            n = _begin_call(state, events, n, instrument)
-        else:
-            n = change_phase(state, events, n, instrument, Phase.CONTINUOUS, np.int64(0))
-    return n
+def end_timer(state: State, events, n, instrument):
+    """The clock in force ends the halt of an instrument, or the call after it."""
+    if state.instruments[instrument - 1]["phase"] == Phase.HALTED:
+        return _begin_call(state, events, n, instrument)
+    return change_phase(state, events, n, instrument, Phase.CONTINUOUS, np.int64(0))

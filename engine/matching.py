@@ -10,6 +10,7 @@ import numpy as np
 from engine.book import append, best_of_all, close_level, level_of, next_tick, unlink
 from engine.bounds import BPS_MAX
 from engine.events import emit_canceled, emit_replenished, emit_trade
+from engine.expiries import drop_expiry
 from engine.exposure import count_aggressor_trades, count_open, count_resting_trade, reference_of, value_price_of
 from engine.far import far_find, far_next, leaf_level
 from engine.hidden import hidden_head, leave_hidden, shrink_hidden
@@ -23,6 +24,7 @@ from engine.state import State
 _MARKET: Final = int(Instruction.MARKET)
 _HIDDEN: Final = int(Instruction.HIDDEN)
 _DISPLAY: Final = int(Instruction.DISPLAY)
+_UNTIL: Final = int(Instruction.UNTIL)
 
 #: Worse than every tick, times the side: how far a market order goes.
 _ANY_TICK: Final = 2**40
@@ -35,8 +37,8 @@ def release(state: State, slot):
     order = state.orders[slot]
     state.participants[np.int64(order["participant"]) - 1]["orders_open"] -= 1
     drop_carried_id(state, order)
-    if np.int64(order["instructions"]) & _DISPLAY:
-        _clear_display(state, slot)
+    if np.int64(order["instructions"]) & (_DISPLAY | _UNTIL):
+        _clear_terms(state, slot)
     order["client_order_id"] = 0
     order["participant"] = 0
     order["next"] = venue["orders_free"]
@@ -45,8 +47,10 @@ def release(state: State, slot):
 
 
 @rare
-def _clear_display(state: State, slot):
-    """An iceberg is gone: its terms, and the room that it took."""
+def _clear_terms(state: State, slot):
+    """An iceberg or an order with a time of its end is gone: its terms, and the room that it took."""
+    if np.int64(state.orders[slot]["instructions"]) & _UNTIL:
+        drop_expiry(state, slot)
     terms = state.terms[slot]
     state.venue[0]["slices"] -= np.int64(terms["slices"])
     terms["display_qty"] = 0

@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.bounds import PRICE_E4_MAX, QTY_MAX
+from engine.bounds import PRICE_E4_MAX, QTY_MAX, TIME_NS_MAX
 from engine.jit import inlined, rare
 from engine.records import Instruction, Phase, Reason, TimeInForce
 
@@ -14,7 +14,8 @@ _MIN_QTY: Final = int(Instruction.MIN_QTY)
 _STOP: Final = int(Instruction.STOP)
 _DISPLAY: Final = int(Instruction.DISPLAY)
 _HIDDEN: Final = int(Instruction.HIDDEN)
-_BUILT: Final = _MARKET | _POST_ONLY | _MIN_QTY | _STOP | _DISPLAY | _HIDDEN
+_UNTIL: Final = int(Instruction.UNTIL)
+_BUILT: Final = _MARKET | _POST_ONLY | _MIN_QTY | _STOP | _DISPLAY | _HIDDEN | _UNTIL
 #: Of limit orders that may rest.
 _RESTING: Final = _POST_ONLY | _DISPLAY | _HIDDEN
 
@@ -80,7 +81,7 @@ def may_show(display_qty, qty, lot):
 
 
 @inlined
-def check_instructions(command, instructions, time_in_force, lot):
+def check_instructions(command, instructions, time_in_force, lot, now_ns):
     """Reason why the instructions of an enter do not fit together (the table of rulebook section 4), or 0."""
     if (
         instructions == 0
@@ -89,28 +90,29 @@ def check_instructions(command, instructions, time_in_force, lot):
         and np.int64(command["book"]) == 0
     ):
         return 0
-    return _check_rare_instructions(command, instructions, time_in_force, lot)
+    return _check_rare_instructions(command, instructions, time_in_force, lot, now_ns)
 
 
 @rare
-def _check_rare_instructions(command, instructions, time_in_force, lot):
-    if (
-        instructions & ~_BUILT
-        or np.int64(command["book"]) != 0
-        or time_in_force == TimeInForce.GTD
-        or time_in_force > TimeInForce.FOK
+def _check_rare_instructions(command, instructions, time_in_force, lot, now_ns):
+    if instructions & ~_BUILT or np.int64(command["book"]) != 0 or time_in_force > TimeInForce.FOK:
+        return Reason.INVALID_INSTRUCTION
+    may_rest = time_in_force in (TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD)
+    if (time_in_force == TimeInForce.GTD) != (instructions & _UNTIL != 0):
+        return Reason.INVALID_INSTRUCTION
+    if instructions & _UNTIL and (
+        instructions & _MIN_QTY or command["until_ns"] <= now_ns or command["until_ns"] > TIME_NS_MAX
     ):
         return Reason.INVALID_INSTRUCTION
     if instructions & _STOP:
-        fits = not instructions & (_RESTING | _MIN_QTY) and time_in_force in (TimeInForce.DAY, TimeInForce.GTC)
-        return 0 if fits else Reason.INVALID_INSTRUCTION
-    if instructions & _MARKET and (time_in_force == TimeInForce.GTC or instructions & _RESTING):
+        return 0 if may_rest and not instructions & (_RESTING | _MIN_QTY) else Reason.INVALID_INSTRUCTION
+    if instructions & _MARKET and (time_in_force in (TimeInForce.GTC, TimeInForce.GTD) or instructions & _RESTING):
         return Reason.INVALID_INSTRUCTION
     if instructions & _DISPLAY and (
         instructions & _HIDDEN or not may_show(command["display_qty"], command["qty"], lot)
     ):
         return Reason.INVALID_INSTRUCTION
-    if instructions & _RESTING and time_in_force not in (TimeInForce.DAY, TimeInForce.GTC):
+    if instructions & _RESTING and not may_rest:
         return Reason.INVALID_INSTRUCTION
     if instructions & _MIN_QTY and (
         time_in_force != TimeInForce.IOC or command["min_qty"] < 1 or command["min_qty"] > command["qty"]

@@ -249,6 +249,7 @@ COMMAND_PLACES: Final = {
     24: ("qty", "lot", "token_tail", "hash_0", "max_order_qty", "adv_share_bps"),
     32: (
         "min_qty",
+        "until_ns",
         "tick_e4",
         "duration_ns",
         "new_context",
@@ -315,6 +316,7 @@ COMMAND_FIELDS: Final = {
         "price_e4",
         "qty",
         "min_qty",  # only with Instruction.MIN_QTY
+        "until_ns",  # only with Instruction.UNTIL, in the same place: no order has both
         "display_qty",  # only with Instruction.DISPLAY
         "stop_e4",  # only with Instruction.STOP, in the same place: no order has both
         "participant",

@@ -98,6 +98,8 @@ def _pack_orders(state: State, new: State) -> _Numbers:
         rows[link] = slots(rows[link])
     new.orders[1 : slots.count + 1] = rows
     new.terms[1 : slots.count + 1] = state.terms[slots.old]
+    ending = int(state.venue[0]["expiries"])
+    new.expiries[1 : ending + 1] = slots(state.expiries[1 : ending + 1])
     new.venue[0]["orders_free"] = 0
     new.venue[0]["orders_high"] = slots.count
     return slots

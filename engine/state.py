@@ -76,6 +76,7 @@ VENUE: Final = np.dtype(
         ("id_root", "<i8"),  # of that tree: 0, or a reference into it
         ("calls", "<i8"),  # how many instruments are in a call
         ("slices", "<i8"),  # of all open icebergs
+        ("expiries", "<i8"),  # open orders that end at a time of their own (``expiries.py``)
         ("pending", "<i8"),  # how many instruments have a bit of ``Pending``; 0: an order has nothing to look after
         ("timers_first", "<i8"),  # instrument with the earliest timer, and with the latest; 0: none (``timers.py``)
         ("timers_last", "<i8"),
@@ -206,7 +207,9 @@ TERMS: Final = np.dtype(
         ("shown_qty", "<i4"),  # what it shows now, while it rests
         ("slices", "<i4"),  # how often it can show a next part: of its quantity as entered or replaced
         ("reserved_4", "<i4"),
-        ("reserved", "<i8", (5,)),
+        ("until_ns", "<i8"),  # the first clock value at or after it ends the order; 0: none does
+        ("expiry_place", "<i8"),  # its place among those that end so
+        ("reserved", "<i8", (3,)),
     ]
 )
 
@@ -252,6 +255,7 @@ class State(NamedTuple):
     id_marks: np.ndarray[Any, Any]  # uint8: 1 for each ID_MARK_ROWS rows of ``ids`` of which one was written today
     id_tree: np.ndarray[Any, Any]  # ID_TREE[as many as a day can use, plus 1]
     terms: np.ndarray[Any, Any]  # TERMS[as many, in whole pages]
+    expiries: np.ndarray[Any, Any]  # int64[orders_max + 1]: slots of orders that end at a time of their own
     books: np.ndarray[Any, Any]  # BOOK[6 * instruments_max]: sides of the lit books, of the stops, of hidden orders
     words: np.ndarray[Any, Any]  # int64[2 * instruments_max * WINDOW_WORDS]: a bit a tick
     word_qty: np.ndarray[Any, Any]  # int64 of the same: what its 64 ticks have open, while in a call (``depth.py``)
@@ -286,6 +290,7 @@ def new_state(capacity: Capacity) -> State:
         id_marks=_in_lines(max(ids_rows // ID_MARK_ROWS, 1), np.dtype(np.uint8)),
         id_tree=_in_small_pages(ids + 1, ID_TREE),
         terms=_in_lines(slots + -slots % TERMS_OF_A_PAGE, TERMS),
+        expiries=_in_small_pages(slots, _INT64),
         books=_in_lines(3 * sides, BOOK),
         words=_in_lines(sides * WINDOW_WORDS, _INT64),
         word_qty=_in_lines(sides * WINDOW_WORDS, _INT64),

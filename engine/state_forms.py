@@ -69,6 +69,7 @@ DEFAULTS: Final[Mapping[tuple[str, str], Default]] = {
     ("limits", "max_open_orders"): Default(0, "limits have a new field max_open_orders, which is set for nobody"),
     ("venue", "pending"): Default(0, ""),
     ("venue", "slices"): Default(0, ""),
+    ("venue", "expiries"): Default(0, ""),
     ("books", "hidden_tick"): Default(0, ""),
     ("instruments", "pending"): Default(0, ""),
     ("instruments", "band"): Default(0, ""),
@@ -174,7 +175,9 @@ _TERMS_3: Final = np.dtype(
         ("shown_qty", "<i4"),
         ("slices", "<i4"),
         ("reserved_4", "<i4"),
-        ("reserved", "<i8", (5,)),
+        ("until_ns", "<i8"),
+        ("expiry_place", "<i8"),
+        ("reserved", "<i8", (3,)),
     ]
 )
 
@@ -233,7 +236,7 @@ def _begin_depth_kernel(pointers: Any, instrument: Any) -> Any:
 _begin_depth = quiet(_begin_depth_kernel)
 
 _CALL: Final = int(Pending.CALL)
-_LACKS_2: Final = frozenset({"word_qty", "stop_books", "hidden_books", "terms"})
+_LACKS_2: Final = frozenset({"word_qty", "stop_books", "hidden_books", "terms", "expiries"})
 
 #: By (STATE_VERSION, RULES_VERSION). That of this release is among them.
 FORMS: Final[Mapping[tuple[int, int], Form]] = {

@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.jit import called
+from engine.jit import called, inlined
 from engine.listing import list_level, list_open_orders
 from engine.matching import cancel_resting
 from engine.places import market_level, side_row
@@ -54,13 +54,19 @@ def gather_by_participant(state: State):
     sort_slots(state, count, 1)
 
 
+@inlined
+def _ends_with_day(order):
+    time_in_force = np.int64(order["time_in_force"])
+    return time_in_force != TimeInForce.GTC and time_in_force != TimeInForce.GTD
+
+
 @called
 def gather_day_orders(state: State):
     """Put the slots of all open orders that end with the day into ``scratch``."""
     count = 0
     for slot in range(1, state.venue[0]["orders_high"] + 1):
         order = state.orders[slot]
-        if np.int64(order["participant"]) != 0 and np.int64(order["time_in_force"]) != TimeInForce.GTC:
+        if np.int64(order["participant"]) != 0 and _ends_with_day(order):
             state.scratch[count] = slot
             count += 1
     return count
@@ -72,7 +78,7 @@ def gather_day_orders_of(state: State, instrument):
     count = 0
     for place in range(list_open_orders(state, instrument, state.scratch)):
         slot = state.scratch[place]
-        if np.int64(state.orders[slot]["time_in_force"]) != TimeInForce.GTC:
+        if _ends_with_day(state.orders[slot]):
             state.scratch[count] = slot
             count += 1
     return count

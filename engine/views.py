@@ -16,6 +16,7 @@ OPEN_ORDER: Final = np.dtype(
         ("stop_e4", "<i8"),  # price that elects it; 0: it is not dormant
         ("display_qty", "<i8"),  # the most that an iceberg shows; 0: it is none
         ("shown_qty", "<i8"),  # what is displayed of it: 0 of a hidden or dormant one
+        ("until_ns", "<i8"),  # when a clock value ends it; 0: none does
         ("qty", "<i8"),  # total intended
         ("leaves_qty", "<i8"),
         ("cum_qty", "<i8"),  # executed

@@ -333,7 +333,7 @@ def _lines(text: str) -> list[Line]:
         if line.kind in (CommandKind.CLOCK_JUMP, CommandKind.EPOCH):
             word = CommandKind(line.kind).name.lower()
             raise OperationRefused(f"{_NAME}:{line.number}: {word} is for the node itself; leave it out")
-        if line.time is not None:
+        if line.kind == CommandKind.CLOCK:
             raise OperationRefused(
                 f"{_NAME}:{line.number}: at sets the clock, which only the sequencer may do; leave it out"
             )

@@ -255,7 +255,7 @@ YES: Final = Value(_read_yes, lambda: "yes", lambda: True)
 #: An option without a value.
 FLAG: Final = Value(lambda _text, _what: 0, lambda: "", lambda: None)
 
-_MARKET, _POST_ONLY, _HIDDEN, _DISPLAY, _MIN_QTY, _STOP = (
+_MARKET, _POST_ONLY, _HIDDEN, _DISPLAY, _MIN_QTY, _STOP, _UNTIL = (
     int(bit)
     for bit in (
         Instruction.MARKET,
@@ -264,6 +264,7 @@ _MARKET, _POST_ONLY, _HIDDEN, _DISPLAY, _MIN_QTY, _STOP = (
         Instruction.DISPLAY,
         Instruction.MIN_QTY,
         Instruction.STOP,
+        Instruction.UNTIL,
     )
 )
 _WHO: Final = Field(ID, "the participant", ("participant", "name"), json="participant", names="participants")
@@ -317,11 +318,13 @@ COMMANDS: Final = (
             Field(FLAG, "hidden", (), "hidden", bit=_HIDDEN),
             Field(FLAG, "post_only", (), "post_only", bit=_POST_ONLY),
             Field(WHOLE, "min_qty", ("min_qty",), "min_qty", json="min_qty", bit=_MIN_QTY),
+            # In the place of ``min_qty``: no order has both.
+            Field(TIME, "until", ("until_ns",), "until", json="until", bit=_UNTIL),
             Field(_code(SelfTrade), "stp", ("self_trade",), "stp", "self_trade", int(SelfTrade.CANCEL_NEWEST)),
             _CONTEXT,
             _TOKENS[0],
         ),
-        later=frozenset({"until", "peg", "offset"}),
+        later=frozenset({"peg", "offset"}),
     ),
     Command(
         CommandKind.CANCEL,

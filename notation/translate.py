@@ -16,7 +16,7 @@ import numpy as np
 
 from engine.bounds import DAY_NS, TIME_NS_MAX
 from engine.names import Directory, pack
-from engine.records import COMMAND, CommandKind
+from engine.records import COMMAND, COMMAND_PLACES, CommandKind
 from engine.row_bytes import clock_row, extend_row
 from notation.parse import NAMED, RAW, Line, ScenarioError
 from notation.words import INT64_MAX
@@ -28,6 +28,7 @@ DEFAULT_CLOCK_NS: Final = 1_705_311_000 * 1_000_000_000
 DEFINITIONS: Final = (int(CommandKind.INSTRUMENT), int(CommandKind.PARTICIPANT))
 KIND_BYTE: Final = 56
 _CLOCK_VALUE: Final = struct.Struct("<q")
+_UNTIL_AT: Final = next(offset for offset, names in COMMAND_PLACES.items() if "until_ns" in names)
 _CLOCK: Final = int(CommandKind.CLOCK)
 _NO_TOKENS: Final = (0, 0, 0, 0)
 
@@ -81,7 +82,7 @@ class Translator:
             row = line.row
             if line.time is not None:
                 time_ns = _resolved(line, clock.time_ns, name)
-                row = clock_row(time_ns) if line.kind == _CLOCK else _CLOCK_VALUE.pack(time_ns) + row[8:]
+                row = clock_row(time_ns) if line.kind == _CLOCK else _with_time(line.kind, row, time_ns)
             clock.saw(row)
             rows.append(row)
         return rows
@@ -123,6 +124,12 @@ class Translator:
                     owners.append(self._next)
             self._next += 1
         return Batch(np.frombuffer(bytearray(b"".join(rows)), COMMAND), owners)
+
+
+def _with_time(kind: int, row: bytes, time_ns: int) -> bytes:
+    """The row of a line with its time: of an enter until when it is good."""
+    at = _UNTIL_AT if kind == CommandKind.ENTER else 0
+    return row[:at] + _CLOCK_VALUE.pack(time_ns) + row[at + 8 :]
 
 
 def _resolved(line: Line, now_ns: int, name: str) -> int:

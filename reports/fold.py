@@ -24,7 +24,8 @@ from reports.writing import begin_report, is_user, narrow, put_order, put_other
 _MIN_QTY: Final = int(Instruction.MIN_QTY)
 _STOP: Final = int(Instruction.STOP)
 _DISPLAY: Final = int(Instruction.DISPLAY)
-_TERMS: Final = _MIN_QTY | _STOP | _DISPLAY
+_UNTIL: Final = int(Instruction.UNTIL)
+_TERMS: Final = _MIN_QTY | _STOP | _DISPLAY | _UNTIL
 _BEFORE: Final = int(InBook.BEFORE)
 _AFTER: Final = int(InBook.AFTER)
 _NEW_PRIORITY: Final = int(InBook.NEW_PRIORITY)
@@ -146,7 +147,10 @@ def _accepted(tables: ReportTables, room: ReportRoom, r, events, n, command, ext
         terms["token_head"] = extend["token_head"]
         terms["token_tail"] = extend["token_tail"]
         terms["original_qty"] = event["qty"]
-        terms["min_qty"] = command["min_qty"]
+        if np.int64(command["instructions"]) & _UNTIL:
+            terms["until_ns"] = command["until_ns"]
+        else:
+            terms["min_qty"] = command["min_qty"]
         if np.int64(command["instructions"]) & _STOP:
             terms["stop_price_e4"] = command["stop_e4"]
         elif np.int64(command["instructions"]) & _DISPLAY:

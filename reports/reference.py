@@ -71,6 +71,7 @@ class Order:
     token: tuple[int, int]
     display_qty: int = 0
     stop_e4: int = 0
+    until_ns: int = 0
     shown_qty: int = 0
     trades: list[tuple[int, int]] = field(default_factory=list)
     in_book: bool = False
@@ -114,6 +115,7 @@ class Order:
             "min_qty": self.min_qty,
             "display_qty": self.display_qty,
             "stop_price_e4": self.stop_e4,
+            "until_ns": self.until_ns,
             "context": int.from_bytes(self.context, "little", signed=True),
             "user": self.user,
             "token_head": self.token[0],
@@ -320,6 +322,7 @@ class ReferenceReports:
             min_qty=int(command["min_qty"]) if instructions & Instruction.MIN_QTY else 0,
             display_qty=int(command["display_qty"]) if instructions & Instruction.DISPLAY else 0,
             stop_e4=int(command["stop_e4"]) if instructions & Instruction.STOP else 0,
+            until_ns=int(command["until_ns"]) if instructions & Instruction.UNTIL else 0,
             context=context if user else _unentered(side),
             user=user,
             token=(self._place("token_head"), self._place("token_tail")),
@@ -422,13 +425,15 @@ class ReferenceReports:
 
     def _refused_enter(self, command: Any) -> Place:
         names = (*COMMAND_FIELDS[CommandKind.ENTER], "kind")
-        left_out = ("participant", "instrument", "kind", "stop_e4", "display_qty")
+        left_out = ("participant", "instrument", "kind", "stop_e4", "display_qty", "until_ns", "min_qty")
         asked = {name: int(command[name]) for name in names if name not in left_out}
         stops, shows = (asked["instructions"] & bit for bit in (Instruction.STOP, Instruction.DISPLAY))
+        ends = asked["instructions"] & Instruction.UNTIL
         return asked | {
             "command_context": asked["context"],
             "original_qty": _clamped(asked["qty"]),
-            "min_qty": _clamped(asked["min_qty"]),
+            "min_qty": _clamped(int(command["min_qty"])) if not ends else 0,
+            "until_ns": int(command["until_ns"]) if ends else 0,
             "display_qty": _clamped(int(command["display_qty"])) if shows and not stops else 0,
             "stop_price_e4": int(command["stop_e4"]) if stops else 0,
             "user": self._sender(_octets(command["context"])),

@@ -25,6 +25,7 @@ from reports.writing import (
 _REMARKED: Final = int(ReportFlag.REMARKED)
 _DISPLAY: Final = int(Instruction.DISPLAY)
 _STOP: Final = int(Instruction.STOP)
+_UNTIL: Final = int(Instruction.UNTIL)
 
 
 @called
@@ -76,7 +77,10 @@ def _enter(tables: ReportTables, row, event, command, extend):
     row["price_e4"] = command["price_e4"]
     row["qty"] = command["qty"]
     row["original_qty"] = narrow(command["qty"])
-    row["min_qty"] = narrow(command["min_qty"])
+    if np.int64(command["instructions"]) & _UNTIL:  # in the place of a minimum
+        row["until_ns"] = command["until_ns"]
+    else:
+        row["min_qty"] = narrow(command["min_qty"])
     if np.int64(command["instructions"]) & _STOP:  # in the place of a display
         row["stop_price_e4"] = command["stop_e4"]
     elif np.int64(command["instructions"]) & _DISPLAY:

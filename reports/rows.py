@@ -190,11 +190,13 @@ _ALL: Final = ("seq", "time_ns", "number", "kind", "command_kind")
 #: ``context``: eight bytes of the gateway, after the command (``reports.contexts``). ``user``: number of the order's
 #: user, 0: none; ``firm``: the user's. ``token_head``, ``token_tail``: order token that is longer than a client order
 #: id, else 0. ``displayed_qty``: what the book shows of it after the report. ``display_qty``: of an iceberg, the most
-#: that it shows; ``stop_price_e4``: of a dormant stop, what elects it; else 0.
+#: that it shows; ``stop_price_e4``: of a dormant stop, what elects it; ``until_ns``: when a clock
+#: value ends it; else 0.
 _ORDER: Final = (
     *("order_number", "client_order_id", "price_e4", "notional_e4", "symbol", "participant_name", "user_name"),
     *("token_head", "token_tail", "context", "qty", "leaves_qty", "cum_qty", "canceled_qty", "original_qty"),
-    *("displayed_qty", "min_qty", "display_qty", "stop_price_e4", "firm", "participant", "user", "instrument"),
+    *("displayed_qty", "min_qty", "display_qty", "stop_price_e4", "until_ns", "firm", "participant", "user"),
+    *("instrument",),
     *("instructions", "side", "time_in_force", "self_trade", "in_book"),
 )
 #: A second user whom the report concerns: who sent the cancel of another user's order, or whose order was replaced or
@@ -259,8 +261,8 @@ REPORT_FIELDS: Final[dict[ReportKind, tuple[str, ...]]] = {
     ReportKind.TRADING_DAY: (*_ALL, "day", "before_ns"),
 }
 
-#: Places of rules that are not built yet: the time of a good-till-date order, a peg's offset, the session.
-RESERVED_FIELDS: Final = ("until_ns", "offset_e4", "session", "notional_high")
+#: Places of rules that are not built yet: a peg's offset, the session.
+RESERVED_FIELDS: Final = ("offset_e4", "session", "notional_high")
 
 
 #: Dtype and offset of each name.

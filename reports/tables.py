@@ -42,7 +42,7 @@ ORDER: Final = np.dtype(
 IN_BOOK: Final = 1
 HAS_TERMS: Final = 2
 #: Rare terms of an order: a long token, another quantity than at its entry, a minimum, what an iceberg shows at most
-#: and now, a stop; and room for rules that are not built yet (peg, time of expiry), which is zero.
+#: and now, a stop, the time of its end; and room for rules that are not built yet (peg), which is zero.
 TERMS: Final = np.dtype(
     [
         ("token_head", "<i8"),

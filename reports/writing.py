@@ -119,6 +119,7 @@ def _put_terms(tables: ReportTables, row, place):
     row["min_qty"] = narrow(terms["min_qty"])
     row["display_qty"] = np.int64(terms["display_qty"])
     row["stop_price_e4"] = terms["stop_price_e4"]
+    row["until_ns"] = terms["until_ns"]
 
 
 @inlined

@@ -98,6 +98,10 @@ def without_terms(rows: NDArray[Any]) -> NDArray[Any]:
     with_terms = (rows["kind"] == CommandKind.ENTER) & (rows["instructions"] & new != 0)
     rows["instructions"][with_terms] &= ~new
     rows["stop_e4"][with_terms] = 0
+    until = (rows["kind"] == CommandKind.ENTER) & (rows["instructions"] & np.uint16(Instruction.UNTIL) != 0)
+    rows["instructions"][until] &= ~np.uint16(Instruction.UNTIL)
+    rows["time_in_force"][until & (rows["time_in_force"] == TimeInForce.GTD)] = TimeInForce.GTC
+    rows["until_ns"][until] = 0
     return rows
 
 

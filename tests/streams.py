@@ -76,9 +76,10 @@ def call_stream(seed: int, n: int, *, instruments: int = 3, participants: int = 
     rng = np.random.default_rng(seed)
     rows = orders(rng, n, instruments, participants)
     enter, replace = rows["kind"] == CommandKind.ENTER, rows["kind"] == CommandKind.REPLACE
-    rows["time_in_force"][enter] = rng.choice([1, 1, 2], int(enter.sum()))
-    rows["instructions"] &= np.uint16(Instruction.STOP | Instruction.DISPLAY | Instruction.HIDDEN)
-    rows["min_qty"] = 0
+    gtd = (rows["time_in_force"] == TimeInForce.GTD) & (rows["instructions"] & np.uint16(Instruction.UNTIL) != 0)
+    rows["instructions"] &= np.uint16(Instruction.STOP | Instruction.DISPLAY | Instruction.HIDDEN | Instruction.UNTIL)
+    rows["min_qty"][~gtd] = 0
+    rows["time_in_force"][enter & ~gtd] = rng.choice([1, 1, 2], int((enter & ~gtd).sum()))
     stops = rows["instructions"] & np.uint16(Instruction.STOP) != 0
     rows["stop_e4"][stops] = REFERENCE_E4 + TICK_E4 * rng.integers(-8, 9, int(stops.sum()))
     priced = enter | replace
@@ -172,6 +173,7 @@ def orders(rng: np.random.Generator, n: int, instruments: int, participants: int
     rows["min_qty"][least] = (rows["qty"][least] + 1) // 2
     _stops(np.random.default_rng(n), rows, mid)  # of its own, so that all else is as it was without stops
     _dark(np.random.default_rng(n + 1), rows)
+    _ends(np.random.default_rng(n + 2), rows)
     part = (rows["kind"] == CommandKind.CANCEL) & (rng.random(n) < 0.33)
     rows["qty"][part] = rng.integers(1, 51, int(part.sum())) * LOT - (rng.random(int(part.sum())) < 0.05)
     context = np.where(rng.random(n) < 0.5, rng.integers(-(2**63), 2**63 - 1, n), 0)
@@ -221,6 +223,20 @@ def _dark(rng: np.random.Generator, rows: NDArray[Any]) -> None:
     rows["display_qty"][shows] = rng.choice([1, 2, 3, 5, 60], int(shows.sum())) * LOT
     odd = shows & (rng.random(n) < 0.03)
     rows["display_qty"][odd] = rng.choice([0, 1, -1, 3, QTY_MAX + 1], int(odd.sum()))
+
+
+def _ends(rng: np.random.Generator, rows: NDArray[Any]) -> None:
+    """Some orders are good until a time soon after the opening; a few say so in a way that does not fit."""
+    n = len(rows)
+    enter = (rows["kind"] == CommandKind.ENTER) & (rows["instructions"] & np.uint16(Instruction.MIN_QTY) == 0)
+    ends = enter & (rng.random(n) < 0.12) & ((rows["time_in_force"] <= 2) | (rng.random(n) < 0.02))
+    rows["time_in_force"][ends] = TimeInForce.GTD
+    rows["instructions"][ends] |= np.uint16(Instruction.UNTIL)
+    # A clock value comes every twenty rows, 25 ms later, so that times are met and are met together.
+    rows["until_ns"][ends] = OPEN_NS + (np.arange(n)[ends] // 20 + rng.integers(0, 60, int(ends.sum()))) * 25_000_000
+    odd = ends & (rng.random(n) < 0.05)
+    rows["until_ns"][odd] = rng.choice([0, -1, OPEN_NS, TIME_NS_MAX, TIME_NS_MAX + 1], int(odd.sum()))
+    rows["time_in_force"][enter & (rng.random(n) < 0.003)] = TimeInForce.GTD
 
 
 def _blank(rows: NDArray[Any], at: NDArray[Any]) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from engine import RULES_VERSION, Capacity, Engine, InvariantError
 from engine.parts import regions, state_parts
+from engine.records import Instruction, Phase
 from engine.state import STATE_VERSION, State, new_state
 from engine.state_forms import FORMS, live_ids
 from tests.conversions import (
@@ -27,6 +28,7 @@ from tests.conversions import (
     with_capacity,
     without_terms,
 )
+from tests.rows import enter, phase
 from tests.streams import call_stream
 
 
@@ -111,6 +113,11 @@ def test_a_capacity_without_room_for_what_is_in_use_is_refused(name: str, what: 
     capacity, rows = stream(2)
     engine = Engine(capacity)
     engine.apply(without_terms(rows) if what == "open orders" else rows)
+    if what == "parts of icebergs":
+        engine.apply(phase("I1", Phase.CONTINUOUS))
+        shown = {"instructions": Instruction.DISPLAY, "display_qty": 1}
+        for number in range(5):
+            engine.apply(enter(1, f"ice{number}", 1, 100, 100, **shown))
     fits = asdict(smallest(engine))
     fits |= {"ids_max": fits["ids_max"] + 1} if name == "orders_max" else {}
     converted(engine.parts(), capacity, Capacity(**fits))

@@ -177,7 +177,11 @@ COMMAND_PLACES = [
     (8, "<i8", "new_client_order_id symbol group context participant_name salt_0 rate_window_ns jump_ns epoch"),
     (16, "<i8", "price_e4 reference_e4 token_head firm salt_1 max_order_value_e4 margin_bps"),
     (24, "<i8", "qty lot token_tail hash_0 max_order_qty adv_share_bps"),
-    (32, "<i8", "min_qty tick_e4 duration_ns new_context new_token_head hash_1 max_position_qty max_open_orders"),
+    (
+        32,
+        "<i8",
+        "min_qty until_ns tick_e4 duration_ns new_context new_token_head hash_1 max_position_qty max_open_orders",
+    ),
     (40, "<i8", "display_qty stop_e4 adv_qty new_token_tail hash_2 credit_e4 max_ids"),
     (48, "<u4", "participant"),
     (52, "<u4", "instrument"),

@@ -103,9 +103,8 @@ def test_every_event_is_reported_and_quantities_and_sums_are_right_at_each_repor
 
 
 def test_streams_together_have_every_kind_of_report_that_is_built_and_every_role() -> None:
-    """But for EXPIRED, which comes with good-till-date orders."""
     made = joined([all_reports(user_stream(seed, 4_000), seed) for seed in range(5)])
-    assert set(made["kind"].tolist()) == set(REPORT_FIELDS) - {ReportKind.EXPIRED}
+    assert set(made["kind"].tolist()) == set(REPORT_FIELDS)
     trades = made[made["kind"] == ReportKind.TRADE]
     assert set(trades["liquidity"].tolist()) >= {Liquidity.ADDED, Liquidity.REMOVED, Liquidity.HALT_CROSS}
     assert set(made["in_book"].tolist()) >= {0, 1, 2, 3, 7}

@@ -297,7 +297,7 @@ def test_any_text_at_all_is_either_read_or_refused_with_file_and_line(text: str)
         ("enter ALPHA a1 buy 1 XYZ @ 10.00 hidden=yes", "no option 'hidden=yes'"),
         ("enter ALPHA a1 buy 1 XYZ @ 10.00 tif=day tif=ioc", "tif stands twice"),
         ("enter ALPHA a1 buy 1 XYZ @ 10.00 stop=near", "stop is 'near'"),
-        ("enter ALPHA a1 buy 1 XYZ @ 10.00 until=10:00", "until= of enter is not built"),
+        ("enter ALPHA a1 buy 1 XYZ @ 10.00 offset=0.01", "offset= of enter is not built"),
         ("enter ALPHA a1_long_id buy 1 XYZ @ 10.00", "1 to 8 characters"),
         ("replace ALPHA a1 a2 10 @ 10.00 stop=", "stop= has no value"),
         ("instrument XYZ tick=0.01 lot=1", "tick= lot= reference="),

@@ -19,7 +19,7 @@ from engine.capacity import IDS_MAX_MAX, ORDERS_MAX_MAX
 from engine.errors import InvariantError
 from engine.names import is_name, unpack
 from engine.records import Phase, Side, TimeInForce
-from engine.reference.rows import DISPLAY, HIDDEN, MARKET, POST_ONLY, STOP
+from engine.reference.rows import DISPLAY, HIDDEN, MARKET, POST_ONLY, STOP, UNTIL
 from engine.reference.state import (
     MARKET_RANK,
     NOTHING_PAIRED,
@@ -98,6 +98,8 @@ def _check_counters(venue: Venue) -> None:
     by_instrument = sum(len(instrument.open_orders) for instrument in venue.instruments)
     slices = sum(order.slices for each in venue.participants for order in each.open_orders.values())
     _promise(slices == venue.slices, f"icebergs have {slices} slices, {venue.slices} are counted")
+    ends = sum(order.until_ns != 0 for each in venue.participants for order in each.open_orders.values())
+    _promise(ends == len(venue.expiries), f"{ends} orders end at a time, {len(venue.expiries)} are counted")
     counted = venue.open_order_count
     _promise(by_participant == counted, f"participants have {by_participant} open orders, {counted} are counted")
     _promise(by_instrument == counted, f"instruments have {by_instrument} open orders, {counted} are counted")
@@ -135,10 +137,15 @@ def _check_order(venue: Venue, order: Order) -> None:
     _promise(is_market == (order.price_e4 == 0), f"order {number} has price {order.price_e4}")
     _promise(0 <= order.price_e4 <= PRICE_E4_MAX, f"order {number} has price {order.price_e4}")
     _promise(order.price_e4 % instrument.tick_e4 == 0, f"order {number} is off the tick")
-    built = MARKET | POST_ONLY | STOP | DISPLAY | HIDDEN
+    built = MARKET | POST_ONLY | STOP | DISPLAY | HIDDEN | UNTIL
     _promise(not order.instructions & ~built, f"order {number} rests with an instruction that cannot")
     _promise(order.dormant == bool(order.instructions & STOP), f"order {number} has stop {order.stop_e4}")
-    _promise(order.time_in_force in (TimeInForce.DAY, TimeInForce.GTC), f"order {number} rests with its time in force")
+    may_rest = order.time_in_force in (TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD)
+    _promise(may_rest, f"order {number} rests with its time in force")
+    ends = order.time_in_force == TimeInForce.GTD
+    _promise(ends == (order.until_ns != 0), f"order {number} ends at {order.until_ns}")
+    _promise(not ends or order.until_ns > venue.now_ns, f"order {number} should have ended at {order.until_ns}")
+    _promise(not ends or (order.until_ns, number) in venue.expiries, f"the end of order {number} is unknown")
     _promise(1 <= order.entry_reference_e4 <= PRICE_E4_MAX, f"order {number} was entered without a reference price")
     holding = order.participant.holdings.get(instrument.number)
     _promise(order.holding is holding, f"order {number} moves another holding than that of its participant")

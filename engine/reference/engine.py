@@ -146,7 +146,7 @@ class ReferenceEngine:
 
     @property
     def next_due_ns(self) -> int:
-        """The earliest time at which a clock value ends a halt or the call after one; 0: none does."""
+        """The earliest time at which a clock value ends a halt, the call after one or an order; 0: none does."""
         return views.next_due_ns(self._venue)
 
     def open_orders(self, instrument: int = 0) -> "np.ndarray[Any, Any]":

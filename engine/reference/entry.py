@@ -6,6 +6,7 @@ counts.
 
 from typing import Final
 
+from engine.bounds import TIME_NS_MAX
 from engine.records import Book, Permission, Phase, Reason, SelfTrade, TimeInForce
 from engine.reference.events import EventLog
 from engine.reference.limit_checks import check_limits, check_restricted, count_entry, entered
@@ -20,18 +21,18 @@ from engine.reference.order_checks import (
     check_terms,
     may_show,
 )
-from engine.reference.rows import DISPLAY, HIDDEN, MARKET, MIN_QTY, POST_ONLY, STOP, Row
+from engine.reference.rows import DISPLAY, HIDDEN, MARKET, MIN_QTY, POST_ONLY, STOP, UNTIL, Row
 from engine.reference.state import Instrument, Order, Participant
 from engine.reference.venue import Venue
 
-_BUILT: Final = MARKET | POST_ONLY | MIN_QTY | STOP | DISPLAY | HIDDEN
+_BUILT: Final = MARKET | POST_ONLY | MIN_QTY | STOP | DISPLAY | HIDDEN | UNTIL
 _RESTING: Final = POST_ONLY | DISPLAY | HIDDEN
 _MARKET_PERMISSION: Final = int(Permission.MARKET)
 _STP_NONE_PERMISSION: Final = int(Permission.STP_NONE)
 
 _MARKET_TIMES: Final = frozenset({TimeInForce.DAY, TimeInForce.IOC, TimeInForce.FOK})
-_LIMIT_TIMES: Final = _MARKET_TIMES | {TimeInForce.GTC}
-_RESTING_TIMES: Final = frozenset({TimeInForce.DAY, TimeInForce.GTC})
+_LIMIT_TIMES: Final = _MARKET_TIMES | {TimeInForce.GTC, TimeInForce.GTD}
+_RESTING_TIMES: Final = frozenset({TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD})
 
 
 def enter(venue: Venue, row: Row, events: EventLog) -> None:
@@ -66,7 +67,7 @@ def _check_entry(venue: Venue, row: Row, participant: Participant, instrument: I
         (Reason.KILLED if participant.killed else None)
         or check_phase(instrument.phase, row.time_in_force, row.instructions, row.book)
         or check_terms(instrument, row)
-        or _check_instructions(instrument, row)
+        or _check_instructions(venue, instrument, row)
         or check_id(participant, row.client_order_id)
         or check_restricted(participant, instrument)
         or _check_permissions(participant, row)
@@ -82,12 +83,17 @@ def _stop_of(row: Row) -> int:
     return row.stop_e4 if row.instructions & STOP else 0
 
 
-def _check_instructions(instrument: Instrument, row: Row) -> Reason | None:
+def _check_instructions(venue: Venue, instrument: Instrument, row: Row) -> Reason | None:
     """Reason why the instructions of an entry do not fit together (section 4, as far as built), or None."""
     instructions = row.instructions
+    ends = row.time_in_force == TimeInForce.GTD
+    if ends != bool(instructions & UNTIL) or (ends and not venue.now_ns < row.until_ns <= TIME_NS_MAX):
+        return Reason.INVALID_INSTRUCTION
     if instructions & STOP:
-        # None of the other instructions but ``@ market``, which is then a stop without a limit.
-        fit = not instructions & ~(STOP | MARKET) and row.time_in_force in _RESTING_TIMES and row.book == Book.LIT
+        # None of the other instructions but ``until`` and ``@ market``, which is then a stop without a limit.
+        fit = (
+            not instructions & ~(STOP | MARKET | UNTIL) and row.time_in_force in _RESTING_TIMES and row.book == Book.LIT
+        )
         return None if fit else Reason.INVALID_INSTRUCTION
     fit = (
         not instructions & ~_BUILT

@@ -41,18 +41,12 @@ def resume_command(venue: Venue, row: Row, events: EventLog) -> None:
         consequences(venue, events)
 
 
-def run_timers(venue: Venue, events: EventLog) -> None:
-    """Halts and calls that the clock value in force ends: by due time, then in order of definition.
-
-    What begins here ends later than this clock value, so that one pass does it all.
-    """
-    due = [instrument for instrument in venue.instruments if 0 < instrument.due_ns <= venue.now_ns]
-    for instrument in sorted(due, key=lambda each: (each.due_ns, each.number)):
-        if instrument.phase == Phase.HALTED:
-            _begin_call(venue, instrument, events)
-        else:
-            change_phase(venue, instrument, Phase.CONTINUOUS, events)
-        consequences(venue, events)
+def end_timer(venue: Venue, instrument: Instrument, events: EventLog) -> None:
+    """The clock value in force ends the halt of an instrument, or the call after it."""
+    if instrument.phase == Phase.HALTED:
+        _begin_call(venue, instrument, events)
+    else:
+        change_phase(venue, instrument, Phase.CONTINUOUS, events)
 
 
 def _begin_call(venue: Venue, instrument: Instrument, events: EventLog) -> None:

@@ -100,8 +100,8 @@ def _orders(orders: Rows, stops_e4: Rows, terms: Rows) -> Table:
     slots = slots[np.argsort(orders["order_number"][slots], kind="stable")]
     live = orders[slots]
     value_price_e4 = np.where(live["price_e4"] != 0, live["price_e4"], -live["tick"])
-    further = _columns(terms[slots], ORDER_COLUMNS[-3:])
-    return np.hstack([_columns(live, ORDER_COLUMNS[:-5]), value_price_e4[:, None], stops_e4[slots][:, None], further])
+    further = _columns(terms[slots], ORDER_COLUMNS[-4:])
+    return np.hstack([_columns(live, ORDER_COLUMNS[:-6]), value_price_e4[:, None], stops_e4[slots][:, None], further])
 
 
 def _ids(arrays: Arrays, orders: Rows) -> Table:

@@ -187,6 +187,7 @@ def _orders(venue: Venue, state: State) -> Iterator[tuple[int, Order]]:
             value_stop_e4=stop_e4,
             display_qty=int(state.terms["display_qty"][slot]),
             slices=int(state.terms["slices"][slot]),
+            until_ns=int(state.terms["until_ns"][slot]),
             cum_qty=int(row["cum_qty"]),
         )
         add_open(order, order.leaves_qty)
@@ -194,6 +195,7 @@ def _orders(venue: Venue, state: State) -> Iterator[tuple[int, Order]]:
         instrument.open_orders[order.order_number] = order
         venue.open_order_count += 1
         venue.slices += order.slices
+        venue.note_expiry(order)
         yield slot, order
 
 

@@ -38,6 +38,7 @@ MIN_QTY: Final = int(Instruction.MIN_QTY)
 DISPLAY: Final = int(Instruction.DISPLAY)
 HIDDEN: Final = int(Instruction.HIDDEN)
 STOP: Final = int(Instruction.STOP)
+UNTIL: Final = int(Instruction.UNTIL)
 EVERY_INSTRUCTION: Final = sum(int(instruction) for instruction in Instruction)
 
 _SIDES: Final = frozenset(map(int, Side))
@@ -112,6 +113,10 @@ class Row(NamedTuple):
 
     @property
     def duration_ns(self) -> int:
+        return self.min_qty
+
+    @property
+    def until_ns(self) -> int:
         return self.min_qty
 
     @property
@@ -228,7 +233,7 @@ def _enter_has_form(row: Row) -> bool:
         and row.self_trade in _SELF_TRADES
         and row.book in _BOOKS
         and not instructions & ~EVERY_INSTRUCTION
-        and (row.min_qty == 0 or bool(instructions & MIN_QTY))
+        and (row.min_qty == 0 or bool(instructions & (MIN_QTY | UNTIL)))
         and _terms_fit(row)
     )
 

@@ -21,7 +21,7 @@ PARTS: Final = ("venue", "orders", "ids", "reference", "books", "risk", "events"
 VENUE_COLUMNS: Final = (
     "now_ns", "trading_day", "seq", "epoch", "last_order_number", "last_trade_number", "orders_open", "orders_max",
     "ids_used", "ids_max", "instruments", "instruments_max", "participants", "participants_max", "calls", "pending",
-    "slices",
+    "slices", "expiries",
     "timers_first", "timers_last", "continuation",
 )  # fmt: skip
 CONTINUATION_COLUMNS: Final = tuple(f"continuation_{place}" for place in (0, 8, 16, 24, 32, 40))
@@ -40,7 +40,7 @@ PARTICIPANT_COLUMNS: Final = (
 ORDER_COLUMNS: Final = (
     "order_number", "client_order_id", "price_e4", "qty", "leaves_qty", "cum_qty", "participant", "instrument",
     "instructions", "side", "time_in_force", "self_trade", "carried", "value_price_e4", "stop_e4",
-    "display_qty", "shown_qty", "slices",
+    "display_qty", "shown_qty", "slices", "until_ns",
 )  # fmt: skip
 #: In order of participant and id. ``order_number``: of the open order, 0 for none.
 ID_COLUMNS: Final = ("participant", "client_order_id", "order_number", "carried")

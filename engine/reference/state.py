@@ -312,7 +312,7 @@ class Order:
     ``stop_e4``: the price that elects it while it is dormant, else 0. ``value_stop_e4``: the stop by which an order
     without a limit counts for its life; 0 for none. ``display_qty``: the most that an iceberg shows, 0 for no iceberg;
     ``shown_qty``: what it shows now. ``slices``: how often it may show a next part, by its quantity as entered or
-    replaced.
+    replaced. ``until_ns``: the first clock value at or after it ends the order; 0: none does.
     """
 
     order_number: int
@@ -335,6 +335,7 @@ class Order:
     display_qty: int = 0
     shown_qty: int = 0
     slices: int = 0
+    until_ns: int = 0
     cum_qty: int = 0
     priority: int = 0
     level: Level | None = None

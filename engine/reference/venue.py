@@ -9,7 +9,7 @@ from engine.bounds import DAY_NS
 from engine.capacity import Capacity
 from engine.records import Phase
 from engine.reference.exposure import add_open
-from engine.reference.rows import DISPLAY, STOP, Row
+from engine.reference.rows import DISPLAY, STOP, UNTIL, Row
 from engine.reference.state import NOTHING_PAIRED, Instrument, Order, Participant
 
 #: The phases in which orders rest without matching and the indicative event tells what the uncross would give.
@@ -27,7 +27,9 @@ class Venue:
 
     ``trading_day``: the UTC date of the clock, as days since 1970-01-01. ``calls``: the instruments in a call, by
     number; ``with_stops``: those with dormant stops. ``continuation``: the continuation row (EXTEND) that the next row
-    uses up. ``slices``: those of all open icebergs. ``epoch``: of the primary that reigns; 0 before the first.
+    uses up. ``slices``: those of all open icebergs.
+    ``expiries``: orders that end at a time, by it and their number. ``epoch``: of the primary that reigns; 0 before the
+    first.
     """
 
     capacity: Capacity
@@ -39,6 +41,7 @@ class Venue:
     participant_by_name: dict[int, Participant] = field(default_factory=dict)
     open_order_count: int = 0
     slices: int = 0
+    expiries: SortedDict[tuple[int, int], Order] = field(default_factory=SortedDict)
     id_count: int = 0
     last_order_number: int = 0
     last_trade_number: int = 0
@@ -106,7 +109,9 @@ class Venue:
             holding=participant.holding(instrument),
             stop_e4=row.stop_e4 if row.instructions & STOP else 0,
             value_stop_e4=row.stop_e4 if row.instructions & STOP else 0,
+            until_ns=row.until_ns if row.instructions & UNTIL else 0,
         )
+        self.note_expiry(order)
         self.set_display(order, row.display_qty if row.instructions & DISPLAY else 0)
         add_open(order, order.leaves_qty)
         participant.ids[order.client_order_id] = order
@@ -115,6 +120,16 @@ class Venue:
         self.open_order_count += 1
         self.id_count += 1
         return order
+
+    def note_expiry(self, order: Order) -> None:
+        """Remember when an open order ends, if it ends at a time of its own."""
+        if order.until_ns:
+            self.expiries[order.until_ns, order.order_number] = order
+
+    def expired(self) -> Order | None:
+        """The order that the clock in force ends next: by its time, then in order of acceptance."""
+        first: Order | None = self.expiries.peekitem(0)[1] if self.expiries else None
+        return first if first is not None and first.until_ns <= self.now_ns else None
 
     def set_display(self, order: Order, display_qty: int) -> None:
         """Set how much an iceberg shows at most (0: it is none), and the room that its quantity then takes."""
@@ -166,6 +181,8 @@ class Venue:
         del order.instrument.open_orders[order.order_number]
         self.open_order_count -= 1
         self.slices -= order.slices
+        if order.until_ns:
+            del self.expiries[order.until_ns, order.order_number]
 
     def _give_up_id(self, order: Order) -> None:
         ids = order.participant.ids

@@ -73,7 +73,7 @@ def _counters(venue: Venue, seq: int, timers: list[int]) -> tuple[int, ...]:
         venue.now_ns, venue.trading_day, seq, venue.epoch, venue.last_order_number, venue.last_trade_number,
         venue.open_order_count, room.orders_max, venue.id_count, room.ids_max, len(venue.instruments),
         room.instruments_max, len(venue.participants), room.participants_max, len(venue.calls),
-        len({*venue.calls, *venue.with_stops}), venue.slices,
+        len({*venue.calls, *venue.with_stops}), venue.slices, len(venue.expiries),
         timers[0] if timers else 0, timers[-1] if timers else 0, int(row is not None), *waits,
     )  # fmt: skip
 
@@ -107,7 +107,7 @@ def _order(venue: Venue, order: Order) -> tuple[int, ...]:
         order.order_number, order.client_order_id, order.price_e4, order.qty, order.leaves_qty, order.cum_qty,
         order.participant.number, order.instrument.number, order.instructions,
         order.side, order.time_in_force, order.self_trade, int(order.id_day != venue.trading_day),
-        order.notional_price_e4, order.stop_e4, order.display_qty, order.shown_qty, order.slices,
+        order.notional_price_e4, order.stop_e4, order.display_qty, order.shown_qty, order.slices, order.until_ns,
     )  # fmt: skip
 
 

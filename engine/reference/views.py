@@ -65,11 +65,11 @@ def limits(venue: Venue, number: int) -> Rows:
 
 
 def next_due_ns(venue: Venue) -> int:
-    """The earliest time at which a clock value ends a halt or the call after one; 0: none does.
+    """The earliest time at which a clock value ends a halt, the call after one or an order; 0: none does.
 
     A call that begins in the last minute of all time has an end that no clock value can meet.
     """
-    ends_ns = (instrument.due_ns for instrument in venue.instruments)
+    ends_ns = [*(instrument.due_ns for instrument in venue.instruments), *(until_ns for until_ns, _ in venue.expiries)]
     return min((end_ns for end_ns in ends_ns if 0 < end_ns <= TIME_NS_MAX), default=0)
 
 
@@ -88,6 +88,7 @@ def _open_order(order: Order) -> tuple[int, ...]:
         order.stop_e4,
         order.display_qty,
         0 if order.hidden or order.dormant else order.visible_qty,
+        order.until_ns,
         order.qty,
         order.leaves_qty,
         order.cum_qty,
