@@ -20,12 +20,14 @@ import numpy as np
 
 from benchmarks.measure import Row, row, seconds
 from benchmarks.wire_node import Node, running_node, stages
+from benchmarks.wire_readers import readers
 from benchmarks.wire_restart import restart
 from engine.records import COMMAND, RULES_VERSION
 from journal import Journal
 from load import echo
 from load.generator import Generator, Result, one_at_a_time
 from load.lines import LoadError, User, close_lines, idle, open_lines
+from load.local_line import LocalLine
 
 #: Orders/s that are to be reached with a number of connections.
 _TARGETS: Final = {1: 3.5e6, 100: 2.5e6, 1_000: 1.5e6}
@@ -33,6 +35,11 @@ _TARGETS: Final = {1: 3.5e6, 100: 2.5e6, 1_000: 1.5e6}
 _OVER_ECHO_US: Final = {True: {50.0: 8.0, 99.0: 25.0}, False: {50.0: 12.0}}
 #: Longest delay of an answer after the commit of its order.
 _OVER_COMMIT_US: Final = 20.0
+#: Longest round trips of a local client that spins, by percentile.
+_LOCAL_US: Final = {50.0: 3.0, 99.0: 15.0}
+#: Processor time of a node that nobody uses, and of one with idle sessions, in percent of a core.
+_IDLE_NODE: Final = 1.0
+_IDLE_SESSIONS_NODE: Final = 2.0
 #: Longest delay of an answer in an open loop, at the 99th percentile, from the intended time of its order.
 _OPEN_P99_US: Final = 300.0
 _COMMITS: Final = 300
@@ -75,18 +82,20 @@ def run(plan: Plan | None = None) -> Iterator[Row]:
             # A node takes so many orders a day, so each measurement has a node of its own.
             with running_node(durability, connections, plan.symbols) as node:
                 yield from _saturated(node, plan, durability)
-        commit_us = None
-        if durability == "fsync":
-            commits = [_commit_us() for _ in range(plan.runs)]
-            commit_us = median(commits)
-            yield row("the journal alone: commit of one order", commits, "us")
         with running_node(durability, 1, plan.symbols) as node:
-            yield from _round_trips(node, plan, durability, commit_us)
+            yield from _round_trips(node, plan, durability)
+        if durability == "none":
+            with running_node(durability, 1, plan.symbols) as node:
+                yield from _local_client(node, plan)
+            with running_node(durability, 1, plan.symbols) as node:
+                yield from readers(node, plan.orders, plan.runs)
         if plan.rate:
             connections = plan.connections[len(plan.connections) // 2]
             with running_node(durability, connections, plan.symbols) as node:
                 yield from _open_loop(node, plan, durability)
     yield restart(plan.tail_commands, plan.runs)
+    with running_node(plan.durability[0], 0, plan.symbols) as node:
+        yield _idle(node, plan)
     if plan.idle_sessions:
         with running_node(plan.durability[0], plan.idle_sessions, plan.symbols) as node:
             yield _idle(node, plan)
@@ -158,26 +167,31 @@ def _saturated(node: Node, plan: Plan, durability: str) -> list[Row]:
     ]
 
 
-def _round_trips(node: Node, plan: Plan, durability: str, commit_us: float | None = None) -> list[Row]:
+def _round_trips(node: Node, plan: Plan, durability: str) -> list[Row]:
     """One request at a time, by a client that sleeps until the answer comes, and by one that asks for it all the time,
-    which is what a trader in a hurry does, at the price of a core. Each beside a bare echo."""
+    which is what a trader in a hurry does, at the price of a core. Each in turn with a bare echo, and with a journal
+    alone where answers wait for one."""
     rows = []
     with _generator(node, window=1) as generator, echo.serving() as port:
         checked(one_at_a_time(generator, max(plan.round_trips // 10, 1)), node)
         for busy in (False, True) if durability == "none" else (False,):
             how = f"client {'spins' if busy else 'sleeps'}"
-            bare, results = [], []
+            bare, results, commits = [], [], []
             for _ in range(plan.runs):
+                if durability == "fsync":
+                    commits.append(_commit_us())
                 bare.append(echo.round_trips(port, plan.round_trips, busy=busy))
                 results.append(checked(one_at_a_time(generator, plan.round_trips, busy=busy), node))
             name = f"one at a time, {durability}, {how}"
+            if commits:
+                rows.append(row("the journal alone: commit of one order, p50", commits, "us"))
             for percentile in (50.0, 99.0, 99.9):
                 echoes = [each.at(percentile) / 1_000 for each in bare]
                 rows.append(row(f"bare echo, {how}: p{percentile:g} round trip", echoes, "us"))
                 over = _OVER_ECHO_US[busy].get(percentile)
                 bound = median(echoes) + over if over is not None and durability == "none" else None
-                if commit_us is not None and percentile == 50.0:
-                    bound = commit_us + _OVER_COMMIT_US
+                if commits and percentile == 50.0:
+                    bound = median(commits) + _OVER_COMMIT_US
                 values = [result.latencies.at(percentile) / 1_000 for result in results]
                 rows.append(row(f"{name}: p{percentile:g} round trip", values, "us", at_most=bound))
             rows += stages(node, name)
@@ -220,13 +234,37 @@ def _open_loop(node: Node, plan: Plan, durability: str) -> list[Row]:
     return rows + stages(node, name)
 
 
+def _local_client(node: Node, plan: Plan) -> list[Row]:
+    """One request at a time by a program beside the node, without a socket; both spin."""
+    assert node.directory is not None, "a node of its own"
+    with Journal.open(node.directory, readonly=True) as journal:
+        journal_id = journal.journal_id
+    line = LocalLine(node.directory, journal_id, node.users[0], node.symbols)
+    try:
+        line.round_trips(max(plan.round_trips // 10, 1))
+        results = [line.round_trips(plan.round_trips) for _ in range(plan.runs)]
+    finally:
+        line.close()
+    return [
+        row(
+            f"local client, both spin: p{percentile:g} round trip",
+            [result.at(percentile) / 1_000 for result in results],
+            "us",
+            at_most=_LOCAL_US.get(percentile),
+        )
+        for percentile in (50.0, 99.0, 99.9)
+    ]
+
+
 def _idle(node: Node, plan: Plan) -> Row:
     lines = open_lines(node.host, node.port, node.users)
     try:
         used = idle(lines, plan.idle_s, node.pid)
     finally:
         close_lines(lines)
-    return row(f"{len(lines):,} idle sessions: processor time of the node", [100 * (used or 0.0)], "% of a core")
+    what = f"{len(lines):,} idle sessions" if lines else "an idle node"
+    bound = _IDLE_SESSIONS_NODE if lines else _IDLE_NODE
+    return row(f"{what}: processor time of the node", [100 * (used or 0.0)], "% of a core", at_most=bound)
 
 
 def client_alone(plan: Plan) -> Row:

@@ -28,7 +28,7 @@ _LINES: Final = 200
 
 
 class Node(NamedTuple):
-    """Address, users and instruments of a node. ``pid``, ``link``: of a child process, else None."""
+    """Address, users and instruments of a node. ``pid``, ``link``, ``directory``: of a child process, else None."""
 
     host: str
     port: int
@@ -36,6 +36,7 @@ class Node(NamedTuple):
     symbols: list[str]
     pid: int | None = None
     link: Link | None = None
+    directory: Path | None = None
 
 
 @contextmanager
@@ -49,7 +50,8 @@ def running_node(durability: str, users: int, symbols: int = 1, arguments: Seque
         serving(Path(name) / "node", durability, arguments) as (port, pid),
         link_to(Path(name) / "node") as link,
     ):
-        yield Node("127.0.0.1", port, set_up(link, users, symbols), symbol_names(symbols), pid, link)
+        told = set_up(link, users, symbols)
+        yield Node("127.0.0.1", port, told, symbol_names(symbols), pid, link, Path(name) / "node")
 
 
 @contextmanager

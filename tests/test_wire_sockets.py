@@ -13,11 +13,15 @@ import pytest
 
 from benchmarks.wire import checked
 from benchmarks.wire_node import running_node
+from benchmarks.wire_readers import readers
+from journal import Journal
 from load import echo
 from load.generator import Generator, one_at_a_time
 from load.lines import LoadError, User, close_lines, idle, open_lines
+from load.local_line import LocalLine
 from load.sink import Server
 from load.sink_kernel import answer_all
+from load.state import HELD_BYTES
 from tests.test_wire_load import MIXED, once, without
 from wire.ouch_codes import ServerMessage
 
@@ -180,3 +184,33 @@ def test_an_echo_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("sys.executable", "/bin/true")
     with pytest.raises(LoadError, match="did not start"), echo.serving():
         pass
+
+
+def test_a_program_beside_the_node_times_its_round_trips_without_a_socket() -> None:
+    with running_node("none", 1) as node:
+        assert node.directory is not None
+        with Journal.open(node.directory, readonly=True) as journal:
+            journal_id = journal.journal_id
+        line = LocalLine(node.directory, journal_id, node.users[0], node.symbols)
+        try:
+            for count in (1, 300):
+                latencies = line.round_trips(count)
+                assert latencies.count == count
+                assert latencies.at(50.0) > 0
+            line.load.arrived[0, HELD_BYTES:] = 0
+            line.load.connections["unknown"] = 1
+            with pytest.raises(LoadError, match="unknown"):
+                line.round_trips(1)
+        finally:
+            line.close()
+
+
+def test_a_reader_beside_the_node_is_one_that_reads_it_and_its_cost_is_told_for_each_kind() -> None:
+    with running_node("none", 1) as node:
+        rows = list(readers(node, 2_000, 1))
+    assert [row["name"].split(":")[0] for row in rows] == [
+        "a reader that is asleep",
+        "a reader that is dead",
+        "a reader that is behind by all of the day",
+    ]
+    assert all(row["value"] > 0 for row in rows)

@@ -1,0 +1,101 @@
+"""Readers of the tape beside a node under load: one that sleeps all the time, one that died, one that is far behind.
+
+A reader can cost the market nothing: it is not waited for. What is measured is the processor time of the node, in turn
+with a node that nobody reads. It is that of all its threads, since a reader takes no part in them.
+"""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from benchmarks.measure import Row, row
+from benchmarks.wire_node import Node
+from load.generator import Generator
+from load.lines import LoadError, close_lines, open_lines
+
+#: The node may take so much more with a reader than without.
+_AT_MOST: Final = 1.02
+_WINDOW: Final = 32_768
+_ATTACHED_S: Final = 60.0
+
+
+def readers(node: Node, orders: int, runs: int) -> Iterator[Row]:
+    """Processor time of the node an order beside each kind of reader, in proportion to that without. Raises LoadError.
+
+    The market has taken all orders of the turns before when the one that is far behind begins at the first.
+    """
+    assert node.directory is not None, "a node of its own"
+    lines = open_lines(node.host, node.port, node.users)
+    try:
+        generator = Generator(lines, node.symbols, window=_WINDOW)
+        try:
+            generator.saturate(max(orders // 10, 1))
+            for name, arguments, stop in (
+                ("asleep", (), signal.SIGSTOP),
+                ("dead", (), signal.SIGKILL),
+                ("behind by all of the day", ("--from", "1"), None),
+            ):
+                ratios = []
+                for _ in range(runs):
+                    alone = _cost_ns(generator, node, orders)
+                    with _reader(node.directory, arguments, stop, generator):
+                        ratios.append(_cost_ns(generator, node, orders) / alone)
+                words = f"a reader that is {name}: processor time of the node, to that without"
+                yield row(words, ratios, "", at_most=_AT_MOST)
+        finally:
+            generator.close()
+    finally:
+        close_lines(lines)
+
+
+def _cost_ns(generator: Generator, node: Node, orders: int) -> float:
+    assert node.pid is not None, "a node of its own"
+    before_ns = _processor_ns(node.pid)
+    result = generator.saturate(orders)
+    if not result.good:
+        raise LoadError(f"of {result.requests:,} requests and their answers: {result.complaint()}")
+    return (_processor_ns(node.pid) - before_ns) / result.answered
+
+
+def _processor_ns(pid: int) -> int:
+    """Processor time of a process in all its threads, as the scheduler counts it."""
+    tasks = Path(f"/proc/{pid}/task")
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir())
+
+
+@contextmanager
+def _reader(
+    directory: Path, arguments: tuple[str, ...], stop: signal.Signals | None, generator: Generator
+) -> Iterator[None]:
+    """A `lockstep tail` that reads the node, and then is stopped by a signal, unless it is to go on."""
+    command = [sys.executable, "-m", "cli.main", "tail", str(directory), *arguments, "--json"]
+    root, quiet = Path(__file__).parent.parent, subprocess.DEVNULL
+    with subprocess.Popen(command, stdout=quiet, stderr=quiet, cwd=root) as child:
+        try:
+            until_s = time.monotonic() + _ATTACHED_S
+            while not _reads(child.pid, directory):
+                if time.monotonic() > until_s or child.poll() is not None:
+                    raise LoadError("lockstep tail did not read the node")
+                generator.saturate(1)
+                time.sleep(0.1)
+            if stop is not None:
+                child.send_signal(stop)
+                if stop is signal.SIGKILL:
+                    child.wait()
+            yield
+        finally:
+            child.kill()
+
+
+def _reads(pid: int, directory: Path) -> bool:
+    """True once a process has the tape or the journal of a node in its memory."""
+    try:
+        maps = Path(f"/proc/{pid}/maps").read_text()
+    except OSError:
+        return False
+    return "/lockstep-" in maps or str(directory / "journal") in maps
