@@ -248,6 +248,11 @@ class Market:
         if self._tape is not None:
             self._tape.store(Place.RELEASED, min(seq, self.journal.durable_seq) if self._follows else seq)
 
+    def note_following(self) -> None:
+        """Tell readers of the tape what this copy has on its disk: the primary has found it in its own journal."""
+        self._follows = True
+        self._note_published(self.published_seq)
+
     def note_replicated(self, seq: int) -> None:
         """Tell readers of the tape the last command that a copy has."""
         if self._tape is not None:

@@ -81,9 +81,11 @@ class MarketTape:
             self._writer.close()
 
 
-def open_tape(directory: Path, journal_id: bytes, seq: int, size_bytes: int, log: Log) -> tuple[MarketTape | None, str]:
+def open_tape(
+    directory: Path, journal_id: bytes, seq: int, released_seq: int, size_bytes: int, log: Log
+) -> tuple[MarketTape | None, str]:
     """Tape of the node of a data directory at command ``seq``; None with a sentence for the operator where there can be
-    none. size_bytes: 0 for none.
+    none. released_seq: last command that may be told. size_bytes: 0 for none.
 
     Tapes that dead nodes have left are removed, since nobody else would.
     """
@@ -95,7 +97,8 @@ def open_tape(directory: Path, journal_id: bytes, seq: int, size_bytes: int, log
             with suppress(TapeError, OSError):  # of another user, or gone by now
                 if remove_left([each], beside=pipe_of):
                     log.info("shared memory of a dead node removed", path=str(each))
-        return MarketTape(TapeWriter(path, journal_id, MARKET_ROWS, size_bytes=size_bytes, seq=seq)), ""
+        writer = TapeWriter(path, journal_id, MARKET_ROWS, size_bytes=size_bytes, seq=seq, released_seq=released_seq)
+        return MarketTape(writer), ""
     except (TapeError, OSError) as error:
         why = f"no tape is written, so that `lockstep tail` reads the journal: {error}"
         log.warning("no tape", why=why)

@@ -145,7 +145,11 @@ class Node:
             error_max_ns=options.clock_error_max_ns,
         )
         self.clock = self.clock_watch.clock
-        self.tape, why = open_tape(options.data, self.journal.journal_id, self.engine.seq, options.tape_bytes, log)
+        # A node of a pair does not know what its standby has of the slice: it reigns, or follows, before that is told.
+        self.tape, why = open_tape(
+            *(options.data, self.journal.journal_id, self.engine.seq),
+            *(self.journal.start_seq if options.follows else self.engine.seq, options.tape_bytes, log),
+        )
         #: Sentences that hold for the whole life of the node.
         self._lasting = (*options.warnings, *([why] if why else []))
         self.market = Market(

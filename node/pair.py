@@ -722,6 +722,8 @@ class Pair:
         self._stop_fetch()
         if standby.state in ("greeting", "following"):
             if standby.state == "following":
+                if not self._followed:
+                    self._node.market.note_following()
                 self._followed = True
                 self._say("")
             return

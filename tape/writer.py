@@ -94,11 +94,19 @@ class TapeWriter:
     """Writer and owner of a tape. ``tape`` is for kernels that write blocks in place.
 
     path: of its file. size_bytes: of the ring, rounded up to a power of two. seq: last command before the tape, which
-    is applied, journaled and released. Raises TapeBusy, TapeRoom, TapeError.
+    is applied and journaled. released_seq: last one that may be told then; None: as ``seq``. Raises TapeBusy, TapeRoom,
+    TapeError.
     """
 
     def __init__(
-        self, path: Path, journal_id: bytes, rows: Rows, *, size_bytes: int = TAPE_BYTES, seq: int = 0
+        self,
+        path: Path,
+        journal_id: bytes,
+        rows: Rows,
+        *,
+        size_bytes: int = TAPE_BYTES,
+        seq: int = 0,
+        released_seq: int | None = None,
     ) -> None:
         words = 1 << max(size_bytes // 8 - 1, 1).bit_length()
         self._rows = rows
@@ -107,7 +115,11 @@ class TapeWriter:
             rows.tape_form(journal_id),
             words=TAPE_WORDS,
             data=words,
-            first=dict.fromkeys((Place.APPLIED, Place.JOURNALED, Place.RELEASED), seq),
+            first={
+                Place.APPLIED: seq,
+                Place.JOURNALED: seq,
+                Place.RELEASED: seq if released_seq is None else released_seq,
+            },
         )
         self._size = sizes(words, rows)
         mine = np.zeros(MINE, np.int64)

@@ -243,6 +243,33 @@ def test_no_report_tells_of_what_the_standby_has_not_acknowledged(tmp_path: Path
         Taking(blind).until(seq + 1)
 
 
+def test_no_report_tells_of_it_after_a_restart_until_the_node_reigns_or_follows(tmp_path: Path) -> None:
+    """A node of a pair begins without knowing whether its standby has the end of its journal."""
+    with pair(tmp_path, "--tape-mb", "1", "--alone", "stop") as (found, a, b):
+        seq = _behind_a_standby(a, b)
+        a.end(signal.SIGKILL)
+        found.witness.stop()
+        a.start()
+        with LocalReports(a.data, from_seq=1) as cursor:
+            until_s = time.monotonic() + 2
+            while time.monotonic() < until_s:
+                cursor.poll()
+            assert cursor.next_seq <= seq + 1
+            found.witness.start()
+            a.awaits(role="primary", state="reigning")
+            Taking(cursor).until(seq + 2)
+
+
+def test_a_cursor_beside_an_idle_copy_that_began_again_has_its_past(tmp_path: Path) -> None:
+    with pair(tmp_path, "--tape-mb", "1") as (_, a, b):
+        seq = int(a.pair()["seq"])
+        b.end(signal.SIGKILL)
+        b.start()
+        b.awaits(state="following", can_take_over=1)
+        with LocalReports(b.data, from_seq=1) as cursor:
+            Taking(cursor).until(seq)
+
+
 def test_a_cursor_beside_a_standby_goes_on_as_it_takes_over(tmp_path: Path) -> None:
     with pair(tmp_path, "--tape-mb", "1") as (_, a, b), LocalReports(b.data, from_seq=1) as cursor:
         taking = Taking(cursor)
