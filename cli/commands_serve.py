@@ -1,8 +1,9 @@
-"""The commands that run a server: `lockstep serve`, a node; `lockstep witness`, an arbiter.
+"""The commands that run a server: `lockstep serve`, a node; `gateway`, clients beside it; `witness`, an arbiter.
 
 Each command imports the file that does its work only when it is called.
 """
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -13,6 +14,13 @@ from cli.options import Alone, InstrumentsMax, Json, OrdersMax, Release
 PANEL: Final = "Operate a node"
 PAIR: Final = "A pair of nodes"
 app = typer.Typer()
+
+
+class WhenFull(StrEnum):
+    """Conduct of a gateway while its ring is full."""
+
+    wait = "wait"
+    refuse = "refuse"
 
 
 @app.command(rich_help_panel=PANEL)
@@ -323,6 +331,50 @@ def serve(
         as_json=as_json,
         pair=pair,
         leave_pair=leave_pair,
+    )
+
+
+@app.command(rich_help_panel=PANEL)
+def gateway(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Data directory of a running node.")],
+    name: Annotated[str, typer.Option(help="Name of this gateway; letters, digits and hyphens.")],
+    protocol: Annotated[str, typer.Option(help="Protocol of its clients.")] = "ouch",
+    host: Annotated[str, typer.Option(help="Address on which clients connect.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port for clients; 0: any free port.")] = 0,
+    fd: Annotated[
+        int | None,
+        typer.Option(min=3, help="Descriptor of a socket that listens already.", show_default="--host and --port"),
+    ] = None,
+    when_full: Annotated[
+        WhenFull,
+        typer.Option(help="While the core takes nothing: leave orders in the sockets, or end clients that send."),
+    ] = WhenFull.wait,
+    connections_max: Annotated[int, typer.Option(min=1, max=16_384, help="Connections of clients at most.")] = 1_024,
+    connections_per_address_max: Annotated[
+        int | None, typer.Option(min=1, help="Of them from one address.", show_default="all")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Run a gateway of a node in a process of its own, until the node ends, SIGTERM or Ctrl-C.
+
+    Clients log in, trade and get the same messages as at the node's own port. The market does not wait for it, and goes
+    on without it. Started again under the same name it serves its clients from where they were.
+
+    Example: lockstep gateway data --name desks --port 9101
+    """
+    from cli.gateway import gateway as command
+
+    return command(
+        directory,
+        name,
+        protocol,
+        host=host,
+        port=port,
+        fd=fd,
+        when_full=when_full.value,
+        connections_max=connections_max,
+        connections_per_address_max=connections_per_address_max,
+        as_json=as_json,
     )
 
 

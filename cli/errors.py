@@ -68,6 +68,8 @@ KNOWN: Final = {
     ("replication", "RegisterBusy"): LATER,
     ("replication", "RegisterFault"): LATER,
     ("replication", "PortInUse"): LATER,
+    ("node", "GatewayRefused"): LATER,
+    ("node", "CoreGone"): LATER,
     ("node", "AdminError"): WRONG,
     ("node", "RequestRefused"): WRONG,
     ("node", "LinkError"): WRONG,

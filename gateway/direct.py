@@ -51,8 +51,9 @@ NAP_MS: Final = 1
 SLEEP_MS: Final = 10
 #: Calls without a block after which a node is quiet.
 _NAPS: Final = 100
-#: Wait where the market has no room, in seconds.
+#: Wait where the market has no room, in seconds; and where it has none and nobody here waits.
 _NO_ROOM_S: Final = 0.001
+_NOBODY_S: Final = 0.01
 #: Factor of the time of polling where answers wait for a disk or for another node.
 _BUSY_WAITING: Final = 10
 #: Turns of the most rows for which there is room in one call of the kernel.
@@ -185,6 +186,10 @@ class DirectOwner(Protocol):
 
     def reads_others(self) -> bool:
         """True if connections that are not direct wait for a turn."""
+        ...
+
+    def has_rings(self) -> bool:
+        """True if gateway processes send commands by rings."""
         ...
 
     def keep_told(self) -> None:
@@ -461,17 +466,26 @@ class DirectLines:
             self._scheduled = True
             self._loop.call_soon(self.turn)
 
+    def wake(self) -> bool:
+        """Read the rings of gateway processes in compiled turns from now on, if there are any; False if that cannot
+        be."""
+        if not self._possible:
+            return False
+        if self._owner.has_rings():
+            self._schedule()
+        return True
+
     def turn(self) -> None:
         """Run the kernel once, and do what it leaves to Python."""
         self._scheduled = False
-        if not self._by_slot:
+        if not self._by_slot and not self._owner.has_rings():
             if self._link_fd >= 0 and self._standby_line is not None:
                 self._leave_link()
                 self._standby_line.leave()
             return
         if not self._owner.has_room():
             self._scheduled = True
-            self._loop.call_later(_NO_ROOM_S, self.turn)
+            self._loop.call_later(_NO_ROOM_S if self._by_slot else _NOBODY_S, self.turn)
             return
         self._run()
         self._schedule()

@@ -31,6 +31,9 @@ from gateway.connection import REGION_PITCH, Connection
 from gateway.direct import DirectLines, DirectMarket, StandbyLine
 from gateway.local import LocalDoor
 from gateway.protocol import Entrance, Login
+from gateway.register import Claims, OwnClaims, UserRegister
+from gateway.ring_reading import MESSAGES, SOURCES, waits_in_rings
+from gateway.rings import ServedRings
 from gateway.sign_on import SignOn
 from gateway.slots import Slots, waiting_of
 from gateway.spool import Spool, SpoolError
@@ -119,6 +122,13 @@ class Gateway:
         )
         self.connections: set[Connection] = set()
         self.logged_in: dict[int, Connection] = {}
+        self.register = UserRegister(self._no_logins, self._epoch_now)
+        #: Claims of logins: in the register here, or, of a gateway in a process of its own, in the core's.
+        self.claims: Claims = OwnClaims(self.register, self)
+        #: Called with the reason where all connections are sent away.
+        self.on_send_away: Callable[[str], None] = lambda _why: None
+        #: Rings of gateway processes, which the turns read beside the connections.
+        self.rings = ServedRings()
         table = np.zeros(connections_max, STREAM)  # a row a slot
         table["region"] = np.arange(connections_max) * REGION_PITCH
         self._table = table.view(np.uint8).data
@@ -131,6 +141,7 @@ class Gateway:
                 table,
                 self._rows,
                 record,
+                self.rings.packed,
             )
         )
         self._reading = self._arrivals.arrays.read.data
@@ -153,7 +164,7 @@ class Gateway:
         #: Reason for which this node may not be primary any more, "" if it certainly is; asked at each login.
         self.unsure: Callable[[], str] = lambda: ""
         #: Epoch of the reign, which each login answer is followed by; 0: a node that is not of a pair.
-        self.epoch = 0
+        self.epoch: int = 0
         self.attention = Attention(self.now_ns(), int(BEAT_S * 1e9))
         self.bytes_in = self.bytes_out = self.turns = self.orders = 0
         self.refused_connections = self.displaced_connections = self.slow_readers = self._made = 0
@@ -214,7 +225,27 @@ class Gateway:
         if not user or self.logged_in.get(user) is not connection:
             return False
         del self.logged_in[user]
+        self.claims.give_back(user)
         return True
+
+    def displace(self, user: int, why: str) -> None:
+        """End a user's login, which another gateway has from now on. It is no disconnect."""
+        connection = self.logged_in.pop(user, None)
+        if connection is not None:
+            connection.close(why)
+
+    def send_away(self, why: str) -> None:
+        """End all connections without a word, here and at gateway processes."""
+        self.on_send_away(why)
+        for connection in list(self.connections):
+            connection.close(why, tells=False)
+
+    def _epoch_now(self) -> int:
+        return self.epoch
+
+    def _no_logins(self) -> str:
+        """Reason for which no gateway of this node takes logins; "": they are taken."""
+        return self.elsewhere or self.unsure() or ("" if self.open_for_logins else "the node takes no logins now")
 
     def on_disconnect(self, connection: Connection) -> None:
         """Free the slot of a connection that is gone."""
@@ -344,6 +375,24 @@ class Gateway:
         """True if connections that are not direct wait for a turn."""
         return bool(self._waiting)
 
+    def waiting(self) -> list[Connection]:
+        """Connections whose bytes wait for a turn."""
+        return list(self._waiting)
+
+    def has_rings(self) -> bool:
+        """True if gateway processes send commands by rings."""
+        return len(self.rings) > 0
+
+    def on_rings(self) -> None:
+        """Read the rings: a gateway process has woken this one, or a ring is served from now on."""
+        if self._direct is None or not self._direct.wake():
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self.turn)
+
     def on_caught_up(self, connection: Connection) -> None:
         """Serve a connection directly once the loop has sent what was written."""
         if self._direct is not None:
@@ -388,14 +437,14 @@ class Gateway:
         if not connection.dirty:
             connection.dirty = True
             self._waiting.append(connection)
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self.turn)
+        self._schedule()
 
     def turn(self) -> None:
         """Read all received messages, as far as there is room, and pass them on as one batch."""
         self._scheduled = False
-        if not self._waiting:
+        self.rings.wake()
+        if not self._waiting and not self.rings.waits():
+            self._rest()
             return
         if not self._has_room():
             # ``resume`` is called when there is room again; this covers room that appears without a call.
@@ -417,15 +466,21 @@ class Gateway:
                 if not self._polling:
                     self._polling = True
                     self._loop.call_soon(self._poll)
-        if self._waiting and not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self.turn)
+        if self._waiting:
+            self._schedule()
+        else:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Have gateway processes wake the event loop, unless the compiled turn reads the rings and says so itself."""
+        if (self._direct is None or not self._direct.wake()) and not self.rings.may_sleep():
+            self._schedule()
 
     def _next_to_read(self) -> tuple[Entrance, list[Connection]]:
         """The entrance whose turn it is, and its connections that wait; those of others go on waiting."""
         waiting, self._waiting = self._waiting, []
-        entrance = waiting[0].entrance
-        if len(self.entrances) > 1:
+        entrance = waiting[0].entrance if waiting else self.entrances[0]
+        if len(self.entrances) > 1 and waiting:
             begin = self.turns % len(self.entrances)
             asking = {each.entrance for each in waiting}
             turns = self.entrances[begin:] + self.entrances[:begin]
@@ -435,7 +490,7 @@ class Gateway:
         return entrance, waiting
 
     def _read(self, entrance: Entrance, waiting: list[Connection], now_ns: int) -> tuple[int, int]:
-        """Read messages of connections into rows; gives the number of connections read, and of rows.
+        """Read messages of connections and rings into rows; gives the number of connections and sources, and of rows.
 
         Those with more come first in the next turn. A connection that may not send any more is not read: its slot can
         have a new owner.
@@ -450,9 +505,9 @@ class Gateway:
                 reading.append(each)
                 _ARRIVED.pack_into(table, _STREAM_BYTES * slot + _ARRIVED_AT, each.received_ns, each.begin, each.end)
         count = len(reading)
-        if not count:
+        if not count and not len(self.rings):
             return 0, 0
-        first = 0 if entrance in self._resuming else self.turns % count
+        first = 0 if entrance in self._resuming or not count else self.turns % count
         record_at = 0 if self._arrival_log is None else self._arrival_log.at
         rows: int = entrance.protocol.read_streams(
             self._arrivals.pointers, entrance.known.pointers, count, self._rows_max, first, record_at
@@ -480,7 +535,9 @@ class Gateway:
             # The interrupted round is finished first: connections that had no turn in it come before the others.
             rest.sort(key=_messages)
             self._waiting[:0] = [each for _, each in rest]
-        return count, rows
+        of_rings = self.rings.packed.arrays.words
+        self.orders += int(of_rings[MESSAGES])
+        return count + int(of_rings[SOURCES]), rows
 
     def _fit(self, took_ns: int) -> None:
         """Set the rows of the next turn by the time of the last one."""
@@ -506,15 +563,20 @@ class Gateway:
 
     def resume(self) -> None:
         """Run a turn that had to wait for room."""
-        if self._waiting and not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self.turn)
+        if self._waiting or self.rings.waits():
+            self._schedule()
 
     def _on_stop(self, connection: Connection, stop: int, now_ns: int) -> None:
         """Have the session take the first packet in the region, which is not one for the kernel."""
         connection.take(stop, now_ns)
         if connection.end > connection.begin and connection.live:
             self.on_bytes(connection)
+
+    def load_kernels(self) -> None:
+        """Load the kernels that read, before the first client waits for them: no connection and no ring is read."""
+        for entrance in self.entrances:
+            entrance.protocol.read_streams(self._arrivals.pointers, entrance.known.pointers, 0, 0, 0, 0)
+        waits_in_rings(self.rings.packed.pointers)
 
     # Messages to clients.
 

@@ -7,6 +7,7 @@ from engine.records import UserPermission
 from gateway.logins import Logins, StoredPassword
 from gateway.passwords import salt_and_hash
 from gateway.protocol import Login, Refusal
+from gateway.register import DISPLACED_BY_USER, HELD, Claim, Claims
 from gateway.slots import Slots
 from gateway.spool import Spool, SpoolError
 from gateway.streams import Streams
@@ -23,7 +24,7 @@ class SignOnOwner(Protocol):
     elsewhere: str
     #: Reason for which this node may not be primary any more, "" if it certainly is.
     unsure: Callable[[], str]
-    epoch: int
+    claims: Claims
 
     def now_ns(self) -> int:
         """Monotonic time."""
@@ -94,41 +95,68 @@ class SignOn:
         connection.close(why, tells=False, last=connection.session.refuse(refusal))
 
     def _log_in(self, connection: "Connection", login: Login, user: int) -> None:
-        """Log a user in whose password is right, if the session is kept and nobody else has the login."""
-        outbox, owner = connection.entrance.outbox, self._owner
+        """Claim the login of a user whose password is right; a past session needs none, but logins must be taken."""
+        outbox = connection.entrance.outbox
         if not outbox.streams.may(user, UserPermission.ENABLED):
             self._refuse(connection, login, Refusal.NOT_AUTHORIZED, "the user may not log in")
             return
         spool = outbox.spool_of(login.session)
-        if spool is None:
-            self._refuse(connection, login, Refusal.NOT_AVAILABLE, "there is no such session")
+        claimed = user if spool is outbox.spool else 0
+        newest_wins = outbox.streams.may(user, UserPermission.NEWEST_WINS)
+        if claimed and user in self._owner.logged_in and not newest_wins:
+            self._refuse(connection, login, Refusal.NOT_AVAILABLE, HELD)
             return
+
+        def on_answer(claim: Claim) -> None:
+            if connection.closing:
+                self._give_back(claimed)
+            elif claim.why:
+                self._refuse(connection, login, Refusal.NOT_AVAILABLE, claim.why)
+            else:
+                why = self._admitted(connection, login, user, claimed, claim.epoch)
+                if why:
+                    self._give_back(claimed)
+                    self._refuse(connection, login, Refusal.NOT_AVAILABLE, why)
+
+        self._owner.claims.ask(claimed, connection.address, on_answer, newest_wins=newest_wins)
+
+    def _give_back(self, user: int) -> None:
+        """Give a claim back, unless a connection here has the login."""
+        if user and user not in self._owner.logged_in:
+            self._owner.claims.give_back(user)
+
+    def _admitted(self, connection: "Connection", login: Login, user: int, claimed: int, epoch: int) -> str:
+        """Log a user in; gives the reason where that cannot be, "" otherwise. claimed: 0 for a past session."""
+        outbox, owner = connection.entrance.outbox, self._owner
+        spool = outbox.spool_of(login.session)
+        if spool is None:
+            return "there is no such session"
         next_seq, end = spool.end(user)
         if login.requested_seq > next_seq:
-            self._refuse(connection, login, Refusal.NOT_AVAILABLE, "the stream does not go so far")
-            return
+            return "the stream does not go so far"
         if spool is not outbox.spool:
-            self._enter_past(connection, login, user, spool)
-            return
+            self._give_back(claimed)
+            self._enter_past(connection, login, user, spool, epoch)
+            return ""
         before = owner.logged_in.get(user)
         if before is not None and not outbox.streams.may(user, UserPermission.NEWEST_WINS):
-            self._refuse(connection, login, Refusal.NOT_AVAILABLE, "the user is logged in already")
-            return
+            return HELD
         owner.logged_in[user] = connection
         self._slots.on_login(connection)
         if before is not None:
-            before.close("the same user logged in again")
-        accepted = connection.session.accept_login(outbox.streams.session, next_seq, owner.epoch, owner.now_ns())
+            before.close(DISPLACED_BY_USER)
+        accepted = connection.session.accept_login(outbox.streams.session, next_seq, epoch, owner.now_ns())
         try:
             position = spool.position_of(user, connection.session.next_seq) if login.requested_seq else end
         except SpoolError as error:
             owner.on_spool_error(connection, spool, error)
-            return
+            return ""
         self._report("login", user=login.user, address=connection.address, from_seq=connection.session.next_seq)
         connection.since_ns = owner.now_ns()
         connection.enter(user, int(outbox.streams.row(user)["participant"]), accepted, position)
+        return ""
 
-    def _enter_past(self, connection: "Connection", login: Login, user: int, spool: Spool) -> None:
+    def _enter_past(self, connection: "Connection", login: Login, user: int, spool: Spool, epoch: int) -> None:
         """Log a user in to a past session, to one at a time; a login to the present one may exist beside it."""
         owner = self._owner
         owner.end_past(user, "the same user logged in again")
@@ -141,7 +169,7 @@ class SignOn:
             owner.on_spool_error(connection, spool, error)
             self._refuse(connection, login, Refusal.NOT_AVAILABLE, "the session cannot be read any more")
             return
-        accepted = connection.session.accept_login(spool.session, next_seq, owner.epoch, owner.now_ns())
+        accepted = connection.session.accept_login(spool.session, next_seq, epoch, owner.now_ns())
         from_seq = connection.session.next_seq
         self._report("login", user=login.user, address=connection.address, from_seq=from_seq, session=spool.session)
         connection.since_ns = owner.now_ns()

@@ -1,5 +1,7 @@
 """Kernel of the turns of direct connections: receive, cut, stamp, apply, write to the tape, answer, send.
 
+What gateway processes have put into their rings is read in the same turns (``gateway.ring_reading``).
+
 A connection is *direct* while it is logged in, reads all that it is sent, and has no TLS: the kernel then receives and
 sends on its descriptor. Everything else is done in Python between two calls (``gateway.direct``): logins, logouts,
 slow readers, definitions, the journal, the spool. The order of lines in ``run_turns`` is the guarantee: a command is
@@ -22,6 +24,7 @@ from engine.jit import Linked, call_by_address, called, inlined
 from engine.records import COMMAND
 from gateway.arrivals import FINE, ORIGIN_WORDS, TURN_WORDS, unpack_arrivals
 from gateway.messages import DEFINES, NEW_DAY, unpack_outgoing
+from gateway.ring_reading import MESSAGES, SOURCES, any_waits, rings_may_sleep, rings_wake, unpack_rings
 from gateway.turn_memory import (
     AHEAD,
     ANSWER,
@@ -681,8 +684,8 @@ def _fit(words, took_ns):
 
 
 @called
-def _take_turn(turn, arrays, outgoing, ahead, tape: Tape, pointers, applied, now_ns):
-    """Take a turn over the queued streams; gives SPENT if it is done, or why Python must go on."""
+def _take_turn(turn, arrays, rings, outgoing, ahead, tape: Tape, pointers, applied, now_ns):
+    """Take a turn over the queued streams and the rings; gives SPENT if it is done, or why Python must go on."""
     arrivals_pointers, known_pointers, streams_pointers, engine_pointers = pointers
     words = turn.words
     count = words[QUEUED]
@@ -690,10 +693,11 @@ def _take_turn(turn, arrays, outgoing, ahead, tape: Tape, pointers, applied, now
         slot = turn.queue[number]
         arrays.read[number] = slot
         turn.lines[slot]["waiting"] = arrays.streams[slot]["end"] - arrays.streams[slot]["begin"]
-    first = np.int64(0) if words[RESUMING] != 0 else words[TURNS] % count
+    first = np.int64(0) if words[RESUMING] != 0 or count == 0 else words[TURNS] % count
     rows = _read(words[READ], (arrivals_pointers, known_pointers, count, words[ROWS_MAX], first, words[RECORD_AT]))
     words[TURNS] += 1
-    messages = _after_reading(turn, arrays, count, rows + 2 > words[ROWS_MAX], now_ns)
+    messages = _after_reading(turn, arrays, count, rows + 2 > words[ROWS_MAX], now_ns) + rings.words[MESSAGES]
+    words[ORDERS] += rings.words[MESSAGES]
     if rows == 0:
         if words[PIECES] > 0:  # nothing comes that they could wait for
             _send_gathered(turn)
@@ -708,7 +712,7 @@ def _take_turn(turn, arrays, outgoing, ahead, tape: Tape, pointers, applied, now
     block["answered"] = block["answering_ns"] = block["answered_ns"] = 0
     fits = _sequence(turn, engine_pointers, applied, rows, block)
     if words[RECORD_MAX] != 0:
-        _record(turn, arrays.record, count, messages, rows)
+        _record(turn, arrays.record, count + rings.words[SOURCES], messages, rows)
     if not fits:
         return np.int64(BIG)
     if words[TAPED] != 0:
@@ -729,10 +733,22 @@ def _take_turn(turn, arrays, outgoing, ahead, tape: Tape, pointers, applied, now
 
 
 @inlined
+def _goes_to_sleep(turn, rings):
+    """Say that the core is about to sleep; gives False if it must not, since a program beside it has put something."""
+    if not rings_may_sleep(rings):
+        return False
+    if turn.words[LOCAL] == 0 or go_to_sleep(turn.line_words, turn.line_counts, turn.slot_of_line):
+        return True
+    rings_wake(rings)
+    return False
+
+
+@inlined
 def _run_turns(turn, outgoing, tape: Tape, pointers, ahead_pointers, applied, until_ns):
     """``run_turns``, but for messages that still wait to be sent."""
     arrivals_pointers, _, streams_pointers, _ = pointers
     arrays, ahead = unpack_arrivals(arrivals_pointers), unpack_ahead(ahead_pointers)
+    rings = unpack_rings(arrays.rings)
     words = turn.words
     if words[ANSWER_AT] >= 0:
         why = _tell_block(turn, outgoing, streams_pointers, turn.blocks[words[NEXT_BLOCK]])
@@ -746,13 +762,17 @@ def _run_turns(turn, outgoing, tape: Tape, pointers, ahead_pointers, applied, un
         # Under `replica` nobody waits for the journal: blocks may wait for further ones.
         lingers = words[AHEAD] != 0 and words[BLOCKS] > 0
         came = words[LOCAL] > 0 and _lines_came(turn, arrays)
-        sleeps = words[QUEUED] == 0 and now_ns >= words[BUSY_UNTIL_NS] and (words[BLOCKS] == 0 or lingers)
+        put = any_waits(rings)
+        sleeps = words[QUEUED] == 0 and not put and now_ns >= words[BUSY_UNTIL_NS] and (words[BLOCKS] == 0 or lingers)
         sleep_ms = np.int64(1) if lingers else words[SLEEP_MS]
-        rests = sleeps and (words[LOCAL] == 0 or go_to_sleep(turn.line_words, turn.line_counts, turn.slot_of_line))
+        rests = sleeps and _goes_to_sleep(turn, rings)
         passes = passes + 1 if came else np.int64(0)
         work = False
         if passes % _PASSES == 0:
             work = _receive(turn, arrays, ahead, sleep_ms if rests else np.int64(0))
+        if rests:
+            rings_wake(rings)
+            put = any_waits(rings)
         if rests and words[LOCAL] > 0:
             wake_up(turn.line_words)
             _receive_lines(turn, arrays)
@@ -760,10 +780,10 @@ def _run_turns(turn, outgoing, tape: Tape, pointers, ahead_pointers, applied, un
             why = _answer_acknowledged(turn, outgoing, streams_pointers, ahead, tape)
             if why != SPENT:
                 return why
-        if words[QUEUED] > 0:
+        if words[QUEUED] > 0 or put:
             if not _has_room(turn):
                 return np.int64(ROOM)
-            why = _take_turn(turn, arrays, outgoing, ahead, tape, pointers, applied, _now(turn, _MONOTONIC))
+            why = _take_turn(turn, arrays, rings, outgoing, ahead, tape, pointers, applied, _now(turn, _MONOTONIC))
             if why != SPENT:
                 return why
         elif not work and not lingers and (sleeps or now_ns >= words[BUSY_UNTIL_NS]):

@@ -18,6 +18,7 @@ from node.capacity import room_status
 from node.checkpointing import CheckpointSchedule
 from node.clock_watch import ClockWatch
 from node.control import OperationRefused, PairControl, Status
+from node.gateway_door import GatewayDoor
 from node.logs import Log
 from node.market import Market
 from node.rates import Rates
@@ -46,6 +47,7 @@ class Node(Protocol):
     engine: MarketEngine
     outbox: OuchOutbox
     gateway: Gateway
+    gateways: GatewayDoor | None
     market: Market
     checkpointing: CheckpointSchedule
     scarcity: Scarcity
@@ -93,6 +95,19 @@ def sessions(node: Node) -> list[dict[str, int | str]]:
                 "next_seq": next_seq if each.user else 0,
                 "lag_bytes": 0 if each.caught_up or not each.user else end - each.position,
                 "since": iso_time(wall_ns - (now_ns - each.since_ns)) or "",
+            }
+        )
+    for gateway, user, address in [] if node.gateways is None else node.gateways.sessions():
+        row = streams.row(user)
+        report.append(
+            {
+                "user": streams.name(user),
+                "participant": _name(int(row["participant_name"])),
+                "address": f"{address} at gateway {gateway}",
+                "state": "live",
+                "next_seq": node.outbox.spool.end(user)[0],
+                "lag_bytes": 0,
+                "since": "",
             }
         )
     return sorted(report, key=lambda one: (str(one["user"]), str(one["address"])))
@@ -207,7 +222,7 @@ def status(node: Node) -> Status:
         **node.rates.per_s(),
         "connections": len(gateway.connections),
         "direct_connections": gateway.direct_connections,
-        "logged_in": len(gateway.logged_in),
+        "logged_in": len(gateway.register),
         "bytes_in": gateway.bytes_in,
         "bytes_out": gateway.bytes_out,
         "journal_bytes": _size(node.journal.place.journal / "data.mdb"),

@@ -42,5 +42,4 @@ class Lapse:
             self._gateway.elsewhere = "the arbiter does not confirm that this node is primary"
         elif not self._sent_away and now_ns - self._since_ns >= PATIENCE_NS:
             self._sent_away = True
-            for connection in list(self._gateway.connections):
-                connection.close("the arbiter does not confirm that this node is primary", tells=False)
+            self._gateway.send_away("the arbiter does not confirm that this node is primary")

@@ -93,7 +93,7 @@ def open_tape(
         return None, ""
     try:
         path = tape_of(directory, journal_id)
-        for each in (*path.parent.glob("lockstep-*-tape"), *path.parent.glob("lockstep-*-lines")):
+        for each in (each for kind in ("tape", "lines", "ring-*") for each in path.parent.glob(f"lockstep-*-{kind}")):
             with suppress(TapeError, OSError):  # of another user, or gone by now
                 if remove_left([each], beside=pipe_of):
                     log.info("shared memory of a dead node removed", path=str(each))

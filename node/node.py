@@ -31,6 +31,7 @@ from node.control import OperationRefused, PairControl, Status, SubmissionResult
 from node.defaults import OFF
 from node.disconnects import DisconnectCancels
 from node.event_keeper import EventKeeper
+from node.gateway_door import GatewayDoor, GatewayEnd
 from node.gateway_programs import GatewayOption, GatewayPrograms
 from node.intake import Intake
 from node.logs import Log
@@ -124,8 +125,7 @@ class Node:
         self._capacity_watch = CapacityWatch(log.warning)
         self._failure: BaseException | None = None
         self._no_room: RoomGone | None = None
-        self.draining = False
-        self._ending = False
+        self.draining = self._ending = False
         self.ended = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         #: Port of OUCH, and of each protocol by its name.
@@ -211,6 +211,8 @@ class Node:
         self.disconnects = DisconnectCancels(
             self.outbox.streams, self.command_entry.submit, self.scarcity.has_room_for_cancels, log.info
         )
+        #: Gateway processes; they read the tape.
+        self.gateways = None if self.tape is None else self._gateway_door()
         # Parts that call others which were made after them.
         #: Replication of a node of a pair; set before ``start``.
         self.pair: PairControl | None = None
@@ -228,6 +230,19 @@ class Node:
         ouch = Entrance(OUCH, self.outbox, self.options.port)
         beside = self.options.protocols
         return [ouch, *(Entrance(protocol, others[protocol.outbox_name], port) for protocol, port in beside)]
+
+    def _gateway_door(self) -> GatewayDoor:
+        return GatewayDoor(
+            self.options.data,
+            self.journal.journal_id,
+            self.gateway,
+            self.outbox.streams,
+            published_seq=lambda: self.market.published_seq,
+            on_user_disconnect=self._on_user_disconnect,
+            on_users_absent=self._on_users_absent,
+            report=self.log.info,
+            warn=self.log.warning,
+        )
 
     def _room_watch(self) -> RoomWatch:
         watch = RoomWatch(self.options.data, self.journal.room)
@@ -253,9 +268,11 @@ class Node:
         for entrance in self.gateway.entrances:
             await self._open(entrance)
         self.port = self.ports[OUCH.name]
+        if self.gateways is not None:
+            await self.gateways.start()
         self._pin = CorePin(self.options.pins)
         self.agents = (
-            Measured(Always("beat", self.gateway.beat)),
+            Measured(Always("beat", self._beat)),
             Measured(Always("second", self._second)),
             Measured(Always("timekeeping", self.timekeeping.look)),
         )
@@ -278,6 +295,11 @@ class Node:
         server = await self._loop.create_server(made, self.options.host, entrance.port, backlog=1_024)
         self._servers.append(server)
         self.ports[entrance.name] = int(server.sockets[0].getsockname()[1])
+
+    def _beat(self) -> None:
+        self.gateway.beat()
+        if self.gateways is not None:
+            self.gateways.beat()
 
     def _close_servers(self) -> None:
         for server in self._servers:
@@ -331,8 +353,7 @@ class Node:
             self._failure = Deposed(why)
             # A primary that hands over takes nothing any more, and is no copy yet.
             self.log.warning("this copy starts again" if self.scarcity.follows else "the reign has ended", why=why)
-            for connection in list(self.gateway.connections):
-                connection.close("another node is primary", tells=False)
+            self.gateway.send_away("another node is primary")
             self._stop()
 
     async def run(self) -> None:
@@ -394,6 +415,8 @@ class Node:
             self._stop()
             return
         self.gateway.end_sessions()
+        if self.gateways is not None:
+            self.gateways.end_sessions()
         # Those that serve clients have all that these may be told.
         await self.supervisor.stop()
         deadline_s = time.monotonic() + LEAVE_S
@@ -406,7 +429,7 @@ class Node:
             await self.checkpoint()
         except OperationRefused as refused:
             self.log.warning("no checkpoint at the end", why=str(refused))
-        while self.gateway.connections and time.monotonic() < deadline_s:
+        while (self.gateway.connections or self.gateways) and time.monotonic() < deadline_s:
             await asyncio.sleep(0.002)  # they take the last messages, and disconnect
         self._stop()
 
@@ -431,6 +454,8 @@ class Node:
         if self._pin is not None:
             self._pin.close()
         self.gateway.close()
+        if self.gateways is not None:
+            self.gateways.close()
         self._close_servers()
         try:
             self.projections.close()
@@ -471,8 +496,7 @@ class Node:
         if self._failure is None:
             self._failure = error
             self.log.error("the node stops", why=str(error))
-            for connection in list(self.gateway.connections):
-                connection.close("the node stops", tells=False)
+            self.gateway.send_away("the node stops")
             self._stop()
 
     def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -553,7 +577,7 @@ class Node:
         until_ns = attention.present_ns + int(self.options.grace_s * 1e9)
         while attention.present_ns < until_ns:
             await asyncio.sleep(BEAT_S)
-        await self._cancel_all([user for user in absent if user not in self.gateway.logged_in])
+        await self._cancel_all([user for user in absent if user not in self.gateway.register])
 
     async def _cancel_all(self, users: list[int]) -> None:
         """Cancel the open orders of users that have disconnected, by commands (rulebook section 9).
@@ -721,7 +745,12 @@ class Node:
 
     def disconnect(self, user: str, why: str) -> bool:
         """End the connection of a user; False if there is none."""
-        return self.gateway.disconnect(self.outbox.streams.user(user), why)
+        number = self.outbox.streams.user(user)
+        holder = self.gateway.register.holder(number)
+        if isinstance(holder, GatewayEnd):
+            holder.disconnect(number, why)
+            return True
+        return self.gateway.disconnect(number, why)
 
     def status(self) -> Status:
         """Report of the node: values by ``node.control.STATUS_KEYS``."""

@@ -50,22 +50,23 @@ class BoundSocket:
     The caller holds the journal's lock, so that no living node has it. Raises OSError.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, name: str = NAME) -> None:
+        self._name = name
         self._directory_fd = open_directory(directory)
         self.identity = identity(self._directory_fd)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        aside = f".{NAME}.{os.getpid()}"
+        aside = f".{name}.{os.getpid()}"
         try:
             self._remove(aside)
             # Linux gives the file the mode of the socket, so that it is never open to others.
             os.fchmod(self.socket.fileno(), 0o600)
             self.socket.bind(f"/proc/self/fd/{self._directory_fd}/{aside}")
             self._inode = os.stat(aside, dir_fd=self._directory_fd, follow_symlinks=False).st_ino
-            os.replace(aside, NAME, src_dir_fd=self._directory_fd, dst_dir_fd=self._directory_fd)
+            os.replace(aside, name, src_dir_fd=self._directory_fd, dst_dir_fd=self._directory_fd)
         except OSError as error:
             self.socket.close()
             os.close(self._directory_fd)
-            raise OSError(error.errno, error.strerror, str(directory / NAME)) from error
+            raise OSError(error.errno, error.strerror, str(directory / name)) from error
 
     def _remove(self, name: str) -> None:
         with suppress(FileNotFoundError):
@@ -77,15 +78,15 @@ class BoundSocket:
             return
         self.socket.close()
         with suppress(OSError):
-            if os.stat(NAME, dir_fd=self._directory_fd, follow_symlinks=False).st_ino == self._inode:
-                self._remove(NAME)
+            if os.stat(self._name, dir_fd=self._directory_fd, follow_symlinks=False).st_ino == self._inode:
+                self._remove(self._name)
         os.close(self._directory_fd)
         self._directory_fd = -1
 
 
-def connect(directory_fd: int, seconds: float) -> socket.socket:
+def connect(directory_fd: int, seconds: float, name: str = NAME) -> socket.socket:
     """Connect to the node of an opened directory. Raises FileNotFoundError, ConnectionRefusedError or OSError."""
-    found = os.stat(NAME, dir_fd=directory_fd, follow_symlinks=False)
+    found = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
     if not stat.S_ISSOCK(found.st_mode):
         raise ConnectionRefusedError
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -94,7 +95,7 @@ def connect(directory_fd: int, seconds: float) -> socket.socket:
     try:
         while True:
             try:
-                made.connect(f"/proc/self/fd/{directory_fd}/{NAME}")
+                made.connect(f"/proc/self/fd/{directory_fd}/{name}")
             except BlockingIOError:  # the queue of waiting connections is full
                 if time.monotonic() > deadline_s:
                     raise TimeoutError from None

@@ -5,7 +5,7 @@ from typing import Final
 
 from engine.records import COMMAND, EVENT
 from reports import REPORT
-from tape.form import Rows, directory_key, tape_path
+from tape.form import Rows, directory_key, ring_path, tape_path
 from tape.lines import lines_path
 from tape.shared_file import SHARED
 
@@ -24,3 +24,8 @@ def tape_of(directory: Path, journal_id: bytes) -> Path:
 def lines_of(directory: Path, journal_id: bytes) -> Path:
     """Path of the lines of local clients, as ``tape_of``."""
     return lines_path(SHARED, journal_id, directory_key(directory))
+
+
+def ring_of(directory: Path, journal_id: bytes, gateway: str) -> Path:
+    """Path of the ring of a gateway process, as ``tape_of``. gateway: its name."""
+    return ring_path(SHARED, journal_id, gateway, directory_key(directory))

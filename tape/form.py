@@ -47,8 +47,8 @@ def tape_path(folder: Path, journal_id: bytes, key: str = "") -> Path:
     return folder / f"lockstep-{journal_id.hex()}{f'-{key}' if key else ''}-tape"
 
 
-def ring_path(folder: Path, journal_id: bytes, source: str) -> Path:
-    """Path of the ring of a source of commands. source: letters, digits and hyphens."""
+def ring_path(folder: Path, journal_id: bytes, source: str, key: str = "") -> Path:
+    """Path of the ring of a source of commands. source: letters, digits and hyphens. key: as of ``tape_path``."""
     if not source or not source.isascii() or not source.replace("-", "").isalnum():
         raise TapeError(f"{source!r} is no name of a source; use letters, digits and hyphens")
-    return folder / f"lockstep-{journal_id.hex()}-ring-{source}"
+    return folder / f"lockstep-{journal_id.hex()}{f'-{key}' if key else ''}-ring-{source}"

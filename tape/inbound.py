@@ -26,10 +26,12 @@ from tape.ring import (
     TAIL,
     TOO_LONG,
     Ring,
+    consumer_sleeps,
     put_rows,
     take_turns,
 )
 from tape.shared_file import OWNER_PLACE, SharedFile, attach, create
+from tape.words import load_sequence
 
 #: Rows of a ring where the caller names none.
 RING_ROWS: Final = 4_096
@@ -82,6 +84,15 @@ class Inbound:
     def broken(self) -> bool:
         """True if the producer wrote what none of this release writes; nothing more is taken from it."""
         return bool(self.ring.arrays.mine[STATE])
+
+    @property
+    def taken_rows(self) -> int:
+        """Rows that were taken since the ring began."""
+        return int(self.ring.arrays.mine[OWN])
+
+    def published_rows(self) -> int:
+        """Rows that were published since the ring began, as the producer says."""
+        return int(load_sequence(self._file.words, TAIL))
 
     def waiting_rows(self) -> int:
         """Rows that were published and not yet taken."""
@@ -155,6 +166,15 @@ class Producer:
         if result == BROKEN:
             raise TapeError(f"the consumer of {self._file.path} took what was never put; start the market again")
         return bool(result > 0)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the ring."""
+        return int(self.ring.arrays.size[0])
+
+    def must_wake(self) -> bool:
+        """True if the consumer sleeps in a poll of descriptors, after something was put."""
+        return bool(consumer_sleeps(self._file.words))
 
     def untaken_rows(self) -> int:
         """Rows that were put and not yet taken."""

@@ -5,7 +5,8 @@ import numpy as np
 from engine.jit import Packed
 from tape.blocks import join, no_tape, read_block, write_block
 from tape.line_kernels import LINES_WORDS, is_asleep, put_bytes, store_behind, take_bytes
-from tape.places import TAPE_WORDS
+from tape.places import RING_WORDS, TAPE_WORDS
+from tape.ring import Ring, consumer_sleeps, put_rows
 from tape.words import load_sequence, store_sequence
 
 
@@ -24,3 +25,11 @@ def compile_kernels() -> None:
     store_behind(words, 0, 0)
     take_bytes(words, ring, 0, 0, counts, 0, ring, 0, 0)
     is_asleep(words)
+    ring_words = np.zeros(RING_WORDS, np.int64)
+    consumer_sleeps(ring_words)
+    put_rows(
+        Packed(Ring(ring_words, none, none, ring_words, np.zeros(2, np.int64), np.zeros(3, np.int64))).pointers,
+        none,
+        none,
+        0,
+    )

@@ -71,6 +71,8 @@ class RingPlace(IntEnum):
     PRODUCER_BELL = 3 * LINE
     #: Rows of the file. Set once, by the owner.
     ROWS = 4 * LINE
+    #: 1 while a consumer sleeps in a poll of descriptors, so that the producer has to wake it by one of them.
+    ASLEEP = 5 * LINE
 
 
-RING_WORDS: Final = 5 * LINE
+RING_WORDS: Final = 6 * LINE

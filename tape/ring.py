@@ -15,11 +15,12 @@ import numpy as np
 
 from engine.jit import called, inlined, unpack_pointers
 from tape.bell import ring_bell
-from tape.machine import copy_words, load_acquire, store_release
+from tape.machine import copy_words, fence_full, load_acquire, load_word, store_release, store_word
 from tape.places import RING_WORDS, RingPlace
 
 TAIL: Final = int(RingPlace.TAIL)
 HEAD: Final = int(RingPlace.HEAD)
+ASLEEP: Final = int(RingPlace.ASLEEP)
 
 #: Results besides a number of rows.
 FULL: Final = 0
@@ -54,7 +55,8 @@ class Ring(NamedTuple):
     mine: np.ndarray[Any, Any]  # int64[3]
 
 
-_unpack_ring = unpack_pointers(Ring(*(np.zeros(RING_WORDS, np.int64) for _ in Ring._fields)))
+#: Unpack a ring in a kernel, from the pointers of a ``Packed``.
+unpack_ring = unpack_pointers(Ring(*(np.zeros(RING_WORDS, np.int64) for _ in Ring._fields)))
 
 
 @inlined
@@ -74,7 +76,7 @@ def put_rows(pointers, rows, notes, count):
 
     rows, notes: int64, at least as many words as those rows have.
     """
-    ring = _unpack_ring(pointers)
+    ring = unpack_ring(pointers)
     size, mine = ring.size, ring.mine
     if count > size[ROWS]:
         return TOO_LONG
@@ -152,7 +154,7 @@ def give_room(ring):
 def take_rows(pointers, rows, notes, rows_max):
     """Take messages of one ring, up to ``rows_max`` rows; gives their number, EMPTY, BROKEN, or TOO_LONG if so many
     rows do not fit into the arrays."""
-    ring = _unpack_ring(pointers)
+    ring = unpack_ring(pointers)
     if rows_max * ring.size[ROW_WORDS] > len(rows) or rows_max * NOTE_WORDS > len(notes):
         return TOO_LONG
     n = np.int64(0)
@@ -176,7 +178,7 @@ def take_turns(table, count, first, rows, notes, sources, order, rows_max):
     Gives the number of rows, or TOO_LONG if ``rows_max`` rows do not fit into the arrays. So no message waits for more
     than one message of each other ring, however many wait there. A ring that is broken, as its ``mine`` says, has no
     more turns."""
-    row_words = _unpack_ring(table[0]).size[ROW_WORDS]
+    row_words = unpack_ring(table[0]).size[ROW_WORDS]
     if count > len(table) or count > len(order):
         return TOO_LONG
     if rows_max * row_words > len(rows) or rows_max * NOTE_WORDS > len(notes) or rows_max > len(sources):
@@ -190,7 +192,7 @@ def take_turns(table, count, first, rows, notes, sources, order, rows_max):
         kept = np.int64(0)
         for each in range(left):
             number = order[each]
-            taken = take_message(_unpack_ring(table[number]), rows, notes, n, rows_max)
+            taken = take_message(unpack_ring(table[number]), rows, notes, n, rows_max)
             if taken > 0:
                 for k in range(taken):
                     sources[n + k] = number
@@ -199,10 +201,29 @@ def take_turns(table, count, first, rows, notes, sources, order, rows_max):
                 kept += 1
         left = kept
     for number in range(count):
-        ring = _unpack_ring(table[number])
+        ring = unpack_ring(table[number])
         if ring.mine[OWN] > load_own_head(ring):
             give_room(ring)
     return n
+
+
+@inlined
+def has_message(ring):
+    """True if something was published and not yet taken, or the ring is about to be found broken."""
+    return ring.mine[STATE] == 0 and load_acquire(ring.words, TAIL) != ring.mine[OWN]
+
+
+@inlined
+def say_asleep(ring, asleep):
+    """Say that the consumer sleeps in a poll of descriptors, or does not. A full fence and a last look come next."""
+    store_word(ring.words, ASLEEP, asleep)
+
+
+@called
+def consumer_sleeps(words):
+    """True if the consumer has to be woken by a descriptor, after rows were put. words: of the ring."""
+    fence_full()
+    return load_word(words, ASLEEP) != 0
 
 
 @inlined

@@ -18,6 +18,8 @@ drops-quarantine  what an old primary sets aside is lost
 small-programs  gateways are small programs that listen on nothing and read their input; no fault
 broken-programs  gateways end at once, with a sentence
 lines        clients of the line protocol connect at a port of their own (``tests.line_protocol``); no fault
+short-grace  users that cancel on disconnect have one second to come back
+line-gateways  `lockstep gateway` knows that protocol; no fault
 small-room   a disk is full when less than 2 MiB are free, and 4 MiB are held in reserve
 """
 
@@ -282,6 +284,26 @@ def broken_programs() -> None:
     node.gateway_programs.command = lambda *_: words  # type: ignore[assignment]
 
 
+def short_grace() -> None:
+    from dataclasses import replace
+
+    import node.program
+
+    sound = node.program._opened_and_served
+
+    def with_grace(options: Any, *arguments: Any) -> None:
+        sound(replace(options, grace_s=1.0), *arguments)
+
+    node.program._opened_and_served = with_grace
+
+
+def line_gateways() -> None:
+    from node.protocols import PROTOCOLS
+    from tests.line_protocol import LINES
+
+    PROTOCOLS[LINES.name] = LINES
+
+
 def flips() -> None:
     """Flip a bit of the node's state once DIR/flip names a part (``tests.flipping_node``)."""
     from tests.flipping_node import install
@@ -310,6 +332,8 @@ FAULTS: Final = {
     "lines": lines,
     "small-programs": small_programs,
     "broken-programs": broken_programs,
+    "short-grace": short_grace,
+    "line-gateways": line_gateways,
 }
 
 if __name__ == "__main__":

@@ -20,6 +20,10 @@ class FakeGateway:
         self.elsewhere = ""
         self.connections: set[Any] = {FakeConnection()}
 
+    def send_away(self, why: str) -> None:
+        for connection in self.connections:
+            connection.close(why, tells=False)
+
 
 def test_without_a_lease_logins_are_rejected_at_once_and_clients_are_sent_away_after_a_while() -> None:
     gateway, returns = FakeGateway(), []

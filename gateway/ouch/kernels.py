@@ -21,6 +21,7 @@ from gateway.arrivals import STREAM, new_arrivals
 from gateway.ouch.answering import system_event
 from gateway.ouch.packets import Known, read_streams
 from gateway.ouch.streams import OuchStreams
+from gateway.ring_reading import new_rings, sleeps_beside_rings, waits_in_rings, wakes_beside_rings
 from gateway.streams import Segment
 from gateway.symbols import add_symbol
 from gateway.told import Told
@@ -81,6 +82,9 @@ def compile_kernels() -> None:
         0,
     )
     follow_rows(ahead.pointers, 0)
+    rings = Packed(new_rings())
+    for kernel in (waits_in_rings, sleeps_beside_rings, wakes_beside_rings):
+        kernel(rings.pointers)
     compile_tape()
     beat_lines(lines.pointers, 0, 0, 0, 0)
 

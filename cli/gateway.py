@@ -1,0 +1,85 @@
+"""`lockstep gateway`: clients of one protocol in a process of its own, from its start to its end."""
+
+import contextlib
+import errno
+import os
+import socket
+from pathlib import Path
+from typing import Literal
+
+from cli import errors, screen
+from cli.errors import WrongUse
+from cli.warmup import ready
+from directory.begin import holds_journal
+
+
+def gateway(
+    directory: Path,
+    name: str,
+    protocol: str,
+    *,
+    host: str,
+    port: int,
+    fd: int | None,
+    when_full: Literal["wait", "refuse"],
+    connections_max: int,
+    connections_per_address_max: int | None,
+    as_json: bool,
+) -> int:
+    """Run a gateway process. Exit status 0 after an orderly end. fd: of a socket that listens; None: host and port."""
+    from node.protocols import PROTOCOLS
+
+    if protocol not in PROTOCOLS:
+        raise WrongUse(f"there is no protocol {protocol}; --protocol takes {', '.join(sorted(PROTOCOLS))}")
+    if not holds_journal(directory):
+        raise WrongUse(f"{directory} has no journal; name the data directory of a running node")
+    listening = None if fd is None else _listening(fd)
+    ready(gateway=True)
+    from node.gateway_process import GatewayOptions, GatewayProcess, serve_gateway
+    from node.logs import Log
+    from node.program_report import ProgramReport
+
+    def on_listening(process: GatewayProcess) -> None:
+        place = {"host": host, "port": process.port, "pid": os.getpid(), "gateway": name, "data": str(directory)}
+        if as_json:
+            screen.print_line(screen.json_line({"listening": place}))
+        else:
+            screen.print_line(f"gateway {name} listens on {host} port {process.port}; end it with Ctrl-C")
+        screen.flush()
+
+    options = GatewayOptions(
+        directory,
+        name,
+        PROTOCOLS[protocol],
+        host,
+        port,
+        listening,
+        when_full,
+        connections_max,
+        connections_per_address_max,
+        report=ProgramReport() if as_json else None,
+    )
+    log = Log(pretty=False if as_json else None)
+    with contextlib.closing(log):
+        try:
+            serve_gateway(options, log, on_listening=on_listening)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise OSError(
+                error.errno, f"port {port} is in use; end the program that listens there, or give another --port"
+            ) from error
+    return errors.FINE
+
+
+def _listening(fd: int) -> socket.socket:
+    """The socket of a descriptor. Raises WrongUse."""
+    try:
+        found = socket.socket(fileno=fd)
+        if found.type != socket.SOCK_STREAM or not found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            found.detach()
+            raise OSError("it does not listen")
+    except OSError as error:
+        raise WrongUse(f"--fd {fd} is no socket that listens: {error.strerror or error}") from error
+    found.setblocking(False)
+    return found

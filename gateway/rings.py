@@ -1,0 +1,85 @@
+"""The rings of gateway processes, as the core serves them: which are read, for whom, and who may send by them.
+
+``ring_reading`` has the kernels, which read the rings in the turns of the core's own connections.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from engine.jit import INTERPRETED, Packed
+from gateway.ring_reading import (
+    RINGS,
+    RINGS_MAX,
+    SOURCES_OF_RING_MAX,
+    new_rings,
+    sleeps_beside_rings,
+    waits_in_rings,
+    wakes_beside_rings,
+)
+from tape.inbound import Inbound
+
+#: Rows of a gateway's ring.
+GATEWAY_ROWS: Final = 8_192
+
+
+class ServedRings:
+    """The rings that the turns of a node read, by number. One thread, that of the event loop."""
+
+    def __init__(self) -> None:
+        self.packed = Packed(new_rings())
+        self._arrays = self.packed.arrays
+        self._rings: list[Inbound | None] = [None] * RINGS_MAX
+
+    def __len__(self) -> int:
+        return int(self._arrays.words[RINGS])
+
+    def serve(self, ring: Inbound, protocol: int) -> int:
+        """Read a ring from now on; gives its number, or -1 where there are as many as can be. protocol: its number."""
+        number = next((each for each in range(RINGS_MAX) if self._rings[each] is None), -1)
+        if number < 0:
+            return -1
+        self._rings[number] = ring
+        arrays, pointers = self._arrays, ring.ring.pointers
+        if INTERPRETED:
+            arrays.pointers[number] = pointers
+        else:
+            arrays.pointers[number] = np.asarray(pointers)
+        arrays.participants[number] = 0
+        served = arrays.served[number]
+        served["clients"], served["protocol"], served["messages"], served["refused"] = 1, protocol, 0, 0
+        served["serves"] = 1
+        arrays.words[RINGS] += 1
+        return number
+
+    def stop(self, number: int) -> None:
+        """Read a ring no more."""
+        self._rings[number] = None
+        self._arrays.served[number]["serves"] = 0
+        self._arrays.words[RINGS] -= 1
+
+    def allow(self, number: int, user: int, participant: int) -> None:
+        """Take commands of a user by a ring. participant: the user's; 0: take none any more."""
+        self._arrays.participants[number, user] = participant
+
+    def stand_for(self, number: int, clients: int) -> None:
+        """Let a ring stand for so many sources in each round, and for one at least."""
+        self._arrays.served[number]["clients"] = min(max(clients, 1), SOURCES_OF_RING_MAX)
+
+    def messages(self, number: int) -> tuple[int, int]:
+        """Messages of a ring that were taken, and that were refused, since it is served."""
+        served = self._arrays.served[number]
+        return int(served["messages"]), int(served["refused"])
+
+    def waits(self) -> bool:
+        """True if a ring has a message."""
+        return len(self) > 0 and bool(waits_in_rings(self.packed.pointers))
+
+    def may_sleep(self) -> bool:
+        """Say that the core is about to sleep; False if it must not."""
+        return len(self) == 0 or bool(sleeps_beside_rings(self.packed.pointers))
+
+    def wake(self) -> None:
+        """Say that the core is awake."""
+        if len(self):
+            wakes_beside_rings(self.packed.pointers)

@@ -1,0 +1,165 @@
+"""The gateway's side of its link to the core: claims of logins, and what the core tells."""
+
+import asyncio
+import json
+import socket
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from gateway.register import Claim
+from node.gateway_link import NAME, LinkLines
+from node.operator_socket import connect, open_directory
+
+#: Longest wait for the core's first line, in seconds.
+ATTACH_S: Final = 30.0
+
+
+class GatewayRefused(Exception):
+    """The core takes no such gateway, or none runs; the text says why and what to do."""
+
+
+def attach(directory: Path, name: str, protocol: int, pid: int) -> tuple[socket.socket, dict[str, Any], bytes]:
+    """Attach to the core of the node in a data directory; gives the connection, the core's first line, and what came
+    behind it. Raises GatewayRefused."""
+    try:
+        fd = open_directory(directory)
+    except OSError as error:
+        raise GatewayRefused(f"{directory} cannot be opened: {(error.strerror or str(error)).lower()}") from error
+    try:
+        made = connect(fd, ATTACH_S, NAME)
+    except OSError as error:
+        raise GatewayRefused(
+            f"no node serves {directory}, or it takes no gateways; start it with `lockstep serve`, and have it write a "
+            "tape"
+        ) from error
+    try:
+        hello = {"gateway": name, "protocol": protocol, "pid": pid}
+        made.sendall(json.dumps(hello).encode("ascii") + b"\n")
+        data = b""
+        while b"\n" not in data:
+            got = made.recv(65_536)
+            if not got:
+                raise GatewayRefused(f"the node of {directory} ended while the gateway {name} attached; start it again")
+            data += got
+    except OSError as error:
+        made.close()
+        raise GatewayRefused(f"the node of {directory} does not answer: {error}") from error
+    line, _, rest = data.partition(b"\n")
+    told = json.loads(line)
+    if "refused" in told:
+        made.close()
+        raise GatewayRefused(str(told["refused"]))
+    return made, told, rest
+
+
+class Core(Protocol):
+    """The gateway process as its link sees it."""
+
+    def has_seen(self, seq: int, then: Callable[[], None], /) -> None:
+        """Call ``then`` once the streams have all up to command ``seq``."""
+        ...
+
+    def is_logged_in(self, user: int, /) -> bool:
+        """True if a connection here has the user's login."""
+        ...
+
+    def on_told(self, told: dict[str, Any], /) -> None:
+        """Do what the core tells."""
+        ...
+
+    def on_core_gone(self) -> None:
+        """The core has ended."""
+        ...
+
+
+class CoreLink:
+    """Link of a gateway process (``gateway.register.Claims``)."""
+
+    def __init__(self, owner: Core) -> None:
+        self._owner = owner
+        self._asked: dict[int, Callable[[Claim], None]] = {}
+        self._numbers = 0
+        self._pending: Counter[int] = Counter()  # claims of each user without an answer
+        self._gone: list[int] = []
+        self._cancels: set[int] = set()
+        self._lines = LinkLines(self._take, self._ended)
+        self._loop = asyncio.get_running_loop()
+        self._open = True
+
+    async def start(self, connected: socket.socket, rest: bytes) -> None:
+        """Go on with a connection that is attached; ``rest`` came behind the first line."""
+        connected.setblocking(False)
+        await self._loop.create_unix_connection(lambda: self._lines, sock=connected)
+        if rest:
+            self._lines.data_received(rest)
+
+    # Claims.
+
+    def ask(self, user: int, address: str, on_answer: Callable[[Claim], None], *, newest_wins: bool) -> None:
+        """Claim a user; the answer comes once the streams here have all that clients were told before it."""
+        self._flush()
+        if self._lines.transport is None:
+            on_answer(Claim("the node has ended"))
+            return
+        self._numbers += 1
+        self._asked[self._numbers] = on_answer
+        self._pending[user] += 1
+
+        def answered(claim: Claim) -> None:
+            self._pending[user] -= 1
+            on_answer(claim)
+
+        self._asked[self._numbers] = answered
+        self._lines.send(ask=self._numbers, user=user, address=address, newest_wins=newest_wins)
+
+    def give_back(self, user: int) -> None:
+        """Give a user back, unless a claim for it is under way."""
+        if self._pending[user] == 0 and self._open:
+            self._gone.append(user)
+            self._loop.call_soon(self._flush)
+
+    def cancel(self, user: int) -> None:
+        """Have the core cancel the orders of a user who was just given back."""
+        self._cancels.add(user)
+
+    def absent(self, users: list[int]) -> None:
+        """Have the core cancel the orders of users who do not come back."""
+        self._flush()
+        self._lines.send(absent=users)
+
+    def _flush(self) -> None:
+        gone, self._gone = self._gone, []
+        for user in gone:
+            if not self._owner.is_logged_in(user) and self._pending[user] == 0:
+                self._lines.send(gone=user, cancels=user in self._cancels)
+            self._cancels.discard(user)
+
+    def wake(self) -> None:
+        """Wake the core, which sleeps."""
+        self._lines.wake()
+
+    def _take(self, told: dict[str, Any] | None) -> None:
+        if told is None:
+            return
+        if "claim" in told:
+            answer = self._asked.pop(int(told["claim"]), None)
+            claim = Claim(str(told["why"]), int(told["epoch"]))
+            if answer is not None:
+                self._owner.has_seen(int(told["seq"]), lambda: answer(claim))
+        else:
+            self._owner.on_told(told)
+
+    def _ended(self) -> None:
+        asked, self._asked = self._asked, {}
+        for answer in asked.values():
+            answer(Claim("the node has ended"))
+        if self._open:
+            self._open = False
+            self._owner.on_core_gone()
+
+    def close(self) -> None:
+        """End the link: the core gives the users of this gateway their time to come back."""
+        self._open = False
+        self._lines.end()

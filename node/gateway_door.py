@@ -1,0 +1,352 @@
+"""The core's side of its gateway processes: their links, their rings, and what becomes of their users.
+
+A gateway that attaches gets a ring, from which the turns of the core take (``gateway.rings``). The ring belongs to the
+core and lasts as long as there is something in it, so what a gateway has put is taken though it has died since, as
+bytes in a socket are. Users of a gateway that ends are free at once. Orders of those that cancel on disconnect go after
+all that the ring had of them: at once where the gateway said that the user has gone, and after the time in which users
+come back where the gateway itself is gone.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from engine.records import UserPermission
+from gateway.rings import GATEWAY_ROWS
+from gateway.server import Gateway, Report
+from gateway.streams import USERS_MAX, Streams
+from node.gateway_link import NAME, LinkLines
+from node.operator_socket import BoundSocket, peer_uid
+from replay.market_rows import MARKET_ROWS, ring_of
+from tape.errors import TapeError
+from tape.inbound import Inbound
+
+#: Interval of looks at a ring while something waits for it, in seconds.
+_LOOK_S: Final = 0.002
+#: Longest name of a gateway.
+NAME_CHARACTERS_MAX: Final = 24
+
+
+class _Ring:
+    """Ring of the gateway of a name. ``number``: of the ring among those that are read; -1: it is not."""
+
+    def __init__(self, inbound: Inbound, number: int, protocol: int) -> None:
+        self.inbound, self.number, self.protocol = inbound, number, protocol
+        self.refused = 0  # messages of which the log was told
+
+    def has_taken(self, rows: int) -> bool:
+        """True once so many rows were taken, or never will be."""
+        return self.number < 0 or self.inbound.broken or self.inbound.taken_rows >= rows
+
+
+class _Wait(NamedTuple):
+    """Call of a function once so many rows of a ring were taken."""
+
+    ring: _Ring
+    rows: int
+    then: Callable[[], None]
+
+
+class GatewayDoor:
+    """Gateway processes of the node in a data directory. One thread, that of the event loop.
+
+    published_seq: last command whose answers have left. on_user_disconnect: cancels a user's orders.
+    on_users_absent: cancels those of users who do not come back.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        journal_id: bytes,
+        gateway: Gateway,
+        streams: Streams,
+        *,
+        published_seq: Callable[[], int],
+        on_user_disconnect: Callable[[int], None],
+        on_users_absent: Callable[[list[int]], None],
+        report: Report,
+        warn: Report,
+    ) -> None:
+        self.directory, self.journal_id = directory, journal_id
+        self.gateway, self.streams = gateway, streams
+        self.published_seq = published_seq
+        self.on_user_disconnect, self.on_users_absent = on_user_disconnect, on_users_absent
+        self.report, self.warn = report, warn
+        self.links: dict[str, GatewayEnd] = {}
+        self._rings: dict[str, _Ring] = {}
+        self._waits: list[_Wait] = []
+        self._looks = False
+        self._loop = asyncio.get_running_loop()
+        self._bound: BoundSocket | None = None
+        self._server: asyncio.Server | None = None
+        self._elsewhere = ""
+        gateway.on_send_away = self.send_away
+
+    def __len__(self) -> int:
+        return len(self.links)
+
+    async def start(self) -> None:
+        """Listen for gateway processes. Raises OSError."""
+        self._bound = BoundSocket(self.directory, NAME)
+        self._server = await self._loop.create_unix_server(lambda: GatewayEnd(self), sock=self._bound.socket)
+
+    # Rings.
+
+    def ring_for(self, name: str, protocol: int) -> _Ring | str:
+        """The ring of a gateway, or the reason why it gets none."""
+        ring = self._rings.get(name)
+        if ring is not None and ring.protocol != protocol:
+            return (
+                f"what a gateway {name} of another protocol has sent is not taken yet; try again, or give another name"
+            )
+        if ring is not None:
+            return ring
+        try:
+            inbound = Inbound(
+                ring_of(self.directory, self.journal_id, name), self.journal_id, MARKET_ROWS, size=GATEWAY_ROWS
+            )
+        except (TapeError, OSError) as error:
+            return f"there is no ring for the gateway {name}: {error}"
+        number = self.gateway.rings.serve(inbound, protocol)
+        if number < 0:
+            inbound.close()
+            return "as many gateways as can be send commands to this node; end one of them"
+        ring = self._rings[name] = _Ring(inbound, number, protocol)
+        self.gateway.on_rings()
+        return ring
+
+    def after(self, ring: _Ring, then: Callable[[], None]) -> None:
+        """Call a function once all was taken that is in a ring by now."""
+        self._waits.append(_Wait(ring, ring.inbound.published_rows(), then))
+        self._look_soon()
+
+    def _look_soon(self) -> None:
+        if not self._looks and self._bound is not None:
+            self._looks = True
+            self._loop.call_later(_LOOK_S, self._look_again)
+
+    def _look_again(self) -> None:
+        self._looks = False
+        due = [each for each in self._waits if each.ring.has_taken(each.rows)]
+        self._waits = [each for each in self._waits if each not in due]
+        for each in due:
+            each.then()
+        if self._waits:
+            self._look_soon()
+
+    def drop_ring(self, name: str, ring: _Ring) -> None:
+        """Read a ring no more, and remove its file."""
+        if self._rings.get(name) is ring:
+            del self._rings[name]
+            self.gateway.rings.stop(ring.number)
+            ring.number = -1
+            ring.inbound.close()
+
+    def beat(self) -> None:
+        """Look for rings that are broken, and for what gateways have to know; call it every ``BEAT_S`` of a gateway."""
+        for name, ring in list(self._rings.items()):
+            refused = self.gateway.rings.messages(ring.number)[1]
+            if refused > ring.refused:
+                ring.refused = refused
+                self.warn("messages of a gateway refused", gateway=name, messages=refused, why="they are no orders")
+            if ring.inbound.broken:
+                why = "its ring has numbers that no gateway writes"
+                self.warn("gateway ended", gateway=name, why=why, then="start it again")
+                self.drop_ring(name, ring)
+                if name in self.links:
+                    self.links[name].refuse(why)
+        elsewhere = self.gateway.register.standing()
+        if elsewhere != self._elsewhere:
+            self._elsewhere = elsewhere
+            for link in self.links.values():
+                link.lines.send(elsewhere=elsewhere)
+
+    # What the node tells its gateways.
+
+    def send_away(self, why: str) -> None:
+        """End all connections at gateways without a word."""
+        for link in self.links.values():
+            link.lines.send(away=why)
+
+    def end_sessions(self) -> None:
+        """End the sessions at gateways after all that is published: the streams are complete."""
+        for link in self.links.values():
+            link.lines.send(end=self.published_seq())
+
+    def sessions(self) -> list[tuple[str, int, str]]:
+        """Gateway, user and address of each login at a gateway process."""
+        return [(name, user, address) for name, link in self.links.items() for user, address in link.users().items()]
+
+    def status(self) -> list[dict[str, int | str]]:
+        """Each gateway process with its ring, for reports."""
+        found: list[dict[str, int | str]] = []
+        for name, ring in sorted(self._rings.items()):
+            link = self.links.get(name)
+            taken, refused = self.gateway.rings.messages(ring.number)
+            found.append(
+                {
+                    "gateway": name,
+                    "pid": 0 if link is None else link.pid,
+                    "users": 0 if link is None else len(link.users()),
+                    "messages": taken,
+                    "refused": refused,
+                    "ring_rows": GATEWAY_ROWS,
+                    "ring_waiting": min(max(ring.inbound.waiting_rows(), 0), GATEWAY_ROWS),
+                }
+            )
+        return found
+
+    def close(self) -> None:
+        """End all links, and remove the rings. May be repeated."""
+        bound, self._bound = self._bound, None
+        if bound is None:
+            return
+        if self._server is not None:
+            self._server.close()
+        for link in list(self.links.values()):
+            link.lines.end()
+        for name, ring in list(self._rings.items()):
+            self.drop_ring(name, ring)
+        self._waits.clear()
+        bound.close()
+
+
+class GatewayEnd(LinkLines):
+    """The core's end of one link: a gateway that has logins of users (``gateway.register.Holder``)."""
+
+    def __init__(self, door: GatewayDoor) -> None:
+        super().__init__(self._take, self._ended)
+        self._door = door
+        self.name = ""
+        self.pid = 0
+        self._ring: _Ring | None = None
+        self._addresses: dict[int, str] = {}
+
+    @property
+    def lines(self) -> LinkLines:
+        """The link, to send on."""
+        return self
+
+    def users(self) -> dict[int, str]:
+        """Address of each user that is logged in there."""
+        return {user: self._addresses.get(user, "") for user in self._door.gateway.register.of(self)}
+
+    def refuse(self, why: str) -> None:
+        """End the link, with the reason."""
+        self.send(refused=why)
+        self.end()
+
+    def displace(self, user: int, why: str) -> None:
+        """End a user's login, which another gateway has from now on."""
+        self.send(displace=user, why=why)
+        self._forget_later(user)
+
+    def disconnect(self, user: int, why: str) -> None:
+        """End a user's connection by the operator's word."""
+        self.send(disconnect=user, why=why)
+
+    def _take(self, told: dict[str, Any] | None) -> None:
+        if told is None:
+            self._door.gateway.on_rings()
+        elif self._ring is None:
+            self._attach(str(told["gateway"]), int(told["protocol"]), int(told["pid"]))
+        elif "ask" in told:
+            self._ask(
+                int(told["ask"]), _user(told["user"]), str(told["address"]), newest_wins=bool(told["newest_wins"])
+            )
+        elif "gone" in told:
+            self._gone(_user(told["gone"]), cancels=bool(told["cancels"]))
+        elif "absent" in told:
+            self._absent([_user(each) for each in told["absent"]])
+        else:
+            raise ValueError("nobody says this")
+
+    def _attach(self, name: str, protocol: int, pid: int) -> None:
+        door, transport = self._door, self.transport
+        if transport is None:
+            return
+        if peer_uid(transport.get_extra_info("socket")) not in (0, os.geteuid()):
+            self.refuse(f"user {os.geteuid()} runs this node; run its gateways as that user")
+        elif not name or len(name) > NAME_CHARACTERS_MAX or not name.replace("-", "").isalnum() or not name.isascii():
+            self.refuse(
+                f"{name!r} is no name of a gateway; use letters, digits and hyphens, {NAME_CHARACTERS_MAX} at most"
+            )
+        elif name in door.links:
+            self.refuse(f"process {door.links[name].pid} is the gateway {name} already; end it, or give another name")
+        else:
+            ring = door.ring_for(name, protocol)
+            if isinstance(ring, str):
+                self.refuse(ring)
+                return
+            self._ring, self.name, self.pid = ring, name, pid
+            door.links[name] = self
+            door.report("gateway attached", gateway=name, pid=pid)
+            self.send(ring=str(ring.inbound.path), seq=door.published_seq(), elsewhere=door.gateway.register.standing())
+
+    def _ask(self, number: int, user: int, address: str, *, newest_wins: bool) -> None:
+        door, ring = self._door, self._ring
+        assert ring is not None, "a gateway that has attached asks"
+        claim = door.gateway.register.claim(user, self, newest_wins=newest_wins)
+        if user and not claim.why:
+            self._addresses[user] = address
+            door.gateway.rings.allow(ring.number, user, int(door.streams.row(user)["participant"]))
+            self._weigh()
+        self.send(claim=number, why=claim.why, epoch=claim.epoch, seq=door.published_seq())
+
+    def _weigh(self) -> None:
+        if self._ring is not None and self._ring.number >= 0:
+            self._door.gateway.rings.stand_for(self._ring.number, len(self.users()))
+
+    def _gone(self, user: int, *, cancels: bool) -> None:
+        if self._door.gateway.register.give_back(user, self) and self._ring is not None:
+            self._forget_later(user)
+            if cancels:
+                self._door.after(self._ring, lambda: self._door.on_user_disconnect(user))
+
+    def _forget_later(self, user: int) -> None:
+        """Take nothing more of a user by this ring, once all was taken that it had sent."""
+        door, ring = self._door, self._ring
+        self._weigh()
+
+        def forget() -> None:
+            if ring is not None and ring.number >= 0 and door.gateway.register.holder(user) is not self:
+                door.gateway.rings.allow(ring.number, user, 0)
+
+        if ring is not None:
+            door.after(ring, forget)
+
+    def _absent(self, users: list[int]) -> None:
+        if self._ring is not None:
+            self._door.after(self._ring, lambda: self._door.on_users_absent(users))
+
+    def _ended(self) -> None:
+        """Free the users of a gateway that is gone; its ring goes once all of it was taken."""
+        door, ring = self._door, self._ring
+        if ring is None or door.links.get(self.name) is not self:
+            return
+        users = door.gateway.register.of(self)
+        for user in users:
+            door.gateway.register.give_back(user, self)
+        del door.links[self.name]
+        door.report("gateway gone", gateway=self.name, pid=self.pid, users=len(users))
+        may = door.streams.may
+        absent = [user for user in users if may(user, UserPermission.CANCEL_ON_DISCONNECT)]
+
+        def end() -> None:
+            if absent:
+                door.on_users_absent(absent)
+            if self.name not in door.links:
+                with suppress(OSError):
+                    door.drop_ring(self.name, ring)
+
+        door.after(ring, end)
+
+
+def _user(number: object) -> int:
+    """Number of a user. Raises ValueError."""
+    if not isinstance(number, int) or not 0 <= number <= USERS_MAX:
+        raise ValueError("there is no such user")
+    return number

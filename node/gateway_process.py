@@ -1,0 +1,435 @@
+"""A gateway in a process of its own: clients of one protocol on a port, beside the core of a node.
+
+It has all that a gateway has: sessions, passwords, streams, spools, slow readers. What happened it reads from the tape,
+as far as it is released; commands it puts into its ring, and the core takes from it in turn. Whatever it does, and
+however it ends, the market goes on. Its streams are a projection of the journal like those of the node, so a client
+finds the same bytes here and there, and after every restart.
+
+    clients --> Gateway (sessions, read_streams) --> ring --> core
+    clients <-- Gateway (streams, spool)         <-- tape <-- core           CoreLink: logins, one of a user at a time
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import uvloop
+from numpy.typing import NDArray
+
+from engine.records import CommandKind
+from gateway.outbox import PAST_DAYS, Outbox
+from gateway.protocol import Entrance, OrderProtocol
+from gateway.server import BEAT_S, ROWS_MAX, Gateway
+from journal import Journal
+from node import gateway_image
+from node.core_link import CoreLink, attach
+from node.logs import Log
+from node.program_report import ProgramReport
+from replay.feed import Feed
+from replay.market_rows import MARKET_ROWS, tape_of
+from replay.rebuild import capacity_of
+from tape.errors import TapeError
+from tape.inbound import Producer
+from tape.places import Place
+from tape.reader import TapeReader
+from tape.ring import NOTE
+
+#: Longest work on blocks before the loop has its turn, in ns.
+_TURN_NS: Final = 5_000_000
+#: Wait where the journal has not yet what the tape has lost, and longest sleep for a block, in seconds.
+_LAG_S: Final = 0.002
+_SLEEP_NS: Final = 100_000_000
+#: Interval of images, in seconds, and the commands between two of them at least.
+_IMAGE_S: Final = 30.0
+_IMAGE_COMMANDS: Final = 10_000
+#: Interval of reports to the supervisor, in seconds, and what they have of the gateway.
+_REPORT_S: Final = 1.0
+_FIGURES: Final = (
+    "orders", "bytes_in", "bytes_out", "slow_readers", "failed_logins", "refused_connections", "displaced_connections"
+)  # fmt: skip
+#: Time for clients to take the last messages, in seconds.
+_LEAVE_S: Final = 1.0
+#: Time in which a gateway that is asked to end learns whether the node ends too, in seconds.
+_TOLD_S: Final = 0.05
+#: Time for which a ring may be full before clients that send are ended, where the gateway refuses then.
+_FULL_S: Final = 0.25
+_RING_FULL: Final = "the market takes no orders from this gateway now; orders without an answer may be sent again"
+_NODE_ENDED: Final = "the node has ended"
+
+WhenFull = Literal["wait", "refuse"]
+
+
+class CoreGone(Exception):
+    """The core has ended without a word; the gateway can do nothing without it."""
+
+
+@dataclass(frozen=True)
+class GatewayOptions:
+    """Options of a gateway process. listening: a socket that listens already, in place of host and port."""
+
+    data: Path
+    name: str
+    protocol: OrderProtocol
+    host: str = "127.0.0.1"
+    port: int = 0
+    listening: socket.socket | None = None
+    when_full: WhenFull = "wait"
+    connections_max: int = 1_024
+    connections_per_address_max: int | None = None
+    past_days: int = PAST_DAYS
+    report: ProgramReport | None = None  # to the supervisor of the node
+
+
+class GatewayProcess:
+    """One gateway process on a running event loop."""
+
+    def __init__(self, options: GatewayOptions, log: Log) -> None:
+        """Attach to the core, and restore the streams. Raises GatewayRefused, and what journal, tape, replay raise."""
+        self.options, self.log = options, log
+        connected, told, rest = attach(options.data, options.name, options.protocol.number, os.getpid())
+        self._connected, self._rest = connected, rest
+        with Journal.open(options.data, readonly=True) as journal:
+            self._journal_id, capacity = journal.journal_id, capacity_of(journal)
+        self.producer = Producer(Path(told["ring"]), self._journal_id, MARKET_ROWS)
+        self._tape = TapeReader(tape_of(options.data, self._journal_id), self._journal_id, MARKET_ROWS)
+        self._folder = gateway_image.folder_of(options.data, options.name)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.outbox: Outbox[Any] = options.protocol.outbox(
+            self._folder, capacity, self._journal_id, past_days=options.past_days
+        )
+        seq, why = gateway_image.restore(self._folder, options.data, self.outbox)
+        if why:
+            log.info("streams made from the journal", why=why)
+        self.feed = Feed(options.data, self._journal_id, seq)
+        self._imaged_seq = seq
+        self._image_due_s = time.monotonic() + _IMAGE_S
+        self._carries = False
+        self._first_seq = int(told["seq"])
+        self._elsewhere = str(told["elsewhere"])
+        self._seen: list[tuple[int, Callable[[], None]]] = []
+        self._loop = asyncio.get_running_loop()
+        self.link = CoreLink(self)
+        self.gateway: Gateway | None = None
+        self.port = 0
+        self._server: asyncio.Server | None = None
+        self._ended = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._stopping = False
+        self._working = False
+        self._idle = threading.Event()
+        self._watch = threading.Thread(target=self._watch_tape, name="tape", daemon=True)
+        self._full_since_s = 0.0
+        self._ends_with_core = False
+        self._beats = self._waits = 0  # ``_waits``: times that the ring was full
+
+    # The life of the process.
+
+    async def start(self) -> None:
+        """Catch up with the core, and listen for clients. Raises OSError, CoreGone."""
+        options = self.options
+        while self.feed.seq < self._first_seq:
+            self._work()
+            if self.feed.ended:
+                raise CoreGone(_NODE_ENDED)
+            await asyncio.sleep(_LAG_S if self.feed.lags else 0)
+        entrance = Entrance(options.protocol, self.outbox, options.port)
+        gateway = self.gateway = Gateway(
+            [entrance],
+            take=self._put,
+            has_room=self._has_room,
+            on_user_disconnect=self.link.cancel,
+            on_users_absent=self.link.absent,
+            report=self.log.info,
+            warn=self.log.warning,
+            connections_max=options.connections_max,
+            per_address_max=options.connections_per_address_max,
+        )
+        gateway.claims = self.link
+        gateway.elsewhere = self._elsewhere
+        gateway.limit_rows(min(ROWS_MAX, self.producer.rows // 4))
+        await self.link.start(self._connected, self._rest)
+        made = partial(gateway.connection, entrance)
+        if options.listening is not None:
+            self._server = await self._loop.create_server(made, sock=options.listening, backlog=1_024)
+        else:
+            self._server = await self._loop.create_server(made, options.host, options.port, backlog=1_024)
+        self.port = int(self._server.sockets[0].getsockname()[1])
+        self._loop.set_exception_handler(self._on_loop_error)
+        self._loop.call_later(BEAT_S, self._beat)
+        # A thread that loads a kernel disturbs another that runs one, so all are loaded before there are two.
+        gateway.load_kernels()
+        self._tape.bell.arm()
+        self._tape.bell.ring()
+        self._watch.start()
+        self._turn()
+
+    async def run(self) -> None:
+        """Run until the core or the operator ends it. Raises the fault that ended it, if any."""
+        await self._ended.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """End in order: users have their time to come back, here or elsewhere.
+
+        Where the node ends too, it says so at the same moment, and the sessions are ended then.
+        """
+        self._loop.call_later(_TOLD_S, self._stop_alone)
+
+    def _stop_alone(self) -> None:
+        if not self._ends_with_core:
+            self._stop("the gateway ends")
+
+    def _stop(self, why: str, failure: BaseException | None = None) -> None:
+        if self._stopping:
+            return
+        self._stopping, self._failure = True, failure
+        self.link.close()  # first: what ends from now on is no disconnect of a user
+        self._loop.create_task(self._leave(why))
+
+    async def _leave(self, why: str) -> None:
+        gateway = self.gateway
+        if gateway is not None:
+            if self._server is not None:
+                self._server.close()
+            for connection in list(gateway.connections):
+                connection.close(why)
+            deadline_s = time.monotonic() + _LEAVE_S
+            while gateway.connections and time.monotonic() < deadline_s:
+                await asyncio.sleep(0.005)
+            gateway.close()
+        self._idle.set()
+        try:
+            self._save_image()
+            self.outbox.close()
+        except OSError as error:
+            self._failure = self._failure or error
+        self.feed.close()
+        self.producer.close()
+        self._ended.set()
+
+    def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, OSError) and context.get("transport") is not None:
+            return  # a connection broke; the gateway is notified by other means
+        fault = error if isinstance(error, BaseException) else RuntimeError(str(context.get("message")))
+        self.log.error("the gateway stops", why=str(fault))
+        self._stop("the gateway stops", fault)
+
+    def _beat(self) -> None:
+        if self._stopping or self.gateway is None:
+            return
+        self._loop.call_later(BEAT_S, self._beat)
+        self.gateway.beat()
+        self.outbox.flush()
+        self._refuse_where_full()
+        self._beats += 1
+        if self._beats % round(_REPORT_S / BEAT_S) == 0:
+            self._report_figures(self.gateway)
+        if time.monotonic() >= self._image_due_s and self.feed.seq - self._imaged_seq >= _IMAGE_COMMANDS:
+            self._save_image()
+
+    def _report_figures(self, gateway: Gateway) -> None:
+        """Report to the supervisor, which may be gone, or reading nothing."""
+        if self.options.report is None:
+            return
+        figures = {name: getattr(gateway, name) for name in _FIGURES}
+        figures |= {"connections": len(gateway.connections), "logged_in": len(gateway.logged_in)}
+        ring = {
+            "ring": self.options.name,
+            "size_rows": self.producer.rows,
+            "waiting_rows": self.producer.untaken_rows(),
+            "waits": self._waits,
+        }
+        with suppress(OSError):
+            self.options.report.write(figures=figures, rings=[ring])
+
+    # What happened: from the tape to the streams.
+
+    def _watch_tape(self) -> None:
+        """Wake the loop for each block that is released, in a thread that sleeps on the tape's doorbell."""
+        bell = self._tape.bell
+        while not self._stopping:
+            bell.arm()
+            if self._tape.load(Place.RELEASED) <= self.feed.seq and self._tape.writer_lives():
+                bell.sleep(_SLEEP_NS)
+            self._idle.clear()
+            try:
+                self._loop.call_soon_threadsafe(self._turn)
+            except RuntimeError:
+                return  # the loop has ended
+            self._idle.wait()
+
+    def _turn(self) -> None:
+        if self._stopping or self._working:
+            return
+        self._working = True
+        try:
+            done = self._work()
+        finally:
+            self._working = False
+        if not done:
+            self._loop.call_soon(self._turn)
+        elif self.feed.lags:
+            self._loop.call_later(_LAG_S, self._turn)
+        else:
+            self._idle.set()
+
+    def _work(self) -> bool:
+        """Take blocks for a while; True if there are no more now."""
+        until_ns = time.monotonic_ns() + _TURN_NS
+        rows = self.feed.take()
+        while rows is not None:
+            self.outbox.observe(rows.first_seq, rows.commands, rows.events)
+            self._carries = bool(rows.commands["kind"][-1] == CommandKind.EXTEND)
+            if time.monotonic_ns() > until_ns:
+                break
+            rows = self.feed.take()
+        if self._seen:
+            due = [then for seq, then in self._seen if seq <= self.feed.seq]
+            self._seen = [each for each in self._seen if each[0] > self.feed.seq]
+            for then in due:
+                then()
+        if self.gateway is not None:
+            self.gateway.resume()
+        return rows is None
+
+    def has_seen(self, seq: int, then: Callable[[], None]) -> None:
+        """Call ``then`` once the streams have all up to command ``seq``."""
+        if self.feed.seq >= seq:
+            then()
+        else:
+            self._seen.append((seq, then))
+
+    def _save_image(self) -> None:
+        """Write an image, where the journal has all that it is of."""
+        self._image_due_s = time.monotonic() + _IMAGE_S
+        seq = self.feed.seq
+        if self._carries or seq <= self._imaged_seq or self._tape.load(Place.JOURNALED) < seq:
+            return
+        if gateway_image.save(self._folder, self.options.data, self.outbox, seq):
+            self._imaged_seq = seq
+
+    # Commands: to the ring.
+
+    def _has_room(self) -> bool:
+        """True if the ring has room for a turn."""
+        if self.producer.rows - self.producer.untaken_rows() >= self.producer.rows // 4:
+            self._full_since_s = 0.0
+            return True
+        if not self._full_since_s:
+            self._full_since_s = time.monotonic()
+            self._waits += 1
+        return False
+
+    def _put(self, rows: NDArray[Any], _began_ns: int) -> None:
+        """Put the messages of a turn into the ring. Raises TapeError if it is broken."""
+        extends = rows["kind"] == CommandKind.EXTEND
+        notes = np.zeros(len(rows), NOTE)
+        notes["tag"] = time.time_ns()
+        replaces = rows["kind"] == CommandKind.REPLACE
+        notes["source"] = np.where(replaces, rows["new_context"], rows["context"]) & 0xFFFF
+        follows = np.zeros(len(rows), bool)
+        follows[1:] = extends[:-1]
+        notes["rows"] = np.where(follows, 0, np.where(extends, 2, 1))
+        first = np.flatnonzero(extends)
+        notes["source"][first] = notes["source"][np.minimum(first + 1, len(rows) - 1)]
+        if not self.producer.put_all(rows, notes):
+            raise TapeError("the ring to the core has less room than it said; start the gateway again")
+        if self.producer.must_wake():
+            self.link.wake()
+
+    def _refuse_where_full(self) -> None:
+        """End clients that send while the ring is full, where this gateway refuses then: nothing of what they have sent
+        behind their last answer is lost without a word."""
+        if self.options.when_full != "refuse" or not self._full_since_s or self.gateway is None:
+            return
+        if not self._has_room() and time.monotonic() - self._full_since_s >= _FULL_S:
+            for connection in self.gateway.waiting():
+                connection.close(_RING_FULL)
+
+    # What the core tells.
+
+    def is_logged_in(self, user: int) -> bool:
+        """True if a connection here has the user's login."""
+        return self.gateway is not None and user in self.gateway.logged_in
+
+    def on_told(self, told: dict[str, Any]) -> None:
+        """Do what the core tells."""
+        gateway = self.gateway
+        if gateway is None:
+            return
+        if "displace" in told:
+            gateway.displace(int(told["displace"]), str(told["why"]))
+        elif "disconnect" in told:
+            gateway.disconnect(int(told["disconnect"]), str(told["why"]))
+        elif "elsewhere" in told:
+            gateway.elsewhere = str(told["elsewhere"])
+        elif "away" in told:
+            gateway.send_away(str(told["away"]))
+        elif "refused" in told:
+            self.log.error("the node refuses this gateway", why=str(told["refused"]))
+            self._stop(str(told["refused"]), CoreGone(str(told["refused"])))
+        elif "end" in told:
+            self._ends_with_core = True
+            self.has_seen(int(told["end"]), self._end_sessions)
+
+    def _end_sessions(self) -> None:
+        """End in order, with the core: the streams are complete."""
+        if self.gateway is not None:
+            self.gateway.open_for_logins = False
+            self.gateway.end_sessions()
+        self._loop.create_task(self._end_with_core())
+
+    async def _end_with_core(self) -> None:
+        deadline_s = time.monotonic() + _LEAVE_S
+        while self.gateway is not None and self.gateway.connections and time.monotonic() < deadline_s:
+            await asyncio.sleep(0.002)
+        self._stop(_NODE_ENDED)
+
+    def on_core_gone(self) -> None:
+        """End without the core: clients are told, and log in elsewhere or later."""
+        self.log.warning("the gateway ends", why=_NODE_ENDED)
+        self._stop(_NODE_ENDED, CoreGone(f"the node of {self.options.data} has ended; start it again"))
+
+
+def serve_gateway(
+    options: GatewayOptions, log: Log, *, on_listening: Callable[[GatewayProcess], None] = lambda _: None
+) -> None:
+    """Run a gateway process until its core, its operator, SIGTERM or SIGINT ends it.
+
+    Raises GatewayRefused, CoreGone, OSError, and the fault that ended it.
+    """
+    with log.adopted(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_served(options, log, on_listening))
+
+
+async def _served(options: GatewayOptions, log: Log, on_listening: Callable[[GatewayProcess], None]) -> None:
+    process = GatewayProcess(options, log)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, process.stop)
+    await process.start()
+    log.info(
+        "listening",
+        host=options.host,
+        port=process.port,
+        gateway=options.name,
+        protocol=options.protocol.name,
+        seq=process.feed.seq,
+    )
+    on_listening(process)
+    try:
+        await process.run()
+    finally:
+        log.info("ended", gateway=options.name, seq=process.feed.seq)

@@ -1,0 +1,673 @@
+"""Gateways in processes of their own: clients see the same bytes, and whatever happens to one, the market goes on."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.records import COMMAND, CommandKind
+from replay.market_rows import MARKET_ROWS, ring_of
+from tape.inbound import Producer
+from tape.ring import TAIL
+from tape.shared_file import attach
+from tests.conftest import Lockstep
+from tests.gateways import RunningGateway, gateway
+from tests.ouch_messages import cancel, enter, messages, replace
+from tests.pair_processes import pair
+from tests.running import COMMAND_LINE, ROOT, Client, Running, kinds, started, until
+from tests.test_line_protocol import LineClient, line_port
+from tests.test_line_protocol import set_up as set_up_lines
+from tests.test_node_tape import journal_id
+from wire.soup import LoginRequest, PacketType
+
+#: Capacity of a new directory for tests with many orders.
+ROOMY = ("--ids-max", "4194304", "--orders-max", "65536")
+
+
+@pytest.fixture(params=["none", "fsync"])
+def node(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Running]:
+    running = started(tmp_path, "--durability", request.param, "--ids-max", "1048576")
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def calm(tmp_path: Path) -> Iterator[Running]:
+    """A node whose users have one second to come back."""
+    running = started(tmp_path, "--durability", "none", "--ids-max", "1048576", faults="short-grace")
+    yield running
+    running.stop()
+
+
+def names(stream: bytes, kind: str) -> list[str]:
+    """Order tokens of the messages of a kind in a stream."""
+    return [str(fields["order_token"]) for name, fields in messages(stream) if name == kind]
+
+
+def until_told(client: Client, name: str) -> None:
+    """Read until a message has this order token."""
+    token = name.encode().ljust(14)
+    while token not in client.stream:
+        assert client.packet()[0], f"the server has closed before {name} was answered"
+
+
+def once_free(port: int, user: str) -> Client:
+    """A login of a user that another gateway is about to give back."""
+    made: list[Client] = []
+
+    def accepted() -> bool:
+        made[:] = [Client(port, user)]
+        return made[0].answer[0] == PacketType.LOGIN_ACCEPTED
+
+    until(accepted)
+    return made[0]
+
+
+def traffic(client: Client, other: Client, seed: int, count: int) -> tuple[int, int]:
+    """Orders of two users that trade with each other; gives the least number of messages of each."""
+    chance = random.Random(seed)
+    for number in range(count):
+        token = f"t{seed}x{number}" if chance.random() < 0.8 else f"long{seed}token{number:04}"
+        client.socket.sendall(enter(token, "B", chance.randint(1, 50), 90_000 + 100 * chance.randint(0, 5)))
+        if chance.random() < 0.3:
+            client.socket.sendall(replace(token, f"r{seed}x{number}", 7, 90_000))
+        if chance.random() < 0.3:
+            client.socket.sendall(cancel(token))
+        if chance.random() < 0.2:
+            other.socket.sendall(enter(f"s{seed}x{number}", "S", chance.randint(1, 50), 90_000))
+    return count + 1, 1
+
+
+def whole_stream(port: int, user: str, count: int) -> bytes:
+    """The stream of a user, up to ``count`` messages, for a login that ends then."""
+    client = once_free(port, user)
+    stream = client.take(count)
+    client.log_out()
+    return stream
+
+
+def settled(client: Client, other: Client | None = None) -> int:
+    """Number of messages of a client's stream once all its orders are answered, and those of another before."""
+    if other is not None:
+        settled(other)
+    client.socket.sendall(enter("LAST", "B", 1, 10_000))
+    until_told(client, "LAST")
+    return len(messages(client.stream))
+
+
+def test_a_client_sees_the_same_bytes_through_a_gateway_process_and_through_the_node(node: Running) -> None:
+    with gateway(node) as beside:
+        first, second = Client(beside.port, "UA"), Client(node.port, "UB")
+        traffic(first, second, 1, 200)
+        settled(first, second)
+        seen = first.stream
+        assert {"ACCEPTED", "EXECUTED", "CANCELED", "REPLACED"} <= set(kinds(seen)), Counter(kinds(seen))
+        first.log_out()
+        assert whole_stream(node.port, "UA", len(messages(seen)))[: len(seen)] == seen
+        second.log_out()
+        moved, other = once_free(node.port, "UA"), once_free(beside.port, "UB")  # and now the other way round
+        traffic(moved, other, 2, 100)
+        settled(other, moved)
+        assert whole_stream_matches(node.port, other)
+
+
+def whole_stream_matches(port: int, client: Client) -> bool:
+    """True if a login elsewhere gives the stream that a client has, which logs out."""
+    count = len(messages(client.stream))
+    stream = client.stream
+    client.log_out()
+    return whole_stream(port, "UB", count)[: len(stream)] == stream
+
+
+def test_a_protocol_of_text_lines_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
+    node = started(tmp_path, "--durability", "none", faults="lines")
+    try:
+        set_up_lines(node)
+        with gateway(node, "lines", "--protocol", "lines", faults="line-gateways") as beside:
+            line, ouch = LineClient(beside.port, "LINES"), Client(node.port, "UB")
+            assert line.answer.startswith("OK ")
+            line.send("E a1 B 40 XYZ 90000 777")
+            assert line.take(2) == ["1 DAY", "2 A a1 90000 leaves 40 tag 777"]
+            ouch.socket.sendall(enter("s1", "S", 15, 90_000))
+            assert line.line() == "3 T a1 15 at 90000 leaves 25 tag 777"
+            line.send("X a1")
+            told = ["1 DAY", "2 A a1 90000 leaves 40 tag 777", "3 T a1 15 at 90000 leaves 25 tag 777", line.line()]
+            assert LineClient(line_port(node), "LINES").answer == "NO NOT_AVAILABLE", "it is logged in at the gateway"
+            line.send("BYE")
+            assert line.line() == ""
+            until(lambda: node.status()["logged_in"] == 1)
+            again = LineClient(line_port(node), "LINES")
+            assert again.take(4) == told
+    finally:
+        node.stop()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_gateway_that_is_started_again_has_the_same_streams(node: Running, number: int) -> None:
+    with gateway(node) as beside:
+        client, other = Client(beside.port, "UA"), Client(node.port, "UB")
+        traffic(client, other, 3, 50)
+        settled(client, other)
+        seen = client.stream
+        if "none" in node.status()["durability"]:
+            until(lambda: node.status()["durable_seq"] == node.status()["seq"])
+        for life in range(3):
+            beside.end(number)
+            other.socket.sendall(enter(f"w{life}", "S", 3, 90_000))  # the market goes on meanwhile
+            beside.start()
+            client = Client(beside.port, "UA")
+            assert client.take(len(messages(seen)))[: len(seen)] == seen
+            client.socket.sendall(enter(f"after{life}", "B", 1, 80_000))
+            until_told(client, f"after{life}")
+            seen = client.stream
+        count = len(messages(seen))
+        client.log_out()
+        assert whole_stream(node.port, "UA", count)[: len(seen)] == seen
+        why = [json.loads(line).get("why") for line in beside.logged().splitlines() if "made from the journal" in line]
+        assert len(why) == (4 if number == signal.SIGKILL else 1), "an end in order leaves an image"
+
+
+def test_an_image_that_is_damaged_or_of_other_commands_is_not_used(node: Running) -> None:
+    with gateway(node) as beside:
+        client = Client(beside.port, "UA")
+        for number in range(20):
+            client.socket.sendall(enter(f"a{number}", "B", 1, 90_000))
+        seen = client.take(21)
+        until(lambda: node.status()["durable_seq"] == node.status()["seq"])
+        assert beside.end(signal.SIGTERM) == 0
+        image = node.data / "gateways" / "one" / "streams.image"
+        sound = image.read_bytes()
+        for damaged in (sound[: len(sound) // 2], b"", sound[:200] + bytes(64) + sound[264:]):
+            image.write_bytes(damaged)
+            beside.start()
+            client = Client(beside.port, "UA")
+            assert client.take(21) == seen
+            client.log_out()
+            assert beside.end(signal.SIGTERM) == 0
+        assert beside.logged().count("made from the journal") == 4
+        beside.start()
+        assert beside.logged().count("made from the journal") == 4, "the control: a sound one is used"
+
+
+class Trader(threading.Thread):
+    """A client at the core's own port that trades all the time. ``answers``: of its orders."""
+
+    def __init__(self, node: Running) -> None:
+        super().__init__(daemon=True)
+        self.client = Client(node.port, "UB")
+        self.ends = threading.Event()
+        self.answers = 0
+        self.longest_s = 0.0
+        self.start()
+
+    def run(self) -> None:
+        self.client.take(1)
+        while not self.ends.is_set():
+            began_s = time.monotonic()
+            self.client.socket.sendall(enter(f"m{self.answers}", "S", 1, 990_000))
+            self.client.take(self.answers + 2)
+            self.answers += 1
+            self.longest_s = max(self.longest_s, time.monotonic() - began_s)
+            time.sleep(0.001)
+
+    def stop(self) -> None:
+        self.ends.set()
+        self.join(120)
+        assert not self.is_alive()
+
+
+class Resender:
+    """A client at a gateway that comes and goes: it sends each order until it has an answer."""
+
+    def __init__(self, beside: RunningGateway) -> None:
+        self.beside = beside
+        self.stream = b""
+        self.sent = 0
+        self.client: Client | None = None
+
+    def connect(self) -> None:
+        """Log in and go on with the stream."""
+        self.client = Client(self.beside.port, "UA", seq=1)
+        assert self.client.answer[0] == PacketType.LOGIN_ACCEPTED, self.client.answer
+
+    def trade(self, count: int) -> None:
+        """Send orders, and read what comes, until the gateway is gone or ``count`` more are sent."""
+        assert self.client is not None
+        for _ in range(count):
+            self.client.socket.sendall(enter(f"k{self.sent}", "B", 1, 10_000))
+            self.sent += 1
+
+    def read(self) -> None:
+        """Read what comes until the gateway is gone."""
+        assert self.client is not None
+        try:
+            while self.client.packet()[0]:
+                pass
+        except OSError:
+            pass
+        before = self.stream
+        self.stream = max(self.client.stream, before, key=len)
+        assert self.stream.startswith(min(self.client.stream, before, key=len)), "told bytes stay as they are"
+
+    def unanswered(self) -> list[str]:
+        """Tokens of orders that were sent and have no answer in the stream."""
+        answered = {*names(self.stream, "ACCEPTED"), *names(self.stream, "REJECTED")}
+        return [f"k{number}" for number in range(self.sent) if f"k{number}" not in answered]
+
+
+@pytest.mark.parametrize("kills", [5, pytest.param(100, marks=pytest.mark.long)])
+def test_a_gateway_killed_again_and_again_loses_and_doubles_nothing_while_another_client_trades(
+    tmp_path: Path, kills: int
+) -> None:
+    chance = random.Random(kills)
+    node = started(tmp_path, "--durability", "none", *ROOMY)
+    trader = None
+    try:
+        with gateway(node) as beside:
+            trader = Trader(node)
+            client = Resender(beside)
+            for kill in range(kills):
+                client.connect()
+                reader = threading.Thread(target=client.read, daemon=True)
+                reader.start()
+                for token in client.unanswered():
+                    assert client.client is not None
+                    client.client.socket.sendall(enter(token, "B", 1, 10_000))
+                answers = trader.answers
+                try:
+                    for _ in range(chance.randint(1, 30)):
+                        client.trade(chance.randint(1, 40))
+                        time.sleep(chance.random() * 0.005)
+                except OSError:
+                    pytest.fail("the gateway ended by itself")
+                beside.end(signal.SIGKILL)
+                reader.join(120)
+                assert not reader.is_alive()
+                until(lambda: trader.answers > answers, what=f"the market stood still after kill {kill}")  # noqa: B023
+                beside.start()
+            client.connect()
+            assert client.client is not None
+            for token in client.unanswered():
+                client.client.socket.sendall(enter(token, "B", 1, 10_000))
+            client.client.socket.sendall(enter("END", "B", 1, 10_000))
+            until_told(client.client, "END")
+            stream = client.client.stream
+            assert stream.startswith(client.stream)
+            accepted = names(stream, "ACCEPTED")
+            assert sorted(accepted) == sorted([*(f"k{number}" for number in range(client.sent)), "END"]), "each once"
+            trader.stop()
+            assert node.status()["logged_in"] == 2
+            assert node.logged().count('"gateway gone"') == kills
+    finally:
+        if trader is not None:
+            trader.ends.set()
+        node.stop()
+
+
+def test_a_gateway_that_stands_still_stops_nobody_and_goes_on_with_every_byte(tmp_path: Path) -> None:
+    node = started(tmp_path, "--durability", "none", *ROOMY, "--tape-mb", "1", faults="patient")
+    try:
+        with gateway(node) as beside:
+            still, other = Client(beside.port, "UA"), Client(node.port, "UB")
+            still.socket.sendall(enter("a0", "B", 900_000, 90_000))
+            still.take(2)
+            beside.send(signal.SIGSTOP)
+            still.socket.sendall(enter("a1", "B", 1, 80_000))
+            count = 8_000  # more than the tape holds
+            for begin in range(0, count, 400):
+                orders = [enter(f"b{number}", "S", 1, 90_000) for number in range(begin, begin + 400)]
+                other.socket.sendall(b"".join(orders))
+                other.take(2 * (begin + 400) + 1)
+            beside.send(signal.SIGCONT)
+            until_told(still, "a1")
+            stream = still.take(count + 3)
+            assert kinds(stream).count("EXECUTED") == count
+            still.log_out()
+            assert whole_stream(node.port, "UA", count + 3) == stream
+    finally:
+        node.stop()
+
+
+def test_a_full_ring_leaves_orders_in_the_socket_and_takes_them_once_the_core_goes_on(tmp_path: Path) -> None:
+    node = started(tmp_path, "--durability", "none", *ROOMY, faults="patient")
+    try:
+        with gateway(node, faults="patient") as beside:
+            client = Client(beside.port, "UA")
+            assert node.process is not None
+            node.process.send_signal(signal.SIGSTOP)
+            count = 20_000  # the ring has 8,192 rows
+            data = b"".join(enter(f"f{number}", "B", 1, 10_000) for number in range(count))
+            sender = threading.Thread(target=client.socket.sendall, args=(data,), daemon=True)
+            sender.start()
+            ring = attach(ring_of(node.data, journal_id(node.data), "one"), ring_form(node))
+            until(lambda: int(ring.words[TAIL]) > 4_000)
+            time.sleep(0.3)
+            assert int(ring.words[TAIL]) <= 8_192
+            node.process.send_signal(signal.SIGCONT)
+            stream = client.take(count + 1)
+            assert names(stream, "ACCEPTED") == [f"f{number}" for number in range(count)], "all, once and in order"
+            sender.join(60)
+            ring.close()
+    finally:
+        if node.process is not None:
+            node.process.send_signal(signal.SIGCONT)
+        node.stop()
+
+
+def ring_form(node: Running):  # type: ignore[no-untyped-def]
+    return MARKET_ROWS.ring_form(journal_id(node.data))
+
+
+def test_a_gateway_that_refuses_ends_clients_while_the_ring_is_full(tmp_path: Path) -> None:
+    node = started(tmp_path, "--durability", "none", *ROOMY, faults="patient")
+    try:
+        with gateway(node, "one", "--when-full", "refuse", faults="patient") as beside:
+            client = Client(beside.port, "UA")
+            quiet = Client(beside.port, "UB")
+            assert node.process is not None
+            node.process.send_signal(signal.SIGSTOP)
+            data = b"".join(enter(f"f{number}", "B", 1, 10_000) for number in range(20_000))
+            sender = threading.Thread(target=_send_what_goes, args=(client.socket, data), daemon=True)
+            sender.start()
+            packets = client.until_end()
+            assert any(kind == PacketType.DEBUG and b"takes no orders" in text for kind, text in packets)
+            node.process.send_signal(signal.SIGCONT)
+            sender.join(60)
+            quiet.socket.sendall(enter("q", "B", 1, 10_000))
+            assert names(quiet.take(2), "ACCEPTED") == ["q"], "a client that sent nothing stays"
+            again = Client(beside.port, "UA")
+            again.socket.sendall(enter("LAST", "B", 1, 10_000))
+            until_told(again, "LAST")
+            taken = names(again.stream, "ACCEPTED")[:-1]
+            assert taken == [f"f{number}" for number in range(len(taken))], "what was taken is the beginning"
+            assert 0 < len(taken) <= 8_192
+    finally:
+        if node.process is not None:
+            node.process.send_signal(signal.SIGCONT)
+        node.stop()
+
+
+def _send_what_goes(connected: socket.socket, data: bytes) -> None:
+    with suppress(OSError):
+        connected.sendall(data)
+
+
+def test_a_broken_ring_is_closed_and_said_and_the_market_goes_on(calm: Running) -> None:
+    with gateway(calm) as beside:
+        client, other = Client(beside.port, "UA"), Client(calm.port, "UB")
+        client.socket.sendall(enter("a", "B", 1, 90_000))
+        client.take(2)
+        ring = attach(ring_of(calm.data, journal_id(calm.data), "one"), ring_form(calm))
+        ring.words[TAIL] = 1 << 50
+        other.socket.sendall(enter("b", "B", 1, 90_000))
+        assert names(other.take(2), "ACCEPTED") == ["b"]
+        assert any(b"ring" in text for kind, text in client.until_end() if kind == PacketType.DEBUG)
+        assert beside.wait() == 75
+        assert "its ring has numbers that no gateway writes" in calm.logged()
+        ring.close()
+        beside.start()
+        again = Client(beside.port, "UA")
+        again.socket.sendall(enter("c", "B", 1, 90_000))
+        assert names(again.take(3), "ACCEPTED") == ["a", "c"]
+
+
+def test_what_a_stranger_puts_into_a_ring_is_refused_and_said(calm: Running) -> None:
+    with gateway(calm) as beside:
+        path = ring_of(calm.data, journal_id(calm.data), "one")
+        assert os.stat(path).st_mode & 0o777 == 0o600
+        client = Client(beside.port, "UA")
+        client.take(1)
+        beside.end(signal.SIGKILL)
+        connected = link_of(calm, "one", 0)
+        with connected, Producer(path, journal_id(calm.data), MARKET_ROWS) as producer:
+            row = np.zeros(1, COMMAND)
+            row["kind"], row["participant"], row["context"] = CommandKind.ENTER, 1, 1
+            seq = calm.status()["seq"]
+            for kind in (CommandKind.MASS_CANCEL, CommandKind.ENTER, CommandKind.PHASE, CommandKind.EPOCH):
+                row["kind"] = kind
+                assert producer.put(row, source=1)
+            connected.sendall(b"\n")
+            until(lambda: producer.untaken_rows() == 0)
+            until(lambda: "messages of a gateway refused" in calm.logged())
+            assert calm.status()["seq"] == seq, "nobody is logged in by this ring"
+
+
+def link_of(node: Running, name: str, protocol: int) -> socket.socket:
+    """A link that has attached as a gateway."""
+    connected = socket.socket(socket.AF_UNIX)
+    connected.settimeout(60)
+    connected.connect(str(node.data / "gateways.sock"))
+    connected.sendall(json.dumps({"gateway": name, "protocol": protocol, "pid": os.getpid()}).encode() + b"\n")
+    assert b'"ring"' in connected.recv(65_536)
+    return connected
+
+
+@pytest.mark.parametrize(
+    "line", [b"[]\n", b"{}\n", b"nonsense\n", b'{"ask": 1}\n', b'{"gone": 99999999, "cancels": 1}\n', b"x" * 70_000]
+)
+def test_a_link_that_says_what_nobody_says_ends_and_the_market_goes_on(calm: Running, line: bytes) -> None:
+    with link_of(calm, "odd", 0) as connected:
+        connected.sendall(line)
+        while connected.recv(65_536):
+            pass
+    client = Client(calm.port, "UA")
+    client.socket.sendall(enter("a", "B", 1, 90_000))
+    assert names(client.take(2), "ACCEPTED") == ["a"]
+
+
+def test_a_user_has_one_login_over_all_gateways(calm: Running) -> None:
+    with gateway(calm, "one") as one, gateway(calm, "two") as two:
+        first = Client(one.port, "UA")
+        assert first.answer[0] == PacketType.LOGIN_ACCEPTED
+        for port in (two.port, calm.port, one.port):
+            assert Client(port, "UA").answer == (PacketType.LOGIN_REJECTED, b"S")
+        assert calm.status()["logged_in"] == 1
+        first.log_out()
+        at_core = once_free(calm.port, "UA")
+        assert Client(two.port, "UA").answer == (PacketType.LOGIN_REJECTED, b"S")
+        at_core.log_out()
+        once_free(two.port, "UA")
+        two.end(signal.SIGKILL)
+        until(lambda: calm.status()["logged_in"] == 0)
+        once_free(one.port, "UA")  # users of a dead gateway are free
+
+
+def test_the_newest_login_wins_wherever_it_is_and_gets_what_was_told_elsewhere(calm: Running) -> None:
+    with gateway(calm, "one") as one, gateway(calm, "two") as two:
+        ports = [one.port, two.port, calm.port, two.port, one.port, calm.port]
+        before, count = None, 1
+        for number, port in enumerate(ports):
+            client = Client(port, "UB", seq=count)
+            assert client.answer[0] == PacketType.LOGIN_ACCEPTED
+            if before is not None:
+                before.until_end()
+            client.socket.sendall(enter(f"n{number}", "B", 1, 90_000))
+            until_told(client, f"n{number}")
+            count += len(messages(client.stream))
+            before = client
+        assert calm.status()["logged_in"] == 1
+        with calm.link() as link:
+            assert [each["user"] for each in link.ask("sessions")["sessions"] if each["user"]] == ["UB"]
+
+
+def open_orders(node: Running) -> int:
+    with node.link() as link:
+        return int(link.ask("account", participant="BETA")["account"]["open_orders"])
+
+
+def test_orders_of_a_user_that_disconnects_at_a_gateway_are_canceled(calm: Running) -> None:
+    with gateway(calm) as beside:
+        leaves, stays = Client(beside.port, "UC"), Client(beside.port, "UA")
+        leaves.socket.sendall(b"".join(enter(f"c{number}", "B", 1, 90_000) for number in range(500)))
+        stays.socket.sendall(enter("stays", "B", 1, 90_000))
+        stays.take(2)
+        leaves.socket.shutdown(socket.SHUT_WR)  # right behind the orders, none of which is lost
+        until(lambda: "orders canceled on disconnect" in calm.logged())
+        again = once_free(calm.port, "UC")
+        again.socket.sendall(enter("LAST", "B", 1, 10_000))
+        until_told(again, "LAST")
+        accepted, canceled = names(again.stream, "ACCEPTED"), names(again.stream, "CANCELED")
+        assert accepted[:-1] == canceled, "no order is left behind the cancel"
+        stays.socket.sendall(cancel("stays"))
+        assert kinds(stays.take(3)) == ["SYSTEM_EVENT", "ACCEPTED", "CANCELED"], "the control: it may stay"
+
+
+def test_orders_of_users_whose_gateway_died_go_after_their_time_unless_they_come_back(tmp_path: Path) -> None:
+    node = started(tmp_path, "--durability", "none")
+    try:
+        with node.link() as link:
+            text = "user UD participant=ALPHA firm=FIRM allow=login,cancel_on_disconnect"
+            assert link.ask("commands", text=text)["rejected"] == 0
+            link.ask("password", user="UD", password="secret")
+        with gateway(node) as beside:
+            back, gone, stays = (Client(beside.port, user) for user in ("UC", "UD", "UA"))
+            for client in (back, gone, stays):
+                client.socket.sendall(enter("o", "B", 1, 90_000))
+                client.take(2)
+            beside.end(signal.SIGKILL)
+            until(lambda: node.status()["logged_in"] == 0)
+            back = Client(node.port, "UC")
+            assert back.answer[0] == PacketType.LOGIN_ACCEPTED
+            until(lambda: "orders canceled on disconnect" in node.logged())
+            beside.start()
+            assert kinds(Client(beside.port, "UD").take(3)) == ["SYSTEM_EVENT", "ACCEPTED", "CANCELED"]
+            back.socket.sendall(cancel("o"))
+            assert kinds(back.take(3)) == ["SYSTEM_EVENT", "ACCEPTED", "CANCELED"]
+            assert messages(back.stream)[2][1]["cancel_reason"] == "U", "by the user, since it came back in time"
+            assert node.logged().count("orders canceled on disconnect") == 1
+    finally:
+        node.stop()
+
+
+def test_a_core_that_ends_ends_its_gateways_with_a_word_for_their_clients(calm: Running) -> None:
+    with gateway(calm) as beside:
+        client = Client(beside.port, "UA")
+        client.socket.sendall(enter("a", "B", 1, 90_000))
+        client.take(2)
+        assert calm.end(signal.SIGTERM) == 0
+        kind, _ = client.until_end()[-1]
+        assert kind == PacketType.END_OF_SESSION
+        assert beside.wait() == 0
+        calm.start()
+        beside.start()
+        client = Client(beside.port, "UA")
+        assert names(client.take(2), "ACCEPTED") == ["a"]
+        calm.end(signal.SIGKILL)
+        assert any(kind == PacketType.DEBUG and b"the node has ended" in text for kind, text in client.until_end())
+        assert beside.wait() == 75
+        beside.spawn()
+        assert beside.wait() == 75, "without a core there is no gateway"
+        assert "start it with `lockstep serve`" in beside.logged()
+
+
+def test_a_takeover_with_gateways_goes_on_at_the_gateway_of_the_other_node(tmp_path: Path) -> None:
+    with pair(tmp_path) as (_, a, b), gateway(a, "one") as of_a, gateway(b, "one") as of_b:
+        client = Client(of_a.port, "UA")
+        client.packet()  # the epoch
+        client.socket.sendall(enter("a1", "B", 5, 90_000) + enter("a2", "B", 5, 90_000))
+        seen = client.take(3)
+        assert Client(of_b.port, "UA").answer == (PacketType.LOGIN_REJECTED, b"S"), "a copy takes no logins"
+        a.end(signal.SIGKILL)
+        assert of_a.wait() == 75
+        b.awaits(state="reigning")
+        again = once_free(of_b.port, "UA")
+        kind, text = again.packet()
+        assert kind == PacketType.DEBUG
+        assert text.startswith(b"epoch ")
+        assert again.take(3) == seen
+        again.socket.sendall(enter("a3", "B", 5, 90_000))
+        assert names(again.take(4), "ACCEPTED") == ["a1", "a2", "a3"]
+
+
+def test_a_descriptor_that_does_not_listen_is_wrong_use(calm: Running, lockstep: Lockstep) -> None:
+    with socket.socket() as silent:
+        for fd in (silent.fileno(), 999):
+            status, _, said = lockstep("gateway", calm.data, "--name", "x", "--fd", fd)
+            assert status == 2
+            assert "is no socket that listens" in said
+
+
+def test_clients_that_come_while_a_gateway_is_down_wait_in_the_socket_that_its_parent_holds(calm: Running) -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        line = [sys.executable, *COMMAND_LINE, "gateway", str(calm.data), "--name", "held", "--json"]
+        line += ["--fd", str(listening.fileno())]
+        for life in range(2):
+            early = socket.socket()
+            early.settimeout(120)
+            early.connect(listening.getsockname())
+            with subprocess.Popen(line, cwd=ROOT, pass_fds=[listening.fileno()], stdout=subprocess.PIPE) as process:
+                try:
+                    early.sendall(LoginRequest("UA", "secret", "", 1).packet() + enter(f"a{life}", "B", 1, 90_000))
+                    client = Client.of(early)
+                    assert client.packet()[0] == PacketType.LOGIN_ACCEPTED
+                    assert len(names(client.take(2 + life), "ACCEPTED")) == 1 + life
+                finally:
+                    process.kill()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence", "status"),
+    [
+        (["--name", "a b"], "is no name of a gateway", 75),
+        (["--name", "x" * 25], "is no name of a gateway", 75),
+        (["--name", "one"], "is the gateway one already", 75),
+        (["--name", "x", "--protocol", "fix9"], "there is no protocol fix9", 2),
+    ],
+)
+def test_a_gateway_that_cannot_be_says_why(calm: Running, options: list[str], sentence: str, status: int) -> None:
+    with gateway(calm):
+        refused = RunningGateway(calm, "refused", *options)
+        refused.spawn()
+        assert refused.wait() == status
+        assert sentence in refused.logged()
+        assert "Traceback" not in refused.logged()
+
+
+def test_the_operator_sees_and_ends_a_user_at_a_gateway(calm: Running) -> None:
+    with gateway(calm) as beside:
+        client = Client(beside.port, "UA")
+        with calm.link() as link:
+            (row,) = [each for each in link.ask("sessions")["sessions"] if each["user"] == "UA"]
+            assert row["address"] == "127.0.0.1 at gateway one"
+            assert link.ask("disconnect", user="UA")
+        client.until_end()
+        until(lambda: calm.status()["logged_in"] == 0)
+
+
+def test_the_arrival_file_of_a_node_shows_that_rings_and_sockets_took_turns(calm: Running, lockstep: Lockstep) -> None:
+    with gateway(calm) as beside:
+        clients = [Client(beside.port, "UA"), Client(calm.port, "UB"), Client(beside.port, "UC")]
+
+        def flood(client: Client, name: str) -> None:
+            orders = b"".join(enter(f"{name}{number}", "B", 1, 10_000) for number in range(1_500))
+            client.socket.sendall(orders)
+            client.take(1_501)
+
+        threads = [
+            threading.Thread(target=flood, args=(client, name)) for client, name in zip(clients, "abc", strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+    calm.end(signal.SIGTERM)
+    status, said, _ = lockstep("arrivals", calm.data, "--check")
+    assert status == 0, said
+    _, said, _ = lockstep("arrivals", calm.data, "--json")
+    connections = {json.loads(line)["connection"] for line in said.splitlines()}
+    assert any(each < 0 for each in connections)
+    assert any(each > 0 for each in connections)
