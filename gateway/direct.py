@@ -196,6 +196,10 @@ class DirectOwner(Protocol):
         """Have the spool take the messages that turns have sent, for those who come back."""
         ...
 
+    def write_some(self) -> None:
+        """Have the spool write some of what it has taken."""
+        ...
+
     def on_unsent(self, segment: Segment, sent: int, /) -> None:
         """Send what turns have kept: all but the first ``sent`` bytes; -1: the user has no direct connection."""
         ...
@@ -530,6 +534,7 @@ class DirectLines:
             self._tell()
             if self._kept.is_full:
                 owner.keep_told()
+        owner.write_some()
         if line is not None:
             self._note_sent(line, before_seq)
         told_seq = 0

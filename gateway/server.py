@@ -414,7 +414,11 @@ class Gateway:
 
     def keep_told(self) -> None:
         """Have the spool take the messages that turns have sent, for those who come back."""
-        self.entrances[0].outbox.spool.flush()
+        self.entrances[0].outbox.spool.accept_told()
+
+    def write_some(self) -> None:
+        """Have the spool write some of what it has taken."""
+        self.entrances[0].outbox.spool.write_some()
 
     def on_unsent(self, segment: Segment, sent: int) -> None:
         """Send what is kept: all but the first ``sent`` bytes; -1: the user has no direct connection."""

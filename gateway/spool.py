@@ -32,6 +32,8 @@ _MAGIC: Final = b"lkspool\x01"
 PENDING_BYTES_MAX: Final = 4 << 20
 #: Bytes of one stream that are written at once, while they are still in the caches of the processor.
 STREAM_PENDING_BYTES_MAX: Final = 2 * EXTENT_BYTES
+#: Bytes that are written between two turns, or the whole of a stream.
+SOME_BYTES: Final = 65_536
 #: Ending of a file's name, which is the session before it. Earlier releases wrote files without one.
 SUFFIX: Final = ".spool"
 
@@ -151,9 +153,27 @@ class Spool:
     def flush(self) -> None:
         """Write the messages that are kept in memory. Raises OSError, also for earlier ones."""
         self._take_told()
+        self._flush_taken()
+
+    def _flush_taken(self) -> None:
         self._check_behind()
         while self._dirty:
             self._flush(next(reversed(self._dirty)))
+
+    def accept_told(self) -> None:
+        """Take what compiled turns have sent, to be written bit by bit (``write_some``); what is left of earlier
+        messages is written now. Raises OSError.
+        """
+        self._flush_taken()
+        self._take_told()
+
+    def write_some(self) -> None:
+        """Write the messages of a few streams that are kept in memory: orders wait meanwhile. Raises OSError."""
+        left_bytes = SOME_BYTES
+        while self._dirty and left_bytes > 0:
+            stream = next(iter(self._dirty))
+            left_bytes -= stream.bytes - stream.written
+            self._flush(stream)
 
     def _flush(self, stream: _Stream) -> None:
         data = stream.pending[0] if len(stream.pending) == 1 else b"".join(stream.pending)

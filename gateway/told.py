@@ -27,7 +27,7 @@ TOLD: Final = np.dtype(
     ]
 )
 #: Bytes that wait for the spool: so many of each user who had some when the spool last took them, within bounds.
-BYTES_OF_USER: Final = 65_536
+BYTES_OF_USER: Final = 32_768
 BYTES_MIN: Final = 131_072
 BYTES_MAX: Final = 16 << 20
 #: Rows that wait at most.
@@ -106,7 +106,7 @@ class Told:
         """
         rows, size = int(self.counts[0]), int(self.counts[1])
         if not reuse or len(self._grouped) < size:
-            self._grouped = np.zeros(size, np.uint8)
+            self._grouped = np.empty(size, np.uint8)
         made = int(
             group_told(self.rows, rows, self.data.ctypes.data, self._pieces, self._piece_of, self._grouped.ctypes.data)
         )

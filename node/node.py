@@ -111,6 +111,7 @@ class Node:
     #: Work of Python beside the compiled turn that comes again and again, from ``start`` on.
     agents: tuple[Measured, ...] = ()
     _pin: CorePin | None = None
+    _orders_before = 0  # a second ago
 
     def __init__(self, opened: OpenDirectory, options: NodeOptions, log: Log) -> None:
         """Make the node on a running event loop. The caller closes the journal."""
@@ -517,7 +518,10 @@ class Node:
             self._pin.look()
         self.stages.roll()
         self.rates.roll(time.monotonic(), {**account.counts(self), "orders": self.gateway.orders})
-        self.projections.flush()
+        # A busy node writes the users' streams bit by bit between its turns: all at once would hold up the orders.
+        if self.gateway.orders == self._orders_before:
+            self.projections.flush()
+        self._orders_before = self.gateway.orders
         self.clock_watch.read_discipline()
         self.clock_watch.look()
         if self.reigns and self.roll_policy.is_due() and self.scarcity.state == "fine" and not self._ending:

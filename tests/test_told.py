@@ -74,6 +74,29 @@ def test_messages_of_turns_and_of_python_are_one_stream_whoever_asks_in_between(
     again.close()
 
 
+def test_streams_are_written_bit_by_bit_and_whoever_asks_finds_all_of_them(tmp_path: Path) -> None:
+    turns = Turns(tmp_path, 4 << 20)
+    for seq in range(20):
+        for user in range(1, USERS):
+            turns.tell(user, 1, bytes([255, seq]) * 10_000)
+    turns.spool.accept_told()
+    assert len(turns.told) == 0
+    assert turns.spool.path.stat().st_size == 0, "nothing is written yet"
+    turns.spool.write_some()
+    first = turns.spool.path.stat().st_size
+    assert 0 < first < sum(map(len, turns.streams.values())) / 2
+    for seq in range(20):
+        for user in range(1, USERS):
+            turns.tell(user, 1, bytes([254, seq]) * 1_000)
+    turns.spool.accept_told()
+    assert turns.spool.path.stat().st_size >= 5 * 20 * 20_000, "what was left is written before more is taken"
+    for user, stream in turns.streams.items():
+        assert turns.spool.read(user, 0, 1 << 30) == stream
+    for _ in range(10):
+        turns.spool.write_some()
+    turns.spool.close()
+
+
 def test_what_a_failed_write_left_is_kept_while_turns_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     turns = Turns(tmp_path)
     for seq in range(100):
