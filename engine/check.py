@@ -11,9 +11,10 @@ from engine.check_calls import check_calls
 from engine.check_risk import check_risk
 from engine.errors import require
 from engine.index import find_place
-from engine.places import hidden_row, side_row, stop_row
+from engine.midpoint import first_in_time, midpoint_e4
+from engine.places import hidden_row, midpoint_row, side_row, stop_row
 from engine.records import Instruction, Phase, TimeInForce
-from engine.state import ID_MARK_ROWS, WINDOW, WINDOW_WORDS, State
+from engine.state import ID_MARK_ROWS, IN_MIDPOINT, WINDOW, WINDOW_WORDS, State
 
 _CARRIED = 2**31
 _STOP = int(Instruction.STOP)
@@ -30,6 +31,7 @@ def check_state(state: State) -> None:
         for side in (1, -1):
             _check_stops(state, number, side, seen)
             _check_hidden(state, number, side, seen)
+            _check_midpoint(state, number, side, seen)
     _check_icebergs(state, open_slots)
     _check_expiries(state, open_slots)
     dormant = state.terms["stop_tick"][: len(state.orders)] != 0
@@ -109,6 +111,32 @@ def _check_hidden(state: State, instrument: int, side: int, seen: set[int]) -> N
     leaf_base = len(state.levels) - len(state.leaf_ticks)
     for tick, leaf in far.items():
         _check_level(state, side_row(instrument, side), side, tick, leaf_base + leaf, seen, hidden=True)
+
+
+def _check_midpoint(state: State, instrument: int, side: int, seen: set[int]) -> None:
+    row = state.instruments[instrument - 1]
+    far = _far_ticks(state, int(state.books[midpoint_row(state, instrument, side)]["far_root"]), 35)
+    require(not far or row["midpoint"], "only an instrument with a midpoint book has orders in it")
+    for tick, leaf in far.items():
+        level = state.levels[len(state.levels) - len(state.leaf_ticks) + leaf]
+        qty, before, slot, time = 0, 0, int(level["head"]), 0
+        while slot:
+            order, terms = state.orders[slot], state.terms[slot]
+            require(slot not in seen, "an order is in one queue only")
+            seen.add(slot)
+            require(order["instructions"] & IN_MIDPOINT != 0, "an order of a midpoint book knows it")
+            require(order["instrument"] == instrument and order["side"] == side, "an order is in its own book")
+            limit = tick if order["price_e4"] else ((2**34 - 1) if side > 0 else 1)
+            require(limit == tick, "an order without a limit stands at that of all")
+            require(not order["price_e4"] or order["tick"] == tick, "an order is at its own limit")
+            require(time < terms["priority"] <= state.venue[0]["priority"], "a queue is in order of time")
+            require(order["prev"] == before, "an order knows the one before it")
+            time, qty = int(terms["priority"]), qty + int(order["leaves_qty"])
+            before, slot = slot, int(order["next"])
+        require(level["tail"] == before != 0 and level["qty"] == qty, "a level knows its last order and its sum")
+    if row["phase"] == Phase.CONTINUOUS and side > 0 and (mid_e4 := int(midpoint_e4(state, instrument))):
+        meet = [int(first_in_time(state, instrument, each, mid_e4)) for each in (1, -1)]
+        require(not all(meet), "orders that can meet at the midpoint have met")
 
 
 def _check_icebergs(state: State, open_slots: list[int]) -> None:

@@ -4,9 +4,9 @@ import numpy as np
 
 from engine.bounds import CALL_AFTER_HALT_NS, TIME_NS_MAX
 from engine.errors import require
-from engine.places import stop_row
+from engine.places import midpoint_row, stop_row
 from engine.records import Instruction, Phase
-from engine.state import WINDOW_WORDS, Pending, State
+from engine.state import IN_MIDPOINT, WINDOW_WORDS, Pending, State
 
 CALLS = (Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AUCTION)
 
@@ -24,7 +24,9 @@ def check_calls(state: State) -> None:
         require(published == expected, "the last indicative event of a call is what its uncross would give")
         require(row["touched"] == 0, "nothing is left to look at after a command")
         stops = any(state.books[stop_row(state, number, side)]["far_root"] for side in (1, -1))
+        meets = all(state.books[midpoint_row(state, number, side)]["far_root"] for side in (1, -1))
         waits = (Pending.CALL if number in calls else 0) | (Pending.STOPS if stops else 0)
+        waits |= Pending.MIDPOINT if meets else 0
         require(row["pending"] == waits, "an instrument knows what it waits for")
         _check_depth(state, number, number in calls)
     continuation = [int(venue[f"continuation_{place}"]) for place in (0, 8, 16, 24, 32, 40)]
@@ -82,7 +84,7 @@ def uncross_outcome(state: State, instrument: int) -> tuple[int, int, int]:
     tick_e4 = int(row["tick_e4"])
     reference = max(int(row["last_trade_e4"] or row["reference_e4"]) // tick_e4, 1)
     here = state.orders[state.orders["participant"] != 0]
-    here = here[(here["instrument"] == instrument) & (here["instructions"] & Instruction.STOP == 0)]
+    here = here[(here["instrument"] == instrument) & (here["instructions"] & (Instruction.STOP | IN_MIDPOINT) == 0)]
     orders = [(int(o["side"]), int(o["tick"]), int(o["leaves_qty"])) for o in here]
     outcomes = []
     for tick in {reference} | {tick for _, tick, _ in orders if tick > 0}:

@@ -14,11 +14,13 @@ from engine.events import emit_triggered
 from engine.exposure import count_open, value_price_of
 from engine.jit import called, rare
 from engine.matching import cancel_resting
+from engine.midpoint_run import meet_at_midpoint
 from engine.records import EventKind, Instruction, Phase
 from engine.state import Pending, State
 from engine.stops import leave_stops, next_stop
 
 _CALL: Final = int(Pending.CALL)
+_MIDPOINT: Final = int(Pending.MIDPOINT)
 _STOPS: Final = int(Pending.STOPS)
 _STOP: Final = int(Instruction.STOP)
 
@@ -48,6 +50,8 @@ def consequences(state: State, events, n, instrument):
             if slot == 0:
                 break
             n = _elect(state, events, n, slot)
+    if row["pending"] & _MIDPOINT:
+        n = meet_at_midpoint(state, events, n, instrument)
     if row["pending"] & _CALL:
         n = publish_indicative(state, events, n, instrument)
     return n

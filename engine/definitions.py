@@ -14,6 +14,7 @@ from engine.state import State
 _PERMISSIONS: Final = int(~Permission(0))
 _SETTINGS: Final = int(~InstrumentSetting(0))
 _BAND: Final = int(InstrumentSetting.BAND)
+_MIDPOINT: Final = int(InstrumentSetting.MIDPOINT)
 _CANCEL_ON_HALT: Final = int(InstrumentSetting.CANCEL_ON_HALT)
 
 
@@ -90,6 +91,7 @@ def define_instrument(state: State, command, events, n):
     settings = np.int64(command["settings"])
     row["band"] = venue["continuation_0"] + 1 if settings & _BAND else 0
     row["cancel_on_halt"] = np.int64(settings & _CANCEL_ON_HALT != 0)
+    row["midpoint"] = np.int64(settings & _MIDPOINT != 0)
     row["window_tick"] = max(command["reference_e4"] // command["tick_e4"] - 2 * MARGIN, 0) & ~63
     row["phase"] = Phase.CLOSED
     return n

@@ -18,7 +18,7 @@ from engine.names import Directory, unpack
 from engine.parts import Arrays, fill_state, state_parts
 from engine.pieces import Pieces
 from engine.records import COMMAND, EVENT, Instruction, concatenate
-from engine.state import EXPOSURE, State, new_state, prefault
+from engine.state import EXPOSURE, IN_MIDPOINT, State, new_state, prefault
 from engine.views import INSTRUMENT_STATE, LIMITS_STATE, OPEN_ORDER, PARTICIPANT_STATE, POSITION
 
 Rows = np.ndarray[Any, Any]
@@ -230,7 +230,9 @@ class Engine:
             rows["stop_e4"] = terms["stop_tick"] * state.instruments["tick_e4"][here["instrument"].astype(np.int64) - 1]
             rows["display_qty"] = terms["display_qty"]
             rows["until_ns"] = terms["until_ns"]
-            dark = here["instructions"] & (Instruction.HIDDEN | Instruction.STOP) != 0
+            rows["book"] = here["instructions"] & IN_MIDPOINT != 0
+            rows["instructions"] &= np.uint16(~IN_MIDPOINT & 0xFFFF)
+            dark = here["instructions"] & (Instruction.HIDDEN | Instruction.STOP | IN_MIDPOINT) != 0
             rows["shown_qty"] = np.where(terms["display_qty"] != 0, terms["shown_qty"], here["leaves_qty"]) * ~dark
         return rows
 

@@ -14,11 +14,12 @@ from engine.index import find_id, take_id
 from engine.jit import inlined, rare
 from engine.limit_checks import check_with_limits
 from engine.matching import limit_tick_of, match, release, trial, what_is_left_of_market
+from engine.midpoint_run import run_at_midpoint
 from engine.order_checks import check_instructions, check_phase, check_price, check_qty, check_stop
 from engine.places import side_row
 from engine.records import CommandKind, Instruction, Permission, Phase, Reason, SelfTrade, TimeInForce
 from engine.resting import rest, set_display, slices_of
-from engine.state import State
+from engine.state import IN_MIDPOINT, State
 from engine.stops import join_stops
 
 _MARKET: Final = int(Instruction.MARKET)
@@ -27,6 +28,8 @@ _STOP: Final = int(Instruction.STOP)
 _DISPLAY: Final = int(Instruction.DISPLAY)
 _UNTIL: Final = int(Instruction.UNTIL)
 _KNOWN: Final = int(~Instruction(0))
+#: A book of 1, the midpoint book, becomes the bit ``IN_MIDPOINT``.
+_BOOK_BIT: Final = IN_MIDPOINT.bit_length() - 1
 _MAY_MARKET: Final = int(Permission.MARKET)
 
 
@@ -96,7 +99,7 @@ def enter(state: State, command, events, n):
         if instructions & _MARKET:
             tick = -command["stop_e4"]
     if reason == 0:
-        reason = check_instructions(command, instructions, time_in_force, row["lot"], venue["now_ns"])
+        reason = check_instructions(command, instructions, time_in_force, row, venue["now_ns"])
     place = np.int64(0)
     if reason == 0:
         place = find_id(state, participant, client_order_id)
@@ -124,6 +127,8 @@ def enter(state: State, command, events, n):
         needed_qty = command["qty"]
     elif instructions & _MIN_QTY:
         needed_qty = command["min_qty"]
+    if np.int64(command["book"]) != 0:
+        return run_at_midpoint(state, events, n, slot, needed_qty)
     return run_aggressor(state, events, n, slot, needed_qty)
 
 
@@ -145,7 +150,8 @@ def _check_entry(state: State, command, place, participant, instrument, side, ti
     self_trade = np.int64(command["self_trade"])
     qty = command["qty"]
     band = np.int64(state.instruments[instrument - 1]["band"])
-    if (instructions & ~_MARKET) | owner["limits_count"] | band or self_trade == SelfTrade.NONE:
+    book = np.int64(command["book"])
+    if (instructions & ~_MARKET) | owner["limits_count"] | band | book or self_trade == SelfTrade.NONE:
         reason = check_with_limits(
             state.venue,
             state.instruments,
@@ -158,7 +164,7 @@ def _check_entry(state: State, command, place, participant, instrument, side, ti
             instrument,
             side,
             self_trade,
-            instructions,
+            instructions if book == 0 else np.int64(0),
             tick,
             qty,
             qty,
@@ -212,7 +218,7 @@ def _new_order(state: State, command, participant, instrument, tick):
     order["participant"] = participant
     order["group"] = owner["group"]
     order["instrument"] = instrument
-    order["instructions"] = command["instructions"]
+    order["instructions"] = np.int64(command["instructions"]) | np.int64(command["book"]) << _BOOK_BIT
     order["side"] = command["side"]
     order["time_in_force"] = command["time_in_force"]
     order["self_trade"] = command["self_trade"]

@@ -46,7 +46,7 @@ def far_find(state: State, b, tick):
 def _in_counted_call(state: State, b):
     """True if a row of ``books`` is of a lit book, displayed or not, that counts its depth."""
     sides = 2 * len(state.instruments)
-    if b >= sides and b < 2 * sides:
+    if (b >= sides and b < 2 * sides) or b >= 3 * sides:
         return False
     return state.instruments[instrument_row(b % sides)]["pending"] & _CALL != 0
 

@@ -5,6 +5,7 @@ import numpy as np
 from engine.book import level_of, next_tick
 from engine.far import far_find, far_next, leaf_level
 from engine.jit import called
+from engine.midpoint import list_midpoint
 from engine.places import hidden_row, market_level, side_row
 from engine.state import State
 from engine.stops import list_stops
@@ -12,7 +13,8 @@ from engine.stops import list_stops
 
 @called
 def list_open_orders(state: State, instrument, out):
-    """Write the slots of an instrument's orders to ``out`` (int64): buys before sells, of each the dormant stops last.
+    """Write the slots of an instrument's orders to ``out`` (int64): buys before sells, of each the dormant
+    stops and then those of the midpoint book last.
 
     Gives their number.
     """
@@ -34,6 +36,7 @@ def list_open_orders(state: State, instrument, out):
                 count = list_level(state, leaf_level(state, far_find(state, row, hidden_tick)), out, count)
                 hidden_tick = far_next(state, row, side, hidden_tick)
         count = list_stops(state, instrument, side, out, count)
+        count = list_midpoint(state, instrument, side, out, count)
     return count
 
 

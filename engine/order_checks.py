@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from engine.bounds import PRICE_E4_MAX, QTY_MAX, TIME_NS_MAX
-from engine.jit import inlined, rare
+from engine.jit import called, inlined, rare
 from engine.records import Instruction, Phase, Reason, TimeInForce
 
 _MARKET: Final = int(Instruction.MARKET)
@@ -81,7 +81,7 @@ def may_show(display_qty, qty, lot):
 
 
 @inlined
-def check_instructions(command, instructions, time_in_force, lot, now_ns):
+def check_instructions(command, instructions, time_in_force, row, now_ns):
     """Reason why the instructions of an enter do not fit together (the table of rulebook section 4), or 0."""
     if (
         instructions == 0
@@ -90,12 +90,12 @@ def check_instructions(command, instructions, time_in_force, lot, now_ns):
         and np.int64(command["book"]) == 0
     ):
         return 0
-    return _check_rare_instructions(command, instructions, time_in_force, lot, now_ns)
+    return _check_rare_instructions(command, instructions, time_in_force, row, now_ns)
 
 
 @rare
-def _check_rare_instructions(command, instructions, time_in_force, lot, now_ns):
-    if instructions & ~_BUILT or np.int64(command["book"]) != 0 or time_in_force > TimeInForce.FOK:
+def _check_rare_instructions(command, instructions, time_in_force, row, now_ns):
+    if instructions & ~_BUILT or time_in_force > TimeInForce.FOK:
         return Reason.INVALID_INSTRUCTION
     may_rest = time_in_force in (TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD)
     if (time_in_force == TimeInForce.GTD) != (instructions & _UNTIL != 0):
@@ -104,16 +104,25 @@ def _check_rare_instructions(command, instructions, time_in_force, lot, now_ns):
         instructions & _MIN_QTY or command["until_ns"] <= now_ns or command["until_ns"] > TIME_NS_MAX
     ):
         return Reason.INVALID_INSTRUCTION
+    if np.int64(command["book"]) != 0:
+        if row["midpoint"] == 0 or instructions & ~(_MARKET | _UNTIL | _MIN_QTY):
+            return Reason.INVALID_INSTRUCTION
+        return _check_min_qty(command, instructions, time_in_force)
     if instructions & _STOP:
         return 0 if may_rest and not instructions & (_RESTING | _MIN_QTY) else Reason.INVALID_INSTRUCTION
     if instructions & _MARKET and (time_in_force in (TimeInForce.GTC, TimeInForce.GTD) or instructions & _RESTING):
         return Reason.INVALID_INSTRUCTION
     if instructions & _DISPLAY and (
-        instructions & _HIDDEN or not may_show(command["display_qty"], command["qty"], lot)
+        instructions & _HIDDEN or not may_show(command["display_qty"], command["qty"], row["lot"])
     ):
         return Reason.INVALID_INSTRUCTION
     if instructions & _RESTING and not may_rest:
         return Reason.INVALID_INSTRUCTION
+    return _check_min_qty(command, instructions, time_in_force)
+
+
+@called
+def _check_min_qty(command, instructions, time_in_force):
     if instructions & _MIN_QTY and (
         time_in_force != TimeInForce.IOC or command["min_qty"] < 1 or command["min_qty"] > command["qty"]
     ):

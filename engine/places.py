@@ -23,6 +23,12 @@ def hidden_row(state: State, instrument, side):
 
 
 @inlined
+def midpoint_row(state: State, instrument, side):
+    """Row of ``books`` of a side of an instrument's midpoint book."""
+    return 6 * len(state.instruments) + side_row(instrument, side)
+
+
+@inlined
 def hidden_beside(state: State, b):
     """Row of the hidden orders of the same side as a side of a lit book."""
     return 4 * len(state.instruments) + b

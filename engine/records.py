@@ -153,6 +153,7 @@ class InstrumentSetting(IntFlag):
 
     BAND = 1  # a limit price is checked against the reference price, and market orders have a collar
     CANCEL_ON_HALT = 2  # a halt cancels all its orders
+    MIDPOINT = 4  # it has a midpoint book beside the lit one
 
 
 class Limit(IntFlag):

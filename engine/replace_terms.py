@@ -1,7 +1,7 @@
 """Replacement of an order with terms that few have, and the checks of every one from ``duplicate_id`` on (section 8).
 
-Those of dormant stops, icebergs and hidden orders come here, and any replace that names a stop or a display, so that
-the frequent ones look at none of these.
+Those of dormant stops, icebergs, hidden orders and orders of a midpoint book come here, and any replace that names a
+stop or a display, so that the frequent ones look at none of these.
 """
 
 from typing import Final
@@ -16,11 +16,12 @@ from engine.index import drop_carried_id, find_id, take_id
 from engine.jit import inlined, rare
 from engine.limit_checks import check_with_limits
 from engine.matching import cancel_resting
+from engine.midpoint_run import run_at_midpoint
 from engine.order_checks import check_phase, check_price, check_qty, check_stop, may_show
 from engine.places import side_row
 from engine.records import Instruction, Phase, Reason
 from engine.resting import lessen, rest, set_display, slices_of, withdraw
-from engine.state import State
+from engine.state import IN_MIDPOINT, State
 from engine.stops import join_stops
 
 _MARKET: Final = int(Instruction.MARKET)
@@ -76,12 +77,13 @@ def check_replace(state: State, command, place, participant, slot, tick, open_qt
 
 @rare
 def replace_with_terms(state: State, command, events, n, slot):
-    """``replace`` of a dormant stop, an iceberg or a hidden order, or one that names a stop or a display."""
+    """``replace`` of an order that is not plain, or one that names a stop or a display."""
     order = state.orders[slot]
     participant, instrument = np.int64(order["participant"]), np.int64(order["instrument"])
     instructions, of_order = np.int64(command["instructions"]), np.int64(order["instructions"])
     row, terms = state.instruments[instrument - 1], state.terms[slot]
-    reason = np.int64(check_phase(row["phase"], np.int64(order["time_in_force"]), of_order, 0))
+    book = np.int64(of_order & IN_MIDPOINT != 0)
+    reason = np.int64(check_phase(row["phase"], np.int64(order["time_in_force"]), of_order, book))
     if reason == 0:
         reason = np.int64(check_qty(command["qty"], row["lot"]))
     tick, stop_tick, display_qty = order["tick"], terms["stop_tick"], np.int64(terms["display_qty"])
@@ -91,7 +93,7 @@ def replace_with_terms(state: State, command, events, n, slot):
     if instructions & _STOP:
         reason = check_stop(reason, command["stop_e4"], row["tick_e4"])
         stop_tick = command["stop_e4"] // row["tick_e4"]
-    if instructions & _MARKET:
+    if instructions & _MARKET and stop_tick != 0:
         tick = -stop_tick * row["tick_e4"]
     if instructions & of_order & _DISPLAY:
         display_qty = command["display_qty"]
@@ -145,6 +147,8 @@ def _change(state: State, command, events, n, slot, tick, open_qty, keeps, stop_
         set_display(state, slot, display_qty, command["qty"])
     n = emit_replaced(state, events, n, order, command["new_client_order_id"], open_qty)
     order["client_order_id"] = command["new_client_order_id"]
+    if not keeps and np.int64(order["instructions"]) & IN_MIDPOINT:
+        return run_at_midpoint(state, events, n, slot, np.int64(0))
     if not keeps and stop_tick == 0 and state.instruments[instrument - 1]["phase"] == Phase.CONTINUOUS:
         return run_rarely(state, events, n, slot)
     count_open(state, participant, instrument, side, open_qty, value_price_of(order))

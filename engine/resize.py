@@ -121,7 +121,7 @@ def _pack_books(state: State, new: State, slots: _Numbers) -> None:
         )
 
     old_stops, new_stops = (2 * len(each.instruments) for each in (state, new))
-    for old_start, new_start in ((0, 0), (old_stops, new_stops), (2 * old_stops, 2 * new_stops)):
+    for old_start, new_start in [(number * old_stops, number * new_stops) for number in range(4)]:
         old_books = state.books[old_start : old_start + sides]
         new.books[new_start : new_start + sides] = old_books
         new.books["far_root"][new_start : new_start + sides] = references(old_books["far_root"])

@@ -7,8 +7,9 @@ import numpy as np
 from engine.book import join, leave, shrink
 from engine.hidden import join_hidden, leave_hidden, shrink_hidden
 from engine.jit import inlined, rare
+from engine.midpoint import join_midpoint, leave_midpoint, shrink_midpoint
 from engine.records import Instruction
-from engine.state import State
+from engine.state import IN_MIDPOINT, State
 from engine.stops import leave_stops, shrink_stop
 
 _STOP: Final = int(Instruction.STOP)
@@ -19,7 +20,7 @@ _DISPLAY: Final = int(Instruction.DISPLAY)
 @inlined
 def rest(state: State, b, slot):
     """Put an order at the back of the queue at its price; an iceberg shows its first part."""
-    if np.int64(state.orders[slot]["instructions"]) & (_HIDDEN | _DISPLAY):
+    if np.int64(state.orders[slot]["instructions"]) & (_HIDDEN | _DISPLAY | IN_MIDPOINT):
         _rest_otherwise(state, b, slot)
     else:
         join(state, b, slot)
@@ -30,6 +31,9 @@ def _rest_otherwise(state: State, b, slot):
     order = state.orders[slot]
     if np.int64(order["instructions"]) & _HIDDEN:
         join_hidden(state, slot)
+        return
+    if np.int64(order["instructions"]) & IN_MIDPOINT:
+        join_midpoint(state, slot)
         return
     show(state, slot)
     join(state, b, slot)
@@ -45,7 +49,7 @@ def show(state: State, slot):
 @inlined
 def withdraw(state: State, b, slot):
     """Take an order out of its queue, that of a dormant one too; its leaves_qty is still what it has open."""
-    if np.int64(state.orders[slot]["instructions"]) & (_STOP | _HIDDEN):
+    if np.int64(state.orders[slot]["instructions"]) & (_STOP | _HIDDEN | IN_MIDPOINT):
         _withdraw_otherwise(state, slot)
     else:
         leave(state, b, slot)
@@ -55,6 +59,8 @@ def withdraw(state: State, b, slot):
 def _withdraw_otherwise(state: State, slot):
     if np.int64(state.orders[slot]["instructions"]) & _STOP:
         leave_stops(state, slot)
+    elif np.int64(state.orders[slot]["instructions"]) & IN_MIDPOINT:
+        leave_midpoint(state, slot)
     else:
         leave_hidden(state, slot)
 
@@ -62,7 +68,7 @@ def _withdraw_otherwise(state: State, slot):
 @inlined
 def lessen(state: State, b, slot, leaves_qty):
     """An order keeps its place with less; an iceberg loses its reserve first."""
-    if np.int64(state.orders[slot]["instructions"]) & (_STOP | _HIDDEN | _DISPLAY):
+    if np.int64(state.orders[slot]["instructions"]) & (_STOP | _HIDDEN | _DISPLAY | IN_MIDPOINT):
         _lessen_otherwise(state, b, slot, leaves_qty)
     else:
         shrink(state, b, slot, leaves_qty)
@@ -73,6 +79,8 @@ def _lessen_otherwise(state: State, b, slot, leaves_qty):
     instructions = np.int64(state.orders[slot]["instructions"])
     if instructions & _STOP:
         shrink_stop(state, slot, leaves_qty)
+    elif instructions & IN_MIDPOINT:
+        shrink_midpoint(state, slot, leaves_qty)
     elif instructions & _HIDDEN:
         shrink_hidden(state, slot, leaves_qty)
     else:

@@ -76,6 +76,7 @@ VENUE: Final = np.dtype(
         ("id_root", "<i8"),  # of that tree: 0, or a reference into it
         ("calls", "<i8"),  # how many instruments are in a call
         ("slices", "<i8"),  # of all open icebergs
+        ("priority", "<i8"),  # the newest time of an order of a midpoint book: a counter
         ("expiries", "<i8"),  # open orders that end at a time of their own (``expiries.py``)
         ("pending", "<i8"),  # how many instruments have a bit of ``Pending``; 0: an order has nothing to look after
         ("timers_first", "<i8"),  # instrument with the earliest timer, and with the latest; 0: none (``timers.py``)
@@ -103,7 +104,8 @@ INSTRUMENT: Final = np.dtype(
         ("imbalance_qty", "<i8"),  # of that event: buys less sells
         ("touched", "<i8"),  # only within a command: what is pending in it is to be looked at
         ("cancel_on_halt", "<i8"),  # 1: a halt cancels its orders
-        ("reserved_2", "<i8", (7,)),  # three cache lines
+        ("midpoint", "<i8"),  # 1: it has a midpoint book
+        ("reserved_2", "<i8", (6,)),  # three cache lines
     ]
 )
 
@@ -209,7 +211,8 @@ TERMS: Final = np.dtype(
         ("reserved_4", "<i4"),
         ("until_ns", "<i8"),  # the first clock value at or after it ends the order; 0: none does
         ("expiry_place", "<i8"),  # its place among those that end so
-        ("reserved", "<i8", (3,)),
+        ("priority", "<i8"),  # time in a midpoint book (``midpoint.py``), while it is there
+        ("reserved", "<i8", (2,)),
     ]
 )
 
@@ -235,11 +238,16 @@ NODE: Final = np.dtype(
 )
 
 
+#: Bit of an order's ``instructions`` in the state alone: it is of a midpoint book.
+IN_MIDPOINT: Final = 1 << 15
+
+
 class Pending(IntFlag):
     """Reasons for which a command that touches an instrument has consequences (rulebook section 7)."""
 
     CALL = 1  # it is in a call: its indicative is to be told
     STOPS = 2  # it has dormant stops
+    MIDPOINT = 4  # its midpoint book has orders on both sides
 
 
 class State(NamedTuple):
@@ -256,7 +264,9 @@ class State(NamedTuple):
     id_tree: np.ndarray[Any, Any]  # ID_TREE[as many as a day can use, plus 1]
     terms: np.ndarray[Any, Any]  # TERMS[as many, in whole pages]
     expiries: np.ndarray[Any, Any]  # int64[orders_max + 1]: slots of orders that end at a time of their own
-    books: np.ndarray[Any, Any]  # BOOK[6 * instruments_max]: sides of the lit books, of the stops, of hidden orders
+    books: np.ndarray[
+        Any, Any
+    ]  # BOOK[8 * instruments_max]: sides of the lit books, of the stops, of hidden orders, midpoint
     words: np.ndarray[Any, Any]  # int64[2 * instruments_max * WINDOW_WORDS]: a bit a tick
     word_qty: np.ndarray[Any, Any]  # int64 of the same: what its 64 ticks have open, while in a call (``depth.py``)
     levels: np.ndarray[Any, Any]  # LEVEL[window levels, market levels, far levels]
@@ -291,7 +301,7 @@ def new_state(capacity: Capacity) -> State:
         id_tree=_in_small_pages(ids + 1, ID_TREE),
         terms=_in_lines(slots + -slots % TERMS_OF_A_PAGE, TERMS),
         expiries=_in_small_pages(slots, _INT64),
-        books=_in_lines(3 * sides, BOOK),
+        books=_in_lines(4 * sides, BOOK),
         words=_in_lines(sides * WINDOW_WORDS, _INT64),
         word_qty=_in_lines(sides * WINDOW_WORDS, _INT64),
         levels=_in_lines(sides * WINDOW + sides + slots, LEVEL),

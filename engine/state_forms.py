@@ -70,6 +70,8 @@ DEFAULTS: Final[Mapping[tuple[str, str], Default]] = {
     ("venue", "pending"): Default(0, ""),
     ("venue", "slices"): Default(0, ""),
     ("venue", "expiries"): Default(0, ""),
+    ("venue", "priority"): Default(0, ""),
+    ("instruments", "midpoint"): Default(0, ""),
     ("books", "hidden_tick"): Default(0, ""),
     ("instruments", "pending"): Default(0, ""),
     ("instruments", "band"): Default(0, ""),
@@ -177,7 +179,8 @@ _TERMS_3: Final = np.dtype(
         ("reserved_4", "<i4"),
         ("until_ns", "<i8"),
         ("expiry_place", "<i8"),
-        ("reserved", "<i8", (3,)),
+        ("priority", "<i8"),
+        ("reserved", "<i8", (2,)),
     ]
 )
 
@@ -236,7 +239,7 @@ def _begin_depth_kernel(pointers: Any, instrument: Any) -> Any:
 _begin_depth = quiet(_begin_depth_kernel)
 
 _CALL: Final = int(Pending.CALL)
-_LACKS_2: Final = frozenset({"word_qty", "stop_books", "hidden_books", "terms", "expiries"})
+_LACKS_2: Final = frozenset({"word_qty", "stop_books", "hidden_books", "midpoint_books", "terms", "expiries"})
 
 #: By (STATE_VERSION, RULES_VERSION). That of this release is among them.
 FORMS: Final[Mapping[tuple[int, int], Form]] = {

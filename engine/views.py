@@ -25,7 +25,7 @@ OPEN_ORDER: Final = np.dtype(
         ("side", "i1"),
         ("time_in_force", "u1"),
         ("self_trade", "u1"),
-        ("reserved", "u1"),
+        ("book", "u1"),
         ("instructions", "<u2"),
         ("reserved_2", "<u2"),
     ]

@@ -64,6 +64,7 @@ COMMAND_KEYS: Final = (
         "adv_qty",
         "band_bps",
         "cancel_on_halt",
+        "books",
     ),
     *("group", "firm", "allow", "limits", "limits_off", "clock_time", "jump_ns", "epoch", "node"),
     *("password_cost", "password_salt", "password_hash", "raw", "events"),

@@ -204,6 +204,12 @@ def _read_yes(text: str, what: str) -> tuple[()]:
     return ()
 
 
+def _read_books(text: str, what: str) -> tuple[()]:
+    if text != "lit,midpoint":
+        raise Fault(f"{what} is {text!r}; write lit, or lit,midpoint")
+    return ()
+
+
 def _read_cost(text: str, what: str) -> int:
     cost = whole(text, what)
     if not 0 <= cost <= _BYTE_MAX:
@@ -252,6 +258,8 @@ ALLOW_USER: Final = _bits(
 BAND: Final = PERCENT._replace(read=lambda text, what: BAND_ON_BPS if text == "on" else percent_bps(text, what))
 #: An option whose only value is that it is set.
 YES: Final = Value(_read_yes, lambda: "yes", lambda: True)
+#: Both books; the lit one alone is not written.
+BOOKS: Final = Value(_read_books, lambda: "lit,midpoint", lambda: ["lit", "midpoint"])
 #: An option without a value.
 FLAG: Final = Value(lambda _text, _what: 0, lambda: "", lambda: None)
 
@@ -380,6 +388,7 @@ COMMANDS: Final = (
                 off="off",
                 extended=True,
             ),
+            Field(BOOKS, "books", (), "books", "books", bit=int(InstrumentSetting.MIDPOINT), off="lit"),
             Field(
                 YES,
                 "cancel_on_halt",
@@ -391,7 +400,7 @@ COMMANDS: Final = (
             ),
         ),
         whole="instrument SYM tick= lot= reference=",
-        fixed={"books": "lit", "volatility": "off"},
+        fixed={"volatility": "off"},
     ),
     Command(
         CommandKind.PARTICIPANT,

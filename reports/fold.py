@@ -18,7 +18,7 @@ from reports.market import ends_with_day, report_market
 from reports.orders import clear, clear_terms, copy, expect, find, insert, remove, scratch
 from reports.refusals import report_refusal
 from reports.rows import InBook, Liquidity, ReportKind
-from reports.tables import HAS_TERMS, IN_BOOK, ReportRoom, ReportTables, unpack_room, unpack_tables
+from reports.tables import HAS_TERMS, IN_BOOK, OF_MIDPOINT, ReportRoom, ReportTables, unpack_room, unpack_tables
 from reports.writing import begin_report, is_user, narrow, put_order, put_other
 
 _MIN_QTY: Final = int(Instruction.MIN_QTY)
@@ -155,6 +155,8 @@ def _accepted(tables: ReportTables, room: ReportRoom, r, events, n, command, ext
             terms["stop_price_e4"] = command["stop_e4"]
         elif np.int64(command["instructions"]) & _DISPLAY:
             terms["display_qty"] = narrow(command["display_qty"])
+    if np.int64(command["book"]) != 0:
+        order["flags"] = np.int64(order["flags"]) | OF_MIDPOINT
     dormant = np.int64(command["instructions"]) & _STOP
     tables.venue[0]["last_own"] = -1 if dormant else _last_of(events, n, participant, client_order_id)
     in_book = _moved(tables, place, n)
@@ -185,6 +187,9 @@ def _traded(tables: ReportTables, room: ReportRoom, r, events, n, command_kind):
         if place < 0:
             place = _unknown_order(tables, event, participant, client_order_id, np.int64(0))
         order = tables.orders[place]
+        if np.int64(order["flags"]) & OF_MIDPOINT and liquidity == Liquidity.ADDED:
+            liquidity = np.int64(Liquidity.MIDPOINT_ADDED)
+            other_liquidity = np.int64(Liquidity.MIDPOINT_REMOVED)
         order["leaves_qty"] = max(np.int64(order["leaves_qty"]) - traded_qty, np.int64(0))
         order["cum_qty"] = narrow(np.int64(order["cum_qty"]) + traded_qty)
         order["notional_e4"] += price_e4 * traded_qty

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.bounds import DAY_NS
-from engine.records import COMMAND_FIELDS, CommandKind, EventKind, Instruction, Limit, Phase, Reason, limit_bits
+from engine.records import COMMAND_FIELDS, Book, CommandKind, EventKind, Instruction, Limit, Phase, Reason, limit_bits
 from reports.rows import REPORT, REPORT_FIELDS, InBook, Liquidity, ReportFlag, ReportKind
 from wire.ouch_codes import BuySell, Capacity, CustomerType, Display, IntermarketSweep
 
@@ -73,6 +73,7 @@ class Order:
     stop_e4: int = 0
     until_ns: int = 0
     shown_qty: int = 0
+    book: int = 0
     trades: list[tuple[int, int]] = field(default_factory=list)
     in_book: bool = False
 
@@ -84,7 +85,7 @@ class Order:
     @property
     def displayed_qty(self) -> int:
         """Quantity that the book shows of it, if it is there."""
-        if self.instructions & Instruction.HIDDEN:
+        if self.instructions & Instruction.HIDDEN or self.book == Book.MIDPOINT:
             return 0
         return self.shown_qty if self.display_qty else self.leaves_qty
 
@@ -120,6 +121,7 @@ class Order:
             "user": self.user,
             "token_head": self.token[0],
             "token_tail": self.token[1],
+            "book": self.book,
             "in_book": moved,
         }
 
@@ -323,6 +325,7 @@ class ReferenceReports:
             display_qty=int(command["display_qty"]) if instructions & Instruction.DISPLAY else 0,
             stop_e4=int(command["stop_e4"]) if instructions & Instruction.STOP else 0,
             until_ns=int(command["until_ns"]) if instructions & Instruction.UNTIL else 0,
+            book=int(command["book"]),
             context=context if user else _unentered(side),
             user=user,
             token=(self._place("token_head"), self._place("token_tail")),
@@ -339,6 +342,8 @@ class ReferenceReports:
         if event["side"] == 0:
             roles = [self._crosses[int(event["instrument"])]] * 2
         orders = [self._orders[key] for key in keys]
+        if orders[0].book == Book.MIDPOINT:
+            roles = [Liquidity.MIDPOINT_ADDED, Liquidity.MIDPOINT_REMOVED]
         for order, contra, role in zip(orders, orders[::-1], roles, strict=True):
             before = InBook.BEFORE if order.in_book else 0
             order.trades.append((int(event["price_e4"]), int(event["qty"])))

@@ -197,7 +197,7 @@ _ORDER: Final = (
     *("token_head", "token_tail", "context", "qty", "leaves_qty", "cum_qty", "canceled_qty", "original_qty"),
     *("displayed_qty", "min_qty", "display_qty", "stop_price_e4", "until_ns", "firm", "participant", "user"),
     *("instrument",),
-    *("instructions", "side", "time_in_force", "self_trade", "in_book"),
+    *("instructions", "side", "time_in_force", "self_trade", "book", "in_book"),
 )
 #: A second user whom the report concerns: who sent the cancel of another user's order, or whose order was replaced or
 #: asked about by another user.
@@ -224,7 +224,7 @@ REPORT_FIELDS: Final[dict[ReportKind, tuple[str, ...]]] = {
     # Of an enter: its terms as they were asked, any numbers (what does not fit a narrow place is the largest that
     # does). Of a replace: what was asked (qty, price, ids), and number, side and quantities of the order that stands
     # untouched. Of any other command: its name. Names of an unknown participant or instrument where they are known.
-    ReportKind.REJECTED: (*_ALL, *_ORDER, *_OTHER, *_PREVIOUS, "reason", "command_context", "book"),
+    ReportKind.REJECTED: (*_ALL, *_ORDER, *_OTHER, *_PREVIOUS, "reason", "command_context"),
     # What was asked; the order, where there is one. Of a replace the new id, and the order's as the previous one.
     ReportKind.CANCEL_REJECTED: (*_ALL, *_ORDER, *_OTHER, *_PREVIOUS, "reason", "command_context", "flags"),
     ReportKind.PHASE: (*_ALL, "symbol", "instrument", "phase", "previous_phase"),

@@ -38,9 +38,10 @@ ORDER: Final = np.dtype(
         ("flags", "u1"),
     ]
 )
-#: Flags of an order: it is in the book; it has a row of TERMS.
+#: Flags of an order: it is in the book; it has a row of TERMS; its book is the midpoint book.
 IN_BOOK: Final = 1
 HAS_TERMS: Final = 2
+OF_MIDPOINT: Final = 4
 #: Rare terms of an order: a long token, another quantity than at its entry, a minimum, what an iceberg shows at most
 #: and now, a stop, the time of its end; and room for rules that are not built yet (peg), which is zero.
 TERMS: Final = np.dtype(

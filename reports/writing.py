@@ -5,9 +5,9 @@ from typing import Final
 import numpy as np
 
 from engine.jit import called, inlined
-from engine.records import Instruction
+from engine.records import Book, Instruction
 from reports.rows import REPORT_WORDS, InBook
-from reports.tables import HAS_TERMS, IN_BOOK, ReportRoom, ReportTables
+from reports.tables import HAS_TERMS, IN_BOOK, OF_MIDPOINT, ReportRoom, ReportTables
 
 _BEFORE: Final = int(InBook.BEFORE)
 _AFTER: Final = int(InBook.AFTER)
@@ -98,7 +98,10 @@ def put_order(tables: ReportTables, row, place, in_book):
     row["in_book"] = in_book
     if np.int64(order["flags"]) & HAS_TERMS:
         _put_terms(tables, row, place)
-    if np.int64(order["instructions"]) & _DARK and in_book & _AFTER:
+    if np.int64(order["flags"]) & OF_MIDPOINT:
+        row["book"] = np.int64(Book.MIDPOINT)
+        row["displayed_qty"] = np.int64(0)
+    elif np.int64(order["instructions"]) & _DARK and in_book & _AFTER:
         row["displayed_qty"] = shown_qty(tables, place)
 
 

@@ -12,7 +12,7 @@ from engine import RULES_VERSION, Capacity, Engine
 from engine.bounds import DAY_NS
 from engine.conversion import Conversion, convert
 from engine.parts import regions
-from engine.records import CommandKind, Instruction, TimeInForce
+from engine.records import CommandKind, Instruction, InstrumentSetting, TimeInForce
 from engine.reference import ReferenceEngine
 from engine.state import STATE_VERSION
 from engine.state_forms import Form
@@ -102,6 +102,8 @@ def without_terms(rows: NDArray[Any]) -> NDArray[Any]:
     rows["instructions"][until] &= ~np.uint16(Instruction.UNTIL)
     rows["time_in_force"][until & (rows["time_in_force"] == TimeInForce.GTD)] = TimeInForce.GTC
     rows["until_ns"][until] = 0
+    rows["book"][rows["kind"] == CommandKind.ENTER] = 0
+    rows["settings"][rows["kind"] == CommandKind.INSTRUMENT] &= ~np.uint16(InstrumentSetting.MIDPOINT)
     return rows
 
 

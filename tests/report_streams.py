@@ -190,6 +190,7 @@ def _order_faults(report: Any, orders: Open) -> Iterator[str]:
     if now != was:
         yield f"its quantities and notional are {now}, and its reports come to {was}"
     most = leaves_qty if in_book & InBook.AFTER and not report["instructions"] & Instruction.HIDDEN else 0
+    most = 0 if report["book"] else most
     if report["instructions"] & Instruction.DISPLAY:
         most = min(most, int(report["display_qty"]))
         # The part that was shown may be used up, and the next one is shown by the next report.

@@ -90,6 +90,7 @@ def call_stream(seed: int, n: int, *, instruments: int = 3, participants: int = 
         enter
         & (rows["time_in_force"] == 1)
         & (rows["display_qty"] == 0)
+        & (rows["book"] == 0)
         & (rng.random(n) < rng.choice([0.0, 0.05, 0.3]))
     )
     rows["instructions"][market] |= np.uint16(Instruction.MARKET)
@@ -125,6 +126,7 @@ def definitions(instruments: int, participants: int, *, band_bps: int = 0) -> ND
         row["reference_e4"], row["lot"], row["tick_e4"] = REFERENCE_E4, 1 if number % 2 == 0 else LOT, TICK_E4
         row["adv_qty"] = number * 10_000
         row["settings"] = InstrumentSetting.CANCEL_ON_HALT if number % 3 == 1 else 0
+        row["settings"] |= InstrumentSetting.MIDPOINT if number % 2 == 0 else 0
         if band_bps and number % 2:
             row["settings"] |= InstrumentSetting.BAND
             before["band_bps"] = band_bps
@@ -173,6 +175,7 @@ def orders(rng: np.random.Generator, n: int, instruments: int, participants: int
     rows["min_qty"][least] = (rows["qty"][least] + 1) // 2
     _stops(np.random.default_rng(n), rows, mid)  # of its own, so that all else is as it was without stops
     _dark(np.random.default_rng(n + 1), rows)
+    _midpoint(np.random.default_rng(n + 3), rows, mid)
     _ends(np.random.default_rng(n + 2), rows)
     part = (rows["kind"] == CommandKind.CANCEL) & (rng.random(n) < 0.33)
     rows["qty"][part] = rng.integers(1, 51, int(part.sum())) * LOT - (rng.random(int(part.sum())) < 0.05)
@@ -223,6 +226,24 @@ def _dark(rng: np.random.Generator, rows: NDArray[Any]) -> None:
     rows["display_qty"][shows] = rng.choice([1, 2, 3, 5, 60], int(shows.sum())) * LOT
     odd = shows & (rng.random(n) < 0.03)
     rows["display_qty"][odd] = rng.choice([0, 1, -1, 3, QTY_MAX + 1], int(odd.sum()))
+
+
+def _midpoint(rng: np.random.Generator, rows: NDArray[Any], mid: NDArray[np.int64]) -> None:
+    """Some orders are of the midpoint book, with a limit or without; a few in a way that does not fit."""
+    n = len(rows)
+    dark = np.uint16(Instruction.STOP | Instruction.DISPLAY | Instruction.HIDDEN | Instruction.POST_ONLY)
+    chosen = (rows["kind"] == CommandKind.ENTER) & (rng.random(n) < 0.12)
+    fits = chosen & (rng.random(n) < 0.97)
+    stops = fits & (rows["instructions"] & dark != 0)
+    rows["display_qty"][stops] = 0
+    rows["instructions"][fits] &= ~dark
+    rows["book"][chosen] = 1
+    limited = fits & (rng.random(n) < 0.7)
+    rows["instructions"][limited] &= ~np.uint16(Instruction.MARKET)
+    rows["price_e4"][limited] = (mid + TICK_E4 * rng.integers(-8, 9, n))[limited] // TICK_E4 * TICK_E4
+    free = fits & ~limited
+    rows["instructions"][free] |= np.uint16(Instruction.MARKET)
+    rows["price_e4"][free] = 0
 
 
 def _ends(rng: np.random.Generator, rows: NDArray[Any]) -> None:

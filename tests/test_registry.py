@@ -109,7 +109,7 @@ CODES = {
         "CANCEL_ON_DISCONNECT": 2,
         "NEWEST_WINS": 4,
     },
-    "InstrumentSetting": {"BAND": 1, "CANCEL_ON_HALT": 2},
+    "InstrumentSetting": {"BAND": 1, "CANCEL_ON_HALT": 2, "MIDPOINT": 4},
     "Limit": {
         "MAX_ORDER_QTY": 1,
         "MAX_ORDER_VALUE": 2,

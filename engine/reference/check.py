@@ -49,6 +49,8 @@ def check_state(venue: Venue) -> None:
         _check_phase(venue, instrument)
     resting = sum(len(level.orders) for each in venue.instruments for side in Side for level in each.book.levels(side))
     resting += sum(1 for each in venue.instruments for side in Side for _ in each.stops.orders(side))
+    midpoint = [each.midpoint for each in venue.instruments if each.midpoint is not None]
+    resting += sum(len(orders) for book in midpoint for orders in book.sides.values())
     _promise(resting == venue.open_order_count, f"{resting} orders rest, {venue.open_order_count} are open")
     stops = [each.number for each in venue.instruments if each.stops]
     _promise(list(venue.with_stops) == stops, f"{stops} have stops, {list(venue.with_stops)} by their list")
@@ -149,7 +151,10 @@ def _check_order(venue: Venue, order: Order) -> None:
     _promise(1 <= order.entry_reference_e4 <= PRICE_E4_MAX, f"order {number} was entered without a reference price")
     holding = order.participant.holdings.get(instrument.number)
     _promise(order.holding is holding, f"order {number} moves another holding than that of its participant")
-    _promise((order.level is None) == order.dormant, f"order {number} rests nowhere, or is dormant and rests")
+    _promise(
+        (order.level is None) == (order.dormant or order.in_midpoint),
+        f"order {number} rests nowhere, or is dormant and rests",
+    )
 
 
 def _check_exposure(participant: Participant) -> None:
@@ -243,7 +248,7 @@ def _check_instrument(instrument: Instrument) -> None:
         _promise(order.participant.open_orders.get(number) is order, f"order {number} is unknown to its participant")
         stays = instrument.phase != Phase.CLOSED or order.time_in_force != TimeInForce.DAY
         _promise(stays, f"{symbol} is closed and day order {number} is open")
-        rests = instrument.phase != Phase.CONTINUOUS or order.price_e4 != 0 or order.dormant
+        rests = instrument.phase != Phase.CONTINUOUS or order.price_e4 != 0 or order.dormant or order.in_midpoint
         _promise(rests, f"{symbol} is continuous and market order {number} rests")
     _check_stops(instrument)
     for side in Side:

@@ -4,6 +4,7 @@ from engine.records import Phase, Side
 from engine.reference.calls import publish_indicative
 from engine.reference.events import EventLog
 from engine.reference.matching import run_aggressor
+from engine.reference.midpoint import meet_at_midpoint
 from engine.reference.rows import STOP
 from engine.reference.state import Instrument, Order
 from engine.reference.venue import Venue
@@ -14,12 +15,14 @@ def consequences(venue: Venue, events: EventLog) -> None:
 
     A command that is many does this after each of them, and once more at its end, when nothing is left to do.
     """
-    if not venue.calls and not venue.with_stops:
+    meeting = [each.number for each in venue.instruments if each.midpoint and all(each.midpoint.sides.values())]
+    if not venue.calls and not venue.with_stops and not meeting:
         return
-    for number in sorted({*venue.calls, *venue.with_stops}):
+    for number in sorted({*venue.calls, *venue.with_stops, *meeting}):
         instrument = venue.instruments[number - 1]
         while (order := _elected(instrument)) is not None:
             _run_elected(venue, order, events)
+        meet_at_midpoint(venue, instrument, events)
         if number in venue.calls:
             publish_indicative(instrument, events)
 

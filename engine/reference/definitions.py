@@ -7,7 +7,7 @@ from engine.names import is_name
 from engine.records import InstrumentSetting, Permission, Reason
 from engine.reference.events import EventLog
 from engine.reference.rows import CONTINUED_PLACES, Row
-from engine.reference.state import Instrument, Participant
+from engine.reference.state import Instrument, MidpointBook, Participant
 from engine.reference.venue import Venue
 
 _EVERY_PERMISSION: Final = sum(int(permission) for permission in Permission)
@@ -34,6 +34,8 @@ def define_instrument(venue: Venue, row: Row, continuation: Row | None, events: 
         number = len(venue.instruments) + 1
         instrument = Instrument(number, row.name, row.tick_e4, row.lot, row.reference_e4, row.adv_qty)
         instrument.cancel_on_halt = bool(row.settings & InstrumentSetting.CANCEL_ON_HALT)
+        if row.settings & InstrumentSetting.MIDPOINT:
+            instrument.midpoint = MidpointBook()
         if row.settings & InstrumentSetting.BAND:
             instrument.band_bps = continuation.band_bps if continuation else 0
         venue.instruments.append(instrument)

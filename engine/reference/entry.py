@@ -11,6 +11,7 @@ from engine.records import Book, Permission, Phase, Reason, SelfTrade, TimeInFor
 from engine.reference.events import EventLog
 from engine.reference.limit_checks import check_limits, check_restricted, count_entry, entered
 from engine.reference.matching import run_aggressor
+from engine.reference.midpoint import run_at_midpoint
 from engine.reference.order_checks import (
     check_band,
     check_id,
@@ -56,6 +57,10 @@ def enter(venue: Venue, row: Row, events: EventLog) -> None:
 
 
 def run_or_rest(venue: Venue, order: Order, events: EventLog) -> None:
+    midpoint = order.instrument.midpoint if order.in_midpoint else None
+    if midpoint is not None:
+        run_at_midpoint(venue, order, midpoint, events)
+        return
     if order.instrument.phase == Phase.CONTINUOUS and not order.dormant:
         run_aggressor(venue, order, events)
     else:
@@ -89,6 +94,10 @@ def _check_instructions(venue: Venue, instrument: Instrument, row: Row) -> Reaso
     ends = row.time_in_force == TimeInForce.GTD
     if ends != bool(instructions & UNTIL) or (ends and not venue.now_ns < row.until_ns <= TIME_NS_MAX):
         return Reason.INVALID_INSTRUCTION
+    if row.book == Book.MIDPOINT:
+        fit = instrument.midpoint is not None and not instructions & ~(MARKET | UNTIL | MIN_QTY)
+        fit = fit and row.time_in_force not in (TimeInForce.OPENING, TimeInForce.CLOSING) and _min_qty_fits(row)
+        return None if fit else Reason.INVALID_INSTRUCTION
     if instructions & STOP:
         # None of the other instructions but ``until`` and ``@ market``, which is then a stop without a limit.
         fit = (
@@ -102,13 +111,19 @@ def _check_instructions(venue: Venue, instrument: Instrument, row: Row) -> Reaso
         and (not instructions & _RESTING or (not instructions & MARKET and row.time_in_force in _RESTING_TIMES))
         and not (instructions & DISPLAY and instructions & HIDDEN)
         and (not instructions & DISPLAY or may_show(instrument, row.display_qty, row.qty))
-        and (not instructions & MIN_QTY or (row.time_in_force == TimeInForce.IOC and 1 <= row.min_qty <= row.qty))
+        and _min_qty_fits(row)
     )
     return None if fit else Reason.INVALID_INSTRUCTION
 
 
+def _min_qty_fits(row: Row) -> bool:
+    if not row.instructions & MIN_QTY:
+        return True
+    return row.time_in_force == TimeInForce.IOC and 1 <= row.min_qty <= row.qty
+
+
 def _check_permissions(participant: Participant, row: Row) -> Reason | None:
-    if row.instructions & MARKET and not participant.permissions & _MARKET_PERMISSION:
+    if row.instructions & MARKET and row.book == Book.LIT and not participant.permissions & _MARKET_PERMISSION:
         return Reason.MARKET_NOT_PERMITTED
     if row.self_trade == SelfTrade.NONE and not participant.permissions & _STP_NONE_PERMISSION:
         return Reason.STP_NOT_PERMITTED

@@ -17,6 +17,7 @@ from engine.reference.rows_by_part import (
     INDICATIVE_COLUMNS,
     INSTRUMENT_COLUMNS,
     LIMIT_COLUMNS,
+    MIDPOINT_COLUMNS,
     ORDER_COLUMNS,
     PARTICIPANT_COLUMNS,
     STOP_COLUMNS,
@@ -25,7 +26,7 @@ from engine.reference.rows_by_part import (
     Tables,
     table,
 )
-from engine.state import ENTRY_TIME, EXPOSURE, ID, LEVEL, LIMITS, TERMS
+from engine.state import ENTRY_TIME, EXPOSURE, ID, IN_MIDPOINT, LEVEL, LIMITS, TERMS
 
 Rows = np.ndarray[Any, Any]
 
@@ -59,7 +60,7 @@ def image_rows(capacity: Capacity, parts: dict[str, Arrays]) -> dict[str, Tables
         },
         "orders": {"orders": _orders(orders, stops_e4, terms)},
         "ids": {"ids": _ids(parts["ids"], orders)},
-        "books": _books(parts["books"], orders, stops_e4),
+        "books": _books(parts["books"], orders, stops_e4) | {"midpoint": _midpoint(orders, terms)},
         "risk": _risk(capacity, parts["risk"], parts["reference"]["participants"]),
         "events": {name: np.asarray(array) for name, array in parts["events"].items()},
     }
@@ -133,6 +134,8 @@ def _books(arrays: Arrays, orders: Rows, stops_e4: Rows) -> Tables:
     levels = np.concatenate([each.view(LEVEL) for each in (window, arrays["market_levels"], arrays["far_levels"])])
     levels = levels[levels["head"] != 0]
     first = _orders_at(orders, levels["head"].astype(np.int64))
+    lit = first["instructions"] & IN_MIDPOINT == 0
+    levels, first = levels[lit], first[lit]
     dormant = first["instructions"] & _STOP != 0
     of_stops, levels, first = levels[dormant], levels[~dormant], first[~dormant]
     side, price_e4 = first["side"].astype(np.int64), first["price_e4"]
@@ -152,6 +155,14 @@ def _books(arrays: Arrays, orders: Rows, stops_e4: Rows) -> Tables:
             [numbers // 2 + 1, 1 - 2 * (numbers % 2), books["best_tick"], books["hidden_tick"]], axis=1
         ).reshape(-1, 4),
     }
+
+
+def _midpoint(orders: Rows, terms: Rows) -> Table:
+    """Orders of midpoint books by instrument, buys before sells, by time."""
+    slots = np.flatnonzero((orders["participant"] != 0) & (orders["instructions"] & IN_MIDPOINT != 0))
+    found = orders[slots]
+    by_time = np.lexsort((terms["priority"][slots], -found["side"].astype(np.int64), found["instrument"]))
+    return _columns(found[by_time], MIDPOINT_COLUMNS)
 
 
 def _stops(levels: Rows, orders: Rows, stops_e4: Rows) -> Table:

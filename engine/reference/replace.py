@@ -77,8 +77,9 @@ def _check_terms(order: Order, row: Row) -> Reason | None:
 
     Whether the participant is killed is not among them: one that is has no open order to replace.
     """
+    book = Book.MIDPOINT if order.in_midpoint else Book.LIT
     return (
-        check_phase(order.instrument.phase, order.time_in_force, order.instructions, Book.LIT)
+        check_phase(order.instrument.phase, order.time_in_force, order.instructions, book)
         or check_terms(order.instrument, row)
         or _check_change(order, row)
         or check_id(order.participant, row.new_client_order_id)

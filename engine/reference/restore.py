@@ -18,9 +18,9 @@ from engine.records import CommandKind, Instruction, Limit, Phase
 from engine.reference.check import check_state
 from engine.reference.exposure import add_open
 from engine.reference.rows import Row
-from engine.reference.state import Holding, Indicative, Instrument, Limits, Order, Participant
+from engine.reference.state import Holding, Indicative, Instrument, Limits, MidpointBook, Order, Participant
 from engine.reference.venue import CALLS, Venue
-from engine.state import EXPOSURE, State, new_state
+from engine.state import EXPOSURE, IN_MIDPOINT, State, new_state
 
 Rows = np.ndarray[Any, Any]
 
@@ -76,6 +76,7 @@ def _add_instrument(venue: Venue, row: Any) -> None:
         int(row["adv_qty"]),
         band_bps=int(row["band"]) - 1 if row["band"] else None,
         cancel_on_halt=bool(row["cancel_on_halt"]),
+        midpoint=MidpointBook() if row["midpoint"] else None,
         phase=Phase(int(row["phase"])),
         due_ns=int(row["due_ns"]),
         last_trade_e4=int(row["last_trade_e4"]),
@@ -178,7 +179,8 @@ def _orders(venue: Venue, state: State) -> Iterator[tuple[int, Order]]:
             leaves_qty=int(row["leaves_qty"]),
             time_in_force=int(row["time_in_force"]),
             self_trade=int(row["self_trade"]),
-            instructions=int(row["instructions"]),
+            instructions=int(row["instructions"]) & ~IN_MIDPOINT,
+            in_midpoint=bool(int(row["instructions"]) & IN_MIDPOINT),
             min_qty=0,  # of an order that rests it has no more say
             # An order with a limit counts with that, so that the image does not keep the price for it.
             entry_reference_e4=-int(row["tick"]) if market else instrument.reference_e4,
@@ -202,10 +204,13 @@ def _orders(venue: Venue, state: State) -> Iterator[tuple[int, Order]]:
 def _rest(venue: Venue, state: State, by_slot: dict[int, Order]) -> None:
     """Put each order in its queue: from those with none before them on, by the links."""
     behind, ahead = state.orders["next"], state.orders["prev"]
+    aside = [slot for slot, order in by_slot.items() if order.in_midpoint]
+    for slot in sorted(aside, key=lambda each: int(state.terms["priority"][each])):
+        venue.rest(by_slot[slot])
     begun: set[tuple[int, int, int, bool, bool]] = set()
-    count = 0
+    count = len(aside)
     for slot, first in by_slot.items():
-        if ahead[slot]:
+        if ahead[slot] or first.in_midpoint:
             continue
         queue = _queue_of(first)
         if queue in begun:

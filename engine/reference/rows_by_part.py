@@ -27,7 +27,7 @@ VENUE_COLUMNS: Final = (
 CONTINUATION_COLUMNS: Final = tuple(f"continuation_{place}" for place in (0, 8, 16, 24, 32, 40))
 INSTRUMENT_COLUMNS: Final = (
     "symbol", "tick_e4", "lot", "reference_e4", "last_trade_e4", "phase", "adv_qty", "due_ns", "timer_before",
-    "timer_after", "touched", "band", "cancel_on_halt",
+    "timer_after", "touched", "band", "cancel_on_halt", "midpoint",
 )  # fmt: skip
 #: Of the last indicative event of a call; 0 outside of calls.
 INDICATIVE_COLUMNS: Final = ("indicative_e4", "paired_qty", "imbalance_qty")
@@ -50,6 +50,8 @@ LEVEL_COLUMNS: Final = ("instrument", "side", "price_e4", "hidden", "leaves_qty"
 QUEUE_COLUMNS: Final = ("instrument", "side", "price_e4", "hidden", "order_number")
 #: Dormant orders in order of instrument, buys before sells, in the order of their election.
 STOP_COLUMNS: Final = ("instrument", "side", "stop_e4", "order_number")
+#: Orders of midpoint books in order of instrument, buys before sells, by time.
+MIDPOINT_COLUMNS: Final = ("instrument", "side", "price_e4", "order_number")
 BEST_COLUMNS: Final = ("instrument", "side", "best_tick", "hidden_tick")
 #: Rows in which any number is not 0, in order of participant and instrument.
 EXPOSURE_COLUMNS: Final = ("participant", "instrument", "position_qty", "open_buy_qty", "open_sell_qty", "limits")

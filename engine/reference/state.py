@@ -141,6 +141,12 @@ class LitBook:
         level: Level = levels.peekitem(0)[1]
         return level
 
+    def displayed_best_e4(self, side: int) -> int:
+        """The best price of displayed limit orders of a side; 0 for none."""
+        displayed = (level for level in self.levels(side) if level.price_e4 and not level.first().hidden)
+        best = next(displayed, None)
+        return best.price_e4 if best is not None else 0
+
     def levels(self, side: int) -> Iterator[Level]:
         """The levels of that side in the order in which they trade."""
         return iter(self.sides[side].values())
@@ -180,6 +186,33 @@ class StopBook:
         """The orders of that side in the order of their election."""
         for queue in self.sides[side].values():
             yield from queue.values()
+
+
+class MidpointBook:
+    """The midpoint book of an instrument: the orders of each side in order of time."""
+
+    __slots__ = ("sides",)
+
+    def __init__(self) -> None:
+        self.sides: dict[int, OrderedDict[int, Order]] = {
+            int(Side.BUY): OrderedDict(),
+            int(Side.SELL): OrderedDict(),
+        }
+
+    def add(self, order: "Order") -> None:
+        """Add an order behind all others."""
+        self.sides[order.side][order.order_number] = order
+
+    def remove(self, order: "Order") -> None:
+        """Remove an order, which keeps its leaves quantity."""
+        del self.sides[order.side][order.order_number]
+
+    def __contains__(self, order: "Order") -> bool:
+        return order.order_number in self.sides[order.side]
+
+    def taking_part(self, side: int, price_e4: int) -> Iterator["Order"]:
+        """The orders of a side that a midpoint is within the limit of, in order of time."""
+        return (order for order in self.sides[side].values() if accepts(side, order.price_e4, price_e4))
 
 
 def accepts(side: int, limit_e4: int, price_e4: int) -> bool:
@@ -242,7 +275,16 @@ class Instrument:
     last_trade_e4: int = 0
     book: LitBook = field(default_factory=LitBook)
     stops: StopBook = field(default_factory=StopBook)
+    midpoint: MidpointBook | None = None
     open_orders: "dict[int, Order]" = field(default_factory=dict)
+
+    @property
+    def midpoint_e4(self) -> int:
+        """Midpoint of the best displayed bid and offer, rounded down; 0 without both, and outside of ``continuous``."""
+        bid_e4, offer_e4 = self.book.displayed_best_e4(Side.BUY), self.book.displayed_best_e4(Side.SELL)
+        if not bid_e4 or not offer_e4 or self.phase != Phase.CONTINUOUS:
+            return 0
+        return (bid_e4 + offer_e4) // 2
 
     @property
     def reference_e4(self) -> int:
@@ -336,6 +378,7 @@ class Order:
     shown_qty: int = 0
     slices: int = 0
     until_ns: int = 0
+    in_midpoint: bool = False
     cum_qty: int = 0
     priority: int = 0
     level: Level | None = None

@@ -40,7 +40,7 @@ def uncross(venue: Venue, instrument: Instrument, events: EventLog) -> None:
     if price_e4:
         _trade_at(venue, instrument, price_e4, events)
     for order in list(instrument.open_orders.values()):
-        if order.instructions & MARKET and not order.dormant:
+        if order.instructions & MARKET and not order.dormant and not order.in_midpoint:
             cancel_open(venue, order, Reason.AUCTION, events)
 
 

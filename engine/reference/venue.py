@@ -7,10 +7,10 @@ from sortedcontainers import SortedDict
 
 from engine.bounds import DAY_NS
 from engine.capacity import Capacity
-from engine.records import Phase
+from engine.records import Book, Phase
 from engine.reference.exposure import add_open
 from engine.reference.rows import DISPLAY, STOP, UNTIL, Row
-from engine.reference.state import NOTHING_PAIRED, Instrument, Order, Participant
+from engine.reference.state import NOTHING_PAIRED, Instrument, MidpointBook, Order, Participant
 
 #: The phases in which orders rest without matching and the indicative event tells what the uncross would give.
 CALLS: Final = frozenset({Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AUCTION})
@@ -19,6 +19,14 @@ CALLS: Final = frozenset({Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AU
 def slices_of(qty: int, display_qty: int) -> int:
     """Number of next parts that an iceberg of a quantity can show; 0 of an order that is none."""
     return (qty - 1) // display_qty if display_qty else 0
+
+
+def _midpoint_book(order: Order) -> MidpointBook:
+    """The midpoint book of an order that is in one."""
+    book = order.instrument.midpoint
+    if book is None:
+        raise ValueError(f"order {order.order_number} is of a midpoint book that its instrument does not have")
+    return book
 
 
 @dataclass(slots=True)
@@ -110,6 +118,7 @@ class Venue:
             stop_e4=row.stop_e4 if row.instructions & STOP else 0,
             value_stop_e4=row.stop_e4 if row.instructions & STOP else 0,
             until_ns=row.until_ns if row.instructions & UNTIL else 0,
+            in_midpoint=row.book == Book.MIDPOINT,
         )
         self.note_expiry(order)
         self.set_display(order, row.display_qty if row.instructions & DISPLAY else 0)
@@ -149,7 +158,9 @@ class Venue:
         """Put the order at the back of the queue at its price; a dormant one, of those with its stop."""
         self.priority += 1
         order.priority = self.priority
-        if order.dormant:
+        if order.in_midpoint:
+            _midpoint_book(order).add(order)
+        elif order.dormant:
             order.instrument.stops.add(order)
             self.with_stops[order.instrument.number] = order.instrument
         else:
@@ -160,6 +171,9 @@ class Venue:
         """Take the order out of its queue, if it is in one."""
         if order.level is not None:
             order.instrument.book.remove(order)
+        elif order.in_midpoint:
+            if order in _midpoint_book(order):
+                _midpoint_book(order).remove(order)
         elif order.dormant:
             order.instrument.stops.remove(order)
             if not order.instrument.stops:

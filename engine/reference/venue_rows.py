@@ -15,6 +15,7 @@ from engine.reference.rows_by_part import (
     INSTRUMENT_COLUMNS,
     LEVEL_COLUMNS,
     LIMIT_COLUMNS,
+    MIDPOINT_COLUMNS,
     ORDER_COLUMNS,
     PARTICIPANT_COLUMNS,
     QUEUE_COLUMNS,
@@ -26,6 +27,7 @@ from engine.reference.rows_by_part import (
 from engine.reference.state import Instrument, Level, Order, Participant
 from engine.reference.venue import CALLS, Venue
 from engine.reference.views import limits
+from engine.state import IN_MIDPOINT
 
 
 def venue_rows(venue: Venue, seq: int) -> dict[str, Tables]:
@@ -69,11 +71,12 @@ def _first_of_groups(venue: Venue) -> dict[int, int]:
 def _counters(venue: Venue, seq: int, timers: list[int]) -> tuple[int, ...]:
     room, row = venue.capacity, venue.continuation
     waits = tuple(row[: len(CONTINUATION_COLUMNS)]) if isinstance(row, Row) else (0,) * len(CONTINUATION_COLUMNS)
+    meeting = (each.number for each in venue.instruments if each.midpoint and all(each.midpoint.sides.values()))
     return (
         venue.now_ns, venue.trading_day, seq, venue.epoch, venue.last_order_number, venue.last_trade_number,
         venue.open_order_count, room.orders_max, venue.id_count, room.ids_max, len(venue.instruments),
         room.instruments_max, len(venue.participants), room.participants_max, len(venue.calls),
-        len({*venue.calls, *venue.with_stops}), venue.slices, len(venue.expiries),
+        len({*venue.calls, *venue.with_stops, *meeting}), venue.slices, len(venue.expiries),
         timers[0] if timers else 0, timers[-1] if timers else 0, int(row is not None), *waits,
     )  # fmt: skip
 
@@ -88,6 +91,7 @@ def _instrument(instrument: Instrument, timers: list[int]) -> tuple[int, ...]:
         instrument.symbol, instrument.tick_e4, instrument.lot, instrument.defined_reference_e4,
         instrument.last_trade_e4, int(instrument.phase), instrument.adv_qty, instrument.due_ns, before, after, 0,
         0 if instrument.band_bps is None else 1 + instrument.band_bps, int(instrument.cancel_on_halt),
+        int(instrument.midpoint is not None),
         *published,
     )  # fmt: skip
 
@@ -105,7 +109,8 @@ def _participant(participant: Participant, groups: dict[int, int]) -> tuple[int,
 def _order(venue: Venue, order: Order) -> tuple[int, ...]:
     return (
         order.order_number, order.client_order_id, order.price_e4, order.qty, order.leaves_qty, order.cum_qty,
-        order.participant.number, order.instrument.number, order.instructions,
+        order.participant.number, order.instrument.number,
+        order.instructions | (IN_MIDPOINT if order.in_midpoint else 0),
         order.side, order.time_in_force, order.self_trade, int(order.id_day != venue.trading_day),
         order.notional_price_e4, order.stop_e4, order.display_qty, order.shown_qty, order.slices, order.until_ns,
     )  # fmt: skip
@@ -131,6 +136,7 @@ def _books(venue: Venue) -> Tables:
         "queues": table(queues, len(QUEUE_COLUMNS)),
         "best": table(best, len(BEST_COLUMNS)),
         "stops": table(_stops(venue), len(STOP_COLUMNS)),
+        "midpoint": table(_midpoint(venue), len(MIDPOINT_COLUMNS)),
     }
 
 
@@ -139,6 +145,13 @@ def _stops(venue: Venue) -> Iterator[tuple[int, ...]]:
         for side in _SIDES:
             for order in instrument.stops.orders(side):
                 yield instrument.number, side, order.stop_e4, order.order_number
+
+
+def _midpoint(venue: Venue) -> Iterator[tuple[int, ...]]:
+    for instrument in venue.instruments:
+        for side in _SIDES:
+            for order in instrument.midpoint.sides[side].values() if instrument.midpoint else ():
+                yield instrument.number, side, order.price_e4, order.order_number
 
 
 def _levels(venue: Venue) -> Iterator[tuple[Instrument, int, Level]]:

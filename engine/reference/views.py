@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.bounds import TIME_NS_MAX
+from engine.bounds import PRICE_E4_MAX, TIME_NS_MAX
 from engine.records import Side
 from engine.reference.limit_command import set_bits
 from engine.reference.state import Instrument, Limits, Order, Participant
@@ -78,6 +78,19 @@ def _in_book_order(instrument: Instrument) -> Iterator[Order]:
         for level in instrument.book.levels(side):
             yield from level.orders.values()
         yield from instrument.stops.orders(side)
+        if instrument.midpoint is not None:
+            yield from sorted(instrument.midpoint.sides[side].values(), key=_limit_first)
+
+
+def _limit_first(order: Order) -> tuple[int, int]:
+    """Place of an order of a midpoint book in a list: by its limit, the best and none first, then by time.
+
+    A sell without a limit is as one at the lowest price.
+    """
+    limit = order.price_e4 // order.instrument.tick_e4
+    if order.side == Side.SELL:
+        return limit or 1, order.priority
+    return -limit if limit else -PRICE_E4_MAX - 1, order.priority
 
 
 def _open_order(order: Order) -> tuple[int, ...]:
@@ -87,7 +100,7 @@ def _open_order(order: Order) -> tuple[int, ...]:
         order.price_e4,
         order.stop_e4,
         order.display_qty,
-        0 if order.hidden or order.dormant else order.visible_qty,
+        0 if order.hidden or order.dormant or order.in_midpoint else order.visible_qty,
         order.until_ns,
         order.qty,
         order.leaves_qty,
@@ -97,7 +110,7 @@ def _open_order(order: Order) -> tuple[int, ...]:
         order.side,
         order.time_in_force,
         order.self_trade,
-        0,
+        int(order.in_midpoint),
         order.instructions,
         0,
     )
