@@ -30,10 +30,10 @@ def stream(seed: int) -> NDArray[Any]:
 @pytest.mark.parametrize(
     ("seed", "events_digest", "state_digest"),
     [
-        (1, "e3ea4acda27268d2799120de434cc0f6", "5bb28595fd958a85392cd049056af4c0"),
-        (2, "bbdbd38c4aa6392205540fe2e995e427", "69b300678df34553f116f4b00767f087"),
-        (3, "6393f6efd0c7e79a04b1142cfd8f4cd8", "9b2451eee3c45d05c3e0827a54bd9b96"),
-        (4, "e5307f2442f50bf4b51fa949f7b90ab8", "3cb2c747e076872c137365141f2698b8"),
+        (1, "b5380580ab829fd36b11d26dca9d85e1", "5997c1bac3a2bf3f92ac191188bb4cdb"),
+        (2, "6c13e05efc22eb9ffef3930f244429fd", "1b9b6e9a5d689301e2a3b35cc154e146"),
+        (3, "56f98b864256b2a837436b6e95117432", "38ceba5c3614c96a320b3c824ea68717"),
+        (4, "66dfc6bef5f14aa88ac3ed71e7fb5a9c", "9433715fb70636bd2e8305ae0018f999"),
     ],
 )
 def test_every_mode_gives_the_digests_of_this_rules_version(seed: int, events_digest: str, state_digest: str) -> None:
