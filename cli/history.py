@@ -151,8 +151,10 @@ def chosen_plays(
     row_before: bool = False,
     at_start: AtStart | None = None,
     need_events: bool = True,
+    on_capacity: Callable[[], None] = lambda: None,
 ) -> Iterator[PlayedBlock]:
-    """Blocks of a selection, of a journal as it is or of one that grows; otherwise as ``cli.node.plays``."""
+    """Blocks of a selection, of a journal as it is or of one that grows; otherwise as ``cli.node.plays`` and
+    ``cli.node.plays_on``."""
     from_seq, to_seq = selection.from_seq, selection.to_seq
     if not selection.follows:
         return _gathered(
@@ -175,6 +177,7 @@ def chosen_plays(
         row_before=row_before,
         at_start=at_start,
         on_names=lambda names: check_names(selection, names, directory),
+        on_capacity=on_capacity,
     )
 
 

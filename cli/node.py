@@ -106,11 +106,13 @@ def plays_on(
     row_before: bool = False,
     at_start: AtStart | None = None,
     on_names: Callable[[Directory], None],
+    on_capacity: Callable[[], None] = lambda: None,
 ) -> Iterator[PlayedBlock]:
     """Replay as ``plays``, and then what a running node adds, until ``to_seq`` (None: for ever).
 
     ``from_seq``: at most one more than the last command. ``on_names``: called with the venue's directory at the end of
-    what is there. Output is flushed whenever nothing is new. Otherwise as ``plays``.
+    what is there. ``on_capacity``: called before blocks of a slice whose tables may be larger. Output is flushed
+    whenever nothing is new. Otherwise as ``plays``.
     """
     # They read the tape by kernels.
     from replay.follow import Follower, parts_until
@@ -140,7 +142,12 @@ def plays_on(
     assert engine is not None, "the last slice is replayed"
     on_names(engine.directory)
     try:
-        for found in Follower(directory, engine, tape).blocks(to_seq):
+        follower = Follower(directory, engine, tape)
+        capacity = engine.capacity
+        for found in follower.blocks(to_seq):
+            if follower.capacity not in (None, capacity):
+                capacity = follower.capacity
+                on_capacity()
             if found is None:
                 sys.stdout.flush()
             else:

@@ -29,7 +29,14 @@ def reports(directory: Path, selection: Selection, look: Look) -> int:
     selection.check()
     fold = Reports(room_of(directory, selection))
     names = Directory()
-    for play, _, after in chosen_plays(directory, replace(selection, from_seq=1)):
+
+    def make_room() -> None:
+        nonlocal fold
+        larger = Reports(room_of(directory, selection))
+        larger.restore(fold.image(), fold.seq)
+        fold = larger
+
+    for play, _, after in chosen_plays(directory, replace(selection, from_seq=1), on_capacity=make_room):
         names = after
         for batch in fold.batches(play.first_seq, play.commands, play.events):
             chosen = picked(batch, _mask(batch, selection, kinds))

@@ -28,8 +28,9 @@ from tape.errors import TapeError
 
 __all__ = ["LocalReports", "ReportKind", "report_object"]
 
-#: Pause between two looks of a cursor that waits, in seconds.
-_PAUSE_S: Final = 0.000_5
+#: Pause between two looks of a cursor that waits, in seconds: at first, and the longest while nothing comes.
+_PAUSE_S: Final = 0.000_2
+_QUIET_S: Final = 0.005
 
 
 class LocalReports:
@@ -99,14 +100,16 @@ class LocalReports:
         """The next REPORT rows that were chosen; an empty array if none come in time (None: wait for ever). Raises
         ReportsLost."""
         until_s = float("inf") if timeout_s is None else time.monotonic() + timeout_s
+        pause_s = self._pause_s
         while True:
             rows = self.poll()
             if rows is not None and len(rows):
                 return rows
             if time.monotonic() >= until_s:
                 return self._none
-            if rows is None and self._pause_s:
-                time.sleep(self._pause_s)
+            if rows is None and pause_s:
+                time.sleep(pause_s)
+                pause_s = min(2 * pause_s, _QUIET_S)
 
     def _chosen(self, rows: NDArray[Any]) -> NDArray[Any]:
         wanted: NDArray[np.bool_] = np.ones(len(rows), np.bool_)

@@ -144,3 +144,32 @@ def test_a_tail_follows_a_node_through_a_roll_and_a_kill_and_ends_with_ctrl_c(
     node.end(signal.SIGTERM)
     wanted = lockstep("events", node.data, "--from", str(begin + 1), "--with-seq")[1]
     assert [line for line in wanted.splitlines(keepends=True) if " accepted " in line or " canceled " in line] == got
+
+
+@pytest.mark.slow
+def test_a_tail_goes_on_in_a_slice_with_larger_tables(tmp_path: Path, lockstep: Lockstep) -> None:
+    """Names beyond the tables before are defined in its reports."""
+    day = tmp_path / "day.txt"
+    day.write_text(
+        "at 2024-01-15T09:30:00\ninstrument XYZ tick=0.01 lot=1 reference=10.00\n"
+        "participant P1\nparticipant P2\nphase XYZ continuous\n"
+    )
+    past = tmp_path / "past"
+    assert lockstep("run", day, "--data", past, "--participants-max", 2)[0] == 0
+    tail = Tail(past, "--from", "1", "--to", "11", "--reports")
+    try:
+        got = tail.lines(1)
+        assert lockstep("roll", past, "--participants-max", 16)[0] == 0
+        more = tmp_path / "more.txt"
+        more.write_text(
+            "at 2024-01-15T09:31:00\nparticipant P3\nparticipant P4\nparticipant P5\n"
+            "enter P3 c1 buy 5 XYZ @ 10.00\nenter P4 d1 sell 5 XYZ @ 10.00\n"
+        )
+        assert lockstep("run", more, "--data", past, "--append")[0] == 0
+        assert tail.process.stdout is not None
+        said = "".join(got) + tail.process.stdout.read()
+    finally:
+        tail.process.kill()
+        tail.process.wait()
+    assert said == lockstep("events", past, "--reports")[1]
+    assert "participant=P3" in said.splitlines()[-1] + said.splitlines()[-2]
