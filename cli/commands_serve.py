@@ -13,6 +13,8 @@ from cli.options import Alone, InstrumentsMax, Json, OrdersMax, Release
 
 PANEL: Final = "Operate a node"
 PAIR: Final = "A pair of nodes"
+#: Name of the gateway of --port where it has a process of its own.
+OUCH: Final = "ouch"
 app = typer.Typer()
 
 
@@ -21,6 +23,13 @@ class WhenFull(StrEnum):
 
     wait = "wait"
     refuse = "refuse"
+
+
+class Threads(StrEnum):
+    """Division of a node's work among cores."""
+
+    shared = "shared"
+    dedicated = "dedicated"
 
 
 @app.command(rich_help_panel=PANEL)
@@ -92,14 +101,15 @@ def serve(
         int, typer.Option(min=4, max=20, help="Cost of hashing new passwords: log2 of scrypt's N; low only for tests.")
     ] = 14,
     busy_poll_us: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=0,
             max=1_000_000,
             help="Polling time after an order before the node sleeps, and ten times that where answers wait for a disk "
             "or another node; 0: none.",
+            show_default="200, with --threads dedicated 1000000",
         ),
-    ] = 200,
+    ] = None,
     clock_error_max_ms: Annotated[
         float | None,
         typer.Option(min=0, help="Refuse to open a phase while the clock may be wrong by more.", show_default="none"),
@@ -142,6 +152,13 @@ def serve(
             show_default="none",
         ),
     ] = None,
+    threads: Annotated[
+        Threads,
+        typer.Option(
+            help="shared: the market serves the clients of --port itself; dedicated: it keeps a processor busy alone, "
+            "and those clients have a process beside it.",
+        ),
+    ] = Threads.shared,
     pin: Annotated[
         str,
         typer.Option(
@@ -271,13 +288,21 @@ def serve(
     try:
         order_rate, share_bps = checked_rate(default_order_rate), checked_share(default_share)
         gateways, pinned = gateway_options(gateway or []), pins(pin)
-        check_names(pinned, {CORE, *(each.name for each in gateways)})
+        dedicated = threads is Threads.dedicated
+        programs = {each.name for each in gateways} | ({OUCH} if dedicated else set())
+        check_names(pinned, {CORE, *programs})
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    if gateways and not tape_mb:
-        raise typer.BadParameter("--gateway needs the tape, which its process reads; give --tape-mb 1 or more")
-    if gateways and tls_cert is not None:
-        raise typer.BadParameter("a gateway in a process of its own takes no TLS; leave out --gateway, or --tls-cert")
+    if programs and not tape_mb:
+        raise typer.BadParameter("a gateway in a process of its own reads the tape; give --tape-mb 1 or more")
+    if programs and tls_cert is not None:
+        raise typer.BadParameter(
+            "a gateway in a process of its own takes no TLS; leave out --tls-cert, or --gateway and --threads dedicated"
+        )
+    if dedicated and OUCH in {each.name for each in gateways}:
+        raise typer.BadParameter(
+            f"{OUCH} is the gateway of --port with --threads dedicated; name the other differently"
+        )
     policy = durability or (Release.fsync if arbiter is None else Release.both)
     pair = plan_of(
         PairArguments(
@@ -308,7 +333,7 @@ def serve(
         waiting_per_address_max=waiting_per_address_max,
         arrivals=arrivals,
         tls=tls_of(tls_cert, tls_key),
-        busy_poll_us=busy_poll_us,
+        busy_poll_us=busy_poll_us if busy_poll_us is not None else 1_000_000 if dedicated else 200,
         clock_error_max_ns=None if clock_error_max_ms is None else round(clock_error_max_ms * 1e6),
         past_days=past_days,
         roll_at_bytes=None if roll_at_gb is None else round(roll_at_gb * GB),
@@ -318,6 +343,7 @@ def serve(
         accept_clock=accept_clock,
         tape_bytes=tape_mb << 20,
         gateways=gateways,
+        dedicated=dedicated,
         pins=pinned,
         default_order_rate=order_rate,
         default_share_bps=share_bps,

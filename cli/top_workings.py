@@ -135,13 +135,15 @@ def _rings(now: Row) -> Table:
     rows = [
         [
             str(each["ring"]),
-            str(each["process"]),
             f"{screen.count(each['waiting_rows'])} of {screen.count(each['size_rows'])}",
-            screen.count(each["waits"]),
+            screen.count(each["messages"]),
+            screen.count(each["refused"]),
+            _NONE if each["waits"] is None else screen.count(each["waits"]),
         ]
         for each in now["rings"]
     ]
-    return Table((("ring", False), ("of", False), ("rows waiting", True), ("times full", True)), rows)
+    heads = (("ring", False), ("rows waiting", True), ("messages", True), ("refused", True), ("times full", True))
+    return Table(heads, rows)
 
 
 def _lines(now: Row) -> Table:

@@ -34,15 +34,17 @@ from journal import Journal
 from node import gateway_image
 from node.core_link import CoreLink, attach
 from node.logs import Log
-from node.program_report import ProgramReport
+from node.program_report import ProgramReport, agent_values
 from replay.feed import Feed
 from replay.market_rows import MARKET_ROWS, tape_of
 from replay.rebuild import capacity_of
+from tape.agents import Call, Measured
 from tape.errors import TapeError
 from tape.inbound import Producer
 from tape.places import Place
 from tape.reader import TapeReader
 from tape.ring import NOTE
+from tape.writer import NAME_BYTES
 
 #: Longest work on blocks before the loop has its turn, in ns.
 _TURN_NS: Final = 5_000_000
@@ -110,7 +112,7 @@ class GatewayProcess:
         seq, why = gateway_image.restore(self._folder, options.data, self.outbox)
         if why:
             log.info("streams made from the journal", why=why)
-        self.feed = Feed(options.data, self._journal_id, seq)
+        self.feed = Feed(options.data, self._journal_id, seq, name=options.name[:NAME_BYTES])
         self._imaged_seq = seq
         self._image_due_s = time.monotonic() + _IMAGE_S
         self._carries = False
@@ -130,6 +132,9 @@ class GatewayProcess:
         self._watch = threading.Thread(target=self._watch_tape, name="tape", daemon=True)
         self._full_since_s = 0.0
         self._ends_with_core = False
+        #: Work on what happened, as the report of this process has it.
+        self._streams = Measured(Call("streams", self._take_blocks))
+        self._more = False
         self._beats = self._waits = 0  # ``_waits``: times that the ring was full
 
     # The life of the process.
@@ -138,7 +143,7 @@ class GatewayProcess:
         """Catch up with the core, and listen for clients. Raises OSError, CoreGone."""
         options = self.options
         while self.feed.seq < self._first_seq:
-            self._work()
+            self._streams.turn()
             if self.feed.ended:
                 raise CoreGone(_NODE_ENDED)
             await asyncio.sleep(_LAG_S if self.feed.lags else 0)
@@ -251,8 +256,9 @@ class GatewayProcess:
             "waiting_rows": self.producer.untaken_rows(),
             "waits": self._waits,
         }
+        orders = {"agent": "orders", "turns": gateway.turns, "worked": gateway.orders, "busy_s": None}
         with suppress(OSError):
-            self.options.report.write(figures=figures, rings=[ring])
+            self.options.report.write(figures=figures, rings=[ring], agents=[orders, *agent_values([self._streams])])
 
     # What happened: from the tape to the streams.
 
@@ -275,19 +281,19 @@ class GatewayProcess:
             return
         self._working = True
         try:
-            done = self._work()
+            self._streams.turn()
         finally:
             self._working = False
-        if not done:
+        if self._more:
             self._loop.call_soon(self._turn)
         elif self.feed.lags:
             self._loop.call_later(_LAG_S, self._turn)
         else:
             self._idle.set()
 
-    def _work(self) -> bool:
-        """Take blocks for a while; True if there are no more now."""
-        until_ns = time.monotonic_ns() + _TURN_NS
+    def _take_blocks(self) -> int:
+        """Take blocks for a while; gives the number of commands. ``_more`` is True then if there may be more now."""
+        seq, until_ns = self.feed.seq, time.monotonic_ns() + _TURN_NS
         rows = self.feed.take()
         while rows is not None:
             self.outbox.observe(rows.first_seq, rows.commands, rows.events)
@@ -302,7 +308,8 @@ class GatewayProcess:
                 then()
         if self.gateway is not None:
             self.gateway.resume()
-        return rows is None
+        self._more = rows is not None
+        return self.feed.seq - seq
 
     def has_seen(self, seq: int, then: Callable[[], None]) -> None:
         """Call ``then`` once the streams have all up to command ``seq``."""

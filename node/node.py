@@ -93,6 +93,7 @@ class NodeOptions:
     tape_bytes: int = 0  # size of the tape for readers in other processes; 0: none is written
     protocols: tuple[tuple[OrderProtocol, int], ...] = ()  # beside OUCH, each with its port
     gateways: tuple[GatewayOption, ...] = ()  # in processes of their own
+    dedicated: bool = False  # OUCH in a process of its own too, so that this one has the market alone
     pins: Pins = field(default_factory=dict)  # processors of programs, by name
     follows: bool = False  # begin as a copy of another node: nothing is sequenced before ``Node.reign``
 
@@ -266,11 +267,15 @@ class Node:
 
     async def start(self) -> None:
         """Listen for clients. Raises OSError."""
-        for entrance in self.gateway.entrances:
-            await self._open(entrance)
-        self.port = self.ports[OUCH.name]
         if self.gateways is not None:
             await self.gateways.start()
+        for entrance in self.gateway.entrances:
+            if self.options.dedicated and entrance.name == OUCH.name:
+                await self.open_gateway(GatewayOption(OUCH.name, OUCH.name, entrance.port))
+                self.ports[OUCH.name] = self.gateway_programs.ports[OUCH.name]
+            else:
+                await self._open(entrance)
+        self.port = self.ports[OUCH.name]
         self._pin = CorePin(self.options.pins)
         self.agents = (
             Measured(Always("beat", self._beat)),
@@ -691,6 +696,9 @@ class Node:
         """Numbers of the processes that have another owner than the supervisor, by name."""
         watch = 0 if self.pair is None else self.pair.watch_pid
         found = {"death watch": watch, "checkpoint": self.checkpointing.child_pid}
+        supervised = {each.program.name for each in self.supervisor}
+        links = {} if self.gateways is None else self.gateways.links
+        found |= {name: each.pid for name, each in links.items() if name not in supervised}
         return {name: pid for name, pid in found.items() if pid}
 
     def workings(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 from gateway.server import Gateway
 from node.control import PairControl
+from node.gateway_door import GatewayDoor
 from node.market_tape import MarketTape
 from node.program_report import agent_values
 from node.supervisor import CORE, Supervisor, process_figures
@@ -27,6 +28,7 @@ class Node(Protocol):
     supervisor: Supervisor
     tape: MarketTape | None
     lines: MarketLines | None
+    gateways: GatewayDoor | None
     pair: PairControl | None
     agents: tuple[Measured, ...]
     began_s: float
@@ -43,7 +45,7 @@ def workings(node: Node) -> dict[str, Any]:
         "agents": list(_agents(node)),
         "tape": None if node.tape is None else node.tape.status(),
         "readers": [] if node.tape is None else node.tape.readers(),
-        "rings": [ring for each in node.supervisor for ring in _rows(each.report, "rings", each.program.name)],
+        "rings": list(_rings(node)),
         "lines": [] if node.lines is None else list(_lines(node.lines, node.gateway)),
     }
 
@@ -104,7 +106,7 @@ def _agents(node: Node) -> Iterator[Row]:
 _REPORTED_MAX: Final = 32
 #: Keys of what a program reports, with their types; the first is the name.
 _REPORTED: Final[dict[str, dict[str, type | tuple[type, ...]]]] = {
-    "agents": {"agent": str, "turns": int, "worked": int, "busy_s": (int, float)},
+    "agents": {"agent": str, "turns": int, "worked": int, "busy_s": (int, float, type(None))},
     "rings": {"ring": str, "size_rows": int, "waiting_rows": int, "waits": int},
 }
 
@@ -117,6 +119,23 @@ def _rows(report: Mapping[str, Any], key: str, process: str) -> Iterator[Row]:
         if isinstance(row, dict) and all(isinstance(row.get(each), kind) for each, kind in wanted.items()):
             rows[row[name]] = {"process": process, **{each: row[each] for each in wanted}}
     yield from rows.values()
+
+
+def _rings(node: Node) -> Iterator[Row]:
+    """Rings of gateway processes as the core has them, with the times that each was full, as its gateway reports."""
+    told = [ring for each in node.supervisor for ring in _rows(each.report, "rings", each.program.name)]
+    waits = {(ring["process"], ring["ring"]): ring["waits"] for ring in told}
+    for each in [] if node.gateways is None else node.gateways.status():
+        name = each["gateway"]
+        yield {
+            "process": name,
+            "ring": name,
+            "size_rows": each["ring_rows"],
+            "waiting_rows": each["ring_waiting"],
+            "messages": each["messages"],
+            "refused": each["refused"],
+            "waits": waits.get((name, name)),
+        }
 
 
 def _lines(lines: MarketLines, gateway: Gateway) -> Iterator[Row]:

@@ -45,6 +45,8 @@ _TABLES: Final = (
         (
             ("waiting_rows", "lockstep_ring_waiting_rows", "Rows in the ring that were not taken", False),
             ("size_rows", "lockstep_ring_size_rows", "Room of the ring", False),
+            ("messages", "lockstep_ring_messages", "Messages taken from the ring", True),
+            ("refused", "lockstep_ring_refused_messages", "Messages of the ring that were no orders", True),
             ("waits", "lockstep_ring_waits", "Times that the ring was full", True),
         ),
     ),

@@ -16,11 +16,11 @@ from replay.past import PastSlice, PlayedRows, RowRange
 
 
 class Feed:
-    """Blocks behind command ``seq``. ``taped``, ``journaled``: how many came from either."""
+    """Blocks behind command ``seq``. ``taped``, ``journaled``: how many came from either. name: as of ``LiveTape``."""
 
-    def __init__(self, directory: Path, journal_id: bytes, seq: int) -> None:
+    def __init__(self, directory: Path, journal_id: bytes, seq: int, name: str = "") -> None:
         self._directory = directory
-        self._tape = LiveTape(directory, journal_id)
+        self._tape = LiveTape(directory, journal_id, name)
         self._past: Iterator[PlayedRows] | None = None
         self.seq = seq
         self.taped = self.journaled = 0

@@ -122,7 +122,10 @@ class FakeNode:
             ],
             "tape": dict.fromkeys(words, 4_096),
             "readers": [{"reader": "tail", "pid": 77, "gates": False, "alive": True, "lag_bytes": 640}],
-            "rings": [{"process": "second", "ring": "second", "size_rows": 64, "waiting_rows": 3, "waits": 1}],
+            "rings": [
+                {"process": "second", "ring": "second", "size_rows": 64, "waiting_rows": 3}
+                | {"messages": 900, "refused": 2, "waits": 1}
+            ],
             "lines": [
                 {"line": 0, "user": "UL", "in_waiting_bytes": 7, "out_waiting_bytes": 0, "ring_bytes": 65_536},
             ],

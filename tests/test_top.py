@@ -95,7 +95,7 @@ def test_once_all_of_it_is_printed_through_a_pipe_and_on_a_terminal(operated: Op
         "second 1235 9101 running 2 2.5 s 123.0 MB",
         "beat core 40 40 250.0 ms 2.5 %",
         "tail 77 640 B no yes",
-        "second second 3 of 64 1",
+        "second 3 of 64 900 2 1",
         "0 UL 7 B of 65.5 kB 0 B",
     ):
         assert wanted in lines
