@@ -17,16 +17,19 @@ import pytest
 
 from checkpoints import CheckpointStore
 from engine.records import CommandKind, concatenate
-from engine.reference import cancel, entry, matching
+from engine.reference import ReferenceEngine, cancel, entry, matching
+from engine.reference.rows_by_part import first_difference as first_row_difference
 from engine.reference.state import Order
 from journal.history import History
+from notation.parse import parse
+from notation.translate import Translator
 from replay.errors import ReplayError
 from replay.parting import parting, unlike_parts
 from replay.release import ReleaseSide
 from replay.sides import Replayed, Side
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
-from tests.nodes import DropsAFill, write_node, write_slices
+from tests.nodes import SMALL, DropsAFill, write_node, write_slices
 from tests.streams import random_stream
 
 ROOT = Path(__file__).parent.parent
@@ -436,6 +439,34 @@ def test_a_side_that_is_kept_begins_again_where_it_was(few: Path) -> None:
                 other.keep()
             other.back(kept)
             assert (other.seq, other.play(120).events.tobytes()) == (50, first)
+
+
+def test_the_copy_of_a_reference_engine_shares_nothing_and_takes_long_queues() -> None:
+    rows = [
+        "at 2024-01-15T09:30:00",
+        "instrument XYZ tick=0.01 lot=1 reference=10.00",
+        *(f"participant P{number}" for number in range(4)),
+        "phase XYZ continuous",
+        *(f"enter P{number % 4} n{number} sell 10 XYZ @ 10.0{number % 3}" for number in range(3_000)),
+        "enter P1 stop sell 10 XYZ @ 8.00 stop=9.00",
+    ]
+    engine = ReferenceEngine(dataclasses.replace(SMALL, orders_max=4_096))
+    translator = Translator(parse("\n".join(rows), "rows"), engine.directory)
+    while (batch := translator.next_batch(engine.directory)) is not None:
+        engine.apply(batch.rows)
+    other = engine.copy()
+    first, second = engine.rows_by_part(), other.rows_by_part()
+    assert len(first["orders"]["orders"]) == 3_001
+    assert first_row_difference(first, second) is None
+    rest = Translator(parse("enter P2 buy buy 9999 XYZ @ 11.00\nphase XYZ closed", "rest"), other.directory)
+    batch = rest.next_batch(other.directory)
+    assert batch is not None
+    events = other.apply(batch.rows)
+    assert len(events) > 900
+    assert first_row_difference(first, engine.rows_by_part()) is None, "the original stands as it was"
+    assert engine.apply(batch.rows).tobytes() == events.tobytes()
+    assert first_row_difference(engine.rows_by_part(), other.rows_by_part()) is None
+    engine.check()
 
 
 def test_a_release_is_told_when_it_ends_at_work(few: Path) -> None:

@@ -1,7 +1,7 @@
 """The shell: batches of COMMAND rows in, EVENT rows out, the chain of event digests, and views of the state."""
 
 from collections.abc import Callable
-from copy import copy, deepcopy
+from copy import copy
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +15,7 @@ from engine.reference.cancel import cancel, mass_cancel
 from engine.reference.check import check_state
 from engine.reference.clock import clock, clock_jump
 from engine.reference.consequences import consequences
+from engine.reference.copying import copied
 from engine.reference.definitions import define_instrument, define_participant
 from engine.reference.entry import enter
 from engine.reference.epoch import epoch_command
@@ -87,7 +88,7 @@ class ReferenceEngine:
     def copy(self) -> "ReferenceEngine":
         """Another market in the same state."""
         made = copy(self)
-        made._venue = deepcopy(self._venue)
+        made._venue = copied(self._venue)
         made._chain = EventChain.from_arrays(self._chain.arrays())
         return made
 
