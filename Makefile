@@ -69,7 +69,7 @@ test-long: $(READY)  ## everything, with more kills, more commands, more bit fli
 
 test-modes: $(READY)  ## the engine and the turn compiled, compiled with bounds checks, and interpreted
 	@$(PYTEST) tests/test_engine_modes.py
-	@NUMBA_BOUNDSCHECK=1 $(PYTEST) tests/test_engine_modes.py tests/test_ids.py tests/test_crowded_ids.py tests/test_price_window.py tests/test_calls_and_limits.py
+	@NUMBA_BOUNDSCHECK=1 $(PYTEST) tests/test_engine_modes.py tests/test_ids.py tests/test_crowded_ids.py tests/test_price_window.py tests/test_calls_and_limits.py tests/test_ahead.py
 	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_engine_modes.py
 	@NUMBA_BOUNDSCHECK=1 $(PYTEST) tests/test_rows_ahead.py
 	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_rows_ahead.py

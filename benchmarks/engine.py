@@ -14,9 +14,12 @@ import numpy as np
 from benchmarks.books import Rows, cancels, hostile, hostile_ids
 from benchmarks.measure import RUNS, Row, child, row, seconds
 from benchmarks.traffic import w1, w2
+from benchmarks.workload import MANY_PARTICIPANTS, PARTICIPANTS, limits
 from engine import Capacity, Engine
+from engine.records import CommandKind
 from engine.reference import ReferenceEngine
 
+_BLOCK: Final = 4_096
 _LATENCY_COMMANDS: Final = 200_000
 _HOSTILE_PAIRS: Final = 200_000
 _REFERENCE_COMMANDS: Final = 100_000
@@ -27,15 +30,13 @@ _WARM_UP: Final = 200
 def run() -> list[Row]:
     """All measurements of the engine."""
     rows = []
-    for name, (definitions, commands), target in (
-        ("W1, 1 symbol", w1(1), 20e6),
-        ("W1, 100 symbols", w1(100), 14e6),
-        ("W2, 100 symbols", w2(100), 12e6),
-    ):
-        for block in (4_096, 1_024):
-            rates = [rate(definitions, commands, block) for _ in range(RUNS)]
-            goal = target if block == 4_096 else None
-            rows.append(row(f"{name}, blocks of {block:,}", rates, "commands/s", at_least=goal))
+    for name, make, symbols, target in (("W1", w1, 1, 20e6), ("W1", w1, 100, 14e6), ("W2", w2, 100, 12e6)):
+        over = f"{name}, {symbols} symbol{'s' * (symbols > 1)}"
+        rates = [rate(*make(symbols), _BLOCK) for _ in range(RUNS)]
+        rows.append(row(f"{over}, blocks of {_BLOCK:,}", rates, "commands/s", at_least=target))
+        rates = [rate(*make(symbols), 1_024) for _ in range(RUNS)]
+        rows.append(row(f"{over}, blocks of 1,024", rates, "commands/s"))
+        rows += _many_participants(over, make(symbols), make(symbols, MANY_PARTICIPANTS))
     rows += _latency()
     rows += _hostile("hostile book, spread", *hostile(True, _HOSTILE_PAIRS))
     rows += _hostile("hostile book, dense", *hostile(False, _HOSTILE_PAIRS))
@@ -43,10 +44,24 @@ def run() -> list[Row]:
     return rows + _memory() + _reference()
 
 
-def rate(definitions: Rows, commands: Rows, block: int) -> float:
-    """Commands per second of a new engine."""
+def _many_participants(over: str, few: tuple[Rows, Rows], many: tuple[Rows, Rows]) -> list[Row]:
+    """A workload of 50 and of 999 participants in turn, without limits and with limits for each of them."""
+    rows = []
+    for limited in (False, True):
+        pairs = [(rate(*few, _BLOCK, limited=limited), rate(*many, _BLOCK, limited=limited)) for _ in range(RUNS)]
+        name = f"{over}, {MANY_PARTICIPANTS} participants" + ", all with limits" * limited
+        rows.append(row(name, [there for _, there in pairs], "commands/s"))
+        lost = [100 * (1 - there / here) for here, there in pairs]
+        rows.append(row(f"{name}: fewer than with {PARTICIPANTS}", lost, "%", at_most=None if limited else 15.0))
+    return rows
+
+
+def rate(definitions: Rows, commands: Rows, block: int, *, limited: bool = False) -> float:
+    """Commands per second of a new engine. limited: whether each participant has limits."""
     engine = new_engine()
     engine.apply(definitions)
+    if limited:
+        engine.apply(limits(int(np.count_nonzero(definitions["kind"] == CommandKind.PARTICIPANT))))
     return len(commands) / seconds(lambda: apply_all(engine, commands, block))
 
 

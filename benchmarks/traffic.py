@@ -10,22 +10,22 @@ from functools import cache
 import numpy as np
 
 from benchmarks.books import Rows
-from benchmarks.workload import W1, W2, workload
+from benchmarks.workload import PARTICIPANTS, W1, W2, workload
 from engine import Capacity, Engine
 from engine.bounds import DAY_NS
 from engine.records import COMMAND, CommandKind, concatenate
 
 
 @cache
-def w1(symbols: int) -> tuple[Rows, Rows]:
+def w1(symbols: int, participants: int = PARTICIPANTS) -> tuple[Rows, Rows]:
     """Definitions, and one million commands of W1."""
-    return workload(W1, symbols)
+    return workload(W1, symbols, participants=participants)
 
 
 @cache
-def w2(symbols: int) -> tuple[Rows, Rows]:
+def w2(symbols: int, participants: int = PARTICIPANTS) -> tuple[Rows, Rows]:
     """Definitions, and one million commands of W2."""
-    return workload(W2, symbols)
+    return workload(W2, symbols, participants=participants)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The standard workloads: W1 and W2, over any number of symbols, from a seed.
+"""The standard workloads: W1 and W2, over any number of symbols and participants, from a seed.
 
 W1 is 50% limit, 40% cancel, 6% IOC and 4% market orders; W2 is 20% limit, 10% cancel, 4% IOC, 1% market and 65%
 replace. Sizes are 1 to 500. Limit prices lie exponentially around a drifting mid, 6 ticks away in the mean, one
@@ -13,11 +13,23 @@ import numpy as np
 
 from engine import Capacity, Engine
 from engine.names import pack
-from engine.records import COMMAND, CommandKind, EventKind, Instruction, Phase, SelfTrade, TimeInForce, concatenate
+from engine.records import (
+    COMMAND,
+    CommandKind,
+    EventKind,
+    Instruction,
+    Limit,
+    Phase,
+    SelfTrade,
+    TimeInForce,
+    concatenate,
+)
 
 Rows = np.ndarray[Any, Any]
 
 PARTICIPANTS: Final = 50
+#: So many that their positions in 100 symbols are more than the caches of a core hold.
+MANY_PARTICIPANTS: Final = 999
 TICK_E4: Final = 100
 MID_TICKS: Final = 10_000
 STEP: Final = 256  # commands made at a time: what the stream knows of the book is at most that old
@@ -39,31 +51,41 @@ W1: Final = Mix("W1", 0.50, 0.40, 0.06, 0.04, 0.0)
 W2: Final = Mix("W2", 0.20, 0.10, 0.04, 0.01, 0.65)
 
 
-def definitions(symbols: int) -> Rows:
+def definitions(symbols: int, participants: int = PARTICIPANTS) -> Rows:
     """COMMAND rows that define the venue and open every instrument."""
-    rows = np.zeros(PARTICIPANTS + 2 * symbols, COMMAND)
-    for n in range(PARTICIPANTS):
+    rows = np.zeros(participants + 2 * symbols, COMMAND)
+    for n in range(participants):
         rows[n]["kind"] = CommandKind.PARTICIPANT
         rows[n]["name"] = pack(f"P{n}")
         rows[n]["permissions"] = 1
     for n in range(symbols):
-        row = rows[PARTICIPANTS + n]
+        row = rows[participants + n]
         row["kind"] = CommandKind.INSTRUMENT
         row["name"] = pack(f"S{n}")
         row["tick_e4"], row["lot"], row["reference_e4"] = TICK_E4, 1, TICK_E4 * MID_TICKS
-        row = rows[PARTICIPANTS + symbols + n]
+        row = rows[participants + symbols + n]
         row["kind"], row["name"], row["phase"] = CommandKind.PHASE, pack(f"S{n}"), Phase.CONTINUOUS
+    return rows
+
+
+def limits(participants: int) -> Rows:
+    """COMMAND rows that set limits of size, value and position for each participant, none of which any order meets."""
+    rows = np.zeros(participants, COMMAND)
+    rows["kind"] = CommandKind.LIMITS
+    rows["name"] = [pack(f"P{n}") for n in range(participants)]
+    rows["limits"] = Limit.MAX_ORDER_QTY | Limit.MAX_ORDER_VALUE | Limit.MAX_POSITION
+    rows["max_order_qty"], rows["max_order_value_e4"], rows["max_position_qty"] = 10_000, 10**15, 10**9
     return rows
 
 
 class Stream:
     """Source of a workload's commands, running an engine beside to know what is live."""
 
-    def __init__(self, mix: Mix, symbols: int, seed: int, commands_max: int) -> None:
-        self.mix, self.symbols = mix, symbols
+    def __init__(self, mix: Mix, symbols: int, seed: int, commands_max: int, participants: int = PARTICIPANTS) -> None:
+        self.mix, self.symbols, self.participants = mix, symbols, participants
         self.draw = np.random.default_rng(seed)
         self.engine = Engine(Capacity(ids_max=max(2 << 20, commands_max)))
-        self.engine.apply(definitions(symbols))
+        self.engine.apply(definitions(symbols, participants))
         self.mid = np.full(symbols, MID_TICKS, np.int64)
         self.next_id = 1
         size = commands_max + 1
@@ -110,7 +132,7 @@ class Stream:
         enters = np.flatnonzero((what != 1) & (what != 4))
         symbol = draw.integers(0, self.symbols, count)
         symbol[aimed] = self.symbol[targets]
-        owner = draw.integers(0, PARTICIPANTS, count)
+        owner = draw.integers(0, self.participants, count)
         owner[aimed] = self.owner[targets]
         side = draw.choice(np.array([1, -1]), count)
         side[aimed] = self.side[targets]
@@ -164,8 +186,10 @@ class Stream:
         self.live = live[leaves_qty[live] > 0]
 
 
-def workload(mix: Mix, symbols: int, commands: int = 1_000_000, seed: int = 1) -> tuple[Rows, Rows]:
+def workload(
+    mix: Mix, symbols: int, commands: int = 1_000_000, seed: int = 1, participants: int = PARTICIPANTS
+) -> tuple[Rows, Rows]:
     """Definitions, and ``commands`` COMMAND rows after them."""
-    stream = Stream(mix, symbols, seed, commands + STEP)
+    stream = Stream(mix, symbols, seed, commands + STEP, participants)
     steps = [stream.step(min(STEP, commands - start)) for start in range(0, commands, STEP)]
-    return definitions(symbols), concatenate(steps)
+    return definitions(symbols, participants), concatenate(steps)

@@ -4,6 +4,7 @@ from typing import Final
 
 import numpy as np
 
+from engine.ahead import IDS_AHEAD, STEP, ask_ahead, has_many_pairs
 from engine.cancel import cancel, mass_cancel
 from engine.capacity import events_max
 from engine.clock import clock
@@ -26,8 +27,6 @@ from engine.users import credential_command, user_command
 
 _events_max = inlined(events_max)
 
-#: Commands ahead for which rows of client order ids are prefetched, so that cache misses overlap.
-_AHEAD: Final = 12
 #: COMMAND rows of a page of memory.
 _PAGE_ROWS: Final = 64
 
@@ -41,6 +40,7 @@ def apply_batch(pointers, commands, start, events, n):
     """
     state = unpack_state(pointers)
     venue = state.venue[0]
+    many_pairs = has_many_pairs(venue)
     for i in range(start, len(commands)):
         if n + _events_max(venue["orders_open"], venue["slices"], venue["instruments"], venue["participants"]) > len(
             events
@@ -48,8 +48,11 @@ def apply_batch(pointers, commands, start, events, n):
             return i, n
         # The system maps memory in pages, and no processor fetches the next one ahead by itself.
         prefetch(commands, min(i + _PAGE_ROWS, len(commands) - 1))
-        if i + _AHEAD < len(commands):
-            coming = commands[i + _AHEAD]
+        if many_pairs:
+            if i & (STEP - 1) == 0:
+                ask_ahead(pointers, commands, start, i)
+        elif i + IDS_AHEAD < len(commands):
+            coming = commands[i + IDS_AHEAD]
             ask_for_id(state, np.int64(coming["participant"]), coming["client_order_id"])
             if np.int64(coming["kind"]) == CommandKind.REPLACE:
                 ask_for_id(state, np.int64(coming["participant"]), coming["new_client_order_id"])

@@ -123,6 +123,23 @@ def ask_for_id(state: State, participant, client_order_id):
     prefetch(state.ids, first_place(state, participant, client_order_id, 0))
 
 
+@inlined
+def ask_for_place(state: State, participant, client_order_id):
+    """``ask_for_id``; returns the place of the row."""
+    place = first_place(state, participant, client_order_id, 0)
+    prefetch(state.ids, place)
+    return place
+
+
+@inlined
+def slot_named_at(state: State, place, client_order_id):
+    """Slot that a row of ``ids`` names, if it is of that id, else 0: to ask for memory by, nothing else."""
+    row = state.ids[place]
+    if row["client_order_id"] != client_order_id:
+        return np.int64(0)
+    return np.int64(row["slot"]) & (_CARRIED - 1)
+
+
 @called
 def forget_ids(state: State):
     """A new trading day: only the ids that open orders bear stay in use."""

@@ -40,9 +40,9 @@ def would_cross(books, instrument, side, tick):
 
 
 @inlined
-def _place_of(limits, wide, pair, limit):
+def _place_of(set_here, wide, pair, limit):
     """Row of ``limits`` that says a limit which is set: that of the instrument, if it is set there."""
-    return pair if np.int64(limits[pair]["limits"]) & limit else wide
+    return pair if set_here & limit else wide
 
 
 @rare
@@ -77,7 +77,9 @@ def check_with_limits(
     wide = participant * (len(instruments) + 1)
     pair = wide + instrument
     owner = participants[participant - 1]
-    is_set = np.int64(limits[wide]["limits"]) | exposures[4 * pair + SET_LIMITS]
+    # Beside the exposure, so that the row of limits in the instrument is touched only where it says something.
+    set_here = exposures[4 * pair + SET_LIMITS]
+    is_set = np.int64(limits[wide]["limits"]) | set_here
     if is_set & _RESTRICTED:
         return Reason.RESTRICTED
     if instructions & _MARKET and not np.int64(owner["permissions"]) & _MAY_MARKET:
@@ -89,11 +91,22 @@ def check_with_limits(
         return Reason.PRICE_BAND
     if is_set != 0:
         reason = _check_order_limits(
-            venues[0], owner, instruments, limits, entry_times, is_set, wide, pair, instrument, qty, value_price_e4
+            venues[0],
+            owner,
+            instruments,
+            limits,
+            entry_times,
+            is_set,
+            set_here,
+            wide,
+            pair,
+            instrument,
+            qty,
+            value_price_e4,
         )
         # A replace that does not raise what is open passes.
         if reason == 0 and is_set & _MAX_POSITION and open_qty > own_open_qty:
-            reason = _check_position(exposures, limits, wide, pair, side, open_qty - own_open_qty)
+            reason = _check_position(exposures, limits, set_here, wide, pair, side, open_qty - own_open_qty)
         if reason == 0 and is_set & _CREDIT and open_qty * value_price_e4 > own_notional_e4:
             margin_bps = np.int64(limits[wide]["margin_bps"]) if is_set & _MARGIN else BPS_MAX
             margin_e4 = _margin_of_positions(instruments, exposures, wide, margin_bps, venues[0]["instruments"])
@@ -126,15 +139,15 @@ def _beyond_band(row, side, tick, stop_e4):
 
 @called
 def _check_order_limits(
-    venue, owner, instruments, limits, entry_times, is_set, wide, pair, instrument, qty, value_price_e4
+    venue, owner, instruments, limits, entry_times, is_set, set_here, wide, pair, instrument, qty, value_price_e4
 ):
     """Quantity, value, rate and share of the volume."""
     if is_set & _MAX_ORDER_QTY:
-        place = _place_of(limits, wide, pair, _MAX_ORDER_QTY)
+        place = _place_of(set_here, wide, pair, _MAX_ORDER_QTY)
         if qty > np.int64(limits[place]["max_order_qty"]):
             return Reason.MAX_ORDER_QTY
     if is_set & _MAX_ORDER_VALUE:
-        place = _place_of(limits, wide, pair, _MAX_ORDER_VALUE)
+        place = _place_of(set_here, wide, pair, _MAX_ORDER_VALUE)
         if qty * value_price_e4 > limits[place]["max_order_value_e4"]:
             return Reason.MAX_ORDER_VALUE
     if is_set & _ORDER_RATE:
@@ -145,18 +158,18 @@ def _check_order_limits(
             return Reason.ORDER_RATE
     if is_set & _ADV:
         adv_qty = instruments[instrument - 1]["adv_qty"]
-        share_bps = np.int64(limits[_place_of(limits, wide, pair, _ADV)]["adv_share_bps"])
+        share_bps = np.int64(limits[_place_of(set_here, wide, pair, _ADV)]["adv_share_bps"])
         if adv_qty != 0 and qty * BPS_MAX > share_bps * adv_qty:
             return Reason.ADV
     return 0
 
 
 @called
-def _check_position(exposures, limits, wide, pair, side, more_qty):
+def _check_position(exposures, limits, set_here, wide, pair, side, more_qty):
     """Position, open quantity and requested quantity, all in the order's own direction."""
     held = side * exposures[4 * pair + POSITION_QTY]
     open_qty = exposures[4 * pair + OPEN_QTY + ((1 - side) >> 1)]
-    limit = limits[_place_of(limits, wide, pair, _MAX_POSITION)]["max_position_qty"]
+    limit = limits[_place_of(set_here, wide, pair, _MAX_POSITION)]["max_position_qty"]
     return Reason.POSITION_LIMIT if held + open_qty + more_qty > limit else 0
 
 

@@ -35,6 +35,9 @@ WINDOW_WORDS: Final = 64
 #: Rows of the table of ids, a power of two, that share a mark: those of neighbouring ids (``index.py``).
 ID_MARK_ROWS: Final = 1_024
 
+#: Commands ahead of which it is noted where they lead, a power of two (``ahead.py``).
+COMING: Final = 32
+
 #: Exposures and limits have whole pages of rows, which ``parts.py`` looks at page by page.
 PAIRS_OF_A_PAGE: Final = 128
 
@@ -251,8 +254,8 @@ class Pending(IntFlag):
 
 
 class State(NamedTuple):
-    """Arrays of the venue; ``scratch`` and ``ladder`` are working room and no part of the state, nor is ``id_marks``,
-    which follows from ``ids``.
+    """Arrays of the venue; ``scratch``, ``ladder`` and ``coming`` are working room and no part of the state, nor is
+    ``id_marks``, which follows from ``ids``.
     """
 
     venue: np.ndarray[Any, Any]  # VENUE[1]
@@ -277,6 +280,7 @@ class State(NamedTuple):
     entry_times: np.ndarray[Any, Any]  # ENTRY_TIME[participants_max * RATE_ORDERS_MAX]: a ring each
     scratch: np.ndarray[Any, Any]  # int64[orders_max + 1]: slots to go through in order of acceptance
     ladder: np.ndarray[Any, Any]  # int64[4 * (orders_max + 1)]: ticks and quantities of an uncross
+    coming: np.ndarray[Any, Any]  # int64[COMING]: a ring: place of the id, then slot of the order, of coming commands
 
 
 def new_state(capacity: Capacity) -> State:
@@ -312,6 +316,7 @@ def new_state(capacity: Capacity) -> State:
         entry_times=_in_small_pages(capacity.participants_max * RATE_ORDERS_MAX, ENTRY_TIME),
         scratch=_in_small_pages(slots, _INT64),
         ladder=_in_small_pages(4 * slots, _INT64),
+        coming=_in_lines(COMING, _INT64),
     )
     venue = state.venue[0]
     venue["orders_max"] = capacity.orders_max
@@ -361,10 +366,10 @@ unpack_state = unpack_pointers(_SMALLEST)
 def described_arrays(state: State = _SMALLEST) -> dict[str, "np.ndarray[Any, Any]"]:
     """Arrays whose layout is that of the state: those of the state, with the rows that kernels see as plain numbers.
 
-    Without the marks of ids, which no image has.
+    Without the marks of ids and the ring of coming commands, which no image has.
     """
     arrays = state._asdict() | {"exposures": state.exposures.view(EXPOSURE)}
-    del arrays["id_marks"]
+    del arrays["id_marks"], arrays["coming"]
     return arrays
 
 
