@@ -198,6 +198,8 @@ def test_commands_that_a_crash_undid_are_told_at_each_further_call(tmp_path: Pat
         with LocalReports(running.data, from_seq=1) as cursor:
             trade(running, "a")
             Taking(cursor).until(running.status()["seq"])
+            while cursor._live.follower is None:  # the past is given in full
+                cursor.poll()
             shown: Any = cursor._live.follower
             # As if the node had told of some more.
             shown._seq += 5
