@@ -9,6 +9,7 @@ from engine.cancel import cancel, mass_cancel
 from engine.capacity import events_max
 from engine.clock import clock
 from engine.consequences import consequences_of_order
+from engine.cross import cross_command
 from engine.definitions import define_instrument, define_participant
 from engine.entry import enter
 from engine.epoch import epoch_command
@@ -82,7 +83,12 @@ def _use_continuation(venue, kind):
     if kind == CommandKind.LIMITS or kind == CommandKind.INSTRUMENT:
         return kind
     forget_continuation(venue)
-    if kind == CommandKind.ENTER or kind == CommandKind.CANCEL or kind == CommandKind.REPLACE:
+    if (
+        kind == CommandKind.ENTER
+        or kind == CommandKind.CANCEL
+        or kind == CommandKind.REPLACE
+        or kind == CommandKind.CROSS
+    ):
         return kind
     # A primary may have failed between an EXTEND row and its command: the reign of the next one begins all the same.
     return kind if kind == CommandKind.EXTEND or kind == CommandKind.EPOCH else np.int64(0)
@@ -100,6 +106,8 @@ def _apply_rare(state: State, command, kind, events, n):
         return n
     if kind == CommandKind.PARTICIPANT:
         return define_participant(state, command, events, n)
+    if kind == CommandKind.CROSS:
+        return cross_command(state, command, events, n)
     if kind == CommandKind.MASS_CANCEL:
         return mass_cancel(state, command, events, n)
     if kind == CommandKind.PHASE:

@@ -117,6 +117,42 @@ def emit_cancel_rejected(state: State, events, n, client_order_id, participant, 
 
 
 @called
+def emit_cross_accepted(state: State, events, n, command):
+    """The answer to a cross; it has the newest order number."""
+    event = events[n]
+    event["seq"] = state.venue[0]["seq"]
+    event["client_order_id"] = command["client_order_id"]
+    event["contra_client_order_id"] = 0
+    event["price_e4"] = command["price_e4"]
+    event["qty"] = command["qty"]
+    event["order_number"] = state.venue[0]["last_order_number"]
+    event["participant"] = command["participant"]
+    event["contra_participant"] = 0
+    event["instrument"] = command["instrument"]
+    _codes(event, EventKind.ACCEPTED, 0, 0, 0)
+    return n + 1
+
+
+@called
+def emit_agreed_trade(state: State, events, n, command, buyer, seller):
+    """The trade of a cross, with the participants' names in the places of ids. Takes the next trade number."""
+    venue = state.venue[0]
+    venue["last_trade_number"] += 1
+    event = events[n]
+    event["seq"] = venue["seq"]
+    event["client_order_id"] = command["buyer"]
+    event["contra_client_order_id"] = command["seller"]
+    event["price_e4"] = command["price_e4"]
+    event["qty"] = command["qty"]
+    event["trade_number"] = venue["last_trade_number"]
+    event["participant"] = buyer
+    event["contra_participant"] = seller
+    event["instrument"] = command["instrument"]
+    _codes(event, EventKind.TRADE, 0, 0, 0)
+    return n + 1
+
+
+@called
 def emit_phase(state: State, events, n, instrument, phase):
     """An instrument has a phase."""
     return _emit_answer(state, events, n, EventKind.PHASE, 0, 0, instrument, 0, phase)

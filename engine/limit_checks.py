@@ -106,12 +106,12 @@ def check_with_limits(
         )
         # A replace that does not raise what is open passes.
         if reason == 0 and is_set & _MAX_POSITION and open_qty > own_open_qty:
-            reason = _check_position(exposures, limits, set_here, wide, pair, side, open_qty - own_open_qty)
+            reason = check_position(exposures, limits, set_here, wide, pair, side, open_qty - own_open_qty)
         if reason == 0 and is_set & _CREDIT and open_qty * value_price_e4 > own_notional_e4:
             margin_bps = np.int64(limits[wide]["margin_bps"]) if is_set & _MARGIN else BPS_MAX
-            margin_e4 = _margin_of_positions(instruments, exposures, wide, margin_bps, venues[0]["instruments"])
+            margin_e4 = margin_of_positions(instruments, exposures, wide, margin_bps, venues[0]["instruments"])
             others_e4 = owner["open_notional_e4"] - own_notional_e4
-            reason = _check_credit(limits[wide]["credit_e4"], others_e4, open_qty * value_price_e4, margin_e4)
+            reason = check_credit(limits[wide]["credit_e4"], others_e4, open_qty * value_price_e4, margin_e4)
         if reason != 0:
             return reason
     if owner["open_notional_e4"] - own_notional_e4 > INT64_MAX - open_qty * value_price_e4:
@@ -165,7 +165,7 @@ def _check_order_limits(
 
 
 @called
-def _check_position(exposures, limits, set_here, wide, pair, side, more_qty):
+def check_position(exposures, limits, set_here, wide, pair, side, more_qty):
     """Position, open quantity and requested quantity, all in the order's own direction."""
     held = side * exposures[4 * pair + POSITION_QTY]
     open_qty = exposures[4 * pair + OPEN_QTY + ((1 - side) >> 1)]
@@ -174,7 +174,7 @@ def _check_position(exposures, limits, set_here, wide, pair, side, more_qty):
 
 
 @called
-def _check_credit(credit_e4, others_e4, notional_e4, margin_e4):
+def check_credit(credit_e4, others_e4, notional_e4, margin_e4):
     """Reason if the sum of the three is above the credit, else 0; taken off one by one: the sum may leave int64."""
     if margin_e4 < 0 or margin_e4 > credit_e4 or notional_e4 > credit_e4 - margin_e4:
         return Reason.CREDIT
@@ -182,7 +182,7 @@ def _check_credit(credit_e4, others_e4, notional_e4, margin_e4):
 
 
 @called
-def _margin_of_positions(instruments, exposures, wide, margin_bps, instruments_defined):
+def margin_of_positions(instruments, exposures, wide, margin_bps, instruments_defined):
     """Margin x sum of absolute position x reference price, rounded down; -1 where that would leave int64."""
     total_e4 = np.int64(0)
     for number in range(1, instruments_defined + 1):

@@ -251,6 +251,7 @@ COMMAND_PLACES: Final = {
     32: (
         "min_qty",
         "until_ns",
+        "buyer",
         "tick_e4",
         "duration_ns",
         "new_context",
@@ -259,7 +260,7 @@ COMMAND_PLACES: Final = {
         "max_position_qty",
         "max_open_orders",
     ),
-    40: ("display_qty", "stop_e4", "adv_qty", "new_token_tail", "hash_2", "credit_e4", "max_ids"),
+    40: ("display_qty", "stop_e4", "seller", "adv_qty", "new_token_tail", "hash_2", "credit_e4", "max_ids"),
     48: ("participant",),
     52: ("instrument",),
     56: ("kind",),
@@ -341,6 +342,17 @@ COMMAND_FIELDS: Final = {
         "instructions",  # MARKET, DISPLAY, STOP
     ),
     CommandKind.MASS_CANCEL: ("name", "symbol", "side", "reason"),  # symbol 0: all; side 0: both
+    # buyer, seller: names of the participants.
+    CommandKind.CROSS: (
+        "client_order_id",
+        "context",
+        "price_e4",
+        "qty",
+        "buyer",
+        "seller",
+        "participant",
+        "instrument",
+    ),
     CommandKind.PHASE: ("name", "phase"),  # name: a symbol, or * for each
     CommandKind.HALT: ("name", "duration_ns"),  # duration_ns 0: until it is resumed
     CommandKind.RESUME: ("name",),

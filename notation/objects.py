@@ -50,6 +50,8 @@ COMMAND_KEYS: Final = (
         "self_trade",
         "instructions",
         "book",
+        "buyer",
+        "seller",
     ),
     *(
         "token",

@@ -21,7 +21,7 @@ from notation.words import Fault, Time
 
 RAW: Final = 0  # the kind of a ``raw`` line
 #: The kinds whose rows hold the numbers of names.
-NAMED: Final = frozenset(map(int, (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)))
+NAMED: Final = frozenset(map(int, (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE, CommandKind.CROSS)))
 
 #: Plain words after the event's name, and the keys that each event may have.
 EVENT_KEYS: Final[dict[str, frozenset[str]]] = {

@@ -50,7 +50,7 @@ from notation.words import (
 PLACE_OF: Final = {name: place for place, names in enumerate(COMMAND_PLACES.values()) for name in names}
 NOT_BUILT: Final = "is not built in this release (rulebook section 13); remove it from the file"
 #: Words of the rulebook that this release does not build.
-LATER: Final = frozenset({"venue", "index", "schedule", "cross"})
+LATER: Final = frozenset({"venue", "index", "schedule"})
 _64_BITS: Final = 2**64 - 1
 _BYTE_MAX: Final = 255
 
@@ -351,6 +351,24 @@ COMMANDS: Final = (
             _PRICE,
         ),
         (_SHOWN, _STOPS_AT, replace(_CONTEXT, places=("new_context",)), *_TOKENS),
+    ),
+    Command(
+        CommandKind.CROSS,
+        "cross NAME ID QTY SYM @ PRICE",
+        (
+            _WHO,
+            _ORDER,
+            _QTY,
+            Field(ID, "the symbol", ("instrument", "symbol"), json="symbol", names="symbols"),
+            Field(PRICE, "the price", ("price_e4",), json="price_e4"),
+        ),
+        (
+            Field(ID, "the buyer", ("buyer",), "buyer", json="buyer", required=True),
+            Field(ID, "the seller", ("seller",), "seller", json="seller", required=True),
+            _CONTEXT,
+            _TOKENS[0],
+        ),
+        whole="cross NAME ID QTY SYM @ PRICE buyer=NAME seller=NAME",
     ),
     Command(
         CommandKind.MASS_CANCEL,

@@ -170,7 +170,7 @@ class Numbers:
         """The row with its numbers, after an EXTEND row where a name is unknown or an order token is long."""
         participant = self._participants.get(line.participant)
         tokens = line.tokens
-        if line.kind != CommandKind.ENTER:
+        if line.kind not in (CommandKind.ENTER, CommandKind.CROSS):
             nobody = line.participant if participant is None else 0
             numbered = row if participant is None else row[:48] + participant + row[52:]
             return (extend_row(nobody, 0, *(tokens or _NO_TOKENS)), numbered) if nobody or tokens else (numbered,)

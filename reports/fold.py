@@ -13,6 +13,7 @@ from engine.clock import is_extend
 from engine.jit import called, inlined
 from engine.records import CommandKind, EventKind, Instruction, Reason
 from reports.contexts import after_modify, after_replace, is_modify, unentered, user_in, with_user
+from reports.crosses import report_cross
 from reports.definitions import begin_command, report_trading_day
 from reports.market import ends_with_day, report_market
 from reports.orders import clear, clear_terms, copy, expect, find, insert, remove, scratch
@@ -415,6 +416,8 @@ def _is_order_command(kind):
 def _report(tables: ReportTables, room: ReportRoom, r, events, n, command, extend):
     """Report event n; gives the next row."""
     kind = np.int64(events[n]["kind"])
+    if np.int64(command["kind"]) == CommandKind.CROSS and kind != EventKind.REJECTED:
+        return report_cross(tables, room, r, events[n], command, extend)
     if kind == EventKind.TRADE:
         return _traded(tables, room, r, events, n, command["kind"])
     if kind == EventKind.CANCELED:

@@ -262,6 +262,9 @@ class ReferenceReports:
 
     def _of_event(self, event: Any, command: Any) -> Iterator[Place]:
         kind, instrument = int(event["kind"]), int(event["instrument"])
+        if command["kind"] == CommandKind.CROSS and kind != EventKind.REJECTED:
+            yield from self._cross(event, command)
+            return
         match kind:
             case EventKind.ACCEPTED:
                 yield self._enter(event, command)
@@ -303,6 +306,40 @@ class ReferenceReports:
         """Number of the user who sent a command, 0 if none is defined."""
         user = int.from_bytes(context[:2], "little")
         return user if user < len(self._users) else 0
+
+    def _cross(self, event: Any, command: Any) -> Iterator[Place]:
+        """A trade that was agreed outside the books: its answer, and both sides, as of orders that were executed."""
+        names = ("price_e4", "qty", "instrument")
+        said = {name: int(event[name]) for name in names} | {"cum_qty": int(event["qty"])}
+        said |= {"original_qty": said["qty"], "notional_e4": said["price_e4"] * said["qty"]}
+        if event["kind"] == EventKind.ACCEPTED:
+            yield said | {
+                "kind": int(ReportKind.NEW),
+                "order_number": int(event["order_number"]),
+                "client_order_id": int(event["client_order_id"]),
+                "participant": int(event["participant"]),
+                "context": int(command["context"]),
+                "command_context": int(command["context"]),
+                "user": self._sender(_octets(command["context"])),
+                "token_head": self._place("token_head"),
+                "token_tail": self._place("token_tail"),
+            }
+            return
+        sides = [(int(event[f"{of}participant"]), int(event[f"{of}client_order_id"])) for of in ("", "contra_")]
+        for side, own, other in ((1, sides[0], sides[1]), (-1, sides[1], sides[0])):
+            yield said | {
+                "kind": int(ReportKind.TRADE),
+                "client_order_id": own[1],
+                "participant": own[0],
+                "side": side,
+                "user": 0,
+                "last_price_e4": said["price_e4"],
+                "last_qty": said["qty"],
+                "trade_number": int(event["trade_number"]),
+                "liquidity": int(Liquidity.AGREED_CROSS),
+                "contra_participant": other[0],
+                "contra_client_order_id": other[1],
+            }
 
     def _enter(self, event: Any, command: Any) -> Place:
         context = _octets(command["context"])

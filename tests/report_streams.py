@@ -164,6 +164,12 @@ def _order_faults(report: Any, orders: Open) -> Iterator[str]:
     kind = ReportKind(int(report["kind"]))
     if kind not in _ABOUT_ORDERS:
         return
+    if report["command_kind"] == CommandKind.CROSS:
+        traded = [int(report[name]) for name in ("qty", "cum_qty", "original_qty")]
+        said = [int(report[name]) for name in ("leaves_qty", "canceled_qty", "displayed_qty", "in_book")]
+        if len(set(traded)) != 1 or any(said) or report["notional_e4"] != report["price_e4"] * report["qty"]:
+            yield "a cross is not executed at once"
+        return
     qty, leaves_qty, cum_qty = (int(report[name]) for name in ("qty", "leaves_qty", "cum_qty"))
     if qty != leaves_qty + cum_qty + int(report["canceled_qty"]):
         yield "qty is not leaves_qty + cum_qty + canceled_qty"

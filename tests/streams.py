@@ -177,6 +177,7 @@ def orders(rng: np.random.Generator, n: int, instruments: int, participants: int
     _dark(np.random.default_rng(n + 1), rows)
     _midpoint(np.random.default_rng(n + 3), rows, mid)
     _ends(np.random.default_rng(n + 2), rows)
+    _crosses(np.random.default_rng(n + 4), rows, mid, participants)
     part = (rows["kind"] == CommandKind.CANCEL) & (rng.random(n) < 0.33)
     rows["qty"][part] = rng.integers(1, 51, int(part.sum())) * LOT - (rng.random(int(part.sum())) < 0.05)
     context = np.where(rng.random(n) < 0.5, rng.integers(-(2**63), 2**63 - 1, n), 0)
@@ -244,6 +245,19 @@ def _midpoint(rng: np.random.Generator, rows: NDArray[Any], mid: NDArray[np.int6
     free = fits & ~limited
     rows["instructions"][free] |= np.uint16(Instruction.MARKET)
     rows["price_e4"][free] = 0
+
+
+def _crosses(rng: np.random.Generator, rows: NDArray[Any], mid: NDArray[np.int64], participants: int) -> None:
+    """A few plain orders are crosses instead, most of them inside the quotes."""
+    n = len(rows)
+    plain = (rows["kind"] == CommandKind.ENTER) & (rows["instructions"] == 0) & (rows["book"] == 0)
+    at = plain & (rows["time_in_force"] == TimeInForce.DAY) & (rng.random(n) < 0.03)
+    rows["kind"][at] = CommandKind.CROSS
+    rows["price_e4"][at] = mid[at]
+    for name in ("side", "time_in_force", "self_trade"):
+        rows[name][at] = 0
+    for name in ("buyer", "seller"):
+        rows[name][at] = pack("P1") + rng.integers(0, participants + (rng.random(n) < 0.05), n)[at]
 
 
 def _ends(rng: np.random.Generator, rows: NDArray[Any]) -> None:

@@ -30,10 +30,10 @@ def stream(seed: int) -> NDArray[Any]:
 @pytest.mark.parametrize(
     ("seed", "events_digest", "state_digest"),
     [
-        (1, "f217a44f8b9c1404d9148e48d7d4adac", "05bee94d2ebef3d58b23f026b2f0c789"),
-        (2, "d67c4b799f0dd9cad0d4b2ce88dddcad", "f0d85c3612d8bd5c050abb5370e76341"),
-        (3, "7d8b1bafe134e194fe6db56da41cbd43", "3410f4edcc8fcae29fbb0e383e2ab048"),
-        (4, "3ff482b9c974cb84ecea93abe737cdd4", "c041e0f3b6779a7ca4d6c3bfaa75a879"),
+        (1, "70f113c31ec468f546fb801e41c5e967", "b0adcf950c0881f28a6f9439e5cc064a"),
+        (2, "bedf477dcf8a51e904b83e690323a37d", "cf489c1137acd3e4d2053133fa0a81fc"),
+        (3, "1bb2cd76de1de6802979849771eee8f3", "031bf7518080815f80b4117cc5f871cf"),
+        (4, "bff89f4a77929869c8dd1481edc79932", "180946bd039adfbc3df186bd7c6da12c"),
     ],
 )
 def test_every_mode_gives_the_digests_of_this_rules_version(seed: int, events_digest: str, state_digest: str) -> None:

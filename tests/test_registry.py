@@ -180,9 +180,9 @@ COMMAND_PLACES = [
     (
         32,
         "<i8",
-        "min_qty until_ns tick_e4 duration_ns new_context new_token_head hash_1 max_position_qty max_open_orders",
+        "min_qty until_ns buyer tick_e4 duration_ns new_context new_token_head hash_1 max_position_qty max_open_orders",
     ),
-    (40, "<i8", "display_qty stop_e4 adv_qty new_token_tail hash_2 credit_e4 max_ids"),
+    (40, "<i8", "display_qty stop_e4 seller adv_qty new_token_tail hash_2 credit_e4 max_ids"),
     (48, "<u4", "participant"),
     (52, "<u4", "instrument"),
     (56, "|u1", "kind"),

@@ -16,6 +16,7 @@ from engine.reference.check import check_state
 from engine.reference.clock import clock, clock_jump
 from engine.reference.consequences import consequences
 from engine.reference.copying import copied
+from engine.reference.cross import cross
 from engine.reference.definitions import define_instrument, define_participant
 from engine.reference.entry import enter
 from engine.reference.epoch import epoch_command
@@ -40,6 +41,7 @@ _RULES: Final[dict[int, Callable[[Venue, Row, EventLog], None]]] = {
     int(CommandKind.CANCEL): cancel,
     int(CommandKind.REPLACE): replace,
     int(CommandKind.MASS_CANCEL): mass_cancel,
+    int(CommandKind.CROSS): cross,
     int(CommandKind.PHASE): phase_command,
     int(CommandKind.HALT): halt_command,
     int(CommandKind.RESUME): resume_command,
@@ -55,7 +57,16 @@ _RULES: Final[dict[int, Callable[[Venue, Row, EventLog], None]]] = {
 _CONTINUABLE: Final = frozenset(
     map(
         int,
-        (_EXTEND, _LIMITS, _INSTRUMENT, CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE, CommandKind.EPOCH),
+        (
+            _EXTEND,
+            _LIMITS,
+            _INSTRUMENT,
+            CommandKind.ENTER,
+            CommandKind.CANCEL,
+            CommandKind.REPLACE,
+            CommandKind.CROSS,
+            CommandKind.EPOCH,
+        ),
     ),
 )
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from engine.records import EVENT, EventKind, Phase, Reason
+from engine.reference.rows import Row
 from engine.reference.state import Indicative, Instrument, Order, Participant
 from engine.row_bytes import EVENT_ROW
 
@@ -113,6 +114,37 @@ class EventLog:
             client_order_id=client_order_id,
             participant=participant.number if participant else 0,
             reason=reason,
+        )
+
+    def cross_accepted(self, row: Row, order_number: int) -> None:
+        self._append(
+            _ACCEPTED,
+            client_order_id=row.client_order_id,
+            price_e4=row.price_e4,
+            qty=row.qty,
+            order_number=order_number,
+            participant=row.participant,
+            instrument=row.instrument,
+        )
+
+    def agreed_trade(self, row: Row, buyer: Participant, seller: Participant, trade_number: int) -> None:
+        """The trade of a cross, with the participants' names in the places of ids."""
+        self._rows.append(
+            _pack(
+                self.seq,
+                row.buyer,
+                row.seller,
+                row.price_e4,
+                row.qty,
+                trade_number,
+                buyer.number,
+                seller.number,
+                row.instrument,
+                _TRADE,
+                0,
+                0,
+                0,
+            )
         )
 
     def indicative(self, instrument: Instrument, now: Indicative) -> None:

@@ -66,6 +66,26 @@ def check_limits(venue: Venue, request: Request) -> Reason | None:
     )
 
 
+def check_position_of(participant: Participant, instrument: Instrument, side: int, qty: int) -> Reason | None:
+    """The position row for a cross, which trades all of it at once."""
+    own = participant.limits_in.get(instrument.number, _NO_LIMITS)
+    request = Request(participant, instrument, side, qty, 0, qty, None)
+    return _check_position(request, _first(own.max_position_qty, participant.limits.max_position_qty))
+
+
+def check_credit_of(venue: Venue, participant: Participant, notional_e4: int) -> Reason | None:
+    """The credit row for a cross of a notional."""
+    open_notional_e4 = participant.open_notional_e4 + notional_e4
+    if open_notional_e4 > INT64_MAX:
+        return Reason.CREDIT
+    credit_e4 = participant.limits.credit_e4
+    if credit_e4 is None:
+        return None
+    margin_e4 = _margin_e4(venue, participant)
+    refused = margin_e4 is None or open_notional_e4 + margin_e4 > credit_e4
+    return Reason.CREDIT if refused else None
+
+
 def count_entry(venue: Venue, participant: Participant, refused: Reason | None) -> None:
     """Every entry and replace counts at its time, whatever the answer, except those refused for their rate."""
     if refused != Reason.ORDER_RATE:

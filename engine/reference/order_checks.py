@@ -21,6 +21,12 @@ def check_phase(phase: Phase, time_in_force: int, instructions: int, book: int) 
     return None
 
 
+def check_phase_of_cross(phase: Phase) -> Reason | None:
+    if phase == Phase.CONTINUOUS:
+        return None
+    return {Phase.CLOSED: Reason.CLOSED, Phase.HALTED: Reason.HALTED}.get(phase, Reason.NOT_CONTINUOUS)
+
+
 def check_terms(instrument: Instrument, row: Row) -> Reason | None:
     if not 1 <= row.qty <= QTY_MAX:
         return Reason.INVALID_QTY

@@ -116,6 +116,14 @@ class Row(NamedTuple):
         return self.min_qty
 
     @property
+    def buyer(self) -> int:
+        return self.min_qty
+
+    @property
+    def seller(self) -> int:
+        return self.display_qty
+
+    @property
     def until_ns(self) -> int:
         return self.min_qty
 
@@ -252,6 +260,10 @@ def _mass_cancel_has_form(row: Row) -> bool:
     return (row.side == 0 or row.side in _SIDES) and row.reason in (Reason.MASS_CANCEL, Reason.DISCONNECT)
 
 
+def _cross_has_form(row: Row) -> bool:
+    return row.client_order_id != 0
+
+
 def _phase_has_form(row: Row) -> bool:
     return row.phase in _PHASES
 
@@ -260,6 +272,7 @@ _HAS_FORM: Final = {
     int(CommandKind.ENTER): _enter_has_form,
     int(CommandKind.REPLACE): _replace_has_form,
     int(CommandKind.MASS_CANCEL): _mass_cancel_has_form,
+    int(CommandKind.CROSS): _cross_has_form,
     int(CommandKind.PHASE): _phase_has_form,
 }
 

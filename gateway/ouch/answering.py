@@ -440,6 +440,8 @@ def _answer(tables: StreamTables, first_seq, commands, events, start, clocks, no
             time_ns = tables.clock_ns[clock] % DAY_NS
             clock += 1
         command = commands[at]
+        if np.int64(command["kind"]) == CommandKind.CROSS:
+            continue  # it is agreed outside of the market, between participants and not of orders
         if kind == EventKind.TRADE:
             m = _trade(tables, m, event, time_ns)
         elif kind == EventKind.CANCELED:
