@@ -120,7 +120,11 @@ class GatewayDoor:
 
     def after(self, ring: _Ring, then: Callable[[], None]) -> None:
         """Call a function once all was taken that is in a ring by now."""
-        self._waits.append(_Wait(ring, ring.inbound.published_rows(), then))
+        rows = ring.inbound.published_rows()
+        if ring.has_taken(rows):
+            then()
+            return
+        self._waits.append(_Wait(ring, rows, then))
         self._look_soon()
 
     def _look_soon(self) -> None:
@@ -312,7 +316,9 @@ class GatewayEnd(LinkLines):
         self._weigh()
 
         def forget() -> None:
-            if ring is not None and ring.number >= 0 and door.gateway.register.holder(user) is not self:
+            holder = door.gateway.register.holder(user)
+            comes_by_it = isinstance(holder, GatewayEnd) and holder._ring is ring  # it may have attached again
+            if ring is not None and ring.number >= 0 and not comes_by_it:
                 door.gateway.rings.allow(ring.number, user, 0)
 
         if ring is not None:
@@ -330,6 +336,7 @@ class GatewayEnd(LinkLines):
         users = door.gateway.register.of(self)
         for user in users:
             door.gateway.register.give_back(user, self)
+            self._forget_later(user)
         del door.links[self.name]
         door.report("gateway gone", gateway=self.name, pid=self.pid, users=len(users))
         may = door.streams.may

@@ -143,10 +143,11 @@ class GatewayProcess:
         """Catch up with the core, and listen for clients. Raises OSError, CoreGone."""
         options = self.options
         while self.feed.seq < self._first_seq:
+            seq = self.feed.seq
             self._streams.turn()
             if self.feed.ended:
                 raise CoreGone(_NODE_ENDED)
-            await asyncio.sleep(_LAG_S if self.feed.lags else 0)
+            await asyncio.sleep(0 if self.feed.seq > seq else _LAG_S)  # a node of a pair may tell nothing yet
         entrance = Entrance(options.protocol, self.outbox, options.port)
         gateway = self.gateway = Gateway(
             [entrance],
@@ -406,6 +407,9 @@ class GatewayProcess:
 
     def on_core_gone(self) -> None:
         """End without the core: clients are told, and log in elsewhere or later."""
+        if self._ends_with_core:  # it said so before
+            self._stop(_NODE_ENDED)
+            return
         self.log.warning("the gateway ends", why=_NODE_ENDED)
         self._stop(_NODE_ENDED, CoreGone(f"the node of {self.options.data} has ended; start it again"))
 

@@ -671,3 +671,45 @@ def test_the_arrival_file_of_a_node_shows_that_rings_and_sockets_took_turns(calm
     connections = {json.loads(line)["connection"] for line in said.splitlines()}
     assert any(each < 0 for each in connections)
     assert any(each > 0 for each in connections)
+
+
+def test_users_of_a_gateway_that_attaches_again_may_send_though_rows_of_its_earlier_life_wait(calm: Running) -> None:
+    with gateway(calm) as beside:
+        assert calm.process is not None
+        for life in range(5):
+            client = once_free(beside.port, "UA")
+            client.socket.sendall(b"".join(enter(f"w{life}x{number}", "B", 1, 10_000) for number in range(300)))
+            beside.end(signal.SIGKILL)
+            beside.start()
+            client = once_free(beside.port, "UA")
+            client.socket.sendall(enter(f"again{life}", "B", 1, 10_000))
+            until_told(client, f"again{life}")
+            client.log_out()
+        assert "messages of a gateway refused" not in calm.logged()
+
+
+def test_a_node_starts_its_gateway_again_on_the_same_port_and_ends_it_with_the_sessions(tmp_path: Path) -> None:
+    node = Running(tmp_path / "node", "--durability", "none", "--gateway", "desk=ouch:0")
+    node.spawn()
+    assert node.process is not None
+    assert node.process.stdout is not None
+    try:
+        said = json.loads(node.process.stdout.readline())["listening"]
+        node.port, port = said["port"], said["gateways"]["desk"]
+        node.set_up()
+        client = Client(port, "UA")
+        client.socket.sendall(enter("a1", "B", 1, 90_000))
+        assert names(client.take(2), "ACCEPTED") == ["a1"]
+        with node.link() as link:
+            (pid,) = [
+                each["pid"] for each in link.ask("workings")["workings"]["processes"] if each["process"] == "desk"
+            ]
+        os.kill(pid, signal.SIGKILL)
+        client.until_end()
+        client = once_free(port, "UA")
+        client.socket.sendall(enter("a2", "B", 1, 90_000))
+        assert names(client.take(3), "ACCEPTED") == ["a1", "a2"]
+        assert node.end(signal.SIGTERM) == 0
+        assert client.until_end()[-1][0] == PacketType.END_OF_SESSION
+    finally:
+        node.stop()
