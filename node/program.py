@@ -6,6 +6,7 @@ import gc
 import os
 import resource
 import signal
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -87,7 +88,7 @@ def serve(
         log.warning("fewer connections", wanted=options.connections_max, taken=connections, why=why)
         sentence = f"{connections} connections are taken instead of {options.connections_max}: {why}"
         options = replace(options, connections_max=connections, warnings=(*options.warnings, sentence))
-    settings = _Settings(admin_port, metrics_port, password_cost, pair, on_listening, leaves_pair)
+    settings = _Settings(admin_port, metrics_port, password_cost, pair, on_listening, leaves_pair, threading.Event())
     with log.adopted():
         if pair is None:
             _opened_and_served(options, capacity, log, settings, progress)
@@ -95,7 +96,7 @@ def serve(
         options = replace(options, follows=True)
         if not holds_journal(options.data) and pair.options.peer is not None:
             _fetch_first(options.data, pair.options, log, progress)
-        while _is_to_start_again(options, capacity, log, settings, progress):
+        while _is_to_start_again(options, capacity, log, settings, progress) and not settings.asked_to_end.is_set():
             # The node before it has frozen its objects, so that no collection stops the market; its state is 0.6 GB.
             gc.unfreeze()
             gc.collect()
@@ -110,6 +111,8 @@ class _Settings(NamedTuple):
     pair: PairPlan | None
     on_listening: Callable[[NodeAddresses], None]
     leaves_pair: bool
+    #: Set by the first signal to end: it holds for a start of the node that follows, too.
+    asked_to_end: threading.Event
 
 
 def _is_to_start_again(
@@ -119,7 +122,8 @@ def _is_to_start_again(
     try:
         _opened_and_served(options, capacity, log, settings, progress)
     except Deposed as deposed:
-        log.warning("this node starts again as a copy", why=str(deposed))
+        if not settings.asked_to_end.is_set():
+            log.warning("this node starts again as a copy", why=str(deposed))
         return True
     except TailApart as apart:
         assert settings.pair is not None, "only a node of a pair follows"
@@ -254,7 +258,7 @@ async def _served(opened: OpenDirectory, options: NodeOptions, log: Log, setting
     notify = Notifier()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lambda: loop.create_task(node.shutdown()))
+        loop.add_signal_handler(number, _end, node, settings.asked_to_end)
     try:
         await _listen(node.start(), "--port", options.port)
         for option in options.gateways:
@@ -310,6 +314,12 @@ async def _served(opened: OpenDirectory, options: NodeOptions, log: Log, setting
         if metrics is not None:
             await metrics.close()
         log.info("ended", seq=opened.engine.seq)
+
+
+def _end(node: Node, asked: threading.Event) -> None:
+    """End a node by a signal. One that has been deposed meanwhile does not start again as a copy."""
+    asked.set()
+    asyncio.get_running_loop().create_task(node.shutdown())
 
 
 def _pair(node: Node, plan: PairPlan | None) -> Pair | None:

@@ -12,6 +12,7 @@ by-peer      the primary's link is reached at --peer, which may be a proxy, and 
 acknowledges-early  a standby acknowledges a block at once, takes it 0.4 s later, and forgets those that wait with the
              connection: the hole that the history of answers has to show
 ignores-epochs  a primary tells what is on its own disk, without a lease, and goes on when another reign has begun
+ends-deposed a node gets SIGTERM after it was deposed, while it ends
 late-blocks  a primary seals the blocks of rows that it has sent ahead only after 0.1 s
 forgets-rows  a standby takes over without the rows that it has acknowledged ahead of their block
 drops-quarantine  what an old primary sets aside is lost
@@ -23,8 +24,10 @@ line-gateways  `lockstep gateway` knows that protocol; no fault
 small-room   a disk is full when less than 2 MiB are free, and 4 MiB are held in reserve
 """
 
+import asyncio
 import os
 import random
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -193,6 +196,19 @@ def acknowledges_early() -> None:
     Standby.take_blocks, Standby.disconnect = take_blocks, disconnect  # type: ignore[method-assign]
 
 
+def ends_deposed() -> None:
+    from node.pair import Pair
+
+    sound = Pair.note_end
+
+    async def signaled(self: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0.1)  # the loop sees the signal
+        await sound(self)
+
+    Pair.note_end = signaled  # type: ignore[method-assign]
+
+
 def ignores_epochs() -> None:
     from node.pair import Pair
     from replication.primary import Primary
@@ -323,6 +339,7 @@ FAULTS: Final = {
     "small-room": small_room,
     "by-peer": by_peer,
     "acknowledges-early": acknowledges_early,
+    "ends-deposed": ends_deposed,
     "ignores-epochs": ignores_epochs,
     "late-blocks": late_blocks,
     "short-turns": short_turns,

@@ -106,3 +106,24 @@ def test_a_switchover_by_command_loses_no_answer_and_its_silence_is_shown(tmp_pa
                 print("silence of the switchovers in ms:", [each.outage_ns // 1_000_000 for each in caught_up[1:]])
 
     asyncio.run(asyncio.wait_for(run(), 300))
+
+
+def test_a_signal_to_end_that_comes_while_a_node_gives_up_its_reign_ends_it(tmp_path: Path) -> None:
+    """It ended the wait for the reign's end, and the node started again as a copy, which nobody had asked for."""
+
+    async def run() -> None:
+        pair = RunningPair(tmp_path, faults={"A": "ends-deposed", "B": "ends-deposed"})
+        try:
+            await pair.start()
+            roles = await asyncio.to_thread(pair.roles)
+            assert roles is not None
+            primary, _ = roles
+            assert primary.process is not None
+            with primary.link() as link:
+                await asyncio.to_thread(link.ask, "switchover")
+            assert await asyncio.to_thread(primary.process.wait, 120) == 0, primary.logged()[-2_000:]
+            assert "starts again" not in primary.logged()
+        finally:
+            await pair.stop()
+
+    asyncio.run(asyncio.wait_for(run(), 300))
