@@ -74,7 +74,7 @@ class SignOn:
             elif _password_of(streams, user) != stored:
                 self._refuse(connection, login, Refusal.NOT_AUTHORIZED, "the user has a new password")
             else:
-                self._log_in(connection, login, user)
+                self._log_in(connection, login, user, stored)
 
         self._logins.check(connection, connection.network, login.user.upper(), login.password, stored, on_check)
 
@@ -94,16 +94,20 @@ class SignOn:
         self._report("login refused", user=login.user, address=connection.address, why=why)
         connection.close(why, tells=False, last=connection.session.refuse(refusal))
 
-    def _log_in(self, connection: "Connection", login: Login, user: int) -> None:
-        """Claim the login of a user whose password is right; a past session needs none, but logins must be taken."""
-        outbox = connection.entrance.outbox
+    def _log_in(self, connection: "Connection", login: Login, user: int, stored: StoredPassword) -> None:
+        """Claim the login of a user whose password is right; a past session needs none, but logins must be taken.
+
+        The answer can come later, and what a login needs is looked at again then.
+        """
+        owner, outbox = self._owner, connection.entrance.outbox
+        participant = int(outbox.streams.row(user)["participant"])
         if not outbox.streams.may(user, UserPermission.ENABLED):
             self._refuse(connection, login, Refusal.NOT_AUTHORIZED, "the user may not log in")
             return
         spool = outbox.spool_of(login.session)
         claimed = user if spool is outbox.spool else 0
         newest_wins = outbox.streams.may(user, UserPermission.NEWEST_WINS)
-        if claimed and user in self._owner.logged_in and not newest_wins:
+        if claimed and user in owner.logged_in and not newest_wins:
             self._refuse(connection, login, Refusal.NOT_AVAILABLE, HELD)
             return
 
@@ -112,13 +116,19 @@ class SignOn:
                 self._give_back(claimed)
             elif claim.why:
                 self._refuse(connection, login, Refusal.NOT_AVAILABLE, claim.why)
+            elif away := owner.elsewhere or owner.unsure():
+                self._give_back(claimed)
+                self._refuse(connection, login, Refusal.NOT_AVAILABLE, away)
+            elif revoked := _revoked(outbox.streams, user, stored, participant):
+                self._give_back(claimed)
+                self._refuse(connection, login, Refusal.NOT_AUTHORIZED, revoked)
             else:
                 why = self._admitted(connection, login, user, claimed, claim.epoch)
                 if why:
                     self._give_back(claimed)
                     self._refuse(connection, login, Refusal.NOT_AVAILABLE, why)
 
-        self._owner.claims.ask(claimed, connection.address, on_answer, newest_wins=newest_wins)
+        owner.claims.ask(claimed, connection.address, on_answer, newest_wins=newest_wins)
 
     def _give_back(self, user: int) -> None:
         """Give a claim back, unless a connection here has the login."""
@@ -174,6 +184,17 @@ class SignOn:
         self._report("login", user=login.user, address=connection.address, from_seq=from_seq, session=spool.session)
         connection.since_ns = owner.now_ns()
         connection.enter_past(user, accepted, spool, position)
+
+
+def _revoked(streams: Streams, user: int, stored: StoredPassword, participant: int) -> str:
+    """Reason for which a user whose password was right may not log in any more; "": it may."""
+    if not streams.may(user, UserPermission.ENABLED):
+        return "the user may not log in any more"
+    if _password_of(streams, user) != stored:
+        return "the user has a new password"
+    if int(streams.row(user)["participant"]) != participant:
+        return "the user belongs to another participant now"
+    return ""
 
 
 def _password_of(streams: Streams, user: int) -> StoredPassword:

@@ -3,8 +3,8 @@
 import asyncio
 import json
 import socket
-from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -74,14 +74,30 @@ class Core(Protocol):
         ...
 
 
+@dataclass
+class _Asked:
+    """A claim whose login was not answered yet. ``granted``: the core has said yes, and the streams here lag behind it.
+
+    again: the user was given back after the claim was sent, so a grant stands no more and is asked for anew. void:
+    reason for which a grant stands no more and the login is refused; "": there is none.
+    """
+
+    user: int
+    address: str
+    newest_wins: bool
+    on_answer: Callable[[Claim], None]
+    granted: bool = False
+    again: bool = False
+    void: str = ""
+
+
 class CoreLink:
     """Link of a gateway process (``gateway.register.Claims``)."""
 
     def __init__(self, owner: Core) -> None:
         self._owner = owner
-        self._asked: dict[int, Callable[[Claim], None]] = {}
+        self._asked: dict[int, _Asked] = {}
         self._numbers = 0
-        self._pending: Counter[int] = Counter()  # claims of each user without an answer
         self._gone: list[int] = []
         self._cancels: set[int] = set()
         self._lines = LinkLines(self._take, self._ended)
@@ -103,20 +119,16 @@ class CoreLink:
         if self._lines.transport is None:
             on_answer(Claim("the node has ended"))
             return
+        self._send(_Asked(user, address, newest_wins, on_answer))
+
+    def _send(self, asked: _Asked) -> None:
         self._numbers += 1
-        self._asked[self._numbers] = on_answer
-        self._pending[user] += 1
-
-        def answered(claim: Claim) -> None:
-            self._pending[user] -= 1
-            on_answer(claim)
-
-        self._asked[self._numbers] = answered
-        self._lines.send(ask=self._numbers, user=user, address=address, newest_wins=newest_wins)
+        self._asked[self._numbers] = asked
+        self._lines.send(ask=self._numbers, user=asked.user, address=asked.address, newest_wins=asked.newest_wins)
 
     def give_back(self, user: int) -> None:
-        """Give a user back, unless a claim for it is under way."""
-        if self._pending[user] == 0 and self._open:
+        """Give a user back. A claim for it that is under way is sent again behind that."""
+        if self._open:
             self._gone.append(user)
             self._loop.call_soon(self._flush)
 
@@ -132,8 +144,10 @@ class CoreLink:
     def _flush(self) -> None:
         gone, self._gone = self._gone, []
         for user in gone:
-            if not self._owner.is_logged_in(user) and self._pending[user] == 0:
+            if not self._owner.is_logged_in(user):
                 self._lines.send(gone=user, cancels=user in self._cancels)
+                for asked in self._asked.values():
+                    asked.again = asked.again or asked.user == user
             self._cancels.discard(user)
 
     def wake(self) -> None:
@@ -144,17 +158,40 @@ class CoreLink:
         if told is None:
             return
         if "claim" in told:
-            answer = self._asked.pop(int(told["claim"]), None)
-            claim = Claim(str(told["why"]), int(told["epoch"]))
-            if answer is not None:
-                self._owner.has_seen(int(told["seq"]), lambda: answer(claim))
+            number, claim = int(told["claim"]), Claim(str(told["why"]), int(told["epoch"]))
+            if (asked := self._asked.get(number)) is not None:
+                asked.granted = not claim.why
+                self._owner.has_seen(int(told["seq"]), lambda: self._answer(number, claim))
+            return
+        if "displace" in told:
+            self._void(int(told["displace"]), str(told["why"]))
+        elif "disconnect" in told:
+            self._void(int(told["disconnect"]), str(told["why"]))
+        self._owner.on_told(told)
+
+    def _void(self, user: int, why: str) -> None:
+        """Refuse the logins of a user that the core has granted before now: it has taken them back."""
+        for asked in self._asked.values():
+            if asked.user == user and asked.granted:
+                asked.void = asked.void or why
+
+    def _answer(self, number: int, claim: Claim) -> None:
+        self._flush()  # first: a login that ended before this one begins has its end told
+        asked = self._asked.pop(number, None)
+        if asked is None:  # the link has ended meanwhile
+            return
+        if asked.void:
+            asked.on_answer(Claim(asked.void))
+            self.give_back(asked.user)
+        elif asked.again and asked.granted:
+            self.ask(asked.user, asked.address, asked.on_answer, newest_wins=asked.newest_wins)
         else:
-            self._owner.on_told(told)
+            asked.on_answer(claim)
 
     def _ended(self) -> None:
-        asked, self._asked = self._asked, {}
-        for answer in asked.values():
-            answer(Claim("the node has ended"))
+        waiting, self._asked = self._asked, {}
+        for asked in waiting.values():
+            asked.on_answer(Claim("the node has ended"))
         if self._open:
             self._open = False
             self._owner.on_core_gone()
