@@ -147,8 +147,9 @@ def serve(
     gateway: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="[NAME=]PROTOCOL:PORT",
-            help="A gateway in a process of its own, such as ouch:9101; may be repeated.",
+            metavar="[NAME=]PROTOCOL:PORT[,when-full=refuse]",
+            help="A gateway in a process of its own, such as ouch:9101; may be repeated. It has the node's bounds of "
+            "connections and past days; with when-full=refuse it ends clients that send while the core takes nothing.",
             show_default="none",
         ),
     ] = None,
@@ -379,6 +380,13 @@ def gateway(
     connections_per_address_max: Annotated[
         int | None, typer.Option(min=1, help="Of them from one address.", show_default="all")
     ] = None,
+    waiting_per_address_max: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Of them from one address without a login.", show_default="a quarter of connections-max"
+        ),
+    ] = None,
+    past_days: Annotated[int, typer.Option(min=0, max=366, help="Past days whose streams clients can request.")] = 5,
     as_json: Json = False,
 ) -> int:
     """Run a gateway of a node in a process of its own, until the node ends, SIGTERM or Ctrl-C.
@@ -400,6 +408,8 @@ def gateway(
         when_full=when_full.value,
         connections_max=connections_max,
         connections_per_address_max=connections_per_address_max,
+        waiting_per_address_max=waiting_per_address_max,
+        past_days=past_days,
         as_json=as_json,
     )
 

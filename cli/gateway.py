@@ -24,6 +24,8 @@ def gateway(
     when_full: Literal["wait", "refuse"],
     connections_max: int,
     connections_per_address_max: int | None,
+    waiting_per_address_max: int | None,
+    past_days: int,
     as_json: bool,
 ) -> int:
     """Run a gateway process. Exit status 0 after an orderly end. fd: of a socket that listens; None: host and port."""
@@ -57,6 +59,8 @@ def gateway(
         when_full,
         connections_max,
         connections_per_address_max,
+        waiting_per_address_max,
+        past_days,
         report=ProgramReport() if as_json else None,
     )
     log = Log(pretty=False if as_json else None)

@@ -88,6 +88,7 @@ class GatewayOptions:
     when_full: WhenFull = "wait"
     connections_max: int = 1_024
     connections_per_address_max: int | None = None
+    waiting_per_address_max: int | None = None
     past_days: int = PAST_DAYS
     report: ProgramReport | None = None  # to the supervisor of the node
 
@@ -159,6 +160,7 @@ class GatewayProcess:
             warn=self.log.warning,
             connections_max=options.connections_max,
             per_address_max=options.connections_per_address_max,
+            waiting_per_address_max=options.waiting_per_address_max,
         )
         gateway.claims = self.link
         gateway.elsewhere = self._elsewhere

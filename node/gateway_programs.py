@@ -8,46 +8,92 @@ import re
 import socket
 import sys
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, Protocol, cast
 
 from node.pinning import Pins
-from node.supervisor import Program, Supervisor
+from node.supervisor import Program, Supervised, Supervisor
 
 #: Order of gateways among the programs of a node: they end before those that serve no clients.
 ORDER: Final = 1
 _OPTION: Final = re.compile(
     r"(?:(?P<name>[a-z][a-z0-9-]{0,15})=)?(?P<protocol>[a-z][a-z0-9]{0,15}):(?P<port>[0-9]{1,5})"
+    r"(?:,when-full=(?P<when_full>wait|refuse))?"
 )
 #: Time for a gateway to send its clients the last messages, by the word of the core, in seconds.
 PATIENCE_S: Final = 3.0
+#: Reason for which a gateway is not started again.
+_DRAINS: Final = "its port is closed, and the node takes no logins"
 _PORT_MAX: Final = 65_535
 #: Clients that wait for a process to take them at most.
 _BACKLOG: Final = 1_024
 
 
 class GatewayOption(NamedTuple):
-    """A gateway that the operator wants. port: 0 for any that is free."""
+    """A gateway that the operator wants. port: 0 for any that is free. when_full: as of `lockstep gateway`."""
 
     name: str
     protocol: str
     port: int
+    when_full: Literal["wait", "refuse"] = "wait"
+
+
+class ServeOptions(Protocol):
+    """Options of a node that its gateways have too (``node.node.NodeOptions``)."""
+
+    @property
+    def data(self) -> Path:
+        """Data directory."""
+        ...
+
+    @property
+    def host(self) -> str:
+        """Address on which clients connect."""
+        ...
+
+    @property
+    def pins(self) -> Pins:
+        """Processors of programs, by name."""
+        ...
+
+    @property
+    def connections_max(self) -> int:
+        """Connections of clients at most."""
+        ...
+
+    @property
+    def connections_per_address_max(self) -> int | None:
+        """Of them from one address; None: all."""
+        ...
+
+    @property
+    def waiting_per_address_max(self) -> int | None:
+        """Connections of one address without a login; None: a quarter of ``connections_max``."""
+        ...
+
+    @property
+    def past_days(self) -> int:
+        """Past days whose streams clients can request."""
+        ...
 
 
 def gateway_option(text: str) -> GatewayOption:
-    """Read PROTOCOL:PORT or NAME=PROTOCOL:PORT. Raises ValueError with a sentence.
+    """Read PROTOCOL:PORT or NAME=PROTOCOL:PORT, with ,when-full=refuse behind it or not. Raises ValueError with a
+    sentence.
 
-    >>> gateway_option("ouch:9101"), gateway_option("second=ouch:0").name
-    (GatewayOption(name='ouch-9101', protocol='ouch', port=9101), 'second')
+    >>> gateway_option("ouch:9101"), gateway_option("second=ouch:0,when-full=refuse").when_full
+    (GatewayOption(name='ouch-9101', protocol='ouch', port=9101, when_full='wait'), 'refuse')
     """
     found = _OPTION.fullmatch(text)
     if found is None:
         raise ValueError(
-            f"{text!r} is no gateway; give PROTOCOL:PORT or NAME=PROTOCOL:PORT, such as ouch:9101, in small letters"
+            f"{text!r} is no gateway; give PROTOCOL:PORT or NAME=PROTOCOL:PORT, such as ouch:9101, in small letters; "
+            ",when-full=refuse may follow"
         )
     protocol, port = found["protocol"], int(found["port"])
     if port > _PORT_MAX:
         raise ValueError(f"the port of {text!r} is above {_PORT_MAX:,}; give 0 to {_PORT_MAX:,}")
-    return GatewayOption(found["name"] or f"{protocol}-{port}", protocol, port)
+    when_full = cast(Literal["wait", "refuse"], found["when_full"] or "wait")
+    return GatewayOption(found["name"] or f"{protocol}-{port}", protocol, port, when_full)
 
 
 def gateway_options(texts: list[str]) -> tuple[GatewayOption, ...]:
@@ -63,41 +109,51 @@ def gateway_options(texts: list[str]) -> tuple[GatewayOption, ...]:
     return found
 
 
-def command(option: GatewayOption, data: Path, host: str, fd: int) -> tuple[str, ...]:
+def command(option: GatewayOption, node: ServeOptions, fd: int) -> tuple[str, ...]:
     """Command of a gateway's process. fd: of its socket, which listens."""
-    words = ("gateway", str(data.absolute()), "--name", option.name, "--protocol", option.protocol)
-    return (sys.executable, "-m", "cli.main", *words, "--host", host, "--fd", str(fd), "--json")
+    words = ["gateway", str(node.data.absolute()), "--name", option.name, "--protocol", option.protocol]
+    words += ["--host", node.host, "--fd", str(fd), "--when-full", option.when_full]
+    words += ["--connections-max", str(node.connections_max), "--past-days", str(node.past_days)]
+    for name, bound in (
+        ("--connections-per-address-max", node.connections_per_address_max),
+        ("--waiting-per-address-max", node.waiting_per_address_max),
+    ):
+        words += [] if bound is None else [name, str(bound)]
+    return (sys.executable, "-m", "cli.main", *words, "--json")
 
 
 class GatewayPrograms:
     """Gateway processes of a node, and their sockets. ``ports``: by their names."""
 
-    def __init__(self, supervisor: Supervisor, data: Path, host: str, pins: Pins) -> None:
-        self._supervisor = supervisor
-        self._data, self._host, self._pins = data, host, pins
+    def __init__(self, supervisor: Supervisor, node: ServeOptions) -> None:
+        self._supervisor, self._node = supervisor, node
         self._sockets: list[socket.socket] = []
+        self._programs: list[Supervised] = []
         self.ports: dict[str, int] = {}
 
     def open(self, option: GatewayOption) -> None:
         """Open the port of a gateway, and start its process. Raises OSError."""
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        listening = socket.create_server((self._host, option.port), family=family, backlog=_BACKLOG)
+        family = socket.AF_INET6 if ":" in self._node.host else socket.AF_INET
+        listening = socket.create_server((self._node.host, option.port), family=family, backlog=_BACKLOG)
         self._sockets.append(listening)
         self.ports[option.name] = int(listening.getsockname()[1])
-        self._supervisor.start(
+        started = self._supervisor.start(
             Program(
                 option.name,
-                command(option, self._data, self._host, listening.fileno()),
+                command(option, self._node, listening.fileno()),
                 without="its clients are not served",
                 lends=(listening.fileno(),),
-                cpus=self._pins.get(option.name, frozenset()),
+                cpus=self._node.pins.get(option.name, frozenset()),
                 order=ORDER,
                 patience_s=PATIENCE_S,
                 named=True,
             )
         )
+        self._programs.append(started)
 
     def close(self) -> None:
-        """Close the ports. May be repeated."""
+        """Close the ports. Gateways that run go on with their clients, and are not started again. May be repeated."""
+        for program in self._programs:
+            program.start_no_more(_DRAINS)  # first: it would be lent a socket that is closed
         for each in self._sockets:
             each.close()

@@ -136,7 +136,7 @@ class Node:
         self._servers: list[asyncio.Server] = []
         #: Programs of the node in processes of their own.
         self.supervisor = Supervisor(log)
-        self.gateway_programs = GatewayPrograms(self.supervisor, options.data, options.host, options.pins)
+        self.gateway_programs = GatewayPrograms(self.supervisor, options)
         # Each part is given those that were made before it.
         self.clock_watch = ClockWatch(
             self.engine,

@@ -103,6 +103,7 @@ class Supervised:
         self._complaint = ""
         self._early = 0  # ends before it ran steadily, one after the other
         self._ending = False
+        self._ends_for = ""  # reason for which it is not started again; "": it is
         self._timer: asyncio.TimerHandle | None = None
         self.gone = asyncio.Event()
 
@@ -124,7 +125,7 @@ class Supervised:
     def start(self) -> None:
         """Start its process. One that cannot be made counts as one that ended at once."""
         self._timer = None
-        if self._ending:
+        if self._ending or self._ends_for:
             return
         self.starts += 1
         self.since_s = time.monotonic()
@@ -192,10 +193,14 @@ class Supervised:
             return
         self._leave()
         own, complaint = self.program, self._complaint
-        if not own.restarts or self._ending:
+        if not own.restarts or self._ending or self._ends_for:
             self.state = State.ENDED
             self.why = _why(process.returncode, complaint)
             self.gone.set()
+            if self._ends_for and not self._ending:
+                self._early = 0
+                then = f"it is not started again: {self._ends_for}"
+                self._log.warning("a program ended", process=own.name, why=self.why, then=then)
             if not self._ending:
                 own.on_end(process.returncode, complaint)
             return
@@ -235,6 +240,16 @@ class Supervised:
         if process.stdin is not None:
             with suppress(OSError):
                 process.stdin.close()
+
+    def start_no_more(self, why: str) -> None:
+        """Let it run, and do not start it again once it ends, for a reason in words. May be repeated."""
+        self._ends_for = why
+        if self.state is State.WAITING:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            self._early = 0
+            self.state = State.ENDED
 
     def close_input(self) -> None:
         """Have it end by itself, and not be started again. May be repeated."""

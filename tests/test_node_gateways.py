@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -85,6 +86,20 @@ def test_clients_of_a_gateway_hear_of_the_end_of_the_node(node: Running) -> None
     assert logged(node, "a program did not end in time and was killed") == []
     assert logged(node, "a program ended") == []
     assert [line["process"] for line in logged(node, "listening") if "process" in line] == ["desk"]
+
+
+def test_the_bounds_of_connections_hold_at_a_gateway_as_at_the_node(tmp_path: Path) -> None:
+    running = started(tmp_path, "--gateway", "desk=ouch:0", "--connections-per-address-max", "1")
+    try:
+        for port, user in ((running.port, "UA"), (port_of(running, "desk"), "UB")):
+            first = Client(port, user)
+            with socket.create_connection(("127.0.0.1", port)) as second:
+                second.settimeout(120)
+                with suppress(ConnectionResetError):
+                    assert second.recv(100) == b""
+            first.log_out()
+    finally:
+        running.stop()
 
 
 def test_top_shows_the_ring_of_a_gateway_and_what_it_did(node: Running, lockstep: Lockstep) -> None:

@@ -9,12 +9,16 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from node.gateway_programs import gateway_options
+from cli.main import run_line
+from node.gateway_process import GatewayOptions
+from node.gateway_programs import command, gateway_options
+from node.node import NodeOptions
 from node.pinning import pins
 from replay.forking import PROCESSORS
 from tests.conftest import Lockstep
@@ -211,3 +215,28 @@ def test_a_port_of_a_gateway_in_use_is_said_at_the_start(tmp_path: Path, lockste
 def test_names_and_processors_are_read() -> None:
     assert [each.name for each in gateway_options(["ouch:0", "b=ouch:0"])] == ["ouch-0", "b"]
     assert pins("") == {}
+    assert [each.when_full for each in gateway_options(["ouch:0,when-full=refuse", "b=ouch:1"])] == ["refuse", "wait"]
+
+
+def test_a_gateway_has_every_option_of_its_node_that_is_one_of_gateways_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
+
+    def gateway(directory: Path, name: str, protocol: str, **options: Any) -> int:
+        given.update(options, data=directory, name=name, protocol=protocol)
+        return 0
+
+    monkeypatch.setattr("cli.gateway.gateway", gateway)
+    bounds = {"connections_max": 7, "connections_per_address_max": 3, "waiting_per_address_max": 2, "past_days": 1}
+    for node in (NodeOptions(tmp_path), replace(NodeOptions(tmp_path, "127.0.0.2"), **bounds)):
+        for option in gateway_options(["desk=ouch:0,when-full=refuse", "ouch:0"]):
+            python, dash_m, main, *words = command(option, node, 9)
+            assert (python, dash_m, main) == (sys.executable, "-m", "cli.main")
+            assert run_line(words) == 0
+            assert (given["name"], given["when_full"], given["fd"]) == (option.name, option.when_full, 9)
+            shared = {each.name for each in fields(GatewayOptions)} & {each.name for each in fields(NodeOptions)}
+            assert shared - {"port"} == {"data", "host", *bounds}
+            assert {name: given[name] for name in shared - {"port"}} == {
+                name: getattr(node, name) for name in shared - {"port"}
+            }

@@ -18,6 +18,7 @@ import uvloop
 from node import child_lines, supervisor
 from node.gateway_programs import GatewayOption, GatewayPrograms
 from node.logs import Log
+from node.node import NodeOptions
 from node.program_report import ProgramReport, agent_values
 from node.supervisor import Program, State, Supervised, Supervisor, process_figures
 from tape.agents import Always, Measured
@@ -284,7 +285,7 @@ def test_a_gateway_has_its_port_through_all_its_lives_and_who_connects_between_t
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 0.3)
-    monkeypatch.setattr("node.gateway_programs.command", lambda _option, _data, _host, fd: (*python(ECHO), str(fd)))
+    monkeypatch.setattr("node.gateway_programs.command", lambda _option, _node, fd: (*python(ECHO), str(fd)))
 
     async def served_by(port: int) -> int:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -293,7 +294,7 @@ def test_a_gateway_has_its_port_through_all_its_lives_and_who_connects_between_t
         return pid
 
     async def story(made: Supervisor) -> None:
-        gateways = GatewayPrograms(made, tmp_path, "127.0.0.1", {})
+        gateways = GatewayPrograms(made, NodeOptions(tmp_path))
         gateways.open(GatewayOption("one", "ouch", 0))
         port = gateways.ports["one"]
         [one] = made
@@ -314,6 +315,37 @@ def test_a_gateway_has_its_port_through_all_its_lives_and_who_connects_between_t
             await asyncio.open_connection("127.0.0.1", port)
 
     with_supervisor(story)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_gateway_whose_port_is_closed_goes_on_and_is_not_started_again(
+    waits: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 1_000.0 if waits else 0.01)
+    monkeypatch.setattr(supervisor, "PAUSE_MAX_S", 1_000.0)
+    monkeypatch.setattr("node.gateway_programs.command", lambda *_: python(LIVES))
+
+    async def story(made: Supervisor) -> None:
+        gateways = GatewayPrograms(made, NodeOptions(tmp_path))
+        gateways.open(GatewayOption("one", "ouch", 0))
+        [one] = made
+        await until(lambda: one.report)
+        if waits:
+            os.kill(one.pid, signal.SIGKILL)
+            await until(lambda: one.state is State.WAITING)
+        gateways.close()
+        if not waits:
+            assert (one.state, exists(one.pid)) == (State.RUNNING, True)
+            os.kill(one.pid, signal.SIGKILL)
+        await until(lambda: one.state is State.ENDED, "it is started again")
+        await asyncio.sleep(0.1)
+        assert (one.state, one.restarts, made.warnings()) == (State.ENDED, 0, [])
+        gateways.close()
+        await made.stop()
+
+    [said] = [each for each in with_supervisor(story) if each["event"] == "a program ended"]
+    assert said["why"] == "signal 9 ended it"
+    assert said["then"].startswith("it is started again" if waits else "it is not started again: its port is closed")
 
 
 def test_a_program_reports_itself_and_never_waits_for_a_node_that_does_not_read() -> None:
