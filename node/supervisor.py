@@ -9,7 +9,8 @@ are pipes to here: a line of the log becomes one of the node's, with the program
 for a complaint. Its standard input is a pipe that closes when the node ends it; then comes SIGTERM.
 
 One that ends by itself is started again after ``FIRST_PAUSE_S``, twice that the next time and so on; one that has run
-for ``STEADY_S`` begins anew. The log says so once, until it runs steadily again.
+for ``STEADY_S`` begins anew. The log says so once, until it runs steadily again; of what the program logs meanwhile it
+has all but lines that an earlier life has logged already.
 """
 
 import asyncio
@@ -43,6 +44,9 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 #: Keys of what a program reports about itself; others are left out.
 REPORTED: Final = ("listening", "figures", "agents", "rings")
 _COMPLAINT_CHARACTERS_MAX: Final = 400
+#: Lines of the lives of a program that are known again at most, and what one has of its moment and not of its sense.
+_SAID_MAX: Final = 256
+_MOMENT: Final = frozenset({"time", "pid"})
 
 
 class State(StrEnum):
@@ -104,6 +108,8 @@ class Supervised:
         self._early = 0  # ends before it ran steadily, one after the other
         self._ending = False
         self._ends_for = ""  # reason for which it is not started again; "": it is
+        self._said: dict[str, None] = {}  # lines of this life, the last of them, without what is of their moment
+        self._said_before: dict[str, None] = {}  # those of earlier lives, since it ran steadily
         self._timer: asyncio.TimerHandle | None = None
         self.gone = asyncio.Event()
 
@@ -130,6 +136,7 @@ class Supervised:
         self.starts += 1
         self.since_s = time.monotonic()
         self._complaint, self.report = "", {}
+        self._said_before, self._said = _last(self._said_before | self._said), {}
         own = self.program
         cpus = ",".join(map(str, sorted(own.cpus or PROCESSORS)))
         first = [sys.executable, "-m", "node.launch", str(os.getpid()), str(own.nice), cpus]
@@ -174,14 +181,24 @@ class Supervised:
         if said is None:
             text = line.decode(errors="replace").strip()
             self._complaint = text[:_COMPLAINT_CHARACTERS_MAX] or self._complaint
-            if text and self.program.restarts and not self._early:
+            if text and self.program.restarts and self._is_news(text):
                 say = self._log.warning if self.program.named else self._log.info
                 say("a program said", process=self.program.name, text=text)
-        elif not self._early:
+        elif self._is_news(json.dumps({key: value for key, value in said.items() if key not in _MOMENT})):
             self._log.pass_on(self.program.name, said)
+
+    def _is_news(self, line: str) -> bool:
+        """False for a line that an earlier life has logged, where the program ends again and again."""
+        line = line[:_COMPLAINT_CHARACTERS_MAX]
+        self._said.pop(line, None)
+        self._said[line] = None
+        if len(self._said) > _SAID_MAX:
+            del self._said[next(iter(self._said))]
+        return not self._early or line not in self._said_before
 
     def _on_steady(self) -> None:
         self._timer = None
+        self._said_before = {}
         if self._early:
             self._early = 0
             self._log.info("a program runs again", process=self.program.name, pid=self.pid, restarts=self.restarts)
@@ -347,6 +364,11 @@ async def _all_gone(ending: list[Supervised], seconds: float) -> None:
         async with asyncio.timeout(seconds):
             for each in ending:
                 await each.gone.wait()
+
+
+def _last(lines: dict[str, None]) -> dict[str, None]:
+    """The last ``_SAID_MAX`` of them."""
+    return dict.fromkeys(list(lines)[-_SAID_MAX:])
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

@@ -270,6 +270,43 @@ sys.stdin.read()
     assert "hunter2" not in str(lines)
 
 
+def test_a_program_that_was_started_again_logs_what_is_new_at_once_and_what_it_repeats_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(supervisor, "PAUSE_MAX_S", 0.01)
+    source = f"""
+import os, sys
+from pathlib import Path
+from node.logs import Log
+lives = Path({str(tmp_path / "lives")!r})
+life = len(lives.read_text()) if lives.exists() else 0
+lives.write_text("x" * (life + 1))
+log = Log()
+log.info("listening", pid=os.getpid())
+log.warning("login refused", user=f"U{{life}}")
+log.warning("login refused", user=f"U{{life}}")
+log.close()
+print("no room", file=sys.stderr, flush=True)
+if life < 3:
+    sys.exit(1)
+print("it lives", file=sys.stderr, flush=True)
+sys.stdin.read()
+"""
+
+    async def story(made: Supervisor) -> None:
+        one = made.start(Program("one", python(source)))
+        await until(lambda: one._complaint == "it lives")
+        assert one.restarts == 3
+
+    lines = with_supervisor(story)
+    assert [each["user"] for each in lines if each["event"] == "login refused"] == [
+        user for life in range(4) for user in [f"U{life}"] * 2
+    ]
+    assert events(lines).count("listening") == events(lines).count("a program ended") == 1
+    assert [each["text"] for each in lines if each["event"] == "a program said"] == ["no room", "it lives"]
+
+
 #: A gateway of a kind: it serves each client with its number, on a socket that it was lent.
 ECHO = """
 import os, socket, sys
