@@ -4,14 +4,18 @@ A gateway process reads its clients itself and puts their commands into a ring (
 sources as it has clients logged in: each of these has a message in a round, as a connection has, so nobody is better
 off here or there.
 
-Nothing in a ring is believed. A message is an order command, with an EXTEND row before it or without; its note names
-the user, who is logged in at that gateway; context and participant are that user's, and the protocol is that of the
-gateway. What is otherwise is counted and not taken. A ring with impossible numbers is broken, and gives nothing more.
+What a ring has is checked before it is taken. A message is an order command, with an EXTEND row before it or without;
+its note names the user, who is logged in at that gateway; context and participant are that user's, and the protocol is
+that of the gateway; the price is one that users may enter, in an instrument in which they may (``price_max_e4``). What
+is otherwise is counted and not taken. A ring with impossible numbers is broken, and gives nothing more. All else that
+the row says is the user's order as the gateway has read it: the market accepts or rejects it as one from a socket, and
+nobody can tell here whether the user has sent it.
 """
 
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.jit import INTERPRETED, called, inlined, unpack_pointers
 from engine.records import CommandKind
@@ -45,6 +49,7 @@ SERVED: Final = np.dtype(
         ("protocol", "<i8"),  # number of the gateway's protocol
         ("messages", "<i8"),  # taken since it is served
         ("refused", "<i8"),  # messages that no gateway of this release puts
+        ("late", "<i8"),  # messages of users that were put after the end of their login
     ]
 )
 #: Places of ``Rings.words``: rings that are served; sources and messages of the last turn; rounds so far.
@@ -68,17 +73,21 @@ class Rings(NamedTuple):
     ]  # int64[RINGS_MAX, fields of a ring, 2]: a list of rings where kernels are interpreted
     served: np.ndarray[Any, Any]  # SERVED[RINGS_MAX]
     participants: np.ndarray[Any, Any]  # int64[RINGS_MAX, USERS_MAX + 1]: of a user who may send by a ring; 0: may not
+    ends: np.ndarray[Any, Any]  # int64[RINGS_MAX, USERS_MAX + 1]: rows of a ring after which a user may send no more
+    price_max_e4: np.ndarray[Any, Any]  # int64[instruments + 1]: of orders in each instrument; at 0: in whichever
     ring_of: np.ndarray[Any, Any]  # int64[SOURCES_MAX]: ring of each source of the turn
 
 
-def new_rings() -> Rings:
-    """Room for rings, none of which is served."""
+def new_rings(price_max_e4: NDArray[np.int64] | None = None) -> Rings:
+    """Room for rings, none of which is served. price_max_e4: as in ``gateway.streams``; None: no orders are taken."""
     pointers: Any = [None] * RINGS_MAX if INTERPRETED else np.zeros((RINGS_MAX, len(Ring._fields), 2), np.int64)
     return Rings(
         np.zeros(4, np.int64),
         pointers,
         np.zeros(RINGS_MAX, SERVED),
         np.zeros((RINGS_MAX, USERS_MAX + 1), np.int64),
+        np.zeros((RINGS_MAX, USERS_MAX + 1), np.int64),
+        np.zeros(1, np.int64) if price_max_e4 is None else price_max_e4,
         np.zeros(SOURCES_MAX, np.int64),
     )
 
@@ -133,6 +142,13 @@ def _is_order(rings, number, row, user, count, commands, n):
     kind = np.int64(command["kind"])
     if kind != _ENTER and kind != _CANCEL and kind != _REPLACE:  # noqa: PLR1714  a set is no matter for a kernel
         return False
+    instrument = np.int64(command["instrument"]) if kind == _ENTER else np.int64(0)
+    if instrument < 0 or instrument >= len(rings.price_max_e4):
+        return False
+    if kind != _CANCEL and (
+        rings.price_max_e4[instrument] == 0 or command["price_e4"] > rings.price_max_e4[instrument]
+    ):
+        return False
     participant = rings.participants[number, user]
     context = np.int64(command["new_context"] if kind == _REPLACE else command["context"])
     return (
@@ -160,6 +176,9 @@ def take_from(rings, source, commands, rows, notes, n, rows_max):
     user = notes[at + 1] & 0xFFFFFFFF
     if not _is_order(rings, number, served, user, count, commands, n):
         served["refused"] += 1
+        return np.int64(0), np.int64(0), np.int64(0), waiting(ring) > 0
+    if ring.mine[OWN] > rings.ends[number, user]:
+        served["late"] += 1
         return np.int64(0), np.int64(0), np.int64(0), waiting(ring) > 0
     served["messages"] += 1
     rings.words[MESSAGES] += 1

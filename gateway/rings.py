@@ -6,6 +6,7 @@
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.jit import INTERPRETED, Packed
 from gateway.ring_reading import (
@@ -21,13 +22,15 @@ from tape.inbound import Inbound
 
 #: Rows of a gateway's ring.
 GATEWAY_ROWS: Final = 8_192
+_NO_END: Final = 2**63 - 1
 
 
 class ServedRings:
     """The rings that the turns of a node read, by number. One thread, that of the event loop."""
 
-    def __init__(self) -> None:
-        self.packed = Packed(new_rings())
+    def __init__(self, price_max_e4: NDArray[np.int64] | None = None) -> None:
+        """``price_max_e4``: highest price of users' orders by instrument (``gateway.streams``)."""
+        self.packed = Packed(new_rings(price_max_e4))
         self._arrays = self.packed.arrays
         self._rings: list[Inbound | None] = [None] * RINGS_MAX
 
@@ -47,8 +50,9 @@ class ServedRings:
             arrays.pointers[number] = np.asarray(pointers)
         arrays.participants[number] = 0
         served = arrays.served[number]
-        served["clients"], served["protocol"], served["messages"], served["refused"] = 1, protocol, 0, 0
-        served["serves"] = 1
+        served["clients"], served["protocol"], served["serves"] = 1, protocol, 1
+        for count in ("messages", "refused", "late"):
+            served[count] = 0
         arrays.words[RINGS] += 1
         return number
 
@@ -59,8 +63,13 @@ class ServedRings:
         self._arrays.words[RINGS] -= 1
 
     def allow(self, number: int, user: int, participant: int) -> None:
-        """Take commands of a user by a ring. participant: the user's; 0: take none any more."""
+        """Take commands of a user by a ring. participant: the user's."""
         self._arrays.participants[number, user] = participant
+        self._arrays.ends[number, user] = _NO_END
+
+    def end(self, number: int, user: int, rows: int) -> None:
+        """Take nothing more of a user by a ring, but what is among its first ``rows``."""
+        self._arrays.ends[number, user] = rows
 
     def stand_for(self, number: int, clients: int) -> None:
         """Let a ring stand for so many sources in each round, and for one at least."""

@@ -128,7 +128,7 @@ class Gateway:
         #: Called with the reason where all connections are sent away.
         self.on_send_away: Callable[[str], None] = lambda _why: None
         #: Rings of gateway processes, which the turns read beside the connections.
-        self.rings = ServedRings()
+        self.rings = ServedRings(self.entrances[0].outbox.streams.price_max_e4)
         table = np.zeros(connections_max, STREAM)  # a row a slot
         table["region"] = np.arange(connections_max) * REGION_PITCH
         self._table = table.view(np.uint8).data

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
+from engine.bounds import PRICE_E4_MAX
 from engine.names import unpack
 from engine.records import UserPermission
 from gateway.symbols import new_symbols
@@ -76,6 +78,9 @@ class Streams(ABC):
         self._by_name: dict[str, int] = {}
         #: SYMBOL rows, for the kernel that reads orders.
         self.symbols: NDArray[Any] = new_symbols(instruments_max)
+        #: int64[instruments + 1]: highest price of users' orders in each instrument, in 1/10,000; 0: they have none in
+        #: it. At 0 that of an order in whichever instrument.
+        self.price_max_e4: NDArray[np.int64] = np.full(instruments_max + 1, PRICE_E4_MAX, np.int64)
         self.now_ns = 0
 
     @abstractmethod

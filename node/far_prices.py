@@ -5,6 +5,7 @@ or in which an order stands higher, is *far* (``gateway.ouch.tables.STOCK``): us
 instrument no trade is above all limit prices and the reference price, so every execution of a user fits OUCH.
 """
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -44,16 +45,39 @@ def _instrument_of(row: Any, engine: MarketEngine) -> int:
 
 
 def check_orders(streams: OuchStreams, engine: MarketEngine) -> None:
-    """Raise ReplayError if users have open orders in a far instrument: their executions might not fit OUCH.
+    """Raise ReplayError if users have open orders in a far instrument: their executions might not fit OUCH."""
+    for complaint in complaints(streams, engine):
+        raise ReplayError(f"{complaint} first")
 
-    A node never gets into this state; commands added by other means may.
+
+def complaints(streams: OuchStreams, engine: MarketEngine) -> Iterator[str]:
+    """Sentences about far instruments in which users have open orders: executions that do not fit OUCH are not told.
+
+    Commands added by other means than a node may do this, and a replace of an order that the operator has entered.
     """
     stocks, held = streams.tables.stocks, streams.tables.open
     for instrument in np.flatnonzero(stocks["far"]).tolist():
         for order in engine.open_orders(instrument):
             mine = (held["participant"] == order["participant"]) & (held["client_order_id"] == order["client_order_id"])
             if mine.any():
-                raise ReplayError(
+                yield (
                     f"{unpack(int(stocks[instrument]['symbol']))} has prices above {price(PRICE_E4_MAX)}, the highest "
-                    "price of OUCH, and open orders of users; cancel those with `lockstep run --append` first"
+                    "price of OUCH, and open orders of users; cancel those with `lockstep run --append`"
                 )
+                break
+
+
+class UntoldMessages:
+    """Word to the log of messages that were left out, since a number in them does not fit OUCH. ``warn``: the log."""
+
+    def __init__(self, streams: OuchStreams, warn: Callable[..., None]) -> None:
+        self._streams, self._warn = streams, warn
+        self._said = 0
+
+    def look(self) -> None:
+        """Say it, at the first and whenever there are twice as many."""
+        streams = self._streams
+        if streams.untold >= max(2 * self._said, 1):
+            self._said = streams.untold
+            why = "a number does not fit its field of OUCH; tell the user what `lockstep events` shows"
+            self._warn("messages to users left out", messages=streams.untold, seq=streams.untold_seq, why=why)

@@ -31,6 +31,7 @@ from node.control import OperationRefused, PairControl, Status, SubmissionResult
 from node.defaults import OFF
 from node.disconnects import DisconnectCancels
 from node.event_keeper import EventKeeper
+from node.far_prices import UntoldMessages
 from node.gateway_door import GatewayDoor, GatewayEnd
 from node.gateway_programs import GatewayOption, GatewayPrograms
 from node.intake import Intake
@@ -124,7 +125,10 @@ class Node:
         self.began_s = time.monotonic()
         self._loop = asyncio.get_running_loop()
         self.rates = Rates()
-        self._capacity_watch = CapacityWatch(log.warning)
+        self._capacity_watch, self._untold = (
+            CapacityWatch(log.warning),
+            UntoldMessages(self.outbox.streams, log.warning),
+        )
         self._failure: BaseException | None = None
         self._no_room: RoomGone | None = None
         self.draining = self._ending = False
@@ -304,6 +308,7 @@ class Node:
 
     def _beat(self) -> None:
         self.gateway.beat()
+        self._untold.look()
         if self.gateways is not None:
             self.gateways.beat()
 

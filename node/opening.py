@@ -15,7 +15,6 @@ from gateway.protocol import OrderProtocol
 from journal import Durability, Journal
 from journal.slices import places
 from node import far_prices
-from replay.errors import ReplayError
 from replay.rebuild import Progress, capacity_of, journal_of
 from replay.times import position_after
 
@@ -63,11 +62,7 @@ def open_directory(
             directory, durability=durability, projections=projections, progress=progress
         )
         notes = (*recovered.notes, *outbox.notes)
-        try:
-            far_prices.check_orders(outbox.streams, engine)
-        except ReplayError:
-            journal.close()
-            raise
+        notes = (*notes, *far_prices.complaints(outbox.streams, engine))
     else:
         journal, engine = create(directory, capacity, durability=durability)
         outbox, projections = _projections(directory, capacity, journal.journal_id, past_days, others, protocols)

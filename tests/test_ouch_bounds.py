@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import InvariantError
 from engine.names import pack
 from engine.records import CommandKind, Instruction, Phase, SelfTrade, Side, TimeInForce, concatenate
 from gateway.ouch.tables import new_tables
@@ -155,7 +154,7 @@ def test_an_order_beyond_the_bounds_from_elsewhere_closes_its_instrument_to_ouch
     assert venue.short(1) == ["REJECTED a2 S"]
 
 
-def test_a_number_that_cannot_be_told_ends_the_node_and_is_told_to_nobody() -> None:
+def test_a_number_that_cannot_be_told_is_left_out_and_all_else_is_told() -> None:
     venue = Venue()
     venue.take(row(CommandKind.PHASE, name=pack("XYZ"), phase=int(Phase.PRE_OPEN)))
     venue.send((1, enter("a1", "S", 10, 100_000)))
@@ -165,9 +164,17 @@ def test_a_number_that_cannot_be_told_ends_the_node_and_is_told_to_nobody() -> N
     venue.sent.clear()
     replaced = row(CommandKind.REPLACE, client_order_id=pack("a1"), participant=1, qty=10, price_e4=FAR_E4)
     replaced["new_client_order_id"] = pack("a9")
-    with pytest.raises(InvariantError, match=r"command \d+: a number .* does not fit .* OUCH"):
-        venue.take(replaced)
-    assert venue.sent == {}
+    said: list[dict[str, Any]] = []
+    watch = far_prices.UntoldMessages(venue.streams, lambda _what, **fields: said.append(fields))
+    watch.look()
+    assert said == []
+    venue.take(replaced)
+    assert venue.sent == {}, "the answer to the replace has a price that OUCH does not have"
+    watch.look()
+    watch.look()
+    assert [(each["messages"], each["seq"]) for each in said] == [(1, venue.engine.seq)]
+    venue.take(row(CommandKind.CANCEL, client_order_id=pack("a9"), participant=1, context=1))
+    assert venue.short(1) == ["CANCELED a9 10 U"], "the stream goes on with the next message"
 
 
 def test_the_operator_enters_no_price_that_users_could_meet_and_ouch_cannot_tell() -> None:
@@ -196,11 +203,13 @@ def test_the_operator_enters_no_price_that_users_could_meet_and_ouch_cannot_tell
             check(rows)
 
 
-def test_a_directory_in_which_users_could_meet_such_a_price_is_not_served() -> None:
+def test_a_directory_in_which_users_could_meet_such_a_price_is_named_and_not_upgraded() -> None:
     venue = Venue()
     venue.send((1, enter("a1", "S", 10, 1_999_999_000)))
     far_prices.check_orders(venue.streams, venue.engine)
+    assert not list(far_prices.complaints(venue.streams, venue.engine))
     venue.take(operator_order("o1", Side.SELL, 10, FAR_E4))
+    assert len(list(far_prices.complaints(venue.streams, venue.engine))) == 1
     with pytest.raises(
         ReplayError, match=r"^XYZ has prices above 199999.99, .* and open orders of users; cancel those"
     ):

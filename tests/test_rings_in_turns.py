@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.names import pack
-from engine.records import COMMAND, CommandKind, concatenate
+from engine.records import COMMAND, EVENT, CommandKind, concatenate
 from gateway.arrival_log import ArrivalFiles, ArrivalLog, read_arrivals
 from gateway.fairness import messages_of, unfair
 from gateway.ring_reading import RINGS_MAX
@@ -20,7 +20,9 @@ from replay.market_rows import MARKET_ROWS
 from tape.form import ring_path
 from tape.inbound import Inbound, Producer
 from tape.ring import HEAD, NOTE, TAIL
+from tests.rows import instrument
 from tests.test_gateway_turns import JOURNAL_ID, Turns
+from wire.ouch import PRICE_E4_MAX
 
 SIZE = 1_024
 
@@ -172,6 +174,61 @@ def test_what_is_no_order_of_a_user_of_the_ring_is_refused_and_the_next_is_taken
     assert turns.gateway.orders == 1
     assert ring.producer.untaken_rows() == 0
     assert not ring.inbound.broken
+    ring.close()
+
+
+def enter_row(token: str, **fields: int) -> NDArray[Any]:
+    order = {"instrument": 1, "side": 1, "qty": 5, "price_e4": 10_000, "time_in_force": 1, "self_trade": 1}
+    return cancel_row(token, kind=int(CommandKind.ENTER), **(order | fields))
+
+
+def replace_row(token: str, price_e4: int) -> NDArray[Any]:
+    made = cancel_row(token, kind=int(CommandKind.REPLACE), context=0, price_e4=price_e4, qty=5)
+    made["new_context"], made["new_client_order_id"] = 1, pack("NEW")
+    return made
+
+
+@with_rings
+def test_a_ring_enters_no_order_that_ouch_cannot_tell(turns: Turns, folder: Path) -> None:
+    far = instrument("FAR", reference_e4=PRICE_E4_MAX + 100)
+    ring = Ring(turns, folder)
+    assert ring.put(enter_row("EARLY", instrument=2)), "no instrument has this number yet, so the market refuses it"
+    turns.gateway.turn()
+    turns.outbox.observe(100, far, np.zeros(0, EVENT))
+    good = [enter_row("G1"), enter_row("G2", price_e4=PRICE_E4_MAX), enter_row("G3", price_e4=-1)]
+    good += [replace_row("G4", PRICE_E4_MAX), replace_row("G5", 0), enter_row("G6", instrument=0)]
+    bad = [
+        enter_row("B", price_e4=PRICE_E4_MAX + 1),
+        enter_row("B", price_e4=9_000_000_000),
+        enter_row("B", instrument=2),  # far, at whichever price
+        enter_row("B", instrument=2, price_e4=0),
+        enter_row("B", instrument=30_000),
+        enter_row("B", instrument=2**32 - 1),
+        replace_row("B", PRICE_E4_MAX + 1),
+        replace_row("B", 2**63 - 1),
+    ]
+    for made in (*bad, *good):
+        assert ring.put(made)
+    turns.gateway.turn()
+    assert ids(turns) == [pack(f"G{number}") for number in range(1, 7)]
+    assert turns.gateway.rings.messages(ring.number) == (1 + len(good), len(bad))
+    ring.close()
+
+
+@with_rings
+def test_a_user_whose_login_has_ended_sends_what_the_ring_had_then_and_no_more(turns: Turns, folder: Path) -> None:
+    ring = Ring(turns, folder)
+    assert ring.put(cancel_row("BEFORE"))
+    turns.gateway.rings.end(ring.number, 1, ring.inbound.published_rows())
+    assert ring.put(cancel_row("AFTER"))
+    assert ring.put(cancel_row("OTHER", user=2), source=2)
+    turns.gateway.turn()
+    assert ids(turns) == [pack("BEFORE"), pack("OTHER")]
+    assert turns.gateway.rings.messages(ring.number) == (2, 0), "it is late, and nothing that no gateway puts"
+    turns.gateway.rings.allow(ring.number, 1, 1)
+    assert ring.put(cancel_row("AGAIN"))
+    turns.gateway.turn()
+    assert ids(turns) == [pack("AGAIN")]
     ring.close()
 
 

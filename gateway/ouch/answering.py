@@ -21,6 +21,7 @@ from gateway.ouch.tables import EVENT_BYTES_MAX, EVENT_MESSAGES_MAX, StreamTable
 from gateway.ouch.writing import (
     FAR,
     MISFITS,
+    UNTOLD,
     begin_message,
     head_of,
     hours,
@@ -58,10 +59,20 @@ _PRICE_MAX: Final = ouch.PRICE_E4_MAX
 #: Distance, in events, from the one whose open orders are loaded to the one that is answered: the latency of memory.
 _AHEAD: Final = 8
 
-#: Flags of a block beside those of ``gateway.messages``: a number did not fit its field, so that nothing of the block
-#: may be sent; an instrument became far.
+#: Flags of a block beside those of ``gateway.messages``: a message was left out, since a number did not fit its field;
+#: an instrument became far.
 UNTELLABLE: Final = 8
 BECAME_FAR: Final = 16
+
+
+@inlined
+def _sent(tables: StreamTables, m, user, begin, end):
+    """Record message m for a user, unless a number in it did not fit; gives the number of messages."""
+    if tables.marks[MISFITS] != 0:
+        tables.marks[MISFITS] = 0
+        tables.marks[UNTOLD] += 1
+        return m
+    return sent(tables, m, user, begin, end)
 
 
 @inlined
@@ -117,7 +128,7 @@ def _accepted(tables: StreamTables, m, event, command, extend, time_ns):
     min_qty = command["min_qty"] if np.int64(command["instructions"]) & _MIN_QTY else np.int64(0)
     put_placed(tables, at + _OF_ACCEPTED.buy_sell, user, event, context, tif_s, min_qty)
     tables.out[at + _OF_ACCEPTED.bbo_weight] = BboWeight.UNSPECIFIED
-    return sent(tables, m, user, begin, at + _OF_ACCEPTED.end)
+    return _sent(tables, m, user, begin, at + _OF_ACCEPTED.end)
 
 
 @inlined
@@ -179,7 +190,7 @@ def _replaced(tables: StreamTables, m, event, command, extend, time_ns):
         put_placed(tables, at + _OF_REPLACED.buy_sell, to, event, context, hours(context), np.int64(0))
         put_token(tables.out, at + _OF_REPLACED.previous_order_token, old_head, old_tail)
         tables.out[at + _OF_REPLACED.bbo_weight] = BboWeight.UNSPECIFIED
-        m = sent(tables, m, to, begin, at + _OF_REPLACED.end)
+        m = _sent(tables, m, to, begin, at + _OF_REPLACED.end)
     return m
 
 
@@ -205,7 +216,7 @@ def _executed(tables: StreamTables, m, event, participant, client_order_id, liqu
     row["leaves_qty"] = max(left, 0)
     if left <= 0:
         remove(tables, place)
-    return sent(tables, m, user, begin, at + _OF_EXECUTED.end)
+    return _sent(tables, m, user, begin, at + _OF_EXECUTED.end)
 
 
 @inlined
@@ -228,7 +239,7 @@ def _write_canceled(tables: StreamTables, m, to, event, head, tail, kind, code, 
         put_token(tables.out, at + _OF_MODIFIED.order_token, head, tail)
         tables.out[at + _OF_MODIFIED.buy_sell] = side
         put_number(tables, at + _OF_MODIFIED.shares, left)
-        return sent(tables, m, to, begin, at + _OF_MODIFIED.end)
+        return _sent(tables, m, to, begin, at + _OF_MODIFIED.end)
     if kind == ServerMessage.AIQ_CANCELED:
         at = begin_message(tables, begin, _OF_AIQ.end, kind, time_ns)
         put_token(tables.out, at + _OF_AIQ.order_token, head, tail)
@@ -237,12 +248,12 @@ def _write_canceled(tables: StreamTables, m, to, event, head, tail, kind, code, 
         put_number(tables, at + _OF_AIQ.prevented_shares, event["qty"])
         put_price(tables, at + _OF_AIQ.execution_price_e4, event["price_e4"])
         tables.out[at + _OF_AIQ.liquidity] = Liquidity.REMOVED if removes else Liquidity.ADDED
-        return sent(tables, m, to, begin, at + _OF_AIQ.end)
+        return _sent(tables, m, to, begin, at + _OF_AIQ.end)
     at = begin_message(tables, begin, _OF_CANCELED.end, kind, time_ns)
     put_token(tables.out, at + _OF_CANCELED.order_token, head, tail)
     put_number(tables, at + _OF_CANCELED.decrement_shares, event["qty"])
     tables.out[at + _OF_CANCELED.cancel_reason] = code
-    return sent(tables, m, to, begin, at + _OF_CANCELED.end)
+    return _sent(tables, m, to, begin, at + _OF_CANCELED.end)
 
 
 @inlined
@@ -374,11 +385,11 @@ def _refused(tables: StreamTables, m, event, command, extend, time_ns):
     if cancel_reject:
         at = begin_message(tables, begin, _OF_CANCEL_REJECT.end, ServerMessage.CANCEL_REJECT, time_ns)
         put_token(tables.out, at + _OF_CANCEL_REJECT.order_token, head, tail)
-        return sent(tables, m, user, begin, at + _OF_CANCEL_REJECT.end)
+        return _sent(tables, m, user, begin, at + _OF_CANCEL_REJECT.end)
     at = begin_message(tables, begin, _OF_REJECTED.end, ServerMessage.REJECTED, time_ns)
     put_token(tables.out, at + _OF_REJECTED.order_token, head, tail)
     tables.out[at + _OF_REJECTED.reject_reason] = _reject_code(tables, event, command)
-    return sent(tables, m, user, begin, at + _OF_REJECTED.end)
+    return _sent(tables, m, user, begin, at + _OF_REJECTED.end)
 
 
 @called
@@ -518,7 +529,7 @@ def answer_block(pointers, first_seq, commands, events, start, clocks, now_ns):
         if words & (DEFINES | NEW_DAY):
             return start, np.int64(0), clocks, time_ns, words
     start, segments = _answer(tables, first_seq, commands, events, start, clocks, now_ns)
-    if tables.marks[MISFITS] != 0:
+    if tables.marks[UNTOLD] != 0:
         words |= UNTELLABLE
     if tables.marks[FAR] != 0:
         words |= BECAME_FAR
@@ -530,4 +541,4 @@ def system_event(tables: StreamTables, user, code, time_ns):
     """Write a System Event to one user; gives the number of segments, 1."""
     at = begin_message(tables, 0, _OF_SYSTEM.end, ServerMessage.SYSTEM_EVENT, time_ns % DAY_NS)
     tables.out[at + _OF_SYSTEM.event_code] = code
-    return group(tables, sent(tables, 0, user, np.int64(0), at + _OF_SYSTEM.end))
+    return group(tables, _sent(tables, 0, user, np.int64(0), at + _OF_SYSTEM.end))

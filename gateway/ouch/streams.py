@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from engine.bounds import DAY_NS
 from engine.capacity import Capacity
-from engine.errors import InvariantError
 from engine.jit import Packed
 from engine.names import unpack
 from engine.records import CommandKind, EventKind, Reason
@@ -30,7 +29,7 @@ from gateway.ouch.tables import (
     StreamTables,
     new_tables,
 )
-from gateway.ouch.writing import FAR, MISFITS
+from gateway.ouch.writing import FAR, UNTOLD
 from gateway.streams import USERS_MAX, Deliver, LoginEndCallback, NewSessionCallback, Segment, Streams
 from gateway.symbols import add_symbol
 from wire.ouch import PRICE_E4_MAX
@@ -73,6 +72,9 @@ class OuchStreams(Streams):
         self._segments = tables.segments.view(np.int64).data
         #: RECENT rows, for the same kernel; no part of the streams or of an image.
         self.recent: NDArray[Any] = np.zeros(RECENT_ROWS, RECENT)
+        self.price_max_e4[:] = PRICE_E4_MAX
+        #: Messages that were left out, since a number in them did not fit its field; command of the last one.
+        self.untold, self.untold_seq = 0, 0
         self._instruments = 0
         self._carries = False
 
@@ -190,16 +192,16 @@ class OuchStreams(Streams):
         self.tables.carried[:1].view(np.uint8)[:] = 0 if extend is None else extend.view(np.uint8)
 
     def _check_marks(self, first_seq: int, events: NDArray[Any]) -> None:
-        """Close far instruments to orders over OUCH. Raises InvariantError for a number that does not fit a message:
-        nothing of its block is sent.
-        """
-        if self.tables.marks[MISFITS]:
+        """Count messages that were left out, and close far instruments to orders over OUCH."""
+        if self.tables.marks[UNTOLD]:
             told = events[events["price_e4"] > PRICE_E4_MAX]
-            seq = int(told["seq"][0]) if len(told) else first_seq
-            raise InvariantError(f"command {seq}: a number in a message to a user does not fit its field of OUCH")
+            self.untold += int(self.tables.marks[UNTOLD])
+            self.untold_seq = int(told["seq"][0]) if len(told) else first_seq
+            self.tables.marks[UNTOLD] = 0
         self.tables.marks[FAR] = 0
-        for row in self.tables.stocks[self.tables.stocks["far"] != 0]:
-            add_symbol(self.symbols, int(row["symbol"]), 0)
+        for number in np.flatnonzero(self.tables.stocks["far"]).tolist():
+            add_symbol(self.symbols, int(self.tables.stocks[number]["symbol"]), 0)
+            self.price_max_e4[number] = 0
 
     def _in_pieces(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
         for row in range(0, len(commands), BLOCK_ROWS_MAX):
@@ -295,7 +297,13 @@ class OuchStreams(Streams):
         row["stock"] = int.from_bytes(unpack(symbol).encode("ascii").ljust(8), "big")
         # In an uncross of market orders the price is the reference price, or one tick where that is more.
         row["far"] = max(int(command["reference_e4"]), int(command["tick_e4"])) > PRICE_E4_MAX
-        add_symbol(self.symbols, symbol, 0 if row["far"] else self._instruments)
+        self._open_to_users(self._instruments)
+
+    def _open_to_users(self, number: int) -> None:
+        """Let users enter orders in an instrument, unless it is far."""
+        row = self.tables.stocks[number]
+        add_symbol(self.symbols, int(row["symbol"]), 0 if row["far"] else number)
+        self.price_max_e4[number] = 0 if row["far"] else PRICE_E4_MAX
 
     def image(self) -> dict[str, NDArray[Any]]:
         """Image for ``restore``: copies and views; write them before the next block."""
@@ -348,8 +356,7 @@ class OuchStreams(Streams):
         self._carries = bool(tables.carried[:1].view(np.uint8).any())
         self._instruments = len(image["stocks"]) - 1
         for number in range(1, self._instruments + 1):
-            row = tables.stocks[number]
-            add_symbol(self.symbols, int(row["symbol"]), 0 if row["far"] else number)
+            self._open_to_users(number)
 
 
 def _ending(events: NDArray[Any], seq: int) -> int:

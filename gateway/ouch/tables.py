@@ -111,7 +111,7 @@ class StreamTables(NamedTuple):
     clock_ns: np.ndarray[Any, Any]  # int64[BLOCK_ROWS_MAX]: their values
     marks: np.ndarray[
         Any, Any
-    ]  # int64[2]: count of numbers that did not fit their field; count of instruments that became far
+    ]  # int64[3]: numbers that did not fit their field; instruments that became far; messages that were left out
 
 
 def new_tables(users_max: int, instruments_max: int, orders_max: int, out_bytes: int) -> StreamTables:
@@ -136,7 +136,7 @@ def new_tables(users_max: int, instruments_max: int, orders_max: int, out_bytes:
         tallies=np.zeros((2, 256), np.int64),
         clock_at=np.zeros(BLOCK_ROWS_MAX, np.int64),
         clock_ns=np.zeros(BLOCK_ROWS_MAX, np.int64),
-        marks=np.zeros(2, np.int64),
+        marks=np.zeros(3, np.int64),
     )
 
 

@@ -1,7 +1,7 @@
 """Kernels that write messages, field by field, into ``StreamTables.out``, at the offsets of ``wire/ouch_layout.py``.
 
-A number that does not fit its field is counted in ``StreamTables.marks``, and the shell sends nothing of that block: no
-message has a truncated number. Kernels raise nothing, so the bytes are written all the same.
+A number that does not fit its field is counted in ``StreamTables.marks``, and its message is not sent: no message has a
+truncated number. Kernels raise nothing, so the bytes are written all the same.
 """
 
 from typing import Final
@@ -20,9 +20,11 @@ _PRICE_MARKET: Final = ouch.PRICE_E4_MARKET
 _PRICE_MAX: Final = ouch.PRICE_E4_MAX
 _U32_MAX: Final = 2**32 - 1
 _FIRM_CHARACTERS: Final = ouch.FIRM_CHARACTERS
-#: Counters in ``StreamTables.marks``.
+#: Counters in ``StreamTables.marks``: numbers of the message under way that do not fit; instruments that became far;
+#: messages that were left out.
 MISFITS: Final = 0
 FAR: Final = 1
+UNTOLD: Final = 2
 _TAIL_SPACES: Final = 0x202020202020_0000
 
 
