@@ -52,6 +52,7 @@ class UserRegister:
         self.standing = standing
         self.epoch = epoch
         self._holders: dict[int, Holder] = {}
+        self._users: dict[Holder, dict[int, None]] = {}
 
     def __len__(self) -> int:
         return len(self._holders)
@@ -65,7 +66,11 @@ class UserRegister:
 
     def of(self, holder: Holder) -> list[int]:
         """Users whose login a gateway has."""
-        return [user for user, each in self._holders.items() if each is holder]
+        return list(self._users.get(holder, ()))
+
+    def count(self, holder: Holder) -> int:
+        """Number of users whose login a gateway has."""
+        return len(self._users.get(holder, ()))
 
     def claim(self, user: int, holder: Holder, *, newest_wins: bool) -> Claim:
         """Give a user's login to a gateway, unless another one has it; where the newest wins, that one loses it."""
@@ -76,7 +81,9 @@ class UserRegister:
             if before is not None and not newest_wins:
                 return Claim(HELD)
             self._holders[user] = holder
+            self._users.setdefault(holder, {})[user] = None
             if before is not None:
+                self._remove(user, before)
                 before.displace(user, DISPLACED_BY_USER)
         return Claim("", self.epoch())
 
@@ -85,7 +92,14 @@ class UserRegister:
         if self._holders.get(user) is not holder:
             return False
         del self._holders[user]
+        self._remove(user, holder)
         return True
+
+    def _remove(self, user: int, holder: Holder) -> None:
+        users = self._users[holder]
+        del users[user]
+        if not users:
+            del self._users[holder]
 
 
 class OwnClaims:

@@ -2,13 +2,15 @@
 
 A gateway that attaches gets a ring, from which the turns of the core take (``gateway.rings``). The ring belongs to the
 core and lasts as long as there is something in it, so what a gateway has put is taken though it has died since, as
-bytes in a socket are. Users of a gateway that ends are free at once. Orders of those that cancel on disconnect go after
-all that the ring had of them: at once where the gateway said that the user has gone, and after the time in which users
-come back where the gateway itself is gone.
+bytes in a socket are. Users of a gateway that ends are free at once, and the ring has no more for them than what it had
+by then, whoever attaches to it next. Orders of those that cancel on disconnect go after all that the ring had of them:
+at once where the gateway said that the user has gone, and after the time in which users come back where the gateway
+itself is gone.
 """
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +20,7 @@ from engine.records import UserPermission
 from gateway.rings import GATEWAY_ROWS
 from gateway.server import Gateway, Report
 from gateway.streams import USERS_MAX, Streams
-from node.gateway_link import NAME, LinkLines
+from node.gateway_link import NAME, LinkError, LinkLines, flag_in, number_in, numbers_in, text_in
 from node.operator_socket import BoundSocket, peer_uid
 from replay.market_rows import MARKET_ROWS, ring_of
 from tape.errors import TapeError
@@ -36,6 +38,11 @@ class _Ring:
     def __init__(self, inbound: Inbound, number: int, protocol: int) -> None:
         self.inbound, self.number, self.protocol = inbound, number, protocol
         self.refused = 0  # messages of which the log was told
+        self.waits: deque[_Wait] = deque()  # in the order of their rows
+
+    def published_rows(self) -> int:
+        """Rows that the gateway has put, no more than there is room for."""
+        return min(self.inbound.published_rows(), self.inbound.taken_rows + GATEWAY_ROWS)
 
     def has_taken(self, rows: int) -> bool:
         """True once so many rows were taken, or never will be."""
@@ -45,7 +52,6 @@ class _Ring:
 class _Wait(NamedTuple):
     """Call of a function once so many rows of a ring were taken."""
 
-    ring: _Ring
     rows: int
     then: Callable[[], None]
 
@@ -77,7 +83,7 @@ class GatewayDoor:
         self.report, self.warn = report, warn
         self.links: dict[str, GatewayEnd] = {}
         self._rings: dict[str, _Ring] = {}
-        self._waits: list[_Wait] = []
+        self._waiting: dict[_Ring, None] = {}  # rings with waits
         self._looks = False
         self._loop = asyncio.get_running_loop()
         self._bound: BoundSocket | None = None
@@ -120,11 +126,12 @@ class GatewayDoor:
 
     def after(self, ring: _Ring, then: Callable[[], None]) -> None:
         """Call a function once all was taken that is in a ring by now."""
-        rows = ring.inbound.published_rows()
-        if ring.has_taken(rows):
+        rows = ring.published_rows()
+        if not ring.waits and ring.has_taken(rows):
             then()
             return
-        self._waits.append(_Wait(ring, rows, then))
+        ring.waits.append(_Wait(rows, then))
+        self._waiting[ring] = None
         self._look_soon()
 
     def _look_soon(self) -> None:
@@ -134,11 +141,13 @@ class GatewayDoor:
 
     def _look_again(self) -> None:
         self._looks = False
-        due = [each for each in self._waits if each.ring.has_taken(each.rows)]
-        self._waits = [each for each in self._waits if each not in due]
-        for each in due:
-            each.then()
-        if self._waits:
+        for ring in list(self._waiting):
+            waits = ring.waits
+            while waits and ring.has_taken(waits[0].rows):
+                waits.popleft().then()
+            if not waits:
+                self._waiting.pop(ring, None)
+        if self._waiting:
             self._look_soon()
 
     def drop_ring(self, name: str, ring: _Ring) -> None:
@@ -155,7 +164,8 @@ class GatewayDoor:
             refused = self.gateway.rings.messages(ring.number)[1]
             if refused > ring.refused:
                 ring.refused = refused
-                self.warn("messages of a gateway refused", gateway=name, messages=refused, why="they are no orders")
+                why = "they are no orders that its users may send"
+                self.warn("messages of a gateway refused", gateway=name, messages=refused, why=why)
             if ring.inbound.broken:
                 why = "its ring has numbers that no gateway writes"
                 self.warn("gateway ended", gateway=name, why=why, then="start it again")
@@ -214,7 +224,7 @@ class GatewayDoor:
             link.lines.end()
         for name, ring in list(self._rings.items()):
             self.drop_ring(name, ring)
-        self._waits.clear()
+        self._waiting.clear()
         bound.close()
 
 
@@ -228,6 +238,7 @@ class GatewayEnd(LinkLines):
         self.pid = 0
         self._ring: _Ring | None = None
         self._addresses: dict[int, str] = {}
+        self._left: set[int] = set()  # users who have left by this link, and whose orders stay meanwhile
 
     @property
     def lines(self) -> LinkLines:
@@ -241,40 +252,41 @@ class GatewayEnd(LinkLines):
     def refuse(self, why: str) -> None:
         """End the link, with the reason."""
         self.send(refused=why)
-        self.end()
+        self.end(why)
 
     def displace(self, user: int, why: str) -> None:
         """End a user's login, which another gateway has from now on."""
         self.send(displace=user, why=why)
-        self._forget_later(user)
+        self._forget(user)
 
     def disconnect(self, user: int, why: str) -> None:
         """End a user's connection by the operator's word."""
         self.send(disconnect=user, why=why)
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport of a process of the same user."""
+        super().connection_made(transport)
+        if peer_uid(transport.get_extra_info("socket")) not in (0, os.geteuid()):
+            self.refuse(f"user {os.geteuid()} runs this node; run its gateways as that user")
+
     def _take(self, told: dict[str, Any] | None) -> None:
         if told is None:
             self._door.gateway.on_rings()
         elif self._ring is None:
-            self._attach(str(told["gateway"]), int(told["protocol"]), int(told["pid"]))
+            self._attach(text_in(told, "gateway"), number_in(told, "protocol", 255), number_in(told, "pid"))
         elif "ask" in told:
-            self._ask(
-                int(told["ask"]), _user(told["user"]), str(told["address"]), newest_wins=bool(told["newest_wins"])
-            )
+            user, address = number_in(told, "user", USERS_MAX), text_in(told, "address")
+            self._ask(number_in(told, "ask"), user, address, newest_wins=flag_in(told, "newest_wins"))
         elif "gone" in told:
-            self._gone(_user(told["gone"]), cancels=bool(told["cancels"]))
+            self._gone(number_in(told, "gone", USERS_MAX), cancels=flag_in(told, "cancels"))
         elif "absent" in told:
-            self._absent([_user(each) for each in told["absent"]])
+            self._absent(numbers_in(told, "absent", USERS_MAX))
         else:
-            raise ValueError("nobody says this")
+            raise LinkError("nobody says this")
 
     def _attach(self, name: str, protocol: int, pid: int) -> None:
-        door, transport = self._door, self.transport
-        if transport is None:
-            return
-        if peer_uid(transport.get_extra_info("socket")) not in (0, os.geteuid()):
-            self.refuse(f"user {os.geteuid()} runs this node; run its gateways as that user")
-        elif not name or len(name) > NAME_CHARACTERS_MAX or not name.replace("-", "").isalnum() or not name.isascii():
+        door = self._door
+        if not name or len(name) > NAME_CHARACTERS_MAX or not name.replace("-", "").isalnum() or not name.isascii():
             self.refuse(
                 f"{name!r} is no name of a gateway; use letters, digits and hyphens, {NAME_CHARACTERS_MAX} at most"
             )
@@ -296,49 +308,54 @@ class GatewayEnd(LinkLines):
         claim = door.gateway.register.claim(user, self, newest_wins=newest_wins)
         if user and not claim.why:
             self._addresses[user] = address
+            self._left.discard(user)
             door.gateway.rings.allow(ring.number, user, int(door.streams.row(user)["participant"]))
             self._weigh()
         self.send(claim=number, why=claim.why, epoch=claim.epoch, seq=door.published_seq())
 
     def _weigh(self) -> None:
         if self._ring is not None and self._ring.number >= 0:
-            self._door.gateway.rings.stand_for(self._ring.number, len(self.users()))
+            self._door.gateway.rings.stand_for(self._ring.number, self._door.gateway.register.count(self))
 
     def _gone(self, user: int, *, cancels: bool) -> None:
-        if self._door.gateway.register.give_back(user, self) and self._ring is not None:
-            self._forget_later(user)
-            if cancels:
-                self._door.after(self._ring, lambda: self._door.on_user_disconnect(user))
-
-    def _forget_later(self, user: int) -> None:
-        """Take nothing more of a user by this ring, once all was taken that it had sent."""
         door, ring = self._door, self._ring
+        if ring is None or not door.gateway.register.give_back(user, self):
+            return
+        self._forget(user)
+        if not door.streams.may(user, UserPermission.CANCEL_ON_DISCONNECT):
+            return
+        if cancels:
+            door.after(ring, lambda: door.on_user_disconnect(user))
+        else:
+            self._left.add(user)
+
+    def _forget(self, user: int) -> None:
+        """Take nothing more of a user by this ring but what it has put by now."""
+        ring = self._ring
         self._weigh()
-
-        def forget() -> None:
-            holder = door.gateway.register.holder(user)
-            comes_by_it = isinstance(holder, GatewayEnd) and holder._ring is ring  # it may have attached again
-            if ring is not None and ring.number >= 0 and not comes_by_it:
-                door.gateway.rings.allow(ring.number, user, 0)
-
-        if ring is not None:
-            door.after(ring, forget)
+        if ring is not None and ring.number >= 0:
+            self._door.gateway.rings.end(ring.number, user, ring.published_rows())
 
     def _absent(self, users: list[int]) -> None:
-        if self._ring is not None:
-            self._door.after(self._ring, lambda: self._door.on_users_absent(users))
+        """Cancel the orders of those among these who have left by this link, and whose orders go with their login."""
+        left = [user for user in dict.fromkeys(users) if user in self._left]
+        self._left.difference_update(left)
+        if left and self._ring is not None:
+            self._door.after(self._ring, lambda: self._door.on_users_absent(left))
 
     def _ended(self) -> None:
         """Free the users of a gateway that is gone; its ring goes once all of it was taken."""
         door, ring = self._door, self._ring
         if ring is None or door.links.get(self.name) is not self:
+            door.warn("gateway refused", gateway=self.name or "?", why=self.why or "it ended before it gave its name")
             return
         users = door.gateway.register.of(self)
         for user in users:
             door.gateway.register.give_back(user, self)
-            self._forget_later(user)
+            self._forget(user)
         del door.links[self.name]
-        door.report("gateway gone", gateway=self.name, pid=self.pid, users=len(users))
+        why = self.why or "it has ended the link"
+        door.report("gateway gone", gateway=self.name, pid=self.pid, users=len(users), why=why)
         may = door.streams.may
         absent = [user for user in users if may(user, UserPermission.CANCEL_ON_DISCONNECT)]
 
@@ -350,10 +367,3 @@ class GatewayEnd(LinkLines):
                     door.drop_ring(self.name, ring)
 
         door.after(ring, end)
-
-
-def _user(number: object) -> int:
-    """Number of a user. Raises ValueError."""
-    if not isinstance(number, int) or not 0 <= number <= USERS_MAX:
-        raise ValueError("there is no such user")
-    return number

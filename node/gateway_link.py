@@ -25,10 +25,70 @@ NAME: Final = "gateways.sock"
 #: Longest line, and most bytes that wait for a gateway which does not read.
 LINE_BYTES_MAX: Final = 1 << 16
 WAITING_BYTES_MAX: Final = 1 << 20
+#: Highest number that a line may have: those of logins and processes are far below, and 64 bits hold it.
+NUMBER_MAX: Final = 2**53
+
+
+class LinkError(Exception):
+    """An object or a line that no other end of a link sends; a sentence."""
+
+
+def object_of(line: bytes) -> dict[str, Any] | None:
+    """The object of a line; None for an empty one. Raises LinkError, and nothing else."""
+    if not line:
+        return None
+    try:
+        found = json.loads(line, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        raise LinkError("a line is no JSON") from None
+    if not isinstance(found, dict):
+        raise LinkError("a line is no object")
+    return found
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(name)
+
+
+def number_in(told: dict[str, Any], key: str, most: int = NUMBER_MAX) -> int:
+    """A whole number from 0 to ``most`` of an object. Raises LinkError."""
+    return _number(told.get(key), key, most)
+
+
+def numbers_in(told: dict[str, Any], key: str, most: int = NUMBER_MAX) -> list[int]:
+    """A list of such numbers. Raises LinkError."""
+    found = told.get(key)
+    if not isinstance(found, list):
+        raise LinkError(f"{key} is no list")
+    return [_number(each, key, most) for each in found]
+
+
+def _number(found: object, key: str, most: int) -> int:
+    if type(found) is not int or not 0 <= found <= most:
+        raise LinkError(f"{key} is no number from 0 to {most}")
+    return found
+
+
+def text_in(told: dict[str, Any], key: str) -> str:
+    """A text of an object. Raises LinkError."""
+    found = told.get(key)
+    if not isinstance(found, str):
+        raise LinkError(f"{key} is no text")
+    return found
+
+
+def flag_in(told: dict[str, Any], key: str) -> bool:
+    """A true or false of an object. Raises LinkError."""
+    found = told.get(key)
+    if not isinstance(found, bool):
+        raise LinkError(f"{key} is neither true nor false")
+    return found
 
 
 class LinkLines(asyncio.Protocol):
-    """One end of a link: whole lines as objects. ``on_object`` gets None for an empty line."""
+    """One end of a link: whole lines as objects. ``on_object`` gets None for an empty line, and raises LinkError for an
+    object that nobody sends; whatever else it raises is a fault of this end, and goes on to the event loop.
+    """
 
     def __init__(
         self, on_object: Callable[[dict[str, Any] | None], None], on_end: Callable[[], None] = lambda: None
@@ -36,6 +96,8 @@ class LinkLines(asyncio.Protocol):
         self._on_object, self._on_end = on_object, on_end
         self._transport: asyncio.Transport | None = None
         self._rest = b""
+        #: Reason why this end has ended the link; "": it has not.
+        self.why = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
@@ -47,22 +109,23 @@ class LinkLines(asyncio.Protocol):
         return self._transport
 
     def data_received(self, data: bytes) -> None:
-        """Take whole lines; what is no object ends the link."""
+        """Take whole lines, until one ends the link; what nobody sends ends it."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         try:
-            if len(self._rest) > LINE_BYTES_MAX:
-                raise ValueError("a line is too long")
+            if max(map(len, (*lines, self._rest))) > LINE_BYTES_MAX:
+                raise LinkError(f"a line is longer than {LINE_BYTES_MAX} bytes")
             for line in lines:
-                found = json.loads(line) if line else None
-                if found is not None and not isinstance(found, dict):
-                    raise ValueError("a line is no object")
-                self._on_object(found)
-        except (ValueError, KeyError, TypeError):
-            self.end()
+                if self._transport is None or self._transport.is_closing():
+                    return
+                self._on_object(object_of(line))
+        except LinkError as error:
+            self.end(str(error))
 
-    def connection_lost(self, _error: Exception | None) -> None:
+    def connection_lost(self, error: Exception | None) -> None:
         """Report the end, once."""
         if self._transport is not None:
+            if error is not None and not self.why:
+                self.why = f"the link has failed: {error}"
             self._transport = None
             self._on_end()
 
@@ -73,6 +136,7 @@ class LinkLines(asyncio.Protocol):
             return
         transport.write(json.dumps(fields).encode("ascii") + b"\n")
         if transport.get_write_buffer_size() > WAITING_BYTES_MAX:
+            self.why = self.why or "it does not read what it is told"
             transport.abort()
 
     def wake(self) -> None:
@@ -80,7 +144,8 @@ class LinkLines(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(b"\n")
 
-    def end(self) -> None:
+    def end(self, why: str = "") -> None:
         """End the link, once all is sent."""
         if self._transport is not None:
+            self.why = self.why or why
             self._transport.close()

@@ -444,6 +444,45 @@ def test_what_a_stranger_puts_into_a_ring_is_refused_and_said(calm: Running) -> 
             assert calm.status()["seq"] == seq, "nobody is logged in by this ring"
 
 
+@pytest.mark.parametrize("node", ["fsync"], indirect=True)
+def test_an_order_in_a_ring_beyond_the_prices_of_ouch_is_refused_and_the_node_starts_again(node: Running) -> None:
+    with link_of(node, "odd", 0) as connected:
+        connected.sendall(b'{"ask": 1, "user": 1, "address": "x", "newest_wins": false}\n')
+        assert b'"why": ""' in connected.recv(65_536)
+        order = np.zeros(1, COMMAND)
+        order["kind"], order["participant"], order["context"], order["instrument"] = CommandKind.ENTER, 1, 1, 1
+        order["side"], order["time_in_force"], order["qty"], order["self_trade"] = 1, 1, 10, 1
+        path = ring_of(node.data, journal_id(node.data), "odd")
+        with Producer(path, journal_id(node.data), MARKET_ROWS) as producer:
+            for number, price_e4 in ((71, 9_000_000_000), (72, 90_000)):
+                order["client_order_id"], order["price_e4"] = number, price_e4
+                assert producer.put(order, source=1)
+            connected.sendall(b"\n")
+            until(lambda: producer.untaken_rows() == 0)
+        until(lambda: "messages of a gateway refused" in node.logged())
+    client = once_free(node.port, "UA")
+    assert names(client.take(2), "ACCEPTED") == ["H"], "the order at a price of OUCH is entered"
+    client.log_out()
+    node.end(signal.SIGKILL)
+    node.start()
+    client = Client(node.port, "UA")
+    assert names(client.take(2), "ACCEPTED") == ["H"]
+
+
+@pytest.mark.parametrize("line", [b'{"gateway":"x","protocol":0,"pid":Infinity}\n', b"[" * 60_000 + b"\n"])
+def test_no_first_line_of_a_link_ends_the_node(calm: Running, line: bytes) -> None:
+    with socket.socket(socket.AF_UNIX) as connected:
+        connected.settimeout(60)
+        connected.connect(str(calm.data / "gateways.sock"))
+        connected.sendall(line)
+        while connected.recv(65_536):
+            pass
+    until(lambda: "gateway refused" in calm.logged())
+    client = Client(calm.port, "UA")
+    client.socket.sendall(enter("a", "B", 1, 90_000))
+    assert names(client.take(2), "ACCEPTED") == ["a"]
+
+
 def link_of(node: Running, name: str, protocol: int) -> socket.socket:
     """A link that has attached as a gateway."""
     connected = socket.socket(socket.AF_UNIX)
