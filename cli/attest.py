@@ -285,7 +285,9 @@ def check(path: Path, public_file: Path | None, *, as_json: bool) -> int:
     why = proofs.fault(proof, public)
     if as_json:
         told = {key: proof.get(key) for key in ("kind", "seq", "day", "participant")} if not why else {}
-        screen.print_json({"path": str(path), "ok": not why, "fault": why or None, "key": public.hex(), **told})
+        nothing = dict.fromkeys(("kind", "seq", "day", "participant"))
+        facts = {"path": str(path), "ok": not why, "fault": why or None, "key": public.hex()}
+        screen.print_json(facts | nothing | told)
     elif not why:
         _show_proof(proof)
     if not as_json:

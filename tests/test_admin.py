@@ -137,8 +137,8 @@ def test_status_sessions_books_and_the_rest_are_answered(operated: Operated) -> 
         assert all(isinstance(value, int | float | str) for value in status.values())
         assert [each["user"] for each in peer.ask({"do": "sessions"})["sessions"]] == ["TRADER", "OTHER"]
         book = peer.ask({"do": "books", "symbol": "XYZ", "depth": 5})["book"]
-        assert book["bids"] == [{"price_e4": 99_000, "qty": 70, "orders": 1}]
-        assert book["offers"] == [{"price_e4": 100_000, "qty": 70, "orders": 1}]
+        assert book["bids"] == [{"price_e4": 99_000, "qty": 70, "reserve_qty": 0, "hidden_qty": 0, "orders": 1}]
+        assert book["offers"] == [{"price_e4": 100_000, "qty": 70, "reserve_qty": 0, "hidden_qty": 0, "orders": 1}]
         assert peer.ask({"do": "books"})["symbols"] == ["XYZ"]
         assert peer.ask({"do": "checkpoint"})["checkpoint"]["size_bytes"] == 70_000
         assert peer.ask({"do": "disconnect", "user": "trader"})["disconnected"] is True
