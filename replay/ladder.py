@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.names import unpack
-from engine.records import Instruction, Phase, Side
+from engine.records import Book, Instruction, Phase, Side
 from notation.objects import Object
 from notation.table import word
 from notation.words import iso_time
@@ -28,8 +28,11 @@ class Level:
 
 
 def levels(orders: NDArray[Any], side: Side) -> list[Level]:
-    """Levels of one side from OPEN_ORDER rows of one instrument, best first; dormant stops are in none."""
-    chosen = orders[(orders["side"] == int(side)) & (orders["stop_e4"] == 0)]
+    """Levels of one side of the lit book, from OPEN_ORDER rows of one instrument, best first.
+
+    Dormant stops and orders of the midpoint book are in none.
+    """
+    chosen = orders[(orders["side"] == int(side)) & (orders["stop_e4"] == 0) & (orders["book"] == Book.LIT)]
     prices, first, inverse = np.unique(chosen["price_e4"], return_index=True, return_inverse=True)
     hidden = chosen["instructions"] & np.uint16(Instruction.HIDDEN) != 0
 
