@@ -1,4 +1,4 @@
-"""Rings of gateway processes in the turns of the core: fair beside sockets, believed in nothing, not waited for."""
+"""Rings of gateway processes in the turns of the core: fair beside sockets, checked, not waited for."""
 
 import asyncio
 import random
