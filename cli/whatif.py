@@ -29,14 +29,14 @@ from cli.reports import room_of
 from cli.warmup import ready
 from directory.begin import holds_journal
 from directory.recover import create
-from engine.names import Directory
+from engine.names import Directory, pack
 from engine.records import CommandKind, concatenate
 from journal.history import History
 from replay.outcome import Facts, Outcome
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
 
-_ORDERS: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
+_ORDERS: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE, CommandKind.CROSS)
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,11 @@ def _left_out(
         out: NDArray[np.bool_] = np.isin(seqs, drops)
         in_span = (seqs >= (change.span[0] or 1)) & (seqs <= (change.span[1] or seqs[-1]))
         for name in change.without:
-            out |= orders & in_span & (rows["participant"] == number_of(names.participants, name))
+            # A cross that others enter for the participant is one of its trades.
+            party = (rows["kind"] == CommandKind.CROSS) & (
+                (rows["buyer"] == pack(name)) | (rows["seller"] == pack(name))
+            )
+            out |= in_span & (party | (orders & (rows["participant"] == number_of(names.participants, name))))
         for number, first, last, ids in spans:
             of_order = (seqs >= first) & (seqs <= last) & np.isin(rows["client_order_id"], ids)
             out |= orders & of_order & (rows["participant"] == number)

@@ -243,12 +243,15 @@ class Node:
             self.journal.journal_id,
             self.gateway,
             self.outbox.streams,
-            published_seq=lambda: self.market.published_seq,
+            published_seq=self._published_seq,
             on_user_disconnect=self._on_user_disconnect,
             on_users_absent=self._on_users_absent,
             report=self.log.info,
             warn=self.log.warning,
         )
+
+    def _published_seq(self) -> int:
+        return self.market.published_seq
 
     def _room_watch(self) -> RoomWatch:
         watch = RoomWatch(self.options.data, self.journal.room)

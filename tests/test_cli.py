@@ -121,10 +121,16 @@ def test_a_selection_of_commands_is_what_was_selected(written: Path, lockstep: L
 
 def test_the_book_of_any_moment_is_shown(written: Path, lockstep: Lockstep) -> None:
     now = json.loads(lockstep("book", written, "XYZ", "--json")[1])
-    assert (now["bids"], now["offers"]) == ([{"price_e4": 100_500, "qty": 15, "orders": 1}], [])
+    assert (now["bids"], now["offers"]) == (
+        [{"price_e4": 100_500, "qty": 15, "reserve_qty": 0, "hidden_qty": 0, "orders": 1}],
+        [],
+    )
     assert now["last_price_e4"] == 100_500
     then = json.loads(lockstep("book", written, "XYZ", "--at", "09:30:30", "--json")[1])
-    assert (then["seq"], then["bids"]) == (7, [{"price_e4": 101_000, "qty": 50, "orders": 1}])
+    assert (then["seq"], then["bids"]) == (
+        7,
+        [{"price_e4": 101_000, "qty": 50, "reserve_qty": 0, "hidden_qty": 0, "orders": 1}],
+    )
     assert "the book is empty" in lockstep("book", written, "XYZ", "--at", 5)[1]
 
 

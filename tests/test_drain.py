@@ -109,7 +109,9 @@ def test_an_end_cancels_the_orders_of_who_cancels_on_disconnect_tells_it_and_lea
     node.start()
     assert phase_of(node) == "continuous"
     with node.link() as link:
-        assert link.ask("books", symbol="XYZ")["book"]["bids"] == [{"price_e4": 90_000, "qty": 5, "orders": 1}]
+        assert link.ask("books", symbol="XYZ")["book"]["bids"] == [
+            {"price_e4": 90_000, "qty": 5, "reserve_qty": 0, "hidden_qty": 0, "orders": 1}
+        ]
     again = Client(node.port, "UC")
     assert again.take(5) == goes.stream
     seller = Client(node.port, "UA", seq=0)

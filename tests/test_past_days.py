@@ -26,8 +26,9 @@ from engine.records import Phase as MarketPhase
 from gateway.connection import Connection
 from gateway.ouch.outbox import OuchOutbox
 from gateway.ouch.protocol import OUCH
-from gateway.protocol import Entrance
+from gateway.protocol import Entrance, Login
 from gateway.server import Gateway
+from gateway.sign_on import _password_of
 from gateway.spool import SpoolError
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
@@ -81,10 +82,13 @@ class Days:
             report=lambda *_, **__: None,
             warn=lambda event, **fields: self.warned.append(f"{event} {fields['session']}: {fields['why']}"),
         )
-        known = self.gateway._sign_on._log_in
-        self.gateway.on_login_request = lambda connection, request: known(  # type: ignore[method-assign]
-            connection, request, self.outbox.streams.user(request.user)
-        )
+
+        def known(connection: Connection, request: Login) -> None:
+            user = self.outbox.streams.user(request.user)
+            stored = _password_of(self.outbox.streams, user)
+            self.gateway._sign_on._log_in(connection, request, user, stored)
+
+        self.gateway.on_login_request = known  # type: ignore[method-assign]
 
     def take(self, rows: NDArray[Any]) -> None:
         first_seq = self.engine.seq + 1

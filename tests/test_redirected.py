@@ -30,6 +30,7 @@ from tests.test_every_command import DAY, LINES
 BARLESS: Final = {
     ("warmup",),
     ("version",),
+    ("ask",),
     ("checkpoint", "list"),
     ("journal", "info"),
     ("journal", "keep-events"),  # of a directory without a closed slice
@@ -86,7 +87,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         raise RuntimeError("the day could not be run")
     if run_line(["checkpoint", "create", str(folder / "NODE")]) != 0:
         raise RuntimeError("no checkpoint could be made")
-    shutil.copytree(folder / "NODE", folder / "COPY")
+    for copy in ("COPY", "ROLLED"):  # nothing is closed in either
+        shutil.copytree(folder / "NODE", folder / copy)
     return folder
 
 

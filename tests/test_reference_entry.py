@@ -46,7 +46,7 @@ from tests.rows import (
 
 GTC, GTD, IOC, FOK = TimeInForce.GTC, TimeInForce.GTD, TimeInForce.IOC, TimeInForce.FOK
 OPENING, CLOSING = TimeInForce.OPENING, TimeInForce.CLOSING
-LATER = ("HIDDEN", "DISPLAY", "PEG", "OFFSET", "UNTIL")
+LATER = ("DISPLAY", "PEG", "OFFSET", "UNTIL")
 
 
 def _market() -> ReferenceEngine:

@@ -24,11 +24,13 @@ from engine import Capacity, Engine
 from engine.names import pack
 from engine.records import COMMAND, RULES_VERSION, CommandKind, Phase
 from engine.reference import ReferenceEngine
+from gateway.connection import Connection
 from gateway.ouch.earlier_streams import EarlierStreams, tables_without_users
 from gateway.ouch.protocol import OUCH
 from gateway.ouch.streams import OuchStreams
-from gateway.protocol import Entrance
+from gateway.protocol import Entrance, Login
 from gateway.server import Gateway
+from gateway.sign_on import _password_of
 from journal import Journal
 from journal.slices import places
 from node.opening import OpenDirectory, open_directory
@@ -230,10 +232,12 @@ def test_a_client_that_resumes_after_an_upgrade_gets_its_messages_from_the_first
             report=lambda *_, **__: None,
             warn=lambda *_, **__: None,
         )
-        known = gateway._sign_on._log_in  # passwords are another test's
-        gateway.on_login_request = lambda connection, request: known(  # type: ignore[method-assign]
-            connection, request, node.outbox.streams.user(request.user)
-        )
+
+        def known(connection: Connection, request: Login) -> None:
+            user = node.outbox.streams.user(request.user)  # passwords are another test's
+            gateway._sign_on._log_in(connection, request, user, _password_of(node.outbox.streams, user))
+
+        gateway.on_login_request = known  # type: ignore[method-assign]
         for session in content["sessions_kept"]:
             for name, password in content["passwords"].items():
                 user = node.outbox.streams.user(name)

@@ -80,13 +80,7 @@ def test_without_a_participant_it_is_the_market_that_never_had_its_orders(
 ) -> None:
     (facts,) = checked(["whatif"], lockstep("whatif", day, "--without", "P2", "--data", tmp_path / "new", "--json")[1])
     rows = random_stream(14, 3_000, hostile=0.0, garbage=0.0, control=0.01)
-    order_kinds = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
-    number = 1 + [int(row["name"]) for row in rows if row["kind"] == CommandKind.PARTICIPANT].index(pack("P2"))
-    kept: list[int] = []
-    for at, row in enumerate(rows):
-        about = rows[at + 1] if row["kind"] == CommandKind.EXTEND and at + 1 < len(rows) else row
-        if not (about["kind"] in order_kinds and about["participant"] == number):
-            kept.append(at)
+    kept = [at for at in range(len(rows)) if not is_order_of_p2(rows, at)]
     made = tmp_path / "made"
     journal, engine = create(made, SMALL, durability="none")
     with journal:
@@ -239,6 +233,8 @@ def is_order_of_p2(rows: Any, at: int) -> bool:
     number = 1 + [int(row["name"]) for row in rows if row["kind"] == CommandKind.PARTICIPANT].index(pack("P2"))
     about = rows[at + 1] if rows["kind"][at] == CommandKind.EXTEND and at + 1 < len(rows) else rows[at]
     order_kinds = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
+    if about["kind"] == CommandKind.CROSS:
+        return pack("P2") in (about["buyer"], about["seller"]) or about["participant"] == number
     return about["kind"] in order_kinds and about["participant"] == number
 
 
