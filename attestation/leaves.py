@@ -128,6 +128,7 @@ def _octets(rows: NDArray[Any]) -> bytes:
 def is_of_day(kind: int) -> bool:
     """True if commands of a kind belong to the day of the participant that they name.
 
+    >>> from engine.records import CommandKind
     >>> is_of_day(CommandKind.ENTER), is_of_day(CommandKind.CLOCK)
     (True, False)
     """
