@@ -8,6 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RUNS   := $(VENV)/.runs
 READY  := $(VENV)/.ready
+EXTRAS := $(VENV)/.extras
 PARTS  := engine journal checkpoints reports tape wire notation lobster replay sequencer directory exports attestation gateway replication node load client cli
 PYTEST := $(BIN)/python -m pytest
 # A worker more than the two cores of the smallest machine: many tests wait, for a disk, a process or a time. Idle workers
@@ -49,21 +50,28 @@ $(READY): $(RUNS) requirements.lock
 	@$(PIP) --require-hashes -r requirements.lock
 	@touch $@
 
+# Packages of optional commands. Where they cannot be had, their tests skip, and say so.
+$(EXTRAS): $(READY)
+	@echo "adding the packages of optional commands to $(VENV) (once; up to a minute)"
+	@$(PIP) --no-build-isolation --editable '.[attest,parquet,ask]' pandas==3.1.1 2>/dev/null \
+	  || echo "notice: packages of optional commands are not installed and could not be; their tests are skipped"
+	@touch $@
+
 run: $(RUNS)  ## the exchange in a minute: two nodes, traders over TCP, a kill, a takeover, a flipped bit, the proof (lockstep demo)
 	@$(BIN)/lockstep demo
 
-test: $(READY)  ## the fast suite, with a fifth of the slow tests; LOCKSTEP_SEED selects which (default: the day)
+test: $(READY) $(EXTRAS)  ## the fast suite, with a fifth of the slow tests; LOCKSTEP_SEED selects which (default: the day)
 	@$(BIN)/lockstep warmup
 	@$(PYTEST) $(SPREAD) -m "not long" --part slow=5
 
-readme: $(READY)  ## README.md from top to bottom: each command as printed, its output compared
+readme: $(READY) $(EXTRAS)  ## README.md from top to bottom: each command as printed, its output compared
 	@$(PYTEST) tests/test_readme.py
 
-test-day: $(READY)  ## all slow tests and a third of the long ones, by the same seed
+test-day: $(READY) $(EXTRAS)  ## all slow tests and a third of the long ones, by the same seed
 	@$(BIN)/lockstep warmup
 	@$(PYTEST) $(SPREAD) -m "slow or long" --part long=3
 
-test-long: $(READY)  ## everything, with more kills, more commands, more bit flips
+test-long: $(READY) $(EXTRAS)  ## everything, with more kills, more commands, more bit flips
 	@$(BIN)/lockstep warmup
 	@LOCKSTEP_KILLS=1000 LOCKSTEP_PAIR_KILLS=200 LOCKSTEP_PAIR_STOPS=100 LOCKSTEP_PAIR_PARTITIONS=60 LOCKSTEP_COMMANDS=2000000 LOCKSTEP_FLIPS=20000 $(PYTEST) $(SPREAD)
 

@@ -53,19 +53,21 @@ QUESTIONS: Final[dict[str, Question]] = {
         {"symbol": None, "day": None},
     ),
     "book": Question(
-        "open orders of a symbol by price after a command: what is shown, and what is open",
+        "open orders of a symbol in the lit book by price after a command: what is shown, and what is open",
         f"{_LEDGER} SELECT side, price_e4, sum(displayed_qty)::BIGINT AS displayed_qty, "
         "sum(leaves_qty)::BIGINT AS leaves_qty, count(*) AS orders FROM live "
-        "WHERE symbol = $symbol AND stop_price_e4 = 0 GROUP BY side, price_e4 ORDER BY side, price_e4 DESC",
+        "WHERE symbol = $symbol AND book = 'lit' AND stop_price_e4 = 0 "
+        "GROUP BY side, price_e4 ORDER BY side, price_e4 DESC",
         {"symbol": None, "seq": 2**62},
     ),
     "ahead": Question(
-        "orders of the same side and price that were entered before an order and open when it was",
-        f"""WITH its AS (SELECT * FROM orders WHERE order_number = $order),
-        {_LEDGER.replace("WITH", "", 1).replace("$seq", "(SELECT entry_seq FROM its)")}
+        "orders before an order in the queue of its price when it was entered: hidden ones stand behind shown ones",
+        f"""WITH its AS (SELECT * FROM reports WHERE order_number = $order AND kind = 'new'),
+        {_LEDGER.replace("WITH", "", 1).replace("$seq", "(SELECT seq FROM its)")}
         SELECT r.order_number, r.participant, r.client_order_id, r.leaves_qty FROM live r, its
-        WHERE r.symbol = its.symbol AND r.side = its.side AND r.order_number < its.order_number AND r.stop_price_e4 = 0
-            AND r.price_e4 = (SELECT price_e4 FROM reports WHERE order_number = $order AND kind = 'new' LIMIT 1)
+        WHERE r.symbol = its.symbol AND r.side = its.side AND r.book = its.book AND r.price_e4 = its.price_e4
+            AND r.order_number < its.order_number AND r.stop_price_e4 = 0
+            AND (r.displayed_qty > 0 OR its.displayed_qty = 0)
         ORDER BY r.order_number""",
         {"order": None},
     ),
