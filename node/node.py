@@ -46,7 +46,7 @@ from node.scarcity import FULL_ROWS, Scarcity
 from node.stages import StageClock
 from node.supervisor import Supervisor
 from node.suspension import Suspension
-from node.timekeeping import LOOK_S, Timekeeping
+from node.timekeeping import Timekeeping
 from sequencer.clock import AHEAD_MAX_NS
 from sequencer.room import RoomWatch
 from sequencer.stamp import LiveStamp
@@ -114,6 +114,7 @@ class Node:
     agents: tuple[Measured, ...] = ()
     _pin: CorePin | None = None
     _orders_before = 0  # a second ago
+    _seq_before = -1
 
     def __init__(self, opened: OpenDirectory, options: NodeOptions, log: Log) -> None:
         """Make the node on a running event loop. The caller closes the journal."""
@@ -284,13 +285,13 @@ class Node:
                 await self._open(entrance)
         self.port = self.ports[OUCH.name]
         self._pin = CorePin(self.options.pins)
-        self.agents = (
-            Measured(Always("beat", self._beat)),
-            Measured(Always("second", self._second)),
-            Measured(Always("timekeeping", self.timekeeping.look)),
-        )
-        for agent, seconds in zip(self.agents, (BEAT_S, 1.0, LOOK_S), strict=True):
-            self._begin(self._every(seconds, agent))
+        beat = Measured(Always("beat", self._beat))
+        second = Measured(Always("second", self._second))
+        timekeeping = Measured(Always("timekeeping", self.timekeeping.look))
+        self.agents = (beat, second, timekeeping)
+        self._begin(self._every(BEAT_S, beat))
+        self._begin(self._every(1.0, second))
+        self._begin(self._keep_time(timekeeping))
         self._begin(self._watch_room())
         if self.reigns:
             self.await_absent()
@@ -526,6 +527,11 @@ class Node:
             await asyncio.sleep(seconds)
             agent.turn()
 
+    async def _keep_time(self, agent: Measured) -> None:
+        while True:
+            await asyncio.sleep(self.timekeeping.pause_s())
+            agent.turn()
+
     def _second(self) -> None:
         if self._pin is not None:
             self._pin.look()
@@ -542,7 +548,9 @@ class Node:
         if self.options.keep_events and self.scarcity.state == "fine":
             self._event_keeper.look()
         self.checkpointing.look()
-        self._capacity_watch.look(room_status(self.engine, sum(1 for _ in self.outbox.streams.users())))
+        if self.engine.seq != self._seq_before:  # nothing takes room but commands
+            self._capacity_watch.look(room_status(self.engine, sum(1 for _ in self.outbox.streams.users())))
+        self._seq_before = self.engine.seq
         try:
             self.journal.check_place()
         except JournalError as error:

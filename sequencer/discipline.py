@@ -8,7 +8,9 @@ changes a clock.
 import ctypes
 import os
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, Literal
 
 #: Default bound of the error. Rules of the US (CAT, FINRA 4590) require 50 ms, those of Europe 1 ms or 0.1 ms (MiFID
@@ -63,15 +65,23 @@ def parse(returned: int, timex: bytes) -> ClockReading:
 
 def read() -> ClockReading:
     """Read the kernel's report; needs no rights. ``unknown`` if the kernel gives none."""
-    try:
-        adjtimex = ctypes.CDLL(None, use_errno=True).adjtimex
-    except (AttributeError, OSError, TypeError):
+    adjtimex = _adjtimex()
+    if adjtimex is None:
         return ClockReading("unknown", why="this system has no adjtimex")
     timex = ctypes.create_string_buffer(TIMEX.size)  # modes 0: nothing is set
     returned = adjtimex(timex)
     if returned < 0:
         return ClockReading("unknown", why=f"adjtimex: {os.strerror(ctypes.get_errno())}")
     return parse(returned, timex.raw)
+
+
+@cache
+def _adjtimex() -> Callable[[ctypes.Array[ctypes.c_char]], int] | None:
+    """The call of the C library, looked up once; None where it has none."""
+    try:
+        return ctypes.CDLL(None, use_errno=True).adjtimex
+    except (AttributeError, OSError, TypeError):
+        return None
 
 
 def complaint(reading: ClockReading, error_bound_ns: int = ERROR_BOUND_NS) -> str | None:

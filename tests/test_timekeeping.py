@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from checkpoints import Projections
@@ -18,7 +19,7 @@ from journal import Journal
 from node.clock_watch import JUMPS_MAX
 from node.market import Market
 from node.stages import StageClock
-from node.timekeeping import Timekeeping
+from node.timekeeping import LOOK_S, Timekeeping
 from sequencer.clock import MarketClock
 from sequencer.stamp import LiveStamp
 from tests.ouch_messages import messages
@@ -119,6 +120,17 @@ def quiet(test: Any) -> Any:
 def test_nothing_is_sequenced_while_nothing_is_due(venue: Quiet) -> None:
     venue.passes(3_600 * SECOND_NS)
     assert venue.looks(100) == []
+
+
+@quiet
+def test_the_next_look_comes_when_something_is_due_and_soon_enough_for_what_comes_meanwhile(venue: Quiet) -> None:
+    assert venue.timekeeping.pause_s() == LOOK_S
+    venue.do(CommandKind.HALT, name=pack("XYZ"), duration_ns=10 * SECOND_NS)
+    assert venue.timekeeping.pause_s() == LOOK_S
+    venue.passes(10 * SECOND_NS - 30_000_000)
+    assert venue.timekeeping.pause_s() == pytest.approx(0.03, abs=1e-6)
+    venue.passes(SECOND_NS)
+    assert 0 < venue.timekeeping.pause_s() < LOOK_S  # it is due: soon, and never without a pause
 
 
 @quiet
