@@ -6,6 +6,7 @@ numbers include the client. What the client alone costs is measured against a se
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,7 @@ from load import echo
 from load.generator import Generator, Result, one_at_a_time
 from load.lines import LoadError, User, close_lines, idle, open_lines
 from load.local_line import LocalLine
+from replay.forking import PROCESSORS
 
 #: Orders/s that are to be reached with a number of connections.
 _TARGETS: Final = {1: 3.5e6, 100: 2.5e6, 1_000: 1.5e6}
@@ -93,6 +95,9 @@ def run(plan: Plan | None = None) -> Iterator[Row]:
             connections = plan.connections[len(plan.connections) // 2]
             with running_node(durability, connections, plan.symbols) as node:
                 yield from _open_loop(node, plan, durability)
+                if len(PROCESSORS) > 1:
+                    with _apart(node):
+                        yield from _open_loop(node, plan, f"{durability}, node and client bound")
     yield restart(plan.tail_commands, plan.runs)
     with running_node(plan.durability[0], 0, plan.symbols) as node:
         yield _idle(node, plan)
@@ -229,9 +234,25 @@ def _open_loop(node: Node, plan: Plan, durability: str) -> list[Row]:
     name = f"{plan.rate:,.0f} orders/s over {count:,}, {durability}"
     for percentile in (50.0, 99.0, 99.9, 100.0):
         values = [result.latencies.at(percentile) / 1_000 for result in results]
-        bound = _OPEN_P99_US if percentile == 99.0 and durability == "none" else None
+        bound = _OPEN_P99_US if percentile == 99.0 and durability.startswith("none") else None
         rows.append(row(f"{name}: p{percentile:g} from the intended time", values, "us", at_most=bound))
     return rows + stages(node, name)
+
+
+@contextmanager
+def _apart(node: Node) -> Iterator[None]:
+    """The market's thread and the client, each on a processor of its own, as `serve --pin` binds the first.
+
+    Unbound, the system brings them together now and then, since each wakes the other, and both wait.
+    """
+    assert node.pid is not None, "a node of its own"
+    first, second, *_ = sorted(PROCESSORS)
+    os.sched_setaffinity(node.pid, {first})
+    os.sched_setaffinity(0, {second})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, PROCESSORS)
 
 
 def _local_client(node: Node, plan: Plan) -> list[Row]:
