@@ -57,13 +57,13 @@ def _compile_both() -> None:
 
 def _show_progress(compile_kernels: Callable[[], None]) -> None:
     if not screen.is_live(sys.stderr):
-        screen.notice("compiling the kernels: once for this machine and version, up to a minute")
+        screen.notice("compiling the kernels: once for this machine and version; about a minute, several on a busy machine")
         compile_kernels()
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("once, up to a minute"))
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("once, about a minute"))
     with Progress(
         *columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
     ) as progress:
