@@ -187,15 +187,21 @@ def book(
     symbol: Annotated[str, typer.Argument(metavar="SYMBOL", help="The instrument.")],
     at: At = None,
     depth: Annotated[int, typer.Option(metavar="N", min=1, help="Price levels a side.")] = 10,
+    orders: Annotated[
+        bool, typer.Option("--orders", help="List each open order, dormant and hidden ones too.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
-    """Show the book of an instrument as a ladder, now or at any past moment.
+    """Show the book of an instrument, now or at any past moment: its ladder with what is not displayed, what an auction
+    would give, its midpoint book, dormant stops, and the band of limit prices.
 
     Example: lockstep book node1 AAPL --at 09:31:07.25 --depth 5
+
+    Example: lockstep book node1 AAPL --orders
     """
     from cli.market import book as command
 
-    return command(directory, symbol, at, depth, as_json=as_json)
+    return command(directory, symbol, at, depth, with_orders=orders, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -306,14 +312,22 @@ def whatif(
 
 
 @app.command(rich_help_panel=PANEL)
-def state(directory: Directory, at: At = None, as_json: Json = False) -> int:
-    """Show the state: digests by part, counts, phases, positions, limits.
+def state(
+    directory: Directory,
+    at: At = None,
+    participant: Participant = None,
+    symbol: Symbol = None,
+    as_json: Json = False,
+) -> int:
+    """Show the state: digests by part, counts, phases, positions, limits; of a participant also what it uses of them.
 
     Example: lockstep state node1 --at 120000
+
+    Example: lockstep state node1 --participant ALPHA --symbol XYZ
     """
     from cli.market import state as command
 
-    return command(directory, at, as_json=as_json)
+    return command(directory, at, participant, symbol, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -18,12 +18,12 @@ def positions(
     directory: Path, at: str | None, participant: str | None, symbol: str | None, *, as_json: bool = False
 ) -> int:
     """`lockstep positions`: print positions and open quantities, valued at the last trade price."""
-    rebuilt = _chosen(directory, at, participant, symbol)
+    rebuilt = chosen(directory, at, participant, symbol)
     lasts = {
         name: int(row["last_trade_e4"]) or None
         for name, row in zip(rebuilt.engine.directory.symbols, rebuilt.engine.instruments(), strict=True)
     }
-    rows = _of(accounts.positions(rebuilt.engine), participant, symbol)
+    rows = only(accounts.positions(rebuilt.engine), participant, symbol)
     for row in rows:
         last_e4 = lasts[row["symbol"]]
         row |= {"last_price_e4": last_e4, "value_e4": last_e4 * row["position_qty"] if last_e4 else None}
@@ -53,8 +53,8 @@ def limits(
     directory: Path, at: str | None, participant: str | None, symbol: str | None, *, as_json: bool = False
 ) -> int:
     """`lockstep limits`: print the limits that are set, of participants and of participants in an instrument."""
-    rebuilt = _chosen(directory, at, participant, symbol)
-    rows = _of(accounts.limits(rebuilt.engine), participant, symbol)
+    rebuilt = chosen(directory, at, participant, symbol)
+    rows = only(accounts.limits(rebuilt.engine), participant, symbol)
     if as_json:
         screen.print_json(_about(rebuilt) | {"limits": rows})
         return errors.FINE
@@ -65,7 +65,7 @@ def limits(
     return errors.FINE
 
 
-def _chosen(directory: Path, at: str | None, participant: str | None, symbol: str | None) -> Rebuild:
+def chosen(directory: Path, at: str | None, participant: str | None, symbol: str | None) -> Rebuild:
     """The market at a moment. Raises WrongUse for names that it does not know."""
     check_name(participant, "participant")
     check_name(symbol, "instrument")
@@ -78,7 +78,8 @@ def _chosen(directory: Path, at: str | None, participant: str | None, symbol: st
     return rebuilt
 
 
-def _of(rows: list[Facts], participant: str | None, symbol: str | None) -> list[Facts]:
+def only(rows: list[Facts], participant: str | None, symbol: str | None) -> list[Facts]:
+    """The rows of a participant and of a symbol; None: of all. Those over all instruments are not of one symbol."""
     return [row for row in rows if participant in (None, row["participant"]) and symbol in (None, row["symbol"])]
 
 

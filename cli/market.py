@@ -5,7 +5,8 @@ from typing import Any
 
 from cli import errors, screen
 from cli.errors import WrongUse
-from cli.market_tables import show_accounts, show_book
+from cli.holdings import chosen, only
+from cli.market_tables import show_accounts, show_book, show_uses
 from cli.node import check_name, rebuilt_at
 from engine.names import unpack
 from engine.records import Phase, Side
@@ -14,8 +15,8 @@ from replay import accounts
 from replay.ladder import book_object
 
 
-def book(directory: Path, symbol: str, at: str | None, depth: int, *, as_json: bool) -> int:
-    """`lockstep book`: print the ladder of one instrument."""
+def book(directory: Path, symbol: str, at: str | None, depth: int, *, with_orders: bool, as_json: bool) -> int:
+    """`lockstep book`: print the ladder of one instrument, and with ``with_orders`` each open order."""
     check_name(symbol, "instrument")
     rebuilt = rebuilt_at(directory, at)
     engine = rebuilt.engine
@@ -23,23 +24,28 @@ def book(directory: Path, symbol: str, at: str | None, depth: int, *, as_json: b
     if symbol not in symbols:
         known = f"there are {', '.join(symbols[:10])}" if symbols else "there is none"
         raise WrongUse(f"there is no instrument {symbol} in {directory} after command {rebuilt.seq:,}; {known}")
-    number = symbols.index(symbol) + 1
+    found = book_object(engine, symbols.index(symbol) + 1, depth, orders_max=None if with_orders else 0)
     if as_json:
-        screen.print_json(book_object(engine, number, depth))
+        screen.print_json(found)
         return errors.FINE
-    show_book(book_object(engine, number, depth), time(engine.now_ns))
+    show_book(found, time(engine.now_ns))
     return errors.FINE
 
 
-def state(directory: Path, at: str | None, *, as_json: bool) -> int:
-    """`lockstep state`: print digests, counts, positions and limits of the state."""
-    rebuilt = rebuilt_at(directory, at)
+def state(directory: Path, at: str | None, participant: str | None, symbol: str | None, *, as_json: bool) -> int:
+    """`lockstep state`: print digests, counts, positions and limits of the state.
+
+    participant, symbol: only what is of them, and how much of the limits is used up.
+    """
+    rebuilt = chosen(directory, at, participant, symbol)
     engine: Any = rebuilt.engine
     parts = engine.part_digests()
     names = engine.directory
     orders = engine.open_orders()
     instruments: list[dict[str, Any]] = []
     for number, row in enumerate(engine.instruments(), 1):
+        if symbol not in (None, unpack(int(row["symbol"]))):
+            continue
         own = orders[orders["instrument"] == number]
         last_e4 = int(row["last_trade_e4"])
         instruments.append(
@@ -57,8 +63,12 @@ def state(directory: Path, at: str | None, *, as_json: bool) -> int:
         about |= {"epoch": engine.epoch}
         digests = {"state_digest": engine.state_digest().hex(), "event_digest": engine.event_digest.hex()}
         by_part = {"part_digests": {name: parts[name].hex() for name in sorted(parts)}, "open_orders": len(orders)}
-        held = {"participants": accounts.participants(engine), "positions": accounts.positions(engine)}
-        limited = {"limits": accounts.limits(engine)}
+        who = [each for each in accounts.participants(engine) if participant in (None, each["participant"])]
+        held = {"participants": who, "positions": only(accounts.positions(engine), participant, symbol)}
+        limited = {
+            "limits": only(accounts.limits(engine), participant, symbol),
+            "uses": only(accounts.uses(engine), participant, symbol),
+        }
         screen.print_json(about | digests | by_part | {"instruments": instruments} | held | limited)
         return errors.FINE
     counted = {"open_orders": len(orders), "instruments": len(instruments), "participants": len(names.participants)}
@@ -85,15 +95,22 @@ def state(directory: Path, at: str | None, *, as_json: bool) -> int:
             for facts in instruments
         ]
         screen.table(columns, rows, right=("last", "buys", "sells", "open qty"))
-    _show_accounts(engine)
+    _show_accounts(engine, participant, symbol)
     return errors.FINE
 
 
-def _show_accounts(engine: Any) -> None:
-    """Print open orders, positions and limits of participants, without empty rows."""
-    active = [facts for facts in accounts.participants(engine) if facts["open_orders"] or facts["killed"]]
-    show_accounts(["participant", "open orders", "open notional", "killed"], active)
+def _show_accounts(engine: Any, participant: str | None, symbol: str | None) -> None:
+    """Print open orders, positions and limits of participants, without empty rows; of one also what it uses of them."""
+    every = accounts.participants(engine)
+    active = [facts for facts in every if facts["open_orders"] or facts["killed"] or participant is not None]
     show_accounts(
-        ["participant", "symbol", "position qty", "open buy qty", "open sell qty"], accounts.positions(engine)
+        ["participant", "open orders", "open notional", "killed"],
+        [facts for facts in active if participant in (None, facts["participant"])],
     )
-    show_accounts(["participant", "symbol", "limits"], accounts.limits(engine))
+    show_accounts(
+        ["participant", "symbol", "position qty", "open buy qty", "open sell qty"],
+        only(accounts.positions(engine), participant, symbol),
+    )
+    show_accounts(["participant", "symbol", "limits"], only(accounts.limits(engine), participant, symbol))
+    if participant is not None or symbol is not None:
+        show_uses(only(accounts.uses(engine), participant, symbol))

@@ -1,9 +1,10 @@
 """Books, positions and limits as tables: for `book` and `state`, and for the operator of a running node."""
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from cli import screen
-from notation.words import price
+from notation.words import percent, price
 from replay.accounts import limit_words
 
 #: Lines of a table of positions or limits at most; further ones are counted, and JSON has them.
@@ -16,21 +17,80 @@ Facts = dict[str, Any]
 
 
 def show_book(book: Facts, time: str) -> None:
-    """Print a book (``replay.ladder.book_object``): a line about it, then its ladder, best prices on top."""
+    """Print a book (``replay.ladder.book_object``): a line about it, its ladder, best prices on top, and the rest."""
     last = f"last {price(book['last_price_e4'])}" if book["last_price_e4"] else "no trade yet"
     phase = book["phase"] + (f" until {book['until']}" if book["until"] else "")
     screen.print_line(f"{book['symbol']}  {phase}  {last}  after command {screen.count(book['seq'])} at {time}")
     bids, offers = book["bids"], book["offers"]
-    if not bids and not offers:
-        screen.print_line("the book is empty")
-        return
     rows = []
     for at in range(max(len(bids), len(offers))):
         left = _level_cells(bids[at]) if at < len(bids) else ["", "", ""]
         right = _level_cells(offers[at])[::-1] if at < len(offers) else ["", "", ""]
         rows.append(left + right)
-    screen.table(_LADDER, rows, right=("orders", "bid qty", "bid", "offer qty", "offers"))
-    _show_undisplayed(bids, offers)
+    if rows:
+        screen.table(_LADDER, rows, right=("orders", "bid qty", "bid", "offer qty", "offers"))
+        _show_undisplayed(bids, offers)
+    else:
+        screen.print_line("the lit book is empty" if book["open_orders"] else "the book is empty")
+    for line in _beside(book):
+        screen.print_line(line)
+    if book["orders"]:
+        _show_orders(book["orders"])
+
+
+def _beside(book: Facts) -> Iterator[str]:
+    """Lines about what stands beside the ladder, where there is any."""
+    call, band, middle = book["indicative"], book["band"], book["midpoint"]
+    if call is not None and call["price_e4"] is None:
+        yield "the uncross would trade nothing"
+    elif call is not None:
+        left = (
+            f", {screen.count(call['imbalance_qty'])} more to {call['imbalance_side']}" if call["imbalance_qty"] else ""
+        )
+        yield f"the uncross would trade {screen.count(call['paired_qty'])} @ {price(call['price_e4'])}{left}"
+    if band is not None:
+        around = f"{percent(band['band_bps'])} around {price(band['reference_e4'])}"
+        bounds = f"buys up to {price(band['highest_buy_e4'])}, sells down to {price(band['lowest_sell_e4'])}"
+        yield f"band of {around}: {bounds}"
+    if middle is not None and (middle["bid_orders"] or middle["offer_orders"]):
+        where = price(middle["price_e4"]) if middle["price_e4"] else "none now"
+        buys = f"{screen.counted(middle['bid_orders'], 'buy')}, {screen.count(middle['bid_qty'])}"
+        sells = f"{screen.counted(middle['offer_orders'], 'sell')}, {screen.count(middle['offer_qty'])}"
+        yield f"midpoint book: {buys}; {sells}; midpoint {where}"
+    for side in ("buy", "sell"):
+        for level in book[f"{side}_stops"]:
+            orders = screen.counted(level["orders"], "order")
+            yield f"{side} stop at {price(level['stop_e4'])}: {screen.count(level['qty'])} of {orders}"
+
+
+def _show_orders(orders: list[Facts]) -> None:
+    """Print each open order."""
+    columns = ["participant", "order", "side", "price", "open", "shown", "executed", "kind"]
+    rows = [
+        [
+            each["participant"],
+            each["client_order_id"],
+            each["side"],
+            shown_price(each["price_e4"]),
+            screen.count(each["leaves_qty"]),
+            screen.count(each["shown_qty"]),
+            screen.count(each["cum_qty"]),
+            _kind(each),
+        ]
+        for each in orders
+    ]
+    screen.table(columns, rows, right=("price", "open", "shown", "executed"))
+
+
+def _kind(order: Facts) -> str:
+    """Terms of an order in words of section 12."""
+    words = [order["time_in_force"]]
+    words += [f"until={order['until']}"] if order["until"] else []
+    words += [f"stop={price(order['stop_e4'])}"] if order["stop_e4"] else []
+    words += [f"display={order['display_qty']}"] if order["display_qty"] else []
+    words += [word for word in ("hidden", "post_only") if order[word]]
+    words += ["book=midpoint"] if order["book"] == "midpoint" else []
+    return " ".join(words)
 
 
 def _show_undisplayed(bids: list[Facts], offers: list[Facts]) -> None:
@@ -63,6 +123,28 @@ def show_accounts(columns: list[str], facts: list[Facts]) -> None:
     screen.table(columns, rows, right=[column for column in columns if column in _QUANTITIES])
     if len(facts) > _LINES_MAX:
         screen.print_line(f"and {screen.count(len(facts) - _LINES_MAX)} more; --json prints all")
+
+
+def show_uses(uses: list[Facts]) -> None:
+    """Print how much of each limit is used up; nothing of an empty list."""
+    rows = [
+        [
+            each["participant"],
+            each["symbol"] or "-",
+            each["limit"] + (f", {each['side']}s" if each["side"] else ""),
+            _amount(each["used"], each["unit"]),
+            _amount(each["allowed"], each["unit"]),
+        ]
+        for each in uses[:_LINES_MAX]
+    ]
+    if rows:
+        screen.table(["participant", "symbol", "limit", "used", "allowed"], rows, right=("used", "allowed"))
+    if len(uses) > _LINES_MAX:
+        screen.print_line(f"and {screen.count(len(uses) - _LINES_MAX)} more; --json prints all")
+
+
+def _amount(number: int, unit: str) -> str:
+    return price(number) if unit == "price_e4" else screen.count(number)
 
 
 def _cell(facts: Facts, key: str) -> str:

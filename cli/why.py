@@ -124,7 +124,7 @@ def _met(moments: Moments, before_seq: int, unit: NDArray[Any], caused: NDArray[
     engine = moments.at(before_seq)
     row = next(rows_of(unit[-1:]))[0]
     found = Met([], 0, 0)
-    if row.kind in (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE):
+    if row.kind in (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE, CommandKind.CROSS):
         assert isinstance(engine, Engine)
         venue, _ = restored_venue(engine.capacity, {name: dict(part) for name, part in engine.parts().items()})
         found = met(venue, row)

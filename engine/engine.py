@@ -166,8 +166,9 @@ class Engine:
         """INSTRUMENT_STATE rows, in order of definition."""
         here = self._state.instruments[: self._state.venue[0]["instruments"]]
         rows = np.zeros(len(here), INSTRUMENT_STATE)
-        for name in ("symbol", "tick_e4", "lot", "reference_e4", "last_trade_e4", "due_ns", "phase"):
-            rows[name] = here[name]
+        for name in INSTRUMENT_STATE.names or ():
+            if name != "reserved":
+                rows[name] = here[name]
         rows["due_ns"][rows["due_ns"] > TIME_NS_MAX] = 0
         return rows
 

@@ -40,8 +40,13 @@ INSTRUMENT_STATE: Final = np.dtype(
         ("reference_e4", "<i8"),  # as defined
         ("last_trade_e4", "<i8"),  # 0 before the first trade
         ("due_ns", "<i8"),  # when a clock value ends the halt, or the call after one; 0: never
+        ("indicative_e4", "<i8"),  # price in the last indicative event of this call; zeros before the first
+        ("paired_qty", "<i8"),  # of that event
+        ("imbalance_qty", "<i8"),  # of that event: buys less sells
+        ("band", "<i4"),  # of limit prices around the reference price: 1 more than its bps; 0: none
         ("phase", "u1"),
-        ("reserved", "u1", (7,)),
+        ("midpoint", "u1"),  # 1: it has a midpoint book
+        ("reserved", "u1", (2,)),
     ]
 )
 

@@ -5,7 +5,7 @@ import resource
 import shutil
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from engine.interface import MarketEngine
 from engine.names import unpack
@@ -28,6 +28,9 @@ from notation.words import iso_time
 from replay import accounts
 from replay.ladder import book_object
 from sequencer.clock import MarketClock
+
+#: Prices of stops a side in one answer at most.
+_STOPS_MAX: Final = 50
 
 
 class Options(Protocol):
@@ -118,7 +121,7 @@ def book(node: Node, symbol: str, depth: int) -> dict[str, Any]:
     symbols = node.engine.directory.symbols
     if symbol not in symbols:
         raise OperationRefused(f"there is no instrument {symbol}")
-    return book_object(node.engine, symbols.index(symbol) + 1, depth)
+    return book_object(node.engine, symbols.index(symbol) + 1, depth, stops_max=_STOPS_MAX)
 
 
 def account(node: Node, participant: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -4,13 +4,17 @@ From views that both engines have: POSITION, PARTICIPANT_STATE and LIMITS_STATE 
 1/10000.
 """
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, cast
 
 import numpy as np
 
-from engine.interface import MarketEngine
+from engine.bounds import BPS_MAX, RATE_ORDERS_MAX
+from engine.interface import MarketEngine, StatefulEngine
 from engine.names import Directory, unpack
-from engine.records import Limit, Permission
+from engine.parts import fill_pages
+from engine.records import Limit, Permission, Side
+from engine.state import ENTRY_TIME
 from notation.objects import limits_object
 from notation.print import limit_texts
 from notation.table import LIMIT_BITS
@@ -60,6 +64,89 @@ def account(engine: MarketEngine, name: str) -> tuple[Facts, list[Facts]]:
         facts = {"symbol": names.symbols[instrument - 1]} | _quantities(of_positions.get(instrument, none))
         instruments.append(facts | {"limits": of_limits.get(instrument, unlimited)})
     return whole, instruments
+
+
+def uses(engine: MarketEngine) -> list[Facts]:
+    """Uses of the limits of position, credit, order rate, open orders and ids, where one is set.
+
+    ``used`` is held against ``allowed``, both in ``unit``. A position is used for each ``side`` by itself. The rate
+    counts entries up to the clock in force; it needs the compiled engine.
+    """
+    held = {(int(row["participant"]), int(row["instrument"])): row for row in engine.positions()}
+    limited = {(int(row["participant"]), int(row["instrument"])): row for row in engine.limits()}
+    names = engine.directory
+    found: list[Facts] = []
+    for number, facts in enumerate(engine.participants(), 1):
+        every = limited.get((number, 0))
+        if every is not None:
+            found += _overall_uses(engine, number, facts, every)
+        for instrument, symbol in enumerate(names.symbols, 1):
+            own, row = limited.get((number, instrument)), held.get((number, instrument))
+            setting = next((each for each in (own, every) if _sets(each, Limit.MAX_POSITION)), None)
+            if setting is None or (row is None and setting is every):
+                continue
+            position_qty = int(row["position_qty"]) if row is not None else 0
+            for side, of_side in ((Side.BUY, "open_buy_qty"), (Side.SELL, "open_sell_qty")):
+                used_qty = int(side) * position_qty + (int(row[of_side]) if row is not None else 0)
+                allowed_qty = int(setting["max_position_qty"])
+                found.append(_use(names, number, symbol, "max_position", side, used_qty, allowed_qty, "shares"))
+    return found
+
+
+def _overall_uses(engine: MarketEngine, number: int, facts: Any, limits: Any) -> Iterator[Facts]:
+    """Uses of the limits of a participant over all instruments."""
+    names = engine.directory
+    if _sets(limits, Limit.ORDER_RATE):
+        counted = _counted(engine, number, int(limits["rate_window_ns"]))
+        allowed = int(limits["rate_orders"])
+        yield _use(names, number, None, "order_rate", None, counted, allowed, "entries")
+    if _sets(limits, Limit.CREDIT):
+        margin_bps = int(limits["margin_bps"]) if _sets(limits, Limit.MARGIN) else BPS_MAX
+        used_e4 = int(facts["open_notional_e4"]) + margin_bps * _held_value_e4(engine, number) // BPS_MAX
+        yield _use(names, number, None, "credit", None, used_e4, int(limits["credit_e4"]), "price_e4")
+    if _sets(limits, Limit.MAX_OPEN_ORDERS):
+        open_orders, allowed = int(facts["orders_open"]), int(limits["max_open_orders"])
+        yield _use(names, number, None, "max_open_orders", None, open_orders, allowed, "orders")
+    if _sets(limits, Limit.MAX_IDS):
+        yield _use(names, number, None, "max_ids", None, int(facts["ids_used"]), int(limits["max_ids"]), "ids")
+
+
+def _sets(limits: Any, limit: Limit) -> bool:
+    return limits is not None and bool(int(limits["limits"]) & limit)
+
+
+def _use(
+    names: Directory, number: int, symbol: str | None, limit: str, side: Side | None, used: int, allowed: int, unit: str
+) -> Facts:
+    return {
+        "participant": names.participants[number - 1],
+        "symbol": symbol,
+        "limit": limit,
+        "side": side.name.lower() if side is not None else None,
+        "used": used,
+        "allowed": allowed,
+        "unit": unit,
+    }
+
+
+def _held_value_e4(engine: MarketEngine, number: int) -> int:
+    """Sum over instruments of absolute position times reference price (rulebook section 8)."""
+    states = engine.instruments()
+    rows = [(states[int(row["instrument"]) - 1], int(row["position_qty"])) for row in engine.positions(number)]
+    return sum(abs(qty) * (int(state["last_trade_e4"]) or int(state["reference_e4"])) for state, qty in rows)
+
+
+def _counted(engine: MarketEngine, number: int, window_ns: int) -> int:
+    """Entries of a participant in the last ``window_ns`` before the clock in force."""
+    parts = cast(StatefulEngine, engine).parts()
+    row = parts["reference"]["participants"][number - 1]
+    times = np.zeros(len(parts["reference"]["participants"]) * RATE_ORDERS_MAX, ENTRY_TIME)
+    fill_pages(times, dict(parts["risk"]), "entry_times")
+    newest = int(row["entry_time_count"])
+    places = np.arange(max(newest + 1 - RATE_ORDERS_MAX, 0), newest + 1) % RATE_ORDERS_MAX
+    ring = times[(number - 1) * RATE_ORDERS_MAX :][places]
+    counts = np.diff(ring["entries"], append=int(row["entries"]))
+    return int(counts[ring["time_ns"] > engine.now_ns - window_ns].sum())
 
 
 def limit_words(limits: Facts) -> str:

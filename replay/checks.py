@@ -7,7 +7,7 @@ refused is what the recorded event says: the checks before it passed, and those 
 from typing import Final, Literal, NamedTuple
 
 from engine.bounds import BPS_MAX, PRICE_E4_MAX, QTY_MAX
-from engine.records import CommandKind, Instruction, Reason
+from engine.records import CommandKind, Instruction, Reason, Side
 from engine.reference.rows import Row
 from engine.reference.state import Instrument, Limits, Order, Participant
 from engine.reference.venue import Venue
@@ -21,7 +21,7 @@ _NO_LIMITS: Final = Limits()
 class Check(NamedTuple):
     """One check. ``reasons``: those that it may refuse with. ``value`` is held against ``limit``, both in ``unit``.
 
-    They are None where there is no limit, or it is no number.
+    They are None where there is no limit, or it is no number. ``least``: the limit is the least value that passes.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Check(NamedTuple):
     limit: int | None = None
     value: int | None = None
     unit: str = ""
+    least: bool = False
 
 
 class Met(NamedTuple):
@@ -63,6 +64,8 @@ def met(venue: Venue, row: Row) -> Met:
                 Check("lot", (Reason.INVALID_LOT,), order.instrument.lot, row.qty, "shares"),
             ]
         return Met(checks, order.instrument.number, order.order_number)
+    if row.kind == CommandKind.CROSS:
+        return _cross(venue, row)
     return Met([], 0, 0)
 
 
@@ -78,7 +81,12 @@ def verdicts(checks: list[Check], refused: Reason | None) -> list[Verdict]:
 
 
 def _reached(check: Check) -> bool:
-    return check.limit is not None and check.value is not None and check.value >= check.limit
+    """True if a check refuses by its limit: room must be left, and any other limit may be met."""
+    if check.limit is None or check.value is None:
+        return False
+    if check.least:
+        return check.value < check.limit
+    return check.value >= check.limit if Reason.CAPACITY in check.reasons else check.value > check.limit
 
 
 def _terms(row: Row, instrument: Instrument) -> list[Check]:
@@ -118,6 +126,38 @@ def _entry(venue: Venue, row: Row, participant: Participant, instrument: Instrum
         Check("own order ids", (Reason.CAPACITY,), ids[0], len(participant.ids), "ids"),
         Check("all order ids", (Reason.CAPACITY,), ids[1], venue.id_count, "ids"),
     ]
+
+
+def _cross(venue: Venue, row: Row) -> Met:
+    """Checks of a cross (section 13, 35): the displayed quotes are bounds of its price."""
+    reporter, instrument = venue.participant(row.participant), venue.instrument(row.instrument)
+    sides = [(Side.BUY, "buyer", row.buyer), (Side.SELL, "seller", row.seller)]
+    checks = [Check("participants are known", (Reason.UNKNOWN_PARTICIPANT,))]
+    checks.append(Check("instrument is known", (Reason.UNKNOWN_INSTRUMENT,)))
+    known = [venue.participant_by_name.get(name) for _, _, name in sides]
+    if reporter is None or instrument is None or None in known:
+        return Met(checks, row.instrument if instrument else 0, 0)
+    bid_e4, offer_e4 = (instrument.book.displayed_best_e4(side) for side in (Side.BUY, Side.SELL))
+    checks += [
+        Check("none is killed", (Reason.KILLED,)),
+        *_terms(row, instrument),
+        Check("id is new today", (Reason.DUPLICATE_ID,)),
+        Check("neither is restricted", (Reason.RESTRICTED,)),
+        Check("not below the bid", (Reason.PRICE_BAND,), bid_e4 or None, row.price_e4, "price_e4", least=True),
+        Check("not above the offer", (Reason.PRICE_BAND,), offer_e4 or None, row.price_e4, "price_e4"),
+    ]
+    of_both = [
+        _limits(venue, each, instrument, side, row.qty, row.price_e4, row.qty, None)
+        for (side, _, _), each in zip(sides, known, strict=True)
+        if each is not None
+    ]
+    for reason in (Reason.POSITION_LIMIT, Reason.CREDIT):
+        for (_, who, _), found in zip(sides, of_both, strict=True):
+            checks += [each._replace(name=f"{each.name} of the {who}") for each in found if reason in each.reasons]
+    ids_max = reporter.limits.max_ids or venue.capacity.ids_max
+    checks.append(Check("own order ids", (Reason.CAPACITY,), ids_max, len(reporter.ids), "ids"))
+    checks.append(Check("all order ids", (Reason.CAPACITY,), venue.capacity.ids_max, venue.id_count, "ids"))
+    return Met(checks, instrument.number, 0)
 
 
 def _band(row: Row, instrument: Instrument, side: int, stop_e4: int) -> list[Check]:

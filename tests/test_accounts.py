@@ -182,3 +182,50 @@ def test_the_order_of_a_halt_and_a_call_is_followed_through_the_uncross(node: Pa
 def test_both_engines_verify_what_was_written(node: Path, lockstep: Lockstep) -> None:
     for engine in ("kernel", "reference"):
         assert lockstep("verify", node, "--engine", engine, "--workers", 1)[0] == 0
+
+
+def test_what_is_used_of_each_limit_is_what_the_checks_count(tmp_path: Path, lockstep: Lockstep) -> None:
+    """Each is used up to the share or the cent: one more is refused for that limit."""
+    (tmp_path / "day.txt").write_text(
+        """\
+instrument XYZ tick=0.01 lot=1 reference=10.00
+instrument ABC tick=0.01 lot=1 reference=20.00
+participant ALPHA
+participant BETA
+limits ALPHA max_position=100 credit=2000.00 margin=50% order_rate=6/1s max_open_orders=9 max_ids=50
+limits ALPHA symbol=ABC max_position=7
+phase * continuous
+enter BETA b1 sell 40 XYZ @ 11.00
+enter ALPHA a1 buy 40 XYZ @ 11.00
+enter ALPHA a2 buy 60 XYZ @ 10.00 hidden
+enter ALPHA a3 sell 5 XYZ @ 12.00
+at +2s
+enter ALPHA a4 buy 1 XYZ @ 1.00
+enter ALPHA a5 buy 7 ABC @ 10.00
+"""
+    )
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
+    _, said, _ = lockstep("state", tmp_path / "node", "--participant", "ALPHA", "--json")
+    uses = [
+        (each["symbol"], each["limit"], each["side"], each["used"], each["allowed"])
+        for each in json.loads(said)["uses"]
+    ]
+    assert uses == [
+        (None, "order_rate", None, 2, 6),
+        (None, "credit", None, 60 * 100_000 + 5 * 120_000 + 7 * 100_000 + 40 * 110_000 // 2, 20_000_000),
+        (None, "max_open_orders", None, 3, 9),
+        (None, "max_ids", None, 4, 50),
+        ("XYZ", "max_position", "buy", 100, 100),
+        ("XYZ", "max_position", "sell", -35, 100),
+        ("ABC", "max_position", "buy", 7, 7),
+        ("ABC", "max_position", "sell", 0, 7),
+    ]
+    _, said, _ = lockstep("events", tmp_path / "node", "--kind", "rejected")
+    assert "reason=position_limit" in said
+    _, said, _ = lockstep("state", tmp_path / "node", "--participant", "ALPHA", "--symbol", "ABC")
+    assert said.endswith(
+        "participant  symbol  limit                used  allowed\n"
+        "ALPHA        ABC     max_position, buys      7        7\n"
+        "ALPHA        ABC     max_position, sells     0        7\n"
+    )
+    assert "XYZ" not in said

@@ -105,6 +105,38 @@ def test_text_has_the_command_the_refusal_and_the_section(day: Path, lockstep: L
     assert "the quantity of the order is above its limit (rulebook section 8)" in said
 
 
+CROSSES = """instrument XYZ tick=0.01 lot=1 reference=10.00
+participant ALPHA
+participant BETA
+participant MAKER
+limits ALPHA max_position=100
+limits BETA max_position=40
+phase XYZ continuous
+enter MAKER m1 buy 10 XYZ @ 9.95
+cross MAKER x1 10 XYZ @ 9.94 buyer=ALPHA seller=BETA
+cross MAKER x1 100 XYZ @ 10.00 buyer=ALPHA seller=BETA
+cross MAKER x1 40 XYZ @ 9.95 buyer=ALPHA seller=BETA
+"""
+
+
+def test_a_cross_is_explained_by_the_quotes_and_the_limits_of_both_sides(tmp_path: Path, lockstep: Lockstep) -> None:
+    """A buyer that is at its limit passes where the seller is beyond its own."""
+    (tmp_path / "day.txt").write_text(CROSSES)
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
+    crosses = commands(lockstep, tmp_path / "node", "--kind", "cross")
+    refused = []
+    for command in crosses:
+        (facts,) = told(lockstep, tmp_path / "node", command["seq"])
+        refused.append(
+            [(each["check"], each["limit"], each["value"]) for each in facts["checks"] if each["verdict"] == "refused"]
+        )
+    assert refused == [
+        [("not below the bid", 99_500, 99_400)],
+        [("position of the seller", 40, 100)],
+        [],
+    ]
+
+
 def test_every_section_is_linked_to_a_heading_of_the_rulebook() -> None:
     text = (Path(__file__).parent.parent / "docs" / "RULEBOOK.md").read_text()
     heads = {

@@ -9,7 +9,7 @@ from engine.bounds import PRICE_E4_MAX, TIME_NS_MAX
 from engine.records import Side
 from engine.reference.limit_command import set_bits
 from engine.reference.state import Instrument, Limits, Order, Participant
-from engine.reference.venue import Venue
+from engine.reference.venue import CALLS, Venue
 from engine.views import INSTRUMENT_STATE, LIMITS_STATE, OPEN_ORDER, PARTICIPANT_STATE, POSITION
 
 Rows = np.ndarray[Any, Any]
@@ -32,6 +32,10 @@ def instruments(venue: Venue) -> Rows:
         state["last_trade_e4"] = instrument.last_trade_e4
         state["phase"] = instrument.phase
         state["due_ns"] = instrument.due_ns if instrument.due_ns <= TIME_NS_MAX else 0
+        if instrument.phase in CALLS:
+            state["indicative_e4"], state["paired_qty"], state["imbalance_qty"] = instrument.published
+        state["band"] = 0 if instrument.band_bps is None else 1 + instrument.band_bps
+        state["midpoint"] = instrument.midpoint is not None
     return states
 
 
