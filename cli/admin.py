@@ -335,8 +335,8 @@ _LIMIT_BOUNDS: Final = (
 def limits(directory: Path, name: str, symbol: str | None, words: list[str], *, as_json: bool) -> int:
     """`lockstep admin limits`: set the limits in ``words``; without any, show limits, positions and open orders."""
     from cli.market_tables import show_accounts
+    from notation.print import limit_words
     from notation.words import price
-    from replay.accounts import limit_words
 
     if words:
         for each in words if symbol is not None else ():

@@ -7,6 +7,7 @@ from cli import errors, screen
 from cli.errors import WrongUse
 from cli.market_tables import shown_price
 from cli.node import check_name, rebuilt_at
+from notation.print import limit_words
 from notation.words import iso_time, price, time
 from replay import accounts
 from replay.rebuild import Rebuild
@@ -59,7 +60,7 @@ def limits(
         screen.print_json(_about(rebuilt) | {"limits": rows})
         return errors.FINE
     _head(rebuilt)
-    cells = [[row["participant"], row["symbol"] or "-", accounts.limit_words(row["limits"])] for row in rows]
+    cells = [[row["participant"], row["symbol"] or "-", limit_words(row["limits"])] for row in rows]
     if cells:
         screen.table(["participant", "symbol", "limits"], cells)
     return errors.FINE

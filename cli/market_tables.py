@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from cli import screen
+from notation.print import limit_words
 from notation.words import percent, price
-from replay.accounts import limit_words
 
 #: Lines of a table of positions or limits at most; further ones are counted, and JSON has them.
 _LINES_MAX: Final = 50

@@ -57,7 +57,7 @@ def _compile_both() -> None:
 
 def _show_progress(compile_kernels: Callable[[], None]) -> None:
     if not screen.is_live(sys.stderr):
-        screen.notice("compiling the kernels: once for this machine and version; about a minute, several on a busy machine")
+        screen.notice("compiling the kernels: once for this machine and version; one to four minutes")
         compile_kernels()
         return
     from rich.console import Console

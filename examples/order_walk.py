@@ -410,7 +410,7 @@ def way_out(node: Node, traders: Iterable[Trader]) -> list[str]:
             "8. Spool and socket: `gateway/outbox.py`, `gateway/spool.py`, `gateway/connection.py`",
             "The messages go to the spool first, from which a client that comes back is served, then to the socket. "
             "(The kernel of\ndirect connections sends first under `--durability none`, and Python fills the spool "
-            "within 5 ms.)",
+            "within 10 ms.)",
             table(places, 5, 38),
         ),
     ]

@@ -17,6 +17,7 @@ from engine.records import (
     RULES_VERSION,
     CommandKind,
     EventKind,
+    Limit,
     Phase,
     Reason,
     Side,
@@ -24,7 +25,7 @@ from engine.records import (
 )
 from engine.row_bytes import EVENT_ROW, ROW, clock_row, event_values
 from notation.parse import NAMED, command
-from notation.table import BY_KIND, FLAG, LIMITS, PLACE_OF, Command, Field
+from notation.table import BY_KIND, FLAG, LIMIT_BITS, LIMITS, PLACE_OF, Command, Field
 from notation.translate import Clock, Numbers
 from notation.words import Fault, price
 
@@ -53,6 +54,19 @@ def limit_texts(bits: int, values: tuple[int, ...]) -> dict[str, str]:
         if bits & limit.limit:
             texts[limit.key] = limit.value.write(*numbers)
     return texts
+
+
+def limit_words(limits: dict[str, Any]) -> str:
+    """Limits (``notation.objects.limits_object``) as words of section 12; "" for none.
+
+    >>> from notation.objects import limits_object
+    >>> limit_words(limits_object(Limit.MAX_ORDER_QTY | Limit.RESTRICTED, (100, 0, 0, 0, 0, 0, 0, 0, 0, 0)))
+    'max_order_qty=100 restricted'
+    """
+    bits = sum({int(bit) for key, bit in LIMIT_BITS.items() if limits[key] is not None})
+    bits |= Limit.RESTRICTED if limits["restricted"] else 0
+    texts = limit_texts(bits, tuple(limits[key] or 0 for key in LIMIT_BITS))
+    return " ".join(f"{word}={text}" if text else word for word, text in texts.items())
 
 
 def command_text(values: tuple[int, ...], extended: tuple[int, ...], directory: Directory) -> str:

@@ -16,7 +16,6 @@ from engine.parts import fill_pages
 from engine.records import Limit, Permission, Side
 from engine.state import ENTRY_TIME
 from notation.objects import limits_object
-from notation.print import limit_texts
 from notation.table import LIMIT_BITS
 
 Facts = dict[str, Any]
@@ -147,18 +146,6 @@ def _counted(engine: MarketEngine, number: int, window_ns: int) -> int:
     ring = times[(number - 1) * RATE_ORDERS_MAX :][places]
     counts = np.diff(ring["entries"], append=int(row["entries"]))
     return int(counts[ring["time_ns"] > engine.now_ns - window_ns].sum())
-
-
-def limit_words(limits: Facts) -> str:
-    """Limits (``notation.objects.limits_object``) as words of section 12; "" for none.
-
-    >>> limit_words(limits_object(Limit.MAX_ORDER_QTY | Limit.RESTRICTED, (100, 0, 0, 0, 0, 0, 0, 0, 0, 0)))
-    'max_order_qty=100 restricted'
-    """
-    bits = sum({int(bit) for key, bit in LIMIT_BITS.items() if limits[key] is not None})
-    bits |= Limit.RESTRICTED if limits["restricted"] else 0
-    texts = limit_texts(bits, tuple(limits[key] or 0 for key in LIMIT_BITS))
-    return " ".join(f"{word}={text}" if text else word for word, text in texts.items())
 
 
 def _participant(row: Any) -> Facts:

@@ -359,6 +359,7 @@ def test_where_the_system_cannot_be_asked_nothing_is_claimed(monkeypatch: pytest
             return -1
 
     monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: Refusing)
+    monkeypatch.setattr(discipline, "_adjtimex", discipline._adjtimex.__wrapped__)  # nothing is remembered
     assert discipline.read() == ClockReading("unknown", why=f"adjtimex: {os.strerror(1)}")
     monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
     assert discipline.read() == ClockReading("unknown", why="this system has no adjtimex")
