@@ -1,0 +1,362 @@
+"""Coverage of pairs: which features of the market met in the consequences of one command, and how often.
+
+    python -m tests.features [COMMANDS]      measure it on random streams, and print the pairs that met least
+
+A feature is a kind of order that an event names, a kind of command that was not refused, or a thing that follows by
+itself. Two of them *meet* in a command when its events have both. ``NEVER`` says which pairs cannot meet, and why.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import COMMAND, Capacity, Engine
+from engine.bounds import DAY_NS
+from engine.names import EVERY, pack
+from engine.records import (
+    Book,
+    CommandKind,
+    EventKind,
+    Instruction,
+    InstrumentSetting,
+    Limit,
+    Phase,
+    Reason,
+    SelfTrade,
+    TimeInForce,
+)
+from engine.reference import ReferenceEngine
+from notation.parse import parse
+from notation.translate import Translator
+from tests.streams import OPEN_NS, REFERENCE_E4, TICK_E4, call_stream, definitions, orders, random_stream
+
+#: Kinds of orders.
+RESTING: Final = ("stop", "stop_limit", "iceberg", "hidden", "post_only", "gtc", "gtd", "midpoint")
+AT_ONCE: Final = ("ioc", "fok", "min_qty")
+ORDERS: Final = ("market", *RESTING, *AT_ONCE)
+#: Kinds of commands.
+COMMANDS: Final = {
+    CommandKind.REPLACE: "replace",
+    CommandKind.CROSS: "cross",
+    CommandKind.MASS_CANCEL: "mass_cancel",
+    CommandKind.KILL: "kill",
+    CommandKind.EMERGENCY_CLOSE: "emergency_close",
+    CommandKind.CLOCK: "clock",
+}
+#: Things that follow by themselves.
+FOLLOWING: Final = (
+    *("election", "replenishment", "self_trade", "decrement", "uncross", "indicative", "expiry", "end_of_day"),
+    *("halt", "cancel_on_halt", "collar", "limits"),
+)
+FEATURES: Final = (*ORDERS, *COMMANDS.values(), "partial_cancel", *FOLLOWING)
+
+_OF_CANCEL: Final = {
+    Reason.SELF_TRADE: "self_trade",
+    Reason.EXPIRED: "expiry",
+    Reason.END_OF_DAY: "end_of_day",
+    Reason.HALT: "cancel_on_halt",
+    Reason.PRICE_BAND: "collar",
+}
+_OF_EVENT: Final = {
+    EventKind.TRIGGERED: "election",
+    EventKind.REPLENISHED: "replenishment",
+    EventKind.INDICATIVE: "indicative",
+    EventKind.HALTED: "halt",
+}
+_OF_TERM: Final = {
+    Instruction.POST_ONLY: "post_only",
+    Instruction.HIDDEN: "hidden",
+    Instruction.DISPLAY: "iceberg",
+    Instruction.MIN_QTY: "min_qty",
+}
+_OF_TIME: Final = {
+    TimeInForce.GTC: "gtc",
+    TimeInForce.GTD: "gtd",
+    TimeInForce.IOC: "ioc",
+    TimeInForce.FOK: "fok",
+}
+_REFUSED: Final = (EventKind.REJECTED, EventKind.CANCEL_REJECTED)
+
+SCENARIOS: Final = Path(__file__).parent / "scenarios"
+
+Pair = frozenset[str]
+
+
+class Meetings:
+    """Counts of the commands in which features met, over the blocks that were given."""
+
+    def __init__(self) -> None:
+        self.pairs: Counter[Pair] = Counter()
+        self.commands = 0
+        self._terms: dict[tuple[int, int], frozenset[str]] = {}
+        self._limited: set[int] = set()
+
+    def add(self, rows: NDArray[Any], events: NDArray[Any], first_seq: int, names: tuple[str, ...]) -> None:
+        """Add a block: its commands from ``first_seq`` on, and what they caused. names: of the participants."""
+        self.commands += len(rows)
+        starts = np.searchsorted(events["seq"], np.arange(first_seq, first_seq + len(rows) + 1))
+        for at in range(len(rows)):
+            caused = events[starts[at] : starts[at + 1]]
+            row = rows[at]
+            if row["kind"] == CommandKind.LIMITS and not len(caused):
+                self._limited |= {names.index(each) + 1 for each in names if _packed(each) == row["name"]}
+            if len(caused) and caused[0]["kind"] not in _REFUSED:
+                self.pairs.update(frozenset(pair) for pair in combinations(sorted(self._met(row, caused)), 2))
+
+    def _met(self, row: Any, caused: NDArray[Any]) -> set[str]:
+        """Features that a command has together."""
+        met = {COMMANDS[CommandKind(int(row["kind"]))]} if int(row["kind"]) in COMMANDS else set[str]()
+        if row["kind"] == CommandKind.CANCEL and row["qty"]:
+            met.add("partial_cancel")
+        if row["kind"] == CommandKind.CROSS:
+            return met
+        for event in caused:
+            kind, who = int(event["kind"]), int(event["participant"])
+            order = who, int(event["client_order_id"])
+            if kind == EventKind.ACCEPTED:
+                self._terms[order] = _terms(row)
+            elif kind == EventKind.REPLACED:
+                self._terms[who, int(event["contra_client_order_id"])] = self._terms[order]
+            elif kind == EventKind.TRADE:
+                contra = int(event["contra_participant"]), int(event["contra_client_order_id"])
+                met |= self._terms.get(contra, frozenset())
+                met |= {"uncross"} if not event["side"] else set()
+            elif kind == EventKind.CANCELED and event["reason"] in _OF_CANCEL:
+                met.add(_OF_CANCEL[Reason(int(event["reason"]))])
+            if kind in _OF_EVENT:
+                met.add(_OF_EVENT[EventKind(kind)])
+            met |= self._terms.get(order, frozenset())
+            met |= {"limits"} if who in self._limited else set()
+        if "self_trade" in met and _is_decrement(caused):
+            met.add("decrement")
+        return met
+
+
+def _packed(name: str) -> int:
+    return int.from_bytes(name.encode("ascii"), "big")
+
+
+def _terms(row: Any) -> frozenset[str]:
+    """Features of the order that a row enters."""
+    instructions = int(row["instructions"])
+    found = {word for bit, word in _OF_TERM.items() if instructions & bit}
+    found |= {_OF_TIME[TimeInForce(int(row["time_in_force"]))]} if int(row["time_in_force"]) in _OF_TIME else set()
+    if row["book"] == Book.MIDPOINT:
+        found.add("midpoint")
+    elif instructions & Instruction.STOP:
+        found.add("stop" if instructions & Instruction.MARKET else "stop_limit")
+    elif instructions & Instruction.MARKET:
+        found.add("market")
+    return frozenset(found)
+
+
+def _is_decrement(caused: NDArray[Any]) -> bool:
+    """True if two cancels in a row took the same quantity off two orders by self-trade prevention."""
+    off = caused[(caused["kind"] == EventKind.CANCELED) & (caused["reason"] == Reason.SELF_TRADE)]
+    return bool((off["qty"][1:] == off["qty"][:-1]).any())
+
+
+def _pairs(one: tuple[str, ...], other: tuple[str, ...]) -> Iterator[Pair]:
+    return (frozenset((a, b)) for a in one for b in other if a != b)
+
+
+_ALONE: Final = (*COMMANDS.values(), "partial_cancel")
+
+
+def _never() -> dict[Pair, str]:
+    found: dict[Pair, str] = {}
+
+    def add(one: tuple[str, ...], other: tuple[str, ...], why: str) -> None:
+        found.update(dict.fromkeys(_pairs(one, other), why))
+
+    add(_ALONE, _ALONE, "a command is of one kind")
+    add(("cross",), FEATURES, "a cross trades by itself: it meets no order and moves no quote and no last trade")
+    add(("fok",), AT_ONCE, "an order that trades at once or goes never rests, so that no two meet")
+    add(AT_ONCE, (*_ALONE, "uncross", "indicative", "expiry", "end_of_day", "halt", "cancel_on_halt"), "likewise")
+    by_clock_or_phase = ("uncross", "expiry", "end_of_day", "halt", "cancel_on_halt")
+    canceling = ("mass_cancel", "kill", "partial_cancel")
+    add(
+        canceling,
+        (*by_clock_or_phase, "election", "replenishment", "collar"),
+        "a cancel trades nothing in the lit book",
+    )
+    add(("partial_cancel",), ("self_trade", "decrement"), "a part that is canceled moves no quote")
+    add(("replace",), by_clock_or_phase, "a replace changes no phase, and ends no other order")
+    add(
+        ("emergency_close",),
+        (*by_clock_or_phase, "election", "replenishment", "collar", "self_trade", "decrement", "indicative"),
+        "an emergency close cancels, and nothing trades or is called after it",
+    )
+    add(
+        ("halt", "cancel_on_halt"),
+        (
+            "election",
+            "replenishment",
+            "collar",
+            "self_trade",
+            "decrement",
+            "indicative",
+            "uncross",
+            "expiry",
+            "end_of_day",
+        ),
+        "an instrument is halted by command alone, which does nothing else",
+    )
+    add(("clock",), ("halt", "cancel_on_halt"), "likewise")
+    return found
+
+
+#: Pairs that cannot meet, with the reason.
+NEVER: Final = _never()
+
+
+def meeting_stream(seed: int, n: int) -> NDArray[Any]:
+    """``n`` COMMAND rows of a small market in which much is due at once, so that its features meet.
+
+    Prices are within some ticks, the band is narrow, halts are many, and a clock value may meet the ends of halts, of
+    the calls after them, of orders and of days together.
+    """
+    rng = np.random.default_rng(seed)
+    rows = orders(rng, n, 2, 3 if seed % 2 else 5)
+    around = REFERENCE_E4 + TICK_E4 * rng.integers(-8, 9, (2, n))
+    instructions, kind = rows["instructions"], rows["kind"]
+    plain = (kind == CommandKind.ENTER) & (instructions & ~np.uint16(Instruction.MIN_QTY) == 0) & (rows["book"] == 0)
+    plain &= np.isin(rows["time_in_force"], (TimeInForce.DAY, TimeInForce.IOC, TimeInForce.FOK))
+    market = (plain & (rng.random(n) < 0.3)) | (
+        (kind == CommandKind.REPLACE) & (instructions == 0) & (rng.random(n) < 0.2)
+    )
+    instructions[market] |= np.uint16(Instruction.MARKET)
+    rows["price_e4"][market] = 0
+    rows["qty"][market & (kind == CommandKind.ENTER)] *= 4
+    limits = (kind == CommandKind.ENTER) & (instructions == 0) & (rows["book"] == 0) & (rows["time_in_force"] <= 2)
+    some = rng.random(n)
+    if seed % 2:  # much in the midpoint book
+        rows["book"][limits & (some < 0.5)] = Book.MIDPOINT
+    else:
+        stopped = limits & (some < 0.3)
+        instructions[stopped] |= np.uint16(Instruction.MARKET | Instruction.STOP)
+        rows["price_e4"][stopped] = 0
+    entered = kind == CommandKind.ENTER
+    rows["self_trade"][entered & (rng.random(n) < 0.3)] = SelfTrade.DECREMENT
+    limited = np.isin(kind, (CommandKind.ENTER, CommandKind.REPLACE)) & (
+        instructions & np.uint16(Instruction.MARKET) == 0
+    )
+    rows["price_e4"][limited | (kind == CommandKind.CROSS)] = around[0][limited | (kind == CommandKind.CROSS)]
+    stops = np.isin(kind, (CommandKind.ENTER, CommandKind.REPLACE)) & (instructions & np.uint16(Instruction.STOP) != 0)
+    rows["stop_e4"][stops] = around[1][stops]
+    _clock_rows(rng, rows)
+    for at in np.flatnonzero(rng.random(n) < rng.choice([0.02, 0.04, 0.1])):
+        rows.view(np.uint8).reshape(-1, COMMAND.itemsize)[at] = 0
+        _control(rng, rows[at])
+    opening = definitions(2, 5)
+    defined = opening["kind"] == CommandKind.INSTRUMENT
+    opening["settings"][defined] |= np.uint16(InstrumentSetting.MIDPOINT | InstrumentSetting.BAND)
+    opening["band_bps"][np.flatnonzero(defined) - 1] = 4
+    opening["settings"][np.flatnonzero(defined)[1]] |= np.uint16(InstrumentSetting.CANCEL_ON_HALT)
+    opening["permissions"][opening["kind"] == CommandKind.PARTICIPANT] = 3
+    return np.concatenate((opening.view(np.uint8), rows.view(np.uint8))).view(COMMAND)
+
+
+def _clock_rows(rng: np.random.Generator, rows: NDArray[Any]) -> None:
+    """Clock values in place of some rows: soon after the one before, behind a call after a halt, or on another day.
+
+    Orders that are good until a time end within the next steps.
+    """
+    n = len(rows)
+    at = np.flatnonzero(rng.random(n) < 0.1)
+    rows.view(np.uint8).reshape(-1, COMMAND.itemsize)[at] = 0
+    steps = rng.choice([10**6, 10**9, 61 * 10**9, DAY_NS // 3], len(at), p=[0.4, 0.2, 0.35, 0.05])
+    rows["kind"][at], rows["time_ns"][at] = CommandKind.CLOCK, OPEN_NS + np.cumsum(steps)
+    now_ns = OPEN_NS + np.cumsum(np.bincount(at, steps, n).astype(np.int64))
+    ends = rows["instructions"] & np.uint16(Instruction.UNTIL) != 0
+    rows["until_ns"][ends] = now_ns[ends] + rng.choice([1, 10**9, 60 * 10**9, 120 * 10**9], int(ends.sum()))
+
+
+def _control(rng: np.random.Generator, row: Any) -> None:
+    """Phases and halts, most of all; mass cancels, kills and limits."""
+    what = rng.random()
+    row["name"] = rng.choice([EVERY, pack("I1"), pack("I2")])
+    if what < 0.4:
+        row["kind"], row["duration_ns"] = CommandKind.HALT, rng.choice([1, 10**6, 10**9, 60 * 10**9])
+    elif what < 0.7:
+        row["kind"] = CommandKind.PHASE
+        row["phase"] = rng.choice([each for each in Phase if each != Phase.HALTED] + [Phase.CONTINUOUS] * 6)
+    elif what < 0.85:
+        row["kind"], row["name"], row["side"] = (
+            CommandKind.MASS_CANCEL,
+            pack(f"P{rng.integers(1, 6)}"),
+            rng.integers(-1, 2),
+        )
+        row["reason"] = Reason.MASS_CANCEL
+    elif what < 0.95:
+        row["kind"], row["name"] = CommandKind.UNKILL, EVERY
+        if rng.random() < 0.4:
+            row["kind"], row["name"] = CommandKind.KILL, pack(f"P{rng.integers(1, 6)}")
+    elif what < 0.99:
+        row["kind"], row["name"], row["max_position_qty"] = CommandKind.LIMITS, pack(f"P{rng.integers(1, 3)}"), 10**9
+        row["limits"] = Limit.MAX_POSITION
+    else:
+        row["kind"], row["name"] = CommandKind.EMERGENCY_CLOSE, 0
+
+
+def measured(commands: int, *, seed: int = 0) -> Meetings:
+    """Meetings in so many commands of random streams: small markets, those of the tests of the engines, and calls."""
+    capacity = Capacity(orders_max=8_192, ids_max=131_072, instruments_max=8, participants_max=16)
+    meetings = Meetings()
+    while meetings.commands < commands:
+        seed += 1
+        if seed % 4 == 1:
+            rows = random_stream(seed, 4_000, hostile=0.01, garbage=0.0, control=0.01)
+        else:
+            rows = call_stream(seed, 2_000) if seed % 4 == 2 else meeting_stream(seed, 8_000)
+        engine = Engine(capacity)
+        for at in range(0, len(rows), 500):
+            events = engine.apply(rows[at : at + 500])
+            meetings.add(rows[at : at + 500], events, at + 1, engine.directory.participants)
+    return meetings
+
+
+def of_scenarios() -> Meetings:
+    """Meetings in the scenario files."""
+    meetings = Meetings()
+    for path in sorted(SCENARIOS.glob("*.txt")):
+        engine = ReferenceEngine()
+        translator = Translator(parse(path.read_text(), path.name), engine.directory, path.name)
+        file = Meetings()
+        while (batch := translator.next_batch(engine.directory)) is not None:
+            first_seq = engine.seq + 1
+            events = engine.apply(batch.rows)
+            file.add(batch.rows, events, first_seq, engine.directory.participants)
+        meetings.pairs += file.pairs
+        meetings.commands += file.commands
+    return meetings
+
+
+#: Pairs that can meet.
+POSSIBLE: Final = [pair for pair in map(frozenset, combinations(FEATURES, 2)) if pair not in NEVER]
+
+
+def unmet(meetings: Meetings) -> list[Pair]:
+    """The pairs that could have met and did not."""
+    return [pair for pair in POSSIBLE if not meetings.pairs[pair]]
+
+
+def main() -> None:
+    """Print how many pairs met, the rarest, and those that never did."""
+    meetings = measured(int(sys.argv[1]) if len(sys.argv) > 1 else 500_000)
+    written = of_scenarios()
+    missing = unmet(meetings)
+    print(f"{meetings.commands:,} commands: {len(POSSIBLE) - len(missing)} of {len(POSSIBLE)} pairs of features met")
+    print(f"{written.commands:,} commands of scenario files: {len(POSSIBLE) - len(unmet(written))} of them")
+    for pair in sorted(POSSIBLE, key=lambda each: meetings.pairs[each])[: len(missing) + 10]:
+        print(f"{meetings.pairs[pair]:8,}  {written.pairs[pair]:4,}  {' and '.join(sorted(pair))}")
+
+
+if __name__ == "__main__":
+    main()
