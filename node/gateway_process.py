@@ -148,7 +148,8 @@ class GatewayProcess:
             self._streams.turn()
             if self.feed.ended:
                 raise CoreGone(_NODE_ENDED)
-            await asyncio.sleep(0 if self.feed.seq > seq else _LAG_S)  # a node of a pair may tell nothing yet
+            # A node of a pair may tell nothing yet.
+            await asyncio.sleep(0 if self.feed.seq > seq or self._more else _LAG_S)
         entrance = Entrance(options.protocol, self.outbox, options.port)
         gateway = self.gateway = Gateway(
             [entrance],
@@ -297,13 +298,13 @@ class GatewayProcess:
     def _take_blocks(self) -> int:
         """Take blocks for a while; gives the number of commands. ``_more`` is True then if there may be more now."""
         seq, until_ns = self.feed.seq, time.monotonic_ns() + _TURN_NS
-        rows = self.feed.take()
-        while rows is not None:
-            self.outbox.observe(rows.first_seq, rows.commands, rows.events)
-            self._carries = bool(rows.commands["kind"][-1] == CommandKind.EXTEND)
-            if time.monotonic_ns() > until_ns:
-                break
+        self._more = True
+        while self._more and time.monotonic_ns() <= until_ns:
             rows = self.feed.take()
+            if rows is not None:
+                self.outbox.observe(rows.first_seq, rows.commands, rows.events)
+                self._carries = bool(rows.commands["kind"][-1] == CommandKind.EXTEND)
+            self._more = rows is not None or self.feed.replays
         if self._seen:
             due = [then for seq, then in self._seen if seq <= self.feed.seq]
             self._seen = [each for each in self._seen if each[0] > self.feed.seq]
@@ -311,7 +312,6 @@ class GatewayProcess:
                 then()
         if self.gateway is not None:
             self.gateway.resume()
-        self._more = rows is not None
         return self.feed.seq - seq
 
     def has_seen(self, seq: int, then: Callable[[], None]) -> None:

@@ -1,18 +1,26 @@
 """Released blocks of a running node, for a program that makes something of each and never waits here.
 
 They come from the tape. What the tape does not have any more, as behind a restart of the program or where it was
-overrun, comes from the journal, up to what is released, by an engine that is given up again. The rows and their order
-are the same either way; the blocks may not be.
+overrun, comes from the journal, up to what is released, by an engine that is kept until the tape holds again. A replay
+goes block by block, a block a call, those before the wanted ones too: who has other work does some of it between two.
+The rows and their order are the same either way; the blocks may not be.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
-from journal.history import History
+from engine.interface import MarketEngine
+from engine.records import RULES_VERSION
+from journal.history import History, SliceRange
 from replay.live_tape import LiveTape, Why
 from replay.past import PastSlice, PlayedRows, RowRange
+from replay.rebuild import played
+
+#: Blocks that come from the tape, one after the other, before the engine of a replay is given up.
+_HOLDS_BLOCKS: Final = 256
 
 
 class Feed:
@@ -21,29 +29,41 @@ class Feed:
     def __init__(self, directory: Path, journal_id: bytes, seq: int, name: str = "") -> None:
         self._directory = directory
         self._tape = LiveTape(directory, journal_id, name)
-        self._past: Iterator[PlayedRows] | None = None
+        self._past: Iterator[PlayedRows | None] | None = None
+        self._engine: MarketEngine | None = None  # of the last replay
+        self._held_blocks = 0  # that came from the tape since
         self.seq = seq
         self.taped = self.journaled = 0
         #: True where neither tape nor journal had what comes next: look again in a moment.
         self.lags = False
+        #: True where a replay is on its way to what comes next: call again, now or after other work.
+        self.replays = False
         #: True once the node has ended, or has no tape.
         self.ended = False
 
     def take(self) -> PlayedRows | None:
         """The next block; None where there is none now. Raises TapeError, and what replay and journal raise."""
-        self.lags = False
+        self.lags = self.replays = False
         if self._past is None:
             rows = self._tape.take(self.seq + 1)
             if not isinstance(rows, Why):
                 self.taped += 1
+                self._held_blocks += 1
+                if self._held_blocks >= _HOLDS_BLOCKS:
+                    self._engine = None
                 return self._given(rows)
             self.ended = rows is Why.NONE
             if rows is not Why.LOST:
                 return None
             self._past = self._from_journal(self._tape.released_seq or 0)
-        found = next(self._past, None)
-        if found is None:
+            self._held_blocks = 0
+        try:
+            found = next(self._past)
+        except StopIteration:
             self._past, self.lags = None, True
+            return None
+        if found is None:
+            self.replays = True
             return None
         self.journaled += 1
         return self._given(found)
@@ -52,19 +72,31 @@ class Feed:
         self.seq = rows.first_seq + len(rows.commands) - 1
         return rows
 
-    def _from_journal(self, to_seq: int) -> Iterator[PlayedRows]:
-        """Rows of the journal behind ``seq``, up to ``to_seq`` at most."""
+    def _from_journal(self, to_seq: int) -> Iterator[PlayedRows | None]:
+        """Rows of the journal behind ``seq``, up to ``to_seq`` at most; None for each step on the way to them."""
         with History.open(self._directory) as history:
             end = min(history.last_seq, to_seq)
             if end <= self.seq:
                 return
             for part in history.ranges(self.seq + 1, end):
-                for block in PastSlice(history, part).blocks():
-                    yield behind(block.play, self.seq)
+                for rows in self._played(history, part):
+                    yield behind(rows, self.seq) if rows.first_seq + len(rows.commands) - 1 > self.seq else None
+
+    def _played(self, history: History, part: SliceRange) -> Iterator[PlayedRows]:
+        """Blocks of a slice from the position of the engine on, which can be before the part that is wanted."""
+        engine, journal = self._engine, part.journal
+        goes_on = engine is not None and journal.start_seq <= engine.seq <= self.seq
+        if not goes_on or int(journal.meta.get("rules_version", RULES_VERSION)) != RULES_VERSION:
+            past = PastSlice(history, part)
+            engine = self._engine = past.engine
+            if engine is None:
+                return (block.play for block in past.blocks())
+        assert engine is not None
+        return iter(played(journal, engine, part.to_seq))
 
     def close(self) -> None:
         """Leave tape and journal."""
-        self._past = None
+        self._past = self._engine = None
         self._tape.close()
 
 
