@@ -24,8 +24,10 @@ from replay.errors import ReplayError
 BLOCKS_MAX: Final = 40_000
 #: Least time between checkpoints that nobody requested, in seconds: each stops the market for milliseconds.
 APART_S: Final = 10.0
+#: Longest wait for the last commands to be published, so that a checkpoint can begin, in seconds.
+BEGIN_S: Final = 10.0
 #: Interval of looks at a checkpoint for which an operator waits, in seconds.
-_LOOK_S = 0.005
+_LOOK_S: Final = 0.005
 
 
 class CheckpointSchedule:
@@ -202,11 +204,21 @@ class CheckpointSchedule:
         }
 
     async def _done(self) -> None:
-        """Begin what is wanted, and wait for it. Raises OperationRefused when it fails."""
+        """Begin what is wanted, and wait for it. Raises OperationRefused when it fails, or cannot begin in time.
+
+        The last commands may wait for long: for a disk, for another node, or for an arbiter that is gone.
+        """
         self._failure = ""
         self.wanted = True
         self.look()
+        deadline_s = time.monotonic() + BEGIN_S
         while self.wanted or self._aside.busy:
+            if self.wanted and time.monotonic() > deadline_s:
+                self.wanted = self._slice_wanted = self._requested = False
+                self.on_begin()
+                raise OperationRefused(
+                    "no checkpoint can begin, since the last commands wait for their release; see `lockstep status`"
+                )
             await self._moment()
             self.look()
         if self._failure:

@@ -90,7 +90,7 @@ class DeathWatch:
         if self._process.stdin is not None:
             with suppress(OSError):
                 self._process.stdin.close()
-        self._process.terminate()
+        self._process.kill()  # nothing waits for it, even if it is stopped; its last epoch is 0
         self._process.wait()
 
 

@@ -262,6 +262,33 @@ def test_a_primary_without_its_lease_for_long_refuses_the_commands_of_its_operat
     with_pair(tmp_path, story)
 
 
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_a_primary_whose_arbiter_goes_while_it_ends_does_end_and_without_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_lost: bool
+) -> None:
+    """It waited for ever: a checkpoint begins once the last commands are released, which only the arbiter can allow."""
+    monkeypatch.setattr("node.node.END_S", 1.0 if is_lost else 60.0)
+    monkeypatch.setattr("node.checkpointing.BEGIN_S", 1.0 if is_lost else 60.0)
+    monkeypatch.setattr("node.switchover.has_standby_in_sync", lambda _: False)
+
+    async def story(_: Register, a: Member, _b: Member) -> None:
+        await a.node.submit(start_rows())
+        real = a.node.suspension.put_back
+
+        async def put_back() -> int:
+            assert a.pair.tenure is not None
+            if is_lost:
+                a.pair.tenure.lease.lost()
+            return await real()
+
+        monkeypatch.setattr(a.node.suspension, "put_back", put_back)
+        async with asyncio.timeout(120):
+            await a.end()
+        assert (a.node.checkpointing.finished_seq == 0) == is_lost
+
+    with_pair(tmp_path, story)
+
+
 def test_a_lost_standby_is_taken_out_of_the_record_before_the_primary_goes_on(tmp_path: Path) -> None:
     async def story(register: Register, a: Member, b: Member) -> None:
         await a.node.submit(start_rows())
