@@ -13,6 +13,7 @@ from client import (
     CancelRejected,
     CaughtUp,
     Connected,
+    CrossType,
     DebugText,
     Disconnected,
     Display,
@@ -42,16 +43,22 @@ from client.tokens import checked as checked_token
 from notation.words import iso_time
 
 HELP: Final = """\
-buy QTY SYMBOL @ PRICE [ioc] [post_only|hidden] [token=TOKEN]    PRICE: as 10.05, or market
-sell ... , short ...                                             likewise
-cancel TOKEN [QTY]                                               QTY: the order's new total, 0 for nothing more
-replace TOKEN QTY @ PRICE                                        QTY likewise; gives the order another token
-orders [all]                                                     open orders; all: every order of the day
+buy QTY SYMBOL @ PRICE [TERM ...]    PRICE: as 10.05, or market
+sell ... , short ...                 likewise
+  ioc                                what does not trade at once is canceled
+  min_qty=N                          with ioc: trade at least N at once, or nothing
+  post_only, hidden                  rest displayed without trading at once; rest without being displayed
+  opening, closing                   for the opening or the closing auction alone
+  token=TOKEN                        your own token instead of one that is made
+cancel TOKEN [QTY]                   QTY: the order's new total, 0 for nothing more
+replace TOKEN QTY @ PRICE            QTY likewise; gives the order another token
+orders [all]                         open orders; all: every order of the day
 fills   help   quit"""
 
+_TERMS: Final = "ioc, min_qty=N, post_only, hidden, opening, closing or token=TOKEN"
 #: Form of each request line, for messages about a missing or further word.
 _FORMS: Final = {
-    **dict.fromkeys(("buy", "sell", "short"), "QTY SYMBOL @ PRICE, then ioc, post_only, hidden or token=TOKEN"),
+    **dict.fromkeys(("buy", "sell", "short"), f"QTY SYMBOL @ PRICE, then {_TERMS}"),
     "cancel": "TOKEN, or TOKEN QTY",
     "orders": "nothing for open orders, or all",
     "replace": "TOKEN QTY @ PRICE, and nothing after that",
@@ -59,6 +66,11 @@ _FORMS: Final = {
 
 _SIDES: Final = {"buy": Side.BUY, "sell": Side.SELL, "short": Side.SELL_SHORT}
 _DISPLAYS: Final = {"post_only": Display.POST_ONLY, "hidden": Display.NON_DISPLAY}
+_CROSSES: Final = {"opening": CrossType.OPENING, "closing": CrossType.CLOSING}
+#: Terms of the rulebook that a message of OUCH 4.2 has no field for, by their words.
+_NOT_IN_OUCH: Final = frozenset(
+    {"stop=", "display=", "until=", "gtc", "gtd", "fok", "book=", "peg=", "offset=", "stp=", "tif=", "midpoint"}
+)
 
 
 @dataclass(frozen=True)
@@ -158,6 +170,7 @@ def _price(word: str) -> str | None:
 def _enter(side: Side, qty: str, symbol: str, price: str, terms: Sequence[str]) -> Enter:
     """Parse an order. Raises WrongUse for an unknown word, since the order might be another than the intended one."""
     token, time_in_force_s, display = None, int(TimeInForce.MARKET_HOURS), Display.ANONYMOUS
+    min_qty, cross_type = 0, CrossType.NO_CROSS
     seen: set[str] = set()
     for term in terms:
         key, equals, value = term.partition("=")
@@ -166,16 +179,34 @@ def _enter(side: Side, qty: str, symbol: str, price: str, terms: Sequence[str]) 
             time_in_force_s = TimeInForce.IMMEDIATE_OR_CANCEL
         elif word in _DISPLAYS:
             display = _DISPLAYS[word]
+        elif word == "min_qty=":
+            min_qty = _whole(value)
+        elif word in _CROSSES:
+            cross_type = _CROSSES[word]
         elif word == "token=":
             token = checked_token(value)
+        elif word in _NOT_IN_OUCH:
+            raise ValueError(
+                f"{term!r} cannot be sent: OUCH 4.2 has no field for it; the operator may enter such an order for you, "
+                "in scenario notation, with `lockstep admin do`"
+            )
         else:
-            raise ValueError(f"{term!r} is no instruction; give ioc, post_only, hidden or token=TOKEN, or none")
+            raise ValueError(f"{term!r} is no instruction; give {_TERMS}, or none")
         if word in seen:
             raise ValueError(f"{word} stands twice; write it once")
         seen.add(word)
     if seen.issuperset(_DISPLAYS):
         raise ValueError("post_only and hidden exclude each other; give one of them")
-    return Enter(NewOrder(symbol, side, _whole(qty), _price(price), time_in_force_s, display), token)
+    if min_qty and "ioc" not in seen:
+        raise ValueError("min_qty goes with ioc: what trades at once is at least so much; give both")
+    if len(seen & {"ioc", *_CROSSES}) > 1:
+        raise ValueError("ioc, opening and closing exclude each other; give one of them")
+    new = NewOrder(
+        symbol, side, _whole(qty), _price(price), time_in_force_s, display, min_qty=min_qty, cross_type=cross_type
+    )
+    if min_qty > new.qty:
+        raise ValueError(f"min_qty is {min_qty} and the order has {new.qty}; give at most that")
+    return Enter(new, token)
 
 
 def _side(side: int) -> str:

@@ -25,7 +25,7 @@ from client.order_entry import OrderEntry, Phase
 from client.orders import NewOrder, Order, Request
 from client.prices import KEEP, Keep, Price
 from client.reconnect import SILENCE_NS, Retry, cannot_connect, closed_early
-from wire.ouch_codes import TimeInForce
+from wire.ouch_codes import Display, TimeInForce
 
 #: Longest wait for a logout to leave.
 _GOODBYE_S = 1.0
@@ -259,13 +259,15 @@ class AsyncClient:
         price: Price,
         *,
         time_in_force_s: int = TimeInForce.MARKET_HOURS,
+        display: Display = Display.ANONYMOUS,
+        min_qty: int = 0,
         token: str | None = None,
     ) -> AsyncOrder:
         """Enter an order, and return it when it is accepted. Raises as the methods of an order do.
 
         price: "10.05", a Decimal, or None for a market order. time_in_force_s: 0 for immediate or cancel.
         """
-        return await self.submit(NewOrder(symbol, side, qty, price, time_in_force_s), token)
+        return await self.submit(NewOrder(symbol, side, qty, price, time_in_force_s, display, min_qty), token)
 
     async def submit(self, new: NewOrder, token: str | None = None) -> AsyncOrder:
         """``enter`` for an order with all its terms."""

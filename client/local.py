@@ -27,7 +27,7 @@ from tape.errors import TapeError
 from tape.form import directory_key
 from tape.lines import ClientLine, lines_path
 from tape.shared_file import SHARED
-from wire.ouch_codes import TimeInForce
+from wire.ouch_codes import Display, TimeInForce
 
 #: Looks without a pause before a wait pauses, and the pause, in seconds.
 _SPINS: Final = 2_000
@@ -178,13 +178,15 @@ class LocalClient:
         price: Price,
         *,
         time_in_force_s: int = TimeInForce.MARKET_HOURS,
+        display: Display = Display.ANONYMOUS,
+        min_qty: int = 0,
         token: str | None = None,
     ) -> LocalOrder:
         """Enter an order, and return it when it is accepted.
 
         Raises NotConnected, RequestRejected, RequestNotReceived, OutcomeUnknown.
         """
-        return self.submit(NewOrder(symbol, side, qty, price, time_in_force_s), token)
+        return self.submit(NewOrder(symbol, side, qty, price, time_in_force_s, display, min_qty), token)
 
     def cancel(self, order: Order, qty: int = 0) -> None:
         """Cancel an order, or reduce it to a total of ``qty``. Raises as ``enter``."""

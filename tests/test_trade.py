@@ -24,7 +24,17 @@ from cli import trade_words
 from cli.errors import WrongUse
 from cli.printer import Printer
 from cli.trade_words import KEYS, Cancel, Enter, Replace, Show, parse
-from client import AsyncClient, Client, ConnectionLost, NewOrder, Side, messages
+from client import (
+    AsyncClient,
+    Client,
+    ConnectionLost,
+    CrossType,
+    Display,
+    NewOrder,
+    Side,
+    TimeInForce,
+    messages,
+)
 from examples import market_maker
 from tests import nursery
 from tests.conftest import Lockstep
@@ -392,11 +402,64 @@ def test_a_number_of_thousands_of_digits_is_refused_in_a_short_sentence() -> Non
     assert len(str(caught.value)) < 400
 
 
-@pytest.mark.parametrize("term", ["FOK", "fok", "iok", "gtc", "tif=ioc", "day", "mine", "post-only", "#", "5"])
+@pytest.mark.parametrize("term", ["iok", "day", "mine", "post-only", "#", "5", "min_qty"])
 def test_a_mistyped_instruction_enters_no_order_and_the_words_are_listed(term: str) -> None:
     with pytest.raises(WrongUse) as caught:
         parse(f"buy 5 XYZ @ 9.43 {term}")
-    assert f"{term!r} is no instruction; give ioc, post_only, hidden or token=TOKEN" in str(caught.value)
+    assert f"{term!r} is no instruction; give ioc, min_qty=N, post_only, hidden, opening" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "term",
+    [
+        "FOK",
+        "gtc",
+        "gtd",
+        "tif=ioc",
+        "stop=9.50",
+        "display=10",
+        "until=17:00",
+        "book=midpoint",
+        "peg=primary",
+        "stp=none",
+    ],
+)
+def test_a_term_without_a_field_in_ouch_is_refused_with_what_takes_it(term: str) -> None:
+    with pytest.raises(
+        WrongUse, match=r"OUCH 4.2 has no field for it; the operator may .* `lockstep admin do`"
+    ) as caught:
+        parse(f"buy 5 XYZ @ 9.43 {term}")
+    assert repr(term) in str(caught.value)
+
+
+def test_terms_become_the_fields_that_ouch_has_for_them() -> None:
+    def new(line: str) -> NewOrder:
+        asked = parse(line)
+        assert isinstance(asked, Enter)
+        return asked.new
+
+    least = new("buy 500 XYZ @ 10.05 ioc min_qty=100")
+    assert (least.min_qty, least.time_in_force_s) == (100, TimeInForce.IMMEDIATE_OR_CANCEL)
+    assert new("sell 5 XYZ @ 10 hidden").display is Display.NON_DISPLAY
+    assert new("sell 5 XYZ @ market opening").cross_type is CrossType.OPENING
+    assert new("sell 5 XYZ @ 10 CLOSING post_only").cross_type is CrossType.CLOSING
+    assert new("sell 5 XYZ @ 10").cross_type is CrossType.NO_CROSS
+
+
+@pytest.mark.parametrize(
+    ("terms", "says"),
+    [
+        ("min_qty=2", "min_qty goes with ioc"),
+        ("ioc min_qty=6", "min_qty is 6 and the order has 5; give at most that"),
+        ("ioc min_qty=0", "no whole number of shares from 1"),
+        ("ioc opening", "ioc, opening and closing exclude each other"),
+        ("closing opening", "ioc, opening and closing exclude each other"),
+        ("ioc min_qty=2 min_qty=3", "min_qty= stands twice"),
+    ],
+)
+def test_terms_that_do_not_fit_together_send_nothing(terms: str, says: str) -> None:
+    with pytest.raises(WrongUse, match=says):
+        parse(f"buy 5 XYZ @ 9.43 {terms}")
 
 
 @pytest.mark.parametrize(
