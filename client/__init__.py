@@ -15,10 +15,10 @@ Where the market has a standby, give both addresses: ``Client("one:4000,two:4000
 client logs in to whichever is primary, follows a takeover, and reports it: ``on_disconnect`` and ``on_caught_up`` are
 called with the events ``Disconnected`` and ``CaughtUp``, and each has them in its stream of events too.
 
-``enter`` has the common terms; ``submit`` takes a ``NewOrder`` with all that OUCH 4.2 has: post-only and hidden orders,
-a least quantity of an immediate-or-cancel order, orders for the opening or closing auction. Stops, icebergs, pegs, orders
-good until canceled or until a time, the midpoint book and crosses have no field there: they come by the operator, in
-scenario notation (docs/PROTOCOL.md).
+``enter`` has the common terms; ``submit`` takes a ``NewOrder`` with all that OUCH 4.2 has: post-only and hidden
+orders, a least quantity of an immediate-or-cancel order, orders for the opening or closing auction. Stops, icebergs,
+pegs, orders good until canceled or until a time, the midpoint book and crosses have no field there: they come by the
+operator, in scenario notation (docs/PROTOCOL.md).
 
 ``on_message`` gets each message of the stream as it came, to record it. ``keep_closed=False`` forgets closed orders,
 for a program that enters millions a day. A program with a loop of its own drives ``OrderEntry``, the core without a
