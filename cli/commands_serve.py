@@ -283,8 +283,8 @@ def serve(
     from node.gateway_programs import gateway_options
     from node.node import NodeOptions
     from node.pinning import check_names, pins
+    from node.process_names import CORE
     from node.roll_policy import GB
-    from node.supervisor import CORE
 
     try:
         order_rate, share_bps = checked_rate(default_order_rate), checked_share(default_share)

@@ -29,10 +29,13 @@ def gateway(
     as_json: bool,
 ) -> int:
     """Run a gateway process. Exit status 0 after an orderly end. fd: of a socket that listens; None: host and port."""
+    from node.process_names import OWN_NAMES
     from node.protocols import PROTOCOLS
 
     if protocol not in PROTOCOLS:
         raise WrongUse(f"there is no protocol {protocol}; --protocol takes {', '.join(sorted(PROTOCOLS))}")
+    if name in OWN_NAMES:
+        raise WrongUse(f"a process of the node has the name {name}; give another --name")
     if not holds_journal(directory):
         raise WrongUse(f"{directory} has no journal; name the data directory of a running node")
     listening = None if fd is None else _listening(fd)

@@ -49,12 +49,15 @@ def summary(report: Row) -> str:
     >>> row = {"state": "running", "restarts": 0}
     >>> summary({"processes": [row, row]}), summary({"processes": [row, row | {"state": "waiting", "restarts": 2}]})
     ('2 processes', '2 processes, 1 NOT RUNNING, 2 restarts')
+    >>> summary({"processes": [row, row | {"state": "not answering"}, row | {"state": "starting"}]})
+    '3 processes, 1 STARTING, 1 NOT ANSWERING'
     """
     processes = report["processes"]
-    down = sum(each["state"] == "waiting" for each in processes)
     restarts = sum(each["restarts"] for each in processes)
     words = [screen.counted(len(processes), "process", "processes")]
-    words += [f"{down} NOT RUNNING"] if down else []
+    for state, said in (("waiting", "NOT RUNNING"), ("starting", "STARTING"), ("not answering", "NOT ANSWERING")):
+        count = sum(each["state"] == state for each in processes)
+        words += [f"{count} {said}"] if count else []
     words += [screen.counted(restarts, "restart")] if restarts else []
     return ", ".join(words)
 

@@ -9,10 +9,10 @@ from directory.keep_events import BUSY
 from engine.records import RULES_VERSION
 from journal import Journal, JournalError
 from journal.slices import Place, places
+from node.process_names import EVENTS
 from node.supervisor import Program, Supervised, Supervisor
 
-#: Name of the child among the programs of the node, and its program.
-NAME: Final = "events"
+#: Program of the child.
 _PROGRAM: Final = "directory.keep_events"
 _NICE: Final = 19
 #: Number of looks before another attempt where another process keeps the events of a slice, such as a person's command.
@@ -81,7 +81,7 @@ class EventKeeper:
     def _begin(self, place: Place) -> None:
         self._number = place.number
         words = (sys.executable, "-m", _PROGRAM, str(self._journal.path.absolute()), str(place.number))
-        self._child = self._supervisor.start(Program(NAME, words, restarts=False, nice=_NICE, on_end=self._on_end))
+        self._child = self._supervisor.start(Program(EVENTS, words, restarts=False, nice=_NICE, on_end=self._on_end))
 
     def _on_end(self, status: int, complaint: str) -> None:
         if status == 0 and self._is_kept():

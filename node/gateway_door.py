@@ -22,6 +22,7 @@ from gateway.server import Gateway, Report
 from gateway.streams import USERS_MAX, Streams
 from node.gateway_link import NAME, LinkError, LinkLines, flag_in, number_in, numbers_in, text_in
 from node.operator_socket import BoundSocket, peer_uid
+from node.process_names import OWN_NAMES
 from replay.market_rows import MARKET_ROWS, ring_of
 from tape.errors import TapeError
 from tape.inbound import Inbound
@@ -290,6 +291,8 @@ class GatewayEnd(LinkLines):
             self.refuse(
                 f"{name!r} is no name of a gateway; use letters, digits and hyphens, {NAME_CHARACTERS_MAX} at most"
             )
+        elif name in OWN_NAMES:
+            self.refuse(f"a process of the node has the name {name}; give the gateway another")
         elif name in door.links:
             self.refuse(f"process {door.links[name].pid} is the gateway {name} already; end it, or give another name")
         else:

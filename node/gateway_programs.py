@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple, Protocol, cast
 
 from node.pinning import Pins
+from node.process_names import OWN_NAMES
+from node.protocols import PROTOCOLS
 from node.supervisor import Program, Supervised, Supervisor
 
 #: Order of gateways among the programs of a node: they end before those that serve no clients.
@@ -92,8 +94,13 @@ def gateway_option(text: str) -> GatewayOption:
     protocol, port = found["protocol"], int(found["port"])
     if port > _PORT_MAX:
         raise ValueError(f"the port of {text!r} is above {_PORT_MAX:,}; give 0 to {_PORT_MAX:,}")
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"there is no protocol {protocol} for {text!r}; there is {', '.join(sorted(PROTOCOLS))}")
+    name = found["name"] or f"{protocol}-{port}"
+    if name in OWN_NAMES:
+        raise ValueError(f"a process of the node has the name {name}; give the gateway another")
     when_full = cast(Literal["wait", "refuse"], found["when_full"] or "wait")
-    return GatewayOption(found["name"] or f"{protocol}-{port}", protocol, port, when_full)
+    return GatewayOption(name, protocol, port, when_full)
 
 
 def gateway_options(texts: list[str]) -> tuple[GatewayOption, ...]:
@@ -147,6 +154,7 @@ class GatewayPrograms:
                 order=ORDER,
                 patience_s=PATIENCE_S,
                 named=True,
+                reports=True,
             )
         )
         self._programs.append(started)

@@ -2,12 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
+from node.process_names import HISTORY
 from node.supervisor import Program, Supervisor
 from replication.history_server import command
-
-NAME: Final = "history"
 
 
 class HistoryProcess:
@@ -29,7 +27,7 @@ class HistoryProcess:
         self._on_port = on_port
         self.program = supervisor.start(
             Program(
-                NAME,
+                HISTORY,
                 tuple(command(directory, 0, host=host, name=name)),
                 without="a copy that is far behind waits",
                 given=f"{secret.hex()}\n".encode(),

@@ -40,6 +40,7 @@ from node.market import Market
 from node.market_tape import open_lines, open_tape
 from node.opening import OpenDirectory
 from node.pinning import CorePin, Pins
+from node.process_names import CHECKPOINT, DEATH_WATCH
 from node.rates import Rates
 from node.roll_policy import RollPolicy
 from node.scarcity import FULL_ROWS, Scarcity
@@ -535,6 +536,7 @@ class Node:
     def _second(self) -> None:
         if self._pin is not None:
             self._pin.look()
+        self.supervisor.look()
         self.stages.roll()
         self.rates.roll(time.monotonic(), {**account.counts(self), "orders": self.gateway.orders})
         # A busy node writes the users' streams bit by bit between its turns: all at once would hold up the orders.
@@ -711,7 +713,7 @@ class Node:
     def children(self) -> dict[str, int]:
         """Numbers of the processes that have another owner than the supervisor, by name."""
         watch = 0 if self.pair is None else self.pair.watch_pid
-        found = {"death watch": watch, "checkpoint": self.checkpointing.child_pid}
+        found = {DEATH_WATCH: watch, CHECKPOINT: self.checkpointing.child_pid}
         supervised = {each.program.name for each in self.supervisor}
         links = {} if self.gateways is None else self.gateways.links
         found |= {name: each.pid for name, each in links.items() if name not in supervised}

@@ -8,7 +8,7 @@ import os
 import threading
 from contextlib import suppress
 
-from node.supervisor import CORE
+from node.process_names import CORE
 from replay.forking import PROCESSORS
 
 #: Processors by the name of a program.

@@ -9,8 +9,10 @@ are pipes to here: a line of the log becomes one of the node's, with the program
 for a complaint. Its standard input is a pipe that closes when the node ends it; then comes SIGTERM.
 
 One that ends by itself is started again after ``FIRST_PAUSE_S``, twice that the next time and so on; one that has run
-for ``STEADY_S`` begins anew. The log says so once, until it runs steadily again; of what the program logs meanwhile it
-has all but lines that an earlier life has logged already.
+for ``STEADY_S`` begins anew. The log says so once, until it serves again; of what the program logs meanwhile it has all
+but lines that an earlier life has logged already. A program that reports where it listens serves from then on, another
+one once it has run for ``STEADY_S``. One that serves and has reported nothing for ``SILENT_S`` does not answer: it is
+stopped, or hangs.
 """
 
 import asyncio
@@ -30,13 +32,15 @@ from node.child_lines import ChildLines
 from node.logs import Log
 from replay.forking import PROCESSORS
 
-#: Name of the process of the market itself among those of a node.
-CORE: Final = "core"
 #: Pause before the first start after an end, and the longest, in seconds; each is twice the one before.
 FIRST_PAUSE_S: Final = 0.1
 PAUSE_MAX_S: Final = 10.0
 #: Time after which a program counts as one that runs, in seconds.
 STEADY_S: Final = 5.0
+#: Time after which a program that reports each second and is silent counts as one that does not answer, in seconds.
+SILENT_S: Final = 5.0
+#: Longest time between two looks at the programs that is no pause of the node itself, in seconds.
+_LOOK_S_MAX: Final = 2.0
 #: Time for a program to end in order, and for one that was killed to be gone, in seconds.
 END_S: Final = 5.0
 GONE_S: Final = 1.0
@@ -53,6 +57,10 @@ class State(StrEnum):
     """State of a supervised program."""
 
     RUNNING = "running"
+    #: It runs, and does not serve yet.
+    STARTING = "starting"
+    #: It runs, and has reported nothing for a while.
+    SILENT = "not answering"
     #: It has ended and is started again after a pause.
     WAITING = "waiting"
     #: It has done its work, or was ended.
@@ -67,8 +75,9 @@ class Program:
     under the same numbers. restarts: it is started again whenever it ends by itself; else ``on_end`` is called with its
     exit status (below zero: a signal) and its last complaint. without: what the market's users lack while it does not
     run, for the operator. order: programs of a higher one end before those of a lower. patience_s: time for it to end
-    by itself once its input has closed, before SIGTERM. named: the operator has asked for it. on_start: called at each
-    start. on_line: takes lines of its standard output that are no JSON objects.
+    by itself once its input has closed, before SIGTERM. named: the operator has asked for it. reports: it reports where
+    it listens, and then about itself each second (``node.program_report``). on_start: called at each start. on_line:
+    takes lines of its standard output that are no JSON objects.
     """
 
     name: str
@@ -82,6 +91,7 @@ class Program:
     order: int = 0
     patience_s: float = 0.0
     named: bool = False
+    reports: bool = False
     on_start: Callable[[], None] = lambda: None
     on_line: Callable[[bytes], None] = lambda _: None
     on_end: Callable[[int, str], None] = lambda _status, _complaint: None
@@ -98,6 +108,7 @@ class Supervised:
     why: str = ""  # of its last end
     report: dict[str, Any] = field(default_factory=dict)
     since_s: float = 0.0  # of its last start, monotonic
+    heard_s: float = 0.0  # of its last report
 
     def __post_init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -106,6 +117,7 @@ class Supervised:
         self._lines: list[ChildLines] = []
         self._complaint = ""
         self._early = 0  # ends before it ran steadily, one after the other
+        self._told_end = False  # the log has its end, and not that it serves again
         self._ending = False
         self._ends_for = ""  # reason for which it is not started again; "": it is
         self._said: dict[str, None] = {}  # lines of this life, the last of them, without what is of their moment
@@ -125,8 +137,8 @@ class Supervised:
 
     @property
     def is_failing(self) -> bool:
-        """True from an end until it runs steadily again."""
-        return self._early > 0 or self.state is State.WAITING
+        """True from an end until it serves again."""
+        return self._told_end or self.state is State.WAITING
 
     def start(self) -> None:
         """Start its process. One that cannot be made counts as one that ended at once."""
@@ -154,7 +166,7 @@ class Supervised:
         except OSError as error:
             self._on_end(f"no process could be started: {(error.strerror or str(error)).lower()}")
             return
-        self._process, self.state = process, State.RUNNING
+        self._process, self.state = process, State.STARTING if own.reports else State.RUNNING
         self.gone.clear()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -175,6 +187,7 @@ class Supervised:
             self.program.on_line(line)
         else:
             self.report |= {key: value for key, value in said.items() if key in REPORTED}
+            self._on_heard()
 
     def _on_log(self, line: bytes) -> None:
         said = _object(line)
@@ -196,12 +209,36 @@ class Supervised:
             del self._said[next(iter(self._said))]
         return not self._early or line not in self._said_before
 
+    def _on_heard(self) -> None:
+        """Note that the program has reported."""
+        self.heard_s = time.monotonic()
+        if self.state is State.STARTING and "listening" in self.report:
+            self.state = State.RUNNING
+            self._on_serving()
+        elif self.state is State.SILENT:
+            self.state = State.RUNNING
+            self._log.info("a program answers again", process=self.program.name, pid=self.pid)
+
+    def _on_serving(self) -> None:
+        if self._told_end:
+            self._told_end = False
+            self._log.info("a program runs again", process=self.program.name, pid=self.pid, restarts=self.restarts)
+
     def _on_steady(self) -> None:
         self._timer = None
-        self._said_before = {}
-        if self._early:
-            self._early = 0
-            self._log.info("a program runs again", process=self.program.name, pid=self.pid, restarts=self.restarts)
+        if self.state is State.STARTING:  # it may take long, or fail yet
+            self._timer = self._loop.call_later(STEADY_S, self._on_steady)
+            return
+        self._said_before, self._early = {}, 0
+        self._on_serving()
+
+    def look(self, away_s: float) -> None:
+        """Find whether it has been silent for too long. away_s: time for which the node itself stood still."""
+        self.heard_s += away_s
+        if self.program.reports and self.state is State.RUNNING and time.monotonic() - self.heard_s > SILENT_S:
+            self.state = State.SILENT
+            then = f"{self.program.without or 'it is waited for'}; if it goes on so, end process {self.pid}"
+            self._log.warning("a program does not answer", process=self.program.name, pid=self.pid, then=then)
 
     def _on_exit(self) -> None:
         """Note that the process has ended."""
@@ -214,6 +251,7 @@ class Supervised:
             self.state = State.ENDED
             self.why = _why(process.returncode, complaint)
             self.gone.set()
+            self._told_end = False
             if self._ends_for and not self._ending:
                 self._early = 0
                 then = f"it is not started again: {self._ends_for}"
@@ -232,7 +270,8 @@ class Supervised:
             self.state = State.ENDED
             own.on_end(1, why)
             return
-        if not self._early:
+        if not self._told_end:
+            self._told_end = True
             then = f"it is started again{f'; {own.without} until then' if own.without else ''}"
             self._log.warning("a program ended", process=own.name, why=why, then=then)
         pause_s = min(FIRST_PAUSE_S * 2 ** min(self._early, 30), PAUSE_MAX_S)
@@ -248,7 +287,7 @@ class Supervised:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-            if time.monotonic() - self.since_s >= STEADY_S:
+            if self.state is not State.STARTING and time.monotonic() - self.since_s >= STEADY_S:
                 self._early = 0
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
@@ -265,7 +304,7 @@ class Supervised:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            self._early = 0
+            self._early, self._told_end = 0, False
             self.state = State.ENDED
 
     def close_input(self) -> None:
@@ -307,6 +346,7 @@ class Supervisor:
         self._log = log
         self._table: dict[str, Supervised] = {}
         self._closed = False
+        self._looked_s = time.monotonic()
 
     def start(self, program: Program) -> Supervised:
         """Start a program, in the place of an earlier one of its name that has ended."""
@@ -326,14 +366,16 @@ class Supervisor:
     def __iter__(self) -> Iterator[Supervised]:
         return iter(self._table.values())
 
+    def look(self) -> None:
+        """Look for programs that do not answer; call it about once a second."""
+        before_s, self._looked_s = self._looked_s, time.monotonic()
+        passed_s = self._looked_s - before_s
+        for each in self:
+            each.look(passed_s if passed_s > _LOOK_S_MAX else 0.0)
+
     def warnings(self) -> list[str]:
-        """A sentence for each program that ends again and again, or does not run."""
-        return [
-            f"the program {each.program.name} has ended and is started again: {each.why}"
-            + (f"; {each.program.without} until then" if each.program.without else "")
-            for each in self
-            if each.is_failing and each.why
-        ]
+        """A sentence for each program that ends again and again, or does not run, or does not answer."""
+        return [*filter(None, map(_warning, self))]
 
     async def stop(self) -> None:
         """End all programs in order, those of the highest ``order`` first; one that does not end in time is killed."""
@@ -356,6 +398,18 @@ class Supervisor:
         self._closed = True
         for each in self:
             each.kill()
+
+
+def _warning(each: Supervised) -> str:
+    """Sentence on a program for its operator; "": there is nothing to say."""
+    own = each.program
+    if each.state is State.SILENT:
+        then = f"; {own.without} meanwhile" if own.without else ""
+        return f"the program {own.name} does not answer{then}: end process {each.pid}, and it is started again"
+    if each.is_failing and each.why:
+        then = f"; {own.without} until then" if own.without else ""
+        return f"the program {own.name} has ended and is started again: {each.why}{then}"
+    return ""
 
 
 async def _all_gone(ending: list[Supervised], seconds: float) -> None:

@@ -13,8 +13,9 @@ from gateway.server import Gateway
 from node.control import PairControl
 from node.gateway_door import GatewayDoor
 from node.market_tape import MarketTape
+from node.process_names import CORE
 from node.program_report import agent_values
-from node.supervisor import CORE, Supervisor, process_figures
+from node.supervisor import Supervisor, process_figures
 from tape.agents import Measured
 from tape.lines import MarketLines
 

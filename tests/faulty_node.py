@@ -288,6 +288,7 @@ def small_programs() -> None:
     import node.supervisor
 
     node.supervisor.STEADY_S = 0.0  # type: ignore[misc]
+    node.supervisor.SILENT_S = 3_600.0  # type: ignore[misc]
     source = "import json, sys; print(json.dumps({'listening': {'port': 7}, 'figures': {'orders': 5}}), flush=True); "
     words = (sys.executable, "-c", f"{source}sys.stdin.read()")
     node.gateway_programs.command = lambda *_: words  # type: ignore[assignment]

@@ -102,6 +102,23 @@ def test_the_bounds_of_connections_hold_at_a_gateway_as_at_the_node(tmp_path: Pa
         running.stop()
 
 
+def test_a_gateway_that_is_stopped_is_shown_as_one_that_does_not_answer(node: Running, lockstep: Lockstep) -> None:
+    port_of(node, "desk")
+    pid = processes(node)["desk"]["pid"]
+    assert processes(node)["desk"]["state"] == "running"
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        until(lambda: processes(node)["desk"]["state"] == "not answering")
+        assert "the program desk does not answer; its clients are not served meanwhile" in node.status()["warning"]
+        (status,) = checked(["status"], lockstep("status", node.data, "--json")[1])
+        assert [each["state"] for each in status["processes"]] == ["running", "not answering"]
+        assert ", 2 processes, 1 NOT ANSWERING" in lockstep("top", node.data, "--once")[1]
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    until(lambda: processes(node)["desk"]["state"] == "running")
+    assert not node.status()["warning"]
+
+
 def test_top_shows_the_ring_of_a_gateway_and_what_it_did(node: Running, lockstep: Lockstep) -> None:
     client = Client(port_of(node, "desk"), "UA")
     client.socket.sendall(enter("A1", "B", 1, 99_000))

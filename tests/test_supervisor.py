@@ -187,6 +187,90 @@ def test_a_program_that_runs_steadily_again_is_said_to_and_its_pauses_begin_anew
     assert events(with_supervisor(story)) == ["a program ended", "a program runs again"]
 
 
+#: A program that reports where it listens once a file is there, and then itself ten times a second.
+REPORTS = """
+import json, os, select, sys, time
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.01)
+print(json.dumps({'listening': {'port': 7}}), flush=True)
+while not select.select([sys.stdin], [], [], 0.1)[0]:
+    print(json.dumps({'figures': {'orders': 5}}), flush=True)
+"""
+
+
+def test_a_program_that_reports_runs_and_is_said_to_run_again_only_once_it_listens(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(supervisor, "STEADY_S", 0.1)
+    mark = tmp_path / "mark"
+
+    async def story(made: Supervisor) -> None:
+        one = made.start(Program("one", (*python(REPORTS), str(mark)), reports=True))
+        await asyncio.sleep(0.3)
+        assert (one.state, one.is_failing) == (State.STARTING, False)
+        os.kill(one.pid, signal.SIGKILL)
+        await until(lambda: one.restarts == 1 and one.pid)
+        await asyncio.sleep(0.3)  # longer than STEADY_S
+        assert (one.state, one.is_failing) == (State.STARTING, True)
+        mark.touch()
+        await until(lambda: one.state is State.RUNNING)
+        assert (one.is_failing, made.warnings()) == (False, [])
+
+    assert events(with_supervisor(story)) == ["a program ended", "a program runs again"]
+
+
+def test_a_program_that_is_stopped_is_said_not_to_answer_until_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(supervisor, "SILENT_S", 1.0)
+    monkeypatch.setattr(supervisor, "_LOOK_S_MAX", 3_600.0)
+    mark = tmp_path / "mark"
+    mark.touch()
+
+    async def story(made: Supervisor) -> None:
+        one = made.start(Program("one", (*python(REPORTS), str(mark)), "nobody is served", reports=True))
+        other = made.start(Program("other", python(LIVES)))  # the control: it need not report
+
+        def is_now(state: State) -> bool:
+            made.look()
+            return one.state is state
+
+        await until(lambda: is_now(State.RUNNING) and other.report)
+        os.kill(one.pid, signal.SIGSTOP)
+        await until(lambda: is_now(State.SILENT))
+        then = f"nobody is served meanwhile: end process {one.pid}, and it is started again"
+        assert made.warnings() == [f"the program one does not answer; {then}"]
+        os.kill(one.pid, signal.SIGCONT)
+        await until(lambda: is_now(State.RUNNING))
+        assert (other.state, made.warnings()) == (State.RUNNING, [])
+
+    told = with_supervisor(story)
+    assert set(events(told)) == {"a program does not answer", "a program answers again"}
+    assert {each["process"] for each in told} == {"one"}
+
+
+def test_a_node_that_stood_still_itself_takes_no_program_for_silent(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(supervisor, "SILENT_S", 60.0)
+    mark = tmp_path / "mark"
+    mark.touch()
+
+    async def story(made: Supervisor) -> None:
+        one = made.start(Program("one", (*python(REPORTS), str(mark)), reports=True))
+        await until(lambda: one.state is State.RUNNING)
+        one.heard_s -= 3_600
+        made._looked_s -= 3_600
+        made.look()
+        assert one.state is State.RUNNING
+        one.heard_s -= 3_600
+        made.look()  # the control
+        assert one.state is State.SILENT
+
+    with_supervisor(story)
+
+
 def test_programs_end_in_order_and_one_that_does_not_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "END_S", 0.5)
     ended: list[str] = []
@@ -372,7 +456,7 @@ def test_a_gateway_whose_port_is_closed_goes_on_and_is_not_started_again(
             await until(lambda: one.state is State.WAITING)
         gateways.close()
         if not waits:
-            assert (one.state, exists(one.pid)) == (State.RUNNING, True)
+            assert (one.state, exists(one.pid)) == (State.STARTING, True)
             os.kill(one.pid, signal.SIGKILL)
         await until(lambda: one.state is State.ENDED, "it is started again")
         await asyncio.sleep(0.1)
