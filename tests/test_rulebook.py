@@ -1,0 +1,125 @@
+"""Each rule of docs/RULEBOOK.md is linked to a scenario that shows it, and each reason and event has one."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from engine.records import EventKind, Reason
+
+ROOT = Path(__file__).parent.parent
+RULEBOOK = (ROOT / "docs" / "RULEBOOK.md").read_text()
+SCENARIOS = "\n".join(path.read_text() for path in sorted((ROOT / "tests" / "scenarios").glob("*.txt")))
+#: Sections with rules. Section 12 is the notation, in which all scenarios are written.
+SECTIONS = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "13")
+#: Mark of what is planned, and how far from the beginning of a rule it stands.
+PLANNED = "°"
+_NEAR = 45
+#: Codes that no scenario has while the rulebook marks their rule as planned.
+LATER = {
+    "Volatility °": {Reason.VOLATILITY},
+    "Market-wide °": {Reason.MARKET_WIDE},
+    "pegged °": {EventKind.REPRICED},
+}
+
+
+class Link(NamedTuple):
+    """Row of section 14: section and beginning of a rule, and its scenarios."""
+
+    section: str
+    beginning: str
+    files: tuple[str, ...]
+
+
+def sections(text: str) -> dict[str, str]:
+    """Text of each section by its number, without code."""
+    parts = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+    return {part.split(".")[0]: re.sub(r"^```.*?^```$", "", part, flags=re.M | re.S) for part in parts}
+
+
+def rules(text: str) -> list[tuple[str, str]]:
+    """(section, text) of each rule that is built: rows of tables, items of lists and other paragraphs."""
+    found = []
+    for section, body in sections(text).items():
+        if section not in SECTIONS:
+            continue
+        lines = body.partition("\n")[2]
+        lines = re.sub(r"^\|.*\n\|[-| ]+\n", "", lines, flags=re.MULTILINE)  # heads of tables
+        for rule in re.split(r"\n(?=\n|- |\d+\. |\|)", lines):
+            stripped = " ".join(rule.split())
+            numbered = re.match(r"(\d+)\. ", stripped)
+            if not stripped or (section == "13" and not numbered):
+                continue
+            said = numbered[1] if numbered and section == "13" else plain(stripped)
+            if PLANNED not in stripped[:_NEAR]:
+                found.append((section, said))
+    return found
+
+
+def plain(rule: str) -> str:
+    """A rule without its mark-up."""
+    return re.sub(r"[`*]", "", re.sub(r"^(- |\| |\d+\. )", "", rule)).strip()
+
+
+def links(text: str) -> list[Link]:
+    """Rows of section 14."""
+    rows = re.findall(r"^\| (\d+) \| ([^|]+) \| ([^|]+) \|$", sections(text).get("14", ""), flags=re.MULTILINE)
+    return [Link(section, plain(begins), tuple(re.findall(r"\]\((.*?)\)", cell))) for section, begins, cell in rows]
+
+
+def without_scenario(text: str) -> list[str]:
+    """Rules that no row of section 14 names."""
+    linked = links(text)
+    return [
+        f"section {section}: {rule[:70]}"
+        for section, rule in rules(text)
+        if not any(_is_of(link, section, rule) for link in linked)
+    ]
+
+
+def _is_of(link: Link, section: str, rule: str) -> bool:
+    if link.section != section:
+        return False
+    return rule == link.beginning if section == "13" else rule.startswith(link.beginning)
+
+
+def test_each_rule_that_is_built_is_linked_to_a_scenario() -> None:
+    assert without_scenario(RULEBOOK) == [], "add a row to section 14 of docs/RULEBOOK.md"
+
+
+def test_each_link_is_of_a_rule_and_leads_to_a_scenario() -> None:
+    built = rules(RULEBOOK)
+    stray = [link for link in links(RULEBOOK) if not any(_is_of(link, *rule) for rule in built)]
+    assert [f"{link.section}: {link.beginning}" for link in stray] == []
+    gone = [file for link in links(RULEBOOK) for file in link.files if not (ROOT / "docs" / file).is_file()]
+    assert gone == []
+    assert all(link.files for link in links(RULEBOOK))
+
+
+def _later() -> set[int]:
+    return {code for mark, codes in LATER.items() if mark in RULEBOOK for code in codes}
+
+
+@pytest.mark.parametrize("reason", Reason, ids=lambda each: each.name)
+def test_each_reason_has_a_scenario(reason: Reason) -> None:
+    if reason not in _later():
+        assert f"reason={reason.name.lower()}" in SCENARIOS
+
+
+@pytest.mark.parametrize("kind", EventKind, ids=lambda each: each.name)
+def test_each_event_has_a_scenario(kind: EventKind) -> None:
+    if kind not in _later():
+        assert re.search(rf"^> {kind.name.lower()} ", SCENARIOS, flags=re.MULTILINE)
+
+
+def test_a_rule_without_a_row_is_found() -> None:
+    """The control of the tests above."""
+    row = next(line for line in RULEBOOK.splitlines() if line.startswith("| 5 | "))
+    assert without_scenario(RULEBOOK.replace(row + "\n", "")) == [
+        "section 5: Between orders of the same participant (or the same group of participa"
+    ]
+    added = RULEBOOK.replace("\n## 6.", "\nA rule of no scenario.\n\n## 6.", 1)
+    assert without_scenario(added) == ["section 5: A rule of no scenario."]
+    assert without_scenario(RULEBOOK.replace("| hidden | rests", "| unseen | rests")) != []
+    assert len(rules(RULEBOOK)) > 90
