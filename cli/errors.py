@@ -70,6 +70,7 @@ KNOWN: Final = {
     ("replication", "PortInUse"): LATER,
     ("node", "GatewayRefused"): LATER,
     ("node", "CoreGone"): LATER,
+    ("node", "GatewayStopped"): LATER,
     ("node", "AdminError"): WRONG,
     ("node", "RequestRefused"): WRONG,
     ("node", "LinkError"): WRONG,

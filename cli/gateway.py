@@ -5,12 +5,14 @@ import errno
 import os
 import socket
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from cli import errors, screen
 from cli.errors import WrongUse
 from cli.warmup import ready
 from directory.begin import holds_journal
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 def gateway(
@@ -40,7 +42,7 @@ def gateway(
         raise WrongUse(f"{directory} has no journal; name the data directory of a running node")
     listening = None if fd is None else _listening(fd)
     ready(gateway=True)
-    from node.gateway_process import GatewayOptions, GatewayProcess, serve_gateway
+    from node.gateway_process import GatewayOptions, GatewayProcess, GatewayStopped, serve_gateway
     from node.logs import Log
     from node.program_report import ProgramReport
 
@@ -71,10 +73,17 @@ def gateway(
         try:
             serve_gateway(options, log, on_listening=on_listening)
         except OSError as error:
-            if error.errno != errno.EADDRINUSE:
+            if error.errno == errno.EADDRINUSE:
+                raise GatewayStopped(
+                    f"port {port} is in use; end the program that listens there, or give another --port"
+                ) from error
+            if error.errno not in _FULL:
                 raise
-            raise OSError(
-                error.errno, f"port {port} is in use; end the program that listens there, or give another --port"
+            again = "the node starts it again by itself" if fd is not None else "start it again"
+            where = error.filename or directory / "gateways" / name
+            raise GatewayStopped(
+                f"the disk of {where} is full, where the gateway keeps the messages of its clients; free some space: "
+                f"{again}, and nothing is lost"
             ) from error
     return errors.FINE
 

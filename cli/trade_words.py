@@ -114,7 +114,8 @@ Line = Enter | Cancel | Replace | Show
 _REASONS: Final[dict[int, str]] = {
     RejectReason.SHARES_LIMIT: "shares limit (size of an order, position, or share of the daily volume)",
     RejectReason.VALUE_LIMIT: "value limit (value of an order, or credit)",
-    RejectReason.REJECT_ALL: "reject all (too many orders in the time allowed, or killed)",
+    RejectReason.REJECT_ALL: "reject all (killed, or more orders than the order rate allows, such as those that waited "
+    "in a pause and came at once: send it again later)",
     RejectReason.DUPLICATE_ID: "duplicate id (the participant used this token before on this trading day)",
 }
 

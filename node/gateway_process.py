@@ -75,6 +75,10 @@ class CoreGone(Exception):
     """The core has ended without a word; the gateway can do nothing without it."""
 
 
+class GatewayStopped(Exception):
+    """The machine has ended the gateway: its port is taken, or the disk is full; the text says what to do."""
+
+
 @dataclass(frozen=True)
 class GatewayOptions:
     """Options of a gateway process. listening: a socket that listens already, in place of host and port."""

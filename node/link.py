@@ -31,6 +31,8 @@ LINE_BYTES_MAX: Final = 64 * 1024
 #: Longest waits in seconds: for the greeting, and for an answer, such as that of a checkpoint.
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 120.0
+#: Requests that change nothing in the node.
+_READING: Final = frozenset({"status", "workings", "sessions", "account", "books", "pair", "promotion", "metrics"})
 
 
 class LinkError(ValueError):
@@ -104,6 +106,7 @@ class Link:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._rest = bytearray()
+        self._changes = False  # the last request may change something
         directory_fd = self._opened()
         try:
             identity = operator_socket.identity(directory_fd)
@@ -136,6 +139,7 @@ class Link:
 
     def ask(self, do: str, **fields: Any) -> dict[str, Any]:
         """Send a request and return its answer. Raises RequestRefused or LinkLost."""
+        self._changes = do not in _READING
         return self._exchange({"do": do, **fields})
 
     def _opened(self) -> int:
@@ -228,9 +232,8 @@ class Link:
             try:
                 piece = self._socket.recv(65_536)
             except TimeoutError:
-                raise LinkLost(
-                    f"the node on {self._directory} does not answer; a command may still be done; see its log"
-                ) from None
+                why = "a command may still be done" if self._changes else "its process is stopped, or hangs"
+                raise LinkLost(f"the node on {self._directory} does not answer: {why}; see its log") from None
             except OSError:
                 piece = b""
             if not piece or len(self._rest) > 2 * LINE_BYTES_MAX:

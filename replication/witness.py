@@ -20,7 +20,7 @@ import string
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from replication.arbiter import Answer, Request, checked_market
+from replication.arbiter import Answer, Reign, Request, checked_market
 from replication.messages import answer_fields, decode_answer, decode_request, from_json, request_fields, to_json
 from replication.register import Decision, Register, Stored
 from wire.errors import ProtocolError
@@ -70,6 +70,10 @@ class Witness:
         """Extend every lease by a time in which this witness read nothing."""
         for register in self._registers.values():
             register.excuse(away_ns)
+
+    def reign(self, market: str) -> Reign | None:
+        """The last reign of a market; None: there was none."""
+        return self._registers[market].stored.reign if market in self._registers else None
 
     def decide(self, market: str, request: Request, now_ns: int) -> Decision:
         """Outcome of a request; nothing changes yet. Raises ValueError."""

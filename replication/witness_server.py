@@ -16,7 +16,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from replication.arbiter import Acquire, Record, Release, Request, Won
+from replication.arbiter import Acquire, Record, Reign, Release, Request, Won
 from replication.lease import lease_clock_ns
 from replication.register import Decision
 from replication.register_file import MARKETS_MAX, RegisterFault, RegisterFiles, RegisterKept
@@ -153,9 +153,10 @@ class WitnessServer:
         except RegisterFault as error:
             self._fail(error)
             return None
+        before = self._witness.reign(asked.market)
         self._witness.commit(asked.market, decision, now_ns)
         self.excuse_silence()
-        self._note(asked.market, asked.request, decision)
+        self._note(asked.market, asked.request, decision, before)
         return Answered(asked.request_id, decision.answer)
 
     def _keep(self, market: str, decision: Decision) -> None:
@@ -166,7 +167,7 @@ class WitnessServer:
             raise ValueError(f"this witness has {MARKETS_MAX} markets already; start another one")
         self._files.write(market, decision.stored)
 
-    def _note(self, market: str, request: Request, decision: Decision) -> None:
+    def _note(self, market: str, request: Request, decision: Decision, before: Reign | None) -> None:
         if decision.stored is None or decision.stored.reign is None:
             return
         reign = decision.stored.reign
@@ -175,7 +176,7 @@ class WitnessServer:
             case Acquire() if isinstance(decision.answer, Won):
                 log = self._notes.warning if reign.forced else self._notes.info
                 log("a reign began", **fields, forced=reign.forced)
-            case Record():
+            case Record() if before is None or set(before.in_sync) != set(reign.in_sync):
                 self._notes.info("the nodes in sync changed", **fields, in_sync=list(reign.names_in_sync))
             case Release():
                 self._notes.info("a lease was released", **fields, successor=request.successor)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -199,6 +200,19 @@ def test_another_user_is_refused_whatever_the_modes_say(operated: Operated) -> N
     assert "is for user 0 only, who runs the node; run this command as that user, or with sudo" in tried()
     (operated.directory / NAME).chmod(0o666)
     assert "refused the connection: user 0 runs this node, not user 65534" in tried()
+
+
+def test_a_node_that_does_not_answer_may_have_done_a_command_and_a_question_does_nothing(operated: Operated) -> None:
+    with Link(operated.directory) as link:
+        near, far = socket.socketpair()
+        link._socket.close()
+        link._socket = near
+        near.settimeout(0.1)
+        with far:
+            with pytest.raises(LinkLost, match="does not answer: its process is stopped, or hangs; see its log"):
+                link.ask("status")
+            with pytest.raises(LinkLost, match="does not answer: a command may still be done; see its log"):
+                link.ask("commands", text="phase XYZ closed")
 
 
 def test_a_link_tells_a_refusal_from_a_node_that_goes_away(operated: Operated) -> None:

@@ -298,6 +298,19 @@ def test_the_most_silent_node_makes_room_for_a_new_one_and_comes_back(
     asyncio.run(play())
 
 
+def test_the_log_of_a_witness_names_the_nodes_in_sync_when_they_change(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with serving(tmp_path) as (_, log, driver):
+            first = won(await driver.acquire(Candidate("A"), 0))
+            both = won(await driver.record(first.epoch, first.reign.revision, ("A", "B")))
+            same = won(await driver.record(first.epoch, both.reign.revision, ("A", "B"), 7))
+            assert same.reign.acknowledged_seq == 7
+            won(await driver.record(first.epoch, same.reign.revision, ("A",)))
+            assert [each["in_sync"] for each in log.said("the nodes in sync changed")] == [["A", "B"], ["A"]]
+
+    asyncio.run(play())
+
+
 def test_a_full_disk_fails_a_change_and_renewals_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_arguments: object) -> None:
         raise OSError(28, "No space left on device")
