@@ -1,4 +1,4 @@
-"""Steps of one order in a call, counted: ``python -m tests.call_steps kernel|reference LEVELS``.
+"""Steps of a command in a call, counted: ``python -m tests.call_steps kernel|reference LEVELS [replace|cancel]``.
 
 A step is a line of Python under ``engine/``; the kernels run interpreted for it. Every price crosses: buys above sells.
 """
@@ -35,8 +35,23 @@ def crossing(levels: int, first_id: int = 1) -> "np.ndarray[Any, Any]":
     return rows
 
 
-def steps(kind: EngineKind, levels: int) -> int:
-    """Steps of the order after so many levels."""
+def storm(what: str, rows: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+    """Two more orders, or the best two of those that stand replaced to the price of the worst, or canceled."""
+    if what == "enter":
+        return rows[-2:]
+    changed = np.zeros(2, COMMAND)
+    best = rows[[len(rows) - 4, len(rows) - 3]]
+    changed["client_order_id"], changed["participant"] = best["client_order_id"], best["participant"]
+    if what == "cancel":
+        changed["kind"] = CommandKind.CANCEL
+        return changed
+    changed["kind"], changed["new_client_order_id"] = CommandKind.REPLACE, rows[-2:]["client_order_id"]
+    changed["qty"], changed["price_e4"] = 2 * LOT, rows[:2]["price_e4"]
+    return changed
+
+
+def steps(kind: EngineKind, levels: int, what: str = "enter") -> int:
+    """Steps of two commands after so many levels."""
     engine = new_engine(
         kind, Capacity(orders_max=levels + 2, ids_max=levels + 2, instruments_max=1, participants_max=4)
     )
@@ -45,6 +60,7 @@ def steps(kind: EngineKind, levels: int) -> int:
     rows = crossing(levels + 2)
     engine.apply(np.concatenate([each.view("V64") for each in (definitions(1, 4), opening)]).view(COMMAND))
     engine.apply(rows[:-2])
+    changes = np.ascontiguousarray(storm(what, rows))
     count = 0
 
     def trace(frame: FrameType, event: str, _argument: object) -> Any:
@@ -55,7 +71,7 @@ def steps(kind: EngineKind, levels: int) -> int:
         return None
 
     sys.settrace(trace)
-    events = engine.apply(rows[-2:])
+    events = engine.apply(changes)
     sys.settrace(None)
     if len(events) < 3:
         raise ValueError("the orders changed no indicative")
@@ -63,4 +79,4 @@ def steps(kind: EngineKind, levels: int) -> int:
 
 
 if __name__ == "__main__":
-    print(steps("kernel" if sys.argv[1] == "kernel" else "reference", int(sys.argv[2])))
+    print(steps("kernel" if sys.argv[1] == "kernel" else "reference", int(sys.argv[2]), *sys.argv[3:4]))
