@@ -9,6 +9,8 @@ A correct password is remembered, as a keyed digest that is useless outside this
 reconnect after a network failure need a thousand hashes once, not each time. It passes at once, whatever else fails at
 the address. A wrong password of a remembered user counts as a failure at once, before its hash is computed; otherwise
 many guesses could be made while the first hashes are computed.
+
+The gateways of a node tell each other of failures, so that an address has no more attempts at several than at one.
 """
 
 import hashlib
@@ -51,6 +53,10 @@ class Admission:
     def failed(self, address: str, user: str, now_ns: int) -> None:
         """Count a wrong user or password."""
         self.refused += 1
+        self.note(address, user, now_ns)
+
+    def note(self, address: str, user: str, now_ns: int) -> None:
+        """Count a wrong user or password of another process towards the time of the next check."""
         if len(self._failures) > REMEMBERED_MAX:
             self._failures = {key: times for key, times in self._failures.items() if self._count(key, now_ns)}
         for key, bound in (((address, user), FAILURES_MAX), ((address, ""), ADDRESS_FAILURES_MAX)):

@@ -18,10 +18,13 @@ class StoredPassword(NamedTuple):
 
 
 class Logins:
-    """Password checks of all connections, on a running event loop. ``now_ns``: a clock that does not go back."""
+    """Password checks of all connections, on a running event loop. ``now_ns``: a clock that does not go back.
 
-    def __init__(self, now_ns: Callable[[], int]) -> None:
-        self._now_ns = now_ns
+    on_failure: called with address and user of a wrong password, so that other gateways count it too.
+    """
+
+    def __init__(self, now_ns: Callable[[], int], on_failure: Callable[[str, str], None] = lambda *_: None) -> None:
+        self._now_ns, self._on_failure = now_ns, on_failure
         self._admission = Admission()
         self._hashing = PasswordThread()
 
@@ -52,18 +55,30 @@ class Logins:
             on_check(True)
             return
         if remembered is False:
-            self._admission.failed(address, user, now_ns)
+            self._failed(address, user)
 
         def checked(right: bool) -> None:
             right = right and stored.cost > 0
             if right:
                 self._admission.learn(user, password, sealed)
             elif remembered is None:
-                self._admission.failed(address, user, self._now_ns())
+                self._failed(address, user)
             on_check(right)
 
         check = partial(verify, password, stored.salt, stored.hashed, stored.cost or COST_DEFAULT)
         self._hashing.ask(address, key, PasswordCheck(check, due_ns, checked))
+
+    def _failed(self, address: str, user: str) -> None:
+        """Count a failure here, and tell of it; not of those that come faster than passwords are checked anyway."""
+        now_ns = self._now_ns()
+        is_told = self._admission.due_ns(address, user, now_ns) <= now_ns
+        self._admission.failed(address, user, now_ns)
+        if is_told:
+            self._on_failure(address, user)
+
+    def note_failure(self, address: str, user: str) -> None:
+        """Count a failure at another gateway of the node, which has counted it among the refused."""
+        self._admission.note(address, user, self._now_ns())
 
     def withdraw(self, key: object, address: str) -> None:
         """Drop the check of a connection that is gone. May be repeated."""

@@ -127,6 +127,8 @@ class Gateway:
         self.claims: Claims = OwnClaims(self.register, self)
         #: Called with the reason where all connections are sent away.
         self.on_send_away: Callable[[str], None] = lambda _why: None
+        #: Callback for a wrong password, with address and user: it counts at all gateways of the node.
+        self.on_failed_login: Callable[[str, str], None] = lambda _address, _user: None
         #: Rings of gateway processes, which the turns read beside the connections.
         self.rings = ServedRings(self.entrances[0].outbox.streams.price_max_e4)
         table = np.zeros(connections_max, STREAM)  # a row a slot
@@ -288,6 +290,10 @@ class Gateway:
     def failed_logins(self) -> int:
         """Wrong users and passwords since the start."""
         return self._sign_on.failures
+
+    def note_failed_login(self, address: str, user: str) -> None:
+        """Count a wrong password that another gateway of the node was given."""
+        self._sign_on.note_failure(address, user)
 
     @property
     def lost_arrivals(self) -> int:

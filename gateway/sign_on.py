@@ -25,6 +25,7 @@ class SignOnOwner(Protocol):
     #: Reason for which this node may not be primary any more, "" if it certainly is.
     unsure: Callable[[], str]
     claims: Claims
+    on_failed_login: Callable[[str, str], None]
 
     def now_ns(self) -> int:
         """Monotonic time."""
@@ -46,7 +47,7 @@ class SignOn:
         self._owner = owner
         self._slots = slots
         self._report = report
-        self._logins = Logins(owner.now_ns)
+        self._logins = Logins(owner.now_ns, self._on_failure)
 
     @property
     def failures(self) -> int:
@@ -77,6 +78,13 @@ class SignOn:
                 self._log_in(connection, login, user, stored)
 
         self._logins.check(connection, connection.network, login.user.upper(), login.password, stored, on_check)
+
+    def _on_failure(self, address: str, user: str) -> None:
+        self._owner.on_failed_login(address, user)  # set after this was made
+
+    def note_failure(self, address: str, user: str) -> None:
+        """Count a wrong password that another gateway of the node was given."""
+        self._logins.note_failure(address, user)
 
     def withdraw(self, connection: "Connection") -> None:
         """Drop the check of a connection that is gone. May be repeated."""

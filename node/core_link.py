@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from gateway.register import Claim
-from node.gateway_link import NAME, LinkLines
+from node.gateway_link import NAME, LinkError, LinkLines, object_of
 from node.operator_socket import connect, open_directory
 
 #: Longest wait for the core's first line, in seconds.
@@ -34,24 +35,37 @@ def attach(directory: Path, name: str, protocol: int, pid: int) -> tuple[socket.
             f"no node serves {directory}, or it takes no gateways; start it with `lockstep serve`, and have it write a "
             "tape"
         ) from error
+    finally:
+        os.close(fd)
     try:
-        hello = {"gateway": name, "protocol": protocol, "pid": pid}
+        told, rest = _greeted(made, directory, {"gateway": name, "protocol": protocol, "pid": pid})
+    except BaseException:
+        made.close()
+        raise
+    return made, told, rest
+
+
+def _greeted(made: socket.socket, directory: Path, hello: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """The core's first line, and what came behind it. Raises GatewayRefused."""
+    data = b""
+    try:
         made.sendall(json.dumps(hello).encode("ascii") + b"\n")
-        data = b""
         while b"\n" not in data:
             got = made.recv(65_536)
             if not got:
-                raise GatewayRefused(f"the node of {directory} ended while the gateway {name} attached; start it again")
+                raise GatewayRefused(
+                    f"the node of {directory} ended while the gateway {hello['gateway']} attached; start it again"
+                )
             data += got
+        line, _, rest = data.partition(b"\n")
+        told = object_of(line)
     except OSError as error:
-        made.close()
         raise GatewayRefused(f"the node of {directory} does not answer: {error}") from error
-    line, _, rest = data.partition(b"\n")
-    told = json.loads(line)
-    if "refused" in told:
-        made.close()
-        raise GatewayRefused(str(told["refused"]))
-    return made, told, rest
+    except LinkError as error:
+        raise GatewayRefused(f"{NAME} of {directory} is of no node: {error}") from error
+    if told is None or "refused" in told:
+        raise GatewayRefused(f"{NAME} of {directory} is of no node" if told is None else str(told["refused"]))
+    return told, rest
 
 
 class Core(Protocol):
@@ -100,6 +114,7 @@ class CoreLink:
         self._numbers = 0
         self._gone: list[int] = []
         self._cancels: set[int] = set()
+        self._past: frozenset[int] = frozenset()
         self._lines = LinkLines(self._take, self._ended)
         self._loop = asyncio.get_running_loop()
         self._open = True
@@ -140,6 +155,16 @@ class CoreLink:
         """Have the core cancel the orders of users who do not come back."""
         self._flush()
         self._lines.send(absent=users)
+
+    def past(self, users: frozenset[int]) -> None:
+        """Tell the core who reads a past session here, where that has changed."""
+        if users != self._past:
+            self._past = users
+            self._lines.send(past=sorted(users))
+
+    def failed(self, network: str, user: str) -> None:
+        """Tell the core of a wrong password of a user from a network address."""
+        self._lines.send(failed=user, network=network)
 
     def _flush(self) -> None:
         gone, self._gone = self._gone, []

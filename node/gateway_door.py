@@ -91,6 +91,7 @@ class GatewayDoor:
         self._server: asyncio.Server | None = None
         self._elsewhere = ""
         gateway.on_send_away = self.send_away
+        gateway.on_failed_login = self.tell_failure
 
     def __len__(self) -> int:
         return len(self.links)
@@ -186,6 +187,20 @@ class GatewayDoor:
         for link in self.links.values():
             link.lines.send(away=why)
 
+    def disconnect(self, user: int, why: str) -> bool:
+        """End a user's connections at gateways, those to past sessions too; False if there is none."""
+        found = isinstance(self.gateway.register.holder(user), GatewayEnd)
+        for link in self.links.values():
+            found = found or user in link.past
+            link.send(disconnect=user, why=why)
+        return found
+
+    def tell_failure(self, network: str, user: str, by: "GatewayEnd | None" = None) -> None:
+        """Tell gateways of a wrong password, which counts at all of them; not the one that has said so."""
+        for link in self.links.values():
+            if link is not by:
+                link.send(failed=user, network=network)
+
     def end_sessions(self) -> None:
         """End the sessions at gateways after all that is published: the streams are complete."""
         for link in self.links.values():
@@ -238,6 +253,7 @@ class GatewayEnd(LinkLines):
         self.name = ""
         self.pid = 0
         self._ring: _Ring | None = None
+        self.past: frozenset[int] = frozenset()  # users who read a past session there
         self._addresses: dict[int, str] = {}
         self._left: set[int] = set()  # users who have left by this link, and whose orders stay meanwhile
 
@@ -260,10 +276,6 @@ class GatewayEnd(LinkLines):
         self.send(displace=user, why=why)
         self._forget(user)
 
-    def disconnect(self, user: int, why: str) -> None:
-        """End a user's connection by the operator's word."""
-        self.send(disconnect=user, why=why)
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport of a process of the same user."""
         super().connection_made(transport)
@@ -282,6 +294,12 @@ class GatewayEnd(LinkLines):
             self._gone(number_in(told, "gone", USERS_MAX), cancels=flag_in(told, "cancels"))
         elif "absent" in told:
             self._absent(numbers_in(told, "absent", USERS_MAX))
+        elif "past" in told:
+            self.past = frozenset(numbers_in(told, "past", USERS_MAX))
+        elif "failed" in told:
+            network, user_name = text_in(told, "network"), text_in(told, "failed")
+            self._door.gateway.note_failed_login(network, user_name)
+            self._door.tell_failure(network, user_name, by=self)
         else:
             raise LinkError("nobody says this")
 
@@ -327,7 +345,10 @@ class GatewayEnd(LinkLines):
         self._forget(user)
         if not door.streams.may(user, UserPermission.CANCEL_ON_DISCONNECT):
             return
-        if cancels:
+        if cancels and door.gateway.elsewhere:
+            # It was sent away, as in a lapse of the lease: it has its time to come back, however long the ring is full.
+            door.after(ring, lambda: door.on_users_absent([user]))
+        elif cancels:
             door.after(ring, lambda: door.on_user_disconnect(user))
         else:
             self._left.add(user)

@@ -9,7 +9,9 @@ to be timed.
     {"ask": id, "user": n, "address": a,        {"claim": id, "why": w, "epoch": n, "seq": n}
      "newest_wins": b}
     {"gone": user, "cancels": b}                {"displace": user, "why": w}   another gateway has the user
-    {"absent": [user]}                          {"disconnect": user, "why": w} by the operator
+    {"absent": [user]}                          {"disconnect": user, "why": w} by the operator, to all gateways
+    {"past": [user]}                            users who read a past session there, from now on
+    {"failed": user, "network": a}              {"failed": user, "network": a} a wrong password, there or elsewhere
     empty line: read the ring                   {"elsewhere": w}               logins are refused; "": taken
                                                 {"away": w}                    end all connections
                                                 {"end": seq}                   end the sessions after command seq

@@ -168,6 +168,7 @@ class GatewayProcess:
             waiting_per_address_max=options.waiting_per_address_max,
         )
         gateway.claims = self.link
+        gateway.on_failed_login = self.link.failed
         gateway.elsewhere = self._elsewhere
         gateway.limit_rows(min(ROWS_MAX, self.producer.rows // 4))
         await self.link.start(self._connected, self._rest)
@@ -245,6 +246,7 @@ class GatewayProcess:
         self._loop.call_later(BEAT_S, self._beat)
         self.gateway.beat()
         self.outbox.flush()
+        self.link.past(frozenset(each.user for each in self.gateway.connections if each.past and each.user))
         self._refuse_where_full()
         self._beats += 1
         if self._beats % round(_REPORT_S / BEAT_S) == 0:
@@ -387,6 +389,8 @@ class GatewayProcess:
             gateway.displace(int(told["displace"]), str(told["why"]))
         elif "disconnect" in told:
             gateway.disconnect(int(told["disconnect"]), str(told["why"]))
+        elif "failed" in told:
+            gateway.note_failed_login(str(told["network"]), str(told["failed"]))
         elif "elsewhere" in told:
             gateway.elsewhere = str(told["elsewhere"])
         elif "away" in told:

@@ -32,7 +32,7 @@ from node.defaults import OFF
 from node.disconnects import DisconnectCancels
 from node.event_keeper import EventKeeper
 from node.far_prices import UntoldMessages
-from node.gateway_door import GatewayDoor, GatewayEnd
+from node.gateway_door import GatewayDoor
 from node.gateway_programs import GatewayOption, GatewayPrograms
 from node.intake import Intake
 from node.logs import Log
@@ -324,9 +324,7 @@ class Node:
 
     def await_absent(self) -> None:
         """Give users that cancel on disconnect ``grace_s`` to log in; then their open orders are canceled."""
-        absent = self.disconnects.users()
-        if absent:
-            self._begin(self._cancel_absent(absent))
+        self._begin(self._cancel_all_absent())
 
     # A node of a pair.
 
@@ -598,8 +596,17 @@ class Node:
         except OperationRefused as refused:
             self.log.warning("orders of users that cancel on disconnect are left to the next start", why=str(refused))
 
+    async def _cancel_all_absent(self) -> None:
+        """Cancel the orders of all users that cancel on disconnect and do not log in again in time."""
+        await self._published()  # the streams have all orders then
+        if absent := self.disconnects.users():
+            await self._cancel_absent(absent)
+
     async def _cancel_absent(self, absent: list[int]) -> None:
-        """Wait ``grace_s`` of reading time, then cancel the orders of users that have not logged in again."""
+        """Wait ``grace_s`` of reading time in which logins are taken, then cancel the orders of users that have not
+        logged in again."""
+        while self.gateway.elsewhere:
+            await asyncio.sleep(BEAT_S)
         attention = self.gateway.attention
         until_ns = attention.present_ns + int(self.options.grace_s * 1e9)
         while attention.present_ns < until_ns:
@@ -613,9 +620,7 @@ class Node:
         user that has logged in again meanwhile loses the orders all the same: otherwise a client could not know which
         are left.
         """
-        seq = self.engine.seq
-        while self.market.published_seq < seq:
-            await asyncio.sleep(0.002)
+        await self._published()
         try:
             await self.disconnects.cancel(users)
         except OperationRefused as refused:
@@ -623,7 +628,13 @@ class Node:
                 name = self.outbox.streams.name(user)
                 self.log.error("orders not canceled on disconnect", user=name, why=str(refused))
 
-    # # The operator's side (``NodeControl``).
+    async def _published(self) -> None:
+        """Wait until all commands taken so far are published, however slow the disk is."""
+        seq = self.engine.seq
+        while self.market.published_seq < seq:
+            await asyncio.sleep(0.002)
+
+    # The operator's side (``NodeControl``).
 
     async def submit(self, rows: NDArray[Any]) -> SubmissionResult:
         """Submit COMMAND rows to sequencer, journal and engine; done when they are durable. Raises OperationRefused."""
@@ -776,11 +787,10 @@ class Node:
     def disconnect(self, user: str, why: str) -> bool:
         """End the connection of a user; False if there is none."""
         number = self.outbox.streams.user(user)
-        holder = self.gateway.register.holder(number)
-        if isinstance(holder, GatewayEnd):
-            holder.disconnect(number, why)
-            return True
-        return self.gateway.disconnect(number, why)
+        if not number:
+            return False
+        elsewhere = self.gateways is not None and self.gateways.disconnect(number, why)
+        return self.gateway.disconnect(number, why) or elsewhere
 
     def status(self) -> Status:
         """Report of the node: values by ``node.control.STATUS_KEYS``."""

@@ -1,7 +1,10 @@
 """Claims of logins over the link of a gateway process: what becomes of one while its answer is on its way."""
 
 import asyncio
+import os
+import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +14,9 @@ from gateway.connection import Connection
 from gateway.passwords import credential_row
 from gateway.register import Claim
 from gateway.server import Gateway
-from node.core_link import CoreLink
+from node.core_link import CoreLink, GatewayRefused, attach
+from node.gateway_link import NAME
+from node.operator_socket import BoundSocket
 from tests.rows import batch, participant, user
 from tests.test_gateway_logins import observe, wire_of
 from tests.test_gateway_turns import Turns, Wire
@@ -115,6 +120,46 @@ def login_with(tmp_path: Path, between: Between) -> tuple[Connection, list[dict[
     asyncio.run(run())
     connection, sent = found
     return connection, sent
+
+
+def test_the_core_is_told_once_who_reads_a_past_session_and_of_each_wrong_password() -> None:
+    async def run() -> None:
+        link, lines = linked(Process())
+        for users in ((), (3, 2), (2, 3), ()):
+            link.past(frozenset(users))
+        link.failed("10.0.0.1", "UA")
+        assert lines.sent == [{"past": [2, 3]}, {"past": []}, {"failed": "UA", "network": "10.0.0.1"}]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("first", "sentence"),
+    [
+        (b'{"refused": "there is one already"}\n', "there is one already"),
+        (b"[]\n", "gateways.sock of .* is of no node: a line is no object"),
+        (b"\n", "gateways.sock of .* is of no node"),
+        (b"", "ended while the gateway desk attached"),
+    ],
+)
+def test_a_gateway_that_is_refused_leaves_nothing_open(tmp_path: Path, first: bytes, sentence: str) -> None:
+    with closing(BoundSocket(tmp_path, NAME)) as bound:
+        bound.socket.listen()
+
+        def answer() -> None:
+            connected, _ = bound.socket.accept()
+            connected.recv(1_024)
+            connected.sendall(first)
+            connected.close()
+
+        for _ in range(2):
+            before = set(os.listdir("/proc/self/fd"))
+            core = threading.Thread(target=answer)
+            core.start()
+            with pytest.raises(GatewayRefused, match=sentence):
+                attach(tmp_path, "desk", 0, 1)
+            core.join(120)
+            assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
 def test_a_granted_login_is_opened_once_the_streams_have_caught_up(tmp_path: Path) -> None:

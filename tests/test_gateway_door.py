@@ -13,6 +13,7 @@ import pytest
 
 from engine.names import pack
 from engine.records import EVENT, CommandKind, UserPermission
+from gateway.admission import FAILURES_MAX
 from gateway.register import UserRegister
 from node.gateway_door import GatewayDoor, GatewayEnd
 from node.gateway_link import LINE_BYTES_MAX, LinkError, LinkLines, object_of
@@ -237,6 +238,56 @@ def test_absent_users_are_those_who_have_left_by_this_link_and_cancel_on_disconn
     ask(end, 2)
     say(end, gone=2, cancels=True)
     assert door.disconnected == [1], "it does not cancel on disconnect"
+
+
+@with_door
+def test_users_who_are_sent_away_have_their_time_to_come_back_however_long_the_ring_is_full(door: Door) -> None:
+    end, wire = door.link()
+    producer = door.producer(wire)
+    ask(end, 1)
+    assert producer.put(cancel_row("a1"), source=1)
+    door.turns.gateway.elsewhere = "the arbiter does not confirm that this node is primary"
+    say(end, gone=1, cancels=True)
+    assert (door.absent, door.disconnected) == ([], []), "its order is in the ring"
+    door.turns.gateway.elsewhere = ""  # the lease is confirmed again, and only now the ring is taken
+    door.turns.gateway.turn()
+    door.door._look_again()
+    assert (door.absent, door.disconnected) == ([[1]], [])
+    ask(end, 1)
+    say(end, gone=1, cancels=True)
+    door.door._look_again()
+    assert (door.absent, door.disconnected) == ([[1]], [1]), "the control: a disconnect at any other time"
+    producer.close()
+
+
+@with_door
+def test_the_operator_ends_a_user_s_connections_at_all_gateways_to_past_sessions_too(door: Door) -> None:
+    (one, first), (two, second) = door.link(), door.link("two")
+    assert not door.door.disconnect(1, "w")
+    ask(one, 1)
+    say(two, past=[2])
+    for user in (1, 2):
+        first.sent = second.sent = b""
+        assert door.door.disconnect(user, "w")
+        assert first.told() == second.told() == [{"disconnect": user, "why": "w"}]
+    say(two, past=[])
+    assert not door.door.disconnect(2, "w")
+
+
+@with_door
+def test_a_wrong_password_at_one_gateway_counts_at_all(door: Door) -> None:
+    (one, first), (_two, second) = door.link(), door.link("two")
+    gateway, now_ns = door.turns.gateway, door.turns.gateway.now_ns()
+    admission = gateway._sign_on._logins._admission
+    first.sent = second.sent = b""
+    for _ in range(FAILURES_MAX):
+        assert admission.due_ns("10.0.0.1", "UA", now_ns) == now_ns
+        say(one, failed="UA", network="10.0.0.1")
+    assert admission.due_ns("10.0.0.1", "UA", gateway.now_ns()) > gateway.now_ns()
+    assert (first.told(), gateway.failed_logins) == ([], 0), "the gateway has counted it among its own"
+    assert second.told() == [{"failed": "UA", "network": "10.0.0.1"}] * FAILURES_MAX
+    gateway.on_failed_login("10.0.0.2", "UB")  # one at the core's own port
+    assert first.told() == [{"failed": "UB", "network": "10.0.0.2"}]
 
 
 @with_door

@@ -1,6 +1,7 @@
 """Logins at the gateway, with transports that are no sockets: what ends a live session, and whose turn it is."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,8 +12,10 @@ from numpy.typing import NDArray
 from engine.names import pack
 from engine.records import EVENT, EventKind
 from gateway.addresses import network_of
+from gateway.admission import FAILURES_MAX
 from gateway.connection import Connection
-from gateway.passwords import credential_row
+from gateway.logins import Logins, StoredPassword
+from gateway.passwords import credential_row, hash_password
 from tests.rows import batch, credential, participant, user
 from tests.test_gateway_turns import Turns, Wire
 from wire.soup import LoginRequest, PacketType, RejectCode
@@ -130,3 +133,30 @@ def test_the_ipv6_addresses_of_a_network_count_as_one_for_connections_and_passwo
 )
 def test_an_address_counts_as_its_network(address: str, network: str) -> None:
     assert network_of(address) == network
+
+
+def test_wrong_passwords_are_told_to_the_other_gateways_and_counted_there() -> None:
+    """Each process counted for itself, so an address had as many attempts more as there were gateways."""
+    salt = bytes(16)
+    stored = StoredPassword(salt, hash_password("right", salt, 4), 4)
+
+    async def run() -> None:
+        told: list[tuple[str, str]] = []
+        other = Logins(time.monotonic_ns)
+        logins = Logins(time.monotonic_ns, lambda address, user: told.append((address, user)))
+        right = asyncio.get_running_loop().create_future()
+        logins.check(1, "10.0.0.1", "UA", "right", stored, right.set_result)
+        assert await asyncio.wait_for(right, 120)
+        for key in range(2, FAILURES_MAX + 5):
+            logins.check(key, "10.0.0.1", "UA", "wrong", stored, lambda _: None)
+        assert told == [("10.0.0.1", "UA")] * FAILURES_MAX, "not those beyond, which are checked slowly already"
+        now_ns = time.monotonic_ns()
+        for address, name in told:
+            assert other._admission.due_ns(address, name, now_ns) == now_ns
+            other.note_failure(address, name)
+        assert other._admission.due_ns("10.0.0.1", "UA", now_ns) > now_ns
+        assert (logins.failures, other.failures) == (FAILURES_MAX + 3, 0)
+        logins.close()
+        other.close()
+
+    asyncio.run(run())

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -258,6 +259,26 @@ def test_a_primary_without_its_lease_for_long_refuses_the_commands_of_its_operat
         ):
             await a.node.submit(participant("BETA"))
         assert a.node.engine.seq == seq
+
+    with_pair(tmp_path, story)
+
+
+def test_users_who_left_in_a_lapse_have_their_time_from_when_logins_are_taken_again(tmp_path: Path) -> None:
+    canceled: list[list[int]] = []
+
+    async def story(_: Register, a: Member, _b: Member) -> None:
+        a.node.options = replace(a.node.options, grace_s=0.0)
+
+        async def cancel(users: list[int]) -> None:
+            canceled.append(users)
+
+        a.node._cancel_all = cancel  # type: ignore[method-assign]
+        a.node.gateway.elsewhere = "the arbiter does not confirm that this node is primary"
+        a.node._on_users_absent([3])
+        await asyncio.sleep(1.0)
+        assert canceled == []
+        a.node.gateway.elsewhere = ""
+        await until(lambda: canceled == [[3]])
 
     with_pair(tmp_path, story)
 
