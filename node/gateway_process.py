@@ -352,7 +352,6 @@ class GatewayProcess:
         """Put the messages of a turn into the ring. Raises TapeError if it is broken."""
         extends = rows["kind"] == CommandKind.EXTEND
         notes = np.zeros(len(rows), NOTE)
-        notes["tag"] = time.time_ns()
         replaces = rows["kind"] == CommandKind.REPLACE
         notes["source"] = np.where(replaces, rows["new_context"], rows["context"]) & 0xFFFF
         follows = np.zeros(len(rows), bool)
@@ -360,6 +359,8 @@ class GatewayProcess:
         notes["rows"] = np.where(follows, 0, np.where(extends, 2, 1))
         first = np.flatnonzero(extends)
         notes["source"][first] = notes["source"][np.minimum(first + 1, len(rows) - 1)]
+        assert self.gateway is not None, "it has read the rows"
+        notes["tag"] = self.gateway.received_ns(notes["source"])
         if not self.producer.put_all(rows, notes):
             raise TapeError("the ring to the core has less room than it said; start the gateway again")
         if self.producer.must_wake():

@@ -283,3 +283,20 @@ def test_arrivals_are_recorded_with_the_numbers_of_their_rows(tmp_path: Path) ->
     assert rows["place"].tolist() == [0, 1, 2, 0]
     assert rows["turn"].tolist() == [0, 0, 0, 1]
     assert all(began_ns <= time_ns <= time.time_ns() for time_ns in rows["time_ns"].tolist())
+
+
+def test_a_gateway_knows_when_it_received_what_each_user_sent(tmp_path: Path) -> None:
+    """A gateway process took the time at which it put a command into its ring, which can be full for long."""
+
+    async def run() -> None:
+        turns = Turns(tmp_path / "node")
+        users = [each.user for each in turns.connections]
+        before_ns = time.time_ns()
+        turns.sends(0, 1)
+        between_ns = time.time_ns()
+        turns.sends(1, 1)
+        first, second, again, gone = turns.gateway.received_ns(np.array([*users[:2], users[0], 99]))
+        assert before_ns <= first == again <= between_ns <= second <= time.time_ns()
+        assert second <= gone
+
+    asyncio.run(run())
