@@ -10,7 +10,7 @@ journal.
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,11 +81,30 @@ class MarketTape:
             self._writer.close()
 
 
-def open_tape(
+class SharedMemory(NamedTuple):
+    """Memory that a node shares with programs beside it. warnings: for its operator, on what there is not."""
+
+    tape: MarketTape | None
+    lines: MarketLines | None
+    warnings: tuple[str, ...]
+
+
+def open_shared(
+    directory: Path, journal_id: bytes, *, seq: int, released_seq: int, tape_bytes: int, log: Log
+) -> SharedMemory:
+    """Tape and lines of the node of a data directory at command ``seq``; without a tape there are no lines.
+
+    released_seq: last command that may be told. tape_bytes: size of the tape; 0 for none.
+    """
+    tape, why = _open_tape(directory, journal_id, seq, released_seq, tape_bytes, log)
+    lines = None if tape is None else _open_lines(directory, journal_id, log)
+    return SharedMemory(tape, lines, (why,) if why else ())
+
+
+def _open_tape(
     directory: Path, journal_id: bytes, seq: int, released_seq: int, size_bytes: int, log: Log
 ) -> tuple[MarketTape | None, str]:
-    """Tape of the node of a data directory at command ``seq``; None with a sentence for the operator where there can be
-    none. released_seq: last command that may be told. size_bytes: 0 for none.
+    """The tape; None with a sentence for the operator where there can be none. Otherwise as ``open_shared``.
 
     Tapes that dead nodes have left are removed, since nobody else would.
     """
@@ -105,8 +124,8 @@ def open_tape(
         return None, why
 
 
-def open_lines(directory: Path, journal_id: bytes, log: Log) -> MarketLines | None:
-    """Lines of programs beside the node of a data directory; None, with a word in the log, where there can be none."""
+def _open_lines(directory: Path, journal_id: bytes, log: Log) -> MarketLines | None:
+    """Lines of local clients; None, with a word in the log, where there can be none."""
     try:
         return MarketLines(lines_of(directory, journal_id), journal_id)
     except (TapeError, OSError) as error:

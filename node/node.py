@@ -37,7 +37,7 @@ from node.gateway_programs import GatewayOption, GatewayPrograms
 from node.intake import Intake
 from node.logs import Log
 from node.market import Market
-from node.market_tape import open_lines, open_tape
+from node.market_tape import open_shared
 from node.opening import OpenDirectory
 from node.pinning import CorePin, Pins
 from node.process_names import CHECKPOINT, DEATH_WATCH
@@ -113,6 +113,12 @@ class Node:
 
     #: Work of Python beside the compiled turn that comes again and again, from ``start`` on.
     agents: tuple[Measured, ...] = ()
+    #: True while new orders are refused by the operator's word, and from the beginning of the end on.
+    draining = False
+    _ending = False
+    #: Reason of an end that was not in order, and of one for want of room.
+    _failure: BaseException | None = None
+    _no_room: RoomGone | None = None
     _pin: CorePin | None = None
     _orders_before = 0  # a second ago
     _seq_before = -1
@@ -127,13 +133,8 @@ class Node:
         self.began_s = time.monotonic()
         self._loop = asyncio.get_running_loop()
         self.rates = Rates()
-        self._capacity_watch, self._untold = (
-            CapacityWatch(log.warning),
-            UntoldMessages(self.outbox.streams, log.warning),
-        )
-        self._failure: BaseException | None = None
-        self._no_room: RoomGone | None = None
-        self.draining = self._ending = False
+        self._capacity_watch = CapacityWatch(log.warning)
+        self._untold = UntoldMessages(self.outbox.streams, log.warning)
         self.ended = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         #: Port of OUCH, and of each protocol by its name.
@@ -154,12 +155,18 @@ class Node:
         )
         self.clock = self.clock_watch.clock
         # A node of a pair does not know what its standby has of the slice: it reigns, or follows, before that is told.
-        self.tape, why = open_tape(
-            *(options.data, self.journal.journal_id, self.engine.seq),
-            *(self.journal.start_seq if options.follows else self.engine.seq, options.tape_bytes, log),
+        shared = open_shared(
+            options.data,
+            self.journal.journal_id,
+            seq=self.engine.seq,
+            released_seq=self.journal.start_seq if options.follows else self.engine.seq,
+            tape_bytes=options.tape_bytes,
+            log=log,
         )
+        #: Memory for programs beside the node, with lines of local clients; None: there is none.
+        self.tape, self.lines = shared.tape, shared.lines
         #: Sentences that hold for the whole life of the node.
-        self._lasting = (*options.warnings, *([why] if why else []))
+        self._lasting = (*options.warnings, *shared.warnings)
         self.market = Market(
             self.journal,
             self.engine,
@@ -202,12 +209,11 @@ class Node:
             busy_poll_ns=options.busy_poll_us * 1_000,
             arrival_log=self._arrival_log() if options.arrivals else None,
         )
-        lines = self.lines = None if self.tape is None else open_lines(options.data, self.journal.journal_id, log)
         if isinstance(self.engine, Engine):
             tape = None if self.tape is None else self.tape.packed
-            self.gateway.serve_directly(self.engine, self.market, self.clock, tape, lines)
-        if lines is not None:
-            self.gateway.serve_lines(lines)
+            self.gateway.serve_directly(self.engine, self.market, self.clock, tape, self.lines)
+        if self.lines is not None:
+            self.gateway.serve_lines(self.lines)
         self.timekeeping = Timekeeping(
             self.engine,
             self.clock,
