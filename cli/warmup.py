@@ -78,9 +78,12 @@ def warmup(*, as_json: bool) -> int:
 
     began_s = time.monotonic()
     from gateway.ouch import kernels
+    from reports import projection
 
-    was_warm = engine.is_compiled() and kernels.is_compiled()
+    was_warm = engine.is_compiled() and kernels.is_compiled() and projection.is_compiled()
     ready(gateway=True)
+    if not projection.is_compiled():
+        _show_progress(projection.compile_kernels)
     seconds = time.monotonic() - began_s
     if as_json:
         screen.print_json({"compiled": not was_warm, "elapsed_s": round(seconds, 3), "cache": str(cache_directory())})

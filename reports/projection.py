@@ -5,6 +5,7 @@ orders by order number), so that it is the same whatever blocks led to it, and f
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from engine.capacity import Capacity
 from engine.digest import part_digest
-from engine.jit import Packed
+from engine.jit import INTERPRETED, Packed
+from engine.kernel_cache import cache_directory_of
 from engine.records import COMMAND, EVENT
 from reports.fold import EVENT_REPORTS_MAX, make_reports
 from reports.orders import insert_all
@@ -29,6 +31,18 @@ USERS_MAX: Final = 4_096
 ROOM_ROWS: Final = 1_024
 
 _LAYOUT: Final = np.frombuffer(TABLES_VERSION.to_bytes(8, "little") + TABLES_LAYOUT, np.uint8)
+
+
+def is_compiled() -> bool:
+    """True if the kernel of the fold is in the cache of this machine."""
+    return INTERPRETED or any(cache_directory_of(Path(__file__).parent).rglob("fold.make_reports*.nbc"))
+
+
+def _read_only(rows: Rows) -> Rows:
+    """A view that nobody writes to: the kernel is compiled for one kind of array."""
+    view = rows.view()
+    view.flags.writeable = False
+    return view
 
 
 class Reports:
@@ -84,6 +98,7 @@ class Reports:
         """
         at = n = 0
         rows = self._room.arrays.rows
+        commands, events = _read_only(commands), _read_only(events)
         while at < len(commands):
             at, n, end = make_reports(
                 self._packed.pointers, self._room.pointers, first_seq, commands, events, at, n, 0, len(rows)
@@ -161,7 +176,7 @@ class Reports:
 
 
 def compile_kernels() -> None:
-    """Compile or load the kernels."""
+    """Compile or load the kernels: that of the fold is the last."""
     fold = Reports(Capacity(1, 1, 1, 1), users_max=1, room_rows=EVENT_REPORTS_MAX)
+    fold.restore(fold.image(), 0)
     fold.make(1, np.zeros(1, COMMAND), np.zeros(0, EVENT))
-    fold.restore(fold.image(), 1)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from checkpoints import Projection, Projections
 from engine import Capacity, Engine
 from engine.capacity import events_max
-from engine.records import COMMAND, CommandKind, EventKind
+from engine.records import COMMAND, EVENT, CommandKind, EventKind
 from engine.reference import ReferenceEngine
 from notation.parse import ScenarioError, parse
 from notation.translate import Translator
@@ -309,3 +309,21 @@ def test_a_command_with_many_events_is_reported_in_many_batches() -> None:
     assert killed["number"].tolist() == list(range(1, 502))
     assert (killed["kind"][0], set(killed["kind"][1:].tolist())) == (ReportKind.KILLED, {ReportKind.CANCELED})
     assert made.dtype == REPORT
+
+
+def test_one_compilation_serves_rows_of_any_kind() -> None:
+    """Of a tape, a journal and an engine; a second one would take a reader half a minute in which its session ends."""
+    from engine.jit import INTERPRETED
+    from reports.fold import make_reports
+    from reports.projection import compile_kernels, is_compiled
+
+    if INTERPRETED:
+        pytest.skip("nothing is compiled")
+    compile_kernels()
+    assert is_compiled()
+    compiled = len(make_reports.signatures)
+    shown, written = np.zeros(4, COMMAND)[::1], np.zeros(4, COMMAND)
+    shown.flags.writeable = False
+    for rows in (shown, written, np.frombuffer(bytes(2 * COMMAND.itemsize), COMMAND)):
+        Reports(Capacity(1, 1, 1, 1), users_max=1).make(1, rows, np.zeros(0, EVENT))
+    assert len(make_reports.signatures) == compiled == 1
