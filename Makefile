@@ -57,7 +57,7 @@ $(EXTRAS): $(READY)
 	  || echo "notice: packages of optional commands are not installed and could not be; their tests are skipped"
 	@touch $@
 
-run: $(RUNS)  ## the exchange in a minute: two nodes, traders over TCP, a kill, a takeover, a flipped bit, the proof (lockstep demo)
+run: $(RUNS)  ## the exchange in a minute: two nodes, traders over TCP, an auction, a halt, a kill, a takeover, a flipped bit, the proof (lockstep demo)
 	@$(BIN)/lockstep demo
 
 test: $(READY) $(EXTRAS)  ## the fast suite, with a fifth of the slow tests; LOCKSTEP_SEED selects which (default: the day)

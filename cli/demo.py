@@ -1,4 +1,4 @@
-"""`lockstep demo`: a pair of nodes under simulated traders, a kill, a takeover, a flipped bit, and the proof.
+"""`lockstep demo`: a pair of nodes under traders: auctions, a halt, a kill, a takeover, a flipped bit, and the proof.
 
 Witness, nodes and traders are processes of their own (``cli.demo_pair``, ``cli.demo_clients``). This process shows
 their reports, kills the primary, starts it again as standby, has one bit of its memory flipped, and proves from the
@@ -25,11 +25,15 @@ from cli.errors import CheckFailed, WrongUse
 from cli.warmup import ready
 from directory.divergence import read_mark
 from load.traders import SYMBOLS
+from notation.words import price, price_e4
 from replay.verify import VerifyReport, verify
 
 #: Requests a second of all traders together; more would slow the answers on two cores.
 RATE: Final = 2_000.0
 _LOOK_S: Final = 0.005
+#: Time of a call, and of a halt, in seconds.
+_CALL_S: Final = 0.6
+_HALT_S: Final = 0.4
 #: Time for the traders to begin, and to find the new primary.
 _BACK_S: Final = 60.0
 
@@ -83,7 +87,9 @@ def _trade(folder: Path, seconds: float, seed: int, as_json: bool) -> tuple[Fact
         story = _Story(pair, clients, view)
         with view:
             story.begin()
-            story.watch(seconds / 3, halfway=pair.primary.checkpoint)
+            story.watch(seconds / 6, halfway=pair.primary.checkpoint)
+            story.halt()
+            story.watch(seconds / 6)
             story.kill()
             story.bring_back()
             story.watch(seconds / 3)
@@ -114,6 +120,36 @@ class _Story:
         self._view.say(f"{len(USERS)} traders send {RATE:,.0f} requests a second in {len(SYMBOLS)} instruments")
         self._clients.newest(_BACK_S)
         self._began_s = time.monotonic()
+        self._uncross(tuple(name for name, _ in SYMBOLS), "the opening auction")
+
+    def halt(self) -> None:
+        """Halt an instrument, and let it trade again by an auction."""
+        name = SYMBOLS[0][0]
+        self._pair.command(f"halt {name}")
+        self._view.warn(f"halted {name}, by command: cancels only")
+        self.watch(_HALT_S)
+        self._pair.command(f"resume {name}")
+        self._uncross((name,), "the auction after the halt")
+
+    def _uncross(self, names: tuple[str, ...], which: str) -> None:
+        """Watch a call until it would trade in each instrument, then have it uncross."""
+        indicative: dict[str, Facts] = {}
+
+        def would_trade() -> bool:
+            for name in names:
+                book = self._pair.primary.ask("books", symbol=name, depth=1)["book"]
+                indicative[name] = book["indicative"] or {}
+            return all(each.get("price_e4") for each in indicative.values())
+
+        self.watch(_CALL_S)
+        self._watch_until(would_trade, f"{which} found no price")
+        told = ", ".join(f"{name} {_amount(each['paired_qty'], each['price_e4'])}" for name, each in indicative.items())
+        self._view.say(f"{which} would trade {told}")
+        done = [_traded(name, self._pair.command(f"phase {name} continuous")) for name in names]
+        self.facts["auctions"] = [*self.facts.get("auctions", []), *done]
+        count = screen.counted(sum(each["trades"] for each in done), "trade")
+        told = ", ".join(f"{each['symbol']} {_amount(each['qty'], each['price_e4'])}" for each in done if each["qty"])
+        self._view.say(f"it traded {told}, in {count}; continuous trading begins")
 
     def kill(self) -> None:
         """Kill the primary, and wait until the traders trade at the new one."""
@@ -220,6 +256,32 @@ class _Story:
         passed_s = time.monotonic() - self._began_s
         reports = pair.a.report(), pair.b.report()
         self._view.show(Look(reports, pair.digests(), self._clients.newest(), book, passed_s, self._found))
+
+
+def _traded(symbol: str, events: list[str]) -> Facts:
+    """Trades of an uncross, from the lines of its events.
+
+    >>> _traded("XYZ", ["> phase XYZ continuous", "> trade XYZ 40 @ 10.00 buy=a1 sell=b1"])["qty"]
+    40
+    """
+    trades = [event.split()[1:] for event in events if event.startswith("> trade ")]
+    prices = {price_e4(words[4], "the price") for words in trades}
+    return {
+        "symbol": symbol,
+        "price_e4": min(prices, default=None),
+        "prices": len(prices),
+        "qty": sum(int(words[2]) for words in trades),
+        "trades": len(trades),
+    }
+
+
+def _amount(qty: int, price_e4: int) -> str:
+    """Quantity at a price.
+
+    >>> _amount(1200, 100500)
+    '1,200 @ 10.05'
+    """
+    return f"{screen.count(qty)} @ {price(price_e4)}"
 
 
 def _ms(seconds: float) -> str:

@@ -102,7 +102,7 @@ class DemoPair:
 
     def start(self) -> Sequence[tuple[str, str]]:
         """Start A, which becomes primary, and B on an empty directory, which fetches the journal of A and follows;
-        define and open the market; its users and passwords.
+        define the market and begin its opening auction; its users and passwords.
         """
         room = {"orders": 1 << 14, "ids": self._ids_max, "instruments": 8, "participants": 16}
         self.a.start(*(word for name, most in room.items() for word in (f"--{name}-max", str(most))))
@@ -118,13 +118,20 @@ class DemoPair:
         lines = [f"instrument {name} tick=0.01 lot=1 reference={price(at_e4)}" for name, at_e4 in SYMBOLS]
         for participant, user in zip(PARTICIPANTS, USERS, strict=True):
             lines += [f"participant {participant}", f"user {user} participant={participant}"]
-        answer = self.a.ask("commands", text="\n".join([*lines, "phase * continuous"]))
+        answer = self.a.ask("commands", text="\n".join([*lines, "phase * opening_auction"]))
         if answer["rejected"]:
             raise CheckFailed(f"the node rejected the definitions: {answer['events']}")
         who = [(user, secrets.token_hex(_PASSWORD_BYTES)) for user in USERS]
         for user, password in who:
             self.a.ask("password", user=user, password=password)
         return who
+
+    def command(self, text: str) -> list[str]:
+        """Carry out a command of the operator on the primary; its events as lines. Raises CheckFailed."""
+        answer = self.primary.ask("commands", text=text)
+        if answer["rejected"]:
+            raise CheckFailed(f"the node rejected {text!r}: {answer['events']}")
+        return list(answer["events"])
 
     @property
     def addresses(self) -> str:

@@ -5,6 +5,7 @@ the journal of the last primary alone. That journal is compared with the other n
 checkpoint is compared with a replay from command 1, and both engines verify every digest.
 """
 
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ from engine.records import EventKind
 from gateway.ouch.outbox import payloads
 from gateway.ouch.streams import OuchStreams
 from gateway.streams import Segment
+from load.desk import UNCROSS
+from notation.words import price
 from replay.rebuild import Progress, capacity_of, journal_of, rebuild
 from replay.verify import VerifyReport
 from wire.ouch_codes import Liquidity
@@ -33,6 +36,7 @@ class JournalMessages:
         self._placed: list[str] = []
         self._took: list[int] = []
         self._gave: list[int] = []
+        self._uncrossed: Counter[int] = Counter()
 
     def deliver(self, segment: Segment) -> None:
         """Take a segment, as the ``deliver`` of ``gateway.streams``."""
@@ -45,23 +49,27 @@ class JournalMessages:
         if isinstance(message, Accepted | Replaced):
             self._placed.append(message.token)
         elif isinstance(message, Executed):
+            if message.liquidity in UNCROSS:
+                self._uncrossed[message.match_number] += 1
+                return
             side = self._took if message.liquidity == Liquidity.REMOVED else self._gave
             side.append(message.match_number)
 
     @property
     def trades(self) -> int:
-        """Number of trades reported to aggressors."""
-        return len(self._took)
+        """Number of trades reported to aggressors, and of those in an uncross."""
+        return len(self._took) + len(self._uncrossed)
 
     @property
     def doubled(self) -> int:
         """Number of orders accepted, and sides of trades reported, more than once."""
-        return sum(len(told) - len(set(told)) for told in (self._placed, self._took, self._gave))
+        once = sum(len(told) - len(set(told)) for told in (self._placed, self._took, self._gave))
+        return once + sum(max(sides - 2, 0) for sides in self._uncrossed.values())
 
     @property
     def is_two_sided(self) -> bool:
         """True if each trade was reported to both sides."""
-        return set(self._took) == set(self._gave)
+        return set(self._took) == set(self._gave) and all(sides >= 2 for sides in self._uncrossed.values())
 
 
 class StreamReplay(NamedTuple):
@@ -138,6 +146,7 @@ def judged(
         "flip_found": story["flipped_seq"] <= found["last_seq"]
         and found["part"] == story["flipped_part"]
         and not found["can_take_over"],
+        "one_price": all(each["prices"] <= 1 for each in story["auctions"]),
     }
     names = ("orders", "answers", "messages", "rejects", "sent_again", "answered_again", "reconnects")
     return {
@@ -185,6 +194,7 @@ def sentences(facts: Facts) -> list[tuple[bool, str]]:
             facts["nothing_doubled"],
             f"no order was accepted twice; each of {number['trades']} trades was reported to both sides, once",
         ),
+        (facts["one_price"], f"each auction traded at one price: {_auctions(facts['auctions'])}"),
         (facts["positions_balance"], f"positions sum to zero in {', '.join(facts['position_sums'])}"),
         (
             facts["restore_equals_replay"],
@@ -197,3 +207,13 @@ def sentences(facts: Facts) -> list[tuple[bool, str]]:
             f"{screen.count(found['last_seq'])}, in the part {found['part']}; that node cannot take over",
         ),
     ]
+
+
+def _auctions(auctions: list[Facts]) -> str:
+    """Auctions in words."""
+    return ", ".join(
+        f"{each['symbol']} {screen.count(each['qty'])} @ {price(each['price_e4'])}"
+        if each["qty"]
+        else f"{each['symbol']} none"
+        for each in auctions
+    )

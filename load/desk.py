@@ -31,6 +31,8 @@ from load.lines import LoadError, User, connect
 from wire.ouch_codes import Liquidity
 
 #: The socket has nothing, or no room; TLS has names of its own for it.
+#: Liquidity of both sides of a trade in an uncross.
+UNCROSS: Final = frozenset({Liquidity.OPENING_CROSS, Liquidity.CLOSING_CROSS, Liquidity.HALT_OR_IPO_CROSS})
 _NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 #: A login goes on as long as something comes within this.
 _LOGIN_S: Final = 10.0
@@ -276,8 +278,9 @@ class Desk:
     def _count(self, events: Iterable[Event]) -> None:
         for event in events:
             if isinstance(event, Executed):
-                # Both sides of a trade get a message; the later order counts it.
+                # Both sides of a trade get a message; the later order counts it, and in an uncross each a half.
                 self.counts["trades"] += event.liquidity == Liquidity.REMOVED
+                self.counts["uncross_sides"] += event.liquidity in UNCROSS
             elif isinstance(event, Rejected):
                 self.counts["rejects"] += 1
                 self.reasons[code_name(event.reason)] += 1

@@ -95,8 +95,10 @@ class Simulation:
         return len(self._lost)
 
     def counts(self) -> Counter[str]:
-        """Totals of all desks."""
-        return sum((desk.counts for desk in self.desks), Counter())
+        """Totals of all desks; both sides of a trade in an uncross are of these users, or it counts no whole one."""
+        counts: Counter[str] = sum((desk.counts for desk in self.desks), Counter())
+        counts["trades"] += counts["uncross_sides"] // 2
+        return counts
 
     def turn(self, *, trading: bool) -> None:
         """Send what is due, wait a little for answers, and take them. Raises LoadError when a node is given up."""
