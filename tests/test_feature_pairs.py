@@ -4,8 +4,12 @@ that takes several rare things at once, in a scenario."""
 import os
 
 import numpy as np
+import pytest
 
+from engine import Capacity, Engine
 from engine.records import COMMAND, EVENT, CommandKind, EventKind
+from engine.reference import ReferenceEngine
+from replay.audit import first_difference
 from tests import features
 
 #: ``LOCKSTEP_COMMANDS`` sets another number.
@@ -33,3 +37,18 @@ def test_a_pair_is_counted_once_a_command_and_not_across_two() -> None:
     events["seq"], events["kind"] = (1, 1, 2), (EventKind.REPLENISHED, EventKind.REPLENISHED, EventKind.TRIGGERED)
     meetings.add(rows, events, 1, ())
     assert meetings.pairs == {frozenset({"kill", "replenishment"}): 1, frozenset({"clock", "election"}): 1}
+
+
+@pytest.mark.parametrize("orders_max", [8_192, 60], ids=["roomy", "tight"])
+def test_both_engines_agree_where_features_meet(orders_max: int) -> None:
+    capacity = Capacity(orders_max=orders_max, ids_max=50 * orders_max, instruments_max=4, participants_max=8)
+    for seed in range(100, 100 + max(2, COMMANDS // 20_000)):
+        rows = features.meeting_stream(seed, 8_000)
+        kernel, reference = Engine(capacity), ReferenceEngine(capacity)
+        for start in range(0, len(rows), 250):
+            part = rows[start : start + 250]
+            assert first_difference(kernel.apply(part), reference.apply(part)) is None, f"seed {seed}"
+            if start % 2_000 == 0:
+                kernel.check()
+                reference.check()
+                assert kernel.open_orders().tobytes() == reference.open_orders().tobytes()
