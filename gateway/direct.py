@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from engine.engine import Engine
 from engine.jit import Linked, Packed
 from engine.records import EVENT, concatenate
-from gateway import turn
+from gateway import telling, turn
 from gateway import turn_memory as t
 from gateway.arrival_log import ArrivalLog
 from gateway.arrivals import Arrivals
@@ -282,7 +282,7 @@ class DirectLines:
         if protocol.answer_block is None:
             raise ValueError(f"{protocol.name} has no kernel that answers a block")
         read = Linked(protocol.read_streams, turn.READ_VALUES)
-        answer = Linked(protocol.answer_block, turn.ANSWER_VALUES)
+        answer = Linked(protocol.answer_block, telling.ANSWER_VALUES)
         words[t.APPLY] = turn.APPLY_BATCH.address(engine.pointers, commands, 0, events, 0)
         words[t.READ] = read.address(arrivals.pointers, self._known.pointers, 0, 0, 0, 0)
         words[t.ANSWER] = answer.address(self._streams.pointers, 0, commands, events, 0, 0, 0)

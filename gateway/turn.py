@@ -23,15 +23,13 @@ from engine.bounds import TIME_NS_MAX
 from engine.jit import Linked, call_by_address, called, inlined
 from engine.records import COMMAND
 from gateway.arrivals import FINE, ORIGIN_WORDS, TURN_WORDS, unpack_arrivals
-from gateway.messages import DEFINES, NEW_DAY, unpack_outgoing
+from gateway.messages import unpack_outgoing
 from gateway.ring_reading import MESSAGES, SOURCES, any_waits, rings_may_sleep, rings_wake, unpack_rings
+from gateway.telling import give_to, send_gathered, stop_line, tell_block, time_by, waits_for_more
 from gateway.turn_memory import (
     AHEAD,
-    ANSWER,
     ANSWER_AT,
     ANSWER_CLOCKS,
-    ANSWER_FLAGS,
-    ANSWER_SEGMENTS,
     APPLIED_ADDRESS,
     APPLY,
     AT_ONCE,
@@ -45,7 +43,6 @@ from gateway.turn_memory import (
     BYTES_IN,
     BYTES_OUT,
     CALLED,
-    CHECK,
     CLOCK_ROW_ADDRESS,
     COMMANDS,
     COMMANDS_ADDRESS,
@@ -55,7 +52,6 @@ from gateway.turn_memory import (
     EVENTS,
     EVENTS_ADDRESS,
     EXTENDED,
-    GROUPED_ADDRESS,
     HEARTBEAT_ADDRESS,
     HEARTBEAT_NS,
     IDLE,
@@ -68,24 +64,14 @@ from gateway.turn_memory import (
     LINK,
     LINK_SLOT,
     LOCAL,
-    LOCAL_ADDRESS,
     MADE,
     NEXT_BLOCK,
-    NEXT_COMMAND,
-    NEXT_EVENT,
     OPEN,
     ORDERS,
-    OUT_ADDRESS,
-    PIECE_BYTES,
-    PIECE_MESSAGES,
-    PIECE_USERS,
-    PIECED_NS,
     PIECES,
-    PIECES_ADDRESS,
     POLL_MAX,
     POLLED_ADDRESS,
     QUEUED,
-    RARE,
     READ,
     RECORD_AT,
     RECORD_FIRST,
@@ -109,15 +95,7 @@ from gateway.turn_memory import (
     STOPPED,
     TAPE_ADDRESS,
     TAPED,
-    TELLING,
-    TELLING_BYTES,
-    TIME_ADDRESS,
-    TOLD_ADDRESS,
-    TOLD_FROM,
-    TOLD_NS,
     TURNS,
-    UNSENT,
-    UNTAKEN,
     unpack_turn,
 )
 from sequencer import rows_ahead
@@ -129,11 +107,9 @@ from tape.blocks import HEAD_WORDS, Tape, block_words, claim_room, publish_block
 from tape.line_kernels import (
     IN_PUT,
     LINES_MAX,
-    OUT_PUT,
     RING_BYTES,
     first_word,
     go_to_sleep,
-    ring_room,
     take,
     wake_up,
 )
@@ -157,23 +133,17 @@ _RELEASED: Final = int(Place.RELEASED)
 _READERS_BELL: Final = int(Place.READERS_BELL)
 _TAPE_HEAD_BYTES: Final = 8 * HEAD_WORDS
 
-#: Kernel of the market, and numbers of the values that the kernels of a protocol give.
+#: Kernel of the market, and number of the values that the kernel of a protocol which reads gives.
 APPLY_BATCH: Final = Linked(apply_batch, 2)
 READ_VALUES: Final = 1
-ANSWER_VALUES: Final = 5
 _apply: Final = call_by_address(2)
 _read: Final = call_by_address(READ_VALUES)
-_answer: Final = call_by_address(ANSWER_VALUES)
 _advance: Final = inlined(advance)
 _ROW_BYTES: Final = COMMAND.itemsize
 #: A turn that took longer is followed by one of half the rows, down to ``ROWS_LEAST``; one that took less than a tenth,
 #: by one of twice as many. Where commands are slow (a call over a deep book), others still get their turn.
 TURN_NS_MAX: Final = 50_000_000
 ROWS_LEAST: Final = 64
-#: Messages of a user that one call of the system is to send, while more orders wait to be read: a call costs as much as
-#: ten of them. They wait for each other for so long at most.
-_SENT_TOGETHER: Final = 64
-_TOGETHER_NS: Final = 8_000_000
 #: Turns with something on a line after which descriptors are polled, and looks at the lines between two polls.
 _PASSES: Final = 8
 _LOOKS: Final = 8
@@ -182,52 +152,14 @@ _READING_NS: Final = 20_000
 
 
 @inlined
-def _now(turn, clock):
-    """Time by one of the system's clocks, in ns."""
-    _clock_gettime(np.int64(clock), turn.words[TIME_ADDRESS])
-    return turn.time[0] * 1_000_000_000 + turn.time[1]
-
-
-@inlined
 def _read_market_time(turn):
     """Advance market time to now; gives True if the wall clock jumped."""
-    monotonic_ns, wall_ns = _now(turn, _MONOTONIC), _now(turn, _REALTIME)
+    monotonic_ns, wall_ns = time_by(turn, _MONOTONIC), time_by(turn, _REALTIME)
     for _ in range(3):
-        if _now(turn, _MONOTONIC) - monotonic_ns <= _READING_NS:
+        if time_by(turn, _MONOTONIC) - monotonic_ns <= _READING_NS:
             break
-        monotonic_ns, wall_ns = _now(turn, _MONOTONIC), _now(turn, _REALTIME)
+        monotonic_ns, wall_ns = time_by(turn, _MONOTONIC), time_by(turn, _REALTIME)
     return _advance(turn.clock, monotonic_ns, wall_ns)
-
-
-@inlined
-def _stop(turn, line, state):
-    """Give a line to Python."""
-    if line["state"] == OPEN:
-        line["state"] = state
-        turn.words[LINES_STOPPED] += 1
-
-
-@inlined
-def _give_to(turn, line, address, count):
-    """Send bytes on a descriptor, or put them on a line in shared memory; gives how many it took."""
-    if line["line"] == 0:
-        return max(_send(np.int64(line["fd"]), address, count, np.int64(_DONTWAIT_NOSIGNAL)), np.int64(0))
-    number = line["line"] - 1
-    word, counts, at = first_word(number) + OUT_PUT, turn.line_counts, 2 * number + 1
-    own = counts[at]
-    room = ring_room(turn.line_words, word, own)
-    if room <= 0:
-        return np.int64(0)
-    count = min(count, room)
-    ring = turn.words[LOCAL_ADDRESS] + at * RING_BYTES
-    offset = own & (RING_BYTES - 1)
-    first = min(count, RING_BYTES - offset)
-    _memcpy(ring + offset, address, first)
-    if first < count:
-        _memcpy(ring, address + first, count - first)
-    counts[at] = own + count
-    store_release(turn.line_words, word, own + count)
-    return count
 
 
 @called
@@ -246,14 +178,14 @@ def beat_lines(turn_pointers, now_ns, passed_ns, away_ns, read_ns):
         excused_ns = passed_ns if line["queued"] != 0 else away_ns
         line["heard_ns"] = max(line["heard_ns"], min(line["heard_ns"] + excused_ns, now_ns))
         if read_ns - line["heard_ns"] >= words[SILENCE_NS]:
-            _stop(turn, line, SILENT)
+            stop_line(turn, line, SILENT)
         elif now_ns - line["sent_ns"] >= words[HEARTBEAT_NS]:
-            sent = _give_to(turn, line, words[HEARTBEAT_ADDRESS], size)
+            sent = give_to(turn, line, words[HEARTBEAT_ADDRESS], size)
             words[BYTES_OUT] += sent
             line["sent_ns"] = now_ns
             if sent < size:
                 line["owed"] = size - sent if sent > 0 else 0
-                _stop(turn, line, SLOW)
+                stop_line(turn, line, SLOW)
     return words[LINES_STOPPED]
 
 
@@ -263,7 +195,7 @@ def _queue(turn, stream, slot, wall_ns):
     line = turn.lines[slot]
     if line["queued"] == 0:
         if wall_ns == 0:
-            wall_ns = _now(turn, _REALTIME)
+            wall_ns = time_by(turn, _REALTIME)
         stream["time_ns"] = wall_ns
         line["queued"] = 1
         turn.queue[turn.words[QUEUED]] = slot
@@ -302,7 +234,7 @@ def _receive_lines(turn, arrays):
             wall_ns = _queue(turn, stream, slot, wall_ns)
             came = True
         elif got < 0:
-            _stop(turn, turn.lines[slot], ENDED)
+            stop_line(turn, turn.lines[slot], ENDED)
     return came
 
 
@@ -345,7 +277,7 @@ def _receive(turn, arrays, ahead, timeout_ms):
             stream["end"] += got
             wall_ns = _queue(turn, stream, slot, wall_ns)
         elif got == 0 or np.int64(polled["events"]) & _BROKEN_LINE:
-            _stop(turn, line, ENDED)
+            stop_line(turn, line, ENDED)
     return called_back
 
 
@@ -365,7 +297,7 @@ def _after_reading(turn, arrays, count, full, now_ns):
             line["heard_ns"] = now_ns
         line["queued"] = 0
         if np.int64(stream["stop"]) != FINE:
-            _stop(turn, line, STOPPED)
+            stop_line(turn, line, STOPPED)
         elif full and left > 2:
             line["queued"] = 1
             least = min(least, stream["messages"])
@@ -422,7 +354,7 @@ def _sequence(turn, engine_pointers, applied, rows, block):
     words[SEQ] += count
     block["commands"] = count
     block["time_ns"] = words[STAMPED_NS]
-    block["applying_ns"] = _now(turn, _MONOTONIC)
+    block["applying_ns"] = time_by(turn, _MONOTONIC)
     commands = turn.commands[first : first + count]
     done, total = np.int64(0), np.int64(0)
     while done < count:
@@ -439,7 +371,7 @@ def _sequence(turn, engine_pointers, applied, rows, block):
         words[EVENTS] += events
         total += events
     block["events"] = total
-    block["applied_ns"] = _now(turn, _MONOTONIC)
+    block["applied_ns"] = time_by(turn, _MONOTONIC)
     return True
 
 
@@ -478,182 +410,6 @@ def _has_room(turn):
 
 
 @inlined
-def _send_to(turn, slot, address, count, messages, now_ns):
-    """Send bytes to a direct connection; gives how many it took. What it did not take is for Python."""
-    words, line = turn.words, turn.lines[slot]
-    sent = np.int64(0)
-    if line["state"] == OPEN or line["state"] == STOPPED:
-        sent = _give_to(turn, line, address, count)
-        words[BYTES_OUT] += sent
-        line["sent_ns"] = now_ns
-        if sent < count:
-            if line["state"] == OPEN:
-                words[LINES_STOPPED] += 1
-            line["state"] = SLOW
-    line["sent_messages"] += messages
-    return sent
-
-
-@inlined
-def _keep_told(turn, user, first_seq, messages, position, count, sent):
-    """Keep messages for the spool, whose bytes are in their place; ``sent``: as in TOLD."""
-    words = turn.words
-    if sent != count:
-        words[UNTAKEN] += 1
-    last = turn.told[max(words[TELLING] - 1, 0)]
-    if words[TELLING] > words[TOLD_FROM] and last["user"] == user:  # its next messages: one segment for Python
-        last["count"] += messages
-        last["bytes"] += count
-        last["sent"] += max(sent, np.int64(0))
-    else:
-        told = turn.told[words[TELLING]]
-        told["user"], told["first_seq"], told["count"] = user, first_seq, messages
-        told["position"], told["begin"], told["bytes"] = position, words[TELLING_BYTES], count
-        told["sent"] = sent
-        words[TELLING] += 1
-    words[TELLING_BYTES] += count
-
-
-@inlined
-def _tell(turn, outgoing, segments, now_ns):
-    """Send messages that were made to direct connections, and keep all for the spool."""
-    words = turn.words
-    out = words[OUT_ADDRESS] if segments == 1 else words[GROUPED_ADDRESS]
-    for number in range(segments):
-        segment = outgoing.segments[number]
-        user, count = segment["user"], segment["bytes"]
-        slot = turn.line_of[user]
-        sent = np.int64(-1)
-        if slot >= 0:
-            sent = _send_to(turn, slot, out + segment["begin"], count, segment["count"], now_ns)
-        _memcpy(words[TOLD_ADDRESS] + words[TELLING_BYTES], out + segment["begin"], count)
-        _keep_told(turn, user, segment["first_seq"], segment["count"], segment["position"], count, sent)
-
-
-@inlined
-def _gather(turn, outgoing, segments, now_ns):
-    """Have messages that were made wait for those of the next blocks."""
-    words = turn.words
-    out = words[OUT_ADDRESS] if segments == 1 else words[GROUPED_ADDRESS]
-    if words[PIECES] == 0:
-        words[PIECED_NS] = now_ns
-    for number in range(segments):
-        segment = outgoing.segments[number]
-        user, count = segment["user"], segment["bytes"]
-        at = words[PIECES]
-        piece, of_user = turn.pieces[at], turn.pieces_of[user]
-        piece["user"], piece["first_seq"], piece["count"] = user, segment["first_seq"], segment["count"]
-        piece["position"], piece["begin"], piece["bytes"] = segment["position"], words[PIECE_BYTES], count
-        piece["next"] = 0
-        _memcpy(words[PIECES_ADDRESS] + words[PIECE_BYTES], out + segment["begin"], count)
-        if of_user[0] == 0:
-            of_user[0] = at + 1
-            turn.piece_users[words[PIECE_USERS]] = user
-            words[PIECE_USERS] += 1
-        else:
-            turn.pieces[of_user[1] - 1]["next"] = at + 1
-        of_user[1] = at + 1
-        words[PIECES] = at + 1
-        words[PIECE_BYTES] += count
-        words[PIECE_MESSAGES] += segment["count"]
-
-
-@called
-def _send_gathered(turn):
-    """Send the messages that wait, a user's in one piece, and keep them for the spool."""
-    words = turn.words
-    now_ns = _now(turn, _MONOTONIC)
-    for number in range(words[PIECE_USERS]):
-        user = turn.piece_users[number]
-        at = turn.pieces_of[user, 0]
-        turn.pieces_of[user, 0] = 0
-        first = turn.pieces[at - 1]
-        place = words[TOLD_ADDRESS] + words[TELLING_BYTES]
-        count, messages = np.int64(0), np.int64(0)
-        while at != 0:
-            piece = turn.pieces[at - 1]
-            _memcpy(place + count, words[PIECES_ADDRESS] + piece["begin"], piece["bytes"])
-            count += piece["bytes"]
-            messages += piece["count"]
-            at = piece["next"]
-        slot = turn.line_of[user]
-        sent = np.int64(-1)
-        if slot >= 0:
-            sent = _send_to(turn, slot, place, count, messages, now_ns)
-        _keep_told(turn, user, first["first_seq"], messages, first["position"], count, sent)
-    words[PIECES] = words[PIECE_BYTES] = words[PIECE_MESSAGES] = words[PIECE_USERS] = 0
-    sent_ns = _now(turn, _MONOTONIC)
-    for number in range(words[UNSENT], words[NEXT_BLOCK]):
-        turn.blocks[number]["answered_ns"] = sent_ns
-
-
-@inlined
-def _waits_for_more(turn):
-    """True if messages may wait for those of the next block: orders have come, and each user has few messages yet."""
-    words = turn.words
-    return (
-        words[QUEUED] > 0
-        and words[PIECE_MESSAGES] < _SENT_TOGETHER * words[PIECE_USERS]
-        and _now(turn, _MONOTONIC) - words[PIECED_NS] < _TOGETHER_NS
-    )
-
-
-@inlined
-def _tell_block(turn, outgoing, streams_pointers, block):
-    """Answer the block NEXT_BLOCK, from the word ANSWER_AT on; gives SPENT if all is told, or why Python must go on."""
-    words = turn.words
-    commands = turn.commands[words[NEXT_COMMAND] : words[NEXT_COMMAND] + block["commands"]]
-    events = turn.events[words[NEXT_EVENT] : words[NEXT_EVENT] + block["events"]]
-    if block["answering_ns"] == 0:
-        block["answering_ns"] = _now(turn, _MONOTONIC)
-    if words[PIECES] == 0:
-        words[UNSENT] = words[NEXT_BLOCK]
-    # What a lease allows now is sent now.
-    gathers = words[AT_ONCE] != 0 and (words[QUEUED] > 0 or words[PIECES] > 0)
-    while words[ANSWER_AT] < len(events) or words[ANSWER_CLOCKS] < 0:
-        users, size = len(outgoing.segments), np.int64(len(outgoing.out))
-        if words[PIECE_BYTES] + size > len(turn.piece_bytes) or words[PIECES] + users > len(turn.pieces):
-            _send_gathered(turn)
-        if words[TELLING_BYTES] + words[PIECE_BYTES] + size > len(turn.told_bytes) or words[TELLING] + words[
-            PIECE_USERS
-        ] + users > len(turn.told):
-            return np.int64(ROOM)
-        at, segments, clocks, _, flags = _answer(
-            words[ANSWER],
-            (
-                streams_pointers,
-                block["first_seq"],
-                commands,
-                events,
-                words[ANSWER_AT],
-                words[ANSWER_CLOCKS],
-                words[TOLD_NS],
-            ),
-        )
-        if flags & (DEFINES | NEW_DAY):
-            return np.int64(RARE)
-        if flags != 0:
-            words[ANSWER_AT], words[ANSWER_CLOCKS] = at, clocks
-            words[ANSWER_SEGMENTS], words[ANSWER_FLAGS] = segments, flags
-            return np.int64(CHECK)
-        if gathers:
-            _gather(turn, outgoing, segments, block["answering_ns"])
-        else:
-            _tell(turn, outgoing, segments, block["answering_ns"])
-        words[ANSWER_AT] = at
-        if words[ANSWER_CLOCKS] < 0:
-            words[ANSWER_CLOCKS] = clocks
-    words[TOLD_NS] = block["time_ns"]
-    words[ANSWER_AT] = -1
-    words[NEXT_BLOCK] += 1
-    words[NEXT_COMMAND] += block["commands"]
-    words[NEXT_EVENT] += block["events"]
-    block["answered"] = 1
-    block["answered_ns"] = _now(turn, _MONOTONIC)
-    return np.int64(SPENT)
-
-
-@inlined
 def _answer_acknowledged(turn, outgoing, streams_pointers, ahead, tape: Tape):
     """Answer the blocks whose rows the standby has acknowledged, while the lease holds; gives SPENT, or why Python must
     go on.
@@ -663,12 +419,12 @@ def _answer_acknowledged(turn, outgoing, streams_pointers, ahead, tape: Tape):
         block = turn.blocks[words[NEXT_BLOCK]]
         if block["first_seq"] + block["commands"] - 1 > ahead.words[_ACKED]:
             break
-        if _now(turn, _BOOTTIME) >= words[LEASE_UNTIL_NS]:
+        if time_by(turn, _BOOTTIME) >= words[LEASE_UNTIL_NS]:
             return np.int64(MADE)
         if words[TAPED] != 0:
             raise_word(tape.words, _RELEASED, block["first_seq"] + block["commands"] - 1)
         words[ANSWER_AT], words[ANSWER_CLOCKS] = 0, -1
-        why = _tell_block(turn, outgoing, streams_pointers, block)
+        why = tell_block(turn, outgoing, streams_pointers, block)
         if why != SPENT:
             return why
     return np.int64(SPENT)
@@ -700,9 +456,9 @@ def _take_turn(turn, arrays, rings, outgoing, ahead, tape: Tape, pointers, appli
     words[ORDERS] += rings.words[MESSAGES]
     if rows == 0:
         if words[PIECES] > 0:  # nothing comes that they could wait for
-            _send_gathered(turn)
+            send_gathered(turn)
         return np.int64(SPENT)
-    taken_ns = _now(turn, _MONOTONIC)
+    taken_ns = time_by(turn, _MONOTONIC)
     words[BUSY_UNTIL_NS] = taken_ns + words[BUSY_NS]
     if _read_market_time(turn):
         words[JUMP] = 1  # what is read next would cover it, so Python has its turn behind this block
@@ -720,15 +476,15 @@ def _take_turn(turn, arrays, rings, outgoing, ahead, tape: Tape, pointers, appli
     why = np.int64(MADE)
     if words[AT_ONCE] != 0:
         words[ANSWER_AT], words[ANSWER_CLOCKS] = 0, -1
-        why = _tell_block(turn, outgoing, streams_pointers, block)
+        why = tell_block(turn, outgoing, streams_pointers, block)
     elif words[AHEAD] != 0 and block["commands"] <= _AHEAD_ROWS_MAX:
         address = words[COMMANDS_ADDRESS] + _ROW_BYTES * (words[COMMANDS] - block["commands"])
         if send_rows(ahead, address, block["first_seq"], block["commands"], block["time_ns"]):
             # It is answered once it is acknowledged. A frame that was cut short has to be completed by Python.
             why = np.int64(SPENT) if ahead.words[_OWED] == 0 else np.int64(LINK)
-    if words[PIECES] > 0 and not (why == SPENT and _waits_for_more(turn)):
-        _send_gathered(turn)
-    _fit(words, _now(turn, _MONOTONIC) - now_ns)
+    if words[PIECES] > 0 and not (why == SPENT and waits_for_more(turn)):
+        send_gathered(turn)
+    _fit(words, time_by(turn, _MONOTONIC) - now_ns)
     return np.int64(JUMPED) if words[JUMP] != 0 and why == SPENT else why
 
 
@@ -751,13 +507,13 @@ def _run_turns(turn, outgoing, tape: Tape, pointers, ahead_pointers, applied, un
     rings = unpack_rings(arrays.rings)
     words = turn.words
     if words[ANSWER_AT] >= 0:
-        why = _tell_block(turn, outgoing, streams_pointers, turn.blocks[words[NEXT_BLOCK]])
+        why = tell_block(turn, outgoing, streams_pointers, turn.blocks[words[NEXT_BLOCK]])
         if why != SPENT:
             return why
-        _send_gathered(turn)
+        send_gathered(turn)
     passes = np.int64(0)
     while True:
-        now_ns = _now(turn, _MONOTONIC)
+        now_ns = time_by(turn, _MONOTONIC)
         pending = words[NEXT_BLOCK] < words[BLOCKS]
         # Under `replica` nobody waits for the journal: blocks may wait for further ones.
         lingers = words[AHEAD] != 0 and words[BLOCKS] > 0
@@ -783,7 +539,7 @@ def _run_turns(turn, outgoing, tape: Tape, pointers, ahead_pointers, applied, un
         if words[QUEUED] > 0 or put:
             if not _has_room(turn):
                 return np.int64(ROOM)
-            why = _take_turn(turn, arrays, rings, outgoing, ahead, tape, pointers, applied, _now(turn, _MONOTONIC))
+            why = _take_turn(turn, arrays, rings, outgoing, ahead, tape, pointers, applied, time_by(turn, _MONOTONIC))
             if why != SPENT:
                 return why
         elif not work and not lingers and (sleeps or now_ns >= words[BUSY_UNTIL_NS]):
@@ -825,5 +581,5 @@ def run_turns(
     pointers = (arrivals_pointers, known_pointers, streams_pointers, engine_pointers)
     why = _run_turns(turn, outgoing, tape, pointers, ahead_pointers, applied, until_ns)
     if turn.words[PIECES] > 0:
-        _send_gathered(turn)
+        send_gathered(turn)
     return why
