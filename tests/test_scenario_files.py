@@ -92,25 +92,6 @@ def test_every_scenario_printed_and_run_again_gives_the_same_rows_and_passes(pat
     assert outcome.passed
 
 
-def test_every_reason_that_a_command_can_be_given_has_a_scenario() -> None:
-    text = "\n".join(path.read_text() for path in SCENARIOS)
-    built = {
-        *range(Reason.UNKNOWN_PARTICIPANT, Reason.PRICE_BAND),
-        *range(Reason.MAX_ORDER_QTY, Reason.CAPACITY),
-        Reason.INVALID_COMMAND,
-        Reason.UNKNOWN_ORDER,
-        Reason.NOT_HALTED,
-        *range(Reason.USER, Reason.EXPIRED),
-        Reason.END_OF_DAY,
-        Reason.AUCTION,
-        Reason.DISCONNECT,
-        Reason.KILL,
-        Reason.COMMAND,
-    }
-    missing = [Reason(code).name for code in sorted(built) if f"reason={Reason(code).name.lower()}" not in text]
-    assert missing == []
-
-
 ids = st.one_of(
     st.sampled_from(
         [pack(text) for text in ("a1", "a2", "b1", "b2", "XYZ", "ALPHA", "BETA", "NOBODY", "*", "a_b", "Z.-9")]
