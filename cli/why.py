@@ -20,15 +20,15 @@ from cli.order import Asked, orders_of
 from cli.warmup import ready
 from engine.engine import Engine
 from engine.market_time import ClockPosition, clock_at_each
-from engine.names import Directory
-from engine.records import CommandKind, EventKind, Reason
+from engine.names import Directory, unpack
+from engine.records import CommandKind, EventKind, Reason, Side
 from engine.reference.restore import restored_venue
 from engine.reference.rows import rows_of
 from journal.history import History
 from notation.objects import command_object, event_object
 from notation.print import Printer
 from notation.rules import RULES, link_of, rule_object, section_of
-from notation.words import price, time
+from notation.words import percent, price, time
 from replay.checks import Check, Met, met, verdicts
 from replay.ladder import book_object
 from replay.moments import Moments
@@ -92,6 +92,9 @@ def _explained(directory: Path, moments: Moments, seq: int) -> Facts:
     lines = printer.print_block(unit, caused, play.first_seq + first, with_events=False)
     time_ns = int(clock_ns[at])
     raw = [line.removeprefix("raw ") for line in lines if line.startswith("raw ")]
+    consequences = list(_consequences(caused, names, time_ns))
+    if unit[-1]["kind"] == CommandKind.ENTER and book_before is not None and book_before["band"] is not None:
+        _name_collar(consequences, unit[-1], book_before["band"])
     return {
         "time_ns": time_ns,
         "lines": lines,
@@ -101,7 +104,7 @@ def _explained(directory: Path, moments: Moments, seq: int) -> Facts:
             for check, verdict in zip(found.checks, verdicts(found.checks, refused), strict=True)
         ],
         "refused": None if refused is None else rule_object(refused),
-        "consequences": list(_consequences(caused, names, time_ns)),
+        "consequences": consequences,
         "book_before": book_before,
         "book_after": book_after,
     }
@@ -163,6 +166,17 @@ def _consequences(caused: NDArray[Any], names: Directory, time_ns: int) -> Itera
             "link": link_of(section),
             "because": RULES[Reason(code)].sentence if code else None,
         }
+
+
+def _name_collar(consequences: list[Facts], row: Any, band: Facts) -> None:
+    """Say where the collar of an entered market order was, with what canceled the rest of it there."""
+    limit_e4 = band["highest_buy_e4"] if row["side"] == Side.BUY else band["lowest_sell_e4"]
+    for each in consequences:
+        event = each["event"]
+        met = (event["kind"], event["reason"], event["client_order_id"])
+        if met == ("canceled", "price_band", unpack(int(row["client_order_id"]))):
+            around = f"{percent(band['band_bps'])} from {price(band['reference_e4'])}"
+            each["because"] += f"; its collar was {price(limit_e4)}, {around}"
 
 
 def _show(facts: Facts) -> None:

@@ -137,6 +137,21 @@ def test_a_cross_is_explained_by_the_quotes_and_the_limits_of_both_sides(tmp_pat
     ]
 
 
+def test_what_is_left_at_a_collar_is_explained_with_its_price(tmp_path: Path, lockstep: Lockstep) -> None:
+    scenario = Path(__file__).parent / "scenarios" / "collar-moves-with-the-last-trade-and-not-within-an-order.txt"
+    assert lockstep("run", scenario, "--data", tmp_path / "node")[0] == 0
+    (first, second, third) = commands(lockstep, tmp_path / "node", "--kind", "enter", "--side", "buy")
+    said = [
+        told(lockstep, tmp_path / "node", each["seq"])[0]["consequences"][-1]["because"] for each in (first, second)
+    ]
+    assert [each.partition("; ")[2] for each in said] == [
+        "its collar was 10.10, 1% from 10.00",
+        "its collar was 10.1909, 1% from 10.09",
+    ]
+    (facts,) = told(lockstep, tmp_path / "node", third["seq"])
+    assert "collar was" not in facts["consequences"][-1]["because"], "no order was left to meet beyond it"
+
+
 def test_every_section_is_linked_to_a_heading_of_the_rulebook() -> None:
     text = (Path(__file__).parent.parent / "docs" / "RULEBOOK.md").read_text()
     heads = {
