@@ -202,9 +202,13 @@ def upgrade(
 @app.command(rich_help_panel=PANEL)
 def repair(
     directory: Directory,
-    source: Annotated[
-        str,
-        typer.Option("--from", metavar="HOST:PORT|DIR", help="Link of the primary, or another data directory."),
+    sources: Annotated[
+        list[str],
+        typer.Option(
+            "--from",
+            metavar="HOST:PORT|DIR",
+            help="Link of the primary, or another data directory; any number of these.",
+        ),
     ],
     secret_file: Annotated[
         Path | None,
@@ -212,20 +216,20 @@ def repair(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Repair a damaged data directory from another node's, byte for byte.
+    """Repair a damaged data directory from copies, byte for byte; these may be damaged too.
 
     Blocks, records, images, kept events and checkpoints are checked, and only what is damaged or lost is fetched. The
-    damaged files stay until the whole directory has been checked again. An empty DIR becomes a whole copy. Another
-    journal, another history, and damage at the same place there are refused. No node may be running on DIR. Repeat the
-    command to continue after a kill.
+    damaged files stay until the whole directory has been checked again. An empty DIR becomes a whole copy. What one
+    copy cannot give comes from the next; what none has is named, and that slice stays as it is. Another journal and
+    another history are refused. No node may be running on DIR. Repeat the command to continue after a kill.
 
     Example: lockstep repair node1 --from 10.0.0.2:9012 --secret-file secret
 
-    Example: lockstep repair node1 --from /backup/node2
+    Example: lockstep repair node1 --from /backup/node2 --from /backup/old
     """
     from cli.repair import repair as command
 
-    return command(directory, source, secret_file, as_json=as_json)
+    return command(directory, sources, secret_file, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

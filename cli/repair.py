@@ -1,4 +1,4 @@
-"""`lockstep repair`: damage in a data directory is repaired from another node's history."""
+"""`lockstep repair`: damage in a data directory is repaired from copies, any of which may be damaged too."""
 
 import socket
 from pathlib import Path
@@ -15,15 +15,18 @@ from replication.secret_file import read_secret
 _LINK_S: Final = 2.0
 
 
-def repair(directory: Path, source: str, secret_file: Path | None, *, as_json: bool) -> int:
+def repair(directory: Path, sources: list[str], secret_file: Path | None, *, as_json: bool) -> int:
     """`lockstep repair`: exit status 1 where something is still wrong afterwards."""
     if not directory.is_dir():
         raise WrongUse(f"{directory} is {'no directory' if directory.exists() else 'not there'}; check the path")
-    other, secret = _source(source, secret_file)
-    if isinstance(other, Path) and other.resolve() == directory.resolve():
+    others = [_source(source, secret_file) for source in sources]
+    if any(isinstance(other, Path) and other.resolve() == directory.resolve() for other, _ in others):
         raise WrongUse("--from names the directory that is to be repaired; name another copy")
+    secret = next((secret for _, secret in others if secret), b"")
     with screen.Bar(f"repairing {directory}") as bar:
-        done = repair_from(directory, other, secret, name=socket.gethostname(), progress=bar.to)
+        done = repair_from(
+            directory, *(other for other, _ in others), secret=secret, name=socket.gethostname(), progress=bar.to
+        )
     _print(directory, done, as_json)
     return errors.FOUND if done.left else errors.FINE
 

@@ -44,16 +44,25 @@ class Salvage:
         or several that differ."""
         found: dict[bytes, Block] = {}
         for offset in self._offsets.get(first_seq, ()):
-            size = frame.frame_bytes(os.pread(self._fd, frame.FIXED_BYTES, offset))
-            if size is None or offset + size > os.fstat(self._fd).st_size:
-                continue
-            try:
-                block = frame.decode(os.pread(self._fd, size, offset), first_seq, self._row_bytes)
-            except JournalDamaged:
-                continue
-            if block.previous == previous:
+            block = self._whole(first_seq, offset)
+            if block is not None and block.previous == previous:
                 found[block.checksum] = block
         return next(iter(found.values())) if len(found) == 1 else None
+
+    def _whole(self, first_seq: int, offset: int) -> Block | None:
+        """The block at a place of the file; None if it does not match its checksum."""
+        size = frame.frame_bytes(os.pread(self._fd, frame.FIXED_BYTES, offset))
+        if size is None or offset + size > os.fstat(self._fd).st_size:
+            return None
+        try:
+            return frame.decode(os.pread(self._fd, size, offset), first_seq, self._row_bytes)
+        except JournalDamaged:
+            return None
+
+    def extents(self) -> list[tuple[int, int]]:
+        """First and last command of each whole block in the file, whatever it is linked to."""
+        blocks = [self._whole(first_seq, at) for first_seq, offsets in self._offsets.items() for at in offsets]
+        return sorted({(block.first_seq, block.last_seq) for block in blocks if block is not None})
 
     def close(self) -> None:
         """Close the file."""

@@ -1,17 +1,18 @@
-"""Repair of a data directory from another node: damaged blocks, records and files, byte for byte as they are there.
+"""Repair of a data directory from copies: damaged blocks, records and files, byte for byte as they are there.
 
 Each slice is checked. Where its file is damaged, a new one is written: the blocks that are whole come from here, the
-others from the other node, and the chain must lead through all of them. The new file is checked before it takes the
-place of the damaged one, which stays beside it as ``data.mdb.damaged`` until the whole directory has been checked. A
-crash at any step leaves the damaged directory, or the repaired one; the same call resumes. Nobody may write the
-directory meanwhile.
+others from whichever copy has them whole, and the chain must lead through all of them. The new file is checked before
+it takes the place of the damaged one, which stays beside it as ``data.mdb.damaged`` until the whole directory has been
+checked. A crash at any step leaves the damaged directory, or the repaired one; the same call resumes. Nobody may write
+the directory meanwhile.
 """
 
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -25,11 +26,12 @@ from journal.slices import EVENTS, IMAGE_RECORD, START_IMAGE, VERIFIED, Place, m
 from replay.chain import check_chain, wrong_events, wrong_image
 from replay.errors import Divergence
 from replication import link
+from replication.copies import Copies, Search
 from replication.fetch import JournalsApart, fetch
 from replication.history import HistoryError, HistoryLost, Peer
 from replication.history_link import TIMEOUT_S, HistoryLink, SliceAnswer
 from replication.history_server import STREAMS, STREAMS_SUFFIX, HistoryServer
-from replication.link import Kind, Position
+from replication.link import Position
 
 _ASIDE: Final = "repair.new"
 _DAMAGED: Final = ".damaged"
@@ -47,7 +49,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class Repaired:
-    """Result of a repair: ``sentences`` on all that was repaired, ``blocks`` that came from the other node, ``left``:
+    """Result of a repair: ``sentences`` on all that was repaired, ``blocks`` that came from the copies, ``left``:
     sentences on what is still wrong."""
 
     sentences: list[str] = field(default_factory=list)
@@ -57,47 +59,82 @@ class Repaired:
 
 def repair(
     directory: Path | str,
-    source: "tuple[str, int] | Path",
+    *sources: "tuple[str, int] | Path",
     secret: bytes = b"",
-    *,
     name: str = "",
     timeout_s: float = TIMEOUT_S,
     progress: Progress = lambda _done, _end: None,
 ) -> Repaired:
-    """Repair a closed data directory from the history at ``source``: its address (host, port), or a data directory.
+    """Repair a closed data directory from copies: addresses (host, port) of histories, and data directories.
 
-    An empty directory becomes a copy with all slices.
+    An empty directory becomes a copy with all slices. Each copy may be damaged: what it cannot give comes from the
+    next.
 
-    ``secret``: of the pair; of no use with a directory. ``name``: of this node. Raises HistoryError where the other
-    node has another journal, other blocks (JournalsApart), or is damaged at the same place; Divergence where the event
-    digests differ; JournalError, CheckpointError, OSError. What was repaired before stays so.
+    ``secret``: of the pair; of no use with directories. ``name``: of this node. Raises HistoryError where a copy has
+    another journal, other blocks (JournalsApart), or none has what is damaged; Divergence where the event digests
+    differ; JournalError, CheckpointError, OSError. What was repaired before stays so.
     """
     directory = Path(directory)
-    if isinstance(source, Path):
+    with ExitStack() as stack:
         own_secret = os.urandom(link.NONCE_BYTES)
-        with _served(source, own_secret) as address:
-            return repair(directory, address, own_secret, name=name, timeout_s=timeout_s, progress=progress)
-    begun = _fetched(directory, source, secret, name, timeout_s, progress)
-    lock = WriterLock(directory)
-    try:
-        with HistoryLink(source, secret, Peer(name, _journal_id(directory)), timeout_s=timeout_s) as other:
-            work = _Repair(directory, other, progress)
-            work.done.sentences += begun
-            work.run()
-            return work.done
-    finally:
-        lock.release()
+        addresses: list[tuple[tuple[str, int], bytes]] = []
+        unreadable: JournalError | None = None
+        for source in sources:
+            if not isinstance(source, Path):
+                addresses.append((source, secret))
+                continue
+            try:
+                addresses.append((stack.enter_context(_served(source, own_secret)), own_secret))
+            except JournalDamaged as error:  # its file is searched all the same
+                unreadable = unreadable or error
+        if unreadable is not None and not addresses:
+            raise unreadable
+        begun = _fetched(directory, addresses, name, timeout_s, progress)
+        lock = WriterLock(directory)
+        stack.callback(lock.release)
+        own = Peer(name, _journal_id(directory))
+        links = [stack.enter_context(HistoryLink(at, known, own, timeout_s=timeout_s)) for at, known in addresses]
+        work = _Repair(directory, Copies(links, [each for each in sources if isinstance(each, Path)]), progress)
+        work.done.sentences += begun
+        work.run()
+        return work.done
 
 
 def _fetched(
-    directory: Path, address: tuple[str, int], secret: bytes, name: str, timeout_s: float, progress: Progress
+    directory: Path, addresses: list[tuple[tuple[str, int], bytes]], name: str, timeout_s: float, progress: Progress
 ) -> list[str]:
-    """Fetch the open slice into a directory that has nothing of a journal; a sentence on that, if so."""
+    """Fetch the open slice into a directory that has nothing of a journal; a sentence on that, if so.
+
+    Where a copy is damaged, the next goes on with the block at which it ended.
+    """
     if places(directory) or (directory / FOLDER).exists() or list(_genesis_files(directory)):
         return []
-    got = fetch(address, secret, directory, name=name, timeout_s=timeout_s, progress=progress)
-    where = f"{address[0]}:{address[1]}"
-    return [f"{directory} was empty; the open slice, up to command {got.last_seq}, was fetched from {where}"]
+    reached = -1
+    while True:
+        failed: HistoryError | None = None
+        for address, secret in addresses:
+            try:
+                got = fetch(address, secret, directory, name=name, timeout_s=timeout_s, progress=progress)
+            except (JournalsApart, HistoryLost):
+                raise
+            except HistoryError as error:
+                failed = failed or error
+            else:
+                where = f"{address[0]}:{address[1]}"
+                return [
+                    f"{directory} was empty; the open slice, up to command {got.last_seq}, was fetched from {where}"
+                ]
+        before, reached = reached, _last_seq(directory)
+        if failed is not None and reached <= before:
+            raise failed
+
+
+def _last_seq(directory: Path) -> int:
+    """Last command of the journal in a directory; -1 where there is none yet."""
+    if not places(directory):
+        return -1
+    with Journal.open(directory, readonly=True) as journal:
+        return journal.info().last_seq
 
 
 def _genesis_files(directory: Path) -> Iterator[Path]:
@@ -132,7 +169,7 @@ def _journal_id(directory: Path) -> bytes:
 class _Repair:
     """A repair under way."""
 
-    def __init__(self, directory: Path, other: HistoryLink, progress: Progress) -> None:
+    def __init__(self, directory: Path, other: Copies, progress: Progress) -> None:
         self._directory, self._other, self._progress = directory, other, progress
         self.done = Repaired()
 
@@ -142,11 +179,20 @@ class _Repair:
         there = {place.number: place for place in places(self._directory)}
         last = max([*there, self._other.end.slice_number])
         first = min(there, default=1) if self._is_part(there) else 1
+        failed: list[HistoryError] = []
         for number in range(first, last + 1):
-            if number in there:
-                self._slice(there[number])
-            elif self._is_lost(number):
-                self._lost_slice(number)
+            try:
+                if number in there:
+                    self._slice(there[number])
+                elif self._is_lost(number):
+                    self._lost_slice(number)
+            except (JournalsApart, HistoryLost):
+                raise
+            except HistoryError as error:  # the other slices are repaired all the same
+                failed.append(error)
+        if failed:
+            self._clear()
+            raise HistoryError("; ".join(map(str, failed))) from failed[0]
         self._clear()
         self.done.left = [problem.sentence for problem in check_chain(self._directory, self._progress).problems]
         if not self.done.left:
@@ -188,15 +234,9 @@ class _Repair:
         self._checkpoints(place)
 
     def _answer(self, number: int) -> SliceAnswer | None:
-        """The slice at the other node; None where it does not have it."""
-        if number > self._other.end.slice_number:
-            return None
-        try:
-            return self._other.slice(number)
-        except HistoryLost:
-            raise
-        except HistoryError:
-            return None
+        """The slice at the copy that has most of it; None where none has it."""
+        answers = self._other.answers(number)
+        return answers[0][1] if answers else None
 
     def _problems(self, place: Place) -> tuple[list[str], list[str]]:
         """Damage in the file of a slice, and in the small files beside it, in sentences."""
@@ -215,23 +255,21 @@ class _Repair:
         self._clear()
         with (
             Salvage(place.journal / _DATA, genesis) as salvage,
+            self._other.search(place.number, genesis) as search,
             Journal.create_copy(self._aside, answer.genesis) as journal,
         ):
-            before = self.done.blocks
-            self._append_all(journal, salvage, self._end_of(place, answer), place.number, answer.last_seq)
+            given = self._append_all(journal, salvage, self._end_of(place, answer), search)
             self._put_digests(journal, place)
             new = journal.place
-        fetched = self.done.blocks - before
         with Journal.open(self._aside, readonly=True) as journal:
             report = journal.check()
             if not report.ok:
                 raise JournalDamaged(f"the repaired file is damaged itself: {report.problems[0].sentence}; try again")
         self._swap(new, place, is_closed=answer.is_closed)
         self._clear()
-        self.done.sentences.append(
-            f"{_name(place)}: {why}; the file was written anew, with {fetched} of {report.blocks} blocks from "
-            f"{self._other.peer.name or self._other.where}"
-        )
+        shares = [f"{count} of {report.blocks} blocks from {name}" for name, count in given.items()]
+        shares = shares or [f"0 of {report.blocks} blocks from {self._other.where}"]
+        self.done.sentences.append(f"{_name(place)}: {why}; the file was written anew, with {' and '.join(shares)}")
 
     def _check_genesis(self, place: Place, genesis: marks.Genesis) -> None:
         """Raise JournalsApart where a record here is whole and another one than the other node's."""
@@ -255,32 +293,39 @@ class _Repair:
             return journal.info().last_seq
         return answer.last_seq
 
-    def _append_all(self, journal: Journal, salvage: Salvage, end_seq: int, number: int, other_seq: int) -> None:
-        """Append the blocks of a slice up to ``end_seq``: those that are whole here, others from the other node."""
+    def _append_all(self, journal: Journal, salvage: Salvage, end_seq: int, search: Search) -> dict[str, int]:
+        """Append the blocks of a slice up to ``end_seq``: those that are whole here, others from the copies.
+
+        Gives the number of blocks by copy.
+        """
         ask = 1
-        last_common: Position | None = None
+        given: dict[str, int] = {}
+        ends = [Position(journal.start_seq, journal.start_link)]
         while journal.last_seq < end_seq:
             seq = journal.last_seq + 1
             block = salvage.block(seq, journal.link)
             if block is not None:
                 self._append(journal, block.sealed)
+                ends.append(Position(journal.last_seq, journal.link))
                 ask = 1
             else:
-                if seq > other_seq:
-                    raise HistoryError(
-                        f"the block at seq {seq} is damaged, and the journal of {self._other.where} ends at command "
-                        f"{other_seq}; let that node catch up, or repair from another copy"
-                    )
-                self._append_from_other(journal, number, seq, min(seq + ask - 1, end_seq))
+                try:
+                    self._append_from_other(journal, search, seq, min(seq + ask - 1, end_seq), given, ends)
+                except JournalsApart:
+                    raise
+                except HistoryError as error:
+                    lost = search.lost(salvage, seq, end_seq)
+                    raise HistoryError(f"{error}; {lost}" if lost else str(error)) from error
                 ask = min(2 * ask, _ASK_MAX)
-            if journal.last_seq <= other_seq:
-                last_common = Position(journal.last_seq, journal.link)
             self._progress(journal.last_seq, end_seq)
-        if last_common is not None and self._other.common(number, [last_common]) is None:
+        # The newest block that a copy should have too.
+        apart = search.apart(ends)
+        if apart:
             raise JournalsApart(
-                f"the block that ends at command {last_common.seq} is another one at {self._other.where}: the two have "
-                "other histories, and nothing was changed"
+                f"a block up to command {journal.last_seq} is another one at {apart}: the two have other histories, "
+                "and nothing was changed"
             )
+        return given
 
     def _append(self, journal: Journal, sealed: "bytes | memoryview") -> None:
         try:
@@ -290,15 +335,21 @@ class _Repair:
                 f"the blocks here and at {self._other.where} do not fit together: {error}; nothing was changed"
             ) from error
 
-    def _append_from_other(self, journal: Journal, number: int, from_seq: int, to_seq: int) -> None:
-        """Append blocks of the other node, up to the one with ``to_seq``."""
-        asked = self._other.ask("blocks", slice=number, from_seq=from_seq, to_seq=to_seq, after_digest_seq=from_seq)
-        for each in asked:
-            if each.kind == Kind.BLOCK:
-                self._append(journal, each.payload)
-                self.done.blocks += 1
-        if journal.last_seq < from_seq:
-            raise HistoryError(f"{self._other.where} does not have the block at seq {from_seq} either")
+    def _append_from_other(
+        self,
+        journal: Journal,
+        search: Search,
+        from_seq: int,
+        to_seq: int,
+        given: dict[str, int],
+        ends: list[Position],
+    ) -> None:
+        """Append blocks of the copies, up to the one with ``to_seq`` or as far as one of them goes."""
+        for each in search.blocks(from_seq, to_seq, lambda: Position(journal.last_seq, journal.link)):
+            self._append(journal, each.sealed)
+            self.done.blocks += 1
+            given[each.name] = given.get(each.name, 0) + 1
+            ends.append(Position(journal.last_seq, journal.link))
 
     def _put_digests(self, journal: Journal, place: Place) -> None:
         """Put the event digests of the blocks: those here, and those that are lost from the other node."""
@@ -307,12 +358,12 @@ class _Repair:
         other: dict[int, bytes] = {}
         if damaged:
             beyond = max(self._other.end.last_seq, journal.last_seq) + 1
-            asked = self._other.ask(
-                "blocks", slice=place.number, from_seq=beyond, to_seq=0, after_digest_seq=journal.start_seq
-            )
-            for each in asked:
-                if each.kind == Kind.RECORDED:
-                    other.update(link.unpack_positions(each.payload))
+            for where, seq, digest in self._other.digests(place.number, journal.start_seq, beyond):
+                if other.setdefault(seq, digest) != digest:
+                    raise Divergence(
+                        f"the event digest of the block at seq {seq} is {digest.hex()} at {where} and "
+                        f"{other[seq].hex()} at another copy: they have diverged; run `lockstep verify` on each"
+                    )
         for block in journal.blocks():
             a, b = own.get(block.first_seq), other.get(block.first_seq)
             if a is not None and b is not None and a != b:
@@ -320,8 +371,8 @@ class _Repair:
                     f"the event digest of the block at seq {block.first_seq} is {a.hex()} here and {b.hex()} at "
                     f"{self._other.where}: the two nodes have diverged; run `lockstep verify` on both"
                 )
-            if (digest := a or b) is not None:
-                journal.put_digest(block.first_seq, digest)
+            if (known := a or b) is not None:
+                journal.put_digest(block.first_seq, known)
 
     def _own_digests(self, journal: Journal, place: Place) -> tuple[dict[int, bytes], bool]:
         """The event digests here by the first command of their blocks, and true where some cannot be read."""
@@ -363,10 +414,14 @@ class _Repair:
     def _side_files(self, place: Place, answer: SliceAnswer | None, why: str) -> None:
         """Write the copy of the genesis record and the mark of the last commit again, out of the file of the slice."""
         with Journal.open(self._directory, readonly=True, slice_number=place.number) as journal:
+            start = Position(journal.start_seq, journal.start_link)
             end = Position(journal.info().last_seq, _checksum_at_end(journal))
             genesis = journal.genesis
-        if answer is not None and answer.last_seq >= end.seq and not self._other.common(place.number, [end]):
-            raise JournalsApart(f"{_name(place)} ends with another block than {self._other.where} has there")
+        if answer is not None and answer.last_seq >= end.seq:
+            with self._other.search(place.number, marks.decode_genesis(genesis)) as search:
+                apart = search.apart([start, end])
+            if apart:
+                raise JournalsApart(f"{_name(place)} ends with another block than {apart} has there")
         tail = committed_mark(place, marks.decode_genesis(genesis).page_bytes)
         for name, content in (("genesis", genesis), (TAIL, tail)):
             slices.write_aside(place.journal / name, content)
@@ -382,12 +437,17 @@ class _Repair:
             return
         if answer.image_record:
             slices.write_aside(place.journal / IMAGE_RECORD, answer.image_record)
-        self._file(place.folder / START_IMAGE, "image", slice=place.number)
-        with Journal.open(self._directory, readonly=True, slice_number=place.number) as journal:
-            still = wrong_image(journal)
-        if still:
-            raise HistoryError(f"{self._other.where} has no sound image of slice {place.number} either: {still[0]}")
-        self.done.sentences.append(f"{_name(place)}: {wrong[0]}; it was fetched from {self._other.where}")
+
+        def take(other: HistoryLink) -> str:
+            self._file(other, place.folder / START_IMAGE, "image", slice=place.number)
+            with Journal.open(self._directory, readonly=True, slice_number=place.number) as journal:
+                still = wrong_image(journal)
+            if still:
+                raise HistoryError(f"{other.where} has no sound image of slice {place.number} either: {still[0]}")
+            return other.where
+
+        where = self._other.first(take)
+        self.done.sentences.append(f"{_name(place)}: {wrong[0]}; it was fetched from {where}")
 
     def _events(self, place: Place) -> None:
         """Fetch the kept events of a closed slice where they are damaged."""
@@ -395,23 +455,28 @@ class _Repair:
             wrong = wrong_events(journal)
         if not wrong:
             return
-        self._file(place.events, "file", slice=place.number, name=EVENTS)
-        with suppress(HistoryError):
-            self._file(place.verified, "file", slice=place.number, name=VERIFIED)
-        with Journal.open(self._directory, readonly=True, slice_number=place.number) as journal:
-            still = wrong_events(journal)
-        if still:
-            raise HistoryError(f"{self._other.where} has no sound events of slice {place.number} either: {still[0]}")
-        self.done.sentences.append(f"{_name(place)}: {wrong[0]}; they were fetched from {self._other.where}")
 
-    def _file(self, path: Path, what: str, **fields: object) -> None:
+        def take(other: HistoryLink) -> str:
+            self._file(other, place.events, "file", slice=place.number, name=EVENTS)
+            with suppress(HistoryError):
+                self._file(other, place.verified, "file", slice=place.number, name=VERIFIED)
+            with Journal.open(self._directory, readonly=True, slice_number=place.number) as journal:
+                still = wrong_events(journal)
+            if still:
+                raise HistoryError(f"{other.where} has no sound events of slice {place.number} either: {still[0]}")
+            return other.where
+
+        where = self._other.first(take)
+        self.done.sentences.append(f"{_name(place)}: {wrong[0]}; they were fetched from {where}")
+
+    def _file(self, other: HistoryLink, path: Path, what: str, **fields: object) -> None:
         """Fetch one file and put it in its place; a file that is there is kept beside it."""
         self._clear()
         self._aside.mkdir(mode=0o700)
-        got = self._other.files(what, (path.name,), self._aside, **fields)
+        got = other.files(what, (path.name,), self._aside, **fields)
         if not got:
-            raise HistoryError(f"{self._other.where} has no file {path.name} of that slice")
-        if path.exists():
+            raise HistoryError(f"{other.where} has no file {path.name} of that slice")
+        if path.exists() and not path.with_name(path.name + _DAMAGED).exists():
             self._keep(path)
         got[0].rename(path)
         sync_folder(path.parent)
@@ -429,17 +494,21 @@ class _Repair:
                 wrong.append(str(error))
         if not wrong:
             return
-        fetched = self._newest_checkpoint(place, store)
-        then = f"checkpoint {fetched} was fetched from {self._other.where}" if fetched else "a start uses an older one"
+        then = "a start uses an older one"
+        for other in self._other.links:
+            with suppress(CheckpointError):
+                if fetched := self._newest_checkpoint(other, place, store):
+                    then = f"checkpoint {fetched} was fetched from {other.where}"
+                    break
         self.done.sentences += [f"{_name(place)}: {sentence}; {then}" for sentence in wrong]
 
-    def _newest_checkpoint(self, place: Place, store: CheckpointStore) -> int:
-        """Fetch the newest checkpoint of the other node with the streams; its command, or 0 where it is of no use."""
-        if place.number != self._other.end.slice_number:
+    def _newest_checkpoint(self, other: HistoryLink, place: Place, store: CheckpointStore) -> int:
+        """Fetch the newest checkpoint of a copy with the streams; its command, or 0 where it is of no use."""
+        if place.number != other.end.slice_number:
             return 0
         self._clear()
         self._aside.mkdir(mode=0o700)
-        paths = self._other.files("checkpoint", (".checkpoint", STREAMS_SUFFIX), self._aside)
+        paths = other.files("checkpoint", (".checkpoint", STREAMS_SUFFIX), self._aside)
         taken = next((path for path in paths if path.suffix == ".checkpoint"), None)
         with Journal.open(self._directory, readonly=True) as journal:
             last_seq = journal.last_seq
@@ -466,30 +535,34 @@ class _Repair:
         if not answer.is_closed:
             mark_incomplete(self._directory, _END_UNKNOWN)
         self._clear()
-        with Journal.create_copy(
-            self._aside,
-            answer.genesis,
-            image_record=answer.image_record,
-            prepare=lambda folder: self._start_image(number, answer, folder),
-        ) as journal:
-            while journal.last_seq < answer.last_seq:
-                self._append_from_other(journal, number, journal.last_seq + 1, answer.last_seq)
-                self._progress(journal.last_seq, answer.last_seq)
+        genesis = marks.decode_genesis(answer.genesis)
+        with (
+            Salvage(self._directory / _ASIDE / _DATA, genesis) as nothing,
+            self._other.search(number, genesis) as search,
+            Journal.create_copy(
+                self._aside,
+                answer.genesis,
+                image_record=answer.image_record,
+                prepare=lambda folder: self._start_image(number, answer, folder),
+            ) as journal,
+        ):
+            given = self._append_all(journal, nothing, answer.last_seq, search)
             self._put_digests(journal, journal.place)
             made = journal.place
         if answer.is_closed:
             for name in (EVENTS, VERIFIED):
                 with suppress(HistoryError):
-                    self._other.files("file", (name,), made.folder, slice=number, name=name)
+                    self._other.first(partial(_take_file, made.folder, "file", name, number))
             mark_closed(made)
         self._place(made, number)
         self.done.sentences.append(
-            f"slice {number} of {self._directory} was not there; it was fetched whole from {self._other.where}"
+            f"slice {number} of {self._directory} was not there; it was fetched whole from "
+            f"{' and '.join(given) or self._other.where}"
         )
 
     def _start_image(self, number: int, answer: SliceAnswer, folder: Path) -> None:
         if marks.decode_genesis(answer.genesis).start is not None:
-            self._other.files("image", (START_IMAGE,), folder, slice=number)
+            self._other.first(partial(_take_file, folder, "image", START_IMAGE, number))
 
     def _place(self, made: Place, number: int) -> None:
         """Give a slice that was fetched its place in the directory, at once by a rename."""
@@ -512,6 +585,13 @@ class _Repair:
         sync_folder(target.parent)
         with suppress(FileNotFoundError):
             slices.note_path(self._directory, number).unlink()
+
+
+def _take_file(folder: Path, what: str, name: str, number: int, other: HistoryLink) -> None:
+    """Fetch a file of a slice into a folder; what another copy gave of it is removed."""
+    (folder / name).unlink(missing_ok=True)
+    fields = {"name": name} if what == "file" else {}
+    other.files(what, (name,), folder, slice=number, **fields)
 
 
 def _name(place: Place) -> str:

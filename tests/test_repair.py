@@ -208,7 +208,7 @@ def test_a_kill_at_any_step_leaves_the_damaged_directory_or_the_repaired_one(tmp
     with serving(tmp_path / "a") as address:
 
         def run() -> Repaired:
-            return repair(tmp_path / "b", address, SECRET, name="B")
+            return repair(tmp_path / "b", address, secret=SECRET, name="B")
 
         calls = calls_of(run)
         outcomes = set()
@@ -222,6 +222,97 @@ def test_a_kill_at_any_step_leaves_the_damaged_directory_or_the_repaired_one(tmp
             assert same_chain(tmp_path / "a", tmp_path / "b")
             assert not list((tmp_path / "b").rglob("*.damaged"))
     assert outcomes == {False, True}
+
+
+# Several copies, each damaged.
+
+
+def copies_of(directory: Path, damaged: dict[str, list[int]]) -> list[Block]:
+    """Nodes with the same journal, with damage in some blocks of each."""
+    blocks = pair_of(directory)
+    for name in damaged:
+        if name not in "ab":
+            shutil.copytree(directory / "a", directory / name)
+    for name, numbers in damaged.items():
+        for number in numbers:
+            damage(directory / name, blocks[number])
+    return blocks
+
+
+@pytest.mark.parametrize("is_served", [False, True])
+def test_each_block_comes_from_a_copy_that_has_it_whole(tmp_path: Path, *, is_served: bool) -> None:
+    blocks = copies_of(tmp_path, {"b": [1, 2, 4, 6, 9], "a": [2, 4, 8], "c": [1, 4, 6], "d": [1, 2, 9]})
+    with serving(tmp_path / "c") as address:
+        sources = [tmp_path / "a", address if is_served else tmp_path / "c", tmp_path / "d"]
+        with pytest.raises(HistoryError):
+            repair(tmp_path / "b", *sources[:2], secret=SECRET)
+        done = repair(tmp_path / "b", *sources, secret=SECRET)
+    assert (done.left, done.blocks) == ([], 5)
+    assert [bytes(block.sealed) for block in read_all(tmp_path / "b").blocks] == [bytes(b.sealed) for b in blocks]
+    assert check_chain(tmp_path / "b").ok
+    (sentence,) = done.sentences
+    assert f"3 of 12 blocks from {tmp_path / 'a'}" in sentence
+    assert f"1 of 12 blocks from {tmp_path / 'd'}" in sentence
+
+
+def test_what_no_copy_has_is_named_and_nothing_changes(tmp_path: Path, lockstep: Lockstep) -> None:
+    blocks = copies_of(tmp_path, {"b": [1, 2, 4, 8, 9], "a": [2, 4, 8, 9], "c": [1, 4, 8, 9]})
+    content = (tmp_path / "b" / "journal" / "data.mdb").read_bytes()
+    words = ["repair", tmp_path / "b", "--from", tmp_path / "a", "--from", tmp_path / "c"]
+    status, said, sentence = lockstep(*words)
+    assert (status, said) == (2, "")
+    plain = " ".join(sentence.split())
+    lost = [f"{blocks[4].first_seq} to {blocks[4].last_seq}", f"{blocks[8].first_seq} to {blocks[9].last_seq}"]
+    assert f"in no file: commands {', '.join(lost)}" in plain
+    assert (tmp_path / "b" / "journal" / "data.mdb").read_bytes() == content
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_damage_is_repaired_where_each_block_is_whole_somewhere(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    names = "abcde"
+    damaged: dict[str, list[int]] = {name: [] for name in names}
+    for number in range(len(COUNTS)):
+        for name in chance.sample(names, chance.randrange(len(names))):
+            damaged[name].append(number)
+    blocks = copies_of(tmp_path, damaged)
+    repair(tmp_path / "b", *(tmp_path / name for name in "acde"))
+    assert [bytes(block.sealed) for block in read_all(tmp_path / "b").blocks] == [bytes(b.sealed) for b in blocks]
+    assert check_chain(tmp_path / "b").ok
+
+
+def test_the_file_of_a_copy_that_cannot_be_read_as_a_journal_is_searched(tmp_path: Path) -> None:
+    """Nothing is left of it but the pages with one block."""
+    blocks = copies_of(tmp_path, {"b": [10], "a": [10], "c": []})
+    data = tmp_path / "c" / "journal" / "data.mdb"
+    content, kept = data.read_bytes(), bytes(blocks[10].sealed)
+    pages = [content[at : at + 4_096] for at in range(0, len(content), 4_096)]
+    data.write_bytes(b"".join(page if kept in page else bytes(4_096) for page in pages))
+    assert read_all(tmp_path / "c").sentences
+    done = repair(tmp_path / "b", tmp_path / "a", tmp_path / "c")
+    assert done.sentences[0].endswith(f"1 of 12 blocks from {tmp_path / 'c'}")
+    assert [bytes(block.sealed) for block in read_all(tmp_path / "b").blocks] == [bytes(b.sealed) for b in blocks]
+
+
+def test_a_copy_with_another_history_is_refused_among_sound_ones(tmp_path: Path) -> None:
+    copies_of(tmp_path, {"b": [], "a": [], "c": []})
+    for name, rows in (("a", 5), ("b", 5), ("c", 6)):
+        with Journal.open(tmp_path / name) as journal:
+            fill(journal, [rows, 1])
+            journal.wait_durable(journal.last_seq)
+    damage(tmp_path / "b", read_all(tmp_path / "b").blocks[2])
+    content = (tmp_path / "b" / "journal" / "data.mdb").read_bytes()
+    with pytest.raises(JournalsApart, match="other histories"):
+        repair(tmp_path / "b", tmp_path / "a", tmp_path / "c")
+    assert (tmp_path / "b" / "journal" / "data.mdb").read_bytes() == content
+
+
+def test_an_empty_directory_is_made_of_copies_that_are_damaged_at_different_places(tmp_path: Path) -> None:
+    blocks = copies_of(tmp_path, {"a": [2, 8], "c": [4, 10]})
+    shutil.rmtree(tmp_path / "b")
+    (tmp_path / "b").mkdir()
+    repair(tmp_path / "b", tmp_path / "a", tmp_path / "c")
+    assert [bytes(block.sealed) for block in read_all(tmp_path / "b").blocks] == [bytes(b.sealed) for b in blocks]
 
 
 # Slices, images, events and checkpoints.
