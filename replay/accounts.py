@@ -28,7 +28,8 @@ def participants(engine: MarketEngine) -> list[Facts]:
 
 def positions(engine: MarketEngine) -> list[Facts]:
     """Position and open quantities of each participant in each instrument, without empty rows."""
-    return [_position(row, engine.directory) for row in engine.positions()]
+    names = engine.directory  # made anew at each look, of all names
+    return [_position(row, names) for row in engine.positions()]
 
 
 def limits(engine: MarketEngine) -> list[Facts]:
@@ -78,7 +79,7 @@ def uses(engine: MarketEngine) -> list[Facts]:
     for number, facts in enumerate(engine.participants(), 1):
         every = limited.get((number, 0))
         if every is not None:
-            found += _overall_uses(engine, number, facts, every)
+            found += _overall_uses(engine, names, number, facts, every)
         for instrument, symbol in enumerate(names.symbols, 1):
             own, row = limited.get((number, instrument)), held.get((number, instrument))
             setting = next((each for each in (own, every) if _sets(each, Limit.MAX_POSITION)), None)
@@ -92,9 +93,8 @@ def uses(engine: MarketEngine) -> list[Facts]:
     return found
 
 
-def _overall_uses(engine: MarketEngine, number: int, facts: Any, limits: Any) -> Iterator[Facts]:
+def _overall_uses(engine: MarketEngine, names: Directory, number: int, facts: Any, limits: Any) -> Iterator[Facts]:
     """Uses of the limits of a participant over all instruments."""
-    names = engine.directory
     if _sets(limits, Limit.ORDER_RATE):
         counted = _counted(engine, number, int(limits["rate_window_ns"]))
         allowed = int(limits["rate_orders"])

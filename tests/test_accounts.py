@@ -229,3 +229,24 @@ enter ALPHA a5 buy 7 ABC @ 10.00
         "ALPHA        ABC     max_position, sells     0        7\n"
     )
     assert "XYZ" not in said
+
+
+def test_positions_and_uses_of_many_look_at_the_names_of_the_venue_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The names are made anew at each look: one look a row took 50 s for 999 participants in 100 symbols."""
+    looks = []
+    directory = ReferenceEngine.directory
+    assert isinstance(directory, property)
+    engine = ReferenceEngine()
+    lines = [f"participant P{number}\nlimits P{number} max_ids=9 max_position=10" for number in range(40)]
+    orders = [f"enter P{number} a buy 1 XYZ @ 9.00" for number in range(40)]
+    run_scenario(
+        parse("\n".join([*TEXT.splitlines()[:2], *lines, "phase XYZ continuous", *orders]), "many"),
+        engine,
+        compare=False,
+    )
+    get = directory.fget
+    assert get is not None
+    monkeypatch.setattr(ReferenceEngine, "directory", property(lambda self: looks.append(1) or get(self)))
+    assert len(accounts.positions(engine)) == 40
+    assert len(accounts.uses(engine)) == 120
+    assert len(looks) < 5
