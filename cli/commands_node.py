@@ -179,6 +179,35 @@ def admin_phase(
     return send(directory, ["phase", symbol, phase], as_json=as_json)
 
 
+@admin.command("schedule")
+def admin_schedule(
+    directory: Directory,
+    calendar: Annotated[
+        str, typer.Option(metavar="MIC|FILE", help="An exchange, such as XNYS, or a file with a line for each session.")
+    ],
+    days: Annotated[int, typer.Option(help="How many days.")] = 30,
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="DATE", help="The first day.", show_default="today, UTC")
+    ] = None,
+    symbol: Annotated[str, typer.Option(metavar="SYM|*", help="Instrument, or * for all.")] = "*",
+    pre_open: Annotated[str, typer.Option(metavar="1h", help="Entry begins that long before the opening.")] = "1h",
+    opening: Annotated[str, typer.Option(metavar="5m", help="The opening call is that long; 0s: none.")] = "5m",
+    closing: Annotated[str, typer.Option(metavar="5m", help="The closing call is that long; 0s: none.")] = "5m",
+    only_print: Annotated[bool, typer.Option("--print", help="Print the commands, and send none.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Schedule the phases of coming days by a trading calendar, half days and holidays included.
+
+    They are journaled, and happen by the market's clock; those whose time has passed are left out.
+
+    Example: lockstep admin schedule node1 --calendar XNYS --days 30
+    """
+    from cli.schedule import schedule
+
+    plan = (pre_open, opening, closing)
+    return schedule(directory, symbol, calendar, first, days, plan, only_print=only_print, as_json=as_json)
+
+
 @admin.command("halt")
 def admin_halt(
     directory: Directory,

@@ -23,6 +23,7 @@ from engine.limit_command import continuation_command, forget_continuation, limi
 from engine.phases import phase_command
 from engine.records import CommandKind, Reason
 from engine.replace import replace
+from engine.schedules import schedule_command
 from engine.state import State, unpack_state
 from engine.users import credential_command, user_command
 
@@ -43,7 +44,7 @@ def apply_batch(pointers, commands, start, events, n):
     venue = state.venue[0]
     many_pairs = has_many_pairs(venue)
     for i in range(start, len(commands)):
-        if n + _events_max(venue["orders_open"], venue["slices"], venue["instruments"], venue["participants"]) > len(
+        if n + _events_max(venue["orders_open"], venue["slices"], venue["phase_changes"], venue["participants"]) > len(
             events
         ):
             return i, n
@@ -130,6 +131,8 @@ def _apply_rare(state: State, command, kind, events, n):
         return epoch_command(state, command, events, n)
     if kind == CommandKind.CLOCK_JUMP:
         return n  # for the record (rulebook section 13, 26): the market's clock goes by CLOCK rows only
+    if kind == CommandKind.SCHEDULE:
+        return schedule_command(state, command, events, n)
     if kind == CommandKind.EXTEND:
         continuation_command(state.venue[0], command)
         return n

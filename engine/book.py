@@ -215,12 +215,22 @@ def unlink(state: State, level, slot):
 
 
 @inlined
+def next_time(state: State):
+    """Time of an order that goes to the back of a queue: a counter of the venue."""
+    venue = state.venue[0]
+    time = venue["last_time"] + 1
+    venue["last_time"] = time
+    return time
+
+
+@inlined
 def join(state: State, b, slot):
     """Put an order at the back of the queue at its price."""
     order = state.orders[slot]
     tick = order["tick"]
     side = np.int64(order["side"])
     append(state, state.levels[open_level(state, b, side, tick)], slot)
+    state.times[slot] = next_time(state)
     if _in_call(state, b):
         add_depth(state, b, tick, np.int64(order["leaves_qty"]))
 

@@ -21,6 +21,10 @@ BPS_MAX: Final = 10_000
 #: Average daily volume of an instrument, so that a share of it is within int64.
 ADV_QTY_MAX: Final = INT64_MAX // BPS_MAX
 
+#: Schedules that wait at a time, and those of them that are of every instrument.
+SCHEDULES_MAX: Final = 4_096
+SCHEDULES_OF_ALL_MAX: Final = 256
+
 #: Duration of the call after a halt.
 CALL_AFTER_HALT_NS: Final = 60 * 1_000_000_000
 

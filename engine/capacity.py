@@ -7,20 +7,27 @@ outcomes (``capacity`` rejects).
 from dataclasses import dataclass
 from typing import Final
 
+from engine.bounds import SCHEDULES_MAX, SCHEDULES_OF_ALL_MAX
+
 #: The most that a capacity may be. A slot leaves room for one more bit in uint32 (``index.py``).
 ORDERS_MAX_MAX: Final = 2**29
 IDS_MAX_MAX: Final = 2**30
 
 
-def events_max(orders: int, slices: int, instruments: int, participants: int) -> int:
-    """The most events that one command causes, given how many open orders, slices of icebergs,
-    instruments and participants there are.
+def events_max(orders: int, slices: int, phase_changes: int, participants: int) -> int:
+    """The most events that one command causes, given how many open orders, slices of icebergs, changes of a phase that
+    it may bring (one of each instrument, and those of the schedules that wait) and participants there are.
 
     Three an open order (its election, and two of self-trade prevention or of what ends it and an indicative), two a
-    slice (its trade, and the next one that is shown), four an instrument (its phase, its indicative, and two
+    slice (its trade, and the next one that is shown), four a change of a phase (the phase, the indicative, and two
     icebergs that show more after an uncross), one a participant, and the answer. Python and kernels ask it.
     """
-    return 3 * orders + 2 * slices + 4 * instruments + participants + 8
+    return 3 * orders + 2 * slices + 4 * phase_changes + participants + 8
+
+
+def phase_changes_max(instruments: int) -> int:
+    """The most changes of a phase that one command may bring with room for so many instruments."""
+    return instruments * (1 + SCHEDULES_OF_ALL_MAX) + SCHEDULES_MAX
 
 
 @dataclass(frozen=True)

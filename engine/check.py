@@ -14,7 +14,7 @@ from engine.index import find_place
 from engine.midpoint import first_in_time, midpoint_e4
 from engine.places import hidden_row, midpoint_row, side_row, stop_row
 from engine.records import Instruction, Phase, TimeInForce
-from engine.state import ID_MARK_ROWS, IN_MIDPOINT, WINDOW, WINDOW_WORDS, State
+from engine.state import ASIDE, ID_MARK_ROWS, IN_MIDPOINT, WINDOW, WINDOW_WORDS, State
 
 _CARRIED = 2**31
 _STOP = int(Instruction.STOP)
@@ -32,6 +32,7 @@ def check_state(state: State) -> None:
             _check_stops(state, number, side, seen)
             _check_hidden(state, number, side, seen)
             _check_midpoint(state, number, side, seen)
+            _check_aside(state, number, side, seen)
     _check_icebergs(state, open_slots)
     _check_expiries(state, open_slots)
     dormant = state.terms["stop_tick"][: len(state.orders)] != 0
@@ -66,9 +67,9 @@ def _check_slots(state: State) -> list[int]:
     require((live["order_number"] <= venue["last_order_number"]).all(), "no order number above the newest")
     require((live["leaves_qty"] > 0).all() and (live["qty"] <= QTY_MAX).all(), "an open order has a quantity")
     require((live["cum_qty"] + live["leaves_qty"] <= live["qty"]).all(), "executed and open are within the quantity")
-    resting = np.isin(live["time_in_force"], (TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD))
-    require(resting.all(), "only day, gtc and gtd orders rest")
-    of_day = live["time_in_force"] == TimeInForce.DAY
+    resting = (TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD, TimeInForce.OPENING, TimeInForce.CLOSING)
+    require(np.isin(live["time_in_force"], resting).all(), "orders that trade at once or not at all do not rest")
+    of_day = np.isin(live["time_in_force"], (TimeInForce.DAY, TimeInForce.OPENING, TimeInForce.CLOSING))
     require(not live["carried"][of_day].any(), "no order good for the day is of an earlier day")
     return open_slots
 
@@ -194,6 +195,27 @@ def _check_stops(state: State, instrument: int, side: int, seen: set[int]) -> No
         require(level["qty"] == qty, "a level counts what its orders have open")
 
 
+def _check_aside(state: State, instrument: int, side: int, seen: set[int]) -> None:
+    book = state.books[side_row(instrument, side)]
+    qty, before, slot = 0, 0, int(book["head"])
+    while slot:
+        order = state.orders[slot]
+        require(slot not in seen, "an order is in one queue only")
+        seen.add(slot)
+        require(order["prev"] == before, "an order knows the one before it")
+        require(order["instrument"] == instrument and order["side"] == side, "a closing order waits on its own side")
+        require(order["time_in_force"] == TimeInForce.CLOSING, "only a closing order is kept aside")
+        require(int(order["instructions"]) & ASIDE, "an order that is kept aside is marked")
+        tick_e4 = int(state.instruments[instrument - 1]["tick_e4"])
+        in_ticks = int(order["price_e4"]) == int(order["tick"]) * tick_e4
+        require(in_ticks or (order["price_e4"] == 0 and order["tick"] < 0), "its tick is its price in ticks")
+        require(not before or state.times[before] < state.times[slot], "closing orders wait in order of time")
+        qty += int(order["leaves_qty"])
+        before, slot = slot, int(order["next"])
+    require(book["tail"] == before, "the queue of closing orders knows its last one")
+    require(book["qty"] == qty, "the queue of closing orders counts what they have open")
+
+
 def _check_level(state: State, b: int, side: int, tick: int, row: int, seen: set[int], hidden: bool = False) -> None:
     level = state.levels[row]
     qty, before, slot = 0, 0, int(level["head"])
@@ -211,6 +233,8 @@ def _check_level(state: State, b: int, side: int, tick: int, row: int, seen: set
         else:
             require(order["tick"] == tick, "an order is at its own price")
             require(price_e4 == tick * state.instruments[b >> 1]["tick_e4"], "its tick is its price in ticks")
+        require(not int(order["instructions"]) & ASIDE, "an order of the book is not kept aside")
+        require(not before or state.times[before] < state.times[slot], "orders of a level are in order of time")
         qty += int(order["leaves_qty"])
         before, slot = slot, int(order["next"])
     require(level["tail"] == before, "a level knows its last order")

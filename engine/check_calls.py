@@ -6,7 +6,7 @@ from engine.bounds import CALL_AFTER_HALT_NS, TIME_NS_MAX
 from engine.errors import require
 from engine.places import midpoint_row, stop_row
 from engine.records import Instruction, Phase
-from engine.state import IN_MIDPOINT, WINDOW_WORDS, Pending, State
+from engine.state import ASIDE, IN_MIDPOINT, WINDOW_WORDS, Pending, State
 
 CALLS = (Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AUCTION)
 
@@ -33,6 +33,7 @@ def check_calls(state: State) -> None:
     require(venue["continuation"] in (0, 1), "a continuation row waits or not")
     require(venue["continuation"] or not any(continuation), "the numbers of a continuation row are used up with it")
     _check_timers(state)
+    _check_schedules(state)
 
 
 def _check_timers(state: State) -> None:
@@ -54,6 +55,18 @@ def _check_timers(state: State) -> None:
         require(phase in (Phase.HALTED, Phase.AUCTION), "only a halt and the call after it end by the clock")
         require(due_ns > venue["now_ns"], "what is due has happened")
         require(due_ns <= TIME_NS_MAX + (CALL_AFTER_HALT_NS if phase == Phase.AUCTION else 0), "a timer ends in time")
+
+
+def _check_schedules(state: State) -> None:
+    venue = state.venue[0]
+    waiting = state.schedules[: int(venue["schedules"])]
+    times_ns = waiting["due_ns"].tolist()
+    require(times_ns == sorted(times_ns), "schedules are in order of time")
+    require(not state.schedules[len(waiting) :].view(np.uint8).any(), "a schedule that was met is gone")
+    of_all = int(np.count_nonzero(waiting["instrument"] == 0))
+    require(of_all == venue["schedules_of_all"], "schedules of all instruments are counted")
+    changes = venue["instruments"] * (1 + of_all) + len(waiting) - of_all
+    require(changes == venue["phase_changes"], "the changes of phases that a command may bring are counted")
 
 
 def _check_depth(state: State, instrument: int, counted: bool) -> None:
@@ -84,7 +97,8 @@ def uncross_outcome(state: State, instrument: int) -> tuple[int, int, int]:
     tick_e4 = int(row["tick_e4"])
     reference = max(int(row["last_trade_e4"] or row["reference_e4"]) // tick_e4, 1)
     here = state.orders[state.orders["participant"] != 0]
-    here = here[(here["instrument"] == instrument) & (here["instructions"] & (Instruction.STOP | IN_MIDPOINT) == 0)]
+    elsewhere = Instruction.STOP | IN_MIDPOINT | ASIDE
+    here = here[(here["instrument"] == instrument) & (here["instructions"] & elsewhere == 0)]
     orders = [(int(o["side"]), int(o["tick"]), int(o["leaves_qty"])) for o in here]
     outcomes = []
     for tick in {reference} | {tick for _, tick, _ in orders if tick > 0}:

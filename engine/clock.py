@@ -5,19 +5,18 @@ Those who read a journal without the engine ask ``clock_rows`` which CLOCK rows 
 
 import numpy as np
 
-from engine.bounds import DAY_NS, TIME_NS_MAX
+from engine.bounds import DAY_NS, SCHEDULES_MAX, TIME_NS_MAX
 from engine.consequences import cancel_listed, consequences
 from engine.events import emit_rejected
 from engine.expiries import next_expiry
 from engine.form import has_form
-from engine.halts import end_timer
 from engine.index import forget_ids
 from engine.jit import called, inlined
 from engine.matching import cancel_resting
 from engine.records import CommandKind, Reason
+from engine.schedules import earliest, run_time
 from engine.state import State
 from engine.sweep import gather_day_orders, sort_slots
-from engine.timers import due_instrument
 
 
 @inlined
@@ -67,7 +66,9 @@ def clock_rows(commands, now_ns, extended, at, values_ns):
 
 @called
 def clock(state: State, command, events, n):
-    """The clock has a new value. A new trading day first ends the day orders and frees ids; then timers are met."""
+    """The clock has a new value. A new trading day first ends the day orders and frees ids; then halts end and
+    schedules are met.
+    """
     venue = state.venue[0]
     time_ns = command["time_ns"]
     if not may_follow(time_ns, venue["now_ns"]):
@@ -85,16 +86,14 @@ def clock(state: State, command, events, n):
 def _run_due(state: State, events, n):
     """All that is due, in order of its time; of the same time orders' ends first, in order of acceptance."""
     # What begins now ends later, so that nothing is due twice.
-    for _ in range(state.venue[0]["instruments"] + state.venue[0]["orders_open"]):
-        slot, instrument = next_expiry(state), due_instrument(state)
-        if slot != 0 and (
-            instrument == 0 or state.terms[slot]["until_ns"] <= state.instruments[instrument - 1]["due_ns"]
-        ):
+    for _ in range(state.venue[0]["instruments"] + state.venue[0]["orders_open"] + SCHEDULES_MAX):
+        slot, due_ns = next_expiry(state), earliest(state)
+        if slot != 0 and (due_ns < 0 or state.terms[slot]["until_ns"] <= due_ns):
             instrument = np.int64(state.orders[slot]["instrument"])
             n = cancel_resting(state, events, n, slot, Reason.EXPIRED)
             n = consequences(state, events, n, instrument)
-        elif instrument != 0:
-            n = end_timer(state, events, n, instrument)
+        elif due_ns >= 0:
+            n = run_time(state, events, n, due_ns)
         else:
             break
     return n

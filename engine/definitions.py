@@ -83,6 +83,7 @@ def define_instrument(state: State, command, events, n):
         return emit_rejected(state, events, n, symbol, 0, 0, Reason.CAPACITY)
     row = state.instruments[venue["instruments"]]
     venue["instruments"] += 1
+    venue["phase_changes"] += 1 + venue["schedules_of_all"]
     row["symbol"] = symbol
     row["tick_e4"] = command["tick_e4"]
     row["lot"] = command["lot"]

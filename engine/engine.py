@@ -7,7 +7,7 @@ import numpy as np
 from engine import jit
 from engine.apply import apply_batch
 from engine.bounds import COMMANDS_PER_CALL_MAX, TIME_NS_MAX
-from engine.capacity import Capacity, events_max
+from engine.capacity import Capacity, events_max, phase_changes_max
 from engine.check import check_state
 from engine.clock import clock_rows
 from engine.digest import EventChain, part_digest, state_digest
@@ -18,7 +18,7 @@ from engine.names import Directory, unpack
 from engine.parts import Arrays, fill_state, state_parts
 from engine.pieces import Pieces
 from engine.records import COMMAND, EVENT, Instruction, concatenate
-from engine.state import EXPOSURE, IN_MIDPOINT, State, new_state, prefault
+from engine.state import ASIDE, EXPOSURE, IN_MIDPOINT, State, new_state, prefault
 from engine.views import INSTRUMENT_STATE, LIMITS_STATE, OPEN_ORDER, PARTICIPANT_STATE, POSITION
 
 Rows = np.ndarray[Any, Any]
@@ -49,9 +49,12 @@ class Engine:
         self._packed = jit.Packed(new_state(self.capacity))
         self._timers_first: Rows = self._state.venue["timers_first"]
         self._expiries: Rows = self._state.venue["expiries"]
+        self._schedules: Rows = self._state.venue["schedules"]
         # Room for what one command may cause at most, and for a batch of ordinary ones.
         room = self.capacity
-        worst = events_max(room.orders_max, room.orders_max, room.instruments_max, room.participants_max)
+        worst = events_max(
+            room.orders_max, room.orders_max, phase_changes_max(room.instruments_max), room.participants_max
+        )
         self._events: Rows = np.empty(worst + 4 * COMMANDS_PER_CALL_MAX, EVENT)
         self._event_bytes = self._events.view(np.uint8).data
         self._pieces: Pieces | None = None
@@ -90,12 +93,18 @@ class Engine:
 
     @property
     def next_due_ns(self) -> int:
-        """The earliest end of a halt, of the call after one, or of an order, that a clock value would meet; 0: none."""
+        """The earliest end of a halt, of the call after one or of an order, or schedule, that a clock value would meet.
+
+        0: none.
+        """
         first = self._timers_first.item()
         due_ns = int(self._state.instruments[first - 1]["due_ns"]) if first else 0
         if self._expiries.item():
             until_ns = int(self._state.terms[int(self._state.expiries[1])]["until_ns"])
             due_ns = min(due_ns, until_ns) if due_ns else until_ns
+        if self._schedules.item():
+            scheduled_ns = max(int(self._state.schedules[0]["due_ns"]), 1)
+            due_ns = min(due_ns, scheduled_ns) if due_ns else scheduled_ns
         return due_ns if due_ns <= TIME_NS_MAX else 0
 
     @property
@@ -226,6 +235,7 @@ class Engine:
         for name in OPEN_ORDER.names or ():
             if name in here.dtype.names and not name.startswith("reserved"):
                 rows[name] = here[name]
+        rows["instructions"] &= ~np.uint16(ASIDE)
         if slots:
             terms = state.terms[np.concatenate(slots)]
             rows["stop_e4"] = terms["stop_tick"] * state.instruments["tick_e4"][here["instrument"].astype(np.int64) - 1]
@@ -233,7 +243,7 @@ class Engine:
             rows["until_ns"] = terms["until_ns"]
             rows["book"] = here["instructions"] & IN_MIDPOINT != 0
             rows["instructions"] &= np.uint16(~IN_MIDPOINT & 0xFFFF)
-            dark = here["instructions"] & (Instruction.HIDDEN | Instruction.STOP | IN_MIDPOINT) != 0
+            dark = here["instructions"] & (Instruction.HIDDEN | Instruction.STOP | IN_MIDPOINT | ASIDE) != 0
             rows["shown_qty"] = np.where(terms["display_qty"] != 0, terms["shown_qty"], here["leaves_qty"]) * ~dark
         return rows
 

@@ -4,6 +4,7 @@ from typing import Final
 
 import numpy as np
 
+from engine.aside import put_aside
 from engine.book import best_of_all, follow
 from engine.bounds import INT64_MAX
 from engine.events import emit_accepted, emit_canceled, emit_rejected
@@ -119,11 +120,18 @@ def enter(state: State, command, events, n):
         count_open(state, participant, instrument, side, command["qty"], value_price_of(state.orders[slot]))
         return n
     if phase != Phase.CONTINUOUS:
-        rest(state, side_row(instrument, side), slot)
+        if time_in_force > TimeInForce.FOK and not _begins_in_book(row, phase, time_in_force):
+            put_aside(state, slot)
+        else:
+            rest(state, side_row(instrument, side), slot)
         count_open(state, participant, instrument, side, command["qty"], value_price_of(state.orders[slot]))
         return n
     needed_qty = np.int64(0)
-    if time_in_force == TimeInForce.FOK:
+    if time_in_force >= TimeInForce.FOK:
+        if time_in_force == TimeInForce.CLOSING:
+            put_aside(state, slot)
+            count_open(state, participant, instrument, side, command["qty"], value_price_of(state.orders[slot]))
+            return n
         needed_qty = command["qty"]
     elif instructions & _MIN_QTY:
         needed_qty = command["min_qty"]
@@ -138,6 +146,15 @@ def _set_terms(state: State, command, slot, instructions):
         set_display(state, slot, command["display_qty"], command["qty"])
     if instructions & _UNTIL:
         set_expiry(state, slot, command["until_ns"])
+
+
+@rare
+def _begins_in_book(row, phase, time_in_force):
+    """True if an opening or closing order goes into the book at once; it is canceled after the next uncross."""
+    if time_in_force == TimeInForce.CLOSING and phase != Phase.CLOSING_AUCTION:
+        return False
+    row["auction_only"] = 1
+    return True
 
 
 @inlined

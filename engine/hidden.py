@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.book import append, unlink
+from engine.book import append, next_time, unlink
 from engine.depth import add_far_depth
 from engine.far import far_find, far_insert, far_next, far_remove, leaf_level
 from engine.jit import called, inlined, rare
@@ -44,6 +44,7 @@ def join_hidden(state: State, slot):
         if book["hidden_tick"] == 0 or (tick - book["hidden_tick"]) * side > 0:
             book["hidden_tick"] = tick
     append(state, state.levels[leaf_level(state, leaf)], slot)
+    state.times[slot] = next_time(state)
     if _in_call(state, instrument):
         add_far_depth(state, b, tick, np.int64(order["leaves_qty"]))
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from engine.book import level_of, next_tick
 from engine.far import far_find, far_next, leaf_level
-from engine.jit import called
+from engine.jit import called, inlined
 from engine.midpoint import list_midpoint
 from engine.places import hidden_row, market_level, side_row
 from engine.state import State
@@ -36,6 +36,7 @@ def list_open_orders(state: State, instrument, out):
                 count = list_level(state, leaf_level(state, far_find(state, row, hidden_tick)), out, count)
                 hidden_tick = far_next(state, row, side, hidden_tick)
         count = list_stops(state, instrument, side, out, count)
+        count = list_level_of(state, state.books[b], out, count)
         count = list_midpoint(state, instrument, side, out, count)
     return count
 
@@ -43,7 +44,13 @@ def list_open_orders(state: State, instrument, out):
 @called
 def list_level(state: State, row, out, count):
     """Write the slots of a level's queue to ``out`` from ``count`` on; returns the new count."""
-    slot = np.int64(state.levels[row]["head"])
+    return list_level_of(state, state.levels[row], out, count)
+
+
+@inlined
+def list_level_of(state: State, level, out, count):
+    """``list_level``, given what has its head."""
+    slot = np.int64(level["head"])
     for _ in range(state.venue[0]["orders_open"]):
         if slot == 0:
             break

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.book import append, best_of_all, close_level, level_of, next_tick, unlink
+from engine.book import append, best_of_all, close_level, level_of, next_tick, next_time, unlink
 from engine.bounds import BPS_MAX
 from engine.events import emit_canceled, emit_replenished, emit_trade
 from engine.expiries import drop_expiry
@@ -138,6 +138,7 @@ def _reduce_otherwise(state: State, events, n, b, side, tick, slot, qty):
     unlink(state, level, slot)
     order["leaves_qty"] = left
     append(state, level, slot)
+    state.times[slot] = next_time(state)
     show(state, slot)
     return emit_replenished(state, events, n, order, np.int64(terms["shown_qty"]))
 

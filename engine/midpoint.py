@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.book import append, unlink
+from engine.book import append, next_time, unlink
 from engine.events import emit_canceled, emit_trade
 from engine.exposure import count_aggressor_trades, count_open, count_resting_trade, value_price_of
 from engine.far import far_find, far_insert, far_next, far_remove, leaf_level
@@ -57,6 +57,7 @@ def join_midpoint(state: State, slot):
         leaf = far_insert(state, b, key)
         _note_pending(state, instrument)
     append(state, state.levels[leaf_level(state, leaf)], slot)
+    state.times[slot] = next_time(state)
 
 
 @rare

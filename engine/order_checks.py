@@ -95,7 +95,9 @@ def check_instructions(command, instructions, time_in_force, row, now_ns):
 
 @rare
 def _check_rare_instructions(command, instructions, time_in_force, row, now_ns):
-    if instructions & ~_BUILT or time_in_force > TimeInForce.FOK:
+    if instructions & ~_BUILT or (
+        time_in_force > TimeInForce.FOK and (instructions & ~_MARKET or np.int64(command["book"]) != 0)
+    ):
         return Reason.INVALID_INSTRUCTION
     may_rest = time_in_force in (TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD)
     if (time_in_force == TimeInForce.GTD) != (instructions & _UNTIL != 0):

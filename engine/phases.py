@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 
 from engine.calls import is_call
+from engine.closing import take_in
 from engine.consequences import consequences
 from engine.definitions import find_instrument
 from engine.depth import count_depth
@@ -44,6 +45,8 @@ def change_phase(state: State, events, n, instrument, phase, due_ns):
     uncrosses = phase == Phase.CONTINUOUS or (phase == Phase.CLOSED and before == Phase.CLOSING_AUCTION)
     tick = price_of_uncross(state, instrument) if uncrosses else np.int64(0)
     set_phase(state, instrument, phase, due_ns)
+    if phase == Phase.CLOSING_AUCTION:
+        take_in(state, instrument)
     n = emit_phase(state, events, n, instrument, phase)
     if uncrosses:
         n = uncross(state, events, n, instrument, tick)
@@ -61,16 +64,17 @@ def phase_command(state: State, command, events, n):
         return emit_rejected(state, events, n, symbol, 0, 0, Reason.INVALID_COMMAND)
     if symbol == EVERY:
         for instrument in range(1, state.venue[0]["instruments"] + 1):
-            n = _phase(state, events, n, instrument, phase)
+            n = take_phase(state, events, n, instrument, phase)
         return n
     instrument = find_instrument(state, symbol)
     if instrument == 0:
         return emit_rejected(state, events, n, symbol, 0, 0, Reason.UNKNOWN_INSTRUMENT)
-    return _phase(state, events, n, instrument, phase)
+    return take_phase(state, events, n, instrument, phase)
 
 
 @called
-def _phase(state: State, events, n, instrument, phase):
+def take_phase(state: State, events, n, instrument, phase):
+    """The ``phase`` command of one instrument; to the present phase it is answered and changes nothing."""
     row = state.instruments[instrument - 1]
     if phase == Phase.HALTED:
         return emit_rejected(state, events, n, row["symbol"], 0, 0, Reason.INVALID_COMMAND)

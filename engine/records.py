@@ -245,6 +245,7 @@ COMMAND_PLACES: Final = {
         "rate_window_ns",
         "jump_ns",
         "epoch",
+        "due_ns",
     ),
     16: ("price_e4", "reference_e4", "token_head", "firm", "salt_1", "max_order_value_e4", "margin_bps"),
     24: ("qty", "lot", "token_tail", "hash_0", "max_order_qty", "adv_share_bps"),
@@ -354,6 +355,7 @@ COMMAND_FIELDS: Final = {
         "instrument",
     ),
     CommandKind.PHASE: ("name", "phase"),  # name: a symbol, or * for each
+    CommandKind.SCHEDULE: ("name", "due_ns", "phase"),  # name: as of a phase; due_ns: its time
     CommandKind.HALT: ("name", "duration_ns"),  # duration_ns 0: until it is resumed
     CommandKind.RESUME: ("name",),
     CommandKind.KILL: ("name",),  # a participant's, or * for each

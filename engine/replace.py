@@ -16,7 +16,7 @@ from engine.order_checks import check_phase, check_price, check_qty
 from engine.places import side_row
 from engine.records import CommandKind, Instruction, Phase, Reason
 from engine.replace_terms import check_replace, replace_with_terms
-from engine.state import IN_MIDPOINT, State
+from engine.state import ASIDE, IN_MIDPOINT, State
 
 _MARKET: Final = int(Instruction.MARKET)
 _DISPLAY: Final = int(Instruction.DISPLAY)
@@ -50,7 +50,8 @@ def replace(state: State, command, events, n):
             count_refused_entry(state.venue, state.participants, state.entry_times, participant)
         return emit_cancel_rejected(state, events, n, command["client_order_id"], participant, Reason.UNKNOWN_ORDER)
     order = state.orders[slot]
-    if (instructions | np.int64(order["instructions"])) & (_STOP | _DISPLAY | _HIDDEN | IN_MIDPOINT):
+    others = _STOP | _DISPLAY | _HIDDEN | IN_MIDPOINT | ASIDE
+    if (instructions | np.int64(order["instructions"])) & others:
         return replace_with_terms(state, command, events, n, slot)
     instrument = np.int64(order["instrument"])
     row = state.instruments[instrument - 1]

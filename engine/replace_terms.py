@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from engine.aside import put_aside
 from engine.bounds import INT64_MAX
 from engine.entry import run_rarely
 from engine.events import emit_rejected, emit_replaced
@@ -21,7 +22,7 @@ from engine.order_checks import check_phase, check_price, check_qty, check_stop,
 from engine.places import side_row
 from engine.records import Instruction, Phase, Reason
 from engine.resting import lessen, rest, set_display, slices_of, withdraw
-from engine.state import IN_MIDPOINT, State
+from engine.state import ASIDE, IN_MIDPOINT, State
 from engine.stops import join_stops
 
 _MARKET: Final = int(Instruction.MARKET)
@@ -134,6 +135,7 @@ def _change(state: State, command, events, n, slot, tick, open_qty, keeps, stop_
     participant, instrument = np.int64(order["participant"]), np.int64(order["instrument"])
     side = np.int64(order["side"])
     b = side_row(instrument, side)
+    aside = np.int64(order["instructions"]) & ASIDE
     count_open(state, participant, instrument, side, -np.int64(order["leaves_qty"]), value_price_of(order))
     if keeps:
         lessen(state, b, slot, open_qty)
@@ -149,13 +151,16 @@ def _change(state: State, command, events, n, slot, tick, open_qty, keeps, stop_
     order["client_order_id"] = command["new_client_order_id"]
     if not keeps and np.int64(order["instructions"]) & IN_MIDPOINT:
         return run_at_midpoint(state, events, n, slot, np.int64(0))
-    if not keeps and stop_tick == 0 and state.instruments[instrument - 1]["phase"] == Phase.CONTINUOUS:
+    waits = stop_tick != 0 or aside != 0
+    if not keeps and not waits and state.instruments[instrument - 1]["phase"] == Phase.CONTINUOUS:
         return run_rarely(state, events, n, slot)
     count_open(state, participant, instrument, side, open_qty, value_price_of(order))
     if keeps:
         return n
     if stop_tick != 0:
         join_stops(state, slot, stop_tick)
+    elif aside != 0:
+        put_aside(state, slot)
     else:
         rest(state, b, slot)
     return n

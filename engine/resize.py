@@ -60,6 +60,7 @@ def _copy_definitions(state: State, new: State) -> None:
     instruments, participants = int(state.venue[0]["instruments"]), int(state.venue[0]["participants"])
     new.instruments[:instruments] = state.instruments[:instruments]
     new.participants[:participants] = state.participants[:participants]
+    new.schedules[:] = state.schedules
 
 
 class _Numbers:
@@ -97,6 +98,7 @@ def _pack_orders(state: State, new: State) -> _Numbers:
     for link in ("next", "prev"):
         rows[link] = slots(rows[link])
     new.orders[1 : slots.count + 1] = rows
+    new.times[1 : slots.count + 1] = state.times[slots.old]
     new.terms[1 : slots.count + 1] = state.terms[slots.old]
     ending = int(state.venue[0]["expiries"])
     new.expiries[1 : ending + 1] = slots(state.expiries[1 : ending + 1])
@@ -125,6 +127,8 @@ def _pack_books(state: State, new: State, slots: _Numbers) -> None:
         old_books = state.books[old_start : old_start + sides]
         new.books[new_start : new_start + sides] = old_books
         new.books["far_root"][new_start : new_start + sides] = references(old_books["far_root"])
+        for link in ("head", "tail"):
+            new.books[link][new_start : new_start + sides] = slots(old_books[link])
     new.words[: sides * WINDOW_WORDS] = state.words[: sides * WINDOW_WORDS]
     new.word_qty[: sides * WINDOW_WORDS] = state.word_qty[: sides * WINDOW_WORDS]
     for old_rows, new_rows in (

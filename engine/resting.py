@@ -4,12 +4,13 @@ from typing import Final
 
 import numpy as np
 
+from engine.aside import leave_aside, shrink_aside
 from engine.book import join, leave, shrink
 from engine.hidden import join_hidden, leave_hidden, shrink_hidden
 from engine.jit import inlined, rare
 from engine.midpoint import join_midpoint, leave_midpoint, shrink_midpoint
 from engine.records import Instruction
-from engine.state import IN_MIDPOINT, State
+from engine.state import ASIDE, IN_MIDPOINT, State
 from engine.stops import leave_stops, shrink_stop
 
 _STOP: Final = int(Instruction.STOP)
@@ -49,7 +50,7 @@ def show(state: State, slot):
 @inlined
 def withdraw(state: State, b, slot):
     """Take an order out of its queue, that of a dormant one too; its leaves_qty is still what it has open."""
-    if np.int64(state.orders[slot]["instructions"]) & (_STOP | _HIDDEN | IN_MIDPOINT):
+    if np.int64(state.orders[slot]["instructions"]) & (_STOP | _HIDDEN | IN_MIDPOINT | ASIDE):
         _withdraw_otherwise(state, slot)
     else:
         leave(state, b, slot)
@@ -57,10 +58,13 @@ def withdraw(state: State, b, slot):
 
 @rare
 def _withdraw_otherwise(state: State, slot):
-    if np.int64(state.orders[slot]["instructions"]) & _STOP:
+    instructions = np.int64(state.orders[slot]["instructions"])
+    if instructions & _STOP:
         leave_stops(state, slot)
-    elif np.int64(state.orders[slot]["instructions"]) & IN_MIDPOINT:
+    elif instructions & IN_MIDPOINT:
         leave_midpoint(state, slot)
+    elif instructions & ASIDE:
+        leave_aside(state, slot)
     else:
         leave_hidden(state, slot)
 
@@ -68,7 +72,7 @@ def _withdraw_otherwise(state: State, slot):
 @inlined
 def lessen(state: State, b, slot, leaves_qty):
     """An order keeps its place with less; an iceberg loses its reserve first."""
-    if np.int64(state.orders[slot]["instructions"]) & (_STOP | _HIDDEN | _DISPLAY | IN_MIDPOINT):
+    if np.int64(state.orders[slot]["instructions"]) & (_STOP | _HIDDEN | _DISPLAY | IN_MIDPOINT | ASIDE):
         _lessen_otherwise(state, b, slot, leaves_qty)
     else:
         shrink(state, b, slot, leaves_qty)
@@ -81,6 +85,8 @@ def _lessen_otherwise(state: State, b, slot, leaves_qty):
         shrink_stop(state, slot, leaves_qty)
     elif instructions & IN_MIDPOINT:
         shrink_midpoint(state, slot, leaves_qty)
+    elif instructions & ASIDE:
+        shrink_aside(state, slot, leaves_qty)
     elif instructions & _HIDDEN:
         shrink_hidden(state, slot, leaves_qty)
     else:

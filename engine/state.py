@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from engine.bounds import RATE_ORDERS_MAX
+from engine.bounds import RATE_ORDERS_MAX, SCHEDULES_MAX
 from engine.capacity import Capacity
 from engine.digest import layout_digest
 from engine.jit import unpack_pointers
@@ -82,6 +82,10 @@ VENUE: Final = np.dtype(
         ("priority", "<i8"),  # the newest time of an order of a midpoint book: a counter
         ("expiries", "<i8"),  # open orders that end at a time of their own (``expiries.py``)
         ("pending", "<i8"),  # how many instruments have a bit of ``Pending``; 0: an order has nothing to look after
+        ("schedules", "<i8"),  # how many wait
+        ("schedules_of_all", "<i8"),  # of them, those of every instrument
+        ("phase_changes", "<i8"),  # that one command may bring: one of each instrument, and those of schedules
+        ("last_time", "<i8"),  # the newest of ``times``
         ("timers_first", "<i8"),  # instrument with the earliest timer, and with the latest; 0: none (``timers.py``)
         ("timers_last", "<i8"),
     ]
@@ -108,6 +112,7 @@ INSTRUMENT: Final = np.dtype(
         ("touched", "<i8"),  # only within a command: what is pending in it is to be looked at
         ("cancel_on_halt", "<i8"),  # 1: a halt cancels its orders
         ("midpoint", "<i8"),  # 1: it has a midpoint book
+        ("auction_only", "<i8"),  # 1: an opening or closing order may be in the book
         ("reserved_2", "<i8", (6,)),  # three cache lines
     ]
 )
@@ -230,7 +235,10 @@ BOOK: Final = np.dtype(
         ("summary", "<i8"),  # bit w: word w of the window is not zero
         ("far_root", "<i8"),  # prices outside the window: 0, or a reference into the tree
         ("hidden_tick", "<i8"),  # of a side of a lit book: the best of its hidden orders (``hidden.py``); 0: none
-        ("reserved_2", "<i8", (4,)),
+        ("head", "<u4"),  # closing orders that are kept aside (``aside.py``)
+        ("tail", "<u4"),
+        ("qty", "<i8"),  # of them
+        ("reserved_2", "<i8", (2,)),
     ]
 )
 
@@ -241,8 +249,13 @@ NODE: Final = np.dtype(
 )
 
 
-#: Bit of an order's ``instructions`` in the state alone: it is of a midpoint book.
+#: Bits of an order's ``instructions`` in the state alone: it is of a midpoint book; it is kept aside.
 IN_MIDPOINT: Final = 1 << 15
+ASIDE: Final = 1 << 14
+
+
+#: A phase that an instrument (0: each) takes by a clock value at or after a time.
+SCHEDULE: Final = np.dtype([("due_ns", "<i8"), ("instrument", "<u4"), ("phase", "<u4")])
 
 
 class Pending(IntFlag):
@@ -262,6 +275,7 @@ class State(NamedTuple):
     instruments: np.ndarray[Any, Any]  # INSTRUMENT[instruments_max]
     participants: np.ndarray[Any, Any]  # PARTICIPANT[participants_max]
     orders: np.ndarray[Any, Any]  # ORDER[orders_max + 1]
+    times: np.ndarray[Any, Any]  # int64[orders_max + 1]: counter of the venue when an order last went to a queue's end
     ids: np.ndarray[Any, Any]  # ID[power of two]: open addressing (``index.py``)
     id_marks: np.ndarray[Any, Any]  # uint8: 1 for each ID_MARK_ROWS rows of ``ids`` of which one was written today
     id_tree: np.ndarray[Any, Any]  # ID_TREE[as many as a day can use, plus 1]
@@ -277,6 +291,7 @@ class State(NamedTuple):
     nodes: np.ndarray[Any, Any]  # NODE[orders_max + 1]; of a free one zero is the next free
     exposures: np.ndarray[Any, Any]  # int64: EXPOSURE rows of each participant (0: none), of each instrument (0: all)
     limits: np.ndarray[Any, Any]  # LIMITS of the same
+    schedules: np.ndarray[Any, Any]  # SCHEDULE[SCHEDULES_MAX]: those that wait, in order of time
     entry_times: np.ndarray[Any, Any]  # ENTRY_TIME[participants_max * RATE_ORDERS_MAX]: a ring each
     scratch: np.ndarray[Any, Any]  # int64[orders_max + 1]: slots to go through in order of acceptance
     ladder: np.ndarray[Any, Any]  # int64[4 * (orders_max + 1)]: ticks and quantities of an uncross
@@ -300,6 +315,7 @@ def new_state(capacity: Capacity) -> State:
         instruments=_in_lines(capacity.instruments_max, INSTRUMENT),
         participants=_in_lines(capacity.participants_max, PARTICIPANT),
         orders=_in_lines(slots, ORDER),
+        times=_in_lines(slots, _INT64),
         ids=_in_lines(ids_rows, ID),
         id_marks=_in_lines(max(ids_rows // ID_MARK_ROWS, 1), np.dtype(np.uint8)),
         id_tree=_in_small_pages(ids + 1, ID_TREE),
@@ -313,6 +329,7 @@ def new_state(capacity: Capacity) -> State:
         nodes=_in_lines(slots, NODE),
         exposures=_in_lines(pairs, EXPOSURE).view(np.int64),
         limits=_in_small_pages(pairs, LIMITS),
+        schedules=_in_small_pages(SCHEDULES_MAX, SCHEDULE),
         entry_times=_in_small_pages(capacity.participants_max * RATE_ORDERS_MAX, ENTRY_TIME),
         scratch=_in_small_pages(slots, _INT64),
         ladder=_in_small_pages(4 * slots, _INT64),
@@ -351,7 +368,7 @@ def prefault(state: State) -> None:
 
     What is used from its start on (``_in_small_pages``) is left out: it costs little when it is first touched.
     """
-    touched = (state.orders, state.ids, state.words, state.levels, state.leaf_ticks, state.nodes)
+    touched = (state.orders, state.times, state.ids, state.words, state.levels, state.leaf_ticks, state.nodes)
     for array in (*touched, state.exposures):
         page_starts = array.view(np.uint8).reshape(-1)[:: mmap.PAGESIZE]
         page_starts[:] = page_starts.copy()

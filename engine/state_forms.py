@@ -75,6 +75,14 @@ DEFAULTS: Final[Mapping[tuple[str, str], Default]] = {
     ("books", "hidden_tick"): Default(0, ""),
     ("instruments", "pending"): Default(0, ""),
     ("instruments", "band"): Default(0, ""),
+    ("instruments", "auction_only"): Default(0, ""),
+    ("venue", "last_time"): Default(0, ""),
+    ("venue", "schedules"): Default(0, ""),
+    ("venue", "schedules_of_all"): Default(0, ""),
+    ("venue", "phase_changes"): Default(0, ""),
+    ("books", "head"): Default(0, ""),
+    ("books", "tail"): Default(0, ""),
+    ("books", "qty"): Default(0, ""),
     ("instruments", "cancel_on_halt"): Default(0, ""),
     ("nodes", "qty"): Default(0, ""),
     ("limits", "max_ids"): Default(0, "limits have a new field max_ids, which is set for nobody"),
@@ -228,6 +236,20 @@ def _look_at_calls(state: State) -> Change:
     return Change()
 
 
+def _give_times(state: State) -> Change:
+    """Before STATE_VERSION 3 no order had a time beside its place in its queue, and there were no schedules."""
+    time = 0
+    for first in np.flatnonzero((state.orders["participant"] != 0) & (state.orders["prev"] == 0)).tolist():
+        slot = first
+        while slot and not state.times[slot]:
+            time += 1
+            state.times[slot] = time
+            slot = int(state.orders["next"][slot])
+    state.venue[0]["last_time"] = time
+    state.venue[0]["phase_changes"] = state.venue[0]["instruments"]
+    return Change()
+
+
 @called
 def _begin_depth_kernel(pointers: Any, instrument: Any) -> Any:
     state = unpack_state(pointers)
@@ -239,20 +261,22 @@ def _begin_depth_kernel(pointers: Any, instrument: Any) -> Any:
 _begin_depth = quiet(_begin_depth_kernel)
 
 _CALL: Final = int(Pending.CALL)
-_LACKS_2: Final = frozenset({"word_qty", "stop_books", "hidden_books", "midpoint_books", "terms", "expiries"})
+_LACKS_2: Final = frozenset(
+    {"word_qty", "stop_books", "hidden_books", "midpoint_books", "terms", "expiries", "times", "schedules"}
+)
 
 #: By (STATE_VERSION, RULES_VERSION). That of this release is among them.
 FORMS: Final[Mapping[tuple[int, int], Form]] = {
     (0, 3): Form(
         {**_PAGED_1, "limits": _LIMITS_0},
         _NAMES_1,
-        (_take_day_orders_into_this_day, _count_ids_of_participants, _look_at_calls),
+        (_take_day_orders_into_this_day, _count_ids_of_participants, _look_at_calls, _give_times),
         _LACKS_2,
     ),
-    (0, 4): Form(_PAGED_1, _NAMES_1, (_look_at_calls,), _LACKS_2),
-    (1, 4): Form(_PAGED_1, _NAMES_1, (_look_at_calls,), _LACKS_2),
-    (2, 4): Form(_PAGED_1, {}, (_look_at_calls,), _LACKS_2),
-    (2, 5): Form(_PAGED_1, {}, (_look_at_calls,), _LACKS_2),
+    (0, 4): Form(_PAGED_1, _NAMES_1, (_look_at_calls, _give_times), _LACKS_2),
+    (1, 4): Form(_PAGED_1, _NAMES_1, (_look_at_calls, _give_times), _LACKS_2),
+    (2, 4): Form(_PAGED_1, {}, (_look_at_calls, _give_times), _LACKS_2),
+    (2, 5): Form(_PAGED_1, {}, (_look_at_calls, _give_times), _LACKS_2),
     (3, 6): Form({**_PAGED_1, "window": _WINDOW_3, "terms": _TERMS_3}),
 }
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.book import append, unlink
+from engine.book import append, next_time, unlink
 from engine.far import far_find, far_insert, far_next, far_remove, leaf_level
 from engine.jit import called, rare
 from engine.pending import set_pending
@@ -34,6 +34,7 @@ def join_stops(state: State, slot, stop_tick):
             book["best_tick"] = stop_tick
         set_pending(state, instrument, _STOPS, True)
     append(state, state.levels[leaf_level(state, leaf)], slot)
+    state.times[slot] = next_time(state)
 
 
 @rare

@@ -8,11 +8,14 @@ from engine.jit import called, inlined
 from engine.listing import list_level, list_open_orders
 from engine.matching import cancel_resting
 from engine.places import market_level, side_row
-from engine.records import TimeInForce
-from engine.state import State
+from engine.records import Instruction, TimeInForce
+from engine.state import ASIDE, IN_MIDPOINT, State
 
 #: Bits of an order number in the key of a sort; the participant is above it. 190 years of a billion a day.
 _NUMBER_BITS: Final = 46
+_MARKET: Final = int(Instruction.MARKET)
+#: An order with one of these is not in the lit book.
+_WAITS: Final = int(Instruction.STOP) | ASIDE | IN_MIDPOINT
 
 
 @called
@@ -85,9 +88,22 @@ def gather_day_orders_of(state: State, instrument):
 
 
 @called
-def gather_market_orders(state: State, instrument):
-    """Put the slots of an instrument's resting market orders into ``scratch``."""
+def gather_auction_orders(state: State, instrument):
+    """Put the slots of an instrument's orders that an uncross leaves none of into ``scratch``: market orders in the
+    book, and opening and closing orders there."""
+    row = state.instruments[instrument - 1]
     count = 0
+    if row["auction_only"] != 0:
+        row["auction_only"] = 0
+        for place in range(list_open_orders(state, instrument, state.scratch)):
+            slot = state.scratch[place]
+            order = state.orders[slot]
+            instructions = np.int64(order["instructions"])
+            is_left = (instructions & _MARKET) | np.int64(np.int64(order["time_in_force"]) >= TimeInForce.OPENING)
+            if is_left and not instructions & _WAITS:
+                state.scratch[count] = slot
+                count += 1
+        return count
     for s in range(2):
         count = list_level(state, market_level(state, side_row(instrument, 1 - 2 * s)), state.scratch, count)
     return count
@@ -104,6 +120,12 @@ def sort_slots(state: State, count, by_participant):
     for place in range(count):
         order = state.orders[state.scratch[place]]
         keys[place] = order["order_number"] | (np.int64(order["participant"]) << _NUMBER_BITS) * by_participant
+    sort_by_keys(state, count)
+
+
+@called
+def sort_by_keys(state: State, count):
+    """The same by the keys that are in ``ladder``; slots with one key keep their order."""
     width = 1
     for _ in range(32):
         if width >= count:

@@ -21,7 +21,7 @@ from engine.places import hidden_beside, market_level, side_row
 from engine.records import Instruction, Reason
 from engine.resting import show
 from engine.state import WINDOW, Pending, State
-from engine.sweep import cancel_gathered, gather_market_orders
+from engine.sweep import cancel_gathered, gather_auction_orders
 
 _CALL: Final = int(Pending.CALL)
 _HIDDEN: Final = int(Instruction.HIDDEN)
@@ -33,10 +33,10 @@ _ABOVE_ALL: Final = 1 << TICK_BITS
 
 @called
 def uncross(state: State, events, n, instrument, tick):
-    """Trades what can trade at the price of ``price_of_uncross`` (0: none), and cancels market orders that are left."""
+    """Trades what can trade at the price of ``price_of_uncross`` (0: none), and cancels what may not stay."""
     if tick != 0:
         n = _trade_at(state, events, n, instrument, tick)
-    count = gather_market_orders(state, instrument)
+    count = gather_auction_orders(state, instrument)
     return cancel_gathered(state, events, n, count, Reason.AUCTION)
 
 

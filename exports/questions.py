@@ -23,6 +23,7 @@ class Question:
 
 
 _TIME: Final = "make_timestamp_ns(time_ns) AS time"
+#: Open orders in the books after a command: no dormant stops, and no closing orders, which reports show in no book.
 _LEDGER: Final = """
     WITH newest AS (
         SELECT order_number, max_by(seq * 1000000 + number, seq * 1000000 + number) AS place FROM reports
@@ -30,7 +31,8 @@ _LEDGER: Final = """
     live AS (
         SELECT r.* FROM reports r JOIN newest n
             ON r.order_number = n.order_number AND r.seq * 1000000 + r.number = n.place
-        WHERE r.leaves_qty > 0 AND r.seq <= $seq)"""
+        WHERE r.leaves_qty > 0 AND r.seq <= $seq AND r.stop_price_e4 = 0
+            AND NOT (r.time_in_force = 'closing' AND r.displayed_qty = 0))"""
 
 QUESTIONS: Final[dict[str, Question]] = {
     "order": Question(
@@ -56,7 +58,7 @@ QUESTIONS: Final[dict[str, Question]] = {
         "open orders of a symbol in the lit book by price after a command: what is shown, and what is open",
         f"{_LEDGER} SELECT side, price_e4, sum(displayed_qty)::BIGINT AS displayed_qty, "
         "sum(leaves_qty)::BIGINT AS leaves_qty, count(*) AS orders FROM live "
-        "WHERE symbol = $symbol AND book = 'lit' AND stop_price_e4 = 0 "
+        "WHERE symbol = $symbol AND book = 'lit' "
         "GROUP BY side, price_e4 ORDER BY side, price_e4 DESC",
         {"symbol": None, "seq": 2**62},
     ),
@@ -66,8 +68,7 @@ QUESTIONS: Final[dict[str, Question]] = {
         {_LEDGER.replace("WITH", "", 1).replace("$seq", "(SELECT seq FROM its)")}
         SELECT r.order_number, r.participant, r.client_order_id, r.leaves_qty FROM live r, its
         WHERE r.symbol = its.symbol AND r.side = its.side AND r.book = its.book AND r.price_e4 = its.price_e4
-            AND r.order_number < its.order_number AND r.stop_price_e4 = 0
-            AND (r.displayed_qty > 0 OR its.displayed_qty = 0)
+            AND r.order_number < its.order_number AND (r.displayed_qty > 0 OR its.displayed_qty = 0)
         ORDER BY r.order_number""",
         {"order": None},
     ),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.names import Directory
-from engine.records import EVENT, Book, CommandKind, EventKind, Phase, Reason, Side
+from engine.records import EVENT, Book, CommandKind, EventKind, Phase, Reason, Side, TimeInForce
 from exports.words import code_keys, code_words, id_keys, id_words, name_keys, name_words
 from reports.rows import REPORT_FIELDS, Liquidity, ReportKind
 
@@ -45,10 +45,10 @@ TRADES: Final = _table(
 REPORTS: Final = _table(
     "reports",
     "seq number time_ns kind command order_number client_order_id previous_client_order_id symbol participant user "
-    "side book price_e4 stop_price_e4 qty leaves_qty displayed_qty cum_qty canceled_qty notional_e4 last_price_e4 "
-    "last_qty trade_number contra_participant liquidity reason",
-    "kind command client_order_id previous_client_order_id symbol participant user side book contra_participant "
-    "liquidity reason",
+    "side book time_in_force price_e4 stop_price_e4 qty leaves_qty displayed_qty cum_qty canceled_qty notional_e4 "
+    "last_price_e4 last_qty trade_number contra_participant liquidity reason",
+    "kind command client_order_id previous_client_order_id symbol participant user side book time_in_force "
+    "contra_participant liquidity reason",
 )
 ORDERS: Final = _table(
     "orders",
@@ -110,6 +110,7 @@ def report_columns(reports: NDArray[Any]) -> Columns:
         "contra_participant": id_words(_place(reports, "contra_name")),
         "side": code_words(_place(reports, "side"), Side),
         "book": _books(reports),
+        "time_in_force": code_words(_times_in_force(reports), TimeInForce),
         "liquidity": code_words(_place(reports, "liquidity"), Liquidity),
         "reason": code_words(_place(reports, "reason"), Reason),
     }
@@ -160,6 +161,12 @@ def _books(reports: NDArray[Any]) -> NDArray[Any]:
     """Books of orders as words, "" in a report of no order. A refused one may have any code: that is lit."""
     words = np.where(reports["book"] == Book.MIDPOINT, "midpoint", "lit")
     return np.where(reports["kind"] < ReportKind.PHASE, words, "").astype(object)
+
+
+def _times_in_force(reports: NDArray[Any]) -> NDArray[np.int64]:
+    """Times in force, 0 for what is none: a refused order may have any."""
+    times = _place(reports, "time_in_force")
+    return np.where(np.isin(times, list(TimeInForce)), times, 0)
 
 
 _ORDER: Final = np.dtype(

@@ -68,7 +68,7 @@ COMMAND_KEYS: Final = (
         "cancel_on_halt",
         "books",
     ),
-    *("group", "firm", "allow", "limits", "limits_off", "clock_time", "jump_ns", "epoch", "node"),
+    *("group", "firm", "allow", "limits", "limits_off", "due_time", "clock_time", "jump_ns", "epoch", "node"),
     *("password_cost", "password_salt", "password_hash", "raw", "events"),
 )
 

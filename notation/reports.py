@@ -54,12 +54,13 @@ _KEYS: Final = {
     "before_ns": "before",
     "machine_ns": "machine_time",
     "until_ns": "until",
+    "due_ns": "due_time",
     "command_kind": "command",
     "lot": "lot_qty",
 }
 #: Places that are said otherwise: numbers beside their names, and the two words of a token.
 _LEFT_OUT: Final = ("participant", "contra_participant", "user", "instrument", "token_tail", "previous_token_tail")
-_TIMES: Final = ("time_ns", "before_ns", "machine_ns", "until_ns")
+_TIMES: Final = ("time_ns", "before_ns", "machine_ns", "until_ns", "due_ns")
 
 
 def _keys() -> dict[str, str]:

@@ -50,7 +50,7 @@ from notation.words import (
 PLACE_OF: Final = {name: place for place, names in enumerate(COMMAND_PLACES.values()) for name in names}
 NOT_BUILT: Final = "is not built in this release (rulebook section 13); remove it from the file"
 #: Words of the rulebook that this release does not build.
-LATER: Final = frozenset({"venue", "index", "schedule"})
+LATER: Final = frozenset({"venue", "index"})
 _64_BITS: Final = 2**64 - 1
 _BYTE_MAX: Final = 255
 
@@ -434,6 +434,15 @@ COMMANDS: Final = (
         "phase SYM|* PHASE",
         (
             Field(NAME_OR_ALL, "the symbol", ("name",), json="symbol"),
+            Field(_code(Phase), "the phase", ("phase",), json="phase"),
+        ),
+    ),
+    Command(
+        CommandKind.SCHEDULE,
+        "schedule SYM|* TIME PHASE",
+        (
+            Field(NAME_OR_ALL, "the symbol", ("name",), json="symbol"),
+            Field(TIME, "the time", ("due_ns",), json="due_time"),
             Field(_code(Phase), "the phase", ("phase",), json="phase"),
         ),
     ),

@@ -29,6 +29,7 @@ DEFINITIONS: Final = (int(CommandKind.INSTRUMENT), int(CommandKind.PARTICIPANT))
 KIND_BYTE: Final = 56
 _CLOCK_VALUE: Final = struct.Struct("<q")
 _UNTIL_AT: Final = next(offset for offset, names in COMMAND_PLACES.items() if "until_ns" in names)
+_DUE_AT: Final = 8
 _CLOCK: Final = int(CommandKind.CLOCK)
 _NO_TOKENS: Final = (0, 0, 0, 0)
 
@@ -127,8 +128,8 @@ class Translator:
 
 
 def _with_time(kind: int, row: bytes, time_ns: int) -> bytes:
-    """The row of a line with its time: of an enter until when it is good."""
-    at = _UNTIL_AT if kind == CommandKind.ENTER else 0
+    """The row of a line with its time: of an enter until when it is good, of a schedule when it is due."""
+    at = _UNTIL_AT if kind == CommandKind.ENTER else _DUE_AT if kind == CommandKind.SCHEDULE else 0
     return row[:at] + _CLOCK_VALUE.pack(time_ns) + row[at + 8 :]
 
 

@@ -35,9 +35,11 @@ class Level:
 def levels(orders: NDArray[Any], side: Side) -> list[Level]:
     """Levels of one side of the lit book, from OPEN_ORDER rows of one instrument, best first.
 
-    Dormant stops and orders of the midpoint book are in none.
+    Dormant stops, closing orders aside, which show nothing, and orders of the midpoint book are in none.
     """
-    chosen = orders[(orders["side"] == int(side)) & (orders["stop_e4"] == 0) & (orders["book"] == Book.LIT)]
+    aside = (orders["time_in_force"] == TimeInForce.CLOSING) & (orders["shown_qty"] == 0)
+    waits = (orders["stop_e4"] != 0) | aside | (orders["book"] != Book.LIT)
+    chosen = orders[(orders["side"] == int(side)) & ~waits]
     prices, first, inverse = np.unique(chosen["price_e4"], return_index=True, return_inverse=True)
     hidden = chosen["instructions"] & np.uint16(Instruction.HIDDEN) != 0
 

@@ -91,6 +91,14 @@ def begin_command(tables: ReportTables, room: ReportRoom, r, command, extend, ev
         row["name"] = command["name"]
         row["epoch"] = command["epoch"]
         return r + 1
+    if kind == CommandKind.SCHEDULE:
+        begin_report(tables, room, r, ReportKind.SCHEDULE, kind)
+        row = room.rows[r]
+        row["name"] = command["name"]
+        put_instrument(tables, row, _instrument_named(tables, command["name"]))
+        row["due_ns"] = command["due_ns"]
+        row["phase"] = command["phase"]
+        return r + 1
     if kind == CommandKind.CLOCK_JUMP:
         begin_report(tables, room, r, ReportKind.CLOCK_JUMP, kind)
         row = room.rows[r]

@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.clock import is_extend
 from engine.jit import called, inlined
-from engine.records import CommandKind, EventKind, Instruction, Reason
+from engine.records import CommandKind, EventKind, Instruction, Reason, TimeInForce
 from reports.contexts import after_modify, after_replace, is_modify, unentered, user_in, with_user
 from reports.crosses import report_cross
 from reports.definitions import begin_command, report_trading_day
@@ -158,8 +158,8 @@ def _accepted(tables: ReportTables, room: ReportRoom, r, events, n, command, ext
             terms["display_qty"] = narrow(command["display_qty"])
     if np.int64(command["book"]) != 0:
         order["flags"] = np.int64(order["flags"]) | OF_MIDPOINT
-    dormant = np.int64(command["instructions"]) & _STOP
-    tables.venue[0]["last_own"] = -1 if dormant else _last_of(events, n, participant, client_order_id)
+    waits = np.int64(command["instructions"]) & _STOP or np.int64(command["time_in_force"]) == TimeInForce.CLOSING
+    tables.venue[0]["last_own"] = -1 if waits else _last_of(events, n, participant, client_order_id)
     in_book = _moved(tables, place, n)
     begin_report(tables, room, r, ReportKind.NEW, command["kind"])
     row = room.rows[r]
@@ -314,9 +314,10 @@ def _replaced(tables: ReportTables, room: ReportRoom, r, events, n, command, ext
     if place != spare:
         copy(tables, spare, place)
     in_book = np.int64(_BEFORE | _AFTER)
-    if keeps and np.int64(tables.orders[place]["instructions"]) & _DISPLAY:
+    waiting = tables.orders[place]
+    if keeps and np.int64(waiting["instructions"]) & _DISPLAY:
         _shows_less(tables, place, np.int64(0))
-    if np.int64(tables.orders[place]["instructions"]) & _STOP:
+    if np.int64(waiting["instructions"]) & _STOP or np.int64(waiting["time_in_force"]) == TimeInForce.CLOSING:
         in_book = np.int64(0)
     elif not keeps:
         last = _last_of(events, n, participant, new_id)

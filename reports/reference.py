@@ -13,7 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.bounds import DAY_NS
-from engine.records import COMMAND_FIELDS, Book, CommandKind, EventKind, Instruction, Limit, Phase, Reason, limit_bits
+from engine.records import (
+    COMMAND_FIELDS,
+    Book,
+    CommandKind,
+    EventKind,
+    Instruction,
+    Limit,
+    Phase,
+    Reason,
+    TimeInForce,
+    limit_bits,
+)
 from reports.rows import REPORT, REPORT_FIELDS, InBook, Liquidity, ReportFlag, ReportKind
 from wire.ouch_codes import BuySell, Capacity, CustomerType, Display, IntermarketSweep
 
@@ -93,6 +104,11 @@ class Order:
         """It comes to rest: an iceberg shows its first part."""
         self.in_book = True
         self.shown_qty = min(self.display_qty, self.leaves_qty)
+
+    @property
+    def waits(self) -> bool:
+        """True for a dormant stop, and a closing order, which is not shown in the book."""
+        return bool(self.instructions & Instruction.STOP) or self.time_in_force == TimeInForce.CLOSING
 
     def places(self, moved: int) -> Place:
         """The places that every report of an order has. moved: bits of ``InBook``."""
@@ -219,6 +235,11 @@ class ReferenceReports:
                 yield {"kind": ReportKind.MASS_CANCEL, "orders": orders} | named | self._about(command)
             case CommandKind.EPOCH:
                 yield {"kind": ReportKind.EPOCH, "name": int(command["name"]), "epoch": int(command["epoch"])}
+            case CommandKind.SCHEDULE:
+                symbol = int(command["name"])
+                instrument = self._symbols.index(symbol) if symbol in self._symbols else 0
+                named = {name: int(command[name]) for name in ("name", "due_ns", "phase")}
+                yield {"kind": ReportKind.SCHEDULE, "instrument": instrument} | named
             case CommandKind.CLOCK_JUMP:
                 moved = {"machine_ns": int(command["time_ns"]), "jump_ns": int(command["jump_ns"])}
                 yield {"kind": ReportKind.CLOCK_JUMP} | moved
@@ -441,7 +462,7 @@ class ReferenceReports:
         if sender:
             order.user = sender
             order.context = _after_replace(order.context, context)
-        dormant = bool(order.instructions & Instruction.STOP)
+        dormant = order.waits
         order.in_book = keeps and not dormant
         self._orders[order.participant, new_id] = order
         further = {"command_context": int(command["new_context"]), "previous_client_order_id": old_id}
@@ -544,7 +565,7 @@ def _settle(reports: list[Place], but: "Order | None" = None) -> None:
             last[id(report["order"])] = report
     for report in last.values():
         order: Any = report["order"]
-        if order.leaves_qty and not order.in_book and order is not but and not order.instructions & Instruction.STOP:
+        if order.leaves_qty and not order.in_book and order is not but and not order.waits:
             order.rests()
             moved = report["in_book"] | InBook.AFTER
             if report["kind"] == ReportKind.REPLACED:

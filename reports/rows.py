@@ -62,7 +62,6 @@ RESERVED_KINDS: Final = frozenset(
         ReportKind.TRADE_BUSTED,
         ReportKind.VENUE,
         ReportKind.INDEX,
-        ReportKind.SCHEDULE,
     }
 )
 
@@ -124,7 +123,7 @@ REPORT_PLACES: Final = {
     136: ("context",),
     144: ("command_context",),
     152: ("qty", "lot", "paired_qty"),
-    160: ("until_ns",),
+    160: ("until_ns", "due_ns"),
     168: ("stop_price_e4",),
     176: ("offset_e4",),
     184: ("last_qty", "decrement_qty", "limits"),
@@ -255,6 +254,8 @@ REPORT_FIELDS: Final[dict[ReportKind, tuple[str, ...]]] = {
         *(*_ALL, "name", "participant_name", "participant", "symbol", "instrument", "side", "reason", "orders"),
     ),
     ReportKind.EPOCH: (*_ALL, "name", "epoch"),
+    # name: as commanded. symbol and instrument 0: every instrument.
+    ReportKind.SCHEDULE: (*_ALL, "name", "symbol", "instrument", "due_ns", "phase"),
     ReportKind.CLOCK_JUMP: (*_ALL, "machine_ns", "jump_ns"),
     # day: days since 1970. before_ns: the clock before, 0 before the first. It stands behind the reports of the orders
     # that end with the day before.

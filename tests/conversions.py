@@ -12,7 +12,7 @@ from engine import RULES_VERSION, Capacity, Engine
 from engine.bounds import DAY_NS
 from engine.conversion import Conversion, convert
 from engine.parts import regions
-from engine.records import CommandKind, Instruction, InstrumentSetting, TimeInForce
+from engine.records import CommandKind, Instruction, TimeInForce
 from engine.reference import ReferenceEngine
 from engine.state import STATE_VERSION
 from engine.state_forms import Form
@@ -92,7 +92,7 @@ def assert_same_views(kernel: Engine, reference: Any) -> None:
 
 
 def without_terms(rows: NDArray[Any]) -> NDArray[Any]:
-    """The same rows with no order that waits for a price or is not all displayed, as before RULES_VERSION 6."""
+    """The same rows with no order that waits or is not all displayed, and no schedule, as before RULES_VERSION 6."""
     rows = rows.copy()
     new = np.uint16(Instruction.STOP | Instruction.DISPLAY | Instruction.HIDDEN)
     with_terms = (rows["kind"] == CommandKind.ENTER) & (rows["instructions"] & new != 0)
@@ -103,7 +103,13 @@ def without_terms(rows: NDArray[Any]) -> NDArray[Any]:
     rows["time_in_force"][until & (rows["time_in_force"] == TimeInForce.GTD)] = TimeInForce.GTC
     rows["until_ns"][until] = 0
     rows["book"][rows["kind"] == CommandKind.ENTER] = 0
-    rows["settings"][rows["kind"] == CommandKind.INSTRUMENT] &= ~np.uint16(InstrumentSetting.MIDPOINT)
+    of_auction = (rows["kind"] == CommandKind.ENTER) & (rows["time_in_force"] >= TimeInForce.OPENING)
+    rows["time_in_force"][of_auction & (rows["time_in_force"] <= TimeInForce.CLOSING)] = TimeInForce.DAY
+    instruments = np.flatnonzero(rows["kind"] == CommandKind.INSTRUMENT)
+    rows["settings"][instruments] = 0
+    before = instruments[rows["kind"][instruments - 1] == CommandKind.EXTEND] - 1
+    rows["band_bps"][before] = 0
+    rows.view("V64")[rows["kind"] == CommandKind.SCHEDULE] = np.zeros(1, "V64")
     return rows
 
 
@@ -113,7 +119,7 @@ def stream(number: int) -> tuple[Capacity, NDArray[Any]]:
     if number < 2:
         return ROOMY, random_stream((55, 41)[number], 900, hostile=0.05 + 0.2 * number, garbage=0.05, control=0.02)
     if number == 2:
-        return ROOMY, call_stream(58, 500, far=0.5)
+        return ROOMY, call_stream(62, 500, far=0.5)
     if number == 3:
         return TIGHT, random_stream(60, 900, control=0.003, instruments=2, participants=5)
     if number < 6:

@@ -79,7 +79,7 @@ def call_stream(seed: int, n: int, *, instruments: int = 3, participants: int = 
     gtd = (rows["time_in_force"] == TimeInForce.GTD) & (rows["instructions"] & np.uint16(Instruction.UNTIL) != 0)
     rows["instructions"] &= np.uint16(Instruction.STOP | Instruction.DISPLAY | Instruction.HIDDEN | Instruction.UNTIL)
     rows["min_qty"][~gtd] = 0
-    rows["time_in_force"][enter & ~gtd] = rng.choice([1, 1, 2], int((enter & ~gtd).sum()))
+    rows["time_in_force"][enter & ~gtd] = rng.choice([1, 1, 1, 2, 2, 6, 7], int((enter & ~gtd).sum()))
     stops = rows["instructions"] & np.uint16(Instruction.STOP) != 0
     rows["stop_e4"][stops] = REFERENCE_E4 + TICK_E4 * rng.integers(-8, 9, int(stops.sum()))
     priced = enter | replace
@@ -88,7 +88,7 @@ def call_stream(seed: int, n: int, *, instruments: int = 3, participants: int = 
     rows["price_e4"][wide] = TICK_E4 * rng.integers(1, 40_000, int(wide.sum()))
     market = (
         enter
-        & (rows["time_in_force"] == 1)
+        & (rows["time_in_force"] != 2)
         & (rows["display_qty"] == 0)
         & (rows["book"] == 0)
         & (rng.random(n) < rng.choice([0.0, 0.05, 0.3]))
@@ -164,7 +164,7 @@ def orders(rng: np.random.Generator, n: int, instruments: int, participants: int
     rows["price_e4"] = np.where(enter | replace, price, 0)
     rows["instrument"] = np.where(enter, rng.integers(1, instruments + 1, n), 0)
     rows["side"] = np.where(enter, side, 0)
-    rows["time_in_force"] = np.where(enter, rng.choice([1, 2, 4, 5], n, p=[0.7, 0.15, 0.1, 0.05]), 0)
+    rows["time_in_force"] = np.where(enter, rng.choice([1, 2, 4, 5, 6, 7], n, p=[0.64, 0.15, 0.1, 0.05, 0.01, 0.05]), 0)
     rows["self_trade"] = np.where(enter, rng.integers(1, 6, n), 0)
     ioc = enter & (rows["time_in_force"] == 4)
     market = enter & (rng.random(n) < 0.05) & (rows["time_in_force"] != 2)
@@ -335,8 +335,14 @@ def _name(rng: np.random.Generator, participants: int) -> int:
 
 
 def _market_control(rng: np.random.Generator, row: Any, instruments: int) -> None:
-    """Phases, halts that end by the clock or not, and what ends them."""
+    """Phases, halts that end by the clock or not, what ends them, and phases by schedule."""
     row["name"] = _symbol(rng, instruments)
+    if rng.random() < 0.25:
+        row["kind"], row["phase"] = CommandKind.SCHEDULE, rng.choice([0, 8, *Phase, *(Phase.CONTINUOUS,) * 4])
+        row["due_ns"] = rng.choice([0, -1, OPEN_NS, OPEN_NS + DAY_NS, TIME_NS_MAX, TIME_NS_MAX + 1])
+        if rng.random() < 0.9:
+            row["due_ns"] = OPEN_NS + int(rng.integers(0, 40)) * 250_000_000
+        return
     what = int(rng.integers(0, 6))
     if what == 0:
         row["kind"] = CommandKind.HALT

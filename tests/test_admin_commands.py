@@ -80,7 +80,7 @@ def test_a_command_writes_one_json_object_with_json(
 
 
 def test_every_command_of_the_operator_is_run_here() -> None:
-    others = {"kill", "unkill", "emergency-close", "user"}
+    others = {"kill", "unkill", "emergency-close", "user", "schedule"}
     commands = get_command(app).commands["admin"].commands  # type: ignore[attr-defined]
     assert {command for command, *_ in LINES} | others == set(commands)
 

@@ -227,7 +227,7 @@ def test_a_spoilt_field_is_refused_or_breaks_an_invariant_of_the_converted_marke
     part: str, array: str, field: str
 ) -> None:
     """Negative control of the conversion and of the check that follows it."""
-    capacity, rows = ROOMY, call_stream(52, 500, far=0.5)
+    capacity, rows = ROOMY, call_stream(62, 500, far=0.5)
     made = Engine(capacity)
     made.apply(rows)
     parts = copied(made.parts())

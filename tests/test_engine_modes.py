@@ -30,10 +30,10 @@ def stream(seed: int) -> NDArray[Any]:
 @pytest.mark.parametrize(
     ("seed", "events_digest", "state_digest"),
     [
-        (1, "70f113c31ec468f546fb801e41c5e967", "b0adcf950c0881f28a6f9439e5cc064a"),
-        (2, "bedf477dcf8a51e904b83e690323a37d", "cf489c1137acd3e4d2053133fa0a81fc"),
-        (3, "1bb2cd76de1de6802979849771eee8f3", "031bf7518080815f80b4117cc5f871cf"),
-        (4, "bff89f4a77929869c8dd1481edc79932", "180946bd039adfbc3df186bd7c6da12c"),
+        (1, "d1aaed7f17157de343b48e07cba875e0", "3893ea7099282f7d6918c3b59ba08a6b"),
+        (2, "687efa551c645626c4b252afaf93fb30", "ded645c3e00238ac86ec2ecc65b23705"),
+        (3, "9a832cccf05d45db0e98aba60fd52d01", "9f09340816248fb54deffcefddf2e593"),
+        (4, "bed366b26b86ccfa6117506b04c93514", "0a60d5dc5e7937f4f233692af55f951c"),
     ],
 )
 def test_every_mode_gives_the_digests_of_this_rules_version(seed: int, events_digest: str, state_digest: str) -> None:

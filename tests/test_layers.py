@@ -57,6 +57,7 @@ HOMES = {
     "hdrh": ("load/latency.py",),
     "pyarrow": ("exports/arrow_files.py",),
     "duckdb": ("exports/questions.py",),
+    "exchange_calendars": ("cli/trading_calendar.py",),
     "cryptography": ("attestation/signatures.py",),
     # Ours, but measuring is not the product: only the command that measures needs it.
     "benchmarks": ("benchmarks/", "cli/bench.py"),

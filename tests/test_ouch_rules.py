@@ -182,6 +182,17 @@ def test_a_replace_that_is_refused_leaves_the_order_and_the_new_token() -> None:
     assert venue.short(1) == ["REJECTED a1 U", "REPLACED a2 10", "CANCEL_REJECT a1"]
 
 
+def test_an_order_for_the_closing_auction_waits_and_trades_in_its_uncross() -> None:
+    venue = Venue()
+    venue.send((1, enter("a1", "B", 10, 90_000, cross="C")))
+    assert venue.short(1) == ["ACCEPTED a1 10"]
+    venue.send((2, enter("b1", "S", 10, 90_000)))
+    assert venue.short(2) == ["ACCEPTED b1 10"], "in continuous trading it meets no other order"
+    for each in (Phase.CLOSING_AUCTION, Phase.CLOSED):
+        venue.take(row(CommandKind.PHASE, name=pack("XYZ"), phase=int(each)))
+    assert venue.short(1) == ["EXECUTED a1 10"]
+
+
 # What is refused, and with which code.
 
 
@@ -192,7 +203,6 @@ def test_a_replace_that_is_refused_leaves_the_order_and_the_new_token() -> None:
         ({"min_qty": 11, "tif_s": IOC}, "N"),
         ({"min_qty": 2**32 - 1, "tif_s": IOC}, "N"),
         ({"cross": "O"}, "R"),
-        ({"cross": "C"}, "R"),
         ({"cross": "H"}, "R"),
         ({"cross": "S"}, "R"),
         ({"cross": "C", "min_qty": 5}, "R"),

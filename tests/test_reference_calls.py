@@ -89,7 +89,9 @@ def test_in_a_call_orders_rest_without_matching_and_only_what_can_wait_is_taken(
         enter(1, "a1", BUY, 1, 100_000, tif=OPENING, instructions=Instruction.POST_ONLY),
     )
     assert told(engine.apply(refused)) == ["rejected a1 not_continuous"] * 6
-    answers = told(engine.apply(batch(enter(1, "a1", BUY, 0, 100, tif=OPENING), enter(1, "a1", BUY, 1, 100, tif=7))))
+    answers = told(
+        engine.apply(batch(enter(1, "a1", BUY, 0, 100, tif=OPENING), enter(1, "a1", BUY, 1, 100, tif=TimeInForce.GTD)))
+    )
     opening = "invalid_qty" if call == Phase.OPENING_AUCTION else "not_auction"
     assert answers == [f"rejected a1 {opening}", "rejected a1 invalid_instruction"]
     taken = batch(
@@ -99,8 +101,8 @@ def test_in_a_call_orders_rest_without_matching_and_only_what_can_wait_is_taken(
         enter(1, "a3", BUY, 5, 100_000, tif=CLOSING),
     )
     answers = [each for each in told(engine.apply(taken)) if not each.startswith("indicative")]
-    assert answers == ["accepted a1", "accepted b1", "accepted a2", "rejected a3 invalid_instruction"]
-    assert len(engine.open_orders()) == 3
+    assert answers == ["accepted a1", "accepted b1", "accepted a2", "accepted a3"]
+    assert len(engine.open_orders()) == 4
     engine.check()
 
 

@@ -174,7 +174,7 @@ CODES = {
 #: Offset, bytes and names of each place.
 COMMAND_PLACES = [
     (0, "<i8", "client_order_id name time_ns rate_orders band_bps"),
-    (8, "<i8", "new_client_order_id symbol group context participant_name salt_0 rate_window_ns jump_ns epoch"),
+    (8, "<i8", "new_client_order_id symbol group context participant_name salt_0 rate_window_ns jump_ns epoch due_ns"),
     (16, "<i8", "price_e4 reference_e4 token_head firm salt_1 max_order_value_e4 margin_bps"),
     (24, "<i8", "qty lot token_tail hash_0 max_order_qty adv_share_bps"),
     (

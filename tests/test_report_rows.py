@@ -92,7 +92,7 @@ PLACES = [
     (136, "<i8", "context"),
     (144, "<i8", "command_context"),
     (152, "<i8", "qty lot paired_qty"),
-    (160, "<i8", "until_ns"),
+    (160, "<i8", "until_ns due_ns"),
     (168, "<i8", "stop_price_e4"),
     (176, "<i8", "offset_e4"),
     (184, "<u4", "last_qty decrement_qty limits"),

@@ -103,7 +103,7 @@ def test_every_event_is_reported_and_quantities_and_sums_are_right_at_each_repor
 
 
 def test_streams_together_have_every_kind_of_report_that_is_built_and_every_role() -> None:
-    made = joined([all_reports(user_stream(seed, 4_000), seed) for seed in range(5)])
+    made = joined([all_reports(user_stream(seed, 4_000), seed) for seed in range(9)])
     assert set(made["kind"].tolist()) == set(REPORT_FIELDS)
     trades = made[made["kind"] == ReportKind.TRADE]
     assert set(trades["liquidity"].tolist()) >= {Liquidity.ADDED, Liquidity.REMOVED, Liquidity.HALT_CROSS}

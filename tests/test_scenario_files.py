@@ -305,7 +305,7 @@ def test_any_text_at_all_is_either_read_or_refused_with_file_and_line(text: str)
         ("epoch 7", "its form is: epoch N node=NAME"),
         ("epoch node=A", "the epoch is 'node=A'; write a whole number"),
         ("epoch 7 node=", "node= has no value"),
-        ("schedule XYZ 09:30 continuous", "the command schedule is not built"),
+        ("index TOP members=XYZ:1", "the command index is not built"),
         ("cancel ALPHA a1 qty=half", "qty is 'half'"),
         ("cancel ALPHA a1 new_token=A", "cancel has no option 'new_token=A'"),
         ("enter ALPHA a1 buy 1 XYZ @ 10.00 context=1", "context is '1'; write 16 hexadecimal digits"),

@@ -51,6 +51,7 @@ def check_state(venue: Venue) -> None:
     resting += sum(1 for each in venue.instruments for side in Side for _ in each.stops.orders(side))
     midpoint = [each.midpoint for each in venue.instruments if each.midpoint is not None]
     resting += sum(len(orders) for book in midpoint for orders in book.sides.values())
+    resting += sum(len(each.aside) for each in venue.instruments)
     _promise(resting == venue.open_order_count, f"{resting} orders rest, {venue.open_order_count} are open")
     stops = [each.number for each in venue.instruments if each.stops]
     _promise(list(venue.with_stops) == stops, f"{stops} have stops, {list(venue.with_stops)} by their list")
@@ -128,7 +129,7 @@ def _check_order(venue: Venue, order: Order) -> None:
     _promise(1 <= order.priority <= venue.priority, f"order {number} has priority {order.priority} not given out")
     _promise(order.client_order_id != 0, f"order {number} has no client order id")
     _promise(order.id_day <= venue.trading_day, f"order {number} took its id on a later day")
-    of_today = order.time_in_force != TimeInForce.DAY or order.id_day == venue.trading_day
+    of_today = order.time_in_force in (TimeInForce.GTC, TimeInForce.GTD) or order.id_day == venue.trading_day
     _promise(of_today, f"order {number} is good for the day and of an earlier one")
     _promise(1 <= order.qty <= QTY_MAX, f"order {number} has quantity {order.qty}")
     _promise(order.leaves_qty >= 1, f"order {number} is open with {order.leaves_qty}")
@@ -142,19 +143,20 @@ def _check_order(venue: Venue, order: Order) -> None:
     built = MARKET | POST_ONLY | STOP | DISPLAY | HIDDEN | UNTIL
     _promise(not order.instructions & ~built, f"order {number} rests with an instruction that cannot")
     _promise(order.dormant == bool(order.instructions & STOP), f"order {number} has stop {order.stop_e4}")
-    may_rest = order.time_in_force in (TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD)
-    _promise(may_rest, f"order {number} rests with its time in force")
+    rests = order.time_in_force not in (TimeInForce.IOC, TimeInForce.FOK)
+    _promise(rests, f"order {number} rests with its time in force")
     ends = order.time_in_force == TimeInForce.GTD
     _promise(ends == (order.until_ns != 0), f"order {number} ends at {order.until_ns}")
     _promise(not ends or order.until_ns > venue.now_ns, f"order {number} should have ended at {order.until_ns}")
     _promise(not ends or (order.until_ns, number) in venue.expiries, f"the end of order {number} is unknown")
+    _promise(not order.aside or order.time_in_force == TimeInForce.CLOSING, f"order {number} is kept aside")
+    kept = order.instrument.aside.get(number) is order
+    _promise(kept == order.aside, f"order {number} is kept aside, or does not know it")
     _promise(1 <= order.entry_reference_e4 <= PRICE_E4_MAX, f"order {number} was entered without a reference price")
     holding = order.participant.holdings.get(instrument.number)
     _promise(order.holding is holding, f"order {number} moves another holding than that of its participant")
-    _promise(
-        (order.level is None) == (order.dormant or order.in_midpoint),
-        f"order {number} rests nowhere, or is dormant and rests",
-    )
+    waits = order.dormant or order.in_midpoint or order.aside
+    _promise((order.level is None) == waits, f"order {number} rests nowhere, or waits and rests")
 
 
 def _check_exposure(participant: Participant) -> None:
@@ -246,9 +248,10 @@ def _check_instrument(instrument: Instrument) -> None:
     for number, order in instrument.open_orders.items():
         _promise(order.instrument is instrument, f"order {number} is another instrument's")
         _promise(order.participant.open_orders.get(number) is order, f"order {number} is unknown to its participant")
-        stays = instrument.phase != Phase.CLOSED or order.time_in_force != TimeInForce.DAY
+        stays = instrument.phase != Phase.CLOSED or order.time_in_force in (TimeInForce.GTC, TimeInForce.GTD)
         _promise(stays, f"{symbol} is closed and day order {number} is open")
-        rests = instrument.phase != Phase.CONTINUOUS or order.price_e4 != 0 or order.dormant or order.in_midpoint
+        elsewhere = order.dormant or order.in_midpoint or order.aside
+        rests = instrument.phase != Phase.CONTINUOUS or order.price_e4 != 0 or elsewhere
         _promise(rests, f"{symbol} is continuous and market order {number} rests")
     _check_stops(instrument)
     for side in Side:

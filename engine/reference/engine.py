@@ -27,6 +27,7 @@ from engine.reference.limit_command import limits_command
 from engine.reference.phases import phase_command
 from engine.reference.replace import replace
 from engine.reference.rows import Row, can_be_interpreted, rows_of
+from engine.reference.schedules import schedule_command
 from engine.reference.users import credential_command, user_command
 from engine.reference.venue import Venue
 
@@ -43,6 +44,7 @@ _RULES: Final[dict[int, Callable[[Venue, Row, EventLog], None]]] = {
     int(CommandKind.MASS_CANCEL): mass_cancel,
     int(CommandKind.CROSS): cross,
     int(CommandKind.PHASE): phase_command,
+    int(CommandKind.SCHEDULE): schedule_command,
     int(CommandKind.HALT): halt_command,
     int(CommandKind.RESUME): resume_command,
     int(CommandKind.KILL): kill_command,

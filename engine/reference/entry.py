@@ -31,7 +31,9 @@ _RESTING: Final = POST_ONLY | DISPLAY | HIDDEN
 _MARKET_PERMISSION: Final = int(Permission.MARKET)
 _STP_NONE_PERMISSION: Final = int(Permission.STP_NONE)
 
-_MARKET_TIMES: Final = frozenset({TimeInForce.DAY, TimeInForce.IOC, TimeInForce.FOK})
+_MARKET_TIMES: Final = frozenset(
+    {TimeInForce.DAY, TimeInForce.IOC, TimeInForce.FOK, TimeInForce.OPENING, TimeInForce.CLOSING}
+)
 _LIMIT_TIMES: Final = _MARKET_TIMES | {TimeInForce.GTC, TimeInForce.GTD}
 _RESTING_TIMES: Final = frozenset({TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD})
 
@@ -61,7 +63,7 @@ def run_or_rest(venue: Venue, order: Order, events: EventLog) -> None:
     if midpoint is not None:
         run_at_midpoint(venue, order, midpoint, events)
         return
-    if order.instrument.phase == Phase.CONTINUOUS and not order.dormant:
+    if order.instrument.phase == Phase.CONTINUOUS and not order.dormant and not order.aside:
         run_aggressor(venue, order, events)
     else:
         venue.rest(order)

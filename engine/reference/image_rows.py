@@ -13,6 +13,7 @@ from engine.capacity import Capacity
 from engine.parts import Arrays
 from engine.records import Instruction, Phase
 from engine.reference.rows_by_part import (
+    ASIDE_COLUMNS,
     CONTINUATION_COLUMNS,
     INDICATIVE_COLUMNS,
     INSTRUMENT_COLUMNS,
@@ -20,6 +21,7 @@ from engine.reference.rows_by_part import (
     MIDPOINT_COLUMNS,
     ORDER_COLUMNS,
     PARTICIPANT_COLUMNS,
+    SCHEDULE_COLUMNS,
     STOP_COLUMNS,
     VENUE_COLUMNS,
     Table,
@@ -57,6 +59,7 @@ def image_rows(capacity: Capacity, parts: dict[str, Arrays]) -> dict[str, Tables
                 ]
             ),
             "participants": _columns(parts["reference"]["participants"], PARTICIPANT_COLUMNS),
+            "schedules": _columns(parts["reference"]["schedules"], SCHEDULE_COLUMNS),
         },
         "orders": {"orders": _orders(orders, stops_e4, terms)},
         "ids": {"ids": _ids(parts["ids"], orders)},
@@ -151,6 +154,7 @@ def _books(arrays: Arrays, orders: Rows, stops_e4: Rows) -> Tables:
         "levels": np.hstack([places, levels["qty"][:, None]]),
         "queues": table(_queues(places, levels, orders), 5),
         "stops": _stops(of_stops, orders, stops_e4),
+        "aside": _aside(books, orders),
         "best": np.stack(
             [numbers // 2 + 1, 1 - 2 * (numbers % 2), books["best_tick"], books["hidden_tick"]], axis=1
         ).reshape(-1, 4),
@@ -163,6 +167,13 @@ def _midpoint(orders: Rows, terms: Rows) -> Table:
     found = orders[slots]
     by_time = np.lexsort((terms["priority"][slots], -found["side"].astype(np.int64), found["instrument"]))
     return _columns(found[by_time], MIDPOINT_COLUMNS)
+
+
+def _aside(books: Rows, orders: Rows) -> Table:
+    """Closing orders in the queues of the sides of books that keep them aside."""
+    numbers = np.flatnonzero(books["head"])
+    places = np.stack([numbers // 2 + 1, 1 - 2 * (numbers % 2)], axis=1).reshape(-1, 2)
+    return table(_queues(places, books[numbers], orders), len(ASIDE_COLUMNS))
 
 
 def _stops(levels: Rows, orders: Rows, stops_e4: Rows) -> Table:

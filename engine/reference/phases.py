@@ -17,11 +17,17 @@ def phase_command(venue: Venue, row: Row, events: EventLog) -> None:
     for instrument in named(venue, row, events):
         if row.phase == Phase.HALTED:
             events.rejected(instrument.symbol, Reason.INVALID_COMMAND)
-        elif row.phase == instrument.phase:
-            events.phase(instrument)
         else:
-            change_phase(venue, instrument, Phase(row.phase), events)
-        consequences(venue, events)
+            take_phase(venue, instrument, Phase(row.phase), events)
+
+
+def take_phase(venue: Venue, instrument: Instrument, new: Phase, events: EventLog) -> None:
+    """The ``phase`` command of one instrument; to the present phase it is answered and changes nothing."""
+    if new == instrument.phase:
+        events.phase(instrument)
+    else:
+        change_phase(venue, instrument, new, events)
+    consequences(venue, events)
 
 
 def named(venue: Venue, row: Row, events: EventLog) -> Iterable[Instrument]:
@@ -43,9 +49,20 @@ def change_phase(venue: Venue, instrument: Instrument, new: Phase, events: Event
     old = instrument.phase
     venue.set_phase(instrument, new, due_ns)
     events.phase(instrument)
+    if new == Phase.CLOSING_AUCTION:
+        _take_in(instrument)
     if new == Phase.CONTINUOUS or (old == Phase.CLOSING_AUCTION and new == Phase.CLOSED):
         uncross(venue, instrument, events)
     if new == Phase.CLOSED:
         for order in list(instrument.open_orders.values()):
-            if order.time_in_force == TimeInForce.DAY:
+            if order.time_in_force not in (TimeInForce.GTC, TimeInForce.GTD):
                 cancel_open(venue, order, Reason.END_OF_DAY, events)
+
+
+def _take_in(instrument: Instrument) -> None:
+    """The closing orders that wait go into the book, with the time of their entry."""
+    waited = list(instrument.aside.values())
+    instrument.aside.clear()
+    for order in waited:
+        order.aside = False
+    instrument.book.add_by_time(waited)

@@ -19,8 +19,8 @@ from engine.reference.check import check_state
 from engine.reference.exposure import add_open
 from engine.reference.rows import Row
 from engine.reference.state import Holding, Indicative, Instrument, Limits, MidpointBook, Order, Participant
-from engine.reference.venue import CALLS, Venue
-from engine.state import EXPOSURE, IN_MIDPOINT, State, new_state
+from engine.reference.venue import CALLS, Schedule, Venue
+from engine.state import ASIDE, EXPOSURE, IN_MIDPOINT, State, new_state
 
 Rows = np.ndarray[Any, Any]
 
@@ -42,6 +42,8 @@ def restored_venue(capacity: Capacity, parts: dict[str, Arrays]) -> tuple[Venue,
         venue.continuation = _continuation(counters)
     for row in state.instruments[: int(counters["instruments"])]:
         _add_instrument(venue, row)
+    for each in state.schedules[: int(counters["schedules"])]:
+        venue.schedules.append(Schedule(int(each["due_ns"]), int(each["instrument"]), Phase(int(each["phase"]))))
     for row in state.participants[: int(counters["participants"])]:
         _add_participant(venue, row)
     _set_positions_and_limits(venue, state)
@@ -179,7 +181,7 @@ def _orders(venue: Venue, state: State) -> Iterator[tuple[int, Order]]:
             leaves_qty=int(row["leaves_qty"]),
             time_in_force=int(row["time_in_force"]),
             self_trade=int(row["self_trade"]),
-            instructions=int(row["instructions"]) & ~IN_MIDPOINT,
+            instructions=int(row["instructions"]) & ~(IN_MIDPOINT | ASIDE),
             in_midpoint=bool(int(row["instructions"]) & IN_MIDPOINT),
             min_qty=0,  # of an order that rests it has no more say
             # An order with a limit counts with that, so that the image does not keep the price for it.
@@ -190,6 +192,7 @@ def _orders(venue: Venue, state: State) -> Iterator[tuple[int, Order]]:
             display_qty=int(state.terms["display_qty"][slot]),
             slices=int(state.terms["slices"][slot]),
             until_ns=int(state.terms["until_ns"][slot]),
+            aside=bool(int(row["instructions"]) & ASIDE),
             cum_qty=int(row["cum_qty"]),
         )
         add_open(order, order.leaves_qty)
@@ -223,15 +226,17 @@ def _rest(venue: Venue, state: State, by_slot: dict[int, Order]) -> None:
                 raise ValueError(f"the queue behind order {first.order_number} leads to an order that is not in it")
             venue.rest(order)
             order.shown_qty = int(state.terms["shown_qty"][at])
+            order.priority = int(state.times[at])
             count += 1
             at = int(behind[at])
     if count != len(by_slot):
         raise ValueError(f"{len(by_slot)} orders are open, {count} are in a queue")
+    venue.priority = max(int(state.venue[0]["last_time"]), len(aside))
 
 
 def _queue_of(order: Order) -> tuple[int, int, int, bool, bool]:
     """Instrument, side, price and visibility, by which an order has its queue; of a dormant order its stop."""
-    price_e4 = order.stop_e4 or order.price_e4
+    price_e4 = -1 if order.aside else order.stop_e4 or order.price_e4
     return order.instrument.number, order.side, price_e4, order.dormant, order.hidden
 
 

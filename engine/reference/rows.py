@@ -172,6 +172,10 @@ class Row(NamedTuple):
         return self.display_qty
 
     @property
+    def due_ns(self) -> int:
+        return self.new_client_order_id
+
+    @property
     def band_bps(self) -> int:
         return self.client_order_id
 
@@ -274,6 +278,7 @@ _HAS_FORM: Final = {
     int(CommandKind.MASS_CANCEL): _mass_cancel_has_form,
     int(CommandKind.CROSS): _cross_has_form,
     int(CommandKind.PHASE): _phase_has_form,
+    int(CommandKind.SCHEDULE): _phase_has_form,
 }
 
 

@@ -31,6 +31,8 @@ INSTRUMENT_COLUMNS: Final = (
 )  # fmt: skip
 #: Of the last indicative event of a call; 0 outside of calls.
 INDICATIVE_COLUMNS: Final = ("indicative_e4", "paired_qty", "imbalance_qty")
+#: In order of time. ``instrument`` 0: each.
+SCHEDULE_COLUMNS: Final = ("due_ns", "instrument", "phase")
 PARTICIPANT_COLUMNS: Final = (
     "name", "group", "group_name", "permissions", "killed", "orders_open", "open_notional_e4", "ids_used",
     "limits_count", "entered_ns",
@@ -52,6 +54,8 @@ QUEUE_COLUMNS: Final = ("instrument", "side", "price_e4", "hidden", "order_numbe
 STOP_COLUMNS: Final = ("instrument", "side", "stop_e4", "order_number")
 #: Orders of midpoint books in order of instrument, buys before sells, by time.
 MIDPOINT_COLUMNS: Final = ("instrument", "side", "price_e4", "order_number")
+#: Closing orders that are kept aside in order of instrument, buys before sells, by time.
+ASIDE_COLUMNS: Final = ("instrument", "side", "order_number")
 BEST_COLUMNS: Final = ("instrument", "side", "best_tick", "hidden_tick")
 #: Rows in which any number is not 0, in order of participant and instrument.
 EXPOSURE_COLUMNS: Final = ("participant", "instrument", "position_qty", "open_buy_qty", "open_sell_qty", "limits")
@@ -67,11 +71,14 @@ TABLE_COLUMNS: Final = {
     "venue": VENUE_COLUMNS + CONTINUATION_COLUMNS,
     "instruments": INSTRUMENT_COLUMNS + INDICATIVE_COLUMNS,
     "participants": PARTICIPANT_COLUMNS,
+    "schedules": SCHEDULE_COLUMNS,
     "orders": ORDER_COLUMNS,
     "ids": ID_COLUMNS,
     "levels": LEVEL_COLUMNS,
     "queues": QUEUE_COLUMNS,
     "stops": STOP_COLUMNS,
+    "midpoint": MIDPOINT_COLUMNS,
+    "aside": ASIDE_COLUMNS,
     "best": BEST_COLUMNS,
     "exposures": EXPOSURE_COLUMNS,
     "limits": LIMIT_COLUMNS_OF_PAIRS,

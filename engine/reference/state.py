@@ -70,6 +70,15 @@ class LitBook:
         level.leaves_qty += order.leaves_qty
         order.level = level
 
+    def add_by_time(self, orders: "list[Order]") -> None:
+        """Add orders behind those of an earlier time at their price, and before the others."""
+        for order in orders:
+            self.add(order)
+        for level in {id(order.level): order.level for order in orders}.values():
+            if level is not None:
+                by_time = sorted(level.orders.values(), key=lambda each: each.priority)
+                level.orders = OrderedDict((each.order_number, each) for each in by_time)
+
     def reduce(self, order: "Order", qty: int) -> None:
         """Reduce a resting order by ``qty``; it keeps its place, or leaves if nothing is left."""
         level = order.level
@@ -257,7 +266,7 @@ class Instrument:
     market orders may be from the reference price; None: anywhere. ``cancel_on_halt``: a halt cancels its orders.
     ``due_ns``: when a clock value ends the halt, or the call after it; 0 where none does. ``published`` is what the
     last indicative event of the present call said, and ``told_at_change`` the state of the book that it was looked for
-    in (-1: not yet in this call).
+    in (-1: not yet in this call). ``aside``: closing orders that wait, in order of time.
     """
 
     number: int
@@ -276,6 +285,7 @@ class Instrument:
     book: LitBook = field(default_factory=LitBook)
     stops: StopBook = field(default_factory=StopBook)
     midpoint: MidpointBook | None = None
+    aside: "dict[int, Order]" = field(default_factory=dict)
     open_orders: "dict[int, Order]" = field(default_factory=dict)
 
     @property
@@ -354,7 +364,8 @@ class Order:
     ``stop_e4``: the price that elects it while it is dormant, else 0. ``value_stop_e4``: the stop by which an order
     without a limit counts for its life; 0 for none. ``display_qty``: the most that an iceberg shows, 0 for no iceberg;
     ``shown_qty``: what it shows now. ``slices``: how often it may show a next part, by its quantity as entered or
-    replaced. ``until_ns``: the first clock value at or after it ends the order; 0: none does.
+    replaced. ``until_ns``: the first clock value at or after it ends the order; 0: none does. ``aside``: it waits for
+    the closing auction.
     """
 
     order_number: int
@@ -379,6 +390,7 @@ class Order:
     slices: int = 0
     until_ns: int = 0
     in_midpoint: bool = False
+    aside: bool = False
     cum_qty: int = 0
     priority: int = 0
     level: Level | None = None

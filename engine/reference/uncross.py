@@ -6,9 +6,9 @@ limit in between: at the reference price, or at one more limit price beside each
 looked at.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from engine.records import Reason, Side
+from engine.records import Reason, Side, TimeInForce
 from engine.reference.depth import Depth
 from engine.reference.events import EventLog
 from engine.reference.exposure import execute
@@ -16,6 +16,8 @@ from engine.reference.matching import cancel_open
 from engine.reference.rows import MARKET
 from engine.reference.state import NOTHING_PAIRED, Indicative, Instrument, LitBook, Order, accepts
 from engine.reference.venue import Venue
+
+_FOR_AUCTION: Final = frozenset({TimeInForce.OPENING, TimeInForce.CLOSING})
 
 
 class Candidate(NamedTuple):
@@ -35,12 +37,13 @@ class Candidate(NamedTuple):
 
 
 def uncross(venue: Venue, instrument: Instrument, events: EventLog) -> None:
-    """Trades the book at the uncross price, if it has one; what is left of market orders is canceled."""
+    """Trades the book at the uncross price, if it has one; what is left of orders for an auction is canceled."""
     price_e4 = indicative(instrument).price_e4
     if price_e4:
         _trade_at(venue, instrument, price_e4, events)
     for order in list(instrument.open_orders.values()):
-        if order.instructions & MARKET and not order.dormant and not order.in_midpoint:
+        for_auction = order.instructions & MARKET or order.time_in_force in _FOR_AUCTION
+        if for_auction and not order.dormant and not order.in_midpoint and not order.aside:
             cancel_open(venue, order, Reason.AUCTION, events)
 
 

@@ -1,13 +1,13 @@
 """The venue: all instruments and participants, client order ids, the clock and the counters, and what moves them."""
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from sortedcontainers import SortedDict
 
 from engine.bounds import DAY_NS
 from engine.capacity import Capacity
-from engine.records import Book, Phase
+from engine.records import Book, Phase, TimeInForce
 from engine.reference.exposure import add_open
 from engine.reference.rows import DISPLAY, STOP, UNTIL, Row
 from engine.reference.state import NOTHING_PAIRED, Instrument, MidpointBook, Order, Participant
@@ -27,6 +27,14 @@ def _midpoint_book(order: Order) -> MidpointBook:
     if book is None:
         raise ValueError(f"order {order.order_number} is of a midpoint book that its instrument does not have")
     return book
+
+
+class Schedule(NamedTuple):
+    """A phase that an instrument by number (0: each) takes by the first clock value at or after a time."""
+
+    due_ns: int
+    instrument: int
+    phase: Phase
 
 
 @dataclass(slots=True)
@@ -57,6 +65,7 @@ class Venue:
     calls: "SortedDict[int, Instrument]" = field(default_factory=SortedDict)
     with_stops: "SortedDict[int, Instrument]" = field(default_factory=SortedDict)
     continuation: Row | None = None
+    schedules: list[Schedule] = field(default_factory=list)
     epoch: int = 0
 
     def instrument(self, number: int) -> Instrument | None:
@@ -119,6 +128,7 @@ class Venue:
             value_stop_e4=row.stop_e4 if row.instructions & STOP else 0,
             until_ns=row.until_ns if row.instructions & UNTIL else 0,
             in_midpoint=row.book == Book.MIDPOINT,
+            aside=row.time_in_force == TimeInForce.CLOSING and instrument.phase != Phase.CLOSING_AUCTION,
         )
         self.note_expiry(order)
         self.set_display(order, row.display_qty if row.instructions & DISPLAY else 0)
@@ -155,10 +165,12 @@ class Venue:
         order.show()
 
     def rest(self, order: Order) -> None:
-        """Put the order at the back of the queue at its price; a dormant one, of those with its stop."""
+        """Put the order at the back of the queue at its price; a dormant one, of those with its stop; or aside."""
         self.priority += 1
         order.priority = self.priority
-        if order.in_midpoint:
+        if order.aside:
+            order.instrument.aside[order.order_number] = order
+        elif order.in_midpoint:
             _midpoint_book(order).add(order)
         elif order.dormant:
             order.instrument.stops.add(order)
@@ -171,6 +183,8 @@ class Venue:
         """Take the order out of its queue, if it is in one."""
         if order.level is not None:
             order.instrument.book.remove(order)
+        elif order.aside:
+            del order.instrument.aside[order.order_number]
         elif order.in_midpoint:
             if order in _midpoint_book(order):
                 _midpoint_book(order).remove(order)

@@ -6,6 +6,7 @@ from engine.records import Side
 from engine.reference.limit_command import set_bits
 from engine.reference.rows import Row
 from engine.reference.rows_by_part import (
+    ASIDE_COLUMNS,
     BEST_COLUMNS,
     CONTINUATION_COLUMNS,
     ENTRY_COLUMNS,
@@ -19,6 +20,7 @@ from engine.reference.rows_by_part import (
     ORDER_COLUMNS,
     PARTICIPANT_COLUMNS,
     QUEUE_COLUMNS,
+    SCHEDULE_COLUMNS,
     STOP_COLUMNS,
     VENUE_COLUMNS,
     Tables,
@@ -27,7 +29,7 @@ from engine.reference.rows_by_part import (
 from engine.reference.state import Instrument, Level, Order, Participant
 from engine.reference.venue import CALLS, Venue
 from engine.reference.views import limits
-from engine.state import IN_MIDPOINT
+from engine.state import ASIDE, IN_MIDPOINT
 
 
 def venue_rows(venue: Venue, seq: int) -> dict[str, Tables]:
@@ -44,6 +46,7 @@ def venue_rows(venue: Venue, seq: int) -> dict[str, Tables]:
         "reference": {
             "instruments": table(instruments, len(INSTRUMENT_COLUMNS) + len(INDICATIVE_COLUMNS)),
             "participants": table(participants, len(PARTICIPANT_COLUMNS)),
+            "schedules": table(venue.schedules, len(SCHEDULE_COLUMNS)),
         },
         "orders": {"orders": table((_order(venue, each) for each in orders), len(ORDER_COLUMNS))},
         "ids": {"ids": table(_ids(venue), len(ID_COLUMNS))},
@@ -110,7 +113,7 @@ def _order(venue: Venue, order: Order) -> tuple[int, ...]:
     return (
         order.order_number, order.client_order_id, order.price_e4, order.qty, order.leaves_qty, order.cum_qty,
         order.participant.number, order.instrument.number,
-        order.instructions | (IN_MIDPOINT if order.in_midpoint else 0),
+        order.instructions | (IN_MIDPOINT if order.in_midpoint else 0) | (ASIDE if order.aside else 0),
         order.side, order.time_in_force, order.self_trade, int(order.id_day != venue.trading_day),
         order.notional_price_e4, order.stop_e4, order.display_qty, order.shown_qty, order.slices, order.until_ns,
     )  # fmt: skip
@@ -137,6 +140,7 @@ def _books(venue: Venue) -> Tables:
         "best": table(best, len(BEST_COLUMNS)),
         "stops": table(_stops(venue), len(STOP_COLUMNS)),
         "midpoint": table(_midpoint(venue), len(MIDPOINT_COLUMNS)),
+        "aside": table(_aside(venue), len(ASIDE_COLUMNS)),
     }
 
 
@@ -152,6 +156,14 @@ def _midpoint(venue: Venue) -> Iterator[tuple[int, ...]]:
         for side in _SIDES:
             for order in instrument.midpoint.sides[side].values() if instrument.midpoint else ():
                 yield instrument.number, side, order.price_e4, order.order_number
+
+
+def _aside(venue: Venue) -> Iterator[tuple[int, ...]]:
+    for instrument in venue.instruments:
+        for side in _SIDES:
+            for order in instrument.aside.values():
+                if order.side == side:
+                    yield instrument.number, side, order.order_number
 
 
 def _levels(venue: Venue) -> Iterator[tuple[Instrument, int, Level]]:

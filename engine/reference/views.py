@@ -69,11 +69,12 @@ def limits(venue: Venue, number: int) -> Rows:
 
 
 def next_due_ns(venue: Venue) -> int:
-    """The earliest time at which a clock value ends a halt, the call after one or an order; 0: none does.
+    """The earliest time at which a clock value ends a halt, a call after one or an order, or meets a schedule; 0: none.
 
     A call that begins in the last minute of all time has an end that no clock value can meet.
     """
     ends_ns = [*(instrument.due_ns for instrument in venue.instruments), *(until_ns for until_ns, _ in venue.expiries)]
+    ends_ns += [max(each.due_ns, 1) for each in venue.schedules]
     return min((end_ns for end_ns in ends_ns if 0 < end_ns <= TIME_NS_MAX), default=0)
 
 
@@ -82,6 +83,7 @@ def _in_book_order(instrument: Instrument) -> Iterator[Order]:
         for level in instrument.book.levels(side):
             yield from level.orders.values()
         yield from instrument.stops.orders(side)
+        yield from (order for order in instrument.aside.values() if order.side == side)
         if instrument.midpoint is not None:
             yield from sorted(instrument.midpoint.sides[side].values(), key=_limit_first)
 
@@ -104,7 +106,7 @@ def _open_order(order: Order) -> tuple[int, ...]:
         order.price_e4,
         order.stop_e4,
         order.display_qty,
-        0 if order.hidden or order.dormant or order.in_midpoint else order.visible_qty,
+        0 if order.hidden or order.dormant or order.in_midpoint or order.aside else order.visible_qty,
         order.until_ns,
         order.qty,
         order.leaves_qty,

@@ -1,0 +1,108 @@
+"""`lockstep admin schedule`: the phases of coming days by a calendar, half days and holidays included."""
+
+import datetime
+from pathlib import Path
+
+import pytest
+
+from cli.errors import WrongUse
+from cli.schedule import Plan, schedule_lines
+from cli.trading_calendar import Session, sessions
+from engine.reference import ReferenceEngine
+from notation.parse import parse
+from notation.run import run_scenario
+from tests.conftest import Lockstep
+
+MINUTE_NS = 60_000_000_000
+#: Thanksgiving of 2026 is a holiday, and the day after it a half day.
+WEEK = """\
+2026-11-25T14:30 2026-11-25T21:00
+2026-11-27T14:30 2026-11-27T18:00   # the day after Thanksgiving
+2026-11-30T14:30 2026-11-30T21:00
+"""
+
+
+@pytest.fixture
+def week(tmp_path: Path) -> Path:
+    path = tmp_path / "week.txt"
+    path.write_text(WEEK)
+    return path
+
+
+def test_a_file_has_the_sessions_of_the_days_that_are_asked_for(week: Path) -> None:
+    found = sessions(str(week), datetime.date(2026, 11, 26), 4)
+    assert [(each.close_ns - each.open_ns) // MINUTE_NS for each in found] == [210]
+    assert len(sessions(str(week), datetime.date(2026, 11, 25), 6)) == 3
+    assert sessions(str(week), datetime.date(2026, 11, 26), 1) == []
+
+
+def test_the_phases_of_a_half_day_open_call_uncross_and_close_by_the_clock(week: Path) -> None:
+    (day,) = sessions(str(week), datetime.date(2026, 11, 27), 1)
+    lines = [text for _, text in schedule_lines("*", day, Plan(60 * MINUTE_NS, 5 * MINUTE_NS, 5 * MINUTE_NS))]
+    assert lines == [
+        "schedule * 2026-11-27T13:30:00 pre_open",
+        "schedule * 2026-11-27T14:25:00 opening_auction",
+        "schedule * 2026-11-27T14:30:00 continuous",
+        "schedule * 2026-11-27T17:55:00 closing_auction",
+        "schedule * 2026-11-27T18:00:00 closed",
+    ]
+    played = "\n".join(
+        (
+            "at 2026-11-26T00:00:00",
+            "instrument XYZ tick=0.01 lot=1 reference=10.00",
+            *lines,
+            "at 2026-11-27T14:29:59",
+            "> phase XYZ pre_open",
+            "> phase XYZ opening_auction",
+            "at 2026-11-27T18:00:00",
+            "> phase XYZ continuous",
+            "> phase XYZ closing_auction",
+            "> phase XYZ closed",
+        )
+    )
+    outcome = run_scenario(parse(played, "day"), ReferenceEngine(), compare=True, name="day")
+    assert all(each.passed for each in outcome.commands)
+
+
+def test_a_call_of_no_time_is_left_out() -> None:
+    lines = schedule_lines("XYZ", Session(10**18, 10**18 + MINUTE_NS), Plan(0, 0, 0))
+    assert [text.split()[-1] for _, text in lines] == ["continuous", "closed"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("2026-11-27T14:30\n", "week.txt:1: this is no session"),
+        ("14:30 18:00\n", "week.txt:1: this is no session"),
+        ("2026-11-27T18:00 2026-11-27T14:30\n", "week.txt:1: a session ends after it begins"),
+        ("2026-11-27T14:30 never\n", "week.txt:1: the time is 'never'"),
+    ],
+)
+def test_a_line_that_is_no_session_is_told_with_its_place(week: Path, text: str, said: str) -> None:
+    week.write_text(text)
+    with pytest.raises(WrongUse, match=said):
+        sessions(str(week), datetime.date(2026, 11, 27), 1)
+
+
+def test_the_commands_are_printed_and_a_calendar_without_a_session_is_refused(week: Path, lockstep: Lockstep) -> None:
+    # A day that comes, whenever this is run.
+    year = datetime.date.today().year + 1
+    week.write_text(f"{year}-06-01T14:30 {year}-06-01T18:00\n")
+    words = ("admin", "schedule", week.parent, "--calendar", week, "--from", f"{year}-06-01", "--days", "1")
+    status, said, _ = lockstep(*words, "--symbol", "XYZ", "--opening", "0s", "--print")
+    assert status == 0
+    assert said.splitlines() == [
+        f"schedule XYZ {year}-06-01T13:30:00 pre_open",
+        f"schedule XYZ {year}-06-01T14:30:00 continuous",
+        f"schedule XYZ {year}-06-01T17:55:00 closing_auction",
+        f"schedule XYZ {year}-06-01T18:00:00 closed",
+    ]
+    status, _, told = lockstep(*words[:-4], "--from", f"{year}-07-01", "--days", "3")
+    assert status == 2
+    assert "has no session in 3 days" in " ".join(told.split())
+
+
+def test_the_calendar_of_the_new_york_exchange_has_its_half_days_and_holidays() -> None:
+    pytest.importorskip("exchange_calendars")
+    found = sessions("XNYS", datetime.date(2026, 11, 25), 6)
+    assert [(each.close_ns - each.open_ns) // MINUTE_NS for each in found] == [390, 210, 390]
