@@ -48,7 +48,7 @@ sell ... , short ...                 likewise
   ioc                                what does not trade at once is canceled
   min_qty=N                          with ioc: trade at least N at once, or nothing
   post_only, hidden                  rest displayed without trading at once; rest without being displayed
-  opening, closing                   for one auction alone, where the market has such orders
+  opening, closing                   for the next uncross, or the closing auction, alone
   token=TOKEN                        your own token instead of one that is made
 cancel TOKEN [QTY]                   QTY: the order's new total, 0 for nothing more
 replace TOKEN QTY @ PRICE            QTY likewise; gives the order another token

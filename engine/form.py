@@ -14,8 +14,6 @@ from engine.records import COMMAND, COMMAND_FIELDS, Instruction
 ROW_WORDS: Final = COMMAND.itemsize // 8
 
 _DISPLAY: Final = int(Instruction.DISPLAY)
-_MIN_QTY: Final = int(Instruction.MIN_QTY)
-_UNTIL: Final = int(Instruction.UNTIL)
 _MARKET: Final = int(Instruction.MARKET)
 _STOP: Final = int(Instruction.STOP)
 

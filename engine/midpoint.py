@@ -2,7 +2,8 @@
 
 Each side has its queues by limit in a tree of its own (``far.py``); orders without a limit stand at the limit that
 every midpoint is within. Among the limits that take part the time alone decides, so an order here has the time of its
-priority in its terms: a counter of the venue. The orders have the bit ``IN_MIDPOINT`` among their instructions.
+priority in its terms: a counter of the venue. Each trade looks at the head of every limit that takes part. The orders
+have the bit ``IN_MIDPOINT`` among their instructions.
 """
 
 from typing import Final
@@ -139,23 +140,48 @@ def list_midpoint(state: State, instrument, side, out, count):
     return count
 
 
+@called
+def _sift_down(state: State, place, count):
+    """Let the slot at a place of ``scratch`` sink in the heap of the first ``count``, the oldest on top."""
+    scratch, terms = state.scratch, state.terms
+    for _ in range(count):
+        child = 2 * place + 1
+        if child >= count:
+            break
+        if child + 1 < count and terms[scratch[child + 1]]["priority"] < terms[scratch[child]]["priority"]:
+            child += 1
+        if terms[scratch[child]]["priority"] >= terms[scratch[place]]["priority"]:
+            break
+        scratch[place], scratch[child] = scratch[child], scratch[place]
+        place = child
+
+
+@called
+def _heap_of_side(state: State, instrument, side, price_e4):
+    """Fill ``scratch`` with a heap of the orders of a side that take part at a midpoint; gives their number."""
+    listed = list_midpoint(state, instrument, side, state.scratch, 0)
+    count = np.int64(0)
+    for _ in range(listed):  # the best limits come first, so those that take part do
+        if not takes_part(state, state.scratch[count], price_e4):
+            break
+        count += 1
+    for above in range(count // 2):
+        _sift_down(state, count // 2 - 1 - above, count)
+    return count
+
+
 @rare
 def trial_at_midpoint(state: State, instrument, side, price_e4, qty, needed_qty, group, self_trade):
     """True if at least ``needed_qty`` of an incoming order of ``qty`` would trade at once; nothing is changed."""
-    traded_qty, time = np.int64(0), np.int64(0)
-    count = list_midpoint(state, instrument, -side, state.scratch, 0)
+    traded_qty = np.int64(0)
+    count = _heap_of_side(state, instrument, -side, price_e4)
     for _ in range(count):
-        # The next one in time: few orders ask for a quantity here.
-        slot, slot_time = np.int64(0), np.int64(0)
-        for place in range(count):
-            other = state.scratch[place]
-            other_time = state.terms[other]["priority"]
-            if other_time > time and (slot == 0 or other_time < slot_time) and takes_part(state, other, price_e4):
-                slot, slot_time = other, other_time
-        if slot == 0 or qty <= 0 or traded_qty >= needed_qty:
+        if count == 0 or qty <= 0 or traded_qty >= needed_qty:
             break
-        time = slot_time
-        resting = state.orders[slot]
+        resting = state.orders[state.scratch[0]]
+        count -= 1
+        state.scratch[0] = state.scratch[count]
+        _sift_down(state, np.int64(0), count)
         open_qty = np.int64(resting["leaves_qty"])
         if np.int64(resting["group"]) != group or self_trade == SelfTrade.NONE:
             traded_qty += min(qty, open_qty)

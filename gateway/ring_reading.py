@@ -140,7 +140,7 @@ def _is_order(rings, number, row, user, count, commands, n):
         return False
     command = commands[n + count - 1]
     kind = np.int64(command["kind"])
-    if kind != _ENTER and kind != _CANCEL and kind != _REPLACE:  # noqa: PLR1714  a set is no matter for a kernel
+    if kind != _ENTER and kind != _CANCEL and kind != _REPLACE:  # noqa: PLR1714  numba has no fast set of numbers
         return False
     instrument = np.int64(command["instrument"]) if kind == _ENTER else np.int64(0)
     if instrument < 0 or instrument >= len(rings.price_max_e4):
