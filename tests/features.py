@@ -37,7 +37,9 @@ from notation.translate import Translator
 from tests.streams import OPEN_NS, REFERENCE_E4, TICK_E4, call_stream, definitions, orders, random_stream
 
 #: Kinds of orders.
-RESTING: Final = ("stop", "stop_limit", "iceberg", "hidden", "post_only", "gtc", "gtd", "midpoint")
+RESTING: Final = (
+    *("stop", "stop_limit", "iceberg", "hidden", "post_only", "gtc", "gtd", "midpoint", "opening", "closing"),
+)
 AT_ONCE: Final = ("ioc", "fok", "min_qty")
 ORDERS: Final = ("market", *RESTING, *AT_ONCE)
 #: Kinds of commands.
@@ -80,6 +82,8 @@ _OF_TIME: Final = {
     TimeInForce.GTD: "gtd",
     TimeInForce.IOC: "ioc",
     TimeInForce.FOK: "fok",
+    TimeInForce.OPENING: "opening",
+    TimeInForce.CLOSING: "closing",
 }
 _REFUSED: Final = (EventKind.REJECTED, EventKind.CANCEL_REJECTED)
 
@@ -179,6 +183,7 @@ def _never() -> dict[Pair, str]:
     add(("cross",), FEATURES, "a cross trades by itself: it meets no order and moves no quote and no last trade")
     add(("fok",), AT_ONCE, "an order that trades at once or goes never rests, so that no two meet")
     add(AT_ONCE, (*_ALONE, "uncross", "indicative", "expiry", "end_of_day", "halt", "cancel_on_halt"), "likewise")
+    add(("opening", "closing"), AT_ONCE, "orders of the auctions are in no book of continuous trading")
     by_clock_or_phase = ("uncross", "expiry", "end_of_day", "halt", "cancel_on_halt")
     canceling = ("mass_cancel", "kill", "partial_cancel")
     add(
