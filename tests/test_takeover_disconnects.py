@@ -85,8 +85,13 @@ def test_orders_stay_if_the_user_logs_in_to_the_new_primary_and_go_if_not(tmp_pa
         await until(lambda: b.node.reigns)
         assert _open(b) == 2, "the takeover itself cancels nothing"
         back = await Trader.log_in(b, "UA", seq=3)
-        b.node.gateway.attention.present_ns += 1_000_000_000_000  # the time to log in is over
-        await until(lambda: _open(b) == 1)
+
+        def time_is_over() -> bool:
+            """The time to log in is over, whenever it began."""
+            b.node.gateway.attention.present_ns += 1_000_000_000_000
+            return _open(b) == 1
+
+        await until(time_is_over)
         back.send(enter("o9", "B", 5, 90_000))
         assert await back.message() == "A", "and nothing was canceled before"
         await until(lambda: _open(b) == 2)
