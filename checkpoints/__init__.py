@@ -3,7 +3,7 @@
 from checkpoints.errors import CheckpointError, CheckpointGone
 from checkpoints.image import Checkpoint, Origin, ProjectionForm, ProjectionImage
 from checkpoints.projections import NO_PROJECTIONS, Projection, Projections
-from checkpoints.store import CheckpointInfo, CheckpointStore, load_checkpoint, write_checkpoint
+from checkpoints.store import CheckpointInfo, CheckpointStore, load_array, load_checkpoint, write_checkpoint
 
 __all__ = [
     "NO_PROJECTIONS",
@@ -17,6 +17,7 @@ __all__ = [
     "ProjectionForm",
     "ProjectionImage",
     "Projections",
+    "load_array",
     "load_checkpoint",
     "write_checkpoint",
 ]

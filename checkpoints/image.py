@@ -324,6 +324,24 @@ def decode(stream: BinaryIO, file_bytes: int, name: str) -> Checkpoint:
     )
 
 
+def decode_array(stream: BinaryIO, file_bytes: int, name: str, part: str, array_name: str) -> tuple[Header, Array]:
+    """Decode one array of the state; only the header and that array are read and verified.
+
+    Raises CheckpointError, KeyError where there is no such array.
+    """
+    header = decode_header(stream, file_bytes, name)
+    for group, known, dtype, shape, offset, checksum in header.arrays:
+        if (group, known) == (part, array_name):
+            stream.seek(header.start + offset)
+            array = np.empty(shape, dtype)
+            flat = array.reshape(-1).view(np.uint8)
+            _read_into(stream, flat.data, name)
+            if digest.checksum(flat) != checksum:
+                raise CheckpointError(f"{name} is damaged: its array {part}.{array_name} does not match its checksum")
+            return header, array
+    raise KeyError(array_name)
+
+
 def _read_into(stream: BinaryIO, flat: memoryview, name: str) -> None:
     done = 0
     while done < len(flat):

@@ -16,7 +16,7 @@ from typing import BinaryIO, Final
 
 from checkpoints import image
 from checkpoints.errors import CheckpointError, CheckpointGone
-from checkpoints.image import Checkpoint, Header, Origin, ProjectionForm
+from checkpoints.image import Array, Checkpoint, Header, Origin, ProjectionForm
 from engine.digest import part_digest
 
 FOLDER: Final = "checkpoints"
@@ -211,6 +211,18 @@ def summary_of(path: Path, seq: int, *, named_valid: bool = True) -> CheckpointI
             why = _reason_path(path).read_text(encoding="utf-8", errors="replace").strip()
         why = why or "it was marked invalid"
     return CheckpointInfo(seq, path, size, digest, not why, why, origin, projections)
+
+
+def load_array(path: Path, part: str, name: str) -> tuple[Header, Array]:
+    """The header of the checkpoint in a file of any name, and one array of its state; nothing else is read.
+
+    Raises CheckpointError, KeyError where there is no such array.
+    """
+    try:
+        with path.open("rb", buffering=0) as file:
+            return image.decode_array(file, os.fstat(file.fileno()).st_size, str(path), part, name)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

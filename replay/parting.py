@@ -117,7 +117,7 @@ def parting(
                 parted = _first(a, b, kept, equal_seq, at)
             else:
                 equal_seq = at
-                kept = a.keep(), b.keep()
+                kept = _keep_equal(a, b)
             if progress is not None:
                 progress(a.seq - from_seq + 1, to_seq - from_seq + 1)
     recorded = getattr(a, "recorded", None), getattr(b, "recorded", None)
@@ -148,7 +148,8 @@ def _first(a: Side, b: Side, kept: tuple[Any, Any], equal_seq: int, seq: int) ->
     low, high = equal_seq, seq
     while high - low > 1:
         _back(a, b, kept)
-        middle = (low + high) // 2
+        # States that part at an image are mostly equal at the command before.
+        middle = high - 1 if high == seq and any(images) else (low + high) // 2
         a.play(middle)
         b.play(middle)
         if unlike_parts(a, b):
@@ -157,13 +158,21 @@ def _first(a: Side, b: Side, kept: tuple[Any, Any], equal_seq: int, seq: int) ->
             differ = a.keep(), b.keep()
         else:
             low = middle
-            kept = a.keep(), b.keep()
+            kept = _keep_equal(a, b)
     event = None
     if not any(images):
         _back(a, b, kept)
         event = first_difference(a.play(high).events, b.play(high).events)
     _back(a, b, differ)
     return StateParted(high, low, parts, row, a.directory, event, images[0], images[1])
+
+
+def _keep_equal(a: Side, b: Side) -> tuple[Any, Any]:
+    """Copies of two equal states: one for both, where both are states of the compiled engine."""
+    one = a.keep()
+    are_ours = isinstance(a, Replayed) and isinstance(b, Replayed) and a.is_kernel and b.is_kernel
+    is_shared = are_ours and a.form == b.form and not getattr(a, "shows_views", False)
+    return one, one if is_shared else b.keep()
 
 
 def _back(a: Side, b: Side, kept: tuple[Any, Any]) -> None:

@@ -165,6 +165,11 @@ class Replayed:
         """The engine as it stands."""
         return self._engine
 
+    @property
+    def is_kernel(self) -> bool:
+        """True if the compiled engine plays."""
+        return self._kind == "kernel"
+
     def play(self, to_seq: int) -> Played:
         """Apply the commands up to ``to_seq``, past the images on the way."""
         commands: list[NDArray[Any]] = []
