@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from checkpoints import Checkpoint, CheckpointError, CheckpointStore, ProjectionForm, ProjectionImage, image
+from checkpoints import Checkpoint, CheckpointError, CheckpointStore, ProjectionForm, ProjectionImage, image, load_array
 from engine import digest
 
 ROOT = Path(__file__).parent.parent
@@ -130,6 +130,26 @@ def test_a_flipped_bit_anywhere_is_found() -> None:
         bad[bit // 8] ^= 1 << bit % 8
         with pytest.raises(CheckpointError, match=r"^the checkpoint [^\n]*$"):
             decoded(bytes(bad))
+
+
+def test_one_array_is_read_alone_and_its_damage_alone_is_found(tmp_path: Path) -> None:
+    checkpoint = small_checkpoint()
+    part, name = next((part, name) for part, arrays in checkpoint.parts.items() for name in arrays if arrays[name].size)
+    content, path = encoded(checkpoint), tmp_path / "image"
+    path.write_bytes(content)
+    assert np.array_equal(load_array(path, part, name)[1], checkpoint.parts[part][name])
+    with pytest.raises(KeyError):
+        load_array(path, part, "nosuch")
+    refused = 0
+    for at in range(len(content)):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        try:
+            found = load_array(path, part, name)[1]
+        except CheckpointError:
+            refused += 1
+        else:
+            assert np.array_equal(found, checkpoint.parts[part][name]), "a flip elsewhere"
+    assert checkpoint.parts[part][name].nbytes < refused < len(content)
 
 
 def test_each_cut_and_each_added_byte_is_found() -> None:
