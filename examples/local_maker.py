@@ -11,9 +11,9 @@ market come from a cursor of reports (`LocalReports`). Ctrl-C cancels both quote
 import contextlib
 import os
 import sys
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
-from client import RequestRejected, Side
+from client import ClientError, RequestRejected, Side
 from client.local import LocalClient
 from client.local_reports import LocalReports, ReportKind
 
@@ -21,14 +21,14 @@ TICK, QTY = Decimal("0.01"), 100
 
 
 def main(directory: str, user: str, symbol: str, price: str) -> None:
-    """Quote until interrupted. ``directory``: the node's. ``price``: until the first trade."""
+    """Quote until interrupted. ``directory``: the node's. ``price``: until the first trade. Raises ClientError."""
     last = Decimal(price)
     with (
         LocalReports(directory, symbol=symbol, kinds=[ReportKind.TRADE]) as trades,
         LocalClient(directory, user, os.environ["LOCKSTEP_PASSWORD"], from_seq=0) as client,
     ):
         try:
-            while client.is_live:
+            while True:
                 cancel_all(client)
                 client.enter(symbol, Side.BUY, QTY, last - TICK)
                 client.enter(symbol, Side.SELL, QTY, last + TICK)
@@ -39,7 +39,8 @@ def main(directory: str, user: str, symbol: str, price: str) -> None:
                 if len(rows):
                     last = Decimal(int(rows["last_price_e4"][-1])).scaleb(-4)
         finally:
-            cancel_all(client)
+            if client.is_live:  # without a session nothing can be canceled
+                cancel_all(client)
 
 
 def cancel_all(client: LocalClient) -> None:
@@ -50,5 +51,14 @@ def cancel_all(client: LocalClient) -> None:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
+    if len(sys.argv) != 5 or "LOCKSTEP_PASSWORD" not in os.environ:
+        print(__doc__, file=sys.stderr)
+        sys.exit(2)
+    try:
         main(*sys.argv[1:])
+    except InvalidOperation:
+        sys.exit(f"local_maker: {sys.argv[4]!r} is no price; write it as 10.00")
+    except (ClientError, ValueError) as error:
+        sys.exit(f"local_maker: {error}")
+    except KeyboardInterrupt:
+        pass

@@ -10,12 +10,11 @@ loss, to whichever node is primary, and settles the requests that were under way
 """
 
 import asyncio
-import contextlib
 import os
 import sys
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
-from client import AsyncClient, Executed, Side
+from client import AsyncClient, ClientError, Executed, Side
 
 TICK, QTY = Decimal("0.01"), 100
 
@@ -44,5 +43,14 @@ async def cancel_all(client: AsyncClient) -> None:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
+    if len(sys.argv) != 5 or "LOCKSTEP_PASSWORD" not in os.environ:
+        print(__doc__, file=sys.stderr)
+        sys.exit(2)
+    try:
         asyncio.run(main(*sys.argv[1:]))
+    except InvalidOperation:
+        sys.exit(f"market_maker: {sys.argv[4]!r} is no price; write it as 10.00")
+    except (ClientError, ValueError) as error:
+        sys.exit(f"market_maker: {error}")
+    except KeyboardInterrupt:
+        pass

@@ -292,20 +292,52 @@ def test_a_cursor_beside_a_standby_goes_on_as_it_takes_over(tmp_path: Path) -> N
         assert (joined(taking.rows)["kind"] == ReportKind.TRADE).sum() == 2
 
 
+def _maker(directory: Path, *others: str, password: str = "secret") -> subprocess.Popen[str]:
+    """The example, in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "examples/local_maker.py", str(directory), *others],
+        cwd=ROOT,
+        env=os.environ | {"LOCKSTEP_PASSWORD": password, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_example_says_in_a_sentence_why_it_cannot_trade_any_more(tmp_path: Path, node: Running) -> None:
+    told = {
+        "no journal of lockstep": _maker(tmp_path / "none", "UA", "XYZ", "10.00"),
+        "user or password is wrong": _maker(node.data, "UA", "XYZ", "10.00", password="guess"),
+        "'ten' is no price": _maker(node.data, "UA", "XYZ", "ten"),
+        "1 to 8 ": _maker(node.data, "UA", "TOOLONGNAME", "10.00"),
+    }
+    for why, maker in told.items():
+        out, said = maker.communicate(timeout=120)
+        assert (maker.returncode, out, len(said.splitlines())) == (1, "", 1), said
+        assert said.startswith("local_maker: ")
+        assert why in said
+    shown = _maker(node.data, "UA", "XYZ")
+    assert "python examples/local_maker.py node1 ALICE XYZ 10.00" in shown.communicate(timeout=120)[1]
+    assert shown.returncode == 2
+    maker = _maker(node.data, "UA", "XYZ", "10.00")
+    until(lambda: _quotes(node) == [99_900, 100_100])
+    node.end(signal.SIGTERM)
+    out, said = maker.communicate(timeout=120)
+    assert (maker.returncode, out, len(said.splitlines())) == (1, "", 1), said
+    assert "nothing was sent: " in said
+
+
 @pytest.mark.slow
 def test_the_example_quotes_around_the_last_trade_of_the_whole_market(node: Running) -> None:
-    maker = subprocess.Popen(
-        [sys.executable, "examples/local_maker.py", str(node.data), "UA", "XYZ", "10.00"],
-        cwd=ROOT,
-        env=os.environ | {"LOCKSTEP_PASSWORD": "secret", "PYTHONPATH": str(ROOT)},
-    )
+    maker = _maker(node.data, "UA", "XYZ", "10.00")
     try:
         until(lambda: _quotes(node) == [99_900, 100_100])
         taker = Client(node.port, "UB")
         taker.socket.sendall(enter("t1", "B", 10, 100_100))
         until(lambda: _quotes(node) == [100_000, 100_200])
         maker.send_signal(signal.SIGINT)
-        assert maker.wait(60) == 0
+        assert maker.communicate(timeout=60) == ("", "")
+        assert maker.returncode == 0
         until(lambda: node.status()["orders_open"] == 0)
     finally:
         maker.kill()

@@ -549,9 +549,32 @@ def test_a_connection_that_closes_before_the_login_answer_suggests_tls() -> None
 
 
 def test_the_example_bot_is_short() -> None:
-    source = (ROOT / "examples/market_maker.py").read_text().split('"""')[2]
+    source = (ROOT / "examples/market_maker.py").read_text().split('"""', 2)[2]
     lines = [line for line in source.splitlines() if line.strip() and not line.startswith(("import", "from"))]
-    assert len(lines) < 25
+    assert 20 < len(lines) < 40
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (["127.0.0.1", "UA", "XYZ", "10.00"], r"the address is '127.0.0.1'; give HOST:PORT"),
+        (["127.0.0.1:1", "UA", "XYZ", "10.00"], r"nothing listens on 127.0.0.1:1; check the port"),
+        (["127.0.0.1:1", "UA", "XYZ", "ten"], r"'ten' is no price; write it as 10.00"),
+    ],
+    ids=["address", "nobody", "price"],
+)
+def test_the_example_bot_says_in_a_sentence_why_it_cannot_trade(given: list[str], why: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "examples/market_maker.py", *given],
+        cwd=ROOT,
+        env=os.environ | {"LOCKSTEP_PASSWORD": PASSWORD, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert re.match(f"market_maker: {why}", ran.stderr)
+    assert len(ran.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("several", [False, True], ids=["one address", "two addresses"])
