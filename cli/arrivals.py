@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from checkpoints import Checkpoint, CheckpointError, CheckpointStore, load_checkpoint
 from cli import errors, screen
+from cli.choice import check_order
 from cli.errors import CheckFailed, WrongUse
 from engine.names import unpack
 from gateway.arrival_log import read_arrivals
@@ -42,6 +43,7 @@ class Choice:
 
 def arrivals(directory: Path, choice: Choice, *, check: bool, as_json: bool) -> int:
     """`lockstep arrivals`: print the records. ``check``: status 1 if a message waited for two of one connection."""
+    check_order(choice.from_seq, choice.to_seq)
     parts = _parts(directory)
     rows = (_chosen(part, choice) for part in parts)
     names = users_of(directory)

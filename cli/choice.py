@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cli import screen
 from cli.errors import WrongUse
-from cli.node import check_name
+from cli.node import check_name, next_seq
 from engine.names import EVERY, Directory, pack
 from engine.records import CommandKind, EventKind, Reason, Side
 from replay.times import first_seq_at, is_seq, seq_at
@@ -86,8 +86,9 @@ def range_of(
 ) -> tuple[int | None, int | None] | None:
     """Sequence numbers of a range between two numbers or times, both ends included; None for all on that side.
 
-    None, after a notice, where no command is between two times. ``follows``: what comes later counts too. Raises
-    WrongUse for a number below 1 and an end that is not past yet, and what ``replay.times.seq_at`` raises.
+    None, after a notice, where no command is between two times. ``follows``: what comes later counts too, and a range
+    without a beginning begins with what comes next. Raises WrongUse for a number below 1, an end before the beginning
+    and one that is not past yet, and what ``replay.times.seq_at`` raises.
     """
     for option, when in (("--from", begin), ("--to", end)):
         if when is not None and is_seq(when) and int(when) < 1:
@@ -95,7 +96,10 @@ def range_of(
     from_time, to_time = (when is not None and not is_seq(when) for when in (begin, end))
     from_seq = None if begin is None else first_seq_at(directory, begin) if from_time else int(begin)
     to_seq = None if end is None else seq_at(directory, end) if to_time else int(end)
+    if follows and from_seq is None:
+        from_seq = next_seq(directory)
     if not from_time and not to_time:
+        check_order(from_seq, to_seq, begins=begin is not None)
         return from_seq, to_seq
     last_seq = seq_at(directory, None)
     if follows and to_time and to_seq == last_seq:
@@ -106,6 +110,15 @@ def range_of(
         screen.notice(f"note: {directory} has no command {span}")
         return None
     return from_seq, to_seq
+
+
+def check_order(from_seq: int | None, to_seq: int | None, *, begins: bool = True) -> None:
+    """Raise WrongUse for a range that ends before it begins. ``begins``: its beginning was given."""
+    if from_seq is None or to_seq is None or from_seq <= to_seq:
+        return
+    if not begins:
+        raise WrongUse(f"command {to_seq:,} is past already, and {from_seq:,} comes next; give --from too")
+    raise WrongUse(f"commands {from_seq:,} to {to_seq:,} are no range: the first comes after the last")
 
 
 def kind_codes(words: tuple[str, ...], codes: type[IntEnum]) -> NDArray[np.uint8] | None:

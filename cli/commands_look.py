@@ -152,8 +152,8 @@ def tail(
 ) -> int:
     """Print what a running node does, as soon as its answers may leave, until Ctrl-C.
 
-    It reads the node's tape in shared memory, and the journal where that has not what comes next. The node neither
-    stops nor waits for it. On a directory without a running node it waits for one.
+    It reads the node's tape in shared memory, and from the journal what the tape does not hold any more. The node
+    neither stops nor waits for it. On a directory without a running node it waits for one.
 
     Example: lockstep tail node1 --symbol AAPL --kind trade
 
@@ -164,7 +164,6 @@ def tail(
     from cli.history import Look
     from cli.history import commands as print_commands
     from cli.history import events as print_events
-    from cli.node import next_seq
     from cli.reports import reports as print_reports
 
     if commands and reports:
@@ -172,9 +171,7 @@ def tail(
     span = range_of(directory, begin, end, follows=True)
     if span is None:
         return FINE
-    from_seq = next_seq(directory) if span[0] is None else span[0]
-    names = (symbol, participant, tuple(kind or ()), contra, side, tuple(reason or ()))
-    chosen = Selection(from_seq, span[1], *names, follows=True)
+    chosen = Selection(*span, symbol, participant, tuple(kind or ()), contra, side, tuple(reason or ()), follows=True)
     look = Look(with_seq=with_seq, with_time=with_time, as_json=as_json)
     if reports:
         return print_reports(directory, chosen, look)

@@ -2,8 +2,9 @@
 
 A report is complete by itself (``reports.rows``): who traded what with whom, what is left of the order, and under which
 number. A cursor takes reports as soon as answers may leave, of the past and of what the node adds, each command's
-once and in order. It reads the node's tape in shared memory, and the journal where that has not what comes next: the
-node neither stops nor waits for it. It goes on through restarts of the node and, beside a standby, through a takeover.
+once and in order. It reads the node's tape in shared memory, and from the journal what the tape does not hold any more:
+the node neither stops nor waits for it. It goes on through restarts of the node and, beside a standby, through a
+takeover.
 
 The first call reads the journal from its first command on, since reports have sums that earlier commands gave.
 """

@@ -1,4 +1,4 @@
-"""Reading of a running node's tape, for who goes on with the journal whenever the tape has not what comes next."""
+"""Reading of a running node's tape; a reader goes on from the journal where the tape does not hold what it wants."""
 
 from enum import Enum
 from pathlib import Path

@@ -128,6 +128,7 @@ def test_wrong_use_is_one_sentence(node: Path, lockstep: Lockstep) -> None:
 
     assert "--check compares all connections" in complaint("--check", "--user", "1")
     assert "no checkpoint here knows the user 'GHOST'" in complaint("--user", "GHOST")
+    assert "commands 5 to 3 are no range" in complaint("--from", "5", "--to", "3")
     for form in ([], ["--json"]):
         assert "there are no records in this range" in complaint("--check", "--from", "99", *form)
     (file,) = (node / "arrivals").iterdir()

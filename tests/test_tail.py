@@ -72,7 +72,9 @@ def test_its_json_fits_its_schema(past: Path, lockstep: Lockstep, option: list[s
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (["--symbol", "NONE", "--to", "12"], "there is no instrument NONE"),
+        (["--from", "5", "--to", "3"], "commands 5 to 3 are no range: the first comes after the last"),
+        (["--to", "12"], "command 12 is past already, and 13 comes next; give --from too"),
+        (["--from", "1", "--symbol", "NONE", "--to", "12"], "there is no instrument NONE"),
         (["--from", "14"], "has no command 14 yet: it ends with command 12"),
         (["--from", "14", "--reports"], "has no command 14 yet: it ends with command 12"),
         (["--kind", "flood"], "there is no kind 'flood'"),
