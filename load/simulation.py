@@ -66,6 +66,7 @@ class Simulation:
         self._interval_ns = 1e9 / options.rate
         self._next_ns = 0.0
         self._lost: dict[Desk, float] = {}
+        self._stopped_s = 0.0  # since when nobody trades; of an outage of several connections the first loss
         self._tried_s = 0.0
         self._again_s = _FOLLOW_S if "," in options.host else _AGAIN_S
         self.reconnects = 0
@@ -142,7 +143,10 @@ class Simulation:
                 call()
         except LoadError as error:
             desk.close()
-            self._lost[desk] = time.monotonic()
+            lost_s = time.monotonic()
+            if not self._lost:
+                self._stopped_s = lost_s
+            self._lost[desk] = lost_s
             self._notice(f"user {desk.user.name} lost the connection: {error}; it is tried again")
 
     def _reconnect(self) -> None:
@@ -162,7 +166,7 @@ class Simulation:
             self.reconnects += 1
             self._notice(f"user {desk.user.name} is connected again, after {time.monotonic() - lost_s:.1f} s")
             if not self._lost:
-                self._resume(time.monotonic() - lost_s)
+                self._resume(time.monotonic() - self._stopped_s)
 
     def _resume(self, outage_s: float) -> None:
         """Move the schedule to now, since nobody traded meanwhile."""

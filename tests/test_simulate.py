@@ -8,13 +8,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from client import RequestKind
 from load.actions import Actions
 from load.desk import Desk
-from load.lines import User
+from load.lines import LoadError, User
+from load.simulation import SimulateOptions, Simulation
 from load.sink import Server
 from load.sink_kernel import answer_all
 from tests.conftest import Lockstep
@@ -187,6 +189,45 @@ def test_a_connection_that_breaks_is_made_again_and_what_was_open_is_asked_again
     assert summary["reconnects"] == 1
     assert summary["sent_again"] >= 1
     assert (summary["unanswered"], summary["unexpected"]) == (0, 0)
+
+
+class Breaking(Desk):
+    """A desk whose connection breaks, and is made again, as told."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("127.0.0.1", 1, User(name, "any"))
+        self.breaks = self.refused = False
+
+    def beat(self) -> None:
+        if self.breaks:
+            self.breaks = False
+            raise LoadError("it broke")
+
+    def login(self) -> None:
+        if self.refused:
+            raise LoadError("refused")
+
+
+def test_an_outage_lasts_from_the_first_loss_until_all_are_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [100.0]
+    clock = SimpleNamespace(monotonic=lambda: now_s[0], monotonic_ns=lambda: int(now_s[0] * 1e9))
+    monkeypatch.setattr("load.simulation.time", clock)
+    one, other = Breaking("U1"), Breaking("U2")
+    options = SimulateOptions("127.0.0.1", 1, [one.user, other.user], SYMBOLS, 60, 100.0, 1)
+    simulation = Simulation(options, lambda _: None, [one, other])
+    one.refused = True
+    for at_s, breaking in ((101.0, one), (110.0, other)):
+        now_s[0], breaking.breaks = at_s, True
+        simulation.turn(trading=True)
+    assert (simulation.lost, simulation.outage_s) == (2, 0)
+    one.refused, now_s[0] = False, 113.0
+    simulation.turn(trading=True)
+    assert (simulation.lost, simulation.outage_s) == (0, 12)
+    now_s[0], other.breaks = 120.0, True
+    simulation.turn(trading=True)
+    now_s[0] = 121.0
+    simulation.turn(trading=True)
+    assert (simulation.reconnects, simulation.outage_s) == (3, 13)
 
 
 def test_a_trader_goes_on_at_the_other_node_though_the_one_it_was_at_takes_connections(
