@@ -4,13 +4,11 @@ A proof has the signed statement of its slice, the rows, and the path from their
 in hexadecimal digits.
 """
 
-import json
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from attestation import merkle
-from attestation.errors import AttestationError
+from attestation import files, merkle
 from attestation.leaves import ROW_BYTES, command_leaf, day_leaf, day_row
 from attestation.statements import entry_fault
 
@@ -76,15 +74,7 @@ def rows_of(kept: bytes | bytearray) -> list[tuple[int, str, str]]:
 
 def read(path: Path) -> Proof:
     """Read a proof. Raises AttestationError for a file that is none."""
-    try:
-        found = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise AttestationError(f"there is no {path}; check the path") from error
-    except (OSError, ValueError) as error:
-        raise AttestationError(f"{path} cannot be read as a proof: {error}") from error
-    if not isinstance(found, dict) or found.get("format") != FORMAT or found.get("version") != VERSION:
-        raise AttestationError(f"{path} is no proof of a form that this release reads ({VERSION})")
-    return found
+    return files.read(path, FORMAT, VERSION, "a", "proof")
 
 
 def fault(proof: Proof, public: bytes) -> str:

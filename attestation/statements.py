@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from attestation.errors import AttestationError
+from attestation import files
 from attestation.signatures import sign, signs
 
 FORMAT: Final = "lockstep-attestation"
@@ -49,15 +49,7 @@ def signed(statements: list[Statement], key: Any, public: bytes) -> dict[str, An
 
 def read(path: Path) -> dict[str, Any]:
     """Read an attestation. Raises AttestationError for a file that is none."""
-    try:
-        found = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise AttestationError(f"there is no {path}; check the path") from error
-    except (OSError, ValueError) as error:
-        raise AttestationError(f"{path} cannot be read as an attestation: {error}") from error
-    if not isinstance(found, dict) or found.get("format") != FORMAT or found.get("version") != VERSION:
-        raise AttestationError(f"{path} is no attestation of a form that this release reads ({VERSION})")
-    return found
+    return files.read(path, FORMAT, VERSION, "an", "attestation")
 
 
 def faults(attestation: dict[str, Any], public: bytes) -> list[str]:

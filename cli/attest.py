@@ -220,36 +220,50 @@ def prove(
     public = _public(None, attestation.get("key"))
     if faults := statements.faults(attestation, public):
         raise AttestationError(f"{of}: {faults[0]}")
-    number = None if day is None else _day_number(day)
-    for entry in attestation["statements"]:
+    entries, key = attestation["statements"], public.hex()
+    if participant is not None and day is not None:
+        asked, proof = f"{participant} on {day}", _proof_of_day(directory, entries, key, _day_number(day), participant)
+    else:
+        assert seq is not None
+        asked, proof = f"command {seq:,}", _proof_of_command(directory, entries, key, seq, with_events=with_events)
+    if proof is None:
+        raise WrongUse(f"{of} attests nothing of {asked}; attest the journal again, or ask for another")
+    assert not proofs.fault(proof, public)
+    out.write_text(json.dumps(proof, indent=1) + "\n")
+    if as_json:
+        number = proof["entry"]["statement"]["slice"]
+        screen.print_json({"path": str(out), "kind": proof["kind"], "slice": number})
+    else:
+        screen.print_line(f"{out} proves it to whoever has the public key: lockstep attest check {out}")
+    return errors.FINE
+
+
+def _proof_of_command(
+    directory: Path, entries: list[dict[str, Any]], key: str, seq: int, *, with_events: bool
+) -> proofs.Proof | None:
+    """Proof of a command by the statement of its slice; None where no statement has it."""
+    for entry in entries:
         signed = entry["statement"]
-        if seq is not None and not signed["first_seq"] <= seq <= signed["last_seq"]:
-            continue
-        leaves = Leaves(None if number is None or participant is None else (number, participant))
-        _check_leaves(directory, signed, leaves)
-        proof = None
-        if seq is not None:
+        if signed["first_seq"] <= seq <= signed["last_seq"]:
+            leaves = Leaves()
+            _check_leaves(directory, signed, leaves)
             row, events = _rows(directory, seq)
-            leaf_hashes = leaves.commands
-            proof = proofs.of_command(entry, public.hex(), leaf_hashes, seq, row, events, with_events=with_events)
-        else:
-            places = [each[:2] for each in leaves.days()]
-            if (number, participant) in places:
-                index = places.index((number, participant))  # type: ignore[arg-type]
-                rows = proofs.rows_of(leaves.kept)
-                assert number is not None
-                assert participant is not None
-                proof = proofs.of_day(entry, public.hex(), leaves.day_leaves(), index, number, participant, rows)
-        if proof is not None:
-            out.write_text(json.dumps(proof, indent=1) + "\n")
-            assert not proofs.fault(proof, public)
-            if as_json:
-                screen.print_json({"path": str(out), "kind": proof["kind"], "slice": signed["slice"]})
-            else:
-                screen.print_line(f"{out} proves it to whoever has the public key: lockstep attest check {out}")
-            return errors.FINE
-    asked = f"command {seq:,}" if seq is not None else f"{participant} on {day}"
-    raise WrongUse(f"{of} attests nothing of {asked}; attest the journal again, or ask for another")
+            return proofs.of_command(entry, key, leaves.commands, seq, row, events, with_events=with_events)
+    return None
+
+
+def _proof_of_day(
+    directory: Path, entries: list[dict[str, Any]], key: str, day: int, participant: str
+) -> proofs.Proof | None:
+    """Proof of a participant's day by the first statement that has it; None where none has."""
+    for entry in entries:
+        leaves = Leaves((day, participant))
+        _check_leaves(directory, entry["statement"], leaves)
+        places = [each[:2] for each in leaves.days()]
+        if (day, participant) in places:
+            index, rows = places.index((day, participant)), proofs.rows_of(leaves.kept)
+            return proofs.of_day(entry, key, leaves.day_leaves(), index, day, participant, rows)
+    return None
 
 
 def _check_leaves(directory: Path, signed: Statement, leaves: Leaves) -> None:

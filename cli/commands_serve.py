@@ -3,33 +3,18 @@
 Each command imports the file that does its work only when it is called.
 """
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from cli.options import Alone, InstrumentsMax, Json, OrdersMax, Release
+from cli.options import Alone, InstrumentsMax, Json, OrdersMax, Release, Threads, WhenFull
 
 PANEL: Final = "Operate a node"
 PAIR: Final = "A pair of nodes"
 #: Name of the gateway of --port where it has a process of its own.
 OUCH: Final = "ouch"
 app = typer.Typer()
-
-
-class WhenFull(StrEnum):
-    """Conduct of a gateway while its ring is full."""
-
-    wait = "wait"
-    refuse = "refuse"
-
-
-class Threads(StrEnum):
-    """Division of a node's work among cores."""
-
-    shared = "shared"
-    dedicated = "dedicated"
 
 
 @app.command(rich_help_panel=PANEL)

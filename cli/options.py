@@ -69,6 +69,20 @@ class Alone(StrEnum):
     stop = "stop"
 
 
+class WhenFull(StrEnum):
+    """Conduct of a gateway while its ring is full."""
+
+    wait = "wait"
+    refuse = "refuse"
+
+
+class Threads(StrEnum):
+    """Division of a node's work among cores."""
+
+    shared = "shared"
+    dedicated = "dedicated"
+
+
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A node's data directory.")]
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files to read, in this order.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs: one object, or one a line.")]

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from exports.days import DAY_NS, by_day, day_text, number_of
+from exports.days import DAY_NS, TIMES, by_day, day_text, number_of
 from exports.tables import TABLES, Columns, Table
 
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -93,7 +93,7 @@ class SqlForm:
                 f'"{each}" {"text" if each in table.text else "bigint"} NOT NULL' for each in table.columns
             )
             days = sorted({day for day in self._parts[table.name] if day is not None})
-            time = next(iter(by_time(table)), "")
+            time = TIMES.get(table.name)
             yield f"CREATE TABLE {table.name} ({fields})"
             yield f" PARTITION BY RANGE ({time});\n" if time else ";\n"
             for day in days:
@@ -133,13 +133,6 @@ class SqlForm:
                     held = []
             if held:
                 yield _columns(table, held)
-
-
-def by_time(table: Table) -> tuple[str, ...]:
-    """Column by which a table is partitioned; none of one without time."""
-    from exports.days import TIMES
-
-    return (TIMES[table.name],) if table.name in TIMES else ()
 
 
 def _partition(name: str, day: int) -> str:
