@@ -31,6 +31,7 @@ from sequencer.clock import CLOCK_WORDS
 from sequencer.rows_ahead import follow_rows, new_ahead
 from tape.blocks import no_tape
 from tape.kernels import compile_kernels as compile_tape
+from tape.line_kernels import first_word
 
 _HERE: Final = Path(__file__).resolve().parent
 #: The kernel that is compiled last, and the last one of this folder.
@@ -86,6 +87,7 @@ def compile_kernels() -> None:
     for kernel in (waits_in_rings, sleeps_beside_rings, wakes_beside_rings):
         kernel(rings.pointers)
     compile_tape()
+    first_word(0)
     beat_lines(lines.pointers, 0, 0, 0, 0)
 
 
