@@ -95,9 +95,9 @@ def run(plan: Plan | None = None) -> Iterator[Row]:
             connections = plan.connections[len(plan.connections) // 2]
             with running_node(durability, connections, plan.symbols) as node:
                 yield from _open_loop(node, plan, durability)
-                if len(PROCESSORS) > 1:
-                    with _apart(node):
-                        yield from _open_loop(node, plan, f"{durability}, node and client bound")
+            if len(PROCESSORS) > 1:
+                with running_node(durability, connections, plan.symbols) as node, _apart(node):
+                    yield from _open_loop(node, plan, f"{durability}, node and client bound")
     yield restart(plan.tail_commands, plan.runs)
     with running_node(plan.durability[0], 0, plan.symbols) as node:
         yield _idle(node, plan)
