@@ -74,5 +74,5 @@ def mass_cancel(state: State, command, events, n):
     if symbol != 0 and instrument == 0:
         return emit_rejected(state, events, n, symbol, 0, 0, Reason.UNKNOWN_INSTRUMENT)
     count = gather_of_participant(state, participant, instrument, side)
-    sort_slots(state, count, 0)
+    sort_slots(state, count)
     return cancel_listed(state, events, n, 0, count, reason)

@@ -103,5 +103,5 @@ def _run_due(state: State, events, n):
 def _end_day(state: State, events, n):
     """Every order good for the day is canceled, in order of acceptance (rulebook section 13, 27)."""
     count = gather_day_orders(state)
-    sort_slots(state, count, 0)
+    sort_slots(state, count)
     return cancel_listed(state, events, n, 0, count, Reason.END_OF_DAY)

@@ -11,7 +11,7 @@ from engine.names import EVERY
 from engine.phases import set_phase
 from engine.records import Phase, Reason
 from engine.state import State
-from engine.sweep import cancel_gathered, gather_by_participant, gather_of_participant, sort_slots
+from engine.sweep import cancel_gathered, gather_of_participant, sort_slots
 
 
 @called
@@ -23,29 +23,25 @@ def kill_command(state: State, command, events, n, killed):
     participant = find_participant(state, name)
     if participant == 0:
         return emit_rejected(state, events, n, name, 0, 0, Reason.UNKNOWN_PARTICIPANT)
-    state.participants[participant - 1]["killed"] = killed
-    n = emit_killed(state, events, n, participant, killed)
-    if killed != 0:
-        count = gather_of_participant(state, participant, 0, 0)
-        sort_slots(state, count, 0)
-        n = cancel_listed(state, events, n, 0, count, Reason.KILL)
-    return n
+    return _set(state, events, n, participant, killed)
 
 
 @called
 def _set_all(state: State, events, n, killed):
-    """Each participant in order of definition, complete with its cancels; the orders are gone through once."""
-    if killed != 0:
-        gather_by_participant(state)
-    place = 0
+    """Each participant in order of definition, complete with what its cancels cause: others may trade meanwhile."""
     for participant in range(1, state.venue[0]["participants"] + 1):
-        row = state.participants[participant - 1]
-        row["killed"] = killed
-        n = emit_killed(state, events, n, participant, killed)
-        if killed != 0:
-            count = row["orders_open"]
-            n = cancel_listed(state, events, n, place, count, Reason.KILL)
-            place += count
+        n = _set(state, events, n, participant, killed)
+    return n
+
+
+@called
+def _set(state: State, events, n, participant, killed):
+    state.participants[participant - 1]["killed"] = killed
+    n = emit_killed(state, events, n, participant, killed)
+    if killed != 0:
+        count = gather_of_participant(state, participant, 0, 0)
+        sort_slots(state, count)
+        n = cancel_listed(state, events, n, 0, count, Reason.KILL)
     return n
 
 

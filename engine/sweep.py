@@ -11,8 +11,6 @@ from engine.places import market_level, side_row
 from engine.records import Instruction, TimeInForce
 from engine.state import ASIDE, IN_MIDPOINT, State
 
-#: Bits of an order number in the key of a sort; the participant is above it. 190 years of a billion a day.
-_NUMBER_BITS: Final = 46
 _MARKET: Final = int(Instruction.MARKET)
 #: An order with one of these is not in the lit book.
 _WAITS: Final = int(Instruction.STOP) | ASIDE | IN_MIDPOINT
@@ -21,7 +19,7 @@ _WAITS: Final = int(Instruction.STOP) | ASIDE | IN_MIDPOINT
 @called
 def cancel_gathered(state: State, events, n, count, reason):
     """Cancel the orders of the first ``count`` slots in ``scratch``, in order of acceptance."""
-    sort_slots(state, count, 0)
+    sort_slots(state, count)
     for place in range(count):
         n = cancel_resting(state, events, n, state.scratch[place], reason)
     return n
@@ -44,17 +42,6 @@ def gather_of_participant(state: State, participant, instrument, side):
                 state.scratch[count] = slot
                 count += 1
     return count
-
-
-@called
-def gather_by_participant(state: State):
-    """Put the slots of all open orders into ``scratch``: by participant, and those of one in order of acceptance."""
-    count = 0
-    for slot in range(1, state.venue[0]["orders_high"] + 1):
-        if np.int64(state.orders[slot]["participant"]) != 0:
-            state.scratch[count] = slot
-            count += 1
-    sort_slots(state, count, 1)
 
 
 @inlined
@@ -110,16 +97,15 @@ def gather_auction_orders(state: State, instrument):
 
 
 @called
-def sort_slots(state: State, count, by_participant):
-    """Merge sort of the slots in ``scratch`` by order number, where ``by_participant`` is 1 by participant first.
+def sort_slots(state: State, count):
+    """Merge sort of the slots in ``scratch`` in order of acceptance.
 
     Keys are copied beside each other into ``ladder``: the rows of a million orders are further from the processor. Runs
     that are in order already, as slots mostly are, stay as they are. Bounded, whatever the input.
     """
     keys = state.ladder
     for place in range(count):
-        order = state.orders[state.scratch[place]]
-        keys[place] = order["order_number"] | (np.int64(order["participant"]) << _NUMBER_BITS) * by_participant
+        keys[place] = state.orders[state.scratch[place]]["order_number"]
     sort_by_keys(state, count)
 
 
