@@ -172,7 +172,7 @@ def fill_state(state: State, parts: dict[str, Arrays]) -> None:
         if region.paged:
             fill_pages(region.rows, parts[region.part], region.name)
             if region.name == "ids":
-                _mark(state, parts["ids"]["ids_places"])
+                _mark(state)
             continue
         rows = parts[region.part][region.name]
         if region.rows.dtype != rows.dtype:
@@ -182,9 +182,10 @@ def fill_state(state: State, parts: dict[str, Arrays]) -> None:
         region.rows[:] = rows
 
 
-def _mark(state: State, page_places: Rows) -> None:
-    """Mark the rows of ids on the pages that an image has."""
-    state.id_marks[page_places * _PAGE_BYTES // (ID_MARK_ROWS * state.ids.itemsize)] = 1
+def _mark(state: State) -> None:
+    """Mark the rows of ids in use. An image of a full table has its empty pages too, so pages do not tell."""
+    state.id_marks[:] = 0
+    state.id_marks[np.flatnonzero(state.ids["participant"]) // ID_MARK_ROWS] = 1
 
 
 def capacity_numbers(state: State) -> tuple[int, ...]:
