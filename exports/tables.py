@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.names import Directory
 from engine.records import EVENT, Book, CommandKind, EventKind, Phase, Reason, Side, TimeInForce
-from exports.words import code_keys, code_words, id_keys, id_words, name_keys, name_words
+from exports.words import code_keys, code_words, few_words, id_keys, id_words, name_keys, name_words
 from reports.rows import REPORT_FIELDS, Liquidity, ReportKind
 
 Columns = dict[str, NDArray[Any]]
@@ -104,10 +104,10 @@ def report_columns(reports: NDArray[Any]) -> Columns:
     found: Columns = {
         "kind": code_words(reports["kind"], ReportKind),
         "command": code_words(_command_kinds(reports), CommandKind),
-        "symbol": id_words(_place(reports, "symbol")),
-        "participant": id_words(_place(reports, "participant_name")),
-        "user": id_words(_place(reports, "user_name")),
-        "contra_participant": id_words(_place(reports, "contra_name")),
+        "symbol": few_words(_place(reports, "symbol")),
+        "participant": few_words(_place(reports, "participant_name")),
+        "user": few_words(_place(reports, "user_name")),
+        "contra_participant": few_words(_place(reports, "contra_name")),
         "side": code_words(_place(reports, "side"), Side),
         "book": _books(reports),
         "time_in_force": code_words(_times_in_force(reports), TimeInForce),
@@ -133,14 +133,14 @@ def trade_columns(reports: NDArray[Any]) -> Columns:
         "trade_number": rows["trade_number"],
         "seq": rows["seq"],
         "time_ns": rows["time_ns"],
-        "symbol": id_words(rows["symbol"]),
+        "symbol": few_words(rows["symbol"]),
         "price_e4": rows["last_price_e4"],
         "qty": rows["last_qty"].astype(np.int64),
         "aggressor_side": code_words(sides, Side),
-        "buy_participant": id_words(rows["participant_name"]),
+        "buy_participant": few_words(rows["participant_name"]),
         "buy_client_order_id": id_words(rows["client_order_id"]),
         "buy_order_number": rows["order_number"],
-        "sell_participant": id_words(rows["contra_name"]),
+        "sell_participant": few_words(rows["contra_name"]),
         "sell_client_order_id": id_words(rows["contra_client_order_id"]),
         "sell_order_number": rows["contra_order_number"],
     }
@@ -157,10 +157,14 @@ def _command_kinds(reports: NDArray[Any]) -> NDArray[np.int64]:
     return np.where(np.isin(reports["command_kind"], list(CommandKind)), reports["command_kind"].astype(np.int64), 0)
 
 
+_BOOKS: Final = np.array(["", "lit", "midpoint"], object)
+
+
 def _books(reports: NDArray[Any]) -> NDArray[Any]:
     """Books of orders as words, "" in a report of no order. A refused one may have any code: that is lit."""
-    words = np.where(reports["book"] == Book.MIDPOINT, "midpoint", "lit")
-    return np.where(reports["kind"] < ReportKind.PHASE, words, "").astype(object)
+    places = np.where(reports["kind"] < ReportKind.PHASE, 1 + (reports["book"] == Book.MIDPOINT), 0)
+    found: NDArray[Any] = _BOOKS[places]
+    return found
 
 
 def _times_in_force(reports: NDArray[Any]) -> NDArray[np.int64]:
@@ -223,7 +227,7 @@ class Orders:
         rows = self._rows[first:end]
         found: Columns = {"order_number": np.arange(first, end)}
         found |= {name: rows[name] for name in ORDERS.columns if name in (rows.dtype.names or ())}
-        found["participant"], found["symbol"] = id_words(rows["participant"]), id_words(rows["symbol"])
+        found["participant"], found["symbol"] = few_words(rows["participant"]), few_words(rows["symbol"])
         found["client_order_id"] = id_words(rows["client_order_id"])
         found["entry_client_order_id"] = id_words(rows["entry_id"])
         found["side"], found["end_reason"] = code_words(rows["side"], Side), code_words(rows["end_reason"], Reason)

@@ -5,6 +5,7 @@ still proves the rows that it was made from.
 """
 
 from enum import IntEnum
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -79,27 +80,49 @@ def id_keys(words: Words) -> Ints:
     return found
 
 
+def few_words(values: Ints) -> Words:
+    """Ids or names as ``id_words`` gives them, for columns in which few come often."""
+    distinct, inverse = np.unique(np.ascontiguousarray(values, np.int64), return_inverse=True)
+    return id_words(distinct).astype(object)[inverse.reshape(-1)]
+
+
+@cache
+def _code_table(codes: type[IntEnum]) -> tuple[int, Words, NDArray[np.bool_]]:
+    """The least code; the word of each number from it on; True for those that are codes."""
+    known = {0: "", **{int(code): code.name.lower() for code in codes}}
+    numbers = range(min(known), max(known) + 1)
+    return min(known), np.array([known.get(each, "") for each in numbers], object), np.isin(numbers, list(known))
+
+
 def code_words(values: NDArray[Any], codes: type[IntEnum]) -> Words:
     """Words of codes; "" for 0. Raises KeyError for a code that is none."""
-    known = {0: "", **{int(code): code.name.lower() for code in codes}}
-    distinct, inverse = np.unique(np.asarray(values, np.int64), return_inverse=True)
-    return np.array([known[code] for code in distinct.tolist()] or [""], object)[inverse.reshape(-1)]
+    least, words, is_code = _code_table(codes)
+    numbers = np.asarray(values, np.int64)
+    places = numbers - least
+    right = (places >= 0) & (places < len(words))
+    right &= is_code[np.where(right, places, 0)]
+    if not right.all():
+        raise KeyError(int(numbers[~right][0]))
+    found: Words = words[places]
+    return found
 
 
 def code_keys(words: Words, codes: type[IntEnum]) -> Ints:
     """Codes of words. Raises KeyError for a word that is none."""
-    known = {"": 0, **{code.name.lower(): int(code) for code in codes}}
-    distinct, inverse = np.unique(np.asarray(words, "U32"), return_inverse=True)
-    return np.array([known[str(word)] for word in distinct] or [0], np.int64)[inverse.reshape(-1)]
+    return _keys(words, {"": 0, **{code.name.lower(): int(code) for code in codes}})
 
 
 def name_words(numbers: NDArray[Any], names: tuple[str, ...]) -> Words:
     """Names of numbers in order of definition, from 1; "" for 0."""
-    return np.array(["", *names], "U8")[np.asarray(numbers, np.int64)]
+    found: Words = np.array(["", *names], object)[np.asarray(numbers, np.int64)]
+    return found
 
 
 def name_keys(words: Words, names: tuple[str, ...]) -> Ints:
     """Numbers of names. Raises KeyError for a name that is not defined."""
-    known = {"": 0, **{name: number for number, name in enumerate(names, 1)}}
-    distinct, inverse = np.unique(np.asarray(words, "U8"), return_inverse=True)
-    return np.array([known[str(word)] for word in distinct] or [0], np.int64)[inverse.reshape(-1)]
+    return _keys(words, {"": 0, **{name: number for number, name in enumerate(names, 1)}})
+
+
+def _keys(words: Words, known: dict[str, int]) -> Ints:
+    # Sorting texts, to look each up once, would take ten times as long.
+    return np.fromiter(map(known.__getitem__, words.tolist()), np.int64, len(words))

@@ -5,14 +5,16 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from engine.records import CommandKind, Reason, Side
 from exports.tables import ORDERS, POSITIONS, TABLES, TRADES
-from exports.words import id_keys, id_words
+from exports.words import code_keys, code_words, few_words, id_keys, id_words
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
 from tests.question_day import write_day
@@ -202,3 +204,23 @@ def test_words_of_any_number_give_the_number_again() -> None:
     random = np.random.default_rng(7)
     numbers = np.concatenate((random.integers(-(2**63), 2**63 - 1, 500), random.integers(0, 70_000, 500), [0, 42, -1]))
     assert id_keys(id_words(numbers)).tolist() == numbers.tolist()
+
+
+@pytest.mark.parametrize("codes", [CommandKind, Reason, Side])
+def test_words_of_codes_give_the_code_again_and_what_is_no_code_is_refused(codes: type[IntEnum]) -> None:
+    known = np.array([0, *codes, *codes], np.int64)
+    words = code_words(known, codes)
+    assert words.tolist() == ["", *(code.name.lower() for code in [*codes, *codes])]
+    assert code_keys(words, codes).tolist() == known.tolist()
+    gaps = set(range(int(known.min()) - 1, int(known.max()) + 2)) - set(known.tolist())
+    for wrong in (*gaps, -(2**63), 2**63 - 2):
+        with pytest.raises(KeyError, match=str(wrong)):
+            code_words(np.array([1, wrong, 1]), codes)
+    with pytest.raises(KeyError, match="nothing"):
+        code_keys(np.array(["", "nothing"], object), codes)
+
+
+def test_words_that_come_often_are_those_of_each_alone() -> None:
+    values = np.array([7, 0, -2, 24881, 7, 24881, 0], np.int64)
+    assert few_words(values).tolist() == id_words(values).tolist()
+    assert few_words(values[:0]).tolist() == []
