@@ -53,7 +53,7 @@ $(READY): $(RUNS) requirements.lock
 # Packages of optional commands. Where they cannot be had, their tests skip, and say so.
 $(EXTRAS): $(READY)
 	@echo "adding the packages of optional commands to $(VENV) (once; up to a minute)"
-	@$(PIP) --no-build-isolation --editable '.[attest,parquet,ask]' pandas==3.1.1 2>/dev/null \
+	@$(PIP) --no-build-isolation --editable '.[attest,parquet,ask,inspect]' pandas==3.1.1 2>/dev/null \
 	  || echo "notice: packages of optional commands are not installed and could not be; their tests are skipped"
 	@touch $@
 

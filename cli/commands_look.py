@@ -1,4 +1,4 @@
-"""Commands that read a journal: `lockstep events|commands|tail|book|order|state|arrivals`.
+"""Commands that read a journal: `lockstep events|commands|tail|book|order|inspect|state|arrivals`.
 
 Each command imports the file that does its work only when it is called.
 """
@@ -253,6 +253,32 @@ def why(
     from cli.why import why as command
 
     return command(directory, seq, order, participant, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def inspect(
+    directory: Directory,
+    other: Annotated[
+        Path | None, typer.Argument(metavar="[DIR_B]", help="Another directory, to be seen beside the first.")
+    ] = None,
+    at: At = None,
+    as_json: Json = False,
+) -> int:
+    """Look at a journal on a screen: the day as a timeline, and each command with its book, queue and events.
+
+    Keys step forward and back, go to a time, search, and follow a running node, which neither stops nor waits; ? lists
+    them. Two directories are compared first, and shown at the command at which they differ. It needs
+    `pip install 'lockstep[inspect]'`; --json prints what the screen would show, and does not.
+
+    Example: lockstep inspect node1
+
+    Example: lockstep inspect node1 --at 09:31:07.25
+
+    Example: lockstep inspect node1 node2
+    """
+    from cli.inspection import inspect as command
+
+    return command(directory, other, at, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -3,7 +3,7 @@
 Both read all slices of the journal that the range has (``replay.past``).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -122,6 +122,22 @@ def commands(directory: Path, selection: Selection, look: Look, *, quarantine: s
     check_names(selection, names, directory)
     _note_unknown(choice, "commands")
     return errors.FINE
+
+
+def command_seqs(directory: Path, selection: Selection) -> Generator[NDArray[np.int64], None, None]:
+    """Sequence numbers of the commands of a selection, some at a time; as `lockstep commands` selects them.
+
+    Raises WrongUse for a name that cannot be, ReplayError, JournalError.
+    """
+    selection.check()
+    choice = Choice(selection, kind_codes(selection.kinds, CommandKind))
+    source = _source(directory, choice, need_events=choice.needs_events)
+    for stretch in stretches(source, lambda: _last_seq(directory, None)):
+        lasts = np.flatnonzero(~_goes_on(stretch.rows))
+        wanted = choice.commands(stretch.rows, lasts, stretch.events, stretch.first_seq, stretch.names)
+        seqs = stretch.first_seq + lasts[wanted]
+        if len(seqs):
+            yield seqs
 
 
 class JournalRange(NamedTuple):

@@ -228,6 +228,7 @@ LEFT_OUT: Final = {
     ("arrivals",): "wants the records of a node; test_arrivals reads them, with --json",
     ("sessions",): "likewise",
     ("trade",): "wants a running node; test_trade runs it against an exchange of its own, with --json",
+    ("inspect",): "is a screen; test_inspect reads its JSON",
     ("tail",): "prints until it is told to end; test_tail runs it, with --json",
     ("top",): "wants a running node; test_top runs it, with --json",
     **{

@@ -58,6 +58,7 @@ HOMES = {
     "pyarrow": ("exports/arrow_files.py",),
     "duckdb": ("exports/questions.py",),
     "exchange_calendars": ("cli/trading_calendar.py",),
+    "textual": ("cli/inspect_screen.py",),
     "cryptography": ("attestation/signatures.py",),
     # Ours, but measuring is not the product: only the command that measures needs it.
     "benchmarks": ("benchmarks/", "cli/bench.py"),
