@@ -67,7 +67,7 @@ def arrivals(directory: Path, choice: Choice, *, check: bool, as_json: bool) -> 
 
 
 def records_of(directory: Path) -> list[NDArray[Any]]:
-    """All ARRIVAL rows of a directory, file by file. Raises WrongUse where there are none, ArrivalError."""
+    """All ARRIVAL rows of a directory, file by file. Raises WrongUse where there are none, SideFileError."""
     return list(_parts(directory))
 
 

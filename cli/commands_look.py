@@ -1,4 +1,4 @@
-"""Commands that read a journal: `lockstep events|commands|tail|book|order|inspect|state|arrivals`.
+"""Commands that read a journal: `lockstep events|commands|tail|book|order|inspect|state|latency|arrivals`.
 
 Each command imports the file that does its work only when it is called.
 """
@@ -216,6 +216,13 @@ def order(
     queue: Annotated[
         bool, typer.Option("--queue", help="Show who was ahead in the queue of its price, after each event.")
     ] = False,
+    latency: Annotated[
+        bool,
+        typer.Option(
+            "--latency",
+            help="Show how long each of its commands took: read, sequenced, applied, journaled, answered.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Show the history of an order, event by event, through its replaces, and the rule behind each end or refusal.
@@ -225,12 +232,14 @@ def order(
     Example: lockstep order node1 ORDER-20240115
 
     Example: lockstep order node1 --trade 1204
+
+    Example: lockstep order node1 a17 --latency
     """
     from cli.order import Asked
     from cli.order import order as command
 
     asked = Asked(order_id, token, number, trade)
-    return command(directory, asked, participant, with_queue=queue, as_json=as_json)
+    return command(directory, asked, participant, with_queue=queue, with_latency=latency, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -454,6 +463,34 @@ def sessions(directory: Directory, at: At = None, as_json: Json = False) -> int:
     from cli.sessions import sessions as command
 
     return command(directory, at, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def latency(
+    directory: Directory,
+    begin: FromWhen = None,
+    end: ToWhen = None,
+    participant: Participant = None,
+    every: Annotated[
+        int | None, typer.Option(metavar="SECONDS", min=1, help="Summarize each so many seconds too.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Show how long orders, cancels and replaces took, by stage, participant and time, from DIR/latencies.
+
+    The time begins when the node received the bytes of a command, and ends when all its answers were given to sockets,
+    lines and gateway processes. What came in one turn of the node shares the later moments.
+
+    Example: lockstep latency node1 --from 09:30 --to 09:31 --every 10
+
+    Example: lockstep latency node1 --participant ALPHA
+    """
+    from cli.choice import range_of
+    from cli.errors import FINE
+    from cli.latency import latency as command
+
+    span = range_of(directory, begin, end)
+    return FINE if span is None else command(directory, span, participant, every, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

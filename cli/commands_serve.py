@@ -80,7 +80,11 @@ def serve(
         Path | None, typer.Option(metavar="FILE", help="Key of the certificate, PEM.", show_default="no TLS")
     ] = None,
     arrivals: Annotated[
-        bool, typer.Option(help="Record receive time, connection and turn of each order in DIR/arrivals.")
+        bool,
+        typer.Option(
+            help="Record receive time, connection and turn of each order in DIR/arrivals, and its latency in "
+            "DIR/latencies."
+        ),
     ] = True,
     password_cost: Annotated[
         int, typer.Option(min=4, max=20, help="Cost of hashing new passwords: log2 of scrypt's N; low only for tests.")

@@ -55,7 +55,7 @@ KNOWN: Final = {
     ("sequencer", "ReignRefused"): WRONG,
     ("client", "ConnectionLost"): FOUND,
     ("client", "ClientError"): WRONG,
-    ("gateway", "ArrivalError"): WRONG,
+    ("gateway", "SideFileError"): WRONG,
     ("gateway", "PasswordError"): WRONG,
     ("gateway", "SpoolError"): LATER,
     ("gateway", "TlsError"): WRONG,

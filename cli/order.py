@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from cli import errors, screen
 from cli.errors import WrongUse
+from cli.latency import latency_object, latency_words, times_of
 from cli.market_tables import shown_price
 from cli.node import check_name, plays
 from cli.order_queue import Standing, queue_object, standings
@@ -37,6 +38,10 @@ from replay.numbered import seq_before
 _LIFE: Final = np.array([EventKind.ACCEPTED, EventKind.REPLACED, EventKind.CANCELED], np.uint8)
 #: Commands without a mention over which a replay does not go on, once the orders are closed.
 _FAR_COMMANDS: Final = 1_000_000
+
+
+#: TIMES (``cli.latency``) of commands by number.
+Times = dict[int, "np.void"]
 
 
 class Asked(NamedTuple):
@@ -174,7 +179,13 @@ class OrderHistories:
 
 
 def order(
-    directory: Path, asked: Asked, participant: str | None, *, with_queue: bool = False, as_json: bool = False
+    directory: Path,
+    asked: Asked,
+    participant: str | None,
+    *,
+    with_queue: bool = False,
+    with_latency: bool = False,
+    as_json: bool = False,
 ) -> int:
     """`lockstep order`: print each order that ever had the client order id or token, the number, or the trade."""
     known, names = orders_of(directory, asked, participant)
@@ -182,10 +193,12 @@ def order(
     for life in known:
         steps = sorted({int(moment.event["seq"]) for moment in life.moments}) if life.number and with_queue else []
         queue = standings(directory, life.number, steps)
+        moments = sorted({int(moment.event["seq"]) for moment in life.moments}) if with_latency else []
+        times = times_of(directory, moments) if with_latency else None
         if as_json:
-            screen.print_json(_facts(life, names, tokens, queue))
+            screen.print_json(_facts(life, names, tokens, queue, times))
         else:
-            _show(life, names, tokens, queue if with_queue else None)
+            _show(life, names, tokens, queue if with_queue else None, times)
     return errors.FINE
 
 
@@ -356,13 +369,16 @@ def _whose(life: OrderHistory, names: Directory) -> str:
     return names.participants[life.participant - 1] if life.participant else "nobody known"
 
 
-def _facts(life: OrderHistory, names: Directory, tokens: Tokens, queue: dict[int, Standing]) -> dict[str, Any]:
+def _facts(
+    life: OrderHistory, names: Directory, tokens: Tokens, queue: dict[int, Standing], times: Times | None
+) -> dict[str, Any]:
     history = [
         {
             "leaves_qty": moment.leaves_qty,
             "queue": queue_object(queue.get(int(moment.event["seq"])), names),
             "event": event_object(moment.event, names, moment.time_ns),
         }
+        | ({} if times is None else {"latency": latency_object(times.get(int(moment.event["seq"])))})
         for moment in life.moments
     ]
     return {
@@ -376,7 +392,9 @@ def _facts(life: OrderHistory, names: Directory, tokens: Tokens, queue: dict[int
     }
 
 
-def _show(life: OrderHistory, names: Directory, tokens: Tokens, queue: dict[int, Standing] | None) -> None:
+def _show(
+    life: OrderHistory, names: Directory, tokens: Tokens, queue: dict[int, Standing] | None, times: Times | None
+) -> None:
     if life.number:
         entry: Any = life.moments[0].event if life.opening is None else life.opening
         qty = int(entry["qty"] if life.opening is None else entry["leaves_qty"])
@@ -406,6 +424,10 @@ def _show(life: OrderHistory, names: Directory, tokens: Tokens, queue: dict[int,
         for row, moment in zip(rows, life.moments, strict=True):
             standing = queue.get(int(moment.event["seq"]))
             row.append("" if standing is None else standing.words(names))
+    if times is not None:
+        columns.append("microseconds after receipt")
+        for row, moment in zip(rows, life.moments, strict=True):
+            row.append(latency_words(times.get(int(moment.event["seq"]))))
     screen.table(columns, rows, right=("seq", "open"), title=title)
     for reason in life.rules():
         section, sentence = RULES[reason]

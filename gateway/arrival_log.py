@@ -3,26 +3,22 @@
 The files are no part of the journal and decide nothing. A thread writes them, so the market never waits: records that
 cannot be written in time are counted, reported once, and left out.
 
-DIR/arrivals holds files of turns, named by the sequence number of their first row in 20 digits. The oldest file is
-removed when there are more than ``FILES_MAX``. A file is ``MAGIC``, the id of the journal (16 bytes) and then turns,
-each with its record as ``arrivals`` describes it: a TURN row, an ORIGIN row for each connection that was read in it,
-and a word for each message in its order. So a message costs 4 bytes: at two million orders a second, more would slow
-the market down. Numbers are little-endian.
+DIR/arrivals holds files of turns (``gateway.side_files``). The oldest file is removed when there are more than
+``FILES_MAX``. Behind its head a file has turns, each with its record as ``arrivals`` describes it: a TURN row, an
+ORIGIN row for each connection that was read in it, and a word for each message in its order. So a message costs 4
+bytes: at two million orders a second, more would slow the market down. Numbers are little-endian.
 """
 
-import os
 import struct
-import threading
 from collections.abc import Callable, Iterator
-from itertools import zip_longest
 from pathlib import Path
-from queue import Full, Queue
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gateway.arrivals import ORIGIN, ORIGIN_WORDS, TURN, TURN_WORDS, WORD_BYTES
+from gateway.side_files import HEAD_BYTES, SideFileError, SideFiles, SideWriter, side_files
 
 #: The arrival of one row, from ``read_arrivals``.
 ARRIVAL: Final = np.dtype(
@@ -37,77 +33,23 @@ ARRIVAL: Final = np.dtype(
 )
 #: The first bytes of a file: its kind and the version of its format.
 MAGIC: Final = b"LSARRIV2"
-#: Those, and the id of the journal.
-HEAD_BYTES: Final = len(MAGIC) + 16
 _TURN: Final = struct.Struct("<qiiii")
 #: Size of a file in bytes, above which another is begun.
 FILE_BYTES_MAX: Final = 8 << 20
-FILES_MAX: Final = 8
-#: Bytes of turns that are passed to the thread at once, and number of such pieces that may wait for it.
+FILES_MAX: Final = 32
+#: Bytes of turns that are passed to the thread at once.
 PIECE_BYTES: Final = 1 << 20
 _PIECE_WORDS: Final = PIECE_BYTES // WORD_BYTES
-PIECES_MAX: Final = 32
 _SUFFIX: Final = ".arrivals"
 
 
-class ArrivalError(Exception):
-    """A file of arrivals is damaged, or of another version or journal; the text says which and where."""
-
-
-class ArrivalFiles:
+class ArrivalFiles(SideFiles):
     """The files: turns are appended. One thread's; raises OSError."""
 
     def __init__(
         self, directory: Path, journal_id: bytes, file_bytes_max: int = FILE_BYTES_MAX, files_max: int = FILES_MAX
     ) -> None:
-        self._directory = directory
-        self._head = MAGIC + journal_id
-        self._file_bytes_max = file_bytes_max
-        self._files_max = files_max
-        self._file: int | None = None
-        self._room = 0
-
-    def append(self, first_seq: int, turns: bytes) -> None:
-        """Write whole turns at the end of the newest file, or to another where that is full.
-
-        first_seq: the sequence number of their first row.
-        """
-        if self._file is None or self._room <= 0:
-            self._begin(first_seq)
-        self._write(turns)
-
-    def _write(self, data: bytes) -> None:
-        assert self._file is not None
-        while data:
-            try:
-                written = os.write(self._file, data)
-            except OSError:
-                self.close()  # half a turn may stand there, so the next ones begin another file
-                raise
-            self._room -= written
-            data = data[written:]
-
-    def _begin(self, first_seq: int) -> None:
-        self.close()
-        self._directory.mkdir(mode=0o700, exist_ok=True)
-        path = self._directory / f"{first_seq:020}{_SUFFIX}"
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        self._room = self._file_bytes_max
-        self._write(self._head)
-        paths = _paths(self._directory)
-        # A file that begins later has rows that a crash took before they were durable; their numbers are used again.
-        for left in paths[: -self._files_max] + paths[paths.index(path) + 1 :]:
-            left.unlink(missing_ok=True)
-
-    def close(self) -> None:
-        """Close the file; a later ``append`` begins another."""
-        if self._file is not None:
-            os.close(self._file)
-        self._file, self._room = None, 0
-
-
-#: Turns for the thread: the first sequence number, how many rows, and the bytes.
-_Piece = tuple[int, int, bytes]
+        super().__init__(directory, _SUFFIX, MAGIC + journal_id, file_bytes_max, files_max)
 
 
 class ArrivalLog:
@@ -118,21 +60,18 @@ class ArrivalLog:
     """
 
     def __init__(self, files: ArrivalFiles, last_seq: Callable[[], int], on_failure: Callable[[str], None]) -> None:
-        self._files = files
         self._last_seq = last_seq
-        self._on_failure = on_failure
         self._record = memoryview(b"")
         #: Word at which the record of the next turn begins.
         self.at = 0
         self._first_seq = 0
         self._rows = 0
-        self._queue: Queue[_Piece | None] = Queue(2 * PIECES_MAX)
-        self._reported = False
-        #: Rows that were left out since the start.
-        self.lost = 0
-        self._lost_lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="arrivals", daemon=True)
-        self._thread.start()
+        self._writer = SideWriter(files, "arrivals", on_failure)
+
+    @property
+    def lost(self) -> int:
+        """Rows that were left out since the start."""
+        return self._writer.lost
 
     def room(self, turn_words: int) -> NDArray[np.int32]:
         """Room for the records of turns, each of so many words at most: the kernel that reads writes the next one from
@@ -170,63 +109,24 @@ class ArrivalLog:
         """Pass all waiting records to the writing thread."""
         if self.at == 0:
             return
-        piece = (self._first_seq, self._rows, bytes(self._record[: WORD_BYTES * self.at]))
+        self._writer.give(self._first_seq, self._rows, bytes(self._record[: WORD_BYTES * self.at]))
         self._rows = self.at = 0
-        try:
-            if self._queue.qsize() >= PIECES_MAX:
-                raise Full
-            self._queue.put_nowait(piece)
-        except Full:
-            self._lose(piece[1], "the disk takes them too slowly")
 
     def close(self, wait_s: float = 2.0) -> None:
         """Write the waiting records and end the thread; wait for the disk at most ``wait_s``."""
         self.flush()
-        try:
-            self._queue.put_nowait(None)
-        except Full:
-            return
-        self._thread.join(wait_s)
-
-    def _lose(self, rows: int, why: str) -> None:
-        with self._lost_lock:
-            self.lost += rows
-            reported, self._reported = self._reported, True
-        if not reported:
-            self._on_failure(why)
-
-    def _run(self) -> None:
-        while (piece := self._queue.get()) is not None:
-            first_seq, rows, turns = piece
-            try:
-                self._files.append(first_seq, turns)
-            except OSError as error:
-                self._lose(rows, error.strerror or str(error))
-            else:
-                self._reported = False
-        self._files.close()
-
-
-def _paths(directory: Path) -> list[Path]:
-    return sorted(directory.glob(f"*{_SUFFIX}"))
+        self._writer.close(wait_s)
 
 
 def read_arrivals(directory: Path, journal_id: bytes) -> Iterator[NDArray[Any]]:
     """ARRIVAL rows of DIR/arrivals, file by file, in order of sequence number. A turn that is cut short is left out.
     So are rows whose numbers the next file has again: a crash took them before they were durable.
 
-    Raises ArrivalError for a damaged file, and for one of another version or another journal than ``journal_id``.
+    Raises SideFileError for a damaged file, and for one of another version or another journal than ``journal_id``.
     """
-    paths = _paths(directory)
-    for path, after in zip_longest(paths, paths[1:]):
-        data = path.read_bytes()
-        if data[: len(MAGIC)] != MAGIC[: len(data)]:
-            raise ArrivalError(f"{path} is no file of arrivals of this version; move it away")
-        if data[len(MAGIC) : HEAD_BYTES] != journal_id[: max(0, len(data) - len(MAGIC))]:
-            raise ArrivalError(f"{path} was taken from another journal; move it away")
-        if len(data) >= HEAD_BYTES:
-            rows = _arrivals_of(data, path)
-            yield rows if after is None else rows[rows["seq"] < int(after.stem)]
+    for path, data, next_seq in side_files(directory, _SUFFIX, MAGIC, journal_id, "arrivals"):
+        rows = _arrivals_of(data, path)
+        yield rows if next_seq is None else rows[rows["seq"] < next_seq]
 
 
 def _arrivals_of(data: bytes, path: Path) -> NDArray[Any]:
@@ -237,7 +137,7 @@ def _arrivals_of(data: bytes, path: Path) -> NDArray[Any]:
         head = _TURN.unpack_from(data, at)
         _, _, streams, messages, rows = head
         if streams < 1 or messages < 1 or not messages <= rows <= 2 * messages:
-            raise ArrivalError(f"{path} is damaged at byte {at}; move it away, the market does not need it")
+            raise SideFileError(f"{path} is damaged at byte {at}; move it away, the market does not need it")
         after = at + TURN.itemsize + ORIGIN.itemsize * streams + WORD_BYTES * messages
         if after > end:
             break
@@ -257,7 +157,7 @@ def _arrivals_of(data: bytes, path: Path) -> NDArray[Any]:
         np.bincount(of_turn, (stream < 0) | (stream >= turns["streams"][of_turn]), len(turns)) > 0
     )
     if wrong.any():
-        raise ArrivalError(
+        raise SideFileError(
             f"{path} is damaged at byte {ats[int(wrong.argmax())]}; move it away, the market does not need it"
         )
     origin = first_origins[of_turn] + ORIGIN_WORDS * stream

@@ -68,6 +68,7 @@ class MadeBlock(NamedTuple):
     """Block that is stamped and applied, but not journaled: COMMAND and EVENT rows, owned by the caller only for now.
 
     ``time_ns``: market time at its end. ``moments``: int64[n, 7], the times of each turn in it (``node.stages``).
+    ``last_seqs``, ``rows``: last command and number of rows of each turn.
     ``answered``: False if its users' messages are to be made, where they may leave. ``taped``: the tape has it.
     """
 
@@ -76,6 +77,8 @@ class MadeBlock(NamedTuple):
     events: NDArray[Any]
     time_ns: int
     moments: NDArray[np.int64]
+    last_seqs: NDArray[np.int64]
+    rows: NDArray[np.int64]
     answered: bool
     taped: bool
 
@@ -629,6 +632,8 @@ class DirectLines:
             caused,
             int(blocks["time_ns"][-1]),
             blocks.view(np.int64).reshape(-1, _BLOCK_WORDS)[:, _MOMENTS],
+            blocks["first_seq"] + blocks["commands"] - 1,
+            blocks["commands"],
             answered,
             bool(self._words[t.TAPED]),
         )

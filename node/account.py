@@ -70,6 +70,9 @@ class Node(Protocol):
     def durable_lag_s(self) -> float: ...
 
     @property
+    def lost_records(self) -> int: ...
+
+    @property
     def policy(self) -> str: ...
 
     def standing(self) -> tuple[str, str]:
@@ -206,7 +209,7 @@ def status(node: Node) -> Status:
         "failed_logins": gateway.failed_logins,
         "refused_connections": gateway.refused_connections,
         "displaced_connections": gateway.displaced_connections,
-        "lost_arrivals": gateway.lost_arrivals,
+        "lost_arrivals": node.lost_records,
         "slow_readers": gateway.slow_readers,
         "failed_checkpoints": node.checkpointing.failed,
         "lost_log_lines": node.log.lost,

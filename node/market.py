@@ -19,6 +19,7 @@ from engine.interface import MarketEngine
 from engine.market_time import ends_extended
 from engine.records import COMMAND
 from gateway.direct import MadeBlock
+from gateway.latency_log import LatencyLog
 from journal import Block, Durability, Journal, JournalError
 from node.control import SubmissionResult
 from node.market_tape import MarketTape
@@ -32,6 +33,13 @@ from tape.places import Place
 RELEASE_NS: Final = 20_000_000
 
 
+#: Turns of a block: last command and rows of each, and int64[n, 6] times as in ``LatencyLog.add``.
+_Turns = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+#: Times of a turn in its moments, and those of its answer.
+_TIMES: Final = slice(0, 6)
+_ANSWER: Final = slice(4, 6)
+
+
 class _TimedEngine:
     """Engine for the pipeline, which notes the time of each block."""
 
@@ -39,8 +47,8 @@ class _TimedEngine:
         self._engine = engine
         self._on_applied = on_applied
         self.read_ns = self.taken_ns = 0  # of the present batch: begin of reading, and rows complete
-        #: Times of each unpublished block: read, taken, apply begun, applied.
-        self.times: deque[tuple[int, int, int, int]] = deque()
+        #: Times of each unpublished block: read, taken, apply begun, applied; and its turns, where there are several.
+        self.times: deque[tuple[int, int, int, int, _Turns | None]] = deque()
 
     @property
     def seq(self) -> int:
@@ -56,7 +64,7 @@ class _TimedEngine:
         """Apply commands and note the time."""
         began_ns = time.perf_counter_ns()
         events = self._engine.apply(commands)
-        self.times.append((self.read_ns, self.taken_ns, began_ns, time.perf_counter_ns()))
+        self.times.append((self.read_ns, self.taken_ns, began_ns, time.perf_counter_ns(), None))
         self._on_applied(commands, events)
         return events
 
@@ -90,9 +98,10 @@ class Market:
         stages: StageClock,
         served: str,
         tape: MarketTape | None = None,
+        latencies: LatencyLog | None = None,
     ) -> None:
         """``served``: name of the projection that direct turns serve by themselves. ``tape``: what all blocks are
-        written to; None: there is none.
+        written to, ``latencies``: where the moments of all turns are recorded; None: there is none.
         """
         self.journal = journal
         self.engine = engine
@@ -100,6 +109,7 @@ class Market:
         #: Those beside the streams that a direct turn has served already.
         self._beside = projections.observers_beside(served)
         self._tape = tape
+        self._latencies = latencies
         self._follows = False
         self.published_seq = engine.seq
         self.stamp = stamp
@@ -169,7 +179,9 @@ class Market:
         if not block.taped:
             self._put_on_tape(block.commands, block.events)
         if not block.answered:
-            self._timed.times.append(tuple(moments[0, :4].tolist()))
+            read_ns, taken_ns, applying_ns, applied_ns = moments[0, :4].tolist()
+            turns = None if self._latencies is None else _turns_of(block)
+            self._timed.times.append((read_ns, taken_ns, applying_ns, applied_ns, turns))
         try:
             self.pipeline.adopt(
                 block.commands, block.time_ns, block.events, self.engine.event_digest, held=not block.answered
@@ -182,6 +194,8 @@ class Market:
                 observer(block.first_seq, block.commands, block.events)
             self._note_published(block.first_seq + len(block.commands) - 1)
             self._stages.passed_many(moments)
+            if self._latencies is not None:
+                self._latencies.add(block.last_seqs, block.rows, moments[:, _TIMES])
 
     def submit(self, rows: NDArray[Any]) -> "asyncio.Future[SubmissionResult]":
         """Submit a batch of the node or the operator; gives its outcome once it is durable."""
@@ -281,6 +295,8 @@ class Market:
 
     def _durable(self) -> None:
         """Note in the journal's thread that the durable mark has moved, or that writing has failed."""
+        if self._latencies is not None and not self._follows:
+            self._latencies.on_journaled(self.journal.durable_seq)
         if self._tape is not None:
             self._tape.store(Place.JOURNALED, self.journal.durable_seq)
         if not self._waits:
@@ -308,11 +324,17 @@ class Market:
         for observer in self._observers:
             observer(first_seq, commands, events)
         self._note_published(first_seq + len(commands) - 1)
-        read_ns, taken_ns, applying_ns, applied_ns = self._timed.times.popleft()
+        read_ns, taken_ns, applying_ns, applied_ns, turns = self._timed.times.popleft()
         answered_ns = time.perf_counter_ns()
         # The CLOCK row that begins a block is no order.
         orders = max(len(commands) - 1, 1)
         self._stages.passed(read_ns, taken_ns, applying_ns, applied_ns, began_ns, answered_ns, orders)
+        if self._latencies is not None and turns is None:
+            times = (read_ns, taken_ns, applying_ns, applied_ns, began_ns, answered_ns)
+            self._latencies.add_one(first_seq + len(commands) - 1, len(commands), times)
+        elif self._latencies is not None and turns is not None:
+            turns[2][:, _ANSWER] = began_ns, answered_ns
+            self._latencies.add(*turns)
         if self._submissions:
             self._collect(first_seq, commands, events)
 
@@ -342,6 +364,11 @@ def _raise(error: JournalError) -> None:
 
 def _do_nothing() -> None:
     pass
+
+
+def _turns_of(block: MadeBlock) -> _Turns:
+    """The turns of a block that is not answered yet, in memory of their own."""
+    return block.last_seqs, block.rows.copy(), block.moments[:, _TIMES].copy()
 
 
 def _submitted(submission: _Submission) -> SubmissionResult:

@@ -16,6 +16,7 @@ from engine.engine import Engine
 from engine.names import Directory
 from engine.records import CommandKind
 from gateway.arrival_log import ArrivalFiles, ArrivalLog
+from gateway.latency_log import LatencyFiles, LatencyLog
 from gateway.ouch.protocol import OUCH
 from gateway.outbox import PAST_DAYS
 from gateway.protocol import Entrance, OrderProtocol
@@ -167,6 +168,8 @@ class Node:
         self.tape, self.lines = shared.tape, shared.lines
         #: Sentences that hold for the whole life of the node.
         self._lasting = (*options.warnings, *shared.warnings)
+        #: Moments of all turns, in DIR/latencies; None: they are not recorded.
+        self.latencies = self._latency_log() if options.arrivals else None
         self.market = Market(
             self.journal,
             self.engine,
@@ -176,6 +179,7 @@ class Node:
             stages=self.stages,
             tape=self.tape,
             served=self.outbox.name,
+            latencies=self.latencies,
         )
         self.command_entry = CommandEntry(self.market, self.clock_watch, self.outbox.streams, self.engine)
         self.suspension = Suspension(self.engine, self.command_entry.submit, log.warning, options.data)
@@ -278,6 +282,18 @@ class Node:
     def _on_arrivals_failure(self, why: str) -> None:
         self.log.warning("arrivals not recorded", why=why, then="the market continues; check the disk")
 
+    def _latency_log(self) -> LatencyLog:
+        files = LatencyFiles(self.options.data / "latencies", self.journal.journal_id)
+        return LatencyLog(files, self._on_latencies_failure)
+
+    def _on_latencies_failure(self, why: str) -> None:
+        self.log.warning("latencies not recorded", why=why, then="the market continues; check the disk")
+
+    @property
+    def lost_records(self) -> int:
+        """Records of arrivals and of latencies that were not written since the start."""
+        return self.gateway.lost_arrivals + (0 if self.latencies is None else self.latencies.lost)
+
     # The life of a node.
 
     async def start(self) -> None:
@@ -319,6 +335,8 @@ class Node:
 
     def _beat(self) -> None:
         self.gateway.beat()
+        if self.latencies is not None:
+            self.latencies.flush()
         self._untold.look()
         if self.gateways is not None:
             self.gateways.beat()
@@ -474,6 +492,8 @@ class Node:
         if self._pin is not None:
             self._pin.close()
         self.gateway.close()
+        if self.latencies is not None:
+            self.latencies.close()
         if self.gateways is not None:
             self.gateways.close()
         self._close_servers()

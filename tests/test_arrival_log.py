@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.arrival_log import HEAD_BYTES, MAGIC, ArrivalError, ArrivalFiles, ArrivalLog, read_arrivals
+from gateway.arrival_log import MAGIC, ArrivalFiles, ArrivalLog, read_arrivals
 from gateway.arrivals import ORIGIN, TURN, TURN_WORDS
+from gateway.side_files import HEAD_BYTES, SideFileError
 
 JOURNAL_ID = bytes(range(16))
 HEAD = MAGIC + JOURNAL_ID
@@ -136,13 +137,13 @@ def test_a_damaged_turn_is_named_with_its_file_and_byte(tmp_path: Path, field: s
     where = at + TURN_BYTES - 4 if field == "place" else at + (TURN.fields or {})[field][1]
     data[where : where + 4] = (-7).to_bytes(4, "little", signed=True)
     path.write_bytes(data)
-    with pytest.raises(ArrivalError, match=f"{path} is damaged at byte {at};"):
+    with pytest.raises(SideFileError, match=f"{path} is damaged at byte {at};"):
         seqs(tmp_path)
 
 
 def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "00000000000000000001.arrivals").write_bytes(b"LSARRIV1" + turn(1))
-    with pytest.raises(ArrivalError, match="no file of arrivals of this version"):
+    with pytest.raises(SideFileError, match="no file of arrivals of this version"):
         seqs(tmp_path)
 
 

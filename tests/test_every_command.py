@@ -227,6 +227,7 @@ LEFT_OUT: Final = {
     ("witness",): "likewise; test_witness reads its JSON",
     ("arrivals",): "wants the records of a node; test_arrivals reads them, with --json",
     ("sessions",): "likewise",
+    ("latency",): "wants the records of a node; test_latency reads them, with --json",
     ("trade",): "wants a running node; test_trade runs it against an exchange of its own, with --json",
     ("inspect",): "is a screen; test_inspect reads its JSON",
     ("tail",): "prints until it is told to end; test_tail runs it, with --json",

@@ -8,8 +8,9 @@ import pytest
 
 from checkpoints import CheckpointStore, Projections
 from directory.recover import Recovery, create, prune, recover
-from gateway.arrival_log import ArrivalError, ArrivalFiles, read_arrivals
+from gateway.arrival_log import ArrivalFiles, read_arrivals
 from gateway.ouch.outbox import OuchOutbox
+from gateway.side_files import SideFileError
 from gateway.spool import Spool
 from journal import Block, Journal, JournalDamaged, frame, marks
 from replay.verify import verify
@@ -225,7 +226,7 @@ def test_arrival_records_of_another_journal_are_refused(tmp_path: Path) -> None:
     files.close()
     (read,) = read_arrivals(tmp_path, ONE)
     assert read["seq"].tolist() == [1, 2]
-    with pytest.raises(ArrivalError, match=r"00000000000000000001\.arrivals was taken from another journal"):
+    with pytest.raises(SideFileError, match=r"00000000000000000001\.arrivals was taken from another journal"):
         list(read_arrivals(tmp_path, OTHER))
 
 
