@@ -11,20 +11,18 @@ from engine.reference.venue import Venue
 
 
 def consequences(venue: Venue, events: EventLog) -> None:
-    """All that a command causes after its own events.
+    """All that a command causes after its own events, in the instruments that these name; in others nothing changed.
 
     A command that is many does this after each of them, and once more at its end, when nothing is left to do.
     """
-    meeting = [each.number for each in venue.instruments if each.midpoint and all(each.midpoint.sides.values())]
-    if not venue.calls and not venue.with_stops and not meeting:
-        return
-    for number in sorted({*venue.calls, *venue.with_stops, *meeting}):
+    for number in sorted(events.touched):
         instrument = venue.instruments[number - 1]
         while (order := _elected(instrument)) is not None:
             _run_elected(venue, order, events)
         meet_at_midpoint(venue, instrument, events)
         if number in venue.calls:
             publish_indicative(instrument, events)
+    events.touched.clear()
 
 
 def _elected(instrument: Instrument) -> Order | None:

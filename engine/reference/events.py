@@ -31,12 +31,16 @@ _UNKILLED: Final = int(EventKind.UNKILLED)
 
 
 class EventLog:
-    """The events of a batch. ``seq`` is the command that is being applied; each event bears it."""
+    """The events of a batch. ``seq`` is the command that is being applied; each event bears it.
 
-    __slots__ = ("_rows", "seq")
+    ``touched``: numbers of the instruments that events named since the consequences were last looked after.
+    """
+
+    __slots__ = ("_rows", "seq", "touched")
 
     def __init__(self, seq: int) -> None:
         self.seq = seq
+        self.touched: set[int] = set()
         self._rows: list[bytes] = []
 
     def take(self) -> "np.ndarray[Any, Any]":
@@ -72,6 +76,7 @@ class EventLog:
 
     def trade(self, first: Order, second: Order, price_e4: int, qty: int, trade_number: int, side: int) -> None:
         """``first`` is the resting order (uncross: the buy), ``side`` that of the aggressor (uncross: 0)."""
+        self.touched.add(first.instrument.number)
         self._rows.append(
             _pack(
                 self.seq,
@@ -171,6 +176,7 @@ class EventLog:
         self._append(_UNKILLED, participant=participant.number)
 
     def _of_order(self, kind: int, order: Order, qty: int, reason: int = 0) -> None:
+        self.touched.add(order.instrument.number)
         self._rows.append(
             _pack(
                 self.seq,
@@ -205,6 +211,8 @@ class EventLog:
         side: int = 0,
         phase: int = 0,
     ) -> None:
+        if instrument:
+            self.touched.add(instrument)
         self._rows.append(
             _pack(
                 self.seq,

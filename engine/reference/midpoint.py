@@ -1,6 +1,6 @@
 """The midpoint book (sections 3, 5 and 7, d): orders run as incoming, and quotes of the lit book let them meet."""
 
-from engine.records import Reason, SelfTrade, TimeInForce
+from engine.records import Reason, SelfTrade, Side, TimeInForce
 from engine.reference.events import EventLog
 from engine.reference.exposure import execute, take_off
 from engine.reference.matching import cancel_open
@@ -17,8 +17,9 @@ def run_at_midpoint(venue: Venue, order: Order, book: MidpointBook, events: Even
     if asked_qty and (not may or _tradable_qty(order, book, price_e4) < asked_qty):
         cancel_open(venue, order, reason, events)
         return
-    while may and order.leaves_qty:
-        resting = next(book.taking_part(-order.side, price_e4), None)
+    others = book.taking_part(-order.side, price_e4) if may else None
+    while others is not None and order.leaves_qty:
+        resting = others.first()
         if resting is None:
             break
         if not _meet(venue, resting, order, price_e4, events):
@@ -34,12 +35,13 @@ def run_at_midpoint(venue: Venue, order: Order, book: MidpointBook, events: Even
 def meet_at_midpoint(venue: Venue, instrument: Instrument, events: EventLog) -> None:
     """While both sides have an order that takes part, the oldest of each meet, the later one as incoming."""
     book = instrument.midpoint
+    if book is None or not all(book.sides.values()):
+        return
     price_e4 = instrument.midpoint_e4
-    while book is not None and price_e4:
-        pair = [next(book.taking_part(side, price_e4), None) for side in (1, -1)]
-        buy, sell = pair
-        if buy is None or sell is None:
-            return
+    if not price_e4 or not all(book.takes_part(side, price_e4) for side in Side):
+        return
+    buys, sells = (book.taking_part(side, price_e4) for side in (Side.BUY, Side.SELL))
+    while (buy := buys.first()) is not None and (sell := sells.first()) is not None:
         resting, incoming = sorted((buy, sell), key=lambda each: each.priority)
         if _meet(venue, resting, incoming, price_e4, events) and incoming.leaves_qty == 0:
             venue.withdraw(incoming)

@@ -13,6 +13,7 @@ code, and the first level of a side is always the one that trades next.
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heapreplace, merge
 from typing import Final, NamedTuple
 
 from sortedcontainers import SortedDict
@@ -198,30 +199,79 @@ class StopBook:
 
 
 class MidpointBook:
-    """The midpoint book of an instrument: the orders of each side in order of time."""
+    """The midpoint book of an instrument: each side's queues by limit.
+
+    They stand under a rank, which is lower for a limit that more midpoints are within (none: all of them).
+    """
 
     __slots__ = ("sides",)
 
     def __init__(self) -> None:
-        self.sides: dict[int, OrderedDict[int, Order]] = {
-            int(Side.BUY): OrderedDict(),
-            int(Side.SELL): OrderedDict(),
+        self.sides: dict[int, SortedDict[int, OrderedDict[int, Order]]] = {
+            int(Side.BUY): SortedDict(),
+            int(Side.SELL): SortedDict(),
         }
 
     def add(self, order: "Order") -> None:
-        """Add an order behind all others."""
-        self.sides[order.side][order.order_number] = order
+        """Add an order behind all others with its limit."""
+        self.sides[order.side].setdefault(_limit_rank(order), OrderedDict())[order.order_number] = order
 
     def remove(self, order: "Order") -> None:
         """Remove an order, which keeps its leaves quantity."""
-        del self.sides[order.side][order.order_number]
+        queues, rank = self.sides[order.side], _limit_rank(order)
+        del queues[rank][order.order_number]
+        if not queues[rank]:
+            del queues[rank]
 
     def __contains__(self, order: "Order") -> bool:
-        return order.order_number in self.sides[order.side]
+        return order.order_number in self.sides[order.side].get(_limit_rank(order), ())
 
-    def taking_part(self, side: int, price_e4: int) -> Iterator["Order"]:
-        """The orders of a side that a midpoint is within the limit of, in order of time."""
-        return (order for order in self.sides[side].values() if accepts(side, order.price_e4, price_e4))
+    def orders(self, side: int) -> Iterator["Order"]:
+        """The orders of a side by limit, those without one first, and then by time."""
+        for queue in self.sides[side].values():
+            yield from queue.values()
+
+    def takes_part(self, side: int, price_e4: int) -> bool:
+        """True if an order of a side has a limit that a midpoint is within."""
+        queues = self.sides[side]
+        return bool(queues) and queues.peekitem(0)[0] <= -side * price_e4
+
+    def taking_part(self, side: int, price_e4: int) -> "TakingPart":
+        """The orders of a side that a midpoint is within the limit of."""
+        return TakingPart(self.sides[side], -side * price_e4)
+
+
+def _limit_rank(order: "Order") -> int:
+    return -order.side * order.price_e4 if order.price_e4 else -PRICE_E4_MAX - 1
+
+
+class TakingPart:
+    """Orders of queues with a rank up to a highest one, in order of time. None joins as long as this is in use.
+
+    Finding the first looks at the head of each queue once, and each after it at few of them.
+    """
+
+    def __init__(self, queues: "SortedDict[int, OrderedDict[int, Order]]", highest: int) -> None:
+        self._queues = [queues[rank] for rank in queues.irange(maximum=highest)]
+        self._heads = [(next(iter(queue.values())).priority, at) for at, queue in enumerate(self._queues)]
+        heapify(self._heads)
+
+    def first(self) -> "Order | None":
+        """The oldest of those that are still there, or None."""
+        while self._heads:
+            priority, at = self._heads[0]
+            order = next(iter(self._queues[at].values()), None)
+            if order is None:
+                heappop(self._heads)
+            elif order.priority == priority:
+                return order
+            else:
+                heapreplace(self._heads, (order.priority, at))
+        return None
+
+    def __iter__(self) -> Iterator["Order"]:
+        """All of them; none is removed meanwhile."""
+        return merge(*(queue.values() for queue in self._queues), key=lambda each: each.priority)
 
 
 def accepts(side: int, limit_e4: int, price_e4: int) -> bool:

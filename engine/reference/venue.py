@@ -42,10 +42,9 @@ class Venue:
     """The whole state. The counters hold the last value given out.
 
     ``trading_day``: the UTC date of the clock, as days since 1970-01-01. ``calls``: the instruments in a call, by
-    number; ``with_stops``: those with dormant stops. ``continuation``: the continuation row (EXTEND) that the next row
-    uses up. ``slices``: those of all open icebergs.
-    ``expiries``: orders that end at a time, by it and their number. ``epoch``: of the primary that reigns; 0 before the
-    first.
+    number. ``continuation``: the continuation row (EXTEND) that the next row uses up. ``slices``: those of all open
+    icebergs. ``expiries``: orders that end at a time, by it and their number. ``epoch``: of the primary that reigns; 0
+    before the first.
     """
 
     capacity: Capacity
@@ -63,7 +62,6 @@ class Venue:
     last_trade_number: int = 0
     priority: int = 0
     calls: "SortedDict[int, Instrument]" = field(default_factory=SortedDict)
-    with_stops: "SortedDict[int, Instrument]" = field(default_factory=SortedDict)
     continuation: Row | None = None
     schedules: list[Schedule] = field(default_factory=list)
     epoch: int = 0
@@ -174,7 +172,6 @@ class Venue:
             _midpoint_book(order).add(order)
         elif order.dormant:
             order.instrument.stops.add(order)
-            self.with_stops[order.instrument.number] = order.instrument
         else:
             order.show()
             order.instrument.book.add(order)
@@ -190,8 +187,6 @@ class Venue:
                 _midpoint_book(order).remove(order)
         elif order.dormant:
             order.instrument.stops.remove(order)
-            if not order.instrument.stops:
-                del self.with_stops[order.instrument.number]
 
     def rename(self, order: Order, new_client_order_id: int) -> None:
         """Give the order the id of a ``replace``. The old id stays used, if it was taken today."""

@@ -74,12 +74,13 @@ def _first_of_groups(venue: Venue) -> dict[int, int]:
 def _counters(venue: Venue, seq: int, timers: list[int]) -> tuple[int, ...]:
     room, row = venue.capacity, venue.continuation
     waits = tuple(row[: len(CONTINUATION_COLUMNS)]) if isinstance(row, Row) else (0,) * len(CONTINUATION_COLUMNS)
+    with_stops = (each.number for each in venue.instruments if each.stops)
     meeting = (each.number for each in venue.instruments if each.midpoint and all(each.midpoint.sides.values()))
     return (
         venue.now_ns, venue.trading_day, seq, venue.epoch, venue.last_order_number, venue.last_trade_number,
         venue.open_order_count, room.orders_max, venue.id_count, room.ids_max, len(venue.instruments),
         room.instruments_max, len(venue.participants), room.participants_max, len(venue.calls),
-        len({*venue.calls, *venue.with_stops, *meeting}), venue.slices, len(venue.expiries),
+        len({*venue.calls, *with_stops, *meeting}), venue.slices, len(venue.expiries),
         timers[0] if timers else 0, timers[-1] if timers else 0, int(row is not None), *waits,
     )  # fmt: skip
 
@@ -154,7 +155,8 @@ def _stops(venue: Venue) -> Iterator[tuple[int, ...]]:
 def _midpoint(venue: Venue) -> Iterator[tuple[int, ...]]:
     for instrument in venue.instruments:
         for side in _SIDES:
-            for order in instrument.midpoint.sides[side].values() if instrument.midpoint else ():
+            orders = instrument.midpoint.orders(side) if instrument.midpoint else ()
+            for order in sorted(orders, key=lambda each: each.priority):
                 yield instrument.number, side, order.price_e4, order.order_number
 
 

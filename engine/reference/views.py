@@ -85,7 +85,7 @@ def _in_book_order(instrument: Instrument) -> Iterator[Order]:
         yield from instrument.stops.orders(side)
         yield from (order for order in instrument.aside.values() if order.side == side)
         if instrument.midpoint is not None:
-            yield from sorted(instrument.midpoint.sides[side].values(), key=_limit_first)
+            yield from sorted(instrument.midpoint.orders(side), key=_limit_first)
 
 
 def _limit_first(order: Order) -> tuple[int, int]:
