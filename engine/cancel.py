@@ -14,7 +14,7 @@ from engine.places import side_row
 from engine.records import CommandKind, Reason
 from engine.resting import lessen
 from engine.state import State
-from engine.sweep import gather_of_participant, sort_slots
+from engine.sweep import gather_of_participant
 
 
 @inlined
@@ -74,5 +74,4 @@ def mass_cancel(state: State, command, events, n):
     if symbol != 0 and instrument == 0:
         return emit_rejected(state, events, n, symbol, 0, 0, Reason.UNKNOWN_INSTRUMENT)
     count = gather_of_participant(state, participant, instrument, side)
-    sort_slots(state, count)
     return cancel_listed(state, events, n, 0, count, reason)

@@ -12,6 +12,7 @@ from engine.check_risk import check_risk
 from engine.errors import require
 from engine.index import find_place
 from engine.midpoint import first_in_time, midpoint_e4
+from engine.owned import list_owned
 from engine.places import hidden_row, midpoint_row, side_row, stop_row
 from engine.records import Instruction, Phase, TimeInForce
 from engine.state import ASIDE, ID_MARK_ROWS, IN_MIDPOINT, WINDOW, WINDOW_WORDS, State
@@ -122,7 +123,7 @@ def _check_midpoint(state: State, instrument: int, side: int, seen: set[int]) ->
         level = state.levels[len(state.levels) - len(state.leaf_ticks) + leaf]
         qty, before, slot, time = 0, 0, int(level["head"]), 0
         while slot:
-            order, terms = state.orders[slot], state.terms[slot]
+            order = state.orders[slot]
             require(slot not in seen, "an order is in one queue only")
             seen.add(slot)
             require(order["instructions"] & IN_MIDPOINT != 0, "an order of a midpoint book knows it")
@@ -130,14 +131,27 @@ def _check_midpoint(state: State, instrument: int, side: int, seen: set[int]) ->
             limit = tick if order["price_e4"] else ((2**34 - 1) if side > 0 else 1)
             require(limit == tick, "an order without a limit stands at that of all")
             require(not order["price_e4"] or order["tick"] == tick, "an order is at its own limit")
-            require(time < terms["priority"] <= state.venue[0]["priority"], "a queue is in order of time")
+            require(time < state.times[slot] <= state.venue[0]["last_time"], "a queue is in order of time")
             require(order["prev"] == before, "an order knows the one before it")
-            time, qty = int(terms["priority"]), qty + int(order["leaves_qty"])
+            time, qty = int(state.times[slot]), qty + int(order["leaves_qty"])
             before, slot = slot, int(order["next"])
         require(level["tail"] == before != 0 and level["qty"] == qty, "a level knows its last order and its sum")
+    _first_time(state, int(state.books[midpoint_row(state, instrument, side)]["far_root"]))
     if row["phase"] == Phase.CONTINUOUS and side > 0 and (mid_e4 := int(midpoint_e4(state, instrument))):
         meet = [int(first_in_time(state, instrument, each, mid_e4)) for each in (1, -1)]
         require(not all(meet), "orders that can meet at the midpoint have met")
+
+
+def _first_time(state: State, ref: int) -> int:
+    """Time of the oldest order below a reference into the tree of a midpoint book (0: an empty one)."""
+    if ref & 1 or not ref:
+        return (
+            int(state.times[state.levels["head"][len(state.levels) - len(state.leaf_ticks) + (ref >> 1)]]) if ref else 0
+        )
+    node = state.nodes[ref >> 1]
+    first = min(_first_time(state, int(node["zero"])), _first_time(state, int(node["one"])))
+    require(node["first_time"] == first, "a branching of a midpoint book knows the oldest order below it")
+    return first
 
 
 def _check_icebergs(state: State, open_slots: list[int]) -> None:
@@ -310,12 +324,27 @@ def _check_ids(state: State, open_slots: list[int]) -> None:
     require(list(used.values()) == counted, "a participant's ids in use are counted")
 
 
+def _check_ring(state: State, participant: int, count: int) -> None:
+    """Each row of the ring of a participant's orders is the one before the one after it."""
+    row = end = len(state.orders) - 1 + participant
+    for _ in range(count + 1):
+        after = int(state.owned["after"][row])
+        require(int(state.owned["before"][after]) == row, "an order of a participant knows the one before it")
+        row = after
+    require(row == end, "the ring of a participant's orders closes")
+
+
 def _check_participants(state: State, open_slots: list[int]) -> None:
     live = state.orders[open_slots]
     for number in range(1, int(state.venue[0]["participants"]) + 1):
         row = state.participants[number - 1]
         mine = live[live["participant"] == number]
         require(len(mine) == row["orders_open"], "a participant's open orders are counted")
+        owned = np.zeros(len(open_slots) + 1, np.int64)
+        count = int(list_owned(state, number, owned, 0))
+        numbers = state.orders["order_number"][owned[:count]].tolist()
+        require(numbers == sorted(mine["order_number"].tolist()), "a participant's list has its orders by acceptance")
+        _check_ring(state, number, count)
         require((mine["group"] == row["group"]).all(), "an order bears its participant's group")
         require(row["killed"] in (0, 1), "a participant is killed or not")
         require(not row["killed"] or len(mine) == 0, "a participant that is killed has no open order")

@@ -8,6 +8,7 @@ from engine.book import MARGIN
 from engine.bounds import ADV_QTY_MAX, BPS_MAX, PRICE_E4_MAX, QTY_MAX
 from engine.events import emit_rejected
 from engine.jit import called, lshr
+from engine.owned import begin_owned
 from engine.records import InstrumentSetting, Permission, Phase, Reason
 from engine.state import State
 
@@ -127,4 +128,5 @@ def define_participant(state: State, command, events, n):
     row["group"] = first
     row["permissions"] = permissions
     venue["participants"] = number
+    begin_owned(state, number)
     return n

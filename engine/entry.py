@@ -17,6 +17,7 @@ from engine.limit_checks import check_with_limits
 from engine.matching import limit_tick_of, match, release, trial, what_is_left_of_market
 from engine.midpoint_run import run_at_midpoint
 from engine.order_checks import check_instructions, check_phase, check_price, check_qty, check_stop
+from engine.owned import own
 from engine.places import side_row
 from engine.records import CommandKind, Instruction, Permission, Phase, Reason, SelfTrade, TimeInForce
 from engine.resting import rest, set_display, slices_of
@@ -240,6 +241,7 @@ def _new_order(state: State, command, participant, instrument, tick):
     order["time_in_force"] = command["time_in_force"]
     order["self_trade"] = command["self_trade"]
     order["carried"] = 0
+    own(state, participant, slot)
     return slot
 
 

@@ -122,6 +122,7 @@ def far_remove(state: State, b, tick):
         node["one"] = 0
         node["bit"] = 0
         node["qty"] = 0
+        node["first_time"] = 0
         venue["nodes_free"] = above
     level = state.levels[leaf_level(state, leaf)]
     level["head"] = 0

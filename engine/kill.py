@@ -11,7 +11,7 @@ from engine.names import EVERY
 from engine.phases import set_phase
 from engine.records import Phase, Reason
 from engine.state import State
-from engine.sweep import cancel_gathered, gather_of_participant, sort_slots
+from engine.sweep import cancel_gathered, gather_of_participant
 
 
 @called
@@ -40,7 +40,6 @@ def _set(state: State, events, n, participant, killed):
     n = emit_killed(state, events, n, participant, killed)
     if killed != 0:
         count = gather_of_participant(state, participant, 0, 0)
-        sort_slots(state, count)
         n = cancel_listed(state, events, n, 0, count, Reason.KILL)
     return n
 

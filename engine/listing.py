@@ -1,14 +1,17 @@
 """Open orders in the order in which the book would trade them: for sweeps over a book, for people and tests."""
 
+from typing import Final
+
 import numpy as np
 
 from engine.book import level_of, next_tick
 from engine.far import far_find, far_next, leaf_level
 from engine.jit import called, inlined
-from engine.midpoint import list_midpoint
-from engine.places import hidden_row, market_level, side_row
+from engine.places import hidden_row, market_level, midpoint_row, side_row, stop_row
 from engine.state import State
-from engine.stops import list_stops
+
+#: Above every tick.
+_ABOVE_ALL: Final = 2**34
 
 
 @called
@@ -35,9 +38,21 @@ def list_open_orders(state: State, instrument, out):
                 row = hidden_row(state, instrument, side)
                 count = list_level(state, leaf_level(state, far_find(state, row, hidden_tick)), out, count)
                 hidden_tick = far_next(state, row, side, hidden_tick)
-        count = list_stops(state, instrument, side, out, count)
+        count = _list_tree(state, stop_row(state, instrument, side), -side, out, count)
         count = list_level_of(state, state.books[b], out, count)
-        count = list_midpoint(state, instrument, side, out, count)
+        count = _list_tree(state, midpoint_row(state, instrument, side), side, out, count)
+    return count
+
+
+@called
+def _list_tree(state: State, b, side, out, count):
+    """``list_level`` of all levels of a tree, the best of a side first (buys: the highest)."""
+    tick = far_next(state, b, side, _ABOVE_ALL if side > 0 else 0)
+    for _ in range(state.venue[0]["orders_open"]):
+        if tick == 0:
+            break
+        count = list_level(state, leaf_level(state, far_find(state, b, tick)), out, count)
+        tick = far_next(state, b, side, tick)
     return count
 
 

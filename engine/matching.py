@@ -13,12 +13,13 @@ from engine.events import emit_canceled, emit_replenished, emit_trade
 from engine.expiries import drop_expiry
 from engine.exposure import count_aggressor_trades, count_open, count_resting_trade, reference_of, value_price_of
 from engine.far import far_find, far_next, leaf_level
-from engine.hidden import hidden_head, leave_hidden, shrink_hidden
+from engine.hidden import hidden_head
 from engine.index import drop_carried_id
 from engine.jit import called, inlined, rare
+from engine.owned import disown
 from engine.places import hidden_beside, side_row
 from engine.records import Instruction, Reason, SelfTrade
-from engine.resting import show, withdraw
+from engine.resting import lessen_otherwise, show, withdraw, withdraw_otherwise
 from engine.state import State
 
 _MARKET: Final = int(Instruction.MARKET)
@@ -37,6 +38,7 @@ def release(state: State, slot):
     order = state.orders[slot]
     state.participants[np.int64(order["participant"]) - 1]["orders_open"] -= 1
     drop_carried_id(state, order)
+    disown(state, slot)
     if np.int64(order["instructions"]) & (_DISPLAY | _UNTIL):
         _clear_terms(state, slot)
     order["client_order_id"] = 0
@@ -108,14 +110,14 @@ def reduce_head(state: State, b, side, tick, slot, qty):
 
 
 @rare
-def reduce_hidden(state: State, slot, qty):
-    """``reduce_head`` of a hidden order."""
+def reduce_undisplayed(state: State, slot, qty):
+    """``reduce_head`` of a hidden order, and of one of a midpoint book."""
     order = state.orders[slot]
     left = np.int64(order["leaves_qty"]) - qty
     if left != 0:
-        shrink_hidden(state, slot, left)
+        lessen_otherwise(state, np.int64(0), slot, left)
         return
-    leave_hidden(state, slot)
+    withdraw_otherwise(state, slot)
     order["leaves_qty"] = 0
     release(state, slot)
 
@@ -126,7 +128,7 @@ def _reduce_otherwise(state: State, events, n, b, side, tick, slot, qty):
     order = state.orders[slot]
     left = np.int64(order["leaves_qty"]) - qty
     if np.int64(order["instructions"]) & _HIDDEN:
-        reduce_hidden(state, slot, qty)
+        reduce_undisplayed(state, slot, qty)
         return n
     terms = state.terms[slot]
     shown_qty = np.int64(terms["shown_qty"]) - qty
@@ -215,7 +217,7 @@ def _prevent_self_trade(state: State, events, n, b, head, slot, leaves_qty):
     participant, instrument = np.int64(resting["participant"]), np.int64(resting["instrument"])
     count_open(state, participant, instrument, side, -qty, resting["price_e4"])
     if np.int64(resting["instructions"]) & _HIDDEN:
-        reduce_hidden(state, head, qty)
+        reduce_undisplayed(state, head, qty)
     else:
         reserved = np.int64(resting["instructions"]) & _DISPLAY and np.int64(resting["leaves_qty"]) > qty
         reduce_head(state, b, side, resting["tick"], head, qty)

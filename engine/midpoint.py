@@ -1,9 +1,8 @@
 """The midpoint book of an instrument (rulebook section 3): never displayed, it trades at the midpoint of the lit book.
 
 Each side has its queues by limit in a tree of its own (``far.py``); orders without a limit stand at the limit that
-every midpoint is within. Among the limits that take part the time alone decides, so an order here has the time of its
-priority in its terms: a counter of the venue. Each trade looks at the head of every limit that takes part. The orders
-have the bit ``IN_MIDPOINT`` among their instructions.
+every midpoint is within. Among the limits that take part the time alone decides, and the oldest order of them is found
+by the tree (``oldest.py``). The orders have the bit ``IN_MIDPOINT`` among their instructions.
 """
 
 from typing import Final
@@ -13,8 +12,9 @@ import numpy as np
 from engine.book import append, next_time, unlink
 from engine.events import emit_canceled, emit_trade
 from engine.exposure import count_aggressor_trades, count_open, count_resting_trade, value_price_of
-from engine.far import far_find, far_insert, far_next, far_remove, leaf_level
+from engine.far import far_find, far_insert, far_remove, leaf_level
 from engine.jit import called, rare
+from engine.oldest import begin_by_time, next_by_time, note_oldest, oldest_of
 from engine.pending import set_pending
 from engine.places import midpoint_row, side_row
 from engine.records import Instruction, Reason, SelfTrade
@@ -25,7 +25,6 @@ _MIDPOINT: Final = int(Pending.MIDPOINT)
 #: Limits in ticks of orders without one, by side: better than any other of a buy; no worse than any of a sell.
 _NO_LIMIT_OF_BUY: Final = 2**34 - 1
 _NO_LIMIT_OF_SELL: Final = 1
-_ABOVE_ALL: Final = 2**34
 
 
 @called
@@ -50,15 +49,14 @@ def join_midpoint(state: State, slot):
     order = state.orders[slot]
     instrument, key = np.int64(order["instrument"]), _key_of(state, slot)
     b = midpoint_row(state, instrument, np.int64(order["side"]))
-    venue = state.venue[0]
-    venue["priority"] += 1
-    state.terms[slot]["priority"] = venue["priority"]
     leaf = far_find(state, b, key)
-    if leaf == 0:
-        leaf = far_insert(state, b, key)
-        _note_pending(state, instrument)
-    append(state, state.levels[leaf_level(state, leaf)], slot)
     state.times[slot] = next_time(state)
+    if leaf != 0:
+        append(state, state.levels[leaf_level(state, leaf)], slot)
+        return
+    append(state, state.levels[leaf_level(state, far_insert(state, b, key))], slot)
+    note_oldest(state, b, key)
+    _note_pending(state, instrument)
 
 
 @rare
@@ -67,10 +65,12 @@ def leave_midpoint(state: State, slot):
     order = state.orders[slot]
     instrument, key = np.int64(order["instrument"]), _key_of(state, slot)
     b = midpoint_row(state, instrument, np.int64(order["side"]))
-    state.terms[slot]["priority"] = 0
+    was_first = np.int64(order["prev"]) == 0
     if unlink(state, state.levels[leaf_level(state, far_find(state, b, key))], slot):
         far_remove(state, b, key)
         _note_pending(state, instrument)
+    if was_first:
+        note_oldest(state, b, key)
 
 
 @rare
@@ -103,85 +103,30 @@ def takes_part(state: State, slot, price_e4):
 
 
 @called
+def _limit_of(state: State, instrument, side, price_e4):
+    """The worst limit in ticks of a side that a midpoint is within."""
+    tick_e4 = state.instruments[instrument - 1]["tick_e4"]
+    return -(-price_e4 // tick_e4) if side > 0 else price_e4 // tick_e4
+
+
+@called
 def first_in_time(state: State, instrument, side, price_e4):
     """Slot of the oldest order of a side that takes part at a midpoint, or 0."""
     b = midpoint_row(state, instrument, side)
-    first, first_time = np.int64(0), np.int64(0)
-    tick = far_next(state, b, side, _ABOVE_ALL if side > 0 else 0)
-    for _ in range(state.venue[0]["orders_open"]):
-        if tick == 0:
-            break
-        slot = np.int64(state.levels[leaf_level(state, far_find(state, b, tick))]["head"])
-        if not takes_part(state, slot, price_e4):
-            break
-        time = state.terms[slot]["priority"]
-        if first == 0 or time < first_time:
-            first, first_time = slot, time
-        tick = far_next(state, b, side, tick)
-    return first
-
-
-@called
-def list_midpoint(state: State, instrument, side, out, count):
-    """Write the slots of a side to ``out`` from ``count`` on, the best limit first; gives the new count."""
-    b = midpoint_row(state, instrument, side)
-    tick = far_next(state, b, side, _ABOVE_ALL if side > 0 else 0)
-    for _ in range(state.venue[0]["orders_open"]):
-        if tick == 0:
-            break
-        slot = np.int64(state.levels[leaf_level(state, far_find(state, b, tick))]["head"])
-        for _ in range(state.venue[0]["orders_open"]):
-            if slot == 0:
-                break
-            out[count] = slot
-            count += 1
-            slot = np.int64(state.orders[slot]["next"])
-        tick = far_next(state, b, side, tick)
-    return count
-
-
-@called
-def _sift_down(state: State, place, count):
-    """Let the slot at a place of ``scratch`` sink in the heap of the first ``count``, the oldest on top."""
-    scratch, terms = state.scratch, state.terms
-    for _ in range(count):
-        child = 2 * place + 1
-        if child >= count:
-            break
-        if child + 1 < count and terms[scratch[child + 1]]["priority"] < terms[scratch[child]]["priority"]:
-            child += 1
-        if terms[scratch[child]]["priority"] >= terms[scratch[place]]["priority"]:
-            break
-        scratch[place], scratch[child] = scratch[child], scratch[place]
-        place = child
-
-
-@called
-def _heap_of_side(state: State, instrument, side, price_e4):
-    """Fill ``scratch`` with a heap of the orders of a side that take part at a midpoint; gives their number."""
-    listed = list_midpoint(state, instrument, side, state.scratch, 0)
-    count = np.int64(0)
-    for _ in range(listed):  # the best limits come first, so those that take part do
-        if not takes_part(state, state.scratch[count], price_e4):
-            break
-        count += 1
-    for above in range(count // 2):
-        _sift_down(state, count // 2 - 1 - above, count)
-    return count
+    return oldest_of(state, b, side, _limit_of(state, instrument, side, price_e4))
 
 
 @rare
 def trial_at_midpoint(state: State, instrument, side, price_e4, qty, needed_qty, group, self_trade):
     """True if at least ``needed_qty`` of an incoming order of ``qty`` would trade at once; nothing is changed."""
     traded_qty = np.int64(0)
-    count = _heap_of_side(state, instrument, -side, price_e4)
-    for _ in range(count):
+    b = midpoint_row(state, instrument, -side)
+    count = begin_by_time(state, b, -side, _limit_of(state, instrument, -side, price_e4))
+    for _ in range(state.venue[0]["orders_open"]):
         if count == 0 or qty <= 0 or traded_qty >= needed_qty:
             break
-        resting = state.orders[state.scratch[0]]
-        count -= 1
-        state.scratch[0] = state.scratch[count]
-        _sift_down(state, np.int64(0), count)
+        slot, count = next_by_time(state, count)
+        resting = state.orders[slot]
         open_qty = np.int64(resting["leaves_qty"])
         if np.int64(resting["group"]) != group or self_trade == SelfTrade.NONE:
             traded_qty += min(qty, open_qty)

@@ -5,13 +5,11 @@ import numpy as np
 from engine.events import emit_canceled
 from engine.exposure import count_open, value_price_of
 from engine.jit import called, rare
-from engine.matching import release
+from engine.matching import reduce_undisplayed, release
 from engine.midpoint import (
     first_in_time,
     join_midpoint,
-    leave_midpoint,
     midpoint_e4,
-    shrink_midpoint,
     take_off,
     takes_part,
     trade_at_midpoint,
@@ -19,19 +17,6 @@ from engine.midpoint import (
 )
 from engine.records import Phase, Reason, SelfTrade, TimeInForce
 from engine.state import State
-
-
-@called
-def _reduce(state: State, slot, qty):
-    """Reduce an order of the book, and remove it if nothing is left."""
-    order = state.orders[slot]
-    left = np.int64(order["leaves_qty"]) - qty
-    if left != 0:
-        shrink_midpoint(state, slot, left)
-        return
-    leave_midpoint(state, slot)
-    order["leaves_qty"] = 0
-    release(state, slot)
 
 
 @called
@@ -76,7 +61,7 @@ def run_at_midpoint(state: State, events, n, slot, needed_qty):
         qty = min(leaves_qty, np.int64(state.orders[other]["leaves_qty"]))
         if not _prevented(state, other, slot):
             n = trade_at_midpoint(state, events, n, other, slot, price_e4, qty, 0)
-            _reduce(state, other, qty)
+            reduce_undisplayed(state, other, qty)
             order["leaves_qty"] = leaves_qty - qty
             continue
         if self_trade == SelfTrade.CANCEL_NEWEST:
@@ -84,7 +69,7 @@ def run_at_midpoint(state: State, events, n, slot, needed_qty):
         if self_trade != SelfTrade.DECREMENT:
             qty = np.int64(state.orders[other]["leaves_qty"])
         n = take_off(state, events, n, other, qty, 1)
-        _reduce(state, other, qty)
+        reduce_undisplayed(state, other, qty)
         if self_trade == SelfTrade.CANCEL_BOTH:
             return _end(state, events, n, slot, Reason.SELF_TRADE)
         if self_trade == SelfTrade.DECREMENT:
@@ -112,7 +97,7 @@ def meet_at_midpoint(state: State, events, n, instrument):
         incoming = first_in_time(state, instrument, -1, price_e4)
         if resting == 0 or incoming == 0:
             break
-        if state.terms[resting]["priority"] > state.terms[incoming]["priority"]:
+        if state.times[resting] > state.times[incoming]:
             resting, incoming = incoming, resting
         resting_qty = np.int64(state.orders[resting]["leaves_qty"])
         incoming_qty = np.int64(state.orders[incoming]["leaves_qty"])
@@ -120,15 +105,15 @@ def meet_at_midpoint(state: State, events, n, instrument):
         self_trade = np.int64(state.orders[incoming]["self_trade"])
         if not _prevented(state, resting, incoming):
             n = trade_at_midpoint(state, events, n, resting, incoming, price_e4, qty, 1)
-            _reduce(state, resting, qty)
-            _reduce(state, incoming, qty)
+            reduce_undisplayed(state, resting, qty)
+            reduce_undisplayed(state, incoming, qty)
             continue
         if self_trade != SelfTrade.CANCEL_NEWEST:
             resting_qty = qty if self_trade == SelfTrade.DECREMENT else resting_qty
             n = take_off(state, events, n, resting, resting_qty, 1)
-            _reduce(state, resting, resting_qty)
+            reduce_undisplayed(state, resting, resting_qty)
         if self_trade != SelfTrade.CANCEL_OLDEST:
             incoming_qty = qty if self_trade == SelfTrade.DECREMENT else incoming_qty
             n = take_off(state, events, n, incoming, incoming_qty, 1)
-            _reduce(state, incoming, incoming_qty)
+            reduce_undisplayed(state, incoming, incoming_qty)
     return n

@@ -15,6 +15,7 @@ from engine.bounds import RATE_ORDERS_MAX
 from engine.capacity import Capacity
 from engine.index import find_id, take_id
 from engine.jit import Packed, called, quiet
+from engine.owned import own_all
 from engine.parts import CAPACITY_NUMBERS, capacity_numbers
 from engine.state import EXPOSURE, WINDOW, WINDOW_WORDS, State, new_state, unpack_state
 from engine.state_forms import CARRIED, live_ids
@@ -98,6 +99,7 @@ def _pack_orders(state: State, new: State) -> _Numbers:
     for link in ("next", "prev"):
         rows[link] = slots(rows[link])
     new.orders[1 : slots.count + 1] = rows
+    own_all(new)
     new.times[1 : slots.count + 1] = state.times[slots.old]
     new.terms[1 : slots.count + 1] = state.terms[slots.old]
     ending = int(state.venue[0]["expiries"])

@@ -51,13 +51,14 @@ def show(state: State, slot):
 def withdraw(state: State, b, slot):
     """Take an order out of its queue, that of a dormant one too; its leaves_qty is still what it has open."""
     if np.int64(state.orders[slot]["instructions"]) & (_STOP | _HIDDEN | IN_MIDPOINT | ASIDE):
-        _withdraw_otherwise(state, slot)
+        withdraw_otherwise(state, slot)
     else:
         leave(state, b, slot)
 
 
 @rare
-def _withdraw_otherwise(state: State, slot):
+def withdraw_otherwise(state: State, slot):
+    """``withdraw`` of an order that is not among the displayed ones."""
     instructions = np.int64(state.orders[slot]["instructions"])
     if instructions & _STOP:
         leave_stops(state, slot)
@@ -73,13 +74,14 @@ def _withdraw_otherwise(state: State, slot):
 def lessen(state: State, b, slot, leaves_qty):
     """An order keeps its place with less; an iceberg loses its reserve first."""
     if np.int64(state.orders[slot]["instructions"]) & (_STOP | _HIDDEN | _DISPLAY | IN_MIDPOINT | ASIDE):
-        _lessen_otherwise(state, b, slot, leaves_qty)
+        lessen_otherwise(state, b, slot, leaves_qty)
     else:
         shrink(state, b, slot, leaves_qty)
 
 
 @rare
-def _lessen_otherwise(state: State, b, slot, leaves_qty):
+def lessen_otherwise(state: State, b, slot, leaves_qty):
+    """``lessen`` of an order that is no plain one; ``b`` is looked at for an iceberg only."""
     instructions = np.int64(state.orders[slot]["instructions"])
     if instructions & _STOP:
         shrink_stop(state, slot, leaves_qty)

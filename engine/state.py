@@ -41,6 +41,9 @@ COMING: Final = 32
 #: Exposures and limits have whole pages of rows, which ``parts.py`` looks at page by page.
 PAIRS_OF_A_PAGE: Final = 128
 
+#: Rows at the end of ``ladder`` for the steps down a tree (``oldest.py``).
+WAY: Final = 64
+
 _LINE_BYTES: Final = 64
 _INT64: Final = np.dtype(np.int64)
 
@@ -79,7 +82,6 @@ VENUE: Final = np.dtype(
         ("id_root", "<i8"),  # of that tree: 0, or a reference into it
         ("calls", "<i8"),  # how many instruments are in a call
         ("slices", "<i8"),  # of all open icebergs
-        ("priority", "<i8"),  # the newest time of an order of a midpoint book: a counter
         ("expiries", "<i8"),  # open orders that end at a time of their own (``expiries.py``)
         ("pending", "<i8"),  # how many instruments have a bit of ``Pending``; 0: an order has nothing to look after
         ("schedules", "<i8"),  # how many wait
@@ -190,6 +192,9 @@ ORDER: Final = np.dtype(
     ]
 )
 
+#: Of an open order: rows of the orders of the same participant before and after it (``owned.py``).
+OWNED: Final = np.dtype([("before", "<u4"), ("after", "<u4")])
+
 #: A client order id used today. participant 0: free. The row of one whose order is gone stays for the day.
 ID: Final = np.dtype([("client_order_id", "<i8"), ("participant", "<u4"), ("slot", "<u4")])
 
@@ -219,8 +224,7 @@ TERMS: Final = np.dtype(
         ("reserved_4", "<i4"),
         ("until_ns", "<i8"),  # the first clock value at or after it ends the order; 0: none does
         ("expiry_place", "<i8"),  # its place among those that end so
-        ("priority", "<i8"),  # time in a midpoint book (``midpoint.py``), while it is there
-        ("reserved", "<i8", (2,)),
+        ("reserved", "<i8", (3,)),
     ]
 )
 
@@ -243,9 +247,10 @@ BOOK: Final = np.dtype(
 )
 
 #: A branching of the far tree: the bit of the tick that decides, and where 0 and 1 lead. ``qty``: what the levels below
-#: it have open, while the instrument is in a call (``depth.py``), else 0.
+#: it have open, while the instrument is in a call (``depth.py``), else 0. ``first_time``: in a midpoint book, the time
+#: of the oldest order below it (``oldest.py``), else 0.
 NODE: Final = np.dtype(
-    [("zero", "<u4"), ("one", "<u4"), ("bit", "<u4"), ("reserved", "<u4"), ("qty", "<i8"), ("reserved_2", "<i8")]
+    [("zero", "<u4"), ("one", "<u4"), ("bit", "<u4"), ("reserved", "<u4"), ("qty", "<i8"), ("first_time", "<i8")]
 )
 
 
@@ -275,6 +280,9 @@ class State(NamedTuple):
     instruments: np.ndarray[Any, Any]  # INSTRUMENT[instruments_max]
     participants: np.ndarray[Any, Any]  # PARTICIPANT[participants_max]
     orders: np.ndarray[Any, Any]  # ORDER[orders_max + 1]
+    owned: np.ndarray[
+        Any, Any
+    ]  # OWNED[orders_max + 1, then participants_max]: orders of each participant (``owned.py``)
     times: np.ndarray[Any, Any]  # int64[orders_max + 1]: counter of the venue when an order last went to a queue's end
     ids: np.ndarray[Any, Any]  # ID[power of two]: open addressing (``index.py``)
     id_marks: np.ndarray[Any, Any]  # uint8: 1 for each ID_MARK_ROWS rows of ``ids`` of which one was written today
@@ -294,7 +302,7 @@ class State(NamedTuple):
     schedules: np.ndarray[Any, Any]  # SCHEDULE[SCHEDULES_MAX]: those that wait, in order of time
     entry_times: np.ndarray[Any, Any]  # ENTRY_TIME[participants_max * RATE_ORDERS_MAX]: a ring each
     scratch: np.ndarray[Any, Any]  # int64[orders_max + 1]: slots to go through in order of acceptance
-    ladder: np.ndarray[Any, Any]  # int64[4 * (orders_max + 1)]: ticks and quantities of an uncross
+    ladder: np.ndarray[Any, Any]  # int64[4 * (orders_max + 1) + WAY]: ticks and quantities of an uncross; way in a tree
     coming: np.ndarray[Any, Any]  # int64[COMING]: a ring: place of the id, then slot of the order, of coming commands
 
 
@@ -315,6 +323,7 @@ def new_state(capacity: Capacity) -> State:
         instruments=_in_lines(capacity.instruments_max, INSTRUMENT),
         participants=_in_lines(capacity.participants_max, PARTICIPANT),
         orders=_in_lines(slots, ORDER),
+        owned=_in_lines(slots + capacity.participants_max, OWNED),
         times=_in_lines(slots, _INT64),
         ids=_in_lines(ids_rows, ID),
         id_marks=_in_lines(max(ids_rows // ID_MARK_ROWS, 1), np.dtype(np.uint8)),
@@ -332,7 +341,7 @@ def new_state(capacity: Capacity) -> State:
         schedules=_in_small_pages(SCHEDULES_MAX, SCHEDULE),
         entry_times=_in_small_pages(capacity.participants_max * RATE_ORDERS_MAX, ENTRY_TIME),
         scratch=_in_small_pages(slots, _INT64),
-        ladder=_in_small_pages(4 * slots, _INT64),
+        ladder=_in_small_pages(4 * slots + WAY, _INT64),
         coming=_in_lines(COMING, _INT64),
     )
     venue = state.venue[0]
@@ -368,7 +377,16 @@ def prefault(state: State) -> None:
 
     What is used from its start on (``_in_small_pages``) is left out: it costs little when it is first touched.
     """
-    touched = (state.orders, state.times, state.ids, state.words, state.levels, state.leaf_ticks, state.nodes)
+    touched = (
+        state.orders,
+        state.owned,
+        state.times,
+        state.ids,
+        state.words,
+        state.levels,
+        state.leaf_ticks,
+        state.nodes,
+    )
     for array in (*touched, state.exposures):
         page_starts = array.view(np.uint8).reshape(-1)[:: mmap.PAGESIZE]
         page_starts[:] = page_starts.copy()

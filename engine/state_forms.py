@@ -18,6 +18,7 @@ import numpy as np
 from engine.calls import is_call
 from engine.depth import count_depth
 from engine.jit import Packed, called, quiet
+from engine.owned import own_all
 from engine.pending import set_pending
 from engine.records import TimeInForce
 from engine.state import Pending, State, unpack_state
@@ -70,7 +71,6 @@ DEFAULTS: Final[Mapping[tuple[str, str], Default]] = {
     ("venue", "pending"): Default(0, ""),
     ("venue", "slices"): Default(0, ""),
     ("venue", "expiries"): Default(0, ""),
-    ("venue", "priority"): Default(0, ""),
     ("instruments", "midpoint"): Default(0, ""),
     ("books", "hidden_tick"): Default(0, ""),
     ("instruments", "pending"): Default(0, ""),
@@ -85,6 +85,7 @@ DEFAULTS: Final[Mapping[tuple[str, str], Default]] = {
     ("books", "qty"): Default(0, ""),
     ("instruments", "cancel_on_halt"): Default(0, ""),
     ("nodes", "qty"): Default(0, ""),
+    ("nodes", "first_time"): Default(0, ""),
     ("limits", "max_ids"): Default(0, "limits have a new field max_ids, which is set for nobody"),
 }
 
@@ -187,8 +188,7 @@ _TERMS_3: Final = np.dtype(
         ("reserved_4", "<i4"),
         ("until_ns", "<i8"),
         ("expiry_place", "<i8"),
-        ("priority", "<i8"),
-        ("reserved", "<i8", (2,)),
+        ("reserved", "<i8", (3,)),
     ]
 )
 
@@ -250,6 +250,12 @@ def _give_times(state: State) -> Change:
     return Change()
 
 
+def _list_owned(state: State) -> Change:
+    """Before STATE_VERSION 3 no participant had a list of its orders."""
+    own_all(state)
+    return Change()
+
+
 @called
 def _begin_depth_kernel(pointers: Any, instrument: Any) -> Any:
     state = unpack_state(pointers)
@@ -262,7 +268,18 @@ _begin_depth = quiet(_begin_depth_kernel)
 
 _CALL: Final = int(Pending.CALL)
 _LACKS_2: Final = frozenset(
-    {"word_qty", "stop_books", "hidden_books", "midpoint_books", "terms", "expiries", "times", "schedules"}
+    {
+        "word_qty",
+        "stop_books",
+        "hidden_books",
+        "midpoint_books",
+        "terms",
+        "expiries",
+        "owned",
+        "owners",
+        "times",
+        "schedules",
+    }
 )
 
 #: By (STATE_VERSION, RULES_VERSION). That of this release is among them.
@@ -270,13 +287,13 @@ FORMS: Final[Mapping[tuple[int, int], Form]] = {
     (0, 3): Form(
         {**_PAGED_1, "limits": _LIMITS_0},
         _NAMES_1,
-        (_take_day_orders_into_this_day, _count_ids_of_participants, _look_at_calls, _give_times),
+        (_take_day_orders_into_this_day, _count_ids_of_participants, _look_at_calls, _give_times, _list_owned),
         _LACKS_2,
     ),
-    (0, 4): Form(_PAGED_1, _NAMES_1, (_look_at_calls, _give_times), _LACKS_2),
-    (1, 4): Form(_PAGED_1, _NAMES_1, (_look_at_calls, _give_times), _LACKS_2),
-    (2, 4): Form(_PAGED_1, {}, (_look_at_calls, _give_times), _LACKS_2),
-    (2, 5): Form(_PAGED_1, {}, (_look_at_calls, _give_times), _LACKS_2),
+    (0, 4): Form(_PAGED_1, _NAMES_1, (_look_at_calls, _give_times, _list_owned), _LACKS_2),
+    (1, 4): Form(_PAGED_1, _NAMES_1, (_look_at_calls, _give_times, _list_owned), _LACKS_2),
+    (2, 4): Form(_PAGED_1, {}, (_look_at_calls, _give_times, _list_owned), _LACKS_2),
+    (2, 5): Form(_PAGED_1, {}, (_look_at_calls, _give_times, _list_owned), _LACKS_2),
     (3, 6): Form({**_PAGED_1, "window": _WINDOW_3, "terms": _TERMS_3}),
 }
 

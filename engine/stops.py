@@ -79,22 +79,3 @@ def next_stop(state: State, instrument):
         if tick != 0 and (last_trade_e4 - tick * row["tick_e4"]) * side >= 0:
             return np.int64(state.levels[leaf_level(state, far_find(state, b, tick))]["head"])
     return np.int64(0)
-
-
-@called
-def list_stops(state: State, instrument, side, out, count):
-    """Write the slots of a side's dormant orders to ``out`` from ``count`` on, in the order of their election."""
-    b = stop_row(state, instrument, side)
-    tick = state.books[b]["best_tick"]
-    for _ in range(state.venue[0]["orders_open"]):
-        if tick == 0:
-            break
-        slot = np.int64(state.levels[leaf_level(state, far_find(state, b, tick))]["head"])
-        for _ in range(state.venue[0]["orders_open"]):
-            if slot == 0:
-                break
-            out[count] = slot
-            count += 1
-            slot = np.int64(state.orders[slot]["next"])
-        tick = far_next(state, b, -side, tick)
-    return count

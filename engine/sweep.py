@@ -7,6 +7,7 @@ import numpy as np
 from engine.jit import called, inlined
 from engine.listing import list_level, list_open_orders
 from engine.matching import cancel_resting
+from engine.owned import list_owned
 from engine.places import market_level, side_row
 from engine.records import Instruction, TimeInForce
 from engine.state import ASIDE, IN_MIDPOINT, State
@@ -27,20 +28,22 @@ def cancel_gathered(state: State, events, n, count, reason):
 
 @called
 def gather_of_participant(state: State, participant, instrument, side):
-    """Put the slots of a participant's open orders (0: of every instrument; of both sides) into ``scratch``."""
+    """Put the slots of a participant's open orders (0: of every instrument; of both sides) into ``scratch``.
+
+    They are in order of acceptance.
+    """
+    listed = list_owned(state, participant, state.scratch, 0)
+    if instrument == 0 and side == 0:
+        return listed
     count = 0
-    left = state.participants[participant - 1]["orders_open"]
-    for slot in range(1, state.venue[0]["orders_high"] + 1):
-        if left == 0:
-            break
+    for place in range(listed):
+        slot = state.scratch[place]
         order = state.orders[slot]
-        if np.int64(order["participant"]) == participant:
-            left -= 1
-            if (instrument == 0 or np.int64(order["instrument"]) == instrument) and (
-                side == 0 or np.int64(order["side"]) == side
-            ):
-                state.scratch[count] = slot
-                count += 1
+        if (instrument == 0 or np.int64(order["instrument"]) == instrument) and (
+            side == 0 or np.int64(order["side"]) == side
+        ):
+            state.scratch[count] = slot
+            count += 1
     return count
 
 

@@ -16,7 +16,7 @@ from engine.events import emit_replenished, emit_trade
 from engine.exposure import count_resting_trade, reference_of, value_price_of
 from engine.far import TICK_BITS, far_find, far_next, leaf_level
 from engine.jit import called
-from engine.matching import reduce_head, reduce_hidden
+from engine.matching import reduce_head, reduce_undisplayed
 from engine.places import hidden_beside, market_level, side_row
 from engine.records import Instruction, Reason
 from engine.resting import show
@@ -231,7 +231,7 @@ def _reduce(state: State, b, slot, qty):
     order = state.orders[slot]
     left = np.int64(order["leaves_qty"]) > qty
     if np.int64(order["instructions"]) & _HIDDEN:
-        reduce_hidden(state, slot, qty)
+        reduce_undisplayed(state, slot, qty)
     else:
         reduce_head(state, b, np.int64(order["side"]), order["tick"], slot, qty)
     return slot if left else np.int64(0)

@@ -14,7 +14,7 @@ os.environ["NUMBA_DISABLE_JIT"] = "1"
 import numpy as np
 
 from engine import COMMAND, Capacity
-from engine.interface import EngineKind, new_engine
+from engine.interface import EngineKind, MarketEngine, new_engine
 from engine.names import pack
 from engine.records import CommandKind, Phase, SelfTrade, TimeInForce
 from tests.streams import LOT, TICK_E4, definitions
@@ -60,7 +60,14 @@ def steps(kind: EngineKind, levels: int, what: str = "enter") -> int:
     rows = crossing(levels + 2)
     engine.apply(np.concatenate([each.view("V64") for each in (definitions(1, 4), opening)]).view(COMMAND))
     engine.apply(rows[:-2])
-    changes = np.ascontiguousarray(storm(what, rows))
+    events, count = counted(engine, np.ascontiguousarray(storm(what, rows)))
+    if len(events) < 3:
+        raise ValueError("the orders changed no indicative")
+    return count
+
+
+def counted(engine: MarketEngine, commands: "np.ndarray[Any, Any]") -> "tuple[np.ndarray[Any, Any], int]":
+    """Apply commands; gives their events and the number of steps."""
     count = 0
 
     def trace(frame: FrameType, event: str, _argument: object) -> Any:
@@ -71,11 +78,9 @@ def steps(kind: EngineKind, levels: int, what: str = "enter") -> int:
         return None
 
     sys.settrace(trace)
-    events = engine.apply(changes)
+    events = engine.apply(commands)
     sys.settrace(None)
-    if len(events) < 3:
-        raise ValueError("the orders changed no indicative")
-    return count
+    return events, count
 
 
 if __name__ == "__main__":

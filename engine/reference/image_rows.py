@@ -63,7 +63,7 @@ def image_rows(capacity: Capacity, parts: dict[str, Arrays]) -> dict[str, Tables
         },
         "orders": {"orders": _orders(orders, stops_e4, terms)},
         "ids": {"ids": _ids(parts["ids"], orders)},
-        "books": _books(parts["books"], orders, stops_e4) | {"midpoint": _midpoint(orders, terms)},
+        "books": _books(parts["books"], orders, stops_e4) | {"midpoint": _midpoint(orders, parts["orders"]["times"])},
         "risk": _risk(capacity, parts["risk"], parts["reference"]["participants"]),
         "events": {name: np.asarray(array) for name, array in parts["events"].items()},
     }
@@ -161,11 +161,11 @@ def _books(arrays: Arrays, orders: Rows, stops_e4: Rows) -> Tables:
     }
 
 
-def _midpoint(orders: Rows, terms: Rows) -> Table:
+def _midpoint(orders: Rows, times: Rows) -> Table:
     """Orders of midpoint books by instrument, buys before sells, by time."""
     slots = np.flatnonzero((orders["participant"] != 0) & (orders["instructions"] & IN_MIDPOINT != 0))
     found = orders[slots]
-    by_time = np.lexsort((terms["priority"][slots], -found["side"].astype(np.int64), found["instrument"]))
+    by_time = np.lexsort((times[slots], -found["side"].astype(np.int64), found["instrument"]))
     return _columns(found[by_time], MIDPOINT_COLUMNS)
 
 

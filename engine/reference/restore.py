@@ -208,8 +208,9 @@ def _rest(venue: Venue, state: State, by_slot: dict[int, Order]) -> None:
     """Put each order in its queue: from those with none before them on, by the links."""
     behind, ahead = state.orders["next"], state.orders["prev"]
     aside = [slot for slot, order in by_slot.items() if order.in_midpoint]
-    for slot in sorted(aside, key=lambda each: int(state.terms["priority"][each])):
+    for slot in sorted(aside, key=lambda each: int(state.times[each])):
         venue.rest(by_slot[slot])
+        by_slot[slot].priority = int(state.times[slot])
     begun: set[tuple[int, int, int, bool, bool]] = set()
     count = len(aside)
     for slot, first in by_slot.items():
@@ -231,7 +232,7 @@ def _rest(venue: Venue, state: State, by_slot: dict[int, Order]) -> None:
             at = int(behind[at])
     if count != len(by_slot):
         raise ValueError(f"{len(by_slot)} orders are open, {count} are in a queue")
-    venue.priority = max(int(state.venue[0]["last_time"]), len(aside))
+    venue.priority = int(state.venue[0]["last_time"])
 
 
 def _queue_of(order: Order) -> tuple[int, int, int, bool, bool]:

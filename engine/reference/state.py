@@ -260,7 +260,7 @@ class TakingPart:
         """The oldest of those that are still there, or None."""
         while self._heads:
             priority, at = self._heads[0]
-            order = next(iter(self._queues[at].values()), None)
+            order: Order | None = next(iter(self._queues[at].values()), None)
             if order is None:
                 heappop(self._heads)
             elif order.priority == priority:

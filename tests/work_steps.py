@@ -1,0 +1,104 @@
+"""Steps of one command beside many orders, counted: ``python -m tests.work_steps kernel|reference WHAT ORDERS``.
+
+A step is a line of Python under ``engine/``; the kernels run interpreted for it (``call_steps``).
+"""
+
+import os
+import sys
+from typing import Any, Final, NamedTuple
+
+os.environ["NUMBA_DISABLE_JIT"] = "1"
+
+from engine import Capacity
+from engine.interface import EngineKind, MarketEngine, new_engine
+from notation.parse import parse
+from notation.translate import Translator
+from tests.call_steps import counted
+
+MARKET: Final = """instrument XYZ tick=0.01 lot=1 reference=1000 books=lit,midpoint
+instrument ABC tick=0.01 lot=1 reference=1000
+participant MANY
+participant FEW
+phase XYZ continuous
+phase ABC continuous
+enter FEW bid buy 1 XYZ @ 900
+enter FEW offer sell 1 XYZ @ 1100
+"""
+
+
+class Case(NamedTuple):
+    """A command beside orders: the line of each by its number, what comes after them, the command and its events."""
+
+    each: str
+    after: str
+    command: str
+    events: int
+
+
+def _limit(number: int) -> str:
+    """As many limits as orders: every second one above the midpoint, the others within it."""
+    return f"{1000 + number / 100 * (-1) ** number:.2f}"
+
+
+CASES: Final = {
+    "trade at the midpoint": Case(
+        "enter MANY m{number} sell 1 XYZ @ {limit} book=midpoint",
+        "",
+        "enter FEW f1 buy 1 XYZ @ 1200 book=midpoint tif=ioc",
+        2,
+    ),
+    "fok at the midpoint": Case(
+        "enter MANY m{number} sell 1 XYZ @ {limit} book=midpoint",
+        "",
+        "enter FEW f1 buy 2 XYZ @ 1200 book=midpoint tif=fok",
+        3,
+    ),
+    "quote that lets two meet": Case(
+        "enter MANY m{number} sell 1 XYZ @ {above} book=midpoint",
+        "enter FEW f1 buy 1 XYZ @ 2000 book=midpoint",
+        "replace FEW offer offer2 1 @ 1100.04",
+        2,
+    ),
+    "quote that lets none meet": Case(
+        "enter MANY m{number} sell 1 XYZ @ {above} book=midpoint",
+        "enter FEW f1 buy 1 XYZ @ 2000 book=midpoint",
+        "replace FEW offer offer2 1 @ 1099.98",
+        1,
+    ),
+    "mass cancel": Case(
+        "enter MANY m{number} sell 1 ABC @ {above}", "enter FEW f1 buy 1 ABC @ 1000", "mass_cancel FEW", 3
+    ),
+    "kill": Case("enter MANY m{number} sell 1 ABC @ {above}", "enter FEW f1 buy 1 ABC @ 1000", "kill FEW", 4),
+}
+
+
+def _applied(engine: MarketEngine, text: str) -> None:
+    translator = Translator(parse(text, "orders"), engine.directory)
+    while (batch := translator.next_batch(engine.directory)) is not None:
+        engine.apply(batch.rows)
+
+
+def steps(kind: EngineKind, what: str, orders: int) -> int:
+    """Steps of the command of a case beside so many orders. Raises ValueError where it has not the events it should."""
+    case = CASES[what]
+    engine = new_engine(
+        kind, Capacity(orders_max=orders + 64, ids_max=2 * orders + 64, instruments_max=2, participants_max=4)
+    )
+    lines = (
+        case.each.format(number=number, limit=_limit(number), above=f"{1000.01 + number / 100:.2f}")
+        for number in range(1, orders + 1)
+    )
+    _applied(engine, MARKET + "\n".join(lines) + "\n" + case.after + "\n")
+    batch = Translator(parse(case.command + "\n", "command"), engine.directory).next_batch(engine.directory)
+    if batch is None:
+        raise ValueError(f"no command of {what}")
+    events, count = counted(engine, batch.rows)
+    if len(events) != case.events:
+        raise ValueError(f"{what}: {len(events)} events instead of {case.events}")
+    engine.check()
+    return count
+
+
+if __name__ == "__main__":
+    chosen: Any = sys.argv[1]
+    print(steps(chosen, sys.argv[2], int(sys.argv[3])))
