@@ -16,7 +16,6 @@ from cli import errors, screen
 from cli.errors import WrongUse
 from cli.node import check_name, rebuilt_at
 from engine.records import COMMAND, CommandKind
-from gateway.arrival_log import read_arrivals
 from gateway.latency_log import COMMAND_TIMES, Latencies
 from journal import Journal
 from journal.history import History
@@ -58,6 +57,8 @@ class Records:
         folder = directory / "latencies"
         if not folder.is_dir():
             raise WrongUse(f"there is no {folder}; a node writes it while it runs, unless it has --no-arrivals")
+        from gateway.arrival_log import read_arrivals  # it loads the compiler
+
         arrived = [rows[["seq", "time_ns"]].copy() for rows in read_arrivals(directory / "arrivals", journal_id)]
         empty = np.zeros(0, [("seq", "<i8"), ("time_ns", "<i8")])
         return cls(Latencies.read(folder, journal_id), np.concatenate([empty, *arrived]))

@@ -7,52 +7,47 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version as version_of
 
-from cli import errors, screen
+from cli import errors, kernel_sets, screen
 
 
 def ready(*, gateway: bool = False) -> None:
     """Compile the kernels that are not in the cache, with one progress display.
 
-    gateway: load those of the gateway too, as a node does before it opens a port. Two processes compile the two sets
-    side by side.
+    gateway: load those of the gateway too, as a node does before it opens a port.
     """
-    import engine
-
     if not gateway:
-        if not engine.is_compiled():
-            _show_progress(engine.compile_kernels)
+        _compile_missing(kernel_sets.ENGINE)
         return
-    from gateway.ouch import kernels
-
-    if engine.is_compiled() and kernels.is_compiled():
-        kernels.compile_kernels()
-    elif engine.is_compiled():
-        _show_progress(kernels.compile_kernels)
-    elif kernels.is_compiled():
-        _show_progress(engine.compile_kernels)
-        kernels.compile_kernels()
-    else:
-        _show_progress(_compile_both)
+    _compile_missing(kernel_sets.ENGINE, kernel_sets.GATEWAY)
+    kernel_sets.kernel_set(kernel_sets.GATEWAY).compile_kernels()
 
 
-def _compile_both() -> None:
-    """Compile the engine's kernels here and the gateway's in a child; if the child fails, its rest is compiled here."""
-    import engine
-    from gateway.ouch import kernels
+def _compile_missing(*names: str) -> bool:
+    """Compile the sets that are not in the cache; False if all are."""
+    missing = [name for name in names if not kernel_sets.kernel_set(name).is_compiled()]
+    if missing:
+        _show_progress(lambda: _compile(missing))
+    return bool(missing)
 
-    child = subprocess.Popen(
-        [sys.executable, "-m", "gateway.ouch.kernels", "--while-stdin"],
-        stdin=subprocess.PIPE,  # the other end closes when this process ends, however that happens
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        engine.compile_kernels()
-        child.wait()
-    finally:
-        child.kill()
-        child.wait()
-    kernels.compile_kernels()
+
+def _compile(names: list[str]) -> None:
+    """Compile the engine's kernels here and the others in a child; what the child leaves is compiled here."""
+    others = [name for name in names if name != kernel_sets.ENGINE]
+    if others and len(others) < len(names):
+        child = subprocess.Popen(
+            [sys.executable, "-m", "cli.kernel_sets", *others],
+            stdin=subprocess.PIPE,  # the other end closes when this process ends, however that happens
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            kernel_sets.kernel_set(kernel_sets.ENGINE).compile_kernels()
+            child.wait()
+        finally:
+            child.kill()
+            child.wait()
+    for name in names:
+        kernel_sets.kernel_set(name).compile_kernels()
 
 
 def _show_progress(compile_kernels: Callable[[], None]) -> None:
@@ -73,17 +68,10 @@ def _show_progress(compile_kernels: Callable[[], None]) -> None:
 
 def warmup(*, as_json: bool) -> int:
     """`lockstep warmup`: compile the kernels, and print where they are."""
-    import engine
     from engine.kernel_cache import cache_directory
 
     began_s = time.monotonic()
-    from gateway.ouch import kernels
-    from reports import projection
-
-    was_warm = engine.is_compiled() and kernels.is_compiled() and projection.is_compiled()
-    ready(gateway=True)
-    if not projection.is_compiled():
-        _show_progress(projection.compile_kernels)
+    was_warm = not _compile_missing(*kernel_sets.EACH)
     seconds = time.monotonic() - began_s
     if as_json:
         screen.print_json({"compiled": not was_warm, "elapsed_s": round(seconds, 3), "cache": str(cache_directory())})

@@ -167,8 +167,8 @@ def test_a_signal_to_the_first_compilation_alone_ends_its_child_too(
         text=True,
         env={**os.environ, "LOCKSTEP_CACHE_DIR": str(tmp_path)},
     )
-    until(lambda: bool(children(process.pid, "gateway.ouch.kernels")), LIMIT_S)
-    (child,) = children(process.pid, "gateway.ouch.kernels")
+    until(lambda: bool(children(process.pid, "cli.kernel_sets")), LIMIT_S)
+    (child,) = children(process.pid, "cli.kernel_sets")
     process.send_signal(number)
     _, complaint = process.communicate(timeout=LIMIT_S)
     said = [each for each in complaint.splitlines() if "compiling the kernels" not in each]

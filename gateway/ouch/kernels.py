@@ -1,12 +1,5 @@
-"""Compilation of the gateway's kernels, which a node does before it opens a port.
+"""Compilation of the gateway's kernels, which a node does before it opens a port."""
 
-python -m gateway.ouch.kernels  compile what is not in the cache: in a second process beside the engine's compilation
---while-stdin end when standard input ends, as it does with the parent process
-"""
-
-import os
-import sys
-import threading
 from pathlib import Path
 from typing import Final
 
@@ -89,14 +82,3 @@ def compile_kernels() -> None:
     compile_tape()
     first_word(0)
     beat_lines(lines.pointers, 0, 0, 0, 0)
-
-
-def _end_with_stdin() -> None:
-    os.read(0, 1)
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    if "--while-stdin" in sys.argv:
-        threading.Thread(target=_end_with_stdin, daemon=True).start()
-    compile_kernels()
