@@ -77,6 +77,7 @@ KNOWN: Final = {
     ("node", "LinkLost"): FOUND,
     ("node", "NodeStarts"): LATER,
     ("node", "PortInUse"): LATER,
+    ("node", "NoTape"): LATER,
     ("node", "OperationRefused"): LATER,
     ("node", "RoomGone"): LATER,
     ("node", "AuditForbidden"): WRONG,

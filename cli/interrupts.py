@@ -1,8 +1,9 @@
 """Ctrl-C at any moment ends the program with status 130 and no traceback.
 
 While the modules are loaded and after the work is done, a Ctrl-C ends the process at once. In between it is
-KeyboardInterrupt, after which each command cleans up. After a SIGTERM commands clean up in the same way; then the
-process ends as by that signal, which shells report as 143. This file imports little, so that it is in force early.
+KeyboardInterrupt, after which each command cleans up. After a SIGTERM, and after the SIGHUP of a terminal that is
+closed, commands clean up in the same way; then the process ends as by that signal, which shells report as 143 or 129.
+This file imports little, so that it is in force early.
 """
 
 import os
@@ -14,9 +15,12 @@ from types import FrameType
 INTERRUPTED = 130
 TERMINATED = 143
 
+#: Signals that have asked for the end.
+_ending: list[int] = [signal.SIGTERM]
+
 
 class Terminated(KeyboardInterrupt):
-    """A SIGTERM while the program works."""
+    """A SIGTERM or SIGHUP while the program works."""
 
 
 def end_at_once(_number: int = signal.SIGINT, _frame: FrameType | None = None) -> None:
@@ -32,8 +36,9 @@ def run(work: Callable[[], int]) -> None:
     try:
         sys.unraisablehook = _on_unraisable
         on_interrupt(signal.default_int_handler)
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, _terminate)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores a SIGHUP
+                signal.signal(number, _terminate)
         status = work()
         on_interrupt(end_at_once)
     except Terminated:
@@ -41,12 +46,13 @@ def run(work: Callable[[], int]) -> None:
     except KeyboardInterrupt:  # for example during another error message, or after the first interrupt
         end_at_once()
     if status == TERMINATED:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTERM)  # a supervisor takes this for an orderly end, and not a status
+        signal.signal(_ending[-1], signal.SIG_DFL)
+        os.kill(os.getpid(), _ending[-1])  # a supervisor takes this for an orderly end, and not a status
     sys.exit(status)
 
 
-def _terminate(_number: int, _frame: FrameType | None) -> None:
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    _ending.append(number)
     raise Terminated
 
 
@@ -65,7 +71,7 @@ def _on_unraisable(lost: "sys.UnraisableHookArgs") -> None:
         return
     import threading
 
-    number = signal.SIGTERM if issubclass(lost.exc_type, Terminated) else signal.SIGINT
+    number = _ending[-1] if issubclass(lost.exc_type, Terminated) else signal.SIGINT
     again = threading.Timer(0.01, os.kill, (os.getpid(), number))
     again.daemon = True
     again.start()

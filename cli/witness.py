@@ -2,12 +2,12 @@
 
 import asyncio
 import os
-import signal
 from pathlib import Path
 from typing import Final
 
 from cli import errors, screen
 from cli.errors import WrongUse
+from node.end_signals import on_end_signal
 from node.logs import Log
 from node.notify import Notifier
 from replication.register_file import RegisterFiles, make_folder
@@ -39,9 +39,7 @@ def witness(data: Path, host: str, port: int, secret_file: Path | None, *, as_js
 
 
 async def _served(server: WitnessServer, data: Path, host: str, secret_file: Path, *, as_json: bool) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stop)
+    on_end_signal(server.stop)
     try:
         await server.start()
     except PortInUse:

@@ -11,7 +11,6 @@ finds the same bytes here and there, and after every restart.
 
 import asyncio
 import os
-import signal
 import socket
 import threading
 import time
@@ -33,6 +32,7 @@ from gateway.server import BEAT_S, ROWS_MAX, Gateway
 from journal import Journal
 from node import gateway_image
 from node.core_link import CoreLink, attach
+from node.end_signals import on_end_signal
 from node.logs import Log
 from node.program_report import ProgramReport, agent_values
 from replay.feed import Feed
@@ -438,9 +438,7 @@ def serve_gateway(
 
 async def _served(options: GatewayOptions, log: Log, on_listening: Callable[[GatewayProcess], None]) -> None:
     process = GatewayProcess(options, log)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, process.stop)
+    on_end_signal(process.stop)
     await process.start()
     log.info(
         "listening",

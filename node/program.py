@@ -5,7 +5,6 @@ import errno
 import gc
 import os
 import resource
-import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -23,6 +22,7 @@ from engine.capacity import Capacity
 from gateway.passwords import COST_DEFAULT
 from node.admin import AdminServer
 from node.defaults import default_limits
+from node.end_signals import on_end_signal
 from node.logs import Log
 from node.metrics import Metrics, metrics_server
 from node.node import Deposed, Node, NodeOptions
@@ -48,6 +48,10 @@ _NO_PRIMARY: Final = "this directory is empty, and no primary answers there"
 
 class PortInUse(OSError):
     """A port of the node is in use; the message says which, then what to do."""
+
+
+class NoTape(OSError):
+    """Gateways were asked for, and there can be no tape for them to read; the message says why, then what to do."""
 
 
 class NodeAddresses(NamedTuple):
@@ -80,7 +84,7 @@ def serve(
     ``on_listening``: called with the addresses once clients can connect. ``pair``: of a node of a pair, which starts
     again as a copy whenever its reign ends, or its journal has to be put right. ``leaves_pair``: the directory
     of a pair becomes a market of its own. Raises what ``open_directory`` raises,
-    PortInUse, OSError, and the fault that ended the node.
+    PortInUse, NoTape, OSError, and the fault that ended the node.
     """
     connections = connections_within(options.connections_max, options.past_days)
     if connections < options.connections_max:
@@ -256,10 +260,13 @@ async def _served(opened: OpenDirectory, options: NodeOptions, log: Log, setting
     admin = AdminServer(node, operations, options.data, log, port=settings.admin_port)
     metrics = None if settings.metrics_port is None else metrics_server(node, figures, port=settings.metrics_port)
     notify = Notifier()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _end, node, settings.asked_to_end)
+    on_end_signal(_end, node, settings.asked_to_end)
     try:
+        if options.gateways and node.tape is None:
+            raise NoTape(
+                f"gateways read the tape, and {'; '.join(node.warnings())}; free memory (`df /dev/shm`), give a "
+                f"smaller --tape-mb, or start without --gateway"
+            )
         await _listen(node.start(), "--port", options.port)
         for option in options.gateways:
             await _listen(node.open_gateway(option), "--gateway", option.port)
@@ -291,7 +298,7 @@ async def _served(opened: OpenDirectory, options: NodeOptions, log: Log, setting
             )
         )
         notify.ready(f"listening on {options.host}:{node.port}")
-        beating = loop.create_task(_watched(notify, node))
+        beating = asyncio.create_task(_watched(notify, node))
         try:
             await node.run()
         except Deposed:

@@ -345,9 +345,10 @@ def command(directory: Path | str, port: int, *, host: str = "127.0.0.1", name: 
 def main(arguments: list[str]) -> int:
     """Read the secret from standard input, and serve until it ends.
 
-    Ctrl-C and a supervisor signal the whole group of the node: the node ends this process with itself, not before.
+    Ctrl-C, a closed terminal and a supervisor signal the whole group of the node: the node ends this process with
+    itself, not before.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     directory, host, port, name = arguments
     line = b""

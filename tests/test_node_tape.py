@@ -22,9 +22,10 @@ from replay.rebuild import played, rebuild, start
 from tape.places import SEQUENCE_WORDS, Place
 from tape.reader import Result, TapeReader
 from tape.shared_file import SHARED
+from tests import nursery
 from tests.ouch_messages import cancel, enter
 from tests.pair_processes import pair
-from tests.running import Client, Running, started, until
+from tests.running import SMALL_CAPACITY, Client, Running, started, until
 from wire.soup import PacketType
 
 ORDERS, SHARES = 300, 60
@@ -265,6 +266,18 @@ def test_a_node_without_room_for_its_tape_says_so_and_trades(tmp_path: Path) -> 
         assert not tape_of(running.data, journal_id(running.data)).exists()
     finally:
         running.stop()
+
+
+def test_a_node_without_room_for_its_tape_does_not_start_with_gateways_that_would_read_it(tmp_path: Path) -> None:
+    whole_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+    if whole_mb >= 1 << 20:
+        pytest.skip("the memory of this machine is larger than any tape")
+    line = ["serve", "--data", str(tmp_path / "node"), "--port", "0", *map(str, SMALL_CAPACITY)]
+    done = nursery.run([*line, "--tape-mb", str(whole_mb + 1), "--gateway", "desks=ouch:0"])
+    said = done.stderr.strip().splitlines()[-1]
+    assert (done.returncode, "Traceback" in done.stderr, "listening on" in done.stdout) == (75, False, False), said
+    assert "has no room for" in said
+    assert "without --gateway" in said
 
 
 def test_no_tape_is_written_where_none_is_asked_for(tmp_path: Path) -> None:

@@ -1,16 +1,18 @@
 """`lockstep serve` where no node can run: one sentence, its exit status, nothing changed."""
 
 import os
+import pty
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from node.link import LinkError
 from tests import nursery
-from tests.running import SMALL_CAPACITY, Running, started
+from tests.running import ROOT, SMALL_CAPACITY, Running, started, until
 
 
 def served(*arguments: object) -> tuple[int, str]:
@@ -30,6 +32,28 @@ def test_a_second_node_on_the_same_directory_is_refused_and_the_first_goes_on(tm
         assert node.status()["seq"] == 0
     finally:
         node.end(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("nohup", [False, True])
+def test_a_node_whose_terminal_is_closed_ends_in_order_unless_nohup_keeps_it(nohup: bool, tmp_path: Path) -> None:
+    data = tmp_path / "node"
+    line = [sys.executable, "-m", "cli.main", "serve", "--data", str(data), "--port", "0", *map(str, SMALL_CAPACITY)]
+    pid, terminal = pty.fork()
+    if not pid:
+        if nohup:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        os.execve(sys.executable, line, {**os.environ, "PYTHONPATH": str(ROOT)})
+    said = b""
+    while b"end it with Ctrl-C" not in said:
+        said += os.read(terminal, 65_536)
+    os.close(terminal)
+    if nohup:
+        until(
+            lambda: subprocess.run([*line[:3], "status", str(data)], capture_output=True, check=False).returncode == 0
+        )
+        os.kill(pid, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert not (data / "operator.sock").exists()
 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
