@@ -162,13 +162,20 @@ class OrderIds:
         """Add ids, each with its command, in the order of the commands."""
         self._fresh.append(np.array([participants, ids, seqs, instruments, sides], np.int64))
 
-    def learn_block(self, rows: NDArray[Any], events: NDArray[Any], first_seq: int) -> None:
-        """Add the ids of a block: those of ENTER rows, and the new ids of accepted replaces."""
-        enters = np.flatnonzero(rows["kind"] == CommandKind.ENTER)
+    def learn_block(self, rows: NDArray[Any], events: NDArray[Any], first_seq: int, owner: int | None = None) -> None:
+        """Add the ids of a block: those of ENTER rows, and the new ids of accepted replaces.
+
+        ``owner``: those of this participant alone, and of rows that name it beside them.
+        """
+        enter, replace = rows["kind"] == CommandKind.ENTER, events["kind"] == EventKind.REPLACED
+        if owner is not None:
+            enter &= np.isin(rows["participant"], (owner, 0))
+            replace &= events["participant"] == owner
+        enters = np.flatnonzero(enter)
         entered = picked(rows, enters)
         ids, seqs = entered["client_order_id"], first_seq + enters
         self.learn(entered["participant"], ids, seqs, entered["instrument"], entered["side"])
-        replaced = picked(events, events["kind"] == EventKind.REPLACED)
+        replaced = picked(events, replace)
         if len(replaced):
             ids, seqs = replaced["contra_client_order_id"], replaced["seq"]
             self.learn(replaced["participant"], ids, seqs, replaced["instrument"], replaced["side"])
@@ -249,27 +256,28 @@ class Choice:
         if selection.contra is not None:
             wanted &= self._trades(rows, names)
         if selection.by_order:
-            wanted &= self._by_order(rows, wanted, commands, first_seq, names)
+            self.ids.learn_block(commands, rows, first_seq, self._owner(names))
+            at = np.flatnonzero(wanted)
+            wanted[at] = self._by_order(picked(rows, at), commands, first_seq, names)
         return wanted
 
+    def _owner(self, names: Directory) -> int | None:
+        """Number of the participant whose refused commands are followed to their orders; None: of all."""
+        name = self.selection.participant
+        return None if name is None else number_of(names.participants, name)
+
     def _by_order(
-        self,
-        rows: NDArray[Any],
-        wanted: NDArray[np.bool_],
-        commands: NDArray[Any],
-        first_seq: int,
-        names: Directory,
+        self, rows: NDArray[Any], commands: NDArray[Any], first_seq: int, names: Directory
     ) -> NDArray[np.bool_]:
         """Mask of the EVENT rows of the instrument and side; of refusals those of their order."""
         symbol, side = self.selection.symbol, self.selection.side_code
-        self.ids.learn_block(commands, rows, first_seq)
         number = None if symbol is None else number_of(names.symbols, symbol)
         found: NDArray[np.bool_] = np.ones(len(rows), np.bool_)
         if number is not None:
             found &= rows["instrument"] == number
         if side is not None:
             found &= self._on_side(rows, side, names)
-        refused = np.flatnonzero(wanted & np.isin(rows["kind"], _REFUSALS))
+        refused = np.flatnonzero(np.isin(rows["kind"], _REFUSALS))
         about = picked(commands, rows["seq"][refused] - first_seq)
         entered = about["kind"] == CommandKind.ENTER
         if side is not None:
@@ -328,7 +336,9 @@ class Choice:
         if self.selection.contra is not None:
             wanted &= np.isin(seqs, events["seq"][self._trades(events, names)])
         if self.selection.by_order:
-            wanted &= self._of_order(rows, lasts, wanted, events, first_seq, names)
+            self.ids.learn_block(rows, events, first_seq, self._owner(names))
+            at = np.flatnonzero(wanted)
+            wanted[at] = self._of_order(rows, lasts[at], events, first_seq, names)
         return wanted
 
     def _of_participant(self, rows: NDArray[Any], lasts: NDArray[np.int64], names: Directory) -> NDArray[np.bool_]:
@@ -345,16 +355,15 @@ class Choice:
         self,
         rows: NDArray[Any],
         lasts: NDArray[np.int64],
-        wanted: NDArray[np.bool_],
         events: NDArray[Any],
         first_seq: int,
         names: Directory,
     ) -> NDArray[np.bool_]:
         """Mask of the commands of the instrument and side; of rejected cancels and replaces those of their order."""
-        self.ids.learn_block(rows, events, first_seq)
         side = self.selection.side_code
         number = None if self.selection.symbol is None else number_of(names.symbols, self.selection.symbol)
         last, seqs = picked(rows, lasts), first_seq + lasts
+        events = picked(events, np.isin(events["seq"], seqs))
         found: NDArray[np.bool_] = np.ones(len(last), np.bool_)
         known = events["instrument"] != 0
         if number is not None:
@@ -368,7 +377,7 @@ class Choice:
             found &= np.where(orders, np.isin(seqs, events["seq"][first & (events["side"] == side)]), named)
             known &= first
         silent = ~np.isin(seqs, events["seq"][known])
-        silent &= wanted & np.isin(last["kind"], (CommandKind.CANCEL, CommandKind.REPLACE))
+        silent &= np.isin(last["kind"], (CommandKind.CANCEL, CommandKind.REPLACE))
         found[silent] = self._follow(last[silent], seqs[silent], number, side)
         return found
 

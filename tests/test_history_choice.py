@@ -9,6 +9,8 @@ import pytest
 from cli.choice import OrderIds
 from cli.main import run_line
 from tests.conftest import Lockstep
+from tests.nodes import write_node
+from tests.streams import random_stream
 
 #: Rows by number: 1 clock, 2-5 definitions, 6-7 phases, 8 a1, 9-10 EXTEND and the order with a token, …
 DAY = """\
@@ -92,6 +94,31 @@ def test_a_selection_by_instrument_has_the_refused_cancels_and_replaces_of_its_o
 
 def test_a_selection_by_participant_has_what_was_refused_of_it(node: Path, lockstep: Lockstep) -> None:
     assert lockstep("commands", node, "--participant", "BETA")[1].splitlines() == ["participant BETA", "cancel BETA b9"]
+
+
+@pytest.mark.parametrize("what", ["commands", "events"])
+def test_a_selection_by_instrument_and_participant_is_what_both_selections_have(
+    tmp_path: Path, lockstep: Lockstep, what: str
+) -> None:
+    """Ids of several participants are alike, and a refused cancel is followed to the order of its own."""
+    names = write_node(tmp_path / "node", random_stream(11, 600)).directory
+    symbols, participants = names.symbols[:2], names.participants[:3]
+    assert (len(symbols), len(participants)) == (2, 3)
+
+    def lines(*words: str) -> set[str]:
+        status, said, _ = lockstep(what, tmp_path / "node", "--with-seq", *words)
+        assert status == 0
+        return set(said.splitlines())
+
+    of_symbol = {symbol: lines("--symbol", symbol) for symbol in symbols}
+    refused = 0
+    for participant in participants:
+        own = lines("--participant", participant)
+        for symbol in symbols:
+            both = lines("--symbol", symbol, "--participant", participant)
+            assert both == own & of_symbol[symbol]
+            refused += sum("cancel_rejected" in line or line.startswith("cancel ") for line in both)
+    assert refused > 0
 
 
 def test_events_of_an_instrument_have_the_refusals_of_its_cancels_and_replaces(node: Path, lockstep: Lockstep) -> None:
