@@ -20,7 +20,6 @@ from engine import Capacity
 from replay.market_rows import MARKET_ROWS
 from reports import Reports
 from tape.form import tape_path
-from tape.shared_file import SHARED
 from tape.writer import TapeWriter
 
 _TAPE_BYTES = 16 << 20
@@ -56,9 +55,9 @@ def _shares(times: list[_Times], part: str) -> list[float]:
 
 def _measure(definitions: Rows, commands: Rows, block: int) -> _Times:
     """The workload through engine, tape and fold, block by block."""
-    with tempfile.TemporaryDirectory(prefix="lockstep-bench-", dir=SHARED) as name:
+    with tempfile.TemporaryDirectory(prefix="lockstep-bench-", dir="/dev/shm") as name:
         journal_id = bytes(16)
-        path = tape_path(Path(name), journal_id)
+        path = tape_path(Path(name))
         with TapeWriter(path, journal_id, MARKET_ROWS, size_bytes=_TAPE_BYTES) as tape:
             return _through(definitions, commands, block, tape)
 

@@ -65,8 +65,8 @@ def _words(count: int) -> Any:
 
 def core(folder: Path) -> None:
     """Answer orders until the producer has come and ended."""
-    inbound = Inbound(ring_path(folder, _ID, "bench"), _ID, _ROWS)
-    with TapeWriter(tape_path(folder, _ID), _ID, _ROWS) as writer:
+    inbound = Inbound(ring_path(folder, "bench"), _ID, _ROWS)
+    with TapeWriter(tape_path(folder), _ID, _ROWS) as writer:
         commands, notes, reports = _words(8), _words(NOTE.itemsize // 8), _words(32)
         counts = np.array([1, 0, 1], np.int64)
         seq, spins, began = 1, 1, False
@@ -98,8 +98,8 @@ class _Client:
         assert child.stdout is not None
         if child.stdout.readline() != "ready\n":
             raise RuntimeError("the other side of the ring did not start")
-        self._reader = TapeReader(tape_path(folder, _ID), _ID, _ROWS)
-        self._producer = Producer(ring_path(folder, _ID, "bench"), _ID, _ROWS)
+        self._reader = TapeReader(tape_path(folder), _ID, _ROWS)
+        self._producer = Producer(ring_path(folder, "bench"), _ID, _ROWS)
 
     def __enter__(self) -> "_Client":
         return self
@@ -127,7 +127,7 @@ class _Client:
 def _rows_per_s(folder: Path) -> float:
     """Million COMMAND and EVENT rows a second that one thread copies into the tape and out of it."""
     commands, events = np.ones(_BLOCK_ROWS, COMMAND), np.ones(_BLOCK_ROWS, EVENT)
-    path = tape_path(folder, _ID)
+    path = tape_path(folder)
     none = np.zeros(0, _ROWS.reports)
     with TapeWriter(path, _ID, _ROWS) as writer, TapeReader(path, _ID, _ROWS) as reader:
         began_s = time.perf_counter()

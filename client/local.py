@@ -24,9 +24,8 @@ from client.orders import NewOrder, Order, Request
 from client.prices import KEEP, Keep, Price
 from journal import Journal, JournalError
 from tape.errors import TapeError
-from tape.form import directory_key
+from tape.form import memory_folder
 from tape.lines import ClientLine, lines_path
-from tape.shared_file import SHARED
 from wire.ouch_codes import Display, TimeInForce
 
 #: Looks without a pause before a wait pauses, and the pause, in seconds.
@@ -89,10 +88,9 @@ class LocalClient:
     def connect(self) -> None:
         """Log in, and read the stream so far. Raises CannotConnect, LoginRefused, ConnectionLost."""
         try:
-            # A directory has the number of an earlier one that was removed, whose node may still run.
             with Journal.open(self._directory, readonly=True) as journal:
                 journal_id = journal.journal_id
-            path = lines_path(SHARED, journal_id, directory_key(self._directory))
+            path = lines_path(memory_folder(self._directory))
             if not path.exists():
                 raise CannotConnect(f"no node runs on {self._directory}, or one without --tape-mb; start it there")
             self._line = ClientLine(path, journal_id)

@@ -19,10 +19,9 @@ from load.lines import LoadError, User
 from load.orders import make_requests
 from load.state import HELD_BYTES, Load, faults, new_load
 from sequencer import system_calls as system
-from tape.form import directory_key
+from tape.form import memory_folder
 from tape.line_kernels import BROKEN, IN_PUT, LINES_WORDS, OUT_PUT, RING_BYTES, is_asleep, put, take
 from tape.lines import ClientLine, lines_path
-from tape.shared_file import SHARED
 
 #: Longest round trip, and looks between two looks at the clock.
 _PATIENCE_NS: Final = 10_000_000_000
@@ -89,7 +88,7 @@ class LocalLine:
         # Compiled before the node waits for anything.
         words, ring, counts = np.zeros(LINES_WORDS, np.int64), np.zeros(1, np.uint8), np.zeros(2, np.int64)
         ask_and_wait(self.load, words, ring, 0, 0, counts, self._time, self._time.ctypes.data, self._room)
-        self.line = ClientLine(lines_path(SHARED, journal_id, directory_key(directory)), journal_id)
+        self.line = ClientLine(lines_path(memory_folder(directory)), journal_id)
         self._log_in()
 
     def _log_in(self) -> None:

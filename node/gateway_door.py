@@ -113,9 +113,7 @@ class GatewayDoor:
         if ring is not None:
             return ring
         try:
-            inbound = Inbound(
-                ring_of(self.directory, self.journal_id, name), self.journal_id, MARKET_ROWS, size=GATEWAY_ROWS
-            )
+            inbound = Inbound(ring_of(self.directory, name), self.journal_id, MARKET_ROWS, size=GATEWAY_ROWS)
         except (TapeError, OSError) as error:
             return f"there is no ring for the gateway {name}: {error}"
         number = self.gateway.rings.serve(inbound, protocol)

@@ -108,7 +108,7 @@ class GatewayProcess:
         with Journal.open(options.data, readonly=True) as journal:
             self._journal_id, capacity = journal.journal_id, capacity_of(journal)
         self.producer = Producer(Path(told["ring"]), self._journal_id, MARKET_ROWS)
-        self._tape = TapeReader(tape_of(options.data, self._journal_id), self._journal_id, MARKET_ROWS)
+        self._tape = TapeReader(tape_of(options.data), self._journal_id, MARKET_ROWS)
         self._folder = gateway_image.folder_of(options.data, options.name)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.outbox: Outbox[Any] = options.protocol.outbox(

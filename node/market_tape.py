@@ -111,11 +111,12 @@ def _open_tape(
     if not size_bytes:
         return None, ""
     try:
-        path = tape_of(directory, journal_id)
-        for each in (each for kind in ("tape", "lines", "ring-*") for each in path.parent.glob(f"lockstep-*-{kind}")):
-            with suppress(TapeError, OSError):  # of another user, or gone by now
+        path = tape_of(directory)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        for each in (each for kind in ("lines", "ring-*") for each in path.parent.glob(kind)):
+            with suppress(TapeError, OSError):  # gone by now
                 if remove_left([each], beside=pipe_of):
-                    log.info("shared memory of a dead node removed", path=str(each))
+                    log.info("name of a dead node's memory removed", path=str(each))
         writer = TapeWriter(path, journal_id, MARKET_ROWS, size_bytes=size_bytes, seq=seq, released_seq=released_seq)
         return MarketTape(writer), ""
     except (TapeError, OSError) as error:
@@ -127,7 +128,7 @@ def _open_tape(
 def _open_lines(directory: Path, journal_id: bytes, log: Log) -> MarketLines | None:
     """Lines of local clients; None, with a word in the log, where there can be none."""
     try:
-        return MarketLines(lines_of(directory, journal_id), journal_id)
+        return MarketLines(lines_of(directory), journal_id)
     except (TapeError, OSError) as error:
         log.warning("no local clients", why=str(error))
         return None

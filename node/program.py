@@ -264,8 +264,8 @@ async def _served(opened: OpenDirectory, options: NodeOptions, log: Log, setting
     try:
         if options.gateways and node.tape is None:
             raise NoTape(
-                f"gateways read the tape, and {'; '.join(node.warnings())}; free memory (`df /dev/shm`), give a "
-                f"smaller --tape-mb, or start without --gateway"
+                f"gateways read the tape, and {'; '.join(node.warnings())}; free memory, give a smaller --tape-mb, "
+                "or start without --gateway"
             )
         await _listen(node.start(), "--port", options.port)
         for option in options.gateways:

@@ -83,7 +83,7 @@ class LiveTape:
 
     def _attach(self) -> bool:
         try:
-            path = tape_of(self._directory, self._journal_id)
+            path = tape_of(self._directory)
             self._reader = TapeReader(path, self._journal_id, MARKET_ROWS, name=self._name)
         except (TapeError, OSError):  # no node runs, or one without a tape
             return False

@@ -36,19 +36,18 @@ class Rows:
         return Form("ring", journal_id, {"commands": self.commands})
 
 
-def directory_key(directory: Path) -> str:
-    """Key of a data directory on this machine: its number in its file system. Raises OSError."""
-    found = directory.stat()
-    return f"{found.st_dev:x}-{found.st_ino:x}"
+def memory_folder(directory: Path) -> Path:
+    """Folder of the names of shared memory in the data directory of a market, which no other user may enter."""
+    return directory / "memory"
 
 
-def tape_path(folder: Path, journal_id: bytes, key: str = "") -> Path:
-    """Path of a market's tape in a folder of shared memory. key: tells it from that of a copy of the market."""
-    return folder / f"lockstep-{journal_id.hex()}{f'-{key}' if key else ''}-tape"
+def tape_path(folder: Path) -> Path:
+    """Path of a market's tape in a folder of names."""
+    return folder / "tape"
 
 
-def ring_path(folder: Path, journal_id: bytes, source: str, key: str = "") -> Path:
-    """Path of the ring of a source of commands. source: letters, digits and hyphens. key: as of ``tape_path``."""
+def ring_path(folder: Path, source: str) -> Path:
+    """Path of the ring of a source of commands. source: letters, digits and hyphens."""
     if not source or not source.isascii() or not source.replace("-", "").isalnum():
         raise TapeError(f"{source!r} is no name of a source; use letters, digits and hyphens")
-    return folder / f"lockstep-{journal_id.hex()}{f'-{key}' if key else ''}-ring-{source}"
+    return folder / f"ring-{source}"

@@ -38,18 +38,17 @@ from tape.shared_file import OWNER_PLACE, Form, SharedFile, attach, create
 from tape.words import load_sequence
 
 _WORDS_OF_RING: Final = RING_BYTES // 8
-_ENDING: Final = "-lines"
 Bytes = NDArray[np.uint8]
 
 
-def lines_path(folder: Path, journal_id: bytes, key: str = "") -> Path:
-    """Path of the lines of a market in a folder of shared memory. key: as of ``tape_path``."""
-    return folder / f"lockstep-{journal_id.hex()}{f'-{key}' if key else ''}{_ENDING}"
+def lines_path(folder: Path) -> Path:
+    """Path of the lines of a market in a folder of names."""
+    return folder / "lines"
 
 
 def pipe_of(path: Path) -> Path:
     """Path of the pipe beside the file of lines."""
-    return path.with_name(f"{path.name.removesuffix(_ENDING)}-wake")
+    return path.with_name(f"{path.name}-wake")
 
 
 def _form(journal_id: bytes) -> Form:

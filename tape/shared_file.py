@@ -1,4 +1,4 @@
-"""Memory that the programs of a market share, each under the name of a file in /dev/shm.
+"""Memory that the programs of a market share, each under the name of a file in its data directory.
 
 The file is small: it says what the memory is, and in which process and under which descriptor it can be opened
 (``tape.sealed``). So a program of the same user that cuts the file short, removes it or writes into it takes the way to
@@ -29,8 +29,6 @@ from numpy.typing import NDArray
 from tape.errors import TapeBusy, TapeError
 from tape.sealed import opened_memory, sealed_memory
 
-#: Folder of shared memory where the caller names none.
-SHARED: Final = Path("/dev/shm")
 PAGE_BYTES: Final = 4_096
 MAGIC: Final = b"LOCKTAPE"
 VERSION: Final = 2

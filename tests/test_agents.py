@@ -91,9 +91,9 @@ class Reader:
 def played(folder: Path, run: Callable[[Source, Core, Reader, Doorbell], None]) -> tuple[str, str]:
     """Digests of the rows that a reader saw, and of the events, of a day that ``run`` has worked through."""
     folder.mkdir()
-    inbound = Inbound(ring_path(folder, ID, "one"), ID, ROWS, size=32)
+    inbound = Inbound(ring_path(folder, "one"), ID, ROWS, size=32)
     producer = Producer(inbound.path, ID, ROWS)
-    path = tape_path(folder, ID)
+    path = tape_path(folder)
     with TapeWriter(path, ID, ROWS, size_bytes=1 << 18) as writer:
         writer.gate("reader")
         with TapeReader(path, ID, ROWS, name="reader") as reader:

@@ -378,7 +378,7 @@ def test_a_full_ring_leaves_orders_in_the_socket_and_takes_them_once_the_core_go
             data = b"".join(enter(f"f{number}", "B", 1, 10_000) for number in range(count))
             sender = threading.Thread(target=client.socket.sendall, args=(data,), daemon=True)
             sender.start()
-            ring = attach(ring_of(node.data, journal_id(node.data), "one"), ring_form(node))
+            ring = attach(ring_of(node.data, "one"), ring_form(node))
             until(lambda: int(ring.words[TAIL]) > 4_000)
             time.sleep(0.3)
             assert int(ring.words[TAIL]) <= 8_192
@@ -436,7 +436,7 @@ def test_a_broken_ring_is_closed_and_said_and_the_market_goes_on(calm: Running) 
         client, other = Client(beside.port, "UA"), Client(calm.port, "UB")
         client.socket.sendall(enter("a", "B", 1, 90_000))
         client.take(2)
-        ring = attach(ring_of(calm.data, journal_id(calm.data), "one"), ring_form(calm))
+        ring = attach(ring_of(calm.data, "one"), ring_form(calm))
         ring.words[TAIL] = 1 << 50
         other.socket.sendall(enter("b", "B", 1, 90_000))
         assert names(other.take(2), "ACCEPTED") == ["b"]
@@ -452,7 +452,7 @@ def test_a_broken_ring_is_closed_and_said_and_the_market_goes_on(calm: Running) 
 
 def test_what_a_stranger_puts_into_a_ring_is_refused_and_said(calm: Running) -> None:
     with gateway(calm) as beside:
-        path = ring_of(calm.data, journal_id(calm.data), "one")
+        path = ring_of(calm.data, "one")
         assert os.stat(path).st_mode & 0o777 == 0o600
         client = Client(beside.port, "UA")
         client.take(1)
@@ -479,7 +479,7 @@ def test_an_order_in_a_ring_beyond_the_prices_of_ouch_is_refused_and_the_node_st
         order = np.zeros(1, COMMAND)
         order["kind"], order["participant"], order["context"], order["instrument"] = CommandKind.ENTER, 1, 1, 1
         order["side"], order["time_in_force"], order["qty"], order["self_trade"] = 1, 1, 10, 1
-        path = ring_of(node.data, journal_id(node.data), "odd")
+        path = ring_of(node.data, "odd")
         with Producer(path, journal_id(node.data), MARKET_ROWS) as producer:
             for number, price_e4 in ((71, 9_000_000_000), (72, 90_000)):
                 order["client_order_id"], order["price_e4"] = number, price_e4

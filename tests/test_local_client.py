@@ -2,10 +2,11 @@
 
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,7 @@ from tape.line_kernels import (
     first_word,
     sleeps,
 )
-from tape.lines import ClientLine, MarketLines, pipe_of
-from tape.shared_file import SHARED
+from tape.lines import ClientLine, pipe_of
 from tests.ouch_messages import cancel, enter
 from tests.running import Client, Running, kinds, started, until
 from tests.test_node_tape import journal_id
@@ -54,8 +54,7 @@ def local(node: Running, user: str = "UA", **options: object) -> LocalClient:
 
 
 def line_of(node: Running) -> ClientLine:
-    found = journal_id(node.data)
-    return ClientLine(lines_of(node.data, found), found)
+    return ClientLine(lines_of(node.data), journal_id(node.data))
 
 
 def test_a_local_client_is_served_by_the_turn_and_its_stream_is_that_of_a_socket(node: Running) -> None:
@@ -130,14 +129,13 @@ def test_it_goes_on_after_the_node_was_killed(node: Running) -> None:
 
 
 @pytest.mark.parametrize("node", ["none"], indirect=True)
-def test_lines_of_another_journal_under_the_number_of_the_directory_are_left_alone(node: Running) -> None:
-    """A directory may have the number of one that was removed while its node still runs."""
-    other = bytes(16)
-    with closing(MarketLines(lines_of(node.data, other), other)), local(node) as client:
+def test_a_copy_of_a_directory_leads_nobody_to_the_node_of_the_first(node: Running, tmp_path: Path) -> None:
+    copy = shutil.copytree(node.data, tmp_path / "copy", ignore=shutil.ignore_patterns("*.lock", "*.sock", "*-wake"))
+    assert lines_of(copy).exists()
+    with pytest.raises(CannotConnect, match="was left by process"):
+        LocalClient(copy, "UA", "secret", timeout_s=60.0).connect()
+    with local(node) as client:
         client.enter("XYZ", Side.BUY, 5, "9.00")
-    node.end(signal.SIGTERM)
-    with closing(MarketLines(lines_of(node.data, other), other)), pytest.raises(CannotConnect, match="no node runs"):
-        local(node).connect()
 
 
 def test_all_lines_may_be_in_use_and_one_that_was_given_back_is_free(node: Running) -> None:
@@ -152,12 +150,12 @@ def test_all_lines_may_be_in_use_and_one_that_was_given_back_is_free(node: Runni
 
 
 def test_files_go_with_the_node(node: Running) -> None:
-    path = lines_of(node.data, journal_id(node.data))
+    path = lines_of(node.data)
     assert (path.stat().st_mode & 0o777, pipe_of(path).stat().st_mode & 0o777) == (0o600, 0o600)
     node.end(signal.SIGTERM)
     assert not path.exists()
     assert not pipe_of(path).exists()
-    assert path.parent == SHARED
+    assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
 def forked(work: Callable[[], None]) -> int:

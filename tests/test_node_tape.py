@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import threading
 import time
@@ -21,7 +22,6 @@ from replay.market_rows import MARKET_ROWS, tape_of
 from replay.rebuild import played, rebuild, start
 from tape.places import SEQUENCE_WORDS, Place
 from tape.reader import Result, TapeReader
-from tape.shared_file import SHARED
 from tests import nursery
 from tests.ouch_messages import cancel, enter
 from tests.pair_processes import pair
@@ -40,7 +40,7 @@ def journal_id(directory: Path) -> bytes:
 
 def reader_of(directory: Path) -> TapeReader:
     found = journal_id(directory)
-    return TapeReader(tape_of(directory, found), found, MARKET_ROWS)
+    return TapeReader(tape_of(directory), found, MARKET_ROWS)
 
 
 def orders(name: str) -> bytes:
@@ -229,7 +229,7 @@ def test_readers_are_told_of_the_end_of_a_node_and_find_the_tape_of_the_next(nod
             node.end(number)
             assert not reader.writer_lives()
             assert reader.ended() == (number == signal.SIGTERM)
-        path = tape_of(node.data, journal_id(node.data))
+        path = tape_of(node.data)
         assert path.exists() == (number == signal.SIGKILL)
         node.start()
     with reader_of(node.data) as reader:
@@ -238,18 +238,16 @@ def test_readers_are_told_of_the_end_of_a_node_and_find_the_tape_of_the_next(nod
     assert seqs[0] > 0
 
 
-def test_a_file_that_a_dead_node_has_left_is_removed_by_the_next_on_the_machine(node: Running, tmp_path: Path) -> None:
-    path = tape_of(node.data, journal_id(node.data))
-    assert (path.stat().st_mode & 0o777, path.parent) == (0o600, SHARED)
-    other = Running(tmp_path / "other", "--tape-mb", "1")
-    other.start()
-    assert path.exists()  # its node lives
-    other.end(signal.SIGTERM)
+def test_nobody_else_may_enter_the_folder_of_names_and_what_a_dead_node_left_there_goes(node: Running) -> None:
+    path = tape_of(node.data)
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert path.is_relative_to(node.data)  # in /dev/shm anybody could take the name while no node runs
     node.end(signal.SIGKILL)
-    assert path.exists()
-    other.start()
-    assert not path.exists()
-    other.stop()
+    shutil.copy(path, path.parent / "ring-gone")  # with its mode
+    left = path.stat().st_ino
+    node.start()
+    assert path.stat().st_ino != left
+    assert not (path.parent / "ring-gone").exists()
 
 
 def test_a_node_without_room_for_its_tape_says_so_and_trades(tmp_path: Path) -> None:
@@ -263,7 +261,7 @@ def test_a_node_without_room_for_its_tape_says_so_and_trades(tmp_path: Path) -> 
         client.take(2)
         assert "no tape is written" in running.logged()
         assert "has no room for" in running.logged()
-        assert not tape_of(running.data, journal_id(running.data)).exists()
+        assert not tape_of(running.data).exists()
     finally:
         running.stop()
 
@@ -283,7 +281,7 @@ def test_a_node_without_room_for_its_tape_does_not_start_with_gateways_that_woul
 def test_no_tape_is_written_where_none_is_asked_for(tmp_path: Path) -> None:
     running = started(tmp_path, "--tape-mb", "0")
     try:
-        assert not tape_of(running.data, journal_id(running.data)).exists()
+        assert not tape_of(running.data).exists()
         assert "tape" not in running.logged()
     finally:
         running.stop()

@@ -32,7 +32,7 @@ class Ring:
 
     def __init__(self, turns: Turns, folder: Path, name: str = "one", clients: int = 1, size: int = SIZE) -> None:
         self.turns = turns
-        self.inbound = Inbound(ring_path(folder, JOURNAL_ID, name), JOURNAL_ID, MARKET_ROWS, size=size)
+        self.inbound = Inbound(ring_path(folder, name), JOURNAL_ID, MARKET_ROWS, size=size)
         self.producer = Producer(self.inbound.path, JOURNAL_ID, MARKET_ROWS)
         self.number = turns.gateway.rings.serve(self.inbound, 0)
         for user in (1, 2):
@@ -316,7 +316,7 @@ def test_a_core_that_sleeps_is_woken_and_one_that_has_work_does_not_sleep(turns:
 @with_rings
 def test_a_ring_that_is_given_up_makes_room_for_another_with_nothing_of_it(turns: Turns, folder: Path) -> None:
     rings = [Ring(turns, folder, f"r{n}") for n in range(RINGS_MAX)]
-    another = Inbound(ring_path(folder, JOURNAL_ID, "another"), JOURNAL_ID, MARKET_ROWS, size=SIZE)
+    another = Inbound(ring_path(folder, "another"), JOURNAL_ID, MARKET_ROWS, size=SIZE)
     assert turns.gateway.rings.serve(another, 0) == -1
     turns.gateway.rings.stop(rings[5].number)
     assert turns.gateway.rings.serve(another, 0) == rings[5].number

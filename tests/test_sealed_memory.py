@@ -16,10 +16,9 @@ from replay.market_rows import lines_of, tape_of
 from tape.errors import TapeError
 from tape.lines import pipe_of
 from tape.sealed import opened_memory, sealed_memory
-from tape.shared_file import HEADER, SHARED
+from tape.shared_file import HEADER
 from tests.ouch_messages import cancel, enter
 from tests.running import Client, Running, started, until
-from tests.test_node_tape import journal_id
 
 PAGE = 4_096
 SIZE = 64 * PAGE
@@ -88,7 +87,7 @@ def test_no_program_of_the_user_can_change_the_size_and_who_has_it_mapped_lives(
 
 def test_a_file_that_was_cut_short_kills_who_has_it_mapped() -> None:
     """Control of the test above: a file with a name, as shared memory had before."""
-    with tempfile.NamedTemporaryFile(dir=SHARED, prefix="lockstep-test-") as file:
+    with tempfile.NamedTemporaryFile(dir="/dev/shm", prefix="lockstep-test-") as file:
         os.posix_fallocate(file.fileno(), 0, SIZE)
         with touching(file.name) as process:
             os.truncate(file.name, PAGE)
@@ -116,7 +115,7 @@ def node(tmp_path: Path) -> Iterator[Running]:
 def memories(node: Running) -> list[Path]:
     """Ways to the memory of its tape and of its lines."""
     found = []
-    for path in (tape_of(node.data, journal_id(node.data)), lines_of(node.data, journal_id(node.data))):
+    for path in (tape_of(node.data), lines_of(node.data)):
         header = np.frombuffer(path.read_bytes(), HEADER)[0]
         found.append(Path(f"/proc/{header['pid']}/fd/{header['memory_fd']}"))
     return found
@@ -126,7 +125,7 @@ def test_a_node_goes_on_trading_whatever_is_done_to_its_files(node: Running) -> 
     """All files cut short and written over, and every part of the memory scribbled over at random, while it trades."""
     draw = random.Random(5)
     client = Client(node.port, "UA")
-    files = [tape_of(node.data, journal_id(node.data)), lines_of(node.data, journal_id(node.data))]
+    files = [tape_of(node.data), lines_of(node.data)]
     targets = memories(node)
     sent = 0
     for turn in range(60):

@@ -59,7 +59,7 @@ def write(writer: TapeWriter, first_seq: int, counts: tuple[int, int, int]) -> b
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tape_path(tmp_path, ID)
+    return tape_path(tmp_path)
 
 
 @pytest.fixture

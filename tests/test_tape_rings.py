@@ -34,7 +34,7 @@ class Pair:
     """Both ends of a ring."""
 
     def __init__(self, folder: Path, source: str, size: int = SIZE) -> None:
-        self.inbound = Inbound(ring_path(folder, ID, source), ID, ROWS, size=size)
+        self.inbound = Inbound(ring_path(folder, source), ID, ROWS, size=size)
         self.producer = Producer(self.inbound.path, ID, ROWS)
 
     def close(self) -> None:
@@ -171,11 +171,12 @@ def _single(count: int) -> np.ndarray[Any, Any]:
 
 
 def test_names_of_files_are_safe() -> None:
-    folder = Path("/dev/shm")
-    assert tape_path(folder, ID).name == "lockstep-000102030405060708090a0b0c0d0e0f-tape"
+    folder = Path("memory")
+    assert tape_path(folder) == Path("memory/tape")
+    assert ring_path(folder, "desk-1") == Path("memory/ring-desk-1")
     for name in ("", "a/b", "..", "a b", "ä"):
         with pytest.raises(TapeError, match="is no name of a source"):
-            ring_path(folder, ID, name)
+            ring_path(folder, name)
 
 
 class Rings(RuleBasedStateMachine):

@@ -117,7 +117,7 @@ def write_all(writer: TapeWriter, readers: Readers, rows: int, strikes: int) -> 
 def test_readers_that_are_stopped_and_killed_see_every_block_whole_or_are_told_that_it_is_gone(
     tmp_path: Path, rows: int, strikes: int
 ) -> None:
-    path = tape_path(tmp_path, ID)
+    path = tape_path(tmp_path)
     with TapeWriter(path, ID, ROWS, size_bytes=BYTES) as writer:
         writer.gate(GATE)
         readers = Readers(path, seed=rows)
@@ -142,7 +142,7 @@ def test_readers_that_are_stopped_and_killed_see_every_block_whole_or_are_told_t
 def test_a_writer_that_is_killed_at_random_leaves_whole_blocks_and_its_successor_a_new_tape(
     tmp_path: Path, kills: int
 ) -> None:
-    path, chance = tape_path(tmp_path, ID), random.Random(kills)
+    path, chance = tape_path(tmp_path), random.Random(kills)
     for _ in range(kills):
         writer = program(path, "write")
         try:
@@ -181,7 +181,7 @@ def _kill_writers(folder: Path, kills: int, *, early: bool = False) -> tuple[int
     chance, parent = random.Random(kills), os.getpid()
     died_writing = torn = 0
     for number in range(kills):
-        path = tape_path(folder, ID, str(number % 2))
+        path = tape_path(folder).with_name(f"tape-{number % 2}")
         child = os.fork()
         if child == 0:
             with suppress(BaseException):
@@ -261,7 +261,7 @@ def _checked(reader: TapeReader) -> int:
 
 
 def test_one_wrong_bit_in_any_row_or_a_head_is_found_out(tmp_path: Path) -> None:
-    path = tape_path(tmp_path, ID)
+    path = tape_path(tmp_path)
     with TapeWriter(path, ID, ROWS, size_bytes=BYTES) as writer, TapeReader(path, ID, ROWS) as reader:
         after = write_one(writer, 1)
         block = reader.read()[1]
