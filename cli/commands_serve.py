@@ -293,6 +293,9 @@ def serve(
         raise typer.BadParameter(
             f"{OUCH} is the gateway of --port with --threads dedicated; name the other differently"
         )
+    ports = [each for each in (port, admin_port, metrics_port, *(each.port for each in gateways)) if each]
+    if twice := next((each for each in ports if ports.count(each) > 1), None):
+        raise typer.BadParameter(f"port {twice} is given twice; give each its own, or 0 for any that is free")
     policy = durability or (Release.fsync if arbiter is None else Release.both)
     pair = plan_of(
         PairArguments(

@@ -5,6 +5,7 @@ import errno
 import gc
 import os
 import resource
+import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -92,6 +93,7 @@ def serve(
         log.warning("fewer connections", wanted=options.connections_max, taken=connections, why=why)
         sentence = f"{connections} connections are taken instead of {options.connections_max}: {why}"
         options = replace(options, connections_max=connections, warnings=(*options.warnings, sentence))
+    _check_ports(options, admin_port, metrics_port, pair)
     settings = _Settings(admin_port, metrics_port, password_cost, pair, on_listening, leaves_pair, threading.Event())
     with log.adopted():
         if pair is None:
@@ -339,15 +341,36 @@ def _pair(node: Node, plan: PairPlan | None) -> Pair | None:
     return pair
 
 
+def _check_ports(options: NodeOptions, admin_port: int | None, metrics_port: int | None, pair: PairPlan | None) -> None:
+    """Refuse ports in use before the directory is opened, since a recovery may take minutes. Raises PortInUse."""
+    wanted = [("--port", options.host, options.port), ("--admin-port", "127.0.0.1", admin_port)]
+    wanted += [("--gateway", options.host, each.port) for each in options.gateways]
+    wanted.append(("--metrics-port", "127.0.0.1", metrics_port))
+    if pair is not None:
+        wanted.append(("--link", pair.options.host, pair.options.port))
+    for option, host, port in wanted:
+        if not port:
+            continue
+        try:
+            socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+        except OSError as error:  # any other fault is told where the port is opened
+            if error.errno == errno.EADDRINUSE:
+                raise _in_use(option, port) from error
+
+
+def _in_use(option: str, port: int | None) -> PortInUse:
+    return PortInUse(
+        f"port {port} of {option} is in use; end the program that listens there (`ss -ltnp`), or give another port"
+    )
+
+
 async def _listen(starting: Awaitable[None], option: str, port: int | None) -> None:
     try:
         await starting
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
-        raise PortInUse(
-            f"port {port} of {option} is in use; end the program that listens there (`ss -ltnp`), or give another port"
-        ) from error
+        raise _in_use(option, port) from error
 
 
 def watchdog_is_fed(node: Node) -> bool:

@@ -62,7 +62,9 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
         for option in ("--port", "--admin-port", "--metrics-port"):
             status, said = served("--data", tmp_path / "node", "--port", 0, option, port)
             assert (status, f"{port}" in said, "in use" in said) == (75, True, True), said
-    assert not {"admin.json", "operator.sock"} & set(os.listdir(tmp_path / "node"))
+    assert not (tmp_path / "node").exists(), "the directory is opened once the ports are free"
+    status, said = served("--data", tmp_path / "node", "--port", 9_222, "--gateway", "a=ouch:9222")
+    assert (status, "port 9222 is given twice" in said, (tmp_path / "node").exists()) == (2, True, False), said
 
 
 def test_a_path_that_is_no_data_directory_is_told(tmp_path: Path) -> None:
