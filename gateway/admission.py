@@ -16,7 +16,7 @@ The gateways of a node tell each other of failures, so that an address has no mo
 import hashlib
 import hmac
 import secrets
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Final
 
 from gateway.passwords import folded
@@ -35,7 +35,7 @@ class Admission:
     """Failures within the window, and correct passwords."""
 
     def __init__(self) -> None:
-        self._failures: dict[tuple[str, str], deque[int]] = {}
+        self._failures: OrderedDict[tuple[str, str], deque[int]] = OrderedDict()  # the last failure of each is later
         self._key = secrets.token_bytes(32)
         self._known: dict[str, tuple[bytes, bytes]] = {}
         self.refused = 0
@@ -57,11 +57,23 @@ class Admission:
 
     def note(self, address: str, user: str, now_ns: int) -> None:
         """Count a wrong user or password of another process towards the time of the next check."""
-        if len(self._failures) > REMEMBERED_MAX:
-            self._failures = {key: times for key, times in self._failures.items() if self._count(key, now_ns)}
         for key, bound in (((address, user), FAILURES_MAX), ((address, ""), ADDRESS_FAILURES_MAX)):
-            if key in self._failures or len(self._failures) <= REMEMBERED_MAX:
-                self._failures.setdefault(key, deque(maxlen=bound)).append(now_ns)
+            times = self._failures.pop(key, None)
+            if times is None:
+                times = deque(maxlen=bound)
+                self._forget_old(now_ns)
+                if len(self._failures) >= REMEMBERED_MAX:
+                    continue
+            times.append(now_ns)
+            self._failures[key] = times
+
+    def _forget_old(self, now_ns: int) -> None:
+        """Forget those whose last failure is too old to count: they come first, and each is gone through once."""
+        while self._failures:
+            times = self._failures[next(iter(self._failures))]
+            if times and now_ns - times[-1] < WINDOW_NS:
+                return
+            self._failures.popitem(last=False)
 
     def _due(self, key: tuple[str, str], failures_max: int, pace_ns: int, now_ns: int) -> int:
         if self._count(key, now_ns) < failures_max:

@@ -7,6 +7,7 @@ from gateway.admission import (
     ADDRESS_PACE_NS,
     FAILURES_MAX,
     PAIR_PACE_NS,
+    REMEMBERED_MAX,
     WINDOW_NS,
     Admission,
 )
@@ -129,6 +130,30 @@ def test_wrong_passwords_of_an_address_slow_it_down_but_for_passwords_that_were_
     assert admission.due_ns("a", "UA", NOW_NS) == NOW_NS + ADDRESS_PACE_NS
     assert admission.due_ns("a", "UA", NOW_NS, remembered=True) == NOW_NS
     assert admission.due_ns("b", "UA", NOW_NS) == NOW_NS
+
+
+class _Counted(int):
+    """A time that counts how often something is compared with it."""
+
+    compared = 0
+
+    def __sub__(self, other: int) -> int:
+        type(self).compared += 1
+        return int(self) - other
+
+
+def test_a_failure_costs_the_same_however_many_are_remembered_and_old_ones_make_room() -> None:
+    admission = Admission()
+    for n in range(REMEMBERED_MAX):
+        admission.note(f"n{n}", "UA", NOW_NS + n)
+    for n in range(100):
+        admission.note(f"m{n}", "UA", _Counted(NOW_NS + REMEMBERED_MAX))
+    assert _Counted.compared <= 4 * 100
+    assert admission.due_ns("m99", "UA", NOW_NS) == NOW_NS
+    late_ns = NOW_NS + WINDOW_NS + REMEMBERED_MAX
+    for _ in range(FAILURES_MAX):
+        admission.note("m99", "UA", late_ns)
+    assert admission.due_ns("m99", "UA", late_ns) > late_ns, "the control: there is room once the others are old"
 
 
 def test_a_password_is_remembered_for_its_hash_in_small_and_capital_letters() -> None:
