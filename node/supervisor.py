@@ -28,7 +28,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from node.child_lines import ChildLines
+from node.child_lines import ChildLines, object_of_line
 from node.logs import Log
 from replay.forking import PROCESSORS
 
@@ -182,7 +182,7 @@ class Supervised:
         own.on_start()
 
     def _on_report(self, line: bytes) -> None:
-        said = _object(line)
+        said = object_of_line(line)
         if said is None:
             self.program.on_line(line)
         else:
@@ -190,7 +190,7 @@ class Supervised:
             self._on_heard()
 
     def _on_log(self, line: bytes) -> None:
-        said = _object(line)
+        said = object_of_line(line)
         if said is None:
             text = line.decode(errors="replace").strip()
             self._complaint = text[:_COMPLAINT_CHARACTERS_MAX] or self._complaint
@@ -423,17 +423,6 @@ async def _all_gone(ending: list[Supervised], seconds: float) -> None:
 def _last(lines: dict[str, None]) -> dict[str, None]:
     """The last ``_SAID_MAX`` of them."""
     return dict.fromkeys(list(lines)[-_SAID_MAX:])
-
-
-def _object(line: bytes) -> dict[str, Any] | None:
-    """A JSON object of a line; None if it is none."""
-    if not line.startswith(b"{"):
-        return None
-    try:
-        found = json.loads(line)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _why(status: int, complaint: str) -> str:

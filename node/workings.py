@@ -81,7 +81,7 @@ def _process(name: str, pid: int, state: str, restarts: int, up_s: float, why: s
         "up_s": round(up_s, 1),
         "cpu_s": round(figures.get("cpu_s", 0.0), 2),
         "memory_rss_bytes": int(figures.get("memory_rss_bytes", 0)),
-        "port": port if isinstance(port, int) else None,
+        "port": port if type(port) is int else None,
         "reason": why or None,
         "figures": _numbers(report.get("figures")),
     }

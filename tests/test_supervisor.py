@@ -16,6 +16,7 @@ import pytest
 import uvloop
 
 from node import child_lines, supervisor
+from node.child_lines import object_of_line
 from node.gateway_programs import GatewayOption, GatewayPrograms
 from node.logs import Log
 from node.node import NodeOptions
@@ -26,6 +27,8 @@ from tests.running import ROOT
 
 #: A program that reports its number and waits for the end of its input, or for a signal.
 LIVES = "import json, os, sys; print(json.dumps({'figures': {'mine': os.getpid()}}), flush=True); sys.stdin.read()"
+#: The rest of one that has written something odd.
+GOES_ON = 'print(\'{"figures": {"orders": 7}}\', flush=True); sys.stdin.read()'
 #: One that takes no notice of either.
 STUBBORN = """
 import json, os, signal, time
@@ -352,6 +355,47 @@ sys.stdin.read()
     ]
     assert lines[0]["port"] == 7
     assert "hunter2" not in str(lines)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"figures": ' + "[" * 3_000, '{"a": ' * 10_000, '{"figures": ' + "[" * 20 + "]" * 20 + "}"]
+)
+def test_no_line_of_a_program_raises_into_the_loop(text: str) -> None:
+    raised: list[object] = []
+
+    async def story(made: Supervisor) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context))
+        source = f"import sys\nfor out in sys.stdout, sys.stderr: print({text!r}, file=out, flush=True)\n{GOES_ON}"
+        program = made.start(Program("odd", python(source), reports=True, named=True))
+        await until(lambda: program.report and program._complaint)
+        assert program.report == {"figures": {"orders": 7}}
+
+    lines = with_supervisor(story)
+    assert raised == []
+    assert "a program said" in events(lines)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_taken"),
+    [
+        (b'{"a": {"b": [1, -1.5, null, true, "\xc3\xa9"]}}', True),
+        (b'{"a": 9223372036854775807}', True),
+        (b'{"a": 9223372036854775808}', False),
+        (b'{"a": %s}' % (b"9" * 5_000), False),
+        (b'{"a": NaN}', False),
+        (b'{"a": 1e999}', False),
+        (b'{"a": "\\ud800"}', False),
+        (b'{"\\ud800": 1}', False),
+        (b'{"a": [[[[[[[1]]]]]]]}', True),
+        (b'{"a": [[[[[[[[1]]]]]]]]}', False),
+        (b"[1]", False),
+        (b"{", False),
+        (b"\xff", False),
+        (b'{"a": "\xff"}', False),
+    ],
+)
+def test_an_object_of_a_line_is_bounded(line: bytes, is_taken: bool) -> None:
+    assert (object_of_line(line) is not None) is is_taken
 
 
 def test_a_program_that_was_started_again_logs_what_is_new_at_once_and_what_it_repeats_once(
