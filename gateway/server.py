@@ -110,7 +110,7 @@ class Gateway:
         self._take = take
         self._has_room = has_room
         self._on_user_disconnect = on_user_disconnect
-        self._on_users_absent = on_users_absent
+        self.on_users_absent = on_users_absent
         self._report = report
         self._warn = warn or report
         self._arena = np.zeros(connections_max * REGION_PITCH, np.uint8)
@@ -636,7 +636,7 @@ class Gateway:
         ]
         self._end_sessions(entrance)
         if absent:
-            self._on_users_absent(absent)
+            self.on_users_absent(absent)
 
     def end_sessions(self) -> None:
         """End every session: the stream is complete."""

@@ -26,6 +26,7 @@ class SignOnOwner(Protocol):
     unsure: Callable[[], str]
     claims: Claims
     on_failed_login: Callable[[str, str], None]
+    on_users_absent: Callable[[list[int]], None]
 
     def now_ns(self) -> int:
         """Monotonic time."""
@@ -121,27 +122,33 @@ class SignOn:
 
         def on_answer(claim: Claim) -> None:
             if connection.closing:
-                self._give_back(claimed)
+                self._give_back(outbox.streams, claimed)
             elif claim.why:
                 self._refuse(connection, login, Refusal.NOT_AVAILABLE, claim.why)
             elif away := owner.elsewhere or owner.unsure():
-                self._give_back(claimed)
+                self._give_back(outbox.streams, claimed)
                 self._refuse(connection, login, Refusal.NOT_AVAILABLE, away)
             elif revoked := _revoked(outbox.streams, user, stored, participant):
-                self._give_back(claimed)
+                self._give_back(outbox.streams, claimed)
                 self._refuse(connection, login, Refusal.NOT_AUTHORIZED, revoked)
             else:
                 why = self._admitted(connection, login, user, claimed, claim.epoch)
                 if why:
-                    self._give_back(claimed)
+                    self._give_back(outbox.streams, claimed)
                     self._refuse(connection, login, Refusal.NOT_AVAILABLE, why)
 
         owner.claims.ask(claimed, connection.address, on_answer, newest_wins=newest_wins)
 
-    def _give_back(self, user: int) -> None:
-        """Give a claim back, unless a connection here has the login."""
+    def _give_back(self, streams: Streams, user: int) -> None:
+        """Give a claim back, unless a connection here has the login.
+
+        The claim may have displaced a login at another gateway. That was no disconnect, and the user is nowhere now: it
+        is absent.
+        """
         if user and user not in self._owner.logged_in:
             self._owner.claims.give_back(user)
+            if streams.may(user, UserPermission.CANCEL_ON_DISCONNECT):
+                self._owner.on_users_absent([user])
 
     def _admitted(self, connection: "Connection", login: Login, user: int, claimed: int, epoch: int) -> str:
         """Log a user in; gives the reason where that cannot be, "" otherwise. claimed: 0 for a past session."""
@@ -153,7 +160,7 @@ class SignOn:
         if login.requested_seq > next_seq:
             return "the stream does not go so far"
         if spool is not outbox.spool:
-            self._give_back(claimed)
+            self._give_back(outbox.streams, claimed)
             self._enter_past(connection, login, user, spool, epoch)
             return ""
         before = owner.logged_in.get(user)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from gateway.register import Claim
-from node.gateway_link import NAME, LinkError, LinkLines, object_of
+from node.gateway_link import NAME, LinkError, LinkLines, object_of, text_of
 from node.operator_socket import connect, open_directory
 
 #: Longest wait for the core's first line, in seconds.
@@ -83,8 +83,8 @@ class Core(Protocol):
         """Do what the core tells."""
         ...
 
-    def on_core_gone(self) -> None:
-        """The core has ended."""
+    def on_core_gone(self, why: str, /) -> None:
+        """The link has ended. why: reason for which this end has ended it; "": the core did."""
         ...
 
 
@@ -93,7 +93,8 @@ class _Asked:
     """A claim whose login was not answered yet. ``granted``: the core has said yes, and the streams here lag behind it.
 
     again: the user was given back after the claim was sent, so a grant stands no more and is asked for anew. void:
-    reason for which a grant stands no more and the login is refused; "": there is none.
+    reason for which a grant stands no more and the login is refused; "": there is none. cancels: the operator has ended
+    it, which is a disconnect.
     """
 
     user: int
@@ -103,6 +104,7 @@ class _Asked:
     granted: bool = False
     again: bool = False
     void: str = ""
+    cancels: bool = False
 
 
 class CoreLink:
@@ -139,7 +141,8 @@ class CoreLink:
     def _send(self, asked: _Asked) -> None:
         self._numbers += 1
         self._asked[self._numbers] = asked
-        self._lines.send(ask=self._numbers, user=asked.user, address=asked.address, newest_wins=asked.newest_wins)
+        address = text_of(asked.address)
+        self._lines.send(ask=self._numbers, user=asked.user, address=address, newest_wins=asked.newest_wins)
 
     def give_back(self, user: int) -> None:
         """Give a user back. A claim for it that is under way is sent again behind that."""
@@ -151,11 +154,6 @@ class CoreLink:
         """Have the core cancel the orders of a user who was just given back."""
         self._cancels.add(user)
 
-    def absent(self, users: list[int]) -> None:
-        """Have the core cancel the orders of users who do not come back."""
-        self._flush()
-        self._lines.send(absent=users)
-
     def past(self, users: frozenset[int]) -> None:
         """Tell the core who reads a past session here, where that has changed."""
         if users != self._past:
@@ -164,7 +162,7 @@ class CoreLink:
 
     def failed(self, network: str, user: str) -> None:
         """Tell the core of a wrong password of a user from a network address."""
-        self._lines.send(failed=user, network=network)
+        self._lines.send(failed=text_of(user), network=text_of(network))
 
     def _flush(self) -> None:
         gone, self._gone = self._gone, []
@@ -191,14 +189,14 @@ class CoreLink:
         if "displace" in told:
             self._void(int(told["displace"]), str(told["why"]))
         elif "disconnect" in told:
-            self._void(int(told["disconnect"]), str(told["why"]))
+            self._void(int(told["disconnect"]), str(told["why"]), cancels=True)
         self._owner.on_told(told)
 
-    def _void(self, user: int, why: str) -> None:
+    def _void(self, user: int, why: str, *, cancels: bool = False) -> None:
         """Refuse the logins of a user that the core has granted before now: it has taken them back."""
         for asked in self._asked.values():
             if asked.user == user and asked.granted:
-                asked.void = asked.void or why
+                asked.void, asked.cancels = asked.void or why, asked.cancels or cancels
 
     def _answer(self, number: int, claim: Claim) -> None:
         self._flush()  # first: a login that ended before this one begins has its end told
@@ -208,6 +206,8 @@ class CoreLink:
         if asked.void:
             asked.on_answer(Claim(asked.void))
             self.give_back(asked.user)
+            if asked.cancels:
+                self.cancel(asked.user)
         elif asked.again and asked.granted:
             self.ask(asked.user, asked.address, asked.on_answer, newest_wins=asked.newest_wins)
         else:
@@ -219,7 +219,7 @@ class CoreLink:
             asked.on_answer(Claim("the node has ended"))
         if self._open:
             self._open = False
-            self._owner.on_core_gone()
+            self._owner.on_core_gone(self._lines.why if self._lines.ended_here else "")
 
     def close(self) -> None:
         """End the link: the core gives the users of this gateway their time to come back."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from engine.records import COMMAND, CommandKind, Reason, UserPermission
 from gateway.ouch.streams import OuchStreams
+from gateway.server import BEAT_S, Gateway
 from node.control import OperationRefused, SubmissionResult
 
 #: Rows of a batch at most; further ones follow at once.
@@ -72,3 +73,35 @@ class DisconnectCancels:
                 rows = np.zeros(len(ids), COMMAND)
                 rows["kind"], rows["client_order_id"], rows["participant"] = CommandKind.CANCEL, ids, row["participant"]
             yield rows
+
+
+class AbsentUsers:
+    """Users that cancel on disconnect and have left without a disconnect, as at the end of a day: each has ``grace_s``
+    to log in again at any gateway of the node. ``cancel``: cancels the orders of those who do not.
+    """
+
+    def __init__(self, gateway: Gateway, grace_s: float, cancel: Callable[[list[int]], Awaitable[None]]) -> None:
+        self._gateway, self._grace_s, self._cancel = gateway, grace_s, cancel
+        self._waited_for: set[int] = set()
+
+    async def wait(self, users: list[int]) -> None:
+        """Wait ``grace_s`` of reading time in which logins are taken, then cancel the orders of users that have not
+        logged in again. Whoever is waited for already is not waited for longer, however often it leaves."""
+        absent = [user for user in dict.fromkeys(users) if user not in self._waited_for]
+        self._waited_for.update(absent)
+        while absent and self._gateway.elsewhere:
+            await asyncio.sleep(BEAT_S)
+        attention = self._gateway.attention
+        until_ns = attention.present_ns + int(self._grace_s * 1e9)
+        while absent and attention.present_ns < until_ns:
+            await asyncio.sleep(BEAT_S)
+            absent = self._without_those_who_are_back(absent)
+        absent = self._without_those_who_are_back(absent)
+        self._waited_for.difference_update(absent)
+        if absent:
+            await self._cancel(absent)
+
+    def _without_those_who_are_back(self, users: list[int]) -> list[int]:
+        register = self._gateway.register
+        self._waited_for.difference_update(user for user in users if user in register)
+        return [user for user in users if user not in register]

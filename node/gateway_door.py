@@ -20,7 +20,7 @@ from engine.records import UserPermission
 from gateway.rings import GATEWAY_ROWS
 from gateway.server import Gateway, Report
 from gateway.streams import USERS_MAX, Streams
-from node.gateway_link import NAME, LinkError, LinkLines, flag_in, number_in, numbers_in, text_in
+from node.gateway_link import NAME, LinkError, LinkLines, flag_in, number_in, numbers_in, text_in, text_of
 from node.operator_socket import BoundSocket, peer_uid
 from node.process_names import OWN_NAMES
 from replay.market_rows import MARKET_ROWS, ring_of
@@ -87,6 +87,7 @@ class GatewayDoor:
         self._waiting: dict[_Ring, None] = {}  # rings with waits
         self._looks = False
         self._loop = asyncio.get_running_loop()
+        self.call_soon = self._loop.call_soon
         self._bound: BoundSocket | None = None
         self._server: asyncio.Server | None = None
         self._elsewhere = ""
@@ -197,7 +198,7 @@ class GatewayDoor:
         """Tell gateways of a wrong password, which counts at all of them; not the one that has said so."""
         for link in self.links.values():
             if link is not by:
-                link.send(failed=user, network=network)
+                link.send(failed=text_of(user), network=text_of(network))
 
     def end_sessions(self) -> None:
         """End the sessions at gateways after all that is published: the streams are complete."""
@@ -253,7 +254,7 @@ class GatewayEnd(LinkLines):
         self._ring: _Ring | None = None
         self.past: frozenset[int] = frozenset()  # users who read a past session there
         self._addresses: dict[int, str] = {}
-        self._left: set[int] = set()  # users who have left by this link, and whose orders stay meanwhile
+        self._absent: list[int] = []  # users who have left since the last turn of the loop, and may come back
 
     @property
     def lines(self) -> LinkLines:
@@ -290,8 +291,6 @@ class GatewayEnd(LinkLines):
             self._ask(number_in(told, "ask"), user, address, newest_wins=flag_in(told, "newest_wins"))
         elif "gone" in told:
             self._gone(number_in(told, "gone", USERS_MAX), cancels=flag_in(told, "cancels"))
-        elif "absent" in told:
-            self._absent(numbers_in(told, "absent", USERS_MAX))
         elif "past" in told:
             self.past = frozenset(numbers_in(told, "past", USERS_MAX))
         elif "failed" in told:
@@ -327,7 +326,6 @@ class GatewayEnd(LinkLines):
         claim = door.gateway.register.claim(user, self, newest_wins=newest_wins)
         if user and not claim.why:
             self._addresses[user] = address
-            self._left.discard(user)
             door.gateway.rings.allow(ring.number, user, int(door.streams.row(user)["participant"]))
             self._weigh()
         self.send(claim=number, why=claim.why, epoch=claim.epoch, seq=door.published_seq())
@@ -343,13 +341,13 @@ class GatewayEnd(LinkLines):
         self._forget(user)
         if not door.streams.may(user, UserPermission.CANCEL_ON_DISCONNECT):
             return
-        if cancels and door.gateway.elsewhere:
-            # It was sent away, as in a lapse of the lease: it has its time to come back, however long the ring is full.
-            door.after(ring, lambda: door.on_users_absent([user]))
-        elif cancels:
+        # Who was sent away, as in a lapse of the lease, has its time to come back, however long the ring is full.
+        if cancels and not door.gateway.elsewhere:
             door.after(ring, lambda: door.on_user_disconnect(user))
-        else:
-            self._left.add(user)
+            return
+        if not self._absent:
+            door.call_soon(self._tell_absent, ring)
+        self._absent.append(user)
 
     def _forget(self, user: int) -> None:
         """Take nothing more of a user by this ring but what it has put by now."""
@@ -358,12 +356,10 @@ class GatewayEnd(LinkLines):
         if ring is not None and ring.number >= 0:
             self._door.gateway.rings.end(ring.number, user, ring.published_rows())
 
-    def _absent(self, users: list[int]) -> None:
-        """Cancel the orders of those among these who have left by this link, and whose orders go with their login."""
-        left = [user for user in dict.fromkeys(users) if user in self._left]
-        self._left.difference_update(left)
-        if left and self._ring is not None:
-            self._door.after(self._ring, lambda: self._door.on_users_absent(left))
+    def _tell_absent(self, ring: _Ring) -> None:
+        """Cancel the orders of those who have left, unless they come back: of all who left at one moment together."""
+        users, self._absent = list(dict.fromkeys(self._absent)), []
+        self._door.after(ring, lambda: self._door.on_users_absent(users))
 
     def _ended(self) -> None:
         """Free the users of a gateway that is gone; its ring goes once all of it was taken."""

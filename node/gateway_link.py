@@ -2,15 +2,16 @@
 
 The link carries what is rare: logins, disconnects, the ends of sessions. Commands go through the ring of the gateway,
 and what happened comes from the tape. The process at the other end of a link is gone once the link is, so nothing has
-to be timed.
+to be timed. A user who is gone and does not cancel by that, as at the end of a day or where the login that displaced
+another was refused, is absent: the core cancels its orders after the time in which users come back. ``past`` has the
+users who read a past session there, from now on.
 
     gateway to core                             core to gateway
     {"gateway": name, "protocol": n, "pid": n}  {"ring": path, "seq": n}   or  {"refused": sentence}
     {"ask": id, "user": n, "address": a,        {"claim": id, "why": w, "epoch": n, "seq": n}
      "newest_wins": b}
     {"gone": user, "cancels": b}                {"displace": user, "why": w}   another gateway has the user
-    {"absent": [user]}                          {"disconnect": user, "why": w} by the operator, to all gateways
-    {"past": [user]}                            users who read a past session there, from now on
+    {"past": [user]}                            {"disconnect": user, "why": w} by the operator, to all gateways
     {"failed": user, "network": a}              {"failed": user, "network": a} a wrong password, there or elsewhere
     empty line: read the ring                   {"elsewhere": w}               logins are refused; "": taken
                                                 {"away": w}                    end all connections
@@ -27,6 +28,8 @@ NAME: Final = "gateways.sock"
 #: Longest line, and most bytes that wait for a gateway which does not read.
 LINE_BYTES_MAX: Final = 1 << 16
 WAITING_BYTES_MAX: Final = 1 << 20
+#: Longest text that a gateway says: a name, an address.
+TEXT_CHARACTERS_MAX: Final = 128
 #: Highest number that a line may have: those of logins and processes are far below, and 64 bits hold it.
 NUMBER_MAX: Final = 2**53
 
@@ -72,11 +75,20 @@ def _number(found: object, key: str, most: int) -> int:
 
 
 def text_in(told: dict[str, Any], key: str) -> str:
-    """A text of an object. Raises LinkError."""
+    """A text of an object, printable and bounded: it is logged, shown, and passed on. Raises LinkError."""
     found = told.get(key)
-    if not isinstance(found, str):
-        raise LinkError(f"{key} is no text")
+    if not isinstance(found, str) or len(found) > TEXT_CHARACTERS_MAX or not found.isprintable():
+        raise LinkError(f"{key} is no text of {TEXT_CHARACTERS_MAX} printable characters at most")
     return found
+
+
+def text_of(text: str) -> str:
+    """A text as ``text_in`` takes it, whatever a client has sent: without what is not printable, and cut.
+
+    >>> text_of("AL\\nPHA"), len(text_of("é" * 20_000))
+    ('ALPHA', 128)
+    """
+    return "".join(filter(str.isprintable, text[: 4 * TEXT_CHARACTERS_MAX]))[:TEXT_CHARACTERS_MAX]
 
 
 def flag_in(told: dict[str, Any], key: str) -> bool:
@@ -98,8 +110,9 @@ class LinkLines(asyncio.Protocol):
         self._on_object, self._on_end = on_object, on_end
         self._transport: asyncio.Transport | None = None
         self._rest = b""
-        #: Reason why this end has ended the link; "": it has not.
+        #: Reason for which the link has ended; "": the other end has closed it, or it lives. By this end, or the other.
         self.why = ""
+        self.ended_here = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
@@ -138,7 +151,7 @@ class LinkLines(asyncio.Protocol):
             return
         transport.write(json.dumps(fields).encode("ascii") + b"\n")
         if transport.get_write_buffer_size() > WAITING_BYTES_MAX:
-            self.why = self.why or "it does not read what it is told"
+            self.why, self.ended_here = self.why or "it does not read what it is told", True
             transport.abort()
 
     def wake(self) -> None:
@@ -149,5 +162,5 @@ class LinkLines(asyncio.Protocol):
     def end(self, why: str = "") -> None:
         """End the link, once all is sent."""
         if self._transport is not None:
-            self.why = self.why or why
+            self.why, self.ended_here = self.why or why, True
             self._transport.close()

@@ -67,6 +67,7 @@ _TOLD_S: Final = 0.05
 _FULL_S: Final = 0.25
 _RING_FULL: Final = "the market takes no orders from this gateway now; orders without an answer may be sent again"
 _NODE_ENDED: Final = "the node has ended"
+_LINK_FAILED: Final = "the gateway has lost the node; log in again"
 
 WhenFull = Literal["wait", "refuse"]
 
@@ -160,7 +161,7 @@ class GatewayProcess:
             take=self._put,
             has_room=self._has_room,
             on_user_disconnect=self.link.cancel,
-            on_users_absent=self.link.absent,
+            on_users_absent=lambda _users: None,  # the core knows who has left without a cancel
             report=self.log.info,
             warn=self.log.warning,
             connections_max=options.connections_max,
@@ -212,25 +213,37 @@ class GatewayProcess:
         self._loop.create_task(self._leave(why))
 
     async def _leave(self, why: str) -> None:
-        gateway = self.gateway
-        if gateway is not None:
-            if self._server is not None:
-                self._server.close()
-            for connection in list(gateway.connections):
-                connection.close(why)
-            deadline_s = time.monotonic() + _LEAVE_S
-            while gateway.connections and time.monotonic() < deadline_s:
-                await asyncio.sleep(0.005)
-            gateway.close()
-        self._idle.set()
-        try:
-            self._save_image()
-            self.outbox.close()
-        except OSError as error:
-            self._failure = self._failure or error
-        self.feed.close()
-        self.producer.close()
+        """End: each step is done though one before it has failed, since a gateway that does not end keeps its port."""
+        for step in (partial(self._end_clients, why), self._save_last_image, self._close_files):
+            try:
+                await step()
+            except Exception as error:  # it ended the step, and the process ends with it
+                self._failure = self._failure or error
         self._ended.set()
+
+    async def _end_clients(self, why: str) -> None:
+        gateway = self.gateway
+        if gateway is None:
+            return
+        if self._server is not None:
+            self._server.close()
+        for connection in list(gateway.connections):
+            connection.close(why)
+        deadline_s = time.monotonic() + _LEAVE_S
+        while gateway.connections and time.monotonic() < deadline_s:
+            await asyncio.sleep(0.005)
+        gateway.close()
+
+    async def _save_last_image(self) -> None:
+        self._idle.set()
+        self._save_image()
+
+    async def _close_files(self) -> None:
+        try:
+            self.outbox.close()
+        finally:
+            self.feed.close()
+            self.producer.close()
 
     def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
@@ -416,13 +429,16 @@ class GatewayProcess:
             await asyncio.sleep(0.002)
         self._stop(_NODE_ENDED)
 
-    def on_core_gone(self) -> None:
+    def on_core_gone(self, why: str) -> None:
         """End without the core: clients are told, and log in elsewhere or later."""
         if self._ends_with_core:  # it said so before
             self._stop(_NODE_ENDED)
             return
-        self.log.warning("the gateway ends", why=_NODE_ENDED)
-        self._stop(_NODE_ENDED, CoreGone(f"the node of {self.options.data} has ended; start it again"))
+        self.log.warning("the gateway ends", why=f"its link to the node has failed: {why}" if why else _NODE_ENDED)
+        if why:
+            self._stop(_LINK_FAILED, CoreGone(f"the link to the node of {self.options.data} has failed: {why}"))
+        else:
+            self._stop(_NODE_ENDED, CoreGone(f"the node of {self.options.data} has ended; start it again"))
 
 
 def serve_gateway(

@@ -30,7 +30,7 @@ from node.clock_watch import ClockWatch
 from node.command_entry import CommandEntry, opens_phase
 from node.control import OperationRefused, PairControl, Status, SubmissionResult
 from node.defaults import OFF
-from node.disconnects import DisconnectCancels
+from node.disconnects import AbsentUsers, DisconnectCancels
 from node.event_keeper import EventKeeper
 from node.far_prices import UntoldMessages
 from node.gateway_door import GatewayDoor
@@ -229,6 +229,7 @@ class Node:
         self.disconnects = DisconnectCancels(
             self.outbox.streams, self.command_entry.submit, self.scarcity.has_room_for_cancels, log.info
         )
+        self.absent_users = AbsentUsers(self.gateway, options.grace_s, self._cancel_all)
         #: Gateway processes; they read the tape.
         self.gateways = None if self.tape is None else self._gateway_door()
         # Parts that call others which were made after them.
@@ -609,7 +610,7 @@ class Node:
     # Users that cancel on disconnect.
 
     def _on_users_absent(self, users: list[int]) -> None:
-        self._begin(self._cancel_absent(users))
+        self._begin(self.absent_users.wait(users))
 
     def _on_user_disconnect(self, user: int) -> None:
         if self.intake.open and self._failure is None and not self.gateway.elsewhere:
@@ -626,18 +627,7 @@ class Node:
         """Cancel the orders of all users that cancel on disconnect and do not log in again in time."""
         await self._published()  # the streams have all orders then
         if absent := self.disconnects.users():
-            await self._cancel_absent(absent)
-
-    async def _cancel_absent(self, absent: list[int]) -> None:
-        """Wait ``grace_s`` of reading time in which logins are taken, then cancel the orders of users that have not
-        logged in again."""
-        while self.gateway.elsewhere:
-            await asyncio.sleep(BEAT_S)
-        attention = self.gateway.attention
-        until_ns = attention.present_ns + int(self.options.grace_s * 1e9)
-        while attention.present_ns < until_ns:
-            await asyncio.sleep(BEAT_S)
-        await self._cancel_all([user for user in absent if user not in self.gateway.register])
+            await self.absent_users.wait(absent)
 
     async def _cancel_all(self, users: list[int]) -> None:
         """Cancel the open orders of users that have disconnected, by commands (rulebook section 9).

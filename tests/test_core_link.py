@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -76,7 +77,7 @@ class Process:
         else:
             gateway.elsewhere = told["elsewhere"]
 
-    def on_core_gone(self) -> None:
+    def on_core_gone(self, _why: str) -> None:
         raise AssertionError("the core does not end in these tests")
 
 
@@ -212,7 +213,17 @@ def test_a_login_that_is_revoked_between_grant_and_admission_is_refused_and_give
     assert connection.closing == why
     assert wire_of(connection).written == bytes([0, 2, PacketType.LOGIN_REJECTED, code])
     assert [next(iter(line)) for line in sent] == ["ask", "gone"]
-    assert sent[1]["cancels"] is False
+    assert sent[1]["cancels"] is (why == "the operator ended it"), "else it may come back: the core has it absent"
+
+
+def test_a_login_whose_client_hangs_up_between_grant_and_admission_is_given_back_once(tmp_path: Path) -> None:
+    def hang_up(turns: Turns, _link: CoreLink, _user: int) -> None:
+        for each in [each for each in turns.gateway.connections if not each.user]:
+            each.connection_lost(None)
+
+    connection, sent = login_with(tmp_path, hang_up)
+    assert not connection.live
+    assert sent[1:] == [{"gone": sent[0]["user"], "cancels": False}]
 
 
 def test_a_login_that_is_displaced_before_it_is_granted_stands() -> None:
@@ -290,3 +301,36 @@ def test_every_claim_under_way_is_answered_once_when_the_link_ends() -> None:
         assert answers == [Claim("the node has ended")] * 2
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("received", "why"),
+    [
+        (b"x" * 70_000, "a line is longer than 65536 bytes"),
+        (b"[]\n", "a line is no object"),
+        (b"", ""),
+    ],
+)
+def test_a_link_that_this_end_gives_up_has_its_reason_and_one_of_a_core_that_ended_has_none(
+    received: bytes, why: str
+) -> None:
+    class Told(Process):
+        def on_core_gone(self, why: str) -> None:
+            told.append(why)
+
+    told: list[str] = []
+
+    async def run() -> None:
+        link, (ours, core) = CoreLink(Told()), socket.socketpair(socket.AF_UNIX)
+        await link.start(ours, b"")
+        core.setblocking(False)
+        await asyncio.get_running_loop().sock_sendall(core, received)
+        async with asyncio.timeout(120):
+            while not told:
+                if not received:
+                    core.close()
+                await asyncio.sleep(0.001)
+        core.close()
+
+    asyncio.run(run())
+    assert told == [why]

@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,8 +13,9 @@ import pytest
 import node.node
 from engine import compile_kernels, is_compiled
 from engine.records import CommandKind, UserPermission
+from gateway.server import BEAT_S
 from node.control import OperationRefused
-from node.disconnects import DisconnectCancels
+from node.disconnects import AbsentUsers, DisconnectCancels
 from node.logs import Log
 from node.node import Node, NodeOptions
 from node.opening import OpenDirectory, open_directory
@@ -179,5 +180,43 @@ def test_a_flood_of_cancels_goes_in_bounded_pieces_all_under_way_at_once(
         with pytest.raises(OperationRefused, match="10 s after the next start"):
             await refused.cancel([1])
         assert np.array_equal(np.flatnonzero(venue.node.outbox.streams.open_counts()), [1])
+
+    asyncio.run(run())
+
+
+class _Absences:
+    """A gateway as absent users see it: time for reading goes on by ``pass_ns``."""
+
+    def __init__(self) -> None:
+        self.elsewhere, self.present_ns = "", 0
+        self.register: set[int] = set()
+        self.canceled: list[list[int]] = []
+        self.attention = self
+
+    async def cancel(self, users: list[int]) -> None:
+        self.canceled.append(users)
+
+    async def pass_ns(self, time_ns: int) -> None:
+        await asyncio.sleep(0)  # those who wait begin
+        self.present_ns += time_ns
+        await asyncio.sleep(4 * BEAT_S)
+
+
+def test_an_absent_user_is_waited_for_once_and_anew_after_it_was_back() -> None:
+    async def run() -> None:
+        gateway = _Absences()
+        absent = AbsentUsers(cast(Any, gateway), 1.0, gateway.cancel)
+        waits = [asyncio.create_task(absent.wait([1, 2, 3]))]
+        await gateway.pass_ns(600_000_000)
+        waits.append(asyncio.create_task(absent.wait([1])))  # again, as after each login that is refused
+        gateway.register.update((2, 3))
+        await gateway.pass_ns(0)
+        gateway.register.remove(3)
+        waits.append(asyncio.create_task(absent.wait([3])))  # it was back, so it has all its time again
+        await gateway.pass_ns(500_000_000)
+        assert gateway.canceled == [[1]]
+        await gateway.pass_ns(500_000_000)
+        assert gateway.canceled == [[1], [3]]
+        await asyncio.gather(*waits)
 
     asyncio.run(run())

@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from gateway.register import UserRegister
 from node.gateway_door import GatewayDoor, GatewayEnd
 from node.gateway_link import LINE_BYTES_MAX, LinkError, LinkLines, object_of
 from replay.market_rows import MARKET_ROWS
+from tape.form import memory_folder
 from tape.inbound import Producer
 from tests.rows import row
 from tests.test_gateway_turns import JOURNAL_ID, Turns
@@ -57,6 +58,7 @@ class Door:
 
     def __init__(self, folder: Path) -> None:
         self.turns = Turns(folder / "node")
+        memory_folder(folder).mkdir()  # as the tape of a node makes it
         cancels = int(UserPermission.ENABLED | UserPermission.CANCEL_ON_DISCONNECT)
         name = self.turns.outbox.streams.name(1)
         defined = row(CommandKind.USER, name=pack(name), participant_name=pack("ALPHA"), permissions=cancels)
@@ -103,7 +105,7 @@ def ask(end: GatewayEnd, user: int) -> None:
     say(end, ask=1, user=user, address="a", newest_wins=False)
 
 
-def with_door(test: Callable[[Door], None]) -> Callable[[], None]:
+def with_door(test: Callable[[Door], Coroutine[Any, Any, None] | None]) -> Callable[[], None]:
     """Run a test with a door, on an event loop."""
 
     async def on_a_loop() -> None:
@@ -111,7 +113,8 @@ def with_door(test: Callable[[Door], None]) -> Callable[[], None]:
             door = Door(Path(folder))
             await door.door.start()
             try:
-                test(door)
+                if (rest := test(door)) is not None:
+                    await rest
             finally:
                 door.door.close()
 
@@ -183,6 +186,10 @@ def test_no_line_raises_into_the_loop_and_each_end_has_its_reason(line: bytes) -
         {"absent": 1},
         {"absent": [[1]]},
         {"absent": [1e9]},
+        {"failed": "é" * 129, "network": "x"},
+        {"failed": "UA", "network": "\ud800"},
+        {"failed": "U\nA", "network": "x"},
+        {"ask": 1, "user": 1, "address": "a" * 129, "newest_wins": False},
         {"odd": 1},
         {},
     ],
@@ -214,40 +221,43 @@ def test_a_fault_of_this_end_is_no_end_of_the_link() -> None:
 
 
 @with_door
-def test_absent_users_are_those_who_have_left_by_this_link_and_cancel_on_disconnect(door: Door) -> None:
+async def test_users_who_leave_without_a_disconnect_are_absent_those_of_one_moment_together(door: Door) -> None:
     end, _ = door.link()
-    other, _ = door.link("two")
-    say(end, absent=[1, 2, 3])
-    assert door.absent == [], "nobody has left by it"
     for user in (1, 2):
         ask(end, user)
         say(end, gone=user, cancels=False)
-    say(other, absent=[1])
-    assert door.absent == [], "nobody has left by this one"
-    say(end, absent=[1, 1, 2])
-    assert door.absent == [[1]], "the second keeps its orders"
-    say(end, absent=[1])
-    assert door.absent == [[1]], "once"
-    ask(end, 1)
     say(end, gone=1, cancels=False)
+    await asyncio.sleep(0)
+    assert door.absent == [[1]], "the second keeps its orders, and the first has left once"
     ask(end, 1)
-    say(end, absent=[1])
-    assert door.absent == [[1]], "it is logged in again"
     say(end, gone=1, cancels=True)
-    assert door.disconnected == [1]
+    await asyncio.sleep(0)
+    assert (door.absent, door.disconnected) == ([[1]], [1]), "the control: a disconnect"
     ask(end, 2)
     say(end, gone=2, cancels=True)
     assert door.disconnected == [1], "it does not cancel on disconnect"
 
 
 @with_door
-def test_users_who_are_sent_away_have_their_time_to_come_back_however_long_the_ring_is_full(door: Door) -> None:
+async def test_a_user_who_left_right_before_its_gateway_ended_is_absent_all_the_same(door: Door) -> None:
+    end, _ = door.link()
+    ask(end, 1)
+    say(end, gone=1, cancels=False)
+    end.connection_lost(None)
+    await asyncio.sleep(0)
+    assert door.absent == [[1]]
+
+
+@with_door
+async def test_users_who_are_sent_away_have_their_time_to_come_back_however_long_the_ring_is_full(door: Door) -> None:
     end, wire = door.link()
     producer = door.producer(wire)
     ask(end, 1)
+    await asyncio.sleep(0.01)  # the turn that looks for a new ring
     assert producer.put(cancel_row("a1"), source=1)
     door.turns.gateway.elsewhere = "the arbiter does not confirm that this node is primary"
     say(end, gone=1, cancels=True)
+    await asyncio.sleep(0)
     assert (door.absent, door.disconnected) == ([], []), "its order is in the ring"
     door.turns.gateway.elsewhere = ""  # the lease is confirmed again, and only now the ring is taken
     door.turns.gateway.turn()
@@ -255,6 +265,7 @@ def test_users_who_are_sent_away_have_their_time_to_come_back_however_long_the_r
     assert (door.absent, door.disconnected) == ([[1]], [])
     ask(end, 1)
     say(end, gone=1, cancels=True)
+    await asyncio.sleep(0)
     door.door._look_again()
     assert (door.absent, door.disconnected) == ([[1]], [1]), "the control: a disconnect at any other time"
     producer.close()
@@ -288,6 +299,15 @@ def test_a_wrong_password_at_one_gateway_counts_at_all(door: Door) -> None:
     assert second.told() == [{"failed": "UA", "network": "10.0.0.1"}] * FAILURES_MAX
     gateway.on_failed_login("10.0.0.2", "UB")  # one at the core's own port
     assert first.told() == [{"failed": "UB", "network": "10.0.0.2"}]
+    first.sent = second.sent = b""
+    say(one, failed="é" * 128, network="\N{GRINNING FACE}" * 128)
+    gateway.on_failed_login("é" * 40_000, "\ud800\n\N{GRINNING FACE}" * 40_000)  # whatever a client gives for a name
+    heard = [*first.told(), *second.told()]
+    assert len(heard) == 1 + 2
+    for told in heard:
+        end, wire = door.link(f"of-{len(door.door)}")
+        say(end, **told)
+        assert not wire.closing, "what one end says of a client, the other takes"
 
 
 @with_door

@@ -617,6 +617,45 @@ def test_orders_of_users_whose_gateway_died_go_after_their_time_unless_they_come
         node.stop()
 
 
+def test_orders_of_a_user_whose_login_was_displaced_by_one_that_is_refused_go_after_its_time(tmp_path: Path) -> None:
+    node = started(tmp_path, "--durability", "none", faults="short-grace")
+    try:
+        with node.link() as link:
+            text = "user UD participant=BETA allow=login,newest_wins,cancel_on_disconnect"
+            assert link.ask("commands", text=text)["rejected"] == 0
+            link.ask("password", user="UD", password="secret")
+        with gateway(node) as beside:
+            for number, (first, then) in enumerate([(node.port, beside.port), (beside.port, node.port)]):
+                client = Client(first, "UD")
+                client.socket.sendall(enter(f"d{number}", "B", 1, 10_000))
+                until_told(client, f"d{number}")
+                same = Client(first, "UD", seq=99_999)
+                assert same.answer[0] == PacketType.LOGIN_REJECTED
+                assert node.status()["logged_in"] == 1, "the control: refused where the first is, it displaces nobody"
+                assert Client(then, "UD", seq=99_999).answer[0] == PacketType.LOGIN_REJECTED
+                client.until_end()
+                assert node.status()["logged_in"] == 0
+                until(lambda: open_orders(node) == 0)
+            until(lambda: node.logged().count("orders canceled on disconnect") == 2)
+    finally:
+        node.stop()
+
+
+def test_a_gateway_whose_journal_cannot_be_read_at_its_end_ends_all_the_same(calm: Running) -> None:
+    beside = RunningGateway(calm).start()
+    try:
+        client = Client(beside.port, "UA")
+        client.socket.sendall(b"".join(enter(f"j{number}", "B", 1, 90_000) for number in range(5)))
+        until_told(client, "j4")
+        until(lambda: calm.status()["durable_seq"] == calm.status()["seq"])
+        (calm.data / "journal").rename(calm.data / "away")  # as of a disk that is gone
+        calm.end(signal.SIGKILL)
+        assert beside.wait() == 75
+        assert b"the node has ended" in b"".join(text for _, text in client.until_end())
+    finally:
+        beside.stop()
+
+
 def test_a_core_that_ends_ends_its_gateways_with_a_word_for_their_clients(calm: Running) -> None:
     with gateway(calm) as beside:
         client = Client(beside.port, "UA")
