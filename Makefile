@@ -9,7 +9,7 @@ BIN    := $(VENV)/bin
 RUNS   := $(VENV)/.runs
 READY  := $(VENV)/.ready
 EXTRAS := $(VENV)/.extras
-PARTS  := engine journal checkpoints reports tape wire notation lobster replay sequencer directory exports attestation gateway replication node load client cli
+PARTS  := engine journal checkpoints reports tape wire notation lobster replay sequencer directory exports attestation incidents gateway replication node load client cli
 PYTEST := $(BIN)/python -m pytest
 # A worker more than the two cores of the smallest machine: many tests wait, for a disk, a process or a time. Idle workers
 # take work from the others, since a few tests are much longer than the rest.
@@ -53,7 +53,7 @@ $(READY): $(RUNS) requirements.lock
 # Packages of optional commands. Where they cannot be had, their tests skip, and say so.
 $(EXTRAS): $(READY)
 	@echo "adding the packages of optional commands to $(VENV) (once; up to a minute)"
-	@$(PIP) --no-build-isolation --editable '.[attest,parquet,ask,inspect]' pandas==3.1.1 2>/dev/null \
+	@$(PIP) --no-build-isolation --editable '.[attest,parquet,ask,inspect,incident]' pandas==3.1.1 2>/dev/null \
 	  || echo "notice: packages of optional commands are not installed and could not be; their tests are skipped"
 	@touch $@
 

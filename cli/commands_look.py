@@ -1,4 +1,4 @@
-"""Commands that read a journal: `lockstep events|commands|tail|book|order|inspect|state|latency|arrivals`.
+"""Commands that read a journal: `lockstep events|commands|tail|book|order|inspect|incident|state|latency|arrivals`.
 
 Each command imports the file that does its work only when it is called.
 """
@@ -288,6 +288,43 @@ def inspect(
     from cli.inspection import inspect as command
 
     return command(directory, other, at, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def incident(
+    directory: Directory,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="New file: .html, or .md with its pictures beside it.")],
+    begin: FromWhen = None,
+    end: ToWhen = None,
+    symbol: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SYM",
+            help="Picture of this instrument; may be repeated.",
+            show_default="halted ones and the busiest",
+        ),
+    ] = None,
+    no_pictures: Annotated[bool, typer.Option("--no-pictures", help="Text and figures alone.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Write a report of a range, ready to be sent: what happened in order with its cause, figures and pictures.
+
+    Pictures are of rates, price, volume, depth and latencies. Tables have the instruments, the participants concerned,
+    refusals by reason, digests and versions. Equal ranges give equal reports. Pictures need `pip install
+    'lockstep[incident]'`. A running node neither stops nor waits.
+
+    Example: lockstep incident node1 --from 09:30 --to 09:45 --out report.html
+
+    Example: lockstep incident node1 --from 1200 --to 5000 --symbol XYZ --out report.md
+    """
+    from cli.choice import range_of
+    from cli.errors import WRONG
+    from cli.incident import incident as command
+
+    span = range_of(directory, begin, end)
+    if span is None:
+        return WRONG
+    return command(directory, span, out, tuple(symbol or ()), with_pictures=not no_pictures, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

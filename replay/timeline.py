@@ -62,64 +62,22 @@ class Mark(NamedTuple):
         return self.letter in "KEJ!"
 
 
-class Timeline:
-    """The day with a clock value. ``begin_ns``: its first clock value; ``end_ns``: its last; 0 before any.
+class Tally:
+    """Counts along the clock. ``begin_ns``: the first clock value; ``end_ns``: the last; 0 before any.
 
     ``commands``, ``trades``, ``refusals``: counts by stretch of ``stretch_ns``. ``marks``: in order of the commands.
-    ``notes``: sentences for the user. ``fault``: why it is not read to its end. One thread reads; another may look.
+    ``read_seq``: the last command that was taken; of a block only later rows count.
     """
 
-    def __init__(self, directory: Path, time_ns: int, prepare: Callable[[], object] = lambda: None) -> None:
-        self._directory, self._prepare = directory, prepare
-        self.day_ns: Final = time_ns - time_ns % DAY_NS
+    def __init__(self, read_seq: int = 0) -> None:
         self.begin_ns = self.end_ns = 0
         self.stretch_ns = _SHORTEST_NS
         self.commands, self.trades, self.refusals = (np.zeros(STRETCHES_MAX, np.int64) for _ in range(3))
         self.marks: list[Mark] = []
-        self.notes: list[str] = []
-        self.fault = ""
-        self.read_seq = 0
-        self.to_seq = 0
-        self._engine: MarketEngine | None = None
-        self._slice = 0
+        self.read_seq = read_seq
         self._burst: tuple[int, int] = (0, 0)  # second, refusals in it
 
-    def read(self, stopped: Callable[[], bool] = lambda: False) -> None:
-        """Read what the day has and was not read yet. Raises Stopped, and what replay and journal raise."""
-        date = datetime.fromtimestamp(self.day_ns // _SECOND_NS, UTC).strftime("%Y-%m-%d")
-        with History.open(self._directory) as history:
-            if not self.read_seq:
-                first = first_seq_at(self._directory, f"{date}T00:00") if self.day_ns else 1
-                self.read_seq = max(first, history.there_from_seq) - 1
-            self.to_seq = seq_at(self._directory, f"{date}T23:59:59.999999999")
-            if self.to_seq <= self.read_seq:
-                return
-            try:
-                for block in _gathered(self._blocks(history)):
-                    self._take(block)
-                    if stopped():
-                        raise Stopped
-            except BaseException:
-                self._engine = None  # it may be past what was counted
-                raise
-
-    def _blocks(self, history: History) -> Iterator[PlayedBlock]:
-        last = history.last.place.number
-        for part in history.ranges(self.read_seq + 1, self.to_seq):
-            number, engine = part.journal.place.number, self._engine
-            if engine is not None and self._slice == number and engine.seq == self.read_seq:
-                before = engine.directory
-                for play in played(part.journal, engine, part.to_seq):
-                    after = names_after(before, play.commands, engine)
-                    yield PlayedBlock(play, before, after)
-                    before = after
-                continue
-            source = PastSlice(history, part, need_events=False, need_engine=number == last, prepare=self._prepare)
-            self.notes += [note for note in source.notes if note not in self.notes]
-            yield from source.blocks()
-            self._engine, self._slice = source.engine, number
-
-    def _take(self, block: PlayedBlock) -> None:
+    def take(self, block: PlayedBlock) -> None:
         """Count a block; rows that were counted are left out."""
         play = block.play
         new = max(0, self.read_seq + 1 - play.first_seq)
@@ -201,6 +159,58 @@ class Timeline:
         span = max(self.end_ns - self.begin_ns, 1)
         found: NDArray[np.int64] = np.clip((times_ns - self.begin_ns) * width // (span + 1), 0, width - 1)
         return found
+
+
+class Timeline(Tally):
+    """The day with a clock value, read from a data directory. ``to_seq``: its last command.
+
+    ``notes``: sentences for the user. ``fault``: why it is not read to its end. One thread reads; another may look.
+    """
+
+    def __init__(self, directory: Path, time_ns: int, prepare: Callable[[], object] = lambda: None) -> None:
+        super().__init__()
+        self._directory, self._prepare = directory, prepare
+        self.day_ns: Final = time_ns - time_ns % DAY_NS
+        self.notes: list[str] = []
+        self.fault = ""
+        self.to_seq = 0
+        self._engine: MarketEngine | None = None
+        self._slice = 0
+
+    def read(self, stopped: Callable[[], bool] = lambda: False) -> None:
+        """Read what the day has and was not read yet. Raises Stopped, and what replay and journal raise."""
+        date = datetime.fromtimestamp(self.day_ns // _SECOND_NS, UTC).strftime("%Y-%m-%d")
+        with History.open(self._directory) as history:
+            if not self.read_seq:
+                first = first_seq_at(self._directory, f"{date}T00:00") if self.day_ns else 1
+                self.read_seq = max(first, history.there_from_seq) - 1
+            self.to_seq = seq_at(self._directory, f"{date}T23:59:59.999999999")
+            if self.to_seq <= self.read_seq:
+                return
+            try:
+                for block in _gathered(self._blocks(history)):
+                    self.take(block)
+                    if stopped():
+                        raise Stopped
+            except BaseException:
+                self._engine = None  # it may be past what was counted
+                raise
+
+    def _blocks(self, history: History) -> Iterator[PlayedBlock]:
+        last = history.last.place.number
+        for part in history.ranges(self.read_seq + 1, self.to_seq):
+            number, engine = part.journal.place.number, self._engine
+            if engine is not None and self._slice == number and engine.seq == self.read_seq:
+                before = engine.directory
+                for play in played(part.journal, engine, part.to_seq):
+                    after = names_after(before, play.commands, engine)
+                    yield PlayedBlock(play, before, after)
+                    before = after
+                continue
+            source = PastSlice(history, part, need_events=False, need_engine=number == last, prepare=self._prepare)
+            self.notes += [note for note in source.notes if note not in self.notes]
+            yield from source.blocks()
+            self._engine, self._slice = source.engine, number
 
 
 def _gathered(blocks: Iterator[PlayedBlock]) -> Iterator[PlayedBlock]:

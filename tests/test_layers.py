@@ -20,7 +20,7 @@ LAYERS = [
     {"checkpoints", "reports", "tape"},
     {"notation", "lobster"},
     {"sequencer", "replay"},
-    {"directory", "exports", "attestation"},
+    {"directory", "exports", "attestation", "incidents"},
     {"gateway", "client", "replication"},
     {"node", "load"},
     {"benchmarks"},
@@ -58,6 +58,7 @@ HOMES = {
     "pyarrow": ("exports/arrow_files.py",),
     "duckdb": ("exports/questions.py",),
     "exchange_calendars": ("cli/trading_calendar.py",),
+    "matplotlib": ("incidents/pictures.py",),
     "textual": ("cli/inspect_screen.py",),
     "cryptography": ("attestation/signatures.py",),
     # Ours, but measuring is not the product: only the command that measures needs it.
