@@ -157,6 +157,11 @@ def usage(error: Exception) -> str:
     return f"{parameter.get_error_hint().strip(chr(39))} is {first['input']!r}; {_instead(first)}{hint}"
 
 
+def _bound(number: float) -> str:
+    """A bound in digits, never with an exponent where it is a whole number."""
+    return f"{number:.0f}" if number == int(number) else f"{number:g}"
+
+
 def _instead(refused: Mapping[str, Any]) -> str:
     """Advice on a value, from the words of the library that checks values."""
     bounds = refused.get("ctx", {})
@@ -168,9 +173,9 @@ def _instead(refused: Mapping[str, Any]) -> str:
     if kind.startswith("float"):
         return "give a number"
     if "ge" in bounds:
-        return f"give {bounds['ge']:g} or more"
+        return f"give {_bound(bounds['ge'])} or more"
     if "le" in bounds:
-        return f"give {bounds['le']:g} or less"
+        return f"give {_bound(bounds['le'])} or less"
     said = str(refused["msg"]).removeprefix("Value error, ").rstrip(".")
     _value, is_choice, choices = said.partition(" is not one of ")
     return f"give one of {choices.replace(chr(39), '')}" if is_choice else said

@@ -121,6 +121,8 @@ def test_closed_and_full_standard_streams_end_with_a_status_and_no_traceback() -
         (["book", "DIR", "XYZ", "--depth", "0"], "--depth is '0'; give 1 or more; see"),
         (["verify", "DIR", "--from", "x"], "--from is 'x'; give a whole number; see"),
         (["demo", "--seconds", "900"], "--seconds is '900'; give 600 or less; see"),
+        (["serve", "--tape-mb", "99999999"], "--tape-mb is '99999999'; give 1048576 or less; see"),
+        (["gateway", "..", "--name", "x"], ".. has no journal; name the data directory of a running node"),
         (["demo", "--seconds", "nan"], "--seconds is 'nan'; that is no number, give one; see"),
         (["demo", "--seconds", "x"], "--seconds is 'x'; give a number; see"),
         (["events"], "Missing argument 'DIR'; see"),
