@@ -116,10 +116,15 @@ class GatewayProcess:
             self._folder, capacity, self._journal_id, past_days=options.past_days
         )
         seq, why = gateway_image.restore(self._folder, options.data, self.outbox)
-        if why:
+        if why and (
+            seq := gateway_image.begin_behind_archive(self._folder, options.data, self.outbox, int(told["seq"]))
+        ):
+            log.info("streams made from a checkpoint of the node", why=why, seq=seq)
+        elif why:
             log.info("streams made from the journal", why=why)
         self.feed = Feed(options.data, self._journal_id, seq, name=options.name[:NAME_BYTES])
         self._imaged_seq = seq
+        self._saving: asyncio.Task[None] | None = None
         self._image_due_s = time.monotonic() + _IMAGE_S
         self._carries = False
         self._first_seq = int(told["seq"])
@@ -236,7 +241,9 @@ class GatewayProcess:
 
     async def _save_last_image(self) -> None:
         self._idle.set()
-        self._save_image()
+        if self._saving is not None:
+            await asyncio.wait([self._saving])
+        await self._save_image()
 
     async def _close_files(self) -> None:
         try:
@@ -265,7 +272,10 @@ class GatewayProcess:
         if self._beats % round(_REPORT_S / BEAT_S) == 0:
             self._report_figures(self.gateway)
         if time.monotonic() >= self._image_due_s and self.feed.seq - self._imaged_seq >= _IMAGE_COMMANDS:
-            self._save_image()
+            self._image_due_s = time.monotonic() + _IMAGE_S
+            if self._saving is None:
+                self._saving = self._loop.create_task(self._save_image())
+                self._saving.add_done_callback(self._on_saved)
 
     def _report_figures(self, gateway: Gateway) -> None:
         """Report to the supervisor, which may be gone, or reading nothing."""
@@ -340,14 +350,20 @@ class GatewayProcess:
         else:
             self._seen.append((seq, then))
 
-    def _save_image(self) -> None:
-        """Write an image, where the journal has all that it is of."""
-        self._image_due_s = time.monotonic() + _IMAGE_S
+    async def _save_image(self) -> None:
+        """Write an image, where the journal has all that it is of, in another thread: clients go on meanwhile."""
         seq = self.feed.seq
         if self._carries or seq <= self._imaged_seq or self._tape.load(Place.JOURNALED) < seq:
             return
-        if gateway_image.save(self._folder, self.options.data, self.outbox, seq):
+        image = gateway_image.take(self.outbox, seq)
+        if await asyncio.to_thread(gateway_image.save, self._folder, self.options.data, image):
             self._imaged_seq = seq
+
+    def _on_saved(self, saving: "asyncio.Task[None]") -> None:
+        self._saving = None
+        if not saving.cancelled() and (error := saving.exception()) is not None and not self._stopping:
+            self.log.error("the gateway stops", why=str(error))
+            self._stop("the gateway stops", error)
 
     # Commands: to the ring.
 

@@ -192,16 +192,43 @@ def test_an_image_that_is_damaged_or_of_other_commands_is_not_used(node: Running
         assert beside.end(signal.SIGTERM) == 0
         image = node.data / "gateways" / "one" / "streams.image"
         sound = image.read_bytes()
-        for damaged in (sound[: len(sound) // 2], b"", sound[:200] + bytes(64) + sound[264:]):
+        release = sound[:12] + bytes([sound[12] ^ 1]) + sound[13:]
+        for damaged in (sound[: len(sound) // 2], b"", sound[:200] + bytes(64) + sound[264:], release):
             image.write_bytes(damaged)
             beside.start()
             client = Client(beside.port, "UA")
             assert client.take(21) == seen
             client.log_out()
             assert beside.end(signal.SIGTERM) == 0
-        assert beside.logged().count("made from the journal") == 4
+        assert beside.logged().count("made from the journal") == 5
         beside.start()
-        assert beside.logged().count("made from the journal") == 4, "the control: a sound one is used"
+        assert beside.logged().count("made from the journal") == 5, "the control: a sound one is used"
+
+
+def test_a_gateway_without_an_image_starts_though_the_first_commands_are_in_an_archive(
+    node: Running, lockstep: Lockstep, tmp_path: Path
+) -> None:
+    client = Client(node.port, "UA")
+    client.socket.sendall(b"".join(enter(f"a{number}", "B", 1, 90_000) for number in range(5)))
+    seen = client.take(6)
+    assert node.end(signal.SIGTERM) == 0
+    for words in (
+        ("roll",),
+        ("journal", "keep-events"),
+        ("archive", "--to", tmp_path / "archive", "--older-than", "0s"),
+    ):
+        status, _, error = lockstep(*words, node.data)
+        assert status == 0, error
+    node.start()
+    with gateway(node) as beside:
+        assert "made from a checkpoint of the node" in beside.logged()
+        client = Client(beside.port, "UA")
+        assert client.take(6)[: len(seen)] == seen
+        client.socket.sendall(enter("after", "B", 1, 90_000))
+        until_told(client, "after")
+        whole = client.stream
+        client.log_out()
+        assert once_free(node.port, "UA").take(len(messages(whole))) == whole, "the same bytes at the node"
 
 
 class Trader(threading.Thread):
