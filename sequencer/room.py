@@ -46,7 +46,8 @@ class Bounds:
     ``low_share``, ``fine_share``: used share of disk or map, whichever is more. ``low_bytes``, ``fine_bytes``: free
     bytes of a disk so large that they are less than the free rest of the share. ``full_bytes``: more than the journal's
     queue and the copies of a commit. ``gone_bytes``: a fifth of it, more than one turn of `full` and an orderly end
-    write.
+    write. ``refilled_bytes``: free bytes beside the reserve at which a small disk is fine again, so that it is not full
+    as soon as the reserve is made.
     """
 
     low_share: float = 0.90
@@ -70,6 +71,11 @@ class Bounds:
         """Bytes left at which even the reserve is used up."""
         return self.full_bytes // 5
 
+    @property
+    def refilled_bytes(self) -> int:
+        """Bytes beside the reserve above which room is fine again: those of `full`, and a quarter more."""
+        return self.full_bytes * 5 // 4
+
 
 def judge(before: State, reading: Reading, bounds: Bounds = Bounds()) -> State:
     """State after ``before``. It improves only with a margin, so that the market does not keep halting."""
@@ -92,8 +98,10 @@ def _is_low(reading: Reading, bounds: Bounds, before: State) -> bool:
 def _wanted_on_disk(reading: Reading, bounds: Bounds, before: State) -> int:
     """Free bytes of the disk, besides the reserve's, above which there is room for new orders."""
     if before == "fine":
-        return min(reading.disk_bytes - math.floor(bounds.low_share * reading.disk_bytes), bounds.low_bytes)
-    return min(reading.disk_bytes - math.floor(bounds.fine_share * reading.disk_bytes), bounds.fine_bytes)
+        share_bytes = reading.disk_bytes - math.floor(bounds.low_share * reading.disk_bytes)
+        return max(min(share_bytes, bounds.low_bytes), bounds.full_bytes)
+    share_bytes = reading.disk_bytes - math.floor(bounds.fine_share * reading.disk_bytes)
+    return max(min(share_bytes, bounds.fine_bytes), bounds.refilled_bytes)
 
 
 def crossed(state: State, reading: Reading, bounds: Bounds = Bounds()) -> str:
@@ -213,7 +221,7 @@ class RoomWatch:
     def complaint(self) -> str:
         """Sentence for a volume that is too small even when empty; "" if it is large enough."""
         size_bytes, reserve_bytes = self.read().disk_bytes, self.reserve.size_bytes
-        if size_bytes * self._bounds.fine_share > reserve_bytes:
+        if min(size_bytes * self._bounds.fine_share, size_bytes - self._bounds.refilled_bytes) > reserve_bytes:
             return ""
         return (
             f"this volume is too small for a reserve of {reserve_bytes >> 20} MiB: it has {size_bytes >> 20} MiB, so "

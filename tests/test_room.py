@@ -69,7 +69,7 @@ def test_the_reserve_that_was_given_back_is_no_reason_for_the_market_to_go_on() 
 
 def test_the_bound_that_is_told_is_more_than_what_is_free() -> None:
     fresh = Reading(63 * MIB, 64 * MIB, 1 * MIB, 1_000 * MIB, 64 * MIB)
-    assert crossed("low", fresh) == "63 MiB free, below 72 MiB"
+    assert crossed("low", fresh) == "63 MiB free, below 114 MiB", "the reserve, and what must be free beside it"
     assert crossed("low", reading(0.92), BOUNDS) == "80 MiB free, below 120 MiB"
     assert crossed("low", reading(0.1, map_used=0.9), BOUNDS) == "100 MiB free in the journal's map, below 120 MiB"
     assert crossed("full", reading(0.997), BOUNDS) == "3 MiB free, below 8 MiB"
@@ -112,6 +112,29 @@ def test_a_reserve_that_is_one_hole_is_none(tmp_path: Path) -> None:
     assert not reserve.held
     assert reserve.make()
     assert reserve.held
+
+
+class _Disk(RoomWatch):
+    """A watch over a disk of 160 MiB with a reserve of 64. ``free``: MiB that are free where the reserve is removed."""
+
+    free = 0
+
+    def read(self) -> Reading:
+        spare = 0 if self.reserve.held else 64
+        return Reading((self.free - 64 + spare) * MIB, 160 * MIB, 0, 1_000 * MIB, spare * MIB)
+
+
+@pytest.mark.parametrize(
+    ("free", "first", "again"), [(103, "low", "low"), (105, "fine", "low"), (113, "fine", "low"), (120, "fine", "fine")]
+)
+def test_a_small_disk_is_not_fine_and_full_by_turns(free: int, first: State, again: State, tmp_path: Path) -> None:
+    watch = _Disk(tmp_path, lambda: (0, MIB))
+    watch.free = free
+    assert [watch.look() for _ in range(6)] == [first] * 6
+    watch.free = 64
+    assert watch.look() != "fine"
+    watch.free = free
+    assert [watch.look() for _ in range(6)] == [again] * 6, "fine again with a margin"
 
 
 def test_the_journal_says_how_far_its_file_is_and_may_grow(tmp_path: Path) -> None:
