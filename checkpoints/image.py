@@ -15,6 +15,7 @@ projections, are read and not written.
 """
 
 import ast
+import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final, NamedTuple
@@ -284,22 +285,29 @@ def _header(fields: Mapping[str, Any], start: int, name: str) -> Header:
     )
 
 
-def decode(stream: BinaryIO, file_bytes: int, name: str) -> Checkpoint:
+def decode(stream: BinaryIO, file_bytes: int, name: str, *, mapped: bool = False) -> Checkpoint:
     """Decode the checkpoint at the start of a binary stream. Raises CheckpointError.
 
     Everything is verified; the arrays are new and belong to the caller. Damage in the image of a projection is reported
-    in that image.
+    in that image. ``mapped``: the stream is a file; its arrays are a mapping of it, and pages that the caller writes
+    become the caller's own. Checkpoints are replaced and never written again, so what was verified stays.
     """
     header = decode_header(stream, file_bytes, name)
     parts: dict[str, dict[str, Array]] = {part: {} for part in header.part_digests}
     images = {each: ProjectionImage(*form, {}) for each, form in header.projections.items()}
     at = stream.tell()
+    file = _mapping(stream, file_bytes) if mapped else None
     for number, (group, array_name, dtype, shape, offset, checksum) in enumerate([*header.arrays, *header.beside]):
-        gap = stream.read(header.start + offset - at)
-        array = np.empty(shape, dtype)
+        place = header.start + offset
+        if file is not None:
+            gap = file[at:place]
+            array: Array = np.ndarray(shape, dtype, file, place)
+        else:
+            gap = stream.read(place - at)
+            array = np.empty(shape, dtype)
+            _read_into(stream, array.reshape(-1).view(np.uint8).data, name)
         flat = array.reshape(-1).view(np.uint8)
-        _read_into(stream, flat.data, name)
-        at = header.start + offset + len(flat)
+        at = place + len(flat)
         damaged = bool(gap.strip(b"\0")) or digest.checksum(flat) != checksum
         if number < len(header.arrays):
             if damaged:
@@ -322,6 +330,14 @@ def decode(stream: BinaryIO, file_bytes: int, name: str) -> Checkpoint:
         parts=parts,
         projections=images,
     )
+
+
+def _mapping(stream: BinaryIO, file_bytes: int) -> mmap.mmap | None:
+    """A mapping of a file whose pages are the caller's own once they are written; None where its system has none."""
+    try:
+        return mmap.mmap(stream.fileno(), file_bytes, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    except OSError:
+        return None
 
 
 def decode_array(stream: BinaryIO, file_bytes: int, name: str, part: str, array_name: str) -> tuple[Header, Array]:

@@ -88,6 +88,8 @@ class Journal:
         self._lingers = False
         self._passes_through = False
         self._closed = False
+        #: True for a journal that is read alone: nothing of it, or of what is beside it, is written.
+        self.readonly = readonly
         self._lock = None if readonly else WriterLock(path)
         try:
             if not readonly:

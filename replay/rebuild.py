@@ -326,7 +326,7 @@ def _started(
     store = CheckpointStore(journal.place.folder)
     at_or_before, machine = to_seq, None
     images: dict[str, ProjectionImage] = {}
-    while machine is None and (checkpoint := store.newest(at_or_before)) is not None:
+    while machine is None and (checkpoint := store.newest(at_or_before, mapped=journal.readonly)) is not None:
         wrong = why_not(checkpoint, journal)
         if wrong is None:
             try:

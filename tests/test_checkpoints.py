@@ -15,7 +15,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from checkpoints import Checkpoint, CheckpointError, CheckpointStore, ProjectionForm, ProjectionImage, image, load_array
+from checkpoints import (
+    Checkpoint,
+    CheckpointError,
+    CheckpointStore,
+    ProjectionForm,
+    ProjectionImage,
+    image,
+    load_array,
+    load_checkpoint,
+)
 from engine import digest
 
 ROOT = Path(__file__).parent.parent
@@ -130,6 +139,39 @@ def test_a_flipped_bit_anywhere_is_found() -> None:
         bad[bit // 8] ^= 1 << bit % 8
         with pytest.raises(CheckpointError, match=r"^the checkpoint [^\n]*$"):
             decoded(bytes(bad))
+
+
+def test_a_mapped_checkpoint_is_the_same_and_what_is_written_to_it_stays_out_of_the_file(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    checkpoint = with_projections()
+    path = store.write(checkpoint)
+    content = path.read_bytes()
+    got = store.load(path, mapped=True)
+    assert same(replace(got, projections={}), replace(checkpoint, projections={}))
+    assert same(as_parts(got), as_parts(checkpoint))
+    for each in got.parts.values():
+        for array in each.values():
+            array.reshape(-1).view(np.uint8)[:] = 255
+    assert path.read_bytes() == content
+    found = store.newest(mapped=True)
+    assert found is not None
+    assert same(replace(found, projections={}), replace(checkpoint, projections={}))
+
+
+def test_a_flipped_bit_and_a_cut_are_found_in_a_mapped_checkpoint_too(tmp_path: Path) -> None:
+    content, path = encoded(small_checkpoint()), tmp_path / "image"
+    chance = random.Random(6)
+    for _ in range(FLIPS):
+        bit = chance.randrange(len(content) * 8)
+        bad = bytearray(content)
+        bad[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(bad)
+        with pytest.raises(CheckpointError):
+            load_checkpoint(path, mapped=True)
+    for size in range(0, len(content), 7):
+        path.write_bytes(content[:size])
+        with pytest.raises(CheckpointError):
+            load_checkpoint(path, mapped=True)
 
 
 def test_one_array_is_read_alone_and_its_damage_alone_is_found(tmp_path: Path) -> None:
