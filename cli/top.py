@@ -160,8 +160,10 @@ def _lag(status: Sample) -> str:
 
 
 def _microseconds(status: Sample, stage: str, word: str) -> str:
-    """A percentile of a stage in microseconds or milliseconds."""
+    """A percentile of a stage in microseconds or milliseconds; "-" where there was none lately."""
     ns = status.get(f"latency_{stage}_{word}_ns", 0)
+    if not ns:
+        return "-"
     return f"{ns / 1e3:.1f} µs" if ns < 1_000_000 else f"{ns / 1e6:.1f} ms"
 
 
@@ -208,7 +210,7 @@ def drawn_workings(sample: Sample, _columns: int, lines: int, before: Sample | N
 
 
 def _below(sample: Sample, room: int, before: Sample | None) -> "Iterator[RenderableType]":
-    """The tape and tables of the workings, as many as have room."""
+    """The tape and tables of the workings, as many as have room, and the names of the others."""
     from rich.text import Text
 
     workings = sample.get("workings")
@@ -218,12 +220,17 @@ def _below(sample: Sample, room: int, before: Sample | None) -> "Iterator[Render
     yield Text(tape_line(workings))
     room -= 2
     apart_s = sample["at_s"] - before["at_s"] if before is not None else 0.0
-    for each in tables(workings, None if before is None else before.get("workings"), apart_s):
-        if each.lines > room:
-            return
+    left = list(tables(workings, None if before is None else before.get("workings"), apart_s))
+    if sum(each.lines for each in left) > room:
+        room -= 1
+    while left and left[0].lines <= room:
+        each = left.pop(0)
         room -= each.lines
         yield Text()
         yield _table(list(each.heads), each.rows)
+    if left and room >= 0:
+        names = ", ".join(each.heads[0][0] for each in left)
+        yield Text(f"no room for: {names}; make the terminal taller, or give --once", overflow="ellipsis", no_wrap=True)
 
 
 def _above(sample: Sample) -> "list[Text]":

@@ -114,8 +114,8 @@ def test_a_tall_screen_has_as_many_tables_of_the_workings_as_fit(operated: Opera
     sample["at_s"] = 0.0
     for lines, words, others in (
         (24, (), ("tape 4.1 kB", "second")),
-        (32, ("tape 4.1 kB", "9101"), ("local line",)),
-        (60, ("9101", "50.0 %", "reader of the tape", "local line"), ()),
+        (32, ("tape 4.1 kB", "9101", "no room for: ", "local line; make the terminal taller"), ()),
+        (60, ("9101", "50.0 %", "reader of the tape", "local line"), ("no room for",)),
     ):
         shown = Console(file=io.StringIO(), width=100, height=lines)
         shown.print(drawn(later, 100, lines, sample))
