@@ -42,7 +42,6 @@ KNOWN: Final = {
     ("tape", "TapeBusy"): LATER,
     ("tape", "TapeRoom"): LATER,
     ("tape", "TapeError"): WRONG,
-    ("tape", "ReaderLost"): LATER,
     ("replay", "Divergence"): FOUND,
     ("directory", "DirectoryDiverged"): FOUND,
     ("replay", "ReplayError"): WRONG,

@@ -120,17 +120,8 @@ def _agents(now: Row, before: Row | None, apart_s: float) -> Table:
 
 
 def _readers(now: Row) -> Table:
-    rows = [
-        [
-            str(each["reader"]),
-            str(each["pid"] or _NONE),
-            screen.size(each["lag_bytes"]),
-            "yes" if each["gates"] else "no",
-            "yes" if each["alive"] else "NO",
-        ]
-        for each in now["readers"]
-    ]
-    heads = (("reader of the tape", False), ("pid", True), ("behind", True), ("waited for", False), ("alive", False))
+    rows = [[str(each["reader"]), str(each["pid"] or _NONE), screen.size(each["lag_bytes"])] for each in now["readers"]]
+    heads = (("reader of the tape", False), ("pid", True), ("behind", True))
     return Table(heads, rows)
 
 

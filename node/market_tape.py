@@ -67,8 +67,6 @@ class MarketTape:
             {
                 "reader": each.name,
                 "pid": each.pid or None,
-                "gates": each.gates,
-                "alive": each.alive,
                 "lag_bytes": 8 * each.lag_words,
             }
             for each in self._writer.readers()

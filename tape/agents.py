@@ -1,7 +1,7 @@
 """Agents: what works in a program of the market, each with a name and counters.
 
-An agent's ``work`` does what there is to do, says how much that was, and never waits. A runner (``runner``) calls
-several on one thread, or one on each: what they do is the same. Who measures a program reads their counters.
+An agent's ``work`` does what there is to do, says how much that was, and never waits. Its
+program calls it from an event loop; who measures the program reads the counters.
 """
 
 import time

@@ -6,9 +6,8 @@ ring: where a block would be, a gap leads to the ring's beginning. The writer fi
 
 A reader copies a block first, and then looks at ``INTENT``: if the writer may have begun to overwrite what was copied,
 the copy is thrown away and the result is OVERRUN. ``INTENT`` runs ahead of need in strides, so that the readers'
-processors keep it in their caches. ``OLDEST`` is where a reader begins that was overrun or has just come. Readers that
-gate have a position that the writer reads: it does not write over what they have not read. They alone may read a block
-in place.
+processors keep it in their caches. ``OLDEST`` is where a reader begins that was overrun or has just come. The writer
+waits for no reader (ADR 41).
 
 Positions count words since the tape began; a word's index is the position modulo the ring's length.
 """
@@ -20,14 +19,12 @@ import numpy as np
 from engine.jit import called, inlined, unpack_pointers
 from tape.bell import ring_bell
 from tape.machine import copy_words, fence_acquire, fence_release, load_acquire, load_word, store_release, store_word
-from tape.places import LINE, READER_GATES, READER_POSITION, READERS_MAX, Place
+from tape.places import READER_POSITION, Place
 
 PUBLISHED: Final = int(Place.PUBLISHED)
 INTENT: Final = int(Place.INTENT)
 OLDEST: Final = int(Place.OLDEST)
-READERS: Final = int(Place.READERS)
 READERS_BELL: Final = int(Place.READERS_BELL)
-CORE_BELL: Final = int(Place.CORE_BELL)
 
 #: Words of a block's head.
 LENGTH: Final = 0  # of the whole block, in words; below 0: of a gap, which has no other word
@@ -43,7 +40,6 @@ HEAD_WORDS: Final = 8
 #: Results.
 BLOCK: Final = 1
 NOTHING: Final = 0  # no block yet; as a reader comes: the sequence number is the next one
-FULL: Final = -1  # a reader that gates has not read what would be overwritten
 TOO_LONG: Final = -2  # longer than a block may be, or than the room for a copy
 OVERRUN: Final = -3
 AHEAD: Final = -4  # the sequence number is not on the tape yet
@@ -62,11 +58,9 @@ CLAIMED: Final = 1  # position of the block that is being written
 ROOM: Final = 2  # words that were claimed for it
 CLAIMED_TO: Final = 3  # as INTENT
 KEPT_FROM: Final = 4  # as OLDEST
-LIMIT: Final = 5  # position before which all that gate have read, when last seen; -1: look again
 #: Places in ``Tape.mine`` of a reader.
 SEEN: Final = 1  # as PUBLISHED, when last seen
 SLOT: Final = 2  # index of its own place among the words; 0: none
-GATING: Final = 3
 MINE: Final = 8
 
 
@@ -96,18 +90,6 @@ def block_words(size, commands, events, reports):
 
 
 @inlined
-def _slowest(words, position):
-    """Position before which all readers that gate have read; ``position`` where none gates."""
-    slowest = position
-    for n in range(READERS_MAX):
-        place = READERS + n * LINE
-        if words[place + READER_GATES] != 0:
-            read = load_acquire(words, place + READER_POSITION)
-            slowest = min(slowest, read)
-    return slowest
-
-
-@inlined
 def _declare(tape, end):
     """Move INTENT to ``end`` or beyond, and OLDEST to the first block that stays whole."""
     words, data, size, mine = tape.words, tape.data, tape.size, tape.mine
@@ -126,21 +108,17 @@ def _declare(tape, end):
 
 @inlined
 def claim_room(tape, room):
-    """Index in ``data`` of a block to be written, of at most ``room`` words with its head; or FULL, or TOO_LONG.
+    """Index in ``data`` of a block to be written, of at most ``room`` words with its head; or TOO_LONG.
 
     Nobody sees it before ``publish_block``. A claim that is not published is forgotten at the next.
     """
-    words, data, size, mine = tape.words, tape.data, tape.size, tape.mine
+    data, size, mine = tape.data, tape.size, tape.mine
     if room < HEAD_WORDS or room > size[BLOCK_WORDS_MAX]:
         return TOO_LONG
     position = mine[AT]
     at = position & (size[WORDS] - 1)
     gap = size[WORDS] - at if at + room > size[WORDS] else 0
     end = position + gap + room
-    if end - size[WORDS] > mine[LIMIT]:
-        mine[LIMIT] = _slowest(words, position)
-        if end - size[WORDS] > mine[LIMIT]:
-            return FULL
     if end > mine[CLAIMED_TO]:
         _declare(tape, end)
     if gap > 0:
@@ -173,18 +151,6 @@ def publish_block(tape, first_seq, epoch, time_ns, commands, events, reports):
     return BLOCK
 
 
-@called
-def claim(pointers, room):
-    """``claim_room`` from Python."""
-    return claim_room(unpack_tape(pointers), room)
-
-
-@called
-def publish(pointers, first_seq, epoch, time_ns, commands, events, reports):
-    """``publish_block`` from Python."""
-    return publish_block(unpack_tape(pointers), first_seq, epoch, time_ns, commands, events, reports)
-
-
 @inlined
 def _copy_rows(tape, at, rows, words):
     """Copy so many words of rows, but no more than there are, to index ``at``; gives the index behind them."""
@@ -195,7 +161,7 @@ def _copy_rows(tape, at, rows, words):
 
 @called
 def write_block(pointers, first_seq, epoch, time_ns, commands, events, reports, counts):
-    """Copy rows (int64) into a block and publish it; BLOCK, FULL or TOO_LONG. counts: int64[3], rows of each kind."""
+    """Copy rows (int64) into a block and publish it; BLOCK or TOO_LONG. counts: int64[3], rows of each kind."""
     tape = unpack_tape(pointers)
     size = tape.size
     at = claim_room(tape, block_words(size, counts[0], counts[1], counts[2]))
@@ -209,9 +175,9 @@ def write_block(pointers, first_seq, epoch, time_ns, commands, events, reports, 
 
 @inlined
 def is_overrun(tape, position):
-    """True if what was read from ``position`` on, before this call, may have been overwritten. Never for who gates."""
+    """True if what was read from ``position`` on, before this call, may have been overwritten."""
     fence_acquire()
-    return tape.mine[GATING] == 0 and position < load_word(tape.words, INTENT) - tape.size[WORDS]
+    return position < load_word(tape.words, INTENT) - tape.size[WORDS]
 
 
 @inlined
@@ -281,29 +247,7 @@ def read_block(pointers, rows):
     mine[AT] = position + length
     if mine[SLOT] != 0:
         store_release(words, mine[SLOT] + READER_POSITION, mine[AT])
-        if mine[GATING] != 0:
-            ring_bell(words, CORE_BELL)
     return BLOCK
-
-
-@called
-def look_at_block(pointers):
-    """Result, and index in ``data`` of the next block's first row, for a reader that gates: the block stays as it is
-    until ``leave_block``. Its head is copied to ``Tape.head``."""
-    tape = unpack_tape(pointers)
-    result, position = read_head(tape, tape.mine[AT])
-    tape.mine[AT] = position
-    return result, (position & (tape.size[WORDS] - 1)) + HEAD_WORDS
-
-
-@called
-def leave_block(pointers):
-    """Give the room of the block that was looked at back to the writer."""
-    tape = unpack_tape(pointers)
-    words, mine = tape.words, tape.mine
-    mine[AT] += tape.head[LENGTH]
-    store_release(words, mine[SLOT] + READER_POSITION, mine[AT])
-    ring_bell(words, CORE_BELL)
 
 
 @called

@@ -11,7 +11,3 @@ class TapeBusy(TapeError):
 
 class TapeRoom(TapeError):
     """The machine has no room for the file; the message says how much is needed and where."""
-
-
-class ReaderLost(Exception):
-    """A reader for which the writer waits has died; the message names it."""

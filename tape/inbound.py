@@ -1,21 +1,21 @@
-"""Rings of commands: one for each source, with one producer and one consumer, and all of them taken in turn."""
+"""Rings of commands: one for each source, with one producer and one consumer.
 
-from collections.abc import Sequence
+``gateway.ring_reading`` takes from all of them in turn.
+"""
+
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.jit import INTERPRETED, Packed
-from tape.doorbell import Doorbell, take_part
+from engine.jit import Packed
 from tape.errors import TapeBusy, TapeError
 from tape.form import Rows
 from tape.places import RING_WORDS, RingPlace
 from tape.ring import (
     BROKEN,
-    EMPTY,
     HEAD,
     MESSAGE_ROWS_MAX,
     NOTE,
@@ -28,7 +28,6 @@ from tape.ring import (
     Ring,
     consumer_sleeps,
     put_rows,
-    take_turns,
 )
 from tape.shared_file import OWNER_PLACE, SharedFile, attach, create
 from tape.words import load_sequence
@@ -36,14 +35,6 @@ from tape.words import load_sequence
 #: Rows of a ring where the caller names none.
 RING_ROWS: Final = 4_096
 _PRODUCER_PLACE: Final = 1
-
-
-class Taken(NamedTuple):
-    """Rows of a turn, in the order in which they were taken. They are overwritten by the next turn."""
-
-    commands: NDArray[Any]
-    notes: NDArray[Any]  # NOTE
-    sources: NDArray[np.int64]  # number of the ring of each row
 
 
 def _parts(data: NDArray[np.int64], rows: int, row_words: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -68,12 +59,10 @@ class Inbound:
             Ring(
                 words,
                 *_parts(self._file.data, count, row_words),
-                words[RingPlace.PRODUCER_BELL :],
                 np.array([count, row_words], np.int64),
                 np.zeros(3, np.int64),
             )
         )
-        take_part(words, RingPlace.PRODUCER_BELL)
 
     @property
     def path(self) -> Path:
@@ -110,12 +99,10 @@ class Inbound:
 class Producer:
     """Producer's side of a ring. ``put`` never waits.
 
-    bell: of a core that takes from several rings: ``words`` of its tape and the place; None: the ring's own. Raises
-    TapeBusy if another process produces, TapeError."""
+    Raises TapeBusy if another process produces, TapeError.
+    """
 
-    def __init__(
-        self, path: Path, journal_id: bytes, rows: Rows, *, bell: tuple[NDArray[np.int64], int] | None = None
-    ) -> None:
+    def __init__(self, path: Path, journal_id: bytes, rows: Rows) -> None:
         self._file: SharedFile = attach(path, rows.ring_form(journal_id))
         words, self._dtype = self._file.words, rows.commands
         count, row_words = int(words[RingPlace.ROWS]), rows.commands.itemsize // 8
@@ -125,13 +112,11 @@ class Producer:
         if count < 2 or count & (count - 1) or count * (row_words + NOTE_WORDS) > len(self._file.data):
             self._file.close()
             raise TapeError(f"{path} says that it has {count} rows, which cannot be; start the market again")
-        bell_words, place = bell or (words, int(RingPlace.CONSUMER_BELL))
         mine = np.zeros(3, np.int64)
         mine[OWN], mine[SEEN] = words[TAIL], words[HEAD]
         parts = _parts(self._file.data, count, row_words)
         size = np.array([count, row_words], np.int64)
-        self.ring = Packed(Ring(words, *parts, bell_words[place:], size, mine))
-        take_part(bell_words, place)
+        self.ring = Packed(Ring(words, *parts, size, mine))
 
     def __enter__(self) -> "Producer":
         return self
@@ -140,11 +125,6 @@ class Producer:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self.close()
-
-    @property
-    def bell(self) -> Doorbell:
-        """Doorbell on which the producer sleeps until there is room."""
-        return Doorbell(self._file.words, RingPlace.PRODUCER_BELL)
 
     def put(self, commands: NDArray[Any], *, source: int = 0, tag: int = 0) -> bool:
         """Put one message, all of its rows or none; False if the ring is full. Raises TapeError."""
@@ -187,37 +167,3 @@ class Producer:
     def close(self) -> None:
         """Give the ring to the next producer. What was put stays."""
         self._file.close()
-
-
-class Turns:
-    """Messages of several rings, taken in turn; each turn begins with another ring."""
-
-    def __init__(self, rings: Sequence[Inbound], *, rows_max: int = RING_ROWS) -> None:
-        if not rings:
-            raise TapeError("there is no ring to take from")
-        self.rings = list(rings)
-        self._table: Any = (
-            [each.ring.pointers for each in rings] if INTERPRETED else np.stack([each.ring.pointers for each in rings])
-        )
-        self._commands = np.zeros(rows_max, rings[0].dtype)
-        self._notes = np.zeros(rows_max, NOTE)
-        self._sources = np.zeros(rows_max, np.int64)
-        self._order = np.zeros(len(rings), np.int64)
-        self._first = 0
-
-    def take(self, rows_max: int | None = None) -> Taken:
-        """Rows of a turn, none if there are none. A ring that is ``broken`` gives no more."""
-        most = len(self._commands) if rows_max is None else min(rows_max, len(self._commands))
-        count = take_turns(
-            self._table,
-            len(self.rings),
-            self._first,
-            self._commands.view(np.int64),
-            self._notes.view(np.int64),
-            self._sources,
-            self._order,
-            most,
-        )
-        if count > EMPTY:
-            self._first = (self._first + 1) % len(self.rings)
-        return Taken(self._commands[:count], self._notes[:count], self._sources[:count])

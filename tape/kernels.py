@@ -28,7 +28,7 @@ def compile_kernels() -> None:
     ring_words = np.zeros(RING_WORDS, np.int64)
     consumer_sleeps(ring_words)
     put_rows(
-        Packed(Ring(ring_words, none, none, ring_words, np.zeros(2, np.int64), np.zeros(3, np.int64))).pointers,
+        Packed(Ring(ring_words, none, none, np.zeros(2, np.int64), np.zeros(3, np.int64))).pointers,
         none,
         none,
         0,

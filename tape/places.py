@@ -33,10 +33,8 @@ class Place(IntEnum):
     RELEASED = 7 * LINE
     #: Doorbell of the readers.
     READERS_BELL = 8 * LINE
-    #: Doorbell of the core: rung by producers of commands and by readers for which it waits.
-    CORE_BELL = 9 * LINE
     #: First of the readers' places.
-    READERS = 10 * LINE
+    READERS = 9 * LINE
 
 
 #: The sequence numbers that programs wait for.
@@ -46,11 +44,10 @@ SEQUENCE_WORDS: Final = (Place.APPLIED, Place.JOURNALED, Place.REPLICATED, Place
 READERS_MAX: Final = 32
 TAPE_WORDS: Final = Place.READERS + READERS_MAX * LINE
 
-#: In a reader's place: its position, 1 if the core waits for it, and its name (8 characters).
+#: In a reader's place: its position, its name (8 characters) and its process.
 READER_POSITION: Final = 0
-READER_GATES: Final = 1
-READER_NAME: Final = 2
-READER_PID: Final = 3
+READER_NAME: Final = 1
+READER_PID: Final = 2
 
 #: In a doorbell: 1 while somebody may sleep; the number of times that it rang; 1 if ringing needs a fence.
 BELL_ARMED: Final = 0
@@ -65,14 +62,10 @@ class RingPlace(IntEnum):
     TAIL = 0 * LINE
     #: Rows that were taken. Writer: the consumer.
     HEAD = 1 * LINE
-    #: Doorbell of a consumer that sleeps for this ring alone. The core has one for all of its rings, on the tape.
-    CONSUMER_BELL = 2 * LINE
-    #: Doorbell of a producer that waits for room.
-    PRODUCER_BELL = 3 * LINE
     #: Rows of the file. Set once, by the owner.
-    ROWS = 4 * LINE
+    ROWS = 2 * LINE
     #: 1 while a consumer sleeps in a poll of descriptors, so that the producer has to wake it by one of them.
-    ASLEEP = 5 * LINE
+    ASLEEP = 3 * LINE
 
 
-RING_WORDS: Final = 6 * LINE
+RING_WORDS: Final = 4 * LINE

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from engine.jit import Packed
 from tape import blocks
-from tape.blocks import AT, COMMANDS, EPOCH, EVENTS, FIRST_SEQ, GATING, HEAD_WORDS, LENGTH, MINE, REPORTS, SLOT, TIME_NS
+from tape.blocks import AT, COMMANDS, EPOCH, EVENTS, FIRST_SEQ, HEAD_WORDS, LENGTH, MINE, REPORTS, SLOT, TIME_NS
 from tape.doorbell import Doorbell, take_part
-from tape.errors import TapeBusy, TapeError
+from tape.errors import TapeError
 from tape.form import Rows
-from tape.places import READER_GATES, READER_NAME, READER_PID, READER_POSITION, READERS_MAX, SEQUENCE_WORDS, Place
+from tape.places import READER_NAME, READER_PID, READER_POSITION, READERS_MAX, Place
 from tape.shared_file import OWNER_PLACE, SharedFile, attach
-from tape.words import load_sequence, store_sequence
+from tape.words import load_sequence
 from tape.writer import Standing, packed_name, sizes, slot, standings, unpacked_name
 
 _ROWS_AT_FIRST: Final = 4_096
@@ -49,10 +49,9 @@ class Block(NamedTuple):
 
 
 class TapeReader:
-    """A reader. With the name of one that gates it goes on where that one stopped, and the core waits for it.
+    """A reader, which begins with the next block (``join`` goes elsewhere). A name shows in ``readers``.
 
-    Any other begins with the next block (``join`` goes elsewhere); a name shows in ``readers``. ``tape`` is for kernels
-    that read blocks. Raises TapeBusy if another process reads under a name that gates, TapeError.
+    ``tape`` is for kernels that read blocks. Raises TapeError.
     """
 
     def __init__(self, path: Path, journal_id: bytes, rows: Rows, *, name: str = "") -> None:
@@ -66,7 +65,7 @@ class TapeReader:
             blocks.Tape(words, self._file.data, sizes(len(self._file.data), rows), self._mine, self._head)
         )
         self._mine[AT] = load_sequence(words, int(Place.PUBLISHED))
-        take_part(words, Place.CORE_BELL)
+        take_part(words, Place.READERS_BELL)  # a thread of a reader may wake another
         self.next_seq = 0
         if name:
             try:
@@ -87,30 +86,11 @@ class TapeReader:
         words, packed = self._file.words, packed_name(name)
         for n in range(READERS_MAX):
             place = slot(n)
-            if words[place + READER_GATES] and words[place + READER_NAME] == packed:
-                if not self._file.lock(n + 1):
-                    raise TapeBusy(
-                        f"process {words[place + READER_PID]} reads the tape as {name} already; stop it first"
-                    )
-                self._mine[AT], self._mine[GATING] = words[place + READER_POSITION], 1
-                words[place + READER_PID] = os.getpid()
-                self._mine[SLOT] = place
-                return
-        for n in reversed(range(READERS_MAX)):
-            place = slot(n)
-            if not words[place + READER_GATES] and self._file.lock(n + 1):
-                if words[place + READER_GATES]:  # since a moment
-                    self._file.unlock(n + 1)
-                    continue
+            if self._file.lock(n + 1):
                 words[place + READER_POSITION] = self._mine[AT]
                 words[place + READER_PID], words[place + READER_NAME] = os.getpid(), packed
                 self._mine[SLOT] = place
                 return
-
-    @property
-    def gates(self) -> bool:
-        """True if the core waits for this reader."""
-        return bool(self._mine[GATING])
 
     @property
     def bell(self) -> Doorbell:
@@ -129,17 +109,6 @@ class TapeReader:
             self._room = np.zeros(2 * int(self._head[LENGTH]), np.int64)
         return self._told(result), self._block(self._room) if result == blocks.BLOCK else None
 
-    def look(self) -> tuple[Result, Block | None]:
-        """The next block in place, without a copy, until ``leave``. Only a reader that gates may do so."""
-        if not self.gates:
-            raise TapeError("only a reader for which the market waits may read the tape in place; use read()")
-        result, at = blocks.look_at_block(self.tape.pointers)
-        return self._told(result), self._block(self._file.data[at:]) if result == blocks.BLOCK else None
-
-    def leave(self) -> None:
-        """Give the block of the last ``look`` back to the writer."""
-        blocks.leave_block(self.tape.pointers)
-
     def join(self, seq: int) -> tuple[Result, int]:
         """Go to the block with this sequence number; gives the result and the first number that is on the tape.
 
@@ -147,8 +116,6 @@ class TapeReader:
         before the first number on the tape, where the reader now stands; read the journal up to there, and join again.
         The number is 0 where there is no block.
         """
-        if self.gates:
-            raise TapeError("a reader for which the market waits goes on where it stopped; it cannot join elsewhere")
         result, first = blocks.join(self.tape.pointers, seq)
         return self._told(result), int(first)
 
@@ -178,12 +145,6 @@ class TapeReader:
         """The sequence number at a place."""
         return int(load_sequence(self._file.words, int(place)))
 
-    def store(self, place: Place, seq: int) -> None:
-        """Store a sequence number whose one writer is this reader, and wake who waits for it."""
-        if place not in SEQUENCE_WORDS:
-            raise TapeError(f"{place.name} is no sequence number")
-        store_sequence(self._file.words, int(place), seq)
-
     def readers(self) -> list[Standing]:
         """All readers with a place, this one included."""
         own = unpacked_name(self._file.words[self._mine[SLOT] + READER_NAME]) if self._mine[SLOT] else ""
@@ -198,7 +159,7 @@ class TapeReader:
         return bool(load_sequence(self._file.words, int(Place.ENDED)))
 
     def close(self) -> None:
-        """Give up the place. A reader that gates is waited for until it attaches again."""
-        if self._mine[SLOT] and not self.gates:
+        """Give up the place."""
+        if self._mine[SLOT]:
             self._file.words[self._mine[SLOT] + READER_NAME] = 0
         self._file.close()

@@ -14,7 +14,6 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from engine.jit import called, inlined, unpack_pointers
-from tape.bell import ring_bell
 from tape.machine import copy_words, fence_full, load_acquire, load_word, store_release, store_word
 from tape.places import RING_WORDS, RingPlace
 
@@ -50,7 +49,6 @@ class Ring(NamedTuple):
     words: np.ndarray[Any, Any]  # int64[RING_WORDS]: shared
     rows: np.ndarray[Any, Any]  # int64[rows * words of a row]: shared
     notes: np.ndarray[Any, Any]  # int64[rows * NOTE_WORDS]: shared
-    bell: np.ndarray[Any, Any]  # int64: doorbell of the consumer (producer), or of the producer (consumer)
     size: np.ndarray[Any, Any]  # int64[2]
     mine: np.ndarray[Any, Any]  # int64[3]
 
@@ -96,7 +94,6 @@ def put_rows(pointers, rows, notes, count):
         _copy_in(ring, tail + first, rows, notes, first, count - first)
     mine[OWN] = tail + count
     store_release(ring.words, TAIL, tail + count)
-    ring_bell(ring.bell, 0)
     return count
 
 
@@ -147,7 +144,6 @@ def take_message(ring, rows, notes, n, rows_max):
 def give_room(ring):
     """Give the producer the room of all rows that were taken."""
     store_release(ring.words, HEAD, ring.mine[OWN])
-    ring_bell(ring.bell, 0)
 
 
 @called
@@ -170,43 +166,6 @@ def take_rows(pointers, rows, notes, rows_max):
     return result
 
 
-@called
-def take_turns(table, count, first, rows, notes, sources, order, rows_max):
-    """Take messages of the first ``count`` rings in turn, one message a turn, beginning with ring ``first``.
-
-    table: of the rings' pointers. sources: int64, the ring of each row. order: int64[count], for this kernel only.
-    Gives the number of rows, or TOO_LONG if ``rows_max`` rows do not fit into the arrays. So no message waits for more
-    than one message of each other ring, however many wait there. A ring that is broken, as its ``mine`` says, has no
-    more turns."""
-    row_words = unpack_ring(table[0]).size[ROW_WORDS]
-    if count > len(table) or count > len(order):
-        return TOO_LONG
-    if rows_max * row_words > len(rows) or rows_max * NOTE_WORDS > len(notes) or rows_max > len(sources):
-        return TOO_LONG
-    for number in range(count):
-        begins = first + number
-        order[number] = begins - count if begins >= count else begins
-    n = np.int64(0)
-    left = count
-    while left > 0 and n < rows_max:
-        kept = np.int64(0)
-        for each in range(left):
-            number = order[each]
-            taken = take_message(unpack_ring(table[number]), rows, notes, n, rows_max)
-            if taken > 0:
-                for k in range(taken):
-                    sources[n + k] = number
-                n += taken
-                order[kept] = number
-                kept += 1
-        left = kept
-    for number in range(count):
-        ring = unpack_ring(table[number])
-        if ring.mine[OWN] > load_own_head(ring):
-            give_room(ring)
-    return n
-
-
 @inlined
 def has_message(ring):
     """True if something was published and not yet taken, or the ring is about to be found broken."""
@@ -224,9 +183,3 @@ def consumer_sleeps(words):
     """True if the consumer has to be woken by a descriptor, after rows were put. words: of the ring."""
     fence_full()
     return load_word(words, ASLEEP) != 0
-
-
-@inlined
-def load_own_head(ring):
-    """Rows that were given back so far; this side is the only one that writes the word."""
-    return ring.words[HEAD]

@@ -6,17 +6,15 @@ from tape.machine import load_acquire, load_word, store_release
 from tape.places import Place
 
 _READERS_BELL = int(Place.READERS_BELL)
-_CORE_BELL = int(Place.CORE_BELL)
 
 
 @inlined
 def raise_word(words, place, seq):
-    """Store a word and wake readers and core, which may wait for it. A number below what it is changes nothing."""
+    """Store a word and wake the readers, which may wait for it. A number below what it is changes nothing."""
     if seq <= load_word(words, place):
         return
     store_release(words, place, seq)
     ring_bell(words, _READERS_BELL)
-    ring_bell(words, _CORE_BELL)
 
 
 @called

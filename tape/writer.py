@@ -1,6 +1,5 @@
 """The tape's one writer, which owns its file."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple
@@ -12,24 +11,18 @@ from engine.jit import Packed
 from tape.blocks import (
     BLOCK,
     BLOCK_WORDS_MAX,
-    CLAIMED_TO,
-    FULL,
     HEAD_WORDS,
-    LIMIT,
     MINE,
     PUBLISHED,
     SIZES,
     Tape,
-    claim,
-    publish,
     write_block,
 )
-from tape.doorbell import Doorbell, take_part
-from tape.errors import ReaderLost, TapeError
+from tape.doorbell import take_part
+from tape.errors import TapeError
 from tape.form import Rows
 from tape.places import (
     LINE,
-    READER_GATES,
     READER_NAME,
     READER_PID,
     READER_POSITION,
@@ -77,17 +70,7 @@ class Standing(NamedTuple):
 
     name: str
     pid: int
-    gates: bool
-    alive: bool
     lag_words: int
-
-
-@dataclass(frozen=True)
-class Claim:
-    """Room for rows of a block, as arrays on the tape itself. Fill it and ``publish`` it."""
-
-    commands: NDArray[Any]
-    rest: NDArray[np.int64]
 
 
 class TapeWriter:
@@ -123,7 +106,6 @@ class TapeWriter:
         )
         self._size = sizes(words, rows)
         mine = np.zeros(MINE, np.int64)
-        mine[LIMIT], mine[CLAIMED_TO] = -1, 0
         head = np.zeros(HEAD_WORDS, np.int64)
         self._counts = np.zeros(3, np.int64)
         self.tape = Packed(Tape(self._file.words, self._file.data, self._size, mine, head))
@@ -153,11 +135,6 @@ class TapeWriter:
         sizes = commands * rows.commands.itemsize, events * rows.events.itemsize, reports * rows.reports.itemsize
         return HEAD_WORDS + sum(sizes) // 8 <= int(self._size[BLOCK_WORDS_MAX])
 
-    @property
-    def core_bell(self) -> Doorbell:
-        """Doorbell on which the core sleeps."""
-        return Doorbell(self._file.words, Place.CORE_BELL)
-
     def write(
         self,
         first_seq: int,
@@ -166,11 +143,8 @@ class TapeWriter:
         commands: NDArray[Any],
         events: NDArray[Any],
         reports: NDArray[Any],
-    ) -> bool:
-        """Publish a block with copies of the rows; False if a reader that gates has not read what it would overwrite.
-
-        Raises TapeError for more rows than a block may have.
-        """
+    ) -> None:
+        """Publish a block with copies of the rows. Raises TapeError for more rows than a block may have."""
         self._counts[:] = len(commands), len(events), len(reports)
         result = write_block(
             self.tape.pointers,
@@ -182,74 +156,13 @@ class TapeWriter:
             _as_words(reports, self._rows.reports),
             self._counts,
         )
-        return self._told(result)
-
-    def claim(self, commands: int, rest_bytes: int = 0) -> Claim | None:
-        """Room for so many COMMAND rows and bytes of other rows behind them; None where there is none, as in ``write``.
-
-        EVENT rows follow the COMMAND rows at once, and REPORT rows the EVENT rows, as many as ``publish`` is told.
-        """
-        begin = HEAD_WORDS + commands * self._rows.commands.itemsize // 8
-        room = begin + -(-rest_bytes // 8)
-        at = claim(self.tape.pointers, room)
-        if not self._told(BLOCK if at >= 0 else at):
-            return None
-        block = self._file.data[at : at + room]
-        return Claim(block[HEAD_WORDS:begin].view(self._rows.commands), block[begin:])
-
-    def publish(self, first_seq: int, epoch: int, time_ns: int, commands: int, events: int, reports: int) -> None:
-        """Publish the block that was claimed. Raises TapeError for more rows than were claimed."""
-        self._told(publish(self.tape.pointers, first_seq, epoch, time_ns, commands, events, reports))
-
-    def _told(self, result: int) -> bool:
-        if result not in (BLOCK, FULL):
-            longest = int(self._size[1]) * 8
-            raise TapeError(f"a block is longer than was claimed or than {longest:,} bytes, a quarter of the tape")
-        return bool(result == BLOCK)
-
-    def gate(self, name: str) -> None:
-        """Wait from now on for a reader of this name: nothing that it has not read is overwritten.
-
-        It begins with the next block. Any process may then attach as this reader, and another after it if it ends.
-        """
-        words, packed = self._file.words, packed_name(name)
-        if any(words[slot(n) + READER_NAME] == packed for n in range(READERS_MAX)):
-            raise TapeError(f"there is a reader {name} on the tape already; choose another name")
-        for n in range(READERS_MAX):
-            place = slot(n)
-            if not words[place + READER_GATES] and self._file.lock(n + 1):
-                words[place + READER_NAME], words[place + READER_PID] = packed, 0
-                words[place + READER_POSITION] = words[PUBLISHED]
-                words[place + READER_GATES] = 1
-                self.tape.arrays.mine[LIMIT] = -1
-                self._file.unlock(n + 1)
-                return
-        raise TapeError(f"the tape has {READERS_MAX} readers, which is the most; end one first")
-
-    def release_gate(self, name: str) -> None:
-        """Wait for this reader no more."""
-        words = self._file.words
-        for n in range(READERS_MAX):
-            if words[slot(n) + READER_GATES] and unpacked_name(words[slot(n) + READER_NAME]) == name:
-                words[slot(n) + READER_GATES] = words[slot(n) + READER_NAME] = words[slot(n) + READER_PID] = 0
-                self.tape.arrays.mine[LIMIT] = -1
+        if result != BLOCK:
+            longest = 8 * int(self._size[BLOCK_WORDS_MAX])
+            raise TapeError(f"a block is longer than {longest:,} bytes, a quarter of the tape")
 
     def readers(self) -> list[Standing]:
         """All readers with a place."""
         return standings(self._file)
-
-    def check_gates(self) -> None:
-        """Raise ReaderLost if a reader that gates has died, or none has attached under its name yet.
-
-        Call it where there is no room, and now and then.
-        """
-        for each in self.readers():
-            if each.gates and not each.alive:
-                who = f"process {each.pid} has ended" if each.pid else "no process reads it"
-                raise ReaderLost(
-                    f"the market waits for the reader {each.name} of the tape, but {who}; start it again, or stop the "
-                    "market"
-                )
 
     def store(self, place: Place, seq: int) -> None:
         """Store a sequence number, one of ``SEQUENCE_WORDS``, and wake who waits for it."""
@@ -290,9 +203,7 @@ def standings(file: SharedFile, own: str = "") -> list[Standing]:
     for n in range(READERS_MAX):
         place = slot(n)
         name = int(words[place + READER_NAME])
-        gates, alive = bool(words[place + READER_GATES]), file.is_locked(n + 1)
-        alive = alive or (own != "" and unpacked_name(name) == own)
-        if name and (gates or alive):
+        if name and (file.is_locked(n + 1) or (own != "" and unpacked_name(name) == own)):
             lag = published - int(words[place + READER_POSITION])
-            found.append(Standing(unpacked_name(name), int(words[place + READER_PID]), gates, alive, lag))
+            found.append(Standing(unpacked_name(name), int(words[place + READER_PID]), lag))
     return found

@@ -121,7 +121,7 @@ class FakeNode:
                 {"process": "second", "agent": "orders", "turns": 9, "worked": 5, "busy_s": None},
             ],
             "tape": dict.fromkeys(words, 4_096),
-            "readers": [{"reader": "tail", "pid": 77, "gates": False, "alive": True, "lag_bytes": 640}],
+            "readers": [{"reader": "tail", "pid": 77, "lag_bytes": 640}],
             "rings": [
                 {"process": "second", "ring": "second", "size_rows": 64, "waiting_rows": 3}
                 | {"messages": 900, "refused": 2, "waits": 1}

@@ -1,8 +1,7 @@
 """Blocks of a tape whose every word follows from their first sequence number, and programs that write and read them.
 
 python -m tests.tape_traffic write PATH                  write blocks without end
-python -m tests.tape_traffic read PATH NAME              read and check until the writer ends; a name that gates goes on
-                                                         where the one before it stopped
+python -m tests.tape_traffic read PATH NAME              read and check until the writer ends
 """
 
 import sys
@@ -12,16 +11,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.jit import called
 from engine.records import COMMAND, EVENT
+from tape import blocks
 from tape.form import Rows
-from tape.places import Place
 from tape.reader import Block, Result, TapeReader
 from tape.writer import TapeWriter
 
 ID: Final = bytes(range(16))
 ROWS: Final = Rows(COMMAND, EVENT, np.dtype([("seq", "<i8"), ("rest", "<i8", 23)]))
 BYTES: Final = 1 << 21
-GATE: Final = "gate"
 
 _ODD: Final = 0x9E3779B97F4A7C15
 _WORD: Final = 1 << 64
@@ -40,29 +39,47 @@ def _begin_of(first_seq: int) -> np.uint64:
     return np.uint64((first_seq << 14) * _ODD % _WORD)
 
 
-def write_one(writer: TapeWriter, first_seq: int) -> int:
-    """Write the next block in place; gives the first sequence number after it, 0 if a reader that gates has no room."""
+@called
+def _claim(pointers, room):  # type: ignore[no-untyped-def]
+    return blocks.claim_room(blocks.unpack_tape(pointers), room)
+
+
+@called
+def _publish(pointers, first_seq, commands, events, reports):  # type: ignore[no-untyped-def]
+    return blocks.publish_block(blocks.unpack_tape(pointers), first_seq, 7, 10 * first_seq, commands, events, reports)
+
+
+def claim(writer: TapeWriter, words: int) -> int:
+    """Index of the first of so many words of rows that are claimed, as the compiled turn does it."""
+    return int(_claim(writer.tape.pointers, blocks.HEAD_WORDS + words)) + blocks.HEAD_WORDS
+
+
+def publish(writer: TapeWriter, first_seq: int, counts: tuple[int, int, int]) -> int:
+    """Publish what was claimed, with so many rows; gives the result of the kernel."""
+    return int(_publish(writer.tape.pointers, first_seq, *counts))
+
+
+def _claimed(writer: TapeWriter, first_seq: int) -> "NDArray[np.uint64]":
     commands, events, reports = counts_of(first_seq)
-    claim = writer.claim(commands, rest_bytes=64 * events + 192 * reports)
-    if claim is None:
-        return 0
-    begin, words = _begin_of(first_seq), commands * 8
-    np.add(_PATTERN[:words], begin, out=claim.commands.view(np.uint64))
-    np.add(_PATTERN[words : words + len(claim.rest)], begin, out=claim.rest.view(np.uint64))
-    writer.publish(first_seq, 7, 10 * first_seq, commands, events, reports)
-    return first_seq + commands
+    words = 8 * commands + 8 * events + 24 * reports
+    at = claim(writer, words)
+    return writer.tape.arrays.data[at : at + words].view(np.uint64)
+
+
+def write_one(writer: TapeWriter, first_seq: int) -> int:
+    """Write the next block in place, as the compiled turn does; gives the first sequence number after it."""
+    words = _claimed(writer, first_seq)
+    np.add(_PATTERN[: len(words)], _begin_of(first_seq), out=words)
+    publish(writer, first_seq, counts_of(first_seq))
+    return first_seq + counts_of(first_seq)[0]
 
 
 def publish_early(writer: TapeWriter, first_seq: int) -> int:
     """``write_one`` by a writer that is broken: the block can be read before its rows are there."""
-    commands, events, reports = counts_of(first_seq)
-    claim = writer.claim(commands, rest_bytes=64 * events + 192 * reports)
-    assert claim is not None
-    writer.publish(first_seq, 7, 10 * first_seq, commands, events, reports)
-    begin, words = _begin_of(first_seq), commands * 8
-    np.add(_PATTERN[:words], begin, out=claim.commands.view(np.uint64))
-    np.add(_PATTERN[words : words + len(claim.rest)], begin, out=claim.rest.view(np.uint64))
-    return first_seq + commands
+    words = _claimed(writer, first_seq)
+    publish(writer, first_seq, counts_of(first_seq))
+    np.add(_PATTERN[: len(words)], _begin_of(first_seq), out=words)
+    return first_seq + counts_of(first_seq)[0]
 
 
 def first_word_of(first_seq: int) -> int:
@@ -88,35 +105,13 @@ def is_sound(block: Block) -> bool:
 
 def wait(reader: TapeReader) -> tuple[Result, Block | None]:
     """The next block, or NOTHING after a sleep or once the writer has ended."""
-    take = reader.look if reader.gates else reader.read
-    result, block = take()
+    result, block = reader.read()
     if result == Result.NOTHING and not reader.ended():
         reader.bell.arm()
-        result, block = take()
+        result, block = reader.read()
         if result == Result.NOTHING and not reader.ended():
             reader.bell.sleep(_SLEEP_NS)
     return result, block
-
-
-def read_gating(reader: TapeReader) -> int:
-    """Check every block of the tape and store the last sequence number; gives the rows."""
-    rows = 0
-    while True:
-        ended = reader.ended()
-        block = wait(reader)[1]
-        if block is None:
-            if ended:
-                return rows
-            continue
-        journaled = reader.load(Place.JOURNALED)
-        if not is_sound(block):
-            raise SystemExit(f"the block at {block.first_seq} is not the one that was written")
-        # The one before may have died between these two stores: it has checked the block, and not left it.
-        if block.first_seq != journaled + 1 and block.last_seq != journaled:
-            raise SystemExit(f"after {journaled} comes {block.first_seq}")
-        reader.store(Place.JOURNALED, block.last_seq)
-        rows += len(block.commands)
-        reader.leave()
 
 
 def read_freely(reader: TapeReader) -> tuple[int, int]:
@@ -146,7 +141,7 @@ def main(what: str, path: Path, name: str = "") -> None:
         while True:
             seq = write_one(writer, seq)
     with TapeReader(path, ID, ROWS, name=name) as reader:
-        print(*((read_gating(reader),) if reader.gates else read_freely(reader)), flush=True)
+        print(*read_freely(reader), flush=True)
 
 
 if __name__ == "__main__":

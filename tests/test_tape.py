@@ -1,5 +1,6 @@
 """The tape: every reader sees whole blocks in order, or is told that they are gone and from where on it can go on."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,19 +14,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
-    invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
 
 from engine.records import COMMAND, EVENT
 from tape import blocks
-from tape.errors import ReaderLost, TapeBusy, TapeError
+from tape.errors import TapeError
 from tape.form import Rows, tape_path
 from tape.places import SEQUENCE_WORDS, Place
 from tape.reader import Block, Result, TapeReader
-from tape.writer import TapeWriter
+from tape.writer import TapeWriter, packed_name
+from tests.tape_traffic import claim, publish
 
 ROOT = Path(__file__).parent.parent
 ID = bytes(range(16))
@@ -53,8 +53,8 @@ def same(block: Block | None, first_seq: int, counts: tuple[int, int, int]) -> b
     return all(one.tobytes() == other.tobytes() for one, other in zip(got, expected, strict=True))
 
 
-def write(writer: TapeWriter, first_seq: int, counts: tuple[int, int, int]) -> bool:
-    return writer.write(first_seq, 7, 10 * first_seq, *rows_of(first_seq, counts))
+def write(writer: TapeWriter, first_seq: int, counts: tuple[int, int, int]) -> None:
+    writer.write(first_seq, 7, 10 * first_seq, *rows_of(first_seq, counts))
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_block_arrives_with_all_its_rows(writer: TapeWriter, path: Path) -> No
     with TapeReader(path, ID, ROWS) as reader:
         assert reader.read() == (Result.NOTHING, None)
         for first_seq, counts in ((1, (3, 5, 2)), (4, (1, 0, 0)), (5, (2, 0, 1)), (7, (0, 1, 0))):
-            assert write(writer, first_seq, counts)
+            write(writer, first_seq, counts)
             result, block = reader.read()
             assert result == Result.BLOCK
             assert same(block, first_seq, counts)
@@ -80,38 +80,10 @@ def test_a_block_arrives_with_all_its_rows(writer: TapeWriter, path: Path) -> No
         assert reader.lag_words() == 0
 
 
-def test_rows_are_written_in_place_and_seen_when_they_are_published(writer: TapeWriter, path: Path) -> None:
-    reader = TapeReader(path, ID, ROWS)
-    claim = writer.claim(2, rest_bytes=3 * 64 + 192)
-    assert claim is not None
-    commands, events, reports = rows_of(1, (2, 3, 1))
-    claim.commands[:] = commands
-    claim.rest[: 3 * 8] = events.view(np.int64)
-    claim.rest[3 * 8 :] = reports.view(np.int64)
-    assert reader.read() == (Result.NOTHING, None)
-    writer.publish(1, 7, 10, 2, 3, 1)
-    assert same(reader.read()[1], 1, (2, 3, 1))
-
-
-def test_a_claim_that_is_not_published_is_forgotten(writer: TapeWriter, path: Path) -> None:
-    reader = TapeReader(path, ID, ROWS)
-    claim = writer.claim(4)
-    assert claim is not None
-    claim.commands["qty"] = 99
-    assert write(writer, 1, (1, 1, 0))
-    assert same(reader.read()[1], 1, (1, 1, 0))
-    with pytest.raises(TapeError, match="longer than was claimed"):
-        writer.publish(2, 7, 20, 1, 0, 0)
-    assert writer.claim(1) is not None
-    with pytest.raises(TapeError, match="longer than was claimed"):
-        writer.publish(2, 7, 20, 2, 0, 0)
-    assert reader.read() == (Result.NOTHING, None)
-
-
 def test_a_block_longer_than_a_quarter_of_the_tape_is_refused(writer: TapeWriter) -> None:
     fits = (BYTES // 4 - 64) // 64
-    assert write(writer, 1, (fits, 0, 0))
-    with pytest.raises(TapeError, match="longer than was claimed or than 4,096 bytes, a quarter of the tape"):
+    write(writer, 1, (fits, 0, 0))
+    with pytest.raises(TapeError, match="longer than 4,096 bytes, a quarter of the tape"):
         write(writer, 1, (fits + 1, 0, 0))
     with pytest.raises(TapeError, match="not of the tape's type"):
         writer.write(1, 0, 0, np.zeros(1, EVENT), np.zeros(1, EVENT), np.zeros(1, REPORT))
@@ -120,7 +92,7 @@ def test_a_block_longer_than_a_quarter_of_the_tape_is_refused(writer: TapeWriter
 def test_a_reader_that_was_overrun_is_told_and_goes_on_from_what_is_there(writer: TapeWriter, path: Path) -> None:
     reader = TapeReader(path, ID, ROWS)
     for seq in range(1, 1_001):
-        assert write(writer, seq, (1, 1, 0))
+        write(writer, seq, (1, 1, 0))
     assert reader.read() == (Result.OVERRUN, None)
     assert reader.read() == (Result.OVERRUN, None), "nothing moves by itself"
     result, first = reader.join(1)
@@ -137,7 +109,7 @@ def test_a_reader_joins_at_any_sequence_number_on_the_tape(writer: TapeWriter, p
     reader = TapeReader(path, ID, ROWS)
     assert reader.join(5) == (Result.NOTHING, 0)
     for block in range(100):
-        assert write(writer, 1 + 3 * block, (3, 2, 0))
+        write(writer, 1 + 3 * block, (3, 2, 0))
     _, first = reader.join(1)
     for seq in range(first, 301):
         assert reader.join(seq) == (Result.BLOCK, first)
@@ -147,117 +119,69 @@ def test_a_reader_joins_at_any_sequence_number_on_the_tape(writer: TapeWriter, p
     assert reader.join(first - 1) == (Result.OVERRUN, first)
     assert reader.join(301) == (Result.NOTHING, first)
     assert reader.join(302) == (Result.AHEAD, first)
-    assert write(writer, 301, (1, 0, 0))
+    write(writer, 301, (1, 0, 0))
     assert same(reader.read()[1], 301, (1, 0, 0))
 
 
-def test_nothing_that_a_gating_reader_has_not_read_is_overwritten(writer: TapeWriter, path: Path) -> None:
-    writer.gate("journal")
-    seq = 1
-    while write(writer, seq, (1, 2, 0)):
-        seq += 1
-    assert not write(writer, seq, (1, 2, 0))
-    reader = TapeReader(path, ID, ROWS, name="journal")
-    assert reader.gates
-    for each in range(1, seq):
-        result, block = reader.look()
-        assert result == Result.BLOCK
-        assert same(block, each, (1, 2, 0))
-        reader.leave()
-        if each == 20:
-            assert write(writer, seq, (1, 2, 0)), "room that was given back is used"
-    assert same(reader.look()[1], seq, (1, 2, 0))
-    with pytest.raises(TapeError, match="cannot join elsewhere"):
-        reader.join(3)
-    reader.close()
+def test_a_claim_that_is_not_published_is_not_seen_and_forgotten(writer: TapeWriter, path: Path) -> None:
+    reader = TapeReader(path, ID, ROWS)
+    at = claim(writer, 32)
+    writer.tape.arrays.data[at : at + 40] = 99
+    assert reader.read() == (Result.NOTHING, None)
+    write(writer, 1, (1, 1, 0))
+    assert same(reader.read()[1], 1, (1, 1, 0))
+    assert publish(writer, 2, (1, 0, 0)) == blocks.TOO_LONG, "nothing is claimed"
+    claim(writer, 8)
+    assert publish(writer, 2, (2, 0, 0)) == blocks.TOO_LONG, "less is claimed"
+    assert reader.read() == (Result.NOTHING, None)
+    assert publish(writer, 2, (1, 0, 0)) == blocks.BLOCK
+    assert reader.read()[0] is Result.BLOCK
 
 
-def test_a_gating_reader_may_read_by_copies_as_well(writer: TapeWriter, path: Path) -> None:
-    writer.gate("journal")
-    with TapeReader(path, ID, ROWS, name="journal") as reader:
-        for seq in range(1, 500):
-            assert write(writer, seq, (1, 0, 1))
-            assert same(reader.read()[1], seq, (1, 0, 1))
-
-
-def test_only_a_gating_reader_reads_in_place(writer: TapeWriter, path: Path) -> None:
-    write(writer, 1, (1, 0, 0))
-    with (
-        TapeReader(path, ID, ROWS, name="feed") as reader,
-        pytest.raises(TapeError, match="may read the tape in place"),
-    ):
-        reader.look()
+def test_readers_with_a_name_are_seen_until_they_end(writer: TapeWriter, path: Path) -> None:
+    with TapeReader(path, ID, ROWS, name="feed") as feed, TapeReader(path, ID, ROWS):
+        write(writer, 1, (1, 0, 0))
+        assert [(each.name, each.pid, each.lag_words) for each in writer.readers()] == [("feed", os.getpid(), 16)]
+        with TapeReader(path, ID, ROWS, name="feed") as second:
+            assert [each.name for each in second.readers()] == ["feed", "feed"]
+        feed.read()
+        assert [(each.name, each.lag_words) for each in feed.readers()] == [("feed", 0)]
+    assert writer.readers() == []
+    for name in ("", "123456789", "ä"):
+        with pytest.raises(TapeError, match="is no name of a reader"):
+            packed_name(name)
 
 
 READER = """
 import os, signal, sys
 from pathlib import Path
-import numpy as np
 from tests.test_tape import ID, ROWS
 from tape.reader import TapeReader
-reader = TapeReader(Path(sys.argv[1]), ID, ROWS, name="journal")
-for _ in range(int(sys.argv[2])):
-    print(reader.look()[1].first_seq, flush=True)
-    reader.leave()
-reader.look()
+reader = TapeReader(Path(sys.argv[1]), ID, ROWS, name="feed")
+print(len(reader.readers()), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_a_gating_reader_that_dies_is_told_and_its_successor_goes_on_where_it_stopped(
-    writer: TapeWriter, path: Path
-) -> None:
-    writer.gate("journal")
-    with pytest.raises(ReaderLost, match="waits for the reader journal of the tape, but no process reads it"):
-        writer.check_gates()
-    for seq in range(1, 6):
-        write(writer, seq, (1, 0, 0))
+def test_a_reader_that_dies_keeps_no_place_and_the_writer_never_waits(writer: TapeWriter, path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", READER, str(path), "3"], capture_output=True, text=True, check=False, cwd=ROOT
+        [sys.executable, "-c", READER, str(path)], capture_output=True, text=True, check=False, cwd=ROOT
     )
-    assert (done.stdout.split(), done.returncode) == (["1", "2", "3"], -9), done.stderr
-    with pytest.raises(ReaderLost, match=r"journal of the tape, but process \d+ has ended; start it again"):
-        writer.check_gates()
-    with TapeReader(path, ID, ROWS, name="journal") as successor:
-        writer.check_gates()
-        assert same(successor.look()[1], 4, (1, 0, 0)), "a block that was looked at and not left is read again"
-        with pytest.raises(TapeBusy, match="reads the tape as journal already"):
-            TapeReader(path, ID, ROWS, name="journal")
-    with pytest.raises(ReaderLost):
-        writer.check_gates()
-    writer.release_gate("journal")
-    writer.check_gates()
-    for seq in range(6, 300):
-        assert write(writer, seq, (1, 0, 0)), "a reader that was released is waited for no more"
+    assert (done.stdout.split(), done.returncode) == (["1"], -9), done.stderr
+    assert writer.readers() == []
+    for seq in range(1, 300):
+        write(writer, seq, (1, 0, 0))
+    with TapeReader(path, ID, ROWS, name="next"):
+        assert [each.name for each in writer.readers()] == ["next"]
 
 
-def test_readers_with_a_name_are_seen_until_they_end(writer: TapeWriter, path: Path) -> None:
-    writer.gate("journal")
-    with TapeReader(path, ID, ROWS, name="feed") as feed, TapeReader(path, ID, ROWS):
-        write(writer, 1, (1, 0, 0))
-        seen = {each.name: each for each in writer.readers()}
-        assert {name: (each.gates, each.alive, each.lag_words) for name, each in seen.items()} == {
-            "journal": (True, False, 16),
-            "feed": (False, True, 16),
-        }
-        assert [each.name for each in feed.readers()] == [each.name for each in writer.readers()]
-        feed.read()
-        assert {each.name: each.lag_words for each in writer.readers()} == {"journal": 16, "feed": 0}
-    assert [each.name for each in writer.readers()] == ["journal"]
-    with pytest.raises(TapeError, match="there is a reader journal on the tape already"):
-        writer.gate("journal")
-    for name in ("", "123456789", "ä"):
-        with pytest.raises(TapeError, match="is no name of a reader"):
-            writer.gate(name)
-
-
-def test_words_have_one_meaning_on_both_sides(writer: TapeWriter, path: Path) -> None:
+def test_words_of_the_writer_are_seen_by_readers(writer: TapeWriter, path: Path) -> None:
     with TapeReader(path, ID, ROWS) as reader:
         writer.store(Place.APPLIED, 12)
-        reader.store(Place.JOURNALED, 11)
-        assert (reader.load(Place.APPLIED), writer.load(Place.JOURNALED), reader.load(Place.RELEASED)) == (12, 11, 0)
+        writer.store(Place.JOURNALED, 11)
+        assert (reader.load(Place.APPLIED), reader.load(Place.JOURNALED), reader.load(Place.RELEASED)) == (12, 11, 0)
         with pytest.raises(TapeError, match="PUBLISHED is no sequence number"):
-            reader.store(Place.PUBLISHED, 1)
+            writer.store(Place.PUBLISHED, 1)
         assert reader.writer_lives()
         assert not reader.ended()
         writer.close()
@@ -305,7 +229,7 @@ def test_rows_must_fill_cache_lines() -> None:
 
 
 class Tapes(RuleBasedStateMachine):
-    """A real tape beside a list of all blocks: three readers, one of which gates, and claims that come to nothing."""
+    """A real tape beside a list of all blocks: two readers, and claims that come to nothing."""
 
     folder: Path
     made = 0
@@ -318,10 +242,6 @@ class Tapes(RuleBasedStateMachine):
         self.writer = TapeWriter(path, ID, ROWS, size_bytes=1 << 12)
         self.written: list[tuple[int, tuple[int, int, int]]] = []
         self.next_seq = 1
-        self.writer.gate("gate")
-        self.gating = True
-        self.gate = TapeReader(path, ID, ROWS, name="gate")
-        self.gate_at = 0
         self.free = [TapeReader(path, ID, ROWS) for _ in range(2)]
         self.free_at = [0, 0]
 
@@ -332,45 +252,15 @@ class Tapes(RuleBasedStateMachine):
         if words > 128:
             with pytest.raises(TapeError):
                 write(self.writer, self.next_seq, counts)
-        elif write(self.writer, self.next_seq, counts):
+        else:
+            write(self.writer, self.next_seq, counts)
             self.written.append((self.next_seq, counts))
             self.next_seq += commands
-        else:
-            unread = sum(8 + 8 * c + 8 * e + 24 * r for _, (c, e, r) in self.written[self.gate_at :])
-            assert self.gating
-            assert unread > 512 - 2 * 128, "there was room for it"
 
     @rule(rows=st.integers(0, 8))
     def claims_and_writes_without_publishing(self, rows: int) -> None:
-        claim = self.writer.claim(rows)
-        if claim is not None:
-            claim.commands.view(np.int64)[:] = -5
-
-    @precondition(lambda self: self.gating)
-    @rule(in_place=st.booleans())
-    def gate_reads(self, in_place: bool) -> None:
-        result, block = self.gate.look() if in_place else self.gate.read()
-        if self.gate_at == len(self.written):
-            assert result == Result.NOTHING
-        else:
-            assert result == Result.BLOCK, "what was not read is never overwritten"
-            assert same(block, *self.written[self.gate_at])
-            self.gate_at += 1
-            if in_place:
-                self.gate.leave()
-
-    @precondition(lambda self: self.gating)
-    @rule()
-    def gate_dies_and_another_process_takes_its_place(self) -> None:
-        self.gate.look()
-        self.gate.close()
-        self.gate = TapeReader(self.path, ID, ROWS, name="gate")
-
-    @precondition(lambda self: self.gating and len(self.written) > 8)
-    @rule()
-    def gate_is_released(self) -> None:
-        self.writer.release_gate("gate")
-        self.gating = False
+        at = claim(self.writer, 8 * rows)
+        self.writer.tape.arrays.data[at : at + 8 * rows] = -5
 
     @rule(which=st.integers(0, 1))
     def reads(self, which: int) -> None:
@@ -407,14 +297,9 @@ class Tapes(RuleBasedStateMachine):
                 assert first == 0
                 self.free_at[which] = len(self.written)
 
-    @invariant()
-    def gates_agree(self) -> None:
-        if hasattr(self, "writer") and self.gating:
-            self.writer.check_gates()
-
     def teardown(self) -> None:
         if hasattr(self, "writer"):
-            for each in (*self.free, self.gate):
+            for each in self.free:
                 each.close()
             self.writer.close()
 

@@ -1,9 +1,12 @@
-"""Rings of commands: each row arrives once and in order, a full ring refuses, and sources take turns by message."""
+"""Rings of commands: each row arrives once and in order, and a full ring refuses.
+
+``tests/test_rings_in_turns`` has several of them in the turns of a node.
+"""
 
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -14,8 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from engine.records import COMMAND, EVENT
 from tape.errors import TapeBusy, TapeError
 from tape.form import Rows, ring_path, tape_path
-from tape.inbound import Inbound, Producer, Turns
-from tape.ring import HEAD, NOTE, TAIL
+from tape.inbound import Inbound, Producer
+from tape.ring import HEAD, NOTE, TAIL, take_rows
 
 ID = bytes(range(16))
 ROWS = Rows(COMMAND, EVENT, np.dtype("V192"))
@@ -28,6 +31,20 @@ def message(first: int, rows: int) -> np.ndarray[Any, Any]:
     made["client_order_id"] = np.arange(first, first + rows)
     made["qty"] = 3 * made["client_order_id"] + 1
     return made
+
+
+class Taken(NamedTuple):
+    """Rows that were taken, with their notes."""
+
+    commands: np.ndarray[Any, Any]
+    notes: np.ndarray[Any, Any]
+
+
+def take(inbound: Inbound, rows_max: int = 64) -> Taken:
+    """Take messages of a ring, up to so many rows."""
+    commands, notes = np.zeros(rows_max, COMMAND), np.zeros(rows_max, NOTE)
+    count = max(int(take_rows(inbound.ring.pointers, commands.view(np.int64), notes.view(np.int64), rows_max)), 0)
+    return Taken(commands[:count], notes[:count])
 
 
 class Pair:
@@ -52,21 +69,19 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
 def test_rows_and_notes_arrive_in_order_with_source_and_tag(pair: Pair) -> None:
     assert pair.producer.put(message(1, 2), source=4, tag=2**40 + 1)
     assert pair.producer.put(message(3, 1), source=5, tag=-1)
-    taken = Turns([pair.inbound]).take()
+    taken = take(pair.inbound)
     assert taken.commands.tobytes() == message(1, 3).tobytes()
     assert taken.notes.tolist() == [(2**40 + 1, 4, 2), (2**40 + 1, 4, 0), (-1, 5, 1)]
-    assert taken.sources.tolist() == [0, 0, 0]
 
 
 def test_a_full_ring_takes_nothing_of_a_message_and_an_empty_one_gives_nothing(pair: Pair) -> None:
-    turns = Turns([pair.inbound])
-    assert len(turns.take().commands) == 0
+    assert len(take(pair.inbound).commands) == 0
     assert all(pair.producer.put(message(k, 1)) for k in range(SIZE - 1))
     assert not pair.producer.put(message(50, 2)), "one row of room is none for two"
     assert pair.producer.put(message(SIZE - 1, 1))
     assert not pair.producer.put(message(60, 1))
     assert pair.producer.untaken_rows() == SIZE
-    assert turns.take().commands["client_order_id"].tolist() == list(range(SIZE))
+    assert take(pair.inbound).commands["client_order_id"].tolist() == list(range(SIZE))
     assert pair.producer.put(message(60, 1))
     assert pair.inbound.waiting_rows() == 1
 
@@ -94,54 +109,21 @@ def test_a_ring_has_one_producer_and_the_next_goes_on_from_what_was_published(pa
     with Producer(pair.inbound.path, ID, ROWS) as successor:
         assert successor.consumer_lives()
         successor.put(message(4, 1))
-    assert Turns([pair.inbound]).take().commands.tobytes() == message(1, 4).tobytes()
-
-
-def test_sources_take_turns_by_message_and_begin_elsewhere_each_time(tmp_path: Path) -> None:
-    pairs = [Pair(tmp_path, f"source-{n}", 64) for n in range(3)]
-    turns = Turns([each.inbound for each in pairs])
-    for round_ in range(2):
-        for n, each in enumerate(pairs):
-            assert all(each.producer.put(message(100 * n + 10 * round_ + k, 1)) for k in range(2 + 2 * (n == 1)))
-    assert turns.take().sources.tolist() == [0, 1, 2] * 4 + [1, 1, 1, 1]
-    for n in (0, 1, 2):
-        assert pairs[n].producer.put(message(n, 2))
-    assert turns.take().sources.tolist() == [1, 1, 2, 2, 0, 0]
-    assert turns.take().sources.tolist() == []
-    for n in (0, 1, 2):
-        assert all(pairs[n].producer.put(message(n, 1)) for _ in range(2))
-    assert turns.take(3).sources.tolist() == [2, 0, 1], "a turn without rows does not move the beginning"
-    assert turns.take().sources.tolist() == [0, 1, 2]
-    for each in pairs:
-        each.close()
-
-
-def test_one_source_that_floods_its_ring_delays_another_by_one_message_at_most(tmp_path: Path) -> None:
-    flood, quiet = Pair(tmp_path, "flood", 1_024), Pair(tmp_path, "quiet")
-    turns = Turns([flood.inbound, quiet.inbound])
-    for k in range(1_000):
-        flood.producer.put(message(k, 1))
-    quiet.producer.put(message(1, 1))
-    taken = turns.take()
-    assert taken.sources.tolist()[:3] == [0, 1, 0]
-    assert len(taken.sources) == 1_001
-    flood.close()
-    quiet.close()
+    assert take(pair.inbound).commands.tobytes() == message(1, 4).tobytes()
 
 
 @pytest.mark.parametrize("tail", [-1, SIZE + 1, 2**62, -(2**63)])
 def test_a_producer_that_writes_impossible_positions_is_cut_off_and_hurts_nobody(tmp_path: Path, tail: int) -> None:
     """A ring may be that of another's program."""
     bad, good = Pair(tmp_path, "bad"), Pair(tmp_path, "good")
-    turns = Turns([bad.inbound, good.inbound])
     bad.inbound.ring.arrays.words[TAIL] = tail
     good.producer.put(message(1, 2))
-    assert turns.take().commands.tobytes() == message(1, 2).tobytes()
+    assert len(take(bad.inbound).commands) == 0
+    assert take(good.inbound).commands.tobytes() == message(1, 2).tobytes()
     assert bad.inbound.broken
     assert not good.inbound.broken
     bad.inbound.ring.arrays.words[TAIL] = 1
-    good.producer.put(message(3, 1))
-    assert turns.take().sources.tolist() == [1], "a broken ring stays broken"
+    assert len(take(bad.inbound).commands) == 0, "a broken ring stays broken"
     bad.close()
     good.close()
 
@@ -151,7 +133,7 @@ def test_a_message_with_an_impossible_number_of_rows_is_not_taken(pair: Pair, ro
     notes = np.zeros(2, NOTE)
     notes["rows"] = rows
     pair.producer.put_all(message(1, 2), notes)
-    assert len(Turns([pair.inbound]).take().commands) == 0
+    assert len(take(pair.inbound).commands) == 0
     assert pair.inbound.broken
 
 
@@ -189,9 +171,7 @@ class Rings(RuleBasedStateMachine):
     def begin(self) -> None:
         Rings.made += 1
         self.pairs = [Pair(self.folder, f"{Rings.made}-{n}") for n in range(2)]
-        self.turns = Turns([each.inbound for each in self.pairs], rows_max=2 * SIZE)
         self.queues: list[deque[list[int]]] = [deque(), deque()]
-        self.first = 0
         self.last = 0
 
     @rule(which=st.integers(0, 1), rows=st.lists(st.integers(1, 4), min_size=1, max_size=3))
@@ -214,26 +194,15 @@ class Rings(RuleBasedStateMachine):
             self.last = ids[-1]
             self.queues[which] += messages
 
-    @rule(rows_max=st.integers(1, 2 * SIZE))
-    def take(self, rows_max: int) -> None:
+    @rule(which=st.integers(0, 1), rows_max=st.integers(1, 2 * SIZE))
+    def take(self, which: int, rows_max: int) -> None:
         expected: list[int] = []
-        sources: list[int] = []
-        left = [(self.first + n) % 2 for n in range(2)]
-        while left and len(expected) < rows_max:
-            kept = []
-            for n in left:
-                if self.queues[n] and len(expected) + len(self.queues[n][0]) <= rows_max:
-                    taken = self.queues[n].popleft()
-                    expected += taken
-                    sources += [n] * len(taken)
-                    kept.append(n)
-            left = kept
-        if expected:
-            self.first = (self.first + 1) % 2
-        got = self.turns.take(rows_max)
+        queue = self.queues[which]
+        while queue and len(expected) + len(queue[0]) <= rows_max:
+            expected += queue.popleft()
+        got = take(self.pairs[which].inbound, rows_max)
         assert got.commands["client_order_id"].tolist() == expected
         assert got.commands["qty"].tolist() == [3 * each + 1 for each in expected]
-        assert got.sources.tolist() == sources
 
     @rule(which=st.integers(0, 1), written=st.integers(0, SIZE))
     def producer_dies_while_it_writes(self, which: int, written: int) -> None:

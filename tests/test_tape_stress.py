@@ -12,17 +12,16 @@ from pathlib import Path
 import pytest
 
 from tape.blocks import HEAD_WORDS
-from tape.errors import ReaderLost, TapeError
+from tape.errors import TapeError
 from tape.form import tape_path
 from tape.places import Place
 from tape.reader import Block, Result, TapeReader
 from tape.shared_file import owner_of
 from tape.writer import TapeWriter
-from tests.tape_traffic import BYTES, GATE, ID, ROWS, first_word_of, is_sound, publish_early, write_one
+from tests.tape_traffic import BYTES, ID, ROWS, first_word_of, is_sound, publish_early, write_one
 
 ROOT = Path(__file__).parent.parent
-FREE = ("free-0", "free-1")
-WAIT_NS = 20_000_000
+NAMES = ("one", "two", "three")
 
 
 def program(path: Path, *words: str) -> "subprocess.Popen[str]":
@@ -40,7 +39,7 @@ class Readers:
     def __init__(self, path: Path, seed: int) -> None:
         self.path = path
         self.random = random.Random(seed)
-        self.processes = {name: program(path, "read", name) for name in (GATE, *FREE)}
+        self.processes = {name: program(path, "read", name) for name in NAMES}
         self.stopped: set[str] = set()
         self.kills = dict.fromkeys(self.processes, 0)
 
@@ -92,18 +91,7 @@ def write_all(writer: TapeWriter, readers: Readers, rows: int, strikes: int) -> 
         if due and seq > due[0]:
             due.pop(0)
             readers.strike()
-        after = write_one(writer, seq)
-        if after:
-            seq = after
-            continue
-        readers.resume(GATE)
-        assert readers.processes[GATE].poll() is None, "the reader that gates found something wrong"
-        writer.core_bell.arm()
-        after = write_one(writer, seq)
-        if after:
-            seq = after
-        else:
-            writer.core_bell.sleep(WAIT_NS)
+        seq = write_one(writer, seq)
     return seq - 1
 
 
@@ -119,23 +107,22 @@ def test_readers_that_are_stopped_and_killed_see_every_block_whole_or_are_told_t
 ) -> None:
     path = tape_path(tmp_path)
     with TapeWriter(path, ID, ROWS, size_bytes=BYTES) as writer:
-        writer.gate(GATE)
         readers = Readers(path, seed=rows)
         try:
-            while sum(each.alive for each in writer.readers()) < len(readers.processes):
+            until_s = time.monotonic() + 600
+            while len(writer.readers()) < len(readers.processes):
                 assert all(each.poll() is None for each in readers.processes.values())
-                writer.core_bell.arm()
-                writer.core_bell.sleep(WAIT_NS)
+                assert time.monotonic() < until_s
+                time.sleep(0.02)
             last_seq = write_all(writer, readers, rows, strikes)
             writer.end()
             results = readers.results()
         finally:
             readers.end()
-        assert writer.load(Place.JOURNALED) == last_seq >= rows
+        assert last_seq >= rows
         assert sum(readers.kills.values()) > 0
-        assert results[GATE][0] <= last_seq
-        with pytest.raises(ReaderLost):
-            writer.check_gates()
+        assert sum(seen for seen, _ in results.values()) > 0
+        assert writer.readers() == []
 
 
 @pytest.mark.parametrize("kills", [pytest.param(3, marks=pytest.mark.slow), pytest.param(200, marks=pytest.mark.long)])
