@@ -20,7 +20,8 @@ def trade(
     host: Annotated[
         str, typer.Option(help="Host of the node, or HOST:PORT of each node of a pair, with a comma.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the node for OUCH.")] = 9_001,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the node, or of a gateway.")] = 9_001,
+    protocol: Annotated[str, typer.Option(metavar="ouch|native", help="Protocol of that port.")] = "ouch",
     password_file: Annotated[
         Path | None,
         typer.Option(
@@ -40,16 +41,19 @@ def trade(
 
     Lines: `buy 100 XYZ @ 10.05`, `sell ...`, `short ...`, `cancel TOKEN [QTY]`, `replace TOKEN QTY @ PRICE`, `orders`,
     `fills`, `help`, `quit`. After the price: `ioc`, `post_only`, `hidden`, `token=TOKEN`; a line with another word is
-    refused, and no order is entered. With lines from a pipe or file, exit status 1: a request was not done; 2: a line
-    is wrong.
+    refused, and no order is entered. At a port of native order entry (`lockstep serve --gateway native:9002`) also
+    `gtc`, `gtd until=TIME`, `fok`, `stop=PRICE`, `display=N`, `midpoint` and others of the scenario notation, and
+    `mass_cancel`. With lines from a pipe or file, exit status 1: a request was not done; 2: a line is wrong.
 
     Example: lockstep trade --user ALICE --port 9001
 
     Example: lockstep trade --user ALICE --password-file secret.txt --json
+
+    Example: lockstep trade --user ALICE --port 9002 --protocol native
     """
     from cli.trade import TradeOptions
     from cli.trade import trade as command
     from cli.who import tls_of
 
-    options = TradeOptions(host, port, user, password_file, resend, tls_of(tls, tls_ca))
+    options = TradeOptions(host, port, user, password_file, resend, tls_of(tls, tls_ca), protocol)
     return command(options, as_json=as_json)

@@ -32,6 +32,7 @@ def gateway(
     as_json: bool,
 ) -> int:
     """Run a gateway process. Exit status 0 after an orderly end. fd: of a socket that listens; None: host and port."""
+    from gateway.native.protocol import NATIVE
     from node.process_names import OWN_NAMES
     from node.protocols import PROTOCOLS
 
@@ -42,7 +43,7 @@ def gateway(
     if not _holds_journal(directory):
         raise WrongUse(f"{directory} has no journal; name the data directory of a running node")
     listening = None if fd is None else _listening(fd)
-    ready(gateway=True)
+    ready(gateway=True, native=protocol == NATIVE.name)
     from node.gateway_process import GatewayOptions, GatewayProcess, GatewayStopped, serve_gateway
     from node.logs import Log
     from node.program_report import ProgramReport

@@ -14,7 +14,8 @@ from typing import Any, Final
 ENGINE: Final = "engine"
 GATEWAY: Final = "gateway.ouch.kernels"
 REPORTS: Final = "reports.projection"
-EACH: Final = (ENGINE, GATEWAY, REPORTS)
+NATIVE: Final = "gateway.native.kernels"
+EACH: Final = (ENGINE, GATEWAY, REPORTS, NATIVE)
 
 
 def kernel_set(name: str) -> Any:

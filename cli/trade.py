@@ -21,9 +21,10 @@ from cli import errors, screen, trade_words
 from cli.confirmation import hidden
 from cli.errors import WrongUse
 from cli.printer import Printer
-from cli.trade_words import Cancel, Enter, Line, Replace, Show
+from cli.trade_words import Cancel, Enter, Line, MassCancel, Replace, Show
 from client import (
     AsyncClient,
+    AsyncNativeClient,
     CaughtUp,
     ClientError,
     Connected,
@@ -59,14 +60,20 @@ class TradeOptions:
     password_file: Path | None
     resend: bool
     tls: ssl.SSLContext | None = None
+    protocol: str = "ouch"
 
 
 def trade(options: TradeOptions, *, as_json: bool) -> int:
     """Trade until `quit`, the end of the lines, or the end of the connection."""
+    clients: dict[str, type[AsyncClient]] = {"ouch": AsyncClient, "native": AsyncNativeClient}
+    if options.protocol not in clients:
+        raise WrongUse(f"there is no protocol {options.protocol}; --protocol takes {' or '.join(clients)}")
     by_hand = sys.stdin is not None and sys.stdin.isatty()
     password = _password(options, by_hand=by_hand)
     try:
-        client = AsyncClient(options.host, options.port, options.user, password, resend=options.resend, tls=options.tls)
+        client = clients[options.protocol](
+            options.host, options.port, options.user, password, resend=options.resend, tls=options.tls
+        )
     except ValueError as error:
         raise WrongUse(str(error)) from error
     return asyncio.run(_Desk(client, by_hand=by_hand, as_json=as_json).trade())
@@ -92,6 +99,7 @@ class _Desk:
         self._client = client
         self._by_hand = by_hand
         self._as_json = as_json
+        self._native = client.core.protocol == "native"
         self._fills: list[Executed] = []
         self._session = ""
         self._status = errors.FINE
@@ -173,7 +181,7 @@ class _Desk:
     async def _line(self, line: str, age_s: float) -> bool:
         """Carry out a line that was read ``age_s`` ago; False to end."""
         try:
-            asked = trade_words.parse(line)
+            asked = trade_words.parse(line, native=self._native)
             if asked is Show.QUIT:
                 return False
             if isinstance(asked, Show):
@@ -229,8 +237,11 @@ class _Desk:
                 await self._client.submit(new, token)
             case Cancel(token, qty):
                 await self._client.cancel(self._client.core.find(token), qty)
-            case Replace(token, qty, price):
-                await self._client.replace(self._client.core.find(token), qty, price)
+            case Replace(token, qty, price, terms):
+                await self._client.replace(self._client.core.find(token), qty, price, terms=terms)
+            case MassCancel(symbol, side):
+                if not await self._client.mass_cancel(symbol, side):
+                    raise WrongUse("the mass cancel has no answer; look at `orders`, and repeat it: twice does no harm")
 
     def _complain(self, text: str, status: int) -> None:
         self._status = max(self._status, status)
@@ -258,7 +269,7 @@ class _Desk:
     def _look(self, what: Show) -> None:
         self._show_events()
         if what is Show.HELP:
-            self._printer.notice(trade_words.HELP)
+            self._printer.notice(trade_words.NATIVE_HELP if self._native else trade_words.HELP)
         elif what in (Show.ORDERS, Show.ALL_ORDERS):
             self._look_at_orders(dead=what is Show.ALL_ORDERS)
         else:

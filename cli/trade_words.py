@@ -20,9 +20,11 @@ from client import (
     Event,
     EventsLost,
     Executed,
+    MassCanceled,
     NewOrder,
     NewSession,
     Order,
+    OrderChanged,
     OrderModified,
     OtherMessage,
     Rejected,
@@ -54,6 +56,23 @@ cancel TOKEN [QTY]                   QTY: the order's new total, 0 for nothing m
 replace TOKEN QTY @ PRICE            QTY likewise; gives the order another token
 orders [all]                         open orders; all: every order of the day
 fills   help   quit"""
+NATIVE_HELP: Final = """\
+buy QTY SYMBOL @ PRICE [TERM ...]    PRICE: as 10.05, or market
+sell ...                             likewise
+  gtc, gtd until=TIME                rest across days; until a time of UTC, as 2024-01-15T16:00:00
+  ioc, fok                           what does not trade at once is canceled; all at once, or nothing
+  opening, closing                   for the next uncross, or the closing auction, alone
+  stop=PRICE                         dormant until a trade at or beyond PRICE
+  display=N, hidden, post_only       show at most N; show nothing; never trade at once
+  min_qty=N                          with ioc: trade at least N at once, or nothing
+  midpoint                           in the midpoint book
+  stp=WHAT                           self-trade prevention: cancel_newest, cancel_oldest, cancel_both, decrement, none
+  token=TOKEN                        your own token instead of one that is made
+cancel TOKEN [QTY]                   QTY: the order's new total, 0 for nothing more
+replace TOKEN QTY @ PRICE [TERM]     QTY likewise; TERM: display=N or stop=PRICE of an order that has one
+mass_cancel [SYMBOL] [buy|sell]      all open orders of your participant, also those of its other users
+orders [all]                         open orders; all: every order of the day
+fills   help   quit"""
 
 _TERMS: Final = "ioc, min_qty=N, post_only, hidden, opening, closing or token=TOKEN"
 #: Form of each request line, for messages about a missing or further word.
@@ -62,6 +81,16 @@ _FORMS: Final = {
     "cancel": "TOKEN, or TOKEN QTY",
     "orders": "nothing for open orders, or all",
     "replace": "TOKEN QTY @ PRICE, and nothing after that",
+}
+_NATIVE_FORMS: Final = _FORMS | {
+    **dict.fromkeys(("buy", "sell"), "QTY SYMBOL @ PRICE, then terms; `help` lists them"),
+    "replace": "TOKEN QTY @ PRICE, then display=N or stop=PRICE",
+    "mass_cancel": "nothing, SYMBOL, buy, sell, or SYMBOL and a side",
+}
+#: Words for what is an option of the scenario notation.
+_SHORT_WORDS: Final = {
+    **{word: f"tif={word}" for word in ("day", "gtc", "gtd", "ioc", "fok", "opening", "closing")},
+    "midpoint": "book=midpoint",
 }
 
 _SIDES: Final = {"buy": Side.BUY, "sell": Side.SELL, "short": Side.SELL_SHORT}
@@ -96,6 +125,15 @@ class Replace:
     token: str
     qty: int
     price: str | None
+    terms: str = ""
+
+
+@dataclass(frozen=True)
+class MassCancel:
+    """All open orders of the participant to cancel. symbol: "": in each instrument; side: None: of both."""
+
+    symbol: str
+    side: Side | None
 
 
 class Show(Enum):
@@ -108,7 +146,7 @@ class Show(Enum):
     QUIT = "quit"
 
 
-Line = Enter | Cancel | Replace | Show
+Line = Enter | Cancel | Replace | MassCancel | Show
 
 #: Texts of reasons whose code stands for several rules of the market (docs/PROTOCOL.md).
 _REASONS: Final[dict[int, str]] = {
@@ -120,8 +158,10 @@ _REASONS: Final[dict[int, str]] = {
 }
 
 
-def parse(line: str) -> Line | None:
+def parse(line: str, *, native: bool = False) -> Line | None:
     """Parse a line to a request; None for an empty line, or one that begins with ``#``. Raises WrongUse.
+
+    native: it is sent by native order entry, which has more words than OUCH.
 
     >>> parse("cancel 1ABC")
     Cancel(token='1ABC', qty=0)
@@ -132,7 +172,13 @@ def parse(line: str) -> Line | None:
     verb, rest = words[0].lower(), words[1:]
     try:
         match verb, rest:
-            case ("buy" | "sell" | "short", [qty, symbol, "@", price, *terms]):
+            case ("buy" | "sell", [qty, symbol, "@", price, *terms]) if native:
+                return _native_enter(_SIDES[verb], qty, symbol, price, terms)
+            case ("replace", [token, qty, "@", price, *terms]) if native:
+                return Replace(token, _whole(qty), _price(price), " ".join(terms))
+            case ("mass_cancel", words) if native and len(words) <= 2:
+                return _mass_cancel(words)
+            case ("buy" | "sell" | "short", [qty, symbol, "@", price, *terms]) if not native:
                 return _enter(_SIDES[verb], qty, symbol, price, terms)
             case ("cancel", [token]):
                 return Cancel(token, 0)
@@ -146,9 +192,11 @@ def parse(line: str) -> Line | None:
                 return Show("quit" if verb == "exit" else verb)
     except ValueError as error:
         raise WrongUse(f"{line.strip()[:200]!r}: {error}") from error
-    said = f"{line.strip()[:200]!r} is not understood"
-    if verb in _FORMS:
-        raise WrongUse(f"{said}; after {verb} write {_FORMS[verb]}")
+    said, forms = f"{line.strip()[:200]!r} is not understood", _NATIVE_FORMS if native else _FORMS
+    if native and verb == "short":
+        raise WrongUse(f"{said}: native order entry has no short sales; write sell")
+    if verb in forms:
+        raise WrongUse(f"{said}; after {verb} write {forms[verb]}")
     raise WrongUse(f"{said}; `help` lists the commands, such as buy 100 XYZ @ 10.05")
 
 
@@ -188,8 +236,8 @@ def _enter(side: Side, qty: str, symbol: str, price: str, terms: Sequence[str]) 
             token = checked_token(value)
         elif word in _NOT_IN_OUCH:
             raise ValueError(
-                f"{term!r} cannot be sent: OUCH 4.2 has no field for it; the operator may enter such an order for you, "
-                "in scenario notation, with `lockstep admin do`"
+                f"{term!r} cannot be sent: OUCH 4.2 has no field for it; ask the operator for the port of a gateway of "
+                "native order entry, and give --protocol native"
             )
         else:
             raise ValueError(f"{term!r} is no instruction; give {_TERMS}, or none")
@@ -208,6 +256,27 @@ def _enter(side: Side, qty: str, symbol: str, price: str, terms: Sequence[str]) 
     if min_qty > new.qty:
         raise ValueError(f"min_qty is {min_qty} and the order has {new.qty}; give at most that")
     return Enter(new, token)
+
+
+def _native_enter(side: Side, qty: str, symbol: str, price: str, terms: Sequence[str]) -> Enter:
+    """Parse an order of native order entry, whose terms are options of the scenario notation. Raises ValueError."""
+    token, options = None, []
+    for term in terms:
+        key, equals, value = term.partition("=")
+        if (key.lower(), equals) == ("token", "="):
+            token = checked_token(value)
+        else:
+            options.append(_SHORT_WORDS.get(term.lower(), term))
+    return Enter(NewOrder(symbol, side, _whole(qty), _price(price), terms=" ".join(options)), token)
+
+
+def _mass_cancel(words: Sequence[str]) -> MassCancel:
+    """Parse what a mass cancel takes. Raises ValueError."""
+    sides = [word.lower() for word in words if word.lower() in ("buy", "sell")]
+    symbols = [word for word in words if word.lower() not in ("buy", "sell")]
+    if len(sides) > 1 or len(symbols) > 1:
+        raise ValueError("a mass cancel takes one symbol and one side at most; give fewer")
+    return MassCancel(symbols[0] if symbols else "", _SIDES[sides[0]] if sides else None)
 
 
 def _side(side: int) -> str:
@@ -239,6 +308,10 @@ def text(event: Event, orders: Mapping[str, Order]) -> str:
         case CancelRejected(token=token):
             order = orders.get(token)
             return f"refused {token}: {'no such order' if order is None else f'the order is {order.state.value}'}"
+        case OrderChanged(token=token, kind=kind, leaves_qty=leaves_qty, price_e4=price_e4):
+            return f"{kind} {token}: {leaves_qty} open @ {shown(price_e4)}"
+        case MassCanceled():
+            return _mass_canceled_text(event)
         case SystemEvent(code=code):
             return f"system: {code_name(code).replace('_', ' ')}"
         case OtherMessage(kind=kind):
@@ -248,6 +321,14 @@ def text(event: Event, orders: Mapping[str, Order]) -> str:
         case RequestUnanswered(kind=kind, token=token, final=final):
             return f"outcome unknown: {kind} {token}{', and it stays so' if final else '; a new login settles it'}"
     return _connection_text(event)
+
+
+def _mass_canceled_text(event: MassCanceled) -> str:
+    where = f" in {event.symbol}" if event.symbol else ""
+    if event.reason is not None:
+        return f"mass cancel{where} refused: {code_name(event.reason).replace('_', ' ')}"
+    sides = "" if event.side is None else f"{_side(event.side)} "
+    return f"mass cancel{where}: {event.orders} open {sides}{'order' if event.orders == 1 else 'orders'}"
 
 
 def _connection_text(event: Event) -> str:
@@ -278,6 +359,7 @@ KEYS: Final = (
     *("state", "match_number", "liquidity", "reason", "prevented_qty", "min_qty", "display", "time_in_force_s", "firm"),
     *("capacity", "intermarket_sweep", "cross_type", "order_reference", "live", "code", "session", "previous_session"),
     *("next_seq", "number", "kind", "final", "count", "text", "address", "epoch", "outage_ns", "resent"),
+    *("displayed_qty", "orders"),
 )
 _CODES: Final = ("side", "display", "liquidity", "reason", "code")
 #: Fields of events under another key, because the same word has another meaning elsewhere.
@@ -298,7 +380,9 @@ def as_json(event: Event, session: str) -> dict[str, Any]:
         elif each.name == "price_e4":
             made["price_e4"] = _limit_e4(value)
         else:
-            made[_RENAMED.get(each.name, each.name)] = code_name(value) if each.name in _CODES else value
+            made[_RENAMED.get(each.name, each.name)] = (
+                code_name(value) if each.name in _CODES and value is not None else value
+            )
     return made
 
 

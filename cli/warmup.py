@@ -10,15 +10,17 @@ from importlib.metadata import version as version_of
 from cli import errors, kernel_sets, screen
 
 
-def ready(*, gateway: bool = False) -> None:
+def ready(*, gateway: bool = False, native: bool = False) -> None:
     """Compile the kernels that are not in the cache, with one progress display.
 
-    gateway: load those of the gateway too, as a node does before it opens a port.
+    gateway: load those of the gateway too, as a node does before it opens a port. native: compile those of native order
+    entry, which only a gateway of it uses.
     """
     if not gateway:
         _compile_missing(kernel_sets.ENGINE)
         return
-    _compile_missing(kernel_sets.ENGINE, kernel_sets.GATEWAY)
+    beside = (kernel_sets.REPORTS, kernel_sets.NATIVE) if native else ()
+    _compile_missing(kernel_sets.ENGINE, kernel_sets.GATEWAY, *beside)
     kernel_sets.kernel_set(kernel_sets.GATEWAY).compile_kernels()
 
 

@@ -17,15 +17,19 @@ called with the events ``Disconnected`` and ``CaughtUp``, and each has them in i
 
 ``enter`` has the common terms; ``submit`` takes a ``NewOrder`` with all that OUCH 4.2 has: post-only and hidden
 orders, a least quantity of an immediate-or-cancel order, orders for the opening or closing auction. Stops, icebergs,
-pegs, orders good until canceled or until a time, the midpoint book and crosses have no field there: they come by the
-operator, in scenario notation (docs/PROTOCOL.md).
+orders good until canceled or until a time and the midpoint book have no field there. At a port of native order entry
+each client says them in words, and cancels all orders of its participant at once:
+
+    with NativeClient("localhost", 4001, "ALICE", "secret") as client:
+        client.enter("XYZ", Side.SELL, 500, "9.80", terms="stop=9.90 tif=gtc")
+        client.mass_cancel("XYZ")
 
 ``on_message`` gets each message of the stream as it came, to record it. ``keep_closed=False`` forgets closed orders,
 for a program that enters millions a day. A program with a loop of its own drives ``OrderEntry``, the core without a
 socket: what it asks for between two calls of ``take`` goes out in one piece.
 """
 
-from client.async_client import AsyncClient, AsyncOrder
+from client.async_client import AsyncClient, AsyncNativeClient, AsyncOrder
 from client.errors import (
     CannotConnect,
     ClientError,
@@ -49,7 +53,9 @@ from client.events import (
     Event,
     EventsLost,
     Executed,
+    MassCanceled,
     NewSession,
+    OrderChanged,
     OrderModified,
     OtherMessage,
     Rejected,
@@ -64,7 +70,7 @@ from client.events import (
 from client.order_entry import OrderEntry, Phase
 from client.orders import NewOrder, Order, OrderState, Request, RequestKind, RequestState
 from client.prices import KEEP
-from client.sync_client import Client, SyncOrder
+from client.sync_client import Client, NativeClient, SyncOrder
 from client.tls import client_context
 from client.tokens import Tokens
 from wire.ouch_codes import CancelReason, CrossType, Display, RejectReason, TimeInForce
@@ -73,6 +79,7 @@ __all__ = [
     "KEEP",
     "Accepted",
     "AsyncClient",
+    "AsyncNativeClient",
     "AsyncOrder",
     "CancelReason",
     "CancelRejected",
@@ -91,10 +98,13 @@ __all__ = [
     "EventsLost",
     "Executed",
     "LoginRefused",
+    "MassCanceled",
+    "NativeClient",
     "NewOrder",
     "NewSession",
     "NotConnected",
     "Order",
+    "OrderChanged",
     "OrderEntry",
     "OrderModified",
     "OrderState",

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
+from typing import ClassVar
 
 from client import outcome
 from client.addresses import parse_addresses
@@ -29,6 +30,8 @@ from wire.ouch_codes import Display, TimeInForce
 
 #: Longest wait for a logout to leave.
 _GOODBYE_S = 1.0
+#: Interval of looks for the answer to a mass cancel, in seconds.
+_LOOK_S = 0.01
 
 
 @dataclass(slots=True, eq=False)
@@ -45,9 +48,11 @@ class AsyncOrder(Order):
         """Cancel the open quantity; or reduce the order to a total of ``qty``, the executed included."""
         await self.client.cancel(self, qty)
 
-    async def replace(self, qty: int | None = None, price: Price | Keep = KEEP, token: str | None = None) -> None:
+    async def replace(
+        self, qty: int | None = None, price: Price | Keep = KEEP, token: str | None = None, terms: str = ""
+    ) -> None:
         """Replace the order: another total quantity (the executed included), or price, or both; and another token."""
-        await self.client.replace(self, qty, price, token)
+        await self.client.replace(self, qty, price, token, terms)
 
     async def modify(self, side: Side, qty: int | None = None) -> None:
         """Change the kind of a sale, or reduce the order: ``qty`` as in ``cancel``."""
@@ -94,6 +99,9 @@ class AsyncClient:
     see ``OrderEntry``.
     """
 
+    #: Protocol of the port.
+    PROTOCOL: ClassVar[str] = "ouch"
+
     def __init__(
         self,
         host: str | Sequence[str],
@@ -123,6 +131,7 @@ class AsyncClient:
             several=self._retry.has_several,
             silence_ns=SILENCE_NS if self._retry.has_several else None,
         )
+        self.core.speak(self.PROTOCOL)
         self._tls = tls
         self._timeout_s = timeout_s
         self._queue = EventQueue(events_max)
@@ -261,13 +270,16 @@ class AsyncClient:
         time_in_force_s: int = TimeInForce.MARKET_HOURS,
         display: Display = Display.ANONYMOUS,
         min_qty: int = 0,
+        terms: str = "",
         token: str | None = None,
     ) -> AsyncOrder:
         """Enter an order, and return it when it is accepted. Raises as the methods of an order do.
 
         price: "10.05", a Decimal, or None for a market order. time_in_force_s: 0 for immediate or cancel.
         """
-        return await self.submit(NewOrder(symbol, side, qty, price, time_in_force_s, display, min_qty), token)
+        return await self.submit(
+            NewOrder(symbol, side, qty, price, time_in_force_s, display, min_qty, terms=terms), token
+        )
 
     async def submit(self, new: NewOrder, token: str | None = None) -> AsyncOrder:
         """``enter`` for an order with all its terms."""
@@ -289,16 +301,33 @@ class AsyncClient:
         await self._answered(self.core.cancel(order, qty), deadline_s)
 
     async def replace(
-        self, order: Order, qty: int | None = None, price: Price | Keep = KEEP, token: str | None = None
+        self,
+        order: Order,
+        qty: int | None = None,
+        price: Price | Keep = KEEP,
+        token: str | None = None,
+        terms: str = "",
     ) -> None:
         """See ``AsyncOrder.replace``."""
         deadline_s = await self._ready()
-        await self._answered(self.core.replace(order, qty, price, token), deadline_s)
+        await self._answered(self.core.replace(order, qty, price, token, terms), deadline_s)
 
     async def modify(self, order: Order, side: Side, qty: int | None = None) -> None:
         """See ``AsyncOrder.modify``."""
         deadline_s = await self._ready()
         await self._answered(self.core.modify(order, side, qty), deadline_s)
+
+    async def mass_cancel(self, symbol: str = "", side: Side | None = None) -> bool:
+        """Cancel all open orders of the participant (``OrderEntry.mass_cancel``); False if no answer came in time.
+
+        It may be repeated then. The event ``MassCanceled`` says how many orders it took.
+        """
+        deadline_s, before = await self._ready(), self.core.mass_cancels
+        self.core.mass_cancel(symbol, side)
+        self._pump([])
+        while self.core.mass_cancels == before and self._loop.time() < deadline_s:
+            await asyncio.sleep(_LOOK_S)
+        return self.core.mass_cancels > before
 
     async def outcome(self, request: Request) -> None:
         """Wait for the outcome of a request; may be called again. Returns and raises as an order's methods do."""
@@ -428,3 +457,9 @@ class AsyncClient:
             self._timer.cancel()
             self._timer = None
         self._news.set()
+
+
+class AsyncNativeClient(AsyncClient):
+    """A user's order entry at a port of native order entry: ``terms`` are words of the rulebook's notation."""
+
+    PROTOCOL = "native"

@@ -149,6 +149,40 @@ class OrderModified(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class OrderChanged(Message):
+    """An order is another way in the book than before, over native order entry.
+
+    kind: ``triggered``, ``replenished`` or ``repriced``. leaves_qty: open. price_e4: its limit now. displayed_qty: what
+    the book shows of it.
+    """
+
+    token: str
+    kind: str
+    leaves_qty: int
+    price_e4: int
+    displayed_qty: int
+
+    @property
+    def price(self) -> Decimal | None:
+        """The limit, None for a market order."""
+        return prices.decimal(self.price_e4)
+
+
+@dataclass(frozen=True, slots=True)
+class MassCanceled(Message):
+    """All open orders of the participant are canceled, over native order entry; a ``Canceled`` of each follows.
+
+    symbol: those in one instrument; "": in each. side: None: both. orders: how many. reason: of a refusal; None: it was
+    done.
+    """
+
+    symbol: str
+    side: Side | None
+    orders: int
+    reason: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class OtherMessage(Message):
     """A message of OUCH that does not change what this library keeps of an order."""
 
@@ -252,6 +286,8 @@ Event = (
     | Rejected
     | CancelRejected
     | OrderModified
+    | OrderChanged
+    | MassCanceled
     | OtherMessage
     | Connected
     | CaughtUp

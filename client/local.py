@@ -44,9 +44,11 @@ class LocalOrder(Order):
         """Cancel the open quantity; or reduce the order to a total of ``qty``, the executed included."""
         self.client.cancel(self, qty)
 
-    def replace(self, qty: int | None = None, price: Price | Keep = KEEP, token: str | None = None) -> None:
+    def replace(
+        self, qty: int | None = None, price: Price | Keep = KEEP, token: str | None = None, terms: str = ""
+    ) -> None:
         """Replace the order: another total quantity (the executed included), or price, or both; and another token."""
-        self.client.replace(self, qty, price, token)
+        self.client.replace(self, qty, price, token, terms)
 
 
 class LocalClient:
@@ -178,23 +180,29 @@ class LocalClient:
         time_in_force_s: int = TimeInForce.MARKET_HOURS,
         display: Display = Display.ANONYMOUS,
         min_qty: int = 0,
+        terms: str = "",
         token: str | None = None,
     ) -> LocalOrder:
         """Enter an order, and return it when it is accepted.
 
         Raises NotConnected, RequestRejected, RequestNotReceived, OutcomeUnknown.
         """
-        return self.submit(NewOrder(symbol, side, qty, price, time_in_force_s, display, min_qty), token)
+        return self.submit(NewOrder(symbol, side, qty, price, time_in_force_s, display, min_qty, terms=terms), token)
 
     def cancel(self, order: Order, qty: int = 0) -> None:
         """Cancel an order, or reduce it to a total of ``qty``. Raises as ``enter``."""
         self._ask(lambda: self.core.cancel(order, qty))
 
     def replace(
-        self, order: Order, qty: int | None = None, price: Price | Keep = KEEP, token: str | None = None
+        self,
+        order: Order,
+        qty: int | None = None,
+        price: Price | Keep = KEEP,
+        token: str | None = None,
+        terms: str = "",
     ) -> None:
         """Replace an order. Raises as ``enter``."""
-        self._ask(lambda: self.core.replace(order, qty, price, token))
+        self._ask(lambda: self.core.replace(order, qty, price, token, terms))
 
     def outcome(self, request: Request) -> None:
         """Wait for the outcome of a request. Raises as ``enter``."""

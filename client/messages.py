@@ -42,8 +42,14 @@ def _token(token: str) -> bytes:
     return _text(token, TOKEN_CHARACTERS)
 
 
+def _no_terms(terms: str) -> None:
+    if terms:
+        raise ValueError(f"OUCH 4.2 has no field for {terms!r}; connect to a port of native order entry for that")
+
+
 def enter(order: NewOrder, token: str) -> bytes:
-    """An Enter Order."""
+    """An Enter Order. Raises ValueError for terms that OUCH cannot say."""
+    _no_terms(order.terms)
     return ENTER.pack(
         ClientMessage.ENTER_ORDER,
         _token(token),
@@ -62,11 +68,12 @@ def enter(order: NewOrder, token: str) -> bytes:
     )
 
 
-def replace(order: Order, token: str, new_token: str, qty: int, price_e4: int) -> bytes:
+def replace(order: Order, token: str, new_token: str, qty: int, price_e4: int, terms: str = "") -> bytes:
     """A Replace Order of the order that ``token`` names then. qty: in all, what was executed included.
 
-    What it does not name stays as the order has it.
+    What it does not name stays as the order has it. Raises ValueError for terms, which OUCH cannot say.
     """
+    _no_terms(terms)
     return REPLACE.pack(
         ClientMessage.REPLACE_ORDER,
         _token(token),
@@ -94,6 +101,11 @@ def cancel(token: str, qty: int = 0) -> bytes:
 def modify(token: str, side: BuySell, qty: int) -> bytes:
     """A Modify Order. qty as of a cancel."""
     return MODIFY.pack(ClientMessage.MODIFY_ORDER, _token(token), side, qty)
+
+
+def mass_cancel(_symbol: str = "", _side: BuySell | None = None) -> bytes:
+    """Refused. Raises ValueError."""
+    raise ValueError("OUCH 4.2 has no mass cancel; connect to a port of native order entry for that")
 
 
 def _read_text(field: bytes) -> str:

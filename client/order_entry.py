@@ -29,7 +29,6 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Final, Generic
 
-from client import messages
 from client.day import OrderT, TradingDay
 from client.errors import LoginRefused, NotConnected, StaleServer, StreamLost
 from client.events import (
@@ -39,6 +38,7 @@ from client.events import (
     DebugText,
     Disconnected,
     Event,
+    MassCanceled,
     NewSession,
     RequestLost,
     RequestUnanswered,
@@ -46,6 +46,7 @@ from client.events import (
     Side,
     SystemEvent,
 )
+from client.language import language
 from client.orders import NewOrder, Order, OrderState, Request, RequestKind, RequestState, checked_qty
 from client.prices import KEEP, Keep, Price, price_e4
 from client.tokens import Tokens, checked
@@ -105,6 +106,9 @@ class OrderEntry(Generic[OrderT]):
         login that does not fit.
         """
         LoginRequest(user, password, session, next_seq).packet()
+        #: Protocol of the port, ``ouch`` or ``native`` (``speak``).
+        self.protocol = "ouch"
+        self._language = language(self.protocol)
         self.user = user
         self.session = session
         self.next_seq = next_seq
@@ -130,6 +134,8 @@ class OrderEntry(Generic[OrderT]):
         #: Called with the event when a connection that had been accepted is lost, and when the stream has caught up.
         self.on_disconnect: Callable[[Disconnected], object] | None = None
         self.on_caught_up: Callable[[CaughtUp], object] | None = None
+        #: Mass cancels that were answered, over native order entry.
+        self.mass_cancels = 0
         self._markers: set[str] = set()  # without an answer
         self._marker = ""
         self._why = ""
@@ -140,6 +146,10 @@ class OrderEntry(Generic[OrderT]):
         return f"<OrderEntry of {self.user}: {self.phase.value}, message {self.next_seq} next>"
 
     # The connection
+
+    def speak(self, protocol: str) -> None:
+        """Speak another protocol than OUCH from the first connection on. Raises ValueError."""
+        self.protocol, self._language = protocol, language(protocol)
 
     @property
     def over(self) -> bool:
@@ -254,7 +264,7 @@ class OrderEntry(Generic[OrderT]):
         """Enter an order. Raises NotConnected, and ValueError for a token that was used this trading day."""
         self._must_be_live()
         own = self._own_token(token)
-        request = self._ask(RequestKind.ENTER, own, "", messages.enter(new, own))
+        request = self._ask(RequestKind.ENTER, own, "", self._language.enter(new, own))
         order = self.day.new_order(
             own,
             symbol=new.symbol,
@@ -276,24 +286,40 @@ class OrderEntry(Generic[OrderT]):
         """
         checked_qty(qty, 0)
         token = self._as_it_will_be(order)[0]
-        return self._ask(RequestKind.CANCEL, token, "", messages.cancel(token, qty))
+        return self._ask(RequestKind.CANCEL, token, "", self._language.cancel(token, qty))
 
     def replace(
-        self, order: Order, qty: int | None = None, price: Price | Keep = KEEP, token: str | None = None
+        self,
+        order: Order,
+        qty: int | None = None,
+        price: Price | Keep = KEEP,
+        token: str | None = None,
+        terms: str = "",
     ) -> Request:
-        """Replace an order: a new token, and a new total quantity (the executed included) or price, or both."""
+        """Replace an order: a new token, and a new total quantity (the executed included) or price, or both.
+
+        terms: over native order entry, ``display=N`` or ``stop=PRICE`` of an order that has one.
+        """
         old, qty_now, price_e4_now = self._as_it_will_be(order)
         qty = checked_qty(qty_now if qty is None else qty)
         number = price_e4_now if isinstance(price, Keep) else price_e4(price)
         self._must_be_live()
         new = self._own_token(token)
-        return self._ask(RequestKind.REPLACE, old, new, messages.replace(order, old, new, qty, number))
+        return self._ask(RequestKind.REPLACE, old, new, self._language.replace(order, old, new, qty, number, terms))
 
     def modify(self, order: Order, side: Side, qty: int | None = None) -> Request:
         """Change the kind of a sale, or reduce the order: ``qty`` as in ``cancel``."""
         token, qty_now, _ = self._as_it_will_be(order)
         qty = checked_qty(qty_now if qty is None else qty)
-        return self._ask(RequestKind.MODIFY, token, "", messages.modify(token, Side(side), qty))
+        return self._ask(RequestKind.MODIFY, token, "", self._language.modify(token, Side(side), qty))
+
+    def mass_cancel(self, symbol: str = "", side: Side | None = None) -> None:
+        """Cancel all open orders of the user's participant, those of its other users too, over native order entry.
+
+        symbol: in one instrument; side: of one side. ``MassCanceled`` answers it. It is sent once: repeat one whose
+        answer does not come. Orders entered behind it, before its answer, may be among them.
+        """
+        self._out.append(self._must_be_live().unsequenced([self._language.mass_cancel(symbol, side)], self._now_ns))
 
     def find(self, token: str) -> OrderT:
         """The order that has or had a token. Raises ValueError."""
@@ -311,7 +337,7 @@ class OrderEntry(Generic[OrderT]):
         replacing = self.day.requests.last_replace(order.token)
         if replacing is None:
             return order.token, order.qty, order.price_e4
-        return replacing.new_token, *messages.terms_of_replace(replacing.payload)
+        return replacing.new_token, *self._language.terms_of_replace(replacing.payload)
 
     def _own_token(self, token: str | None) -> str:
         if token is not None:
@@ -382,7 +408,7 @@ class OrderEntry(Generic[OrderT]):
         self.phase = Phase.CATCHING_UP
         self._marker = self._tokens.next_marker()
         self._markers.add(self._marker)
-        self._send(messages.cancel(self._marker))
+        self._send(self._language.cancel(self._marker))
         yield Connected(session, next_seq, self.address)
 
     def _refused(self, code: RejectCode) -> None:
@@ -407,7 +433,7 @@ class OrderEntry(Generic[OrderT]):
         """A message of the stream; its events are added to what came before, which counts if it raises."""
         if self._epoch_is_due:
             self._on_epoch(0)
-        message = messages.read(seq, payload)
+        message = self._language.read(seq, payload)
         is_new = seq >= self.next_seq
         if isinstance(message, CancelRejected) and message.token in self._markers:
             self._markers.discard(message.token)
@@ -415,6 +441,7 @@ class OrderEntry(Generic[OrderT]):
                 for event in self._caught_up(seq):
                     events.append(event)
         elif is_new:
+            self.mass_cancels += isinstance(message, MassCanceled)
             if self.day.apply(message):
                 events.append(message)  # type: ignore[arg-type]  # whatever ``read`` gives is an Event
             self._day_ended |= isinstance(message, SystemEvent) and message.code == EventCode.END_OF_DAY

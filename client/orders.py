@@ -38,7 +38,8 @@ class NewOrder:
     """Order to enter. Raises ValueError for invalid values, and TypeError for a price that is a float.
 
     price: as ``client.prices.Price``. time_in_force_s: seconds, or a ``TimeInForce``: until the market closes unless
-    given, 0 for what does not trade at once to be canceled. min_qty: trade at least so much at once; 0: any.
+    given, 0 for what does not trade at once to be canceled. min_qty: trade at least so much at once; 0: any. terms:
+    over native order entry, words of the scenario notation, such as ``stop=9.90 tif=gtc``.
     """
 
     symbol: str
@@ -53,6 +54,7 @@ class NewOrder:
     intermarket_sweep: IntermarketSweep = IntermarketSweep.NOT_ELIGIBLE
     cross_type: CrossType = CrossType.NO_CROSS
     customer_type: CustomerType = CustomerType.NOT_RETAIL
+    terms: str = ""
     price_e4: int = field(init=False)
 
     def __post_init__(self) -> None:

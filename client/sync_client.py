@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
-from typing import Final
+from typing import ClassVar, Final
 
 from client import outcome
 from client.addresses import parse_addresses
@@ -54,9 +54,11 @@ class SyncOrder(Order):
         """Cancel the open quantity; or reduce the order to a total of ``qty``, the executed included."""
         self.client.cancel(self, qty)
 
-    def replace(self, qty: int | None = None, price: Price | Keep = KEEP, token: str | None = None) -> None:
+    def replace(
+        self, qty: int | None = None, price: Price | Keep = KEEP, token: str | None = None, terms: str = ""
+    ) -> None:
         """Replace the order: another total quantity (the executed included), or price, or both; and another token."""
-        self.client.replace(self, qty, price, token)
+        self.client.replace(self, qty, price, token, terms)
 
     def modify(self, side: Side, qty: int | None = None) -> None:
         """Change the kind of a sale, or reduce the order: ``qty`` as in ``cancel``."""
@@ -72,6 +74,9 @@ class Client:
     tls: of ``client_context``; None for a connection that is not encrypted. keep_closed: False to forget closed orders,
     see ``OrderEntry``.
     """
+
+    #: Protocol of the port.
+    PROTOCOL: ClassVar[str] = "ouch"
 
     def __init__(
         self,
@@ -102,6 +107,7 @@ class Client:
             several=self._retry.has_several,
             silence_ns=SILENCE_NS if self._retry.has_several else None,
         )
+        self.core.speak(self.PROTOCOL)
         self._tls = tls
         self._timeout_s = timeout_s
         self._queue = EventQueue(events_max)
@@ -234,13 +240,14 @@ class Client:
         time_in_force_s: int = TimeInForce.MARKET_HOURS,
         display: Display = Display.ANONYMOUS,
         min_qty: int = 0,
+        terms: str = "",
         token: str | None = None,
     ) -> SyncOrder:
         """Enter an order, and return it when it is accepted. Raises as the methods of an order do.
 
         price: "10.05", a Decimal, or None for a market order. time_in_force_s: 0 for immediate or cancel.
         """
-        return self.submit(NewOrder(symbol, side, qty, price, time_in_force_s, display, min_qty), token)
+        return self.submit(NewOrder(symbol, side, qty, price, time_in_force_s, display, min_qty, terms=terms), token)
 
     def submit(self, new: NewOrder, token: str | None = None) -> SyncOrder:
         """``enter`` for an order with all its terms."""
@@ -263,14 +270,30 @@ class Client:
         self._ask(lambda: self.core.cancel(order, qty))
 
     def replace(
-        self, order: Order, qty: int | None = None, price: Price | Keep = KEEP, token: str | None = None
+        self,
+        order: Order,
+        qty: int | None = None,
+        price: Price | Keep = KEEP,
+        token: str | None = None,
+        terms: str = "",
     ) -> None:
         """See ``SyncOrder.replace``."""
-        self._ask(lambda: self.core.replace(order, qty, price, token))
+        self._ask(lambda: self.core.replace(order, qty, price, token, terms))
 
     def modify(self, order: Order, side: Side, qty: int | None = None) -> None:
         """See ``SyncOrder.modify``."""
         self._ask(lambda: self.core.modify(order, side, qty))
+
+    def mass_cancel(self, symbol: str = "", side: Side | None = None) -> bool:
+        """Cancel all open orders of the participant (``OrderEntry.mass_cancel``); False if no answer came in time.
+
+        It may be repeated then. The event ``MassCanceled`` says how many orders it took.
+        """
+        with self._changed:
+            deadline_s, before = self._ready(), self.core.mass_cancels
+            self.core.mass_cancel(symbol, side)
+            self._pump([])
+            return self._changed.wait_for(lambda: self.core.mass_cancels > before, deadline_s - time.monotonic())
 
     def outcome(self, request: Request) -> None:
         """Wait for the outcome of a request; may be called again. Returns and raises as an order's methods do."""
@@ -430,3 +453,9 @@ class Client:
         """Reason for the end of the connection: after our own logout both sides close it, in either order."""
         with self._changed:
             return "this client was closed" if self.core.over or self._closing else why
+
+
+class NativeClient(Client):
+    """A user's order entry at a port of native order entry: ``terms`` are words of the rulebook's notation."""
+
+    PROTOCOL = "native"

@@ -14,7 +14,7 @@ from typing import Final, Protocol, cast
 from gateway.addresses import network_of
 from gateway.arrivals import OTHER
 from gateway.attention import Beat
-from gateway.protocol import Entrance, Login
+from gateway.protocol import Entrance, Login, MassCancel
 from gateway.spool import Spool, SpoolError
 from wire.errors import ProtocolError
 from wire.session_state import Due, State
@@ -87,6 +87,10 @@ class Owner(Protocol):
 
     def on_disconnect(self, connection: "Connection", /) -> None:
         """Free the slot of a connection that is gone."""
+        ...
+
+    def on_mass_cancel(self, connection: "Connection", asked: MassCancel, /) -> None:
+        """Have the market cancel all orders of the user's participant, after all that the connection has sent."""
         ...
 
     def on_caught_up(self, connection: "Connection", /) -> None:
@@ -392,6 +396,8 @@ class Connection(asyncio.BufferedProtocol):
             self.close(taken.closes, tells=taken.tells)
         elif taken.resend_from:
             self.go_back(taken.resend_from)
+        elif taken.mass_cancel is not None:
+            self._gateway.on_mass_cancel(self, taken.mass_cancel)
 
     def take_waiting(self, now_ns: int) -> None:
         """Take packets before the client's first message while messages wait for room: heartbeats, a logout."""

@@ -47,11 +47,20 @@ class Refusal(Enum):
     NOT_AVAILABLE = "the session is not here, does not go so far, or somebody else has it"
 
 
+class MassCancel(NamedTuple):
+    """Request to cancel all open orders of the user's participant. symbol: in one instrument; "": in each. side: 1 buy,
+    -1 sell, 0 both."""
+
+    symbol: str
+    side: int
+
+
 class Taken(NamedTuple):
     """Outcome of the packet at the front of a region, by its session.
 
     size: its bytes, which are removed. closes: reason for which the connection ends; "": it goes on. tells: the client
     gets the reason. answer: bytes to send. resend_from: message from which the stream is sent again; 0: it goes on.
+    mass_cancel: asked for, after all that the client sent before.
     """
 
     size: int
@@ -59,6 +68,7 @@ class Taken(NamedTuple):
     tells: bool = True
     answer: bytes = b""
     resend_from: int = 0
+    mass_cancel: MassCancel | None = None
 
 
 class Session(Protocol):

@@ -30,7 +30,7 @@ from gateway.attention import Attention
 from gateway.connection import REGION_PITCH, Connection
 from gateway.direct import DirectLines, DirectMarket, StandbyLine
 from gateway.local import LocalDoor
-from gateway.protocol import Entrance, Login
+from gateway.protocol import Entrance, Login, MassCancel
 from gateway.register import Claims, OwnClaims, UserRegister
 from gateway.ring_reading import MESSAGES, SOURCES, waits_in_rings
 from gateway.rings import ServedRings
@@ -129,6 +129,8 @@ class Gateway:
         self.on_send_away: Callable[[str], None] = lambda _why: None
         #: Callback for a wrong password, with address and user: it counts at all gateways of the node.
         self.on_failed_login: Callable[[str, str], None] = lambda _address, _user: None
+        #: Called with a user and the mass cancel that it asks for, once all that it sent before is on its way.
+        self.on_mass_cancel_asked: Callable[[int, MassCancel], None] = lambda _user, _asked: None
         #: Rings of gateway processes, which the turns read beside the connections.
         self.rings = ServedRings(self.entrances[0].outbox.streams.price_max_e4)
         table = np.zeros(connections_max, STREAM)  # a row a slot
@@ -219,6 +221,14 @@ class Gateway:
         streams = connection.entrance.outbox.streams
         if self.end_login(connection) and streams.may(connection.user, UserPermission.CANCEL_ON_DISCONNECT):
             self._on_user_disconnect(connection.user)
+
+    def on_mass_cancel(self, connection: Connection, asked: MassCancel) -> None:
+        """Pass a mass cancel on behind the rows of the present turn, which are not given to ``take`` yet."""
+        if connection.user and not connection.past:
+            self._loop.call_soon(self._ask_mass_cancel, connection.user, asked)
+
+    def _ask_mass_cancel(self, user: int, asked: MassCancel) -> None:
+        self.on_mass_cancel_asked(user, asked)
 
     def end_login(self, connection: Connection) -> bool:
         """End the login of a connection; True if it had one. The end of a session is no disconnect: the user's

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from gateway.protocol import MassCancel
 from gateway.register import Claim
 from node.gateway_link import NAME, LinkError, LinkLines, object_of, text_of
 from node.operator_socket import connect, open_directory
@@ -153,6 +154,10 @@ class CoreLink:
     def cancel(self, user: int) -> None:
         """Have the core cancel the orders of a user who was just given back."""
         self._cancels.add(user)
+
+    def mass_cancel(self, user: int, asked: MassCancel) -> None:
+        """Have the core cancel all orders of a user's participant, after all that the ring has of it."""
+        self._lines.send(mass_cancel=user, symbol=asked.symbol, side=asked.side % 3)
 
     def past(self, users: frozenset[int]) -> None:
         """Tell the core who reads a past session here, where that has changed."""

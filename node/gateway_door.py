@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from engine.records import UserPermission
+from gateway.protocol import MassCancel
 from gateway.rings import GATEWAY_ROWS
 from gateway.server import Gateway, Report
 from gateway.streams import USERS_MAX, Streams
@@ -291,6 +292,9 @@ class GatewayEnd(LinkLines):
             self._ask(number_in(told, "ask"), user, address, newest_wins=flag_in(told, "newest_wins"))
         elif "gone" in told:
             self._gone(number_in(told, "gone", USERS_MAX), cancels=flag_in(told, "cancels"))
+        elif "mass_cancel" in told:
+            symbol, side = text_in(told, "symbol"), number_in(told, "side", 2)  # 2: -1
+            self._mass_cancel(number_in(told, "mass_cancel", USERS_MAX), MassCancel(symbol, side - 3 * (side == 2)))
         elif "past" in told:
             self.past = frozenset(numbers_in(told, "past", USERS_MAX))
         elif "failed" in told:
@@ -360,6 +364,12 @@ class GatewayEnd(LinkLines):
         """Cancel the orders of those who have left, unless they come back: of all who left at one moment together."""
         users, self._absent = list(dict.fromkeys(self._absent)), []
         self._door.after(ring, lambda: self._door.on_users_absent(users))
+
+    def _mass_cancel(self, user: int, asked: MassCancel) -> None:
+        """Have the orders of a user's participant canceled, after all that the ring has by now."""
+        door, ring = self._door, self._ring
+        if ring is not None and door.gateway.register.holder(user) is self:
+            door.after(ring, lambda: door.gateway.on_mass_cancel_asked(user, asked))
 
     def _ended(self) -> None:
         """Free the users of a gateway that is gone; its ring goes once all of it was taken."""

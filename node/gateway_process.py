@@ -175,6 +175,7 @@ class GatewayProcess:
         )
         gateway.claims = self.link
         gateway.on_failed_login = self.link.failed
+        gateway.on_mass_cancel_asked = self.link.mass_cancel
         gateway.elsewhere = self._elsewhere
         gateway.limit_rows(min(ROWS_MAX, self.producer.rows // 4))
         await self.link.start(self._connected, self._rest)

@@ -6,7 +6,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Coroutine, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from gateway.arrival_log import ArrivalFiles, ArrivalLog
 from gateway.latency_log import LatencyFiles, LatencyLog
 from gateway.ouch.protocol import OUCH
 from gateway.outbox import PAST_DAYS
-from gateway.protocol import Entrance, OrderProtocol
+from gateway.protocol import Entrance, MassCancel, OrderProtocol
 from gateway.server import BEAT_S, ROWS_MAX, Gateway
 from gateway.tls import TlsDoor
 from journal import Durability, JournalError
@@ -39,6 +39,7 @@ from node.intake import Intake
 from node.logs import Log
 from node.market import Market
 from node.market_tape import open_shared
+from node.mass_cancels import MassCancels
 from node.opening import OpenDirectory
 from node.pinning import CorePin, Pins
 from node.process_names import CHECKPOINT, DEATH_WATCH
@@ -250,6 +251,12 @@ class Node:
         beside = self.options.protocols
         return [ouch, *(Entrance(protocol, others[protocol.outbox_name], port) for protocol, port in beside)]
 
+    @cached_property
+    def mass_cancels(self) -> MassCancels:
+        """Mass cancels that users ask for."""
+        streams, may_write = self.outbox.streams, self.scarcity.has_room_for_cancels
+        return MassCancels(streams, self.command_entry.submit, may_write, self._end_login, self.log.info)
+
     def _gateway_door(self) -> GatewayDoor:
         return GatewayDoor(
             self.options.data,
@@ -299,6 +306,7 @@ class Node:
 
     async def start(self) -> None:
         """Listen for clients. Raises OSError."""
+        self.gateway.on_mass_cancel_asked = self._on_mass_cancel_asked
         if self.gateways is not None:
             await self.gateways.start()
         for entrance in self.gateway.entrances:
@@ -616,6 +624,10 @@ class Node:
         if self.intake.open and self._failure is None and not self.gateway.elsewhere:
             self._begin(self._cancel_all([user]))
 
+    def _on_mass_cancel_asked(self, user: int, asked: MassCancel) -> None:
+        if self.intake.open and self._failure is None and not self.gateway.elsewhere and self.mass_cancels.admit(user):
+            self._begin(self.mass_cancels.cancel(user, asked))
+
     async def _cancel_at_end(self) -> None:
         """Cancel the orders of users that cancel on disconnect, connected or not, while messages still reach them."""
         try:
@@ -803,10 +815,11 @@ class Node:
     def disconnect(self, user: str, why: str) -> bool:
         """End the connection of a user; False if there is none."""
         number = self.outbox.streams.user(user)
-        if not number:
-            return False
-        elsewhere = self.gateways is not None and self.gateways.disconnect(number, why)
-        return self.gateway.disconnect(number, why) or elsewhere
+        return bool(number) and self._end_login(number, why)
+
+    def _end_login(self, user: int, why: str) -> bool:
+        elsewhere = self.gateways is not None and self.gateways.disconnect(user, why)
+        return self.gateway.disconnect(user, why) or elsewhere
 
     def status(self) -> Status:
         """Report of the node: values by ``node.control.STATUS_KEYS``."""

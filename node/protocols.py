@@ -2,7 +2,8 @@
 
 from typing import Final
 
+from gateway.native.protocol import NATIVE
 from gateway.ouch.protocol import OUCH
 from gateway.protocol import OrderProtocol
 
-PROTOCOLS: Final[dict[str, OrderProtocol]] = {OUCH.name: OUCH}
+PROTOCOLS: Final[dict[str, OrderProtocol]] = {each.name: each for each in (OUCH, NATIVE)}

@@ -31,6 +31,18 @@ _CLIENT = ("wire", "wire.errors", "wire.ouch_codes", "wire.ouch_layout", "wire.s
 ONLY: dict[str, tuple[str, ...]] = {
     "wire": (),
     "client": _CLIENT,
+    # What a client of OUCH does not load: terms in words of the notation, codes of reports.
+    "client/native.py": (
+        *_CLIENT,
+        "engine.bounds",
+        "engine.records",
+        "engine.row_bytes",
+        "notation.parse",
+        "notation.table",
+        "notation.words",
+        "reports.rows",
+        "wire.native",
+    ),
     # Clients beside the node, which nothing else of the client imports.
     "client/local.py": (*_CLIENT, "journal", "tape.errors", "tape.form", "tape.lines", "tape.shared_file"),
     "client/local_reports.py": (
@@ -292,6 +304,7 @@ def test_planted_violations_are_found() -> None:
         "sequencer",
         "directory",
         "gateway",
+        "gateway/native",
         "gateway/ouch",
         "replication",
         "tape",
@@ -336,11 +349,15 @@ def test_whoever_sends_orders_does_it_with_the_client_library() -> None:
     assert found == _OF_BYTES
 
 
+#: Rooms of protocols, and what those over SoupBinTCP share.
+_PROTOCOLS = ("gateway/native/", "gateway/ouch/", "gateway/packets.py", "gateway/soup.py", "gateway/tokens.py")
+
+
 def protocol_faults(path: str, source: str) -> list[str]:
     """Imports of a file of ``gateway/`` by which it would know a protocol."""
     found = []
     for line, dotted in imports(source):
-        if dotted.startswith("gateway.ouch") or (
+        if dotted.replace(".", "/").startswith(tuple(each.removesuffix(".py").rstrip("/") for each in _PROTOCOLS)) or (
             dotted.split(".")[0] == "wire" and dotted not in ("wire.errors", "wire.session_state")
         ):
             found.append(f"{path}:{line}: gateway knows no protocol, so it may not import {dotted}")
@@ -348,11 +365,16 @@ def protocol_faults(path: str, source: str) -> list[str]:
 
 
 def test_the_gateway_knows_no_protocol() -> None:
-    files = {path: text(path) for path in paths("gateway") if not path.startswith("gateway/ouch/")}
+    files = {path: text(path) for path in paths("gateway") if not path.startswith(_PROTOCOLS)}
     assert len(files) > 20
     found = [fault for path, source in files.items() for fault in protocol_faults(path, source)]
     assert not found, "\n".join(found)
-    for planted in ("from gateway.ouch.tables import OPEN\n", "from wire import soup\n", "import wire.ouch\n"):
+    for planted in (
+        "from gateway.ouch.tables import OPEN\n",
+        "from wire import soup\n",
+        "import wire.ouch\n",
+        "import gateway.soup\n",
+    ):
         assert protocol_faults("gateway/server.py", planted)
     assert not protocol_faults("gateway/server.py", "from wire.errors import ProtocolError\n")
 

@@ -426,7 +426,7 @@ def test_a_mistyped_instruction_enters_no_order_and_the_words_are_listed(term: s
 )
 def test_a_term_without_a_field_in_ouch_is_refused_with_what_takes_it(term: str) -> None:
     with pytest.raises(
-        WrongUse, match=r"OUCH 4.2 has no field for it; the operator may .* `lockstep admin do`"
+        WrongUse, match=r"OUCH 4.2 has no field for it; ask the operator .* give --protocol native"
     ) as caught:
         parse(f"buy 5 XYZ @ 9.43 {term}")
     assert repr(term) in str(caught.value)

@@ -1,17 +1,17 @@
-"""Packets of clients over SoupBinTCP: the kernels that cut and explain them, and the reading of all (``arrivals``)."""
+"""Packets of clients over SoupBinTCP: the kernels that explain them, and the reading of all (``arrivals``)."""
 
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from engine.jit import called, inlined, unpack_pointers
-from gateway.arrivals import FOR_SESSION, HEARTBEAT, MESSAGE, read_all, unpack_arrivals
+from gateway.arrivals import read_all, unpack_arrivals
 from gateway.ouch.reading import read_message
 from gateway.ouch.recent import RECENT
 from gateway.ouch.tables import OPEN, OPEN_REST
+from gateway.packets import cut_packet
 from gateway.symbols import SYMBOL
-from wire import octets
-from wire.soup import HEAD_BYTES, PAYLOAD_BYTES_MAX, PacketType
+from wire.soup import HEAD_BYTES
 
 
 class Known(NamedTuple):
@@ -26,21 +26,6 @@ class Known(NamedTuple):
 _unpack_known = unpack_pointers(
     Known(np.zeros(1, SYMBOL), np.zeros(1, OPEN), np.zeros(1, OPEN_REST), np.zeros(1, RECENT))
 )
-_packet_bytes: Final = inlined(octets.packet_bytes)
-
-
-@inlined
-def cut(buffer, at, end):
-    """Size and kind of the packet at ``at``."""
-    size = _packet_bytes(buffer, at, end, PAYLOAD_BYTES_MAX)
-    kind = np.int64(FOR_SESSION)
-    if size > 0:
-        letter = np.int64(buffer[at + 2])
-        if letter == PacketType.UNSEQUENCED:
-            kind = np.int64(MESSAGE)
-        elif letter == PacketType.CLIENT_HEARTBEAT and size == HEAD_BYTES:
-            kind = np.int64(HEARTBEAT)
-    return size, kind
 
 
 @inlined
@@ -56,4 +41,4 @@ def explain(buffer, at, size, stream, known, commands, n):
 def read_streams(arrivals_pointers, known_pointers, count, rows_max, first, record_at):
     """Read streams into rows (``read_all``). Pointers: of the packed ``Arrivals`` and ``Known``."""
     arrays, known = unpack_arrivals(arrivals_pointers), _unpack_known(known_pointers)
-    return read_all(arrays, known, count, rows_max, first, record_at, cut, explain)
+    return read_all(arrays, known, count, rows_max, first, record_at, cut_packet, explain)

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.jit import ctz, inlined, lshr, wrapping_add, wrapping_multiply
+from engine.jit import inlined
 from engine.records import CommandKind, Instruction, SelfTrade, Side, TimeInForce
 from gateway.ouch import context
 from gateway.ouch.open_orders import find_among
@@ -27,6 +27,7 @@ from gateway.ouch.recent import (
     recall,
 )
 from gateway.symbols import symbol_place
+from gateway.tokens import clear, extend, is_text, order_id, token_tail, u64, unpadded
 from wire import octets, ouch
 from wire.ouch_codes import BuySell, Capacity, ClientMessage, CrossType, Display
 from wire.ouch_codes import TimeInForce as OuchTimeInForce
@@ -50,111 +51,14 @@ _TOKEN: Final = 1  # of every message, after its first byte
 _PRICE_MARKET: Final = ouch.PRICE_E4_MARKET
 _PRICE_MAX: Final = ouch.PRICE_E4_MAX
 _SHARES_MAX: Final = ouch.SHARES_MAX
-_TOKEN_CHARACTERS: Final = ouch.TOKEN_CHARACTERS
 #: Instruction that no order of OUCH has, so that the market refuses a replace that asks for it.
 _IMPOSSIBLE: Final = int(Instruction.DISPLAY)
 
-_MIX_HEAD: Final = np.int64(context.signed(0x9E3779B97F4A7C15))
-_MIX_TAIL: Final = np.int64(context.signed(0xBF58476D1CE4E5B9))
-_TOP_BIT: Final = np.int64(-(2**63))
-_SPACES: Final = np.int64(0x2020202020202020)
-_EACH_01: Final = np.int64(0x0101010101010101)
-_EACH_21: Final = np.int64(0x2121212121212121)
-_EACH_5F: Final = np.int64(0x5F5F5F5F5F5F5F5F)
-_EACH_TOP: Final = np.int64(context.signed(0x8080808080808080))
 _SYSTEM_HOURS: Final = context.SYSTEM_HOURS
 _MODIFY: Final = context.MODIFY
 _MINIMUM: Final = context.MINIMUM
 
 _u32: Final = inlined(octets.u32)
-
-
-@inlined
-def _u64(buffer, at):
-    return (_u32(buffer, at) << 32) | _u32(buffer, at + 4)
-
-
-@inlined
-def _tail(buffer, at):
-    return (_u32(buffer, at) << 32) | (np.int64(buffer[at + 4]) << 24) | (np.int64(buffer[at + 5]) << 16)
-
-
-@inlined
-def _padding_bits(word):
-    """Bits of the spaces at the end of eight characters that are not all spaces."""
-    return ctz(word ^ _SPACES) & 56
-
-
-@inlined
-def _unpadded(word):
-    """Eight characters without the spaces at their end, right-aligned; 0 for eight spaces."""
-    return lshr(word, _padding_bits(word)) if word != _SPACES else np.int64(0)
-
-
-@inlined
-def _printable(word, padding_bits):
-    """True if each byte of an unpadded word is 0x21 to 0x7e, but for those that came in for the padding."""
-    # Those count as 0x21. One sum has a byte's top bit set from 0x21 on, the other from 0x7f on.
-    filled = word | (_EACH_21 & ~lshr(np.int64(-1), padding_bits))
-    from_21 = wrapping_add(filled, _EACH_5F) & _EACH_TOP
-    from_7f = wrapping_add(filled, _EACH_01) & _EACH_TOP
-    return (filled & _EACH_TOP) == 0 and from_21 == _EACH_TOP and from_7f == 0
-
-
-@inlined
-def _order_id(head, tail):
-    """The client order id of a token (``gateway.ouch.context.order_id``); below 0 for one that needs an EXTEND row."""
-    if tail == 0x202020202020_0000 and head != _SPACES:
-        padding_bits = _padding_bits(head)
-        short = lshr(head, padding_bits)
-        if _printable(short, padding_bits):
-            return short
-    mixed = wrapping_multiply(head, _MIX_HEAD)
-    mixed = wrapping_multiply(wrapping_add(mixed ^ lshr(mixed, 32), tail), _MIX_TAIL)
-    return (mixed ^ lshr(mixed, 29)) | _TOP_BIT
-
-
-@inlined
-def _clear(row):
-    row["client_order_id"] = 0
-    row["new_client_order_id"] = 0
-    row["price_e4"] = 0
-    row["qty"] = 0
-    row["min_qty"] = 0
-    row["display_qty"] = 0
-    row["participant"] = 0
-    row["instrument"] = 0
-    row["side"] = 0
-    row["time_in_force"] = 0
-    row["self_trade"] = 0
-    row["instructions"] = 0
-    row["book"] = 0
-    row["phase"] = 0
-
-
-@inlined
-def _extend(commands, n, symbol, head, tail, new_head, new_tail):
-    row = commands[n]
-    _clear(row)
-    row["kind"] = CommandKind.EXTEND
-    row["symbol"] = symbol
-    row["token_head"] = head
-    row["token_tail"] = tail
-    row["new_token_head"] = new_head
-    row["new_token_tail"] = new_tail
-    return n + 1
-
-
-@inlined
-def _is_text(buffer, at):
-    """True if a token has printable ASCII characters alone, and not only spaces."""
-    blank = True
-    for place in range(at, at + _TOKEN_CHARACTERS):
-        c = np.int64(buffer[place])
-        if c < 32 or c > 126:
-            return False
-        blank &= c == 32
-    return not blank
 
 
 @inlined
@@ -216,18 +120,18 @@ def _known(participant, client_order_id, open_rows, rest, recent):
 
 @inlined
 def _read_enter(buffer, at, stream, symbols, recent, commands, n):
-    head, tail = _u64(buffer, at + _TOKEN), _tail(buffer, at + _TOKEN + 8)
-    client_order_id = _order_id(head, tail)
+    head, tail = u64(buffer, at + _TOKEN), token_tail(buffer, at + _TOKEN + 8)
+    client_order_id = order_id(head, tail)
     expect(recent, np.int64(stream["participant"]), client_order_id)
-    stock = _u64(buffer, at + _OF_ENTER.stock)
-    symbol = _unpadded(stock)
+    stock = u64(buffer, at + _OF_ENTER.stock)
+    symbol = unpadded(stock)
     place = symbol_place(symbols, symbol) if symbol != 0 else np.int64(-1)
     instrument = symbols[place]["instrument"] if place >= 0 else np.int64(0)
     if client_order_id < 0 or instrument == 0:
         unknown = symbol if instrument == 0 else np.int64(0)
         long_head = head if client_order_id < 0 else np.int64(0)
         long_tail = tail if client_order_id < 0 else np.int64(0)
-        n = _extend(commands, n, unknown, long_head, long_tail, np.int64(0), np.int64(0))
+        n = extend(commands, n, unknown, long_head, long_tail, np.int64(0), np.int64(0))
     side = np.int64(buffer[at + _OF_ENTER.buy_sell])
     display = np.int64(buffer[at + _OF_ENTER.display])
     cross = np.int64(buffer[at + _OF_ENTER.cross_type])
@@ -274,7 +178,7 @@ def _read_enter(buffer, at, stream, symbols, recent, commands, n):
     row["participant"] = stream["participant"]
     row["instrument"] = instrument
     row["kind"] = CommandKind.ENTER
-    if client_order_id < 0 and not _is_text(buffer, at + _TOKEN):
+    if client_order_id < 0 and not is_text(buffer, at + _TOKEN):
         row["side"] = 0
     elif side == BuySell.BUY:
         row["side"] = Side.BUY
@@ -306,19 +210,19 @@ def _replace_fits(buffer, at, shows):
 
 @inlined
 def _read_replace(buffer, at, stream, open_rows, rest, recent, commands, n):
-    head, tail = _u64(buffer, at + _TOKEN), _tail(buffer, at + _TOKEN + 8)
+    head, tail = u64(buffer, at + _TOKEN), token_tail(buffer, at + _TOKEN + 8)
     new_head, new_tail = (
-        _u64(buffer, at + _OF_REPLACE.replacement_order_token),
-        _tail(buffer, at + _OF_REPLACE.replacement_order_token + 8),
+        u64(buffer, at + _OF_REPLACE.replacement_order_token),
+        token_tail(buffer, at + _OF_REPLACE.replacement_order_token + 8),
     )
-    client_order_id = _order_id(head, tail)
-    new_client_order_id = _order_id(new_head, new_tail)
+    client_order_id = order_id(head, tail)
+    new_client_order_id = order_id(new_head, new_tail)
     if client_order_id < 0 or new_client_order_id < 0:
         if client_order_id > 0:
             head, tail = np.int64(0), np.int64(0)
         if new_client_order_id > 0:
             new_head, new_tail = np.int64(0), np.int64(0)
-        n = _extend(commands, n, np.int64(0), head, tail, new_head, new_tail)
+        n = extend(commands, n, np.int64(0), head, tail, new_head, new_tail)
     flags = (
         np.int64(_SYSTEM_HOURS)
         if _u32(buffer, at + _OF_REPLACE.time_in_force_s) == OuchTimeInForce.SYSTEM_HOURS
@@ -331,7 +235,7 @@ def _read_replace(buffer, at, stream, open_rows, rest, recent, commands, n):
     note(recent, participant, new_client_order_id, side, shows)
     price_e4 = _u32(buffer, at + _OF_REPLACE.price_e4)
     row = commands[n]
-    _clear(row)
+    clear(row)
     row["kind"] = CommandKind.REPLACE
     row["client_order_id"] = client_order_id
     row["new_client_order_id"] = new_client_order_id
@@ -340,7 +244,7 @@ def _read_replace(buffer, at, stream, open_rows, rest, recent, commands, n):
         row["instructions"] = _MARKET
     if not _replace_fits(buffer, at, shows):
         row["instructions"] |= _IMPOSSIBLE
-    if new_client_order_id < 0 and not _is_text(buffer, at + _OF_REPLACE.replacement_order_token):
+    if new_client_order_id < 0 and not is_text(buffer, at + _OF_REPLACE.replacement_order_token):
         row["side"] = Side.BUY  # a place that a replace does not use
     row["price_e4"] = _price(price_e4)
     row["qty"] = _shares(buffer, at + _OF_REPLACE.shares)
@@ -356,12 +260,12 @@ def _read_replace(buffer, at, stream, open_rows, rest, recent, commands, n):
 
 @inlined
 def _read_cancel(buffer, at, stream, commands, n, qty, side, flags):
-    head, tail = _u64(buffer, at + _TOKEN), _tail(buffer, at + _TOKEN + 8)
-    client_order_id = _order_id(head, tail)
+    head, tail = u64(buffer, at + _TOKEN), token_tail(buffer, at + _TOKEN + 8)
+    client_order_id = order_id(head, tail)
     if client_order_id < 0:
-        n = _extend(commands, n, np.int64(0), head, tail, np.int64(0), np.int64(0))
+        n = extend(commands, n, np.int64(0), head, tail, np.int64(0), np.int64(0))
     row = commands[n]
-    _clear(row)
+    clear(row)
     row["kind"] = CommandKind.CANCEL
     row["client_order_id"] = client_order_id
     row["context"] = np.int64(stream["user"]) | (side << 16) | (flags << 56)
@@ -377,7 +281,7 @@ def _modified_qty(buffer, at, stream, open_rows, rest, recent):
     An order of which nothing is known yet is left to the market: a correct Modify Order is never refused here.
     """
     shares, asked = _u32(buffer, at + _OF_MODIFY.shares), _side_class(np.int64(buffer[at + _OF_MODIFY.buy_sell]))
-    client_order_id = _order_id(_u64(buffer, at + _TOKEN), _tail(buffer, at + _TOKEN + 8))
+    client_order_id = order_id(u64(buffer, at + _TOKEN), token_tail(buffer, at + _TOKEN + 8))
     side, _ = _known(np.int64(stream["participant"]), client_order_id, open_rows, rest, recent)
     return shares if shares != 0 and asked != UNKNOWN and (asked & side) != 0 else ~shares
 

@@ -1,81 +1,16 @@
-"""Session of a client over SoupBinTCP, as the gateway uses it."""
+"""Session of a client of OUCH."""
 
-from typing import Final
-
-from gateway.arrivals import BROKEN
-from gateway.protocol import Refusal, Taken
-from wire import ProtocolError, ServerSession, ouch, soup
-from wire.soup import Debug, LoginRequest, Logout, RejectCode
-
-_HEARTBEAT: Final = soup.packet(soup.PacketType.CLIENT_HEARTBEAT)
-_REJECT_CODES: Final = {
-    Refusal.NOT_AUTHORIZED: RejectCode.NOT_AUTHORIZED,
-    Refusal.NOT_AVAILABLE: RejectCode.SESSION_NOT_AVAILABLE,
-}
+from gateway.soup import SoupSession
+from wire import ProtocolError, ouch
 
 
-class OuchSession(ServerSession):
-    """Server's side of a connection, and what the gateway asks of it beside."""
+class OuchSession(SoupSession):
+    """Server's side of a connection of OUCH."""
 
-    def ask(self, data: bytes, now_ns: int) -> list[LoginRequest | ProtocolError]:
-        """The login that the bytes ask for, or their error; debug packets are nothing to the gateway."""
-        events = self.receive(data, now_ns)
-        return [event for event in events if isinstance(event, LoginRequest | ProtocolError)]
-
-    def accept_login(self, session: str, end_seq: int, epoch: int, now_ns: int) -> bytes:
-        """Accept the login. A debug packet has the epoch: SoupBinTCP has no field for it, and clients that do not know
-        it ignore the text.
-        """
-        accepted = self.accept(session, end_seq, now_ns)
-        return accepted + Debug(f"epoch {epoch}").packet() if epoch else accepted
-
-    def refuse(self, refusal: Refusal) -> bytes:
-        """Reject the login; the connection is to be closed after these bytes."""
-        return self.reject(_REJECT_CODES[refusal])
-
-    def take(self, region: memoryview, stop: int, now_ns: int) -> Taken:
-        """Take the first packet, which is not one for the kernels."""
+    def why_unreadable(self, payload: bytes) -> str:
+        """Sentence on a message that is none of OUCH: what is wrong with it."""
         try:
-            size = soup.packet_bytes(region, 0, soup.PAYLOAD_BYTES_MAX)
+            ouch.read_client(payload)
         except ProtocolError as error:
-            return Taken(0, str(error))
-        kind, payload = region[2], bytes(region[soup.HEAD_BYTES : size])
-        if stop == BROKEN:
-            return Taken(0, _why_not_ouch(payload))
-        try:
-            event = self.packet(kind, payload, now_ns)
-        except ProtocolError as error:
-            return Taken(size, str(error))
-        return Taken(size, "the client logged out", tells=False) if isinstance(event, Logout) else Taken(size)
-
-    def survey(self, region: memoryview) -> tuple[int, bool]:
-        """(bytes of heartbeats at the front, True if a packet follows that is no message)."""
-        at = 0
-        while region[at : at + len(_HEARTBEAT)] == _HEARTBEAT:
-            at += len(_HEARTBEAT)
-        rest = region[at:]
-        try:
-            whole = soup.packet_bytes(rest, 0, soup.PAYLOAD_BYTES_MAX) > 0
-        except ProtocolError:
-            whole = True  # it is refused as if it were there
-        return at, whole and len(rest) > 2 and rest[2] != soup.PacketType.UNSEQUENCED
-
-    def outgoing(self, stored: bytes) -> tuple[int, bytes]:
-        """The stored bytes: streams are kept as they are sent."""
-        return len(stored), stored
-
-    def notice(self, why: str) -> bytes:
-        """Debug packet with the reason for the end of the connection."""
-        return Debug(f"closed: {why}").packet()
-
-    def farewell(self) -> bytes:
-        """End of Session."""
-        return soup.packet(soup.PacketType.END_OF_SESSION)
-
-
-def _why_not_ouch(payload: bytes) -> str:
-    try:
-        ouch.read_client(payload)
-    except ProtocolError as error:
-        return str(error)
-    return "a message that this exchange cannot read came"
+            return str(error)
+        return "a message that this exchange cannot read came"

@@ -1,0 +1,81 @@
+"""Session of a client of a protocol over SoupBinTCP 3.00, as the gateway uses it.
+
+The protocol has messages as payloads, and says what is wrong with one that its kernels cannot read.
+"""
+
+from abc import abstractmethod
+from typing import Final
+
+from gateway.arrivals import BROKEN
+from gateway.protocol import Refusal, Taken
+from wire import ProtocolError, ServerSession, soup
+from wire.soup import Debug, LoginRequest, Logout, PacketType, RejectCode
+
+_CLIENT_HEARTBEAT: Final = soup.packet(PacketType.CLIENT_HEARTBEAT)
+_REJECT_CODES: Final = {
+    Refusal.NOT_AUTHORIZED: RejectCode.NOT_AUTHORIZED,
+    Refusal.NOT_AVAILABLE: RejectCode.SESSION_NOT_AVAILABLE,
+}
+
+
+class SoupSession(ServerSession):
+    """Server's side of a connection, and what the gateway asks of it beside."""
+
+    @abstractmethod
+    def why_unreadable(self, payload: bytes, /) -> str:
+        """Sentence on a message that the kernels did not read: what is wrong with it."""
+
+    def ask(self, data: bytes, now_ns: int) -> list[LoginRequest | ProtocolError]:
+        """The login that the bytes ask for, or their error; debug packets are nothing to the gateway."""
+        events = self.receive(data, now_ns)
+        return [event for event in events if isinstance(event, LoginRequest | ProtocolError)]
+
+    def accept_login(self, session: str, end_seq: int, epoch: int, now_ns: int) -> bytes:
+        """Accept the login. A debug packet has the epoch: SoupBinTCP has no field for it, and clients that do not know
+        it ignore the text.
+        """
+        accepted = self.accept(session, end_seq, now_ns)
+        return accepted + Debug(f"epoch {epoch}").packet() if epoch else accepted
+
+    def refuse(self, refusal: Refusal) -> bytes:
+        """Reject the login; the connection is to be closed after these bytes."""
+        return self.reject(_REJECT_CODES[refusal])
+
+    def take(self, region: memoryview, stop: int, now_ns: int) -> Taken:
+        """Take the first packet, which is not one for the kernels."""
+        try:
+            size = soup.packet_bytes(region, 0, soup.PAYLOAD_BYTES_MAX)
+        except ProtocolError as error:
+            return Taken(0, str(error))
+        kind, payload = region[2], bytes(region[soup.HEAD_BYTES : size])
+        if stop == BROKEN:
+            return Taken(0, self.why_unreadable(payload))
+        try:
+            event = self.packet(kind, payload, now_ns)
+        except ProtocolError as error:
+            return Taken(size, str(error))
+        return Taken(size, "the client logged out", tells=False) if isinstance(event, Logout) else Taken(size)
+
+    def survey(self, region: memoryview) -> tuple[int, bool]:
+        """(bytes of heartbeats at the front, True if a packet follows that is no message)."""
+        at = 0
+        while region[at : at + len(_CLIENT_HEARTBEAT)] == _CLIENT_HEARTBEAT:
+            at += len(_CLIENT_HEARTBEAT)
+        rest = region[at:]
+        try:
+            whole = soup.packet_bytes(rest, 0, soup.PAYLOAD_BYTES_MAX) > 0
+        except ProtocolError:
+            whole = True  # it is refused as if it were there
+        return at, whole and len(rest) > 2 and rest[2] != soup.PacketType.UNSEQUENCED
+
+    def outgoing(self, stored: bytes) -> tuple[int, bytes]:
+        """The stored bytes: streams are kept as they are sent."""
+        return len(stored), stored
+
+    def notice(self, why: str) -> bytes:
+        """Debug packet with the reason for the end of the connection."""
+        return Debug(f"closed: {why}").packet()
+
+    def farewell(self) -> bytes:
+        """End of Session."""
+        return soup.packet(soup.PacketType.END_OF_SESSION)
