@@ -58,6 +58,16 @@ def state(directory: Path, at: str | None, participant: str | None, symbol: str 
                 "open_qty": int(own["leaves_qty"].sum()),
             }
         )
+    indices: list[dict[str, Any]] = [
+        {
+            "index": unpack(int(row["name"])),
+            "value_e4": int(row["value_e4"]),
+            "opening_e4": int(row["opening_e4"]),
+            "members": int(row["members"]),
+            "level": int(row["reached"]) or None,
+        }
+        for row in engine.indices()
+    ]
     if as_json:
         about = {"seq": rebuilt.seq, "time": iso_time(engine.now_ns), "checkpoint_seq": rebuilt.checkpoint_seq or None}
         about |= {"epoch": engine.epoch}
@@ -69,7 +79,7 @@ def state(directory: Path, at: str | None, participant: str | None, symbol: str 
             "limits": only(accounts.limits(engine), participant, symbol),
             "uses": only(accounts.uses(engine), participant, symbol),
         }
-        screen.print_json(about | digests | by_part | {"instruments": instruments} | held | limited)
+        screen.print_json(about | digests | by_part | {"instruments": instruments, "indices": indices} | held | limited)
         return errors.FINE
     counted = {"open_orders": len(orders), "instruments": len(instruments), "participants": len(names.participants)}
     replayed = f"checkpoint {screen.count(rebuilt.checkpoint_seq)} and " if rebuilt.checkpoint_seq else ""
@@ -95,6 +105,12 @@ def state(directory: Path, at: str | None, participant: str | None, symbol: str 
             for facts in instruments
         ]
         screen.table(columns, rows, right=("last", "buys", "sells", "open qty"))
+    for facts in indices:
+        reached = f"level {facts['level']} was reached today" if facts["level"] else "no level was reached today"
+        values = f"{price(facts['value_e4'])}, opening value {price(facts['opening_e4'])}"
+        screen.print_line(
+            f"index {facts['index']} of {screen.counted(facts['members'], 'member')}: {values}; {reached}"
+        )
     _show_accounts(engine, participant, symbol)
     return errors.FINE
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from cli import screen
 from notation.print import limit_words
-from notation.words import percent, price
+from notation.words import duration, percent, price
 
 #: Lines of a table of positions or limits at most; further ones are counted, and JSON has them.
 _LINES_MAX: Final = 50
@@ -40,7 +40,7 @@ def show_book(book: Facts, time: str) -> None:
 
 def _beside(book: Facts) -> Iterator[str]:
     """Lines about what stands beside the ladder, where there is any."""
-    call, band, middle = book["indicative"], book["band"], book["midpoint"]
+    call, band, breaker, middle = book["indicative"], book["band"], book["volatility"], book["midpoint"]
     if call is not None and call["price_e4"] is None:
         yield "the uncross would trade nothing"
     elif call is not None:
@@ -52,6 +52,9 @@ def _beside(book: Facts) -> Iterator[str]:
         around = f"{percent(band['band_bps'])} around {price(band['reference_e4'])}"
         bounds = f"buys up to {price(band['highest_buy_e4'])}, sells down to {price(band['lowest_sell_e4'])}"
         yield f"band of {around}: {bounds}"
+    if breaker is not None:
+        away = f"more than {percent(breaker['volatility_bps'])} from the price {duration(breaker['window_ns'])} before"
+        yield f"volatility breaker: a trade {away} halts for {duration(breaker['halt_ns'])}"
     if middle is not None and (middle["bid_orders"] or middle["offer_orders"]):
         where = price(middle["price_e4"]) if middle["price_e4"] else "none now"
         buys = f"{screen.counted(middle['bid_orders'], 'buy')}, {screen.count(middle['bid_qty'])}"

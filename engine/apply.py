@@ -17,6 +17,7 @@ from engine.events import emit_rejected
 from engine.form import has_form
 from engine.halts import halt_command, resume_command
 from engine.index import ask_for_id
+from engine.indices import define_index, gather_members
 from engine.jit import called, inlined, prefetch, rare
 from engine.kill import emergency_close, kill_command
 from engine.limit_command import continuation_command, forget_continuation, limits_command
@@ -81,7 +82,7 @@ def apply_batch(pointers, commands, start, events, n):
 def _use_continuation(venue, kind):
     """Kind of the row after a continuation row (EXTEND); 0, which is no kind, where that kind has no use for one."""
     venue["continuation"] = 0
-    if kind == CommandKind.LIMITS or kind == CommandKind.INSTRUMENT:
+    if kind == CommandKind.LIMITS or kind == CommandKind.INSTRUMENT or kind == CommandKind.INDEX:
         return kind
     forget_continuation(venue)
     if (
@@ -133,6 +134,13 @@ def _apply_rare(state: State, command, kind, events, n):
         return n  # for the record (rulebook section 13, 26): the market's clock goes by CLOCK rows only
     if kind == CommandKind.SCHEDULE:
         return schedule_command(state, command, events, n)
+    if kind == CommandKind.MEMBERS:
+        gather_members(state, command)
+        return n
+    if kind == CommandKind.INDEX:
+        n = define_index(state, command, events, n)
+        forget_continuation(state.venue[0])
+        return n
     if kind == CommandKind.EXTEND:
         continuation_command(state.venue[0], command)
         return n

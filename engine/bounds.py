@@ -25,6 +25,19 @@ ADV_QTY_MAX: Final = INT64_MAX // BPS_MAX
 SCHEDULES_MAX: Final = 4_096
 SCHEDULES_OF_ALL_MAX: Final = 256
 
+#: Indices, members of one, their weights, and levels of a fall of one.
+INDICES_MAX: Final = 16
+MEMBERS_MAX: Final = 64
+WEIGHT_MAX: Final = 1_000
+LEVELS_MAX: Final = 3
+
+SECOND_NS: Final = 1_000_000_000
+
+#: The most that a volatility breaker may look back and may halt, and the ring of seconds that it remembers.
+VOLATILITY_WINDOW_S_MAX: Final = 3_600
+VOLATILITY_HALT_NS_MAX: Final = DAY_NS
+MEMORY_SECONDS: Final = 4_096
+
 #: Duration of the call after a halt.
 CALL_AFTER_HALT_NS: Final = 60 * 1_000_000_000
 

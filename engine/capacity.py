@@ -7,7 +7,7 @@ outcomes (``capacity`` rejects).
 from dataclasses import dataclass
 from typing import Final
 
-from engine.bounds import SCHEDULES_MAX, SCHEDULES_OF_ALL_MAX
+from engine.bounds import INDICES_MAX, LEVELS_MAX, SCHEDULES_MAX, SCHEDULES_OF_ALL_MAX
 
 #: The most that a capacity may be. A slot leaves room for one more bit in uint32 (``index.py``).
 ORDERS_MAX_MAX: Final = 2**29
@@ -16,7 +16,8 @@ IDS_MAX_MAX: Final = 2**30
 
 def events_max(orders: int, slices: int, phase_changes: int, participants: int) -> int:
     """The most events that one command causes, given how many open orders, slices of icebergs, changes of a phase that
-    it may bring (one of each instrument, and those of the schedules that wait) and participants there are.
+    it may bring (one of each instrument, those of the schedules that wait, and those of each level of an index) and
+    participants there are.
 
     Three an open order (its election, and two of self-trade prevention or of what ends it and an indicative), two a
     slice (its trade, and the next one that is shown), four a change of a phase (the phase, the indicative, and two
@@ -27,7 +28,7 @@ def events_max(orders: int, slices: int, phase_changes: int, participants: int) 
 
 def phase_changes_max(instruments: int) -> int:
     """The most changes of a phase that one command may bring with room for so many instruments."""
-    return instruments * (1 + SCHEDULES_OF_ALL_MAX) + SCHEDULES_MAX
+    return instruments * (1 + SCHEDULES_OF_ALL_MAX + INDICES_MAX * LEVELS_MAX) + SCHEDULES_MAX
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ def check_calls(state: State) -> None:
     calls = [number for number, row in enumerate(rows, 1) if row["phase"] in CALLS]
     require(venue["calls"] == len(calls), "the venue counts the instruments in a call")
     require(venue["pending"] == np.count_nonzero(rows["pending"]), "the venue counts the instruments that wait")
+    members = set(state.members["instrument"].tolist()) - {0}
     for number, row in enumerate(rows, 1):
         published = (int(row["indicative_e4"]), int(row["paired_qty"]), int(row["imbalance_qty"]))
         expected = uncross_outcome(state, number) if number in calls else (0, 0, 0)
@@ -27,6 +28,8 @@ def check_calls(state: State) -> None:
         meets = all(state.books[midpoint_row(state, number, side)]["far_root"] for side in (1, -1))
         waits = (Pending.CALL if number in calls else 0) | (Pending.STOPS if stops else 0)
         waits |= Pending.MIDPOINT if meets else 0
+        waits |= Pending.BREAKERS if row["volatility"] else 0
+        waits |= Pending.INDEX if number in members else 0
         require(row["pending"] == waits, "an instrument knows what it waits for")
         _check_depth(state, number, number in calls)
     continuation = [int(venue[f"continuation_{place}"]) for place in (0, 8, 16, 24, 32, 40)]
@@ -65,7 +68,7 @@ def _check_schedules(state: State) -> None:
     require(not state.schedules[len(waiting) :].view(np.uint8).any(), "a schedule that was met is gone")
     of_all = int(np.count_nonzero(waiting["instrument"] == 0))
     require(of_all == venue["schedules_of_all"], "schedules of all instruments are counted")
-    changes = venue["instruments"] * (1 + of_all) + len(waiting) - of_all
+    changes = venue["instruments"] * (1 + of_all + venue["index_levels"]) + len(waiting) - of_all
     require(changes == venue["phase_changes"], "the changes of phases that a command may bring are counted")
 
 

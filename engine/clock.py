@@ -11,6 +11,7 @@ from engine.events import emit_rejected
 from engine.expiries import next_expiry
 from engine.form import has_form
 from engine.index import forget_ids
+from engine.indices import open_indices
 from engine.jit import called, inlined
 from engine.matching import cancel_resting
 from engine.records import CommandKind, Reason
@@ -79,6 +80,7 @@ def clock(state: State, command, events, n):
         n = _end_day(state, events, n)
         venue["trading_day"] = day
         forget_ids(state)
+        open_indices(state)
     return _run_due(state, events, n)
 
 

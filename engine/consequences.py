@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from engine.breakers import BREAKERS, look_at_trade
 from engine.calls import publish_indicative
 from engine.entry import run_rarely
 from engine.events import emit_triggered
@@ -16,6 +17,7 @@ from engine.jit import called, rare
 from engine.matching import cancel_resting
 from engine.midpoint_run import meet_at_midpoint
 from engine.records import EventKind, Instruction, Phase
+from engine.seen import begin_to_look
 from engine.state import Pending, State
 from engine.stops import leave_stops, next_stop
 
@@ -43,6 +45,8 @@ def _elect(state: State, events, n, slot):
 def consequences(state: State, events, n, instrument):
     """All that a command causes in an instrument that it touched, after its own events."""
     row = state.instruments[instrument - 1]
+    if row["pending"] & BREAKERS:
+        n = look_at_trade(state, events, n, instrument)
     if row["pending"] & _STOPS and row["phase"] == Phase.CONTINUOUS:
         # Each is elected once, so that there are no more turns than orders.
         for _ in range(state.venue[0]["orders_open"]):
@@ -50,6 +54,11 @@ def consequences(state: State, events, n, instrument):
             if slot == 0:
                 break
             n = _elect(state, events, n, slot)
+            if row["pending"] & BREAKERS:
+                n = look_at_trade(state, events, n, instrument)
+                if row["phase"] != Phase.CONTINUOUS:
+                    break
+    begin_to_look(state.venue[0])
     if row["pending"] & _MIDPOINT:
         n = meet_at_midpoint(state, events, n, instrument)
     if row["pending"] & _CALL:

@@ -5,17 +5,29 @@ from typing import Final
 import numpy as np
 
 from engine.book import MARGIN
-from engine.bounds import ADV_QTY_MAX, BPS_MAX, PRICE_E4_MAX, QTY_MAX
+from engine.bounds import (
+    ADV_QTY_MAX,
+    BPS_MAX,
+    PRICE_E4_MAX,
+    QTY_MAX,
+    SECOND_NS,
+    VOLATILITY_HALT_NS_MAX,
+    VOLATILITY_WINDOW_S_MAX,
+)
 from engine.events import emit_rejected
 from engine.jit import called, lshr
 from engine.owned import begin_owned
+from engine.pending import set_pending
 from engine.records import InstrumentSetting, Permission, Phase, Reason
-from engine.state import State
+from engine.seen import begin_to_look
+from engine.state import Pending, State
 
 _PERMISSIONS: Final = int(~Permission(0))
+_BREAKERS: Final = int(Pending.BREAKERS)
 _SETTINGS: Final = int(~InstrumentSetting(0))
 _BAND: Final = int(InstrumentSetting.BAND)
 _MIDPOINT: Final = int(InstrumentSetting.MIDPOINT)
+_VOLATILITY: Final = int(InstrumentSetting.VOLATILITY)
 _CANCEL_ON_HALT: Final = int(InstrumentSetting.CANCEL_ON_HALT)
 
 
@@ -55,10 +67,18 @@ def find_participant(state: State, name):
 def _settings_fit(venue, command):
     """True if the settings are known, and their values, which are in the EXTEND row before, are in bounds."""
     settings = np.int64(command["settings"])
-    band_bps = venue["continuation_0"]
-    others = venue["continuation_8"] | venue["continuation_16"] | venue["continuation_24"]
-    others |= venue["continuation_32"] | venue["continuation_40"]
-    return settings & ~_SETTINGS == 0 and 0 <= band_bps <= (BPS_MAX if settings & _BAND else 0) and others == 0
+    band_bps, others = venue["continuation_0"], venue["continuation_32"] | venue["continuation_40"]
+    if settings & ~_SETTINGS or band_bps < 0 or band_bps > (BPS_MAX if settings & _BAND else 0) or others != 0:
+        return False
+    bps, window_ns, halt_ns = venue["continuation_8"], venue["continuation_16"], venue["continuation_24"]
+    if not settings & _VOLATILITY:
+        return bps | window_ns | halt_ns == 0
+    return (
+        0 <= bps <= BPS_MAX
+        and SECOND_NS <= window_ns <= VOLATILITY_WINDOW_S_MAX * SECOND_NS
+        and window_ns % SECOND_NS == 0
+        and 1 <= halt_ns <= VOLATILITY_HALT_NS_MAX
+    )
 
 
 @called
@@ -84,7 +104,7 @@ def define_instrument(state: State, command, events, n):
         return emit_rejected(state, events, n, symbol, 0, 0, Reason.CAPACITY)
     row = state.instruments[venue["instruments"]]
     venue["instruments"] += 1
-    venue["phase_changes"] += 1 + venue["schedules_of_all"]
+    venue["phase_changes"] += 1 + venue["schedules_of_all"] + venue["index_levels"]
     row["symbol"] = symbol
     row["tick_e4"] = command["tick_e4"]
     row["lot"] = command["lot"]
@@ -94,6 +114,13 @@ def define_instrument(state: State, command, events, n):
     row["band"] = venue["continuation_0"] + 1 if settings & _BAND else 0
     row["cancel_on_halt"] = np.int64(settings & _CANCEL_ON_HALT != 0)
     row["midpoint"] = np.int64(settings & _MIDPOINT != 0)
+    if settings & _VOLATILITY:
+        row["volatility"] = venue["continuation_8"] + 1
+        row["volatility_window_s"] = venue["continuation_16"] // SECOND_NS
+        row["volatility_halt_ns"] = venue["continuation_24"]
+        begin_to_look(venue)
+        row["memory_base_e4"] = command["reference_e4"]
+        set_pending(state, venue["instruments"], _BREAKERS, True)
     row["window_tick"] = max(command["reference_e4"] // command["tick_e4"] - 2 * MARGIN, 0) & ~63
     row["phase"] = Phase.CLOSED
     return n

@@ -6,7 +6,7 @@ import numpy as np
 
 from engine import jit
 from engine.apply import apply_batch
-from engine.bounds import COMMANDS_PER_CALL_MAX, TIME_NS_MAX
+from engine.bounds import COMMANDS_PER_CALL_MAX, MEMBERS_MAX, TIME_NS_MAX
 from engine.capacity import Capacity, events_max, phase_changes_max
 from engine.check import check_state
 from engine.clock import clock_rows
@@ -19,7 +19,7 @@ from engine.parts import Arrays, fill_state, state_parts
 from engine.pieces import Pieces
 from engine.records import COMMAND, EVENT, Instruction, concatenate
 from engine.state import ASIDE, EXPOSURE, IN_MIDPOINT, State, new_state, prefault
-from engine.views import INSTRUMENT_STATE, LIMITS_STATE, OPEN_ORDER, PARTICIPANT_STATE, POSITION
+from engine.views import INDEX_STATE, INSTRUMENT_STATE, LIMITS_STATE, OPEN_ORDER, PARTICIPANT_STATE, POSITION
 
 Rows = np.ndarray[Any, Any]
 
@@ -179,6 +179,20 @@ class Engine:
             if name != "reserved":
                 rows[name] = here[name]
         rows["due_ns"][rows["due_ns"] > TIME_NS_MAX] = 0
+        return rows
+
+    def indices(self) -> Rows:
+        """INDEX_STATE rows, in order of definition."""
+        here = self._state.indices[: self._state.venue[0]["indices"]]
+        rows = np.zeros(len(here), INDEX_STATE)
+        for name in ("name", "opening_e4", "members", "reached"):
+            rows[name] = here[name]
+        for number, row in enumerate(rows, 1):
+            members = self._state.members[number * MEMBERS_MAX :][: row["members"]]
+            of_members = self._state.instruments[members["instrument"] - 1]
+            last_e4 = of_members["last_trade_e4"]
+            prices_e4 = np.where(last_e4 != 0, last_e4, of_members["reference_e4"])
+            row["value_e4"] = (members["weight"] * prices_e4).sum()
         return rows
 
     def participants(self) -> Rows:

@@ -4,6 +4,7 @@ import numpy as np
 
 from engine.jit import called, inlined, rare
 from engine.records import EventKind
+from engine.seen import pass_by
 from engine.state import State
 
 # Kernels know plain integers; these are the registry's.
@@ -138,6 +139,7 @@ def emit_agreed_trade(state: State, events, n, command, buyer, seller):
     """The trade of a cross, with the participants' names in the places of ids. Takes the next trade number."""
     venue = state.venue[0]
     venue["last_trade_number"] += 1
+    pass_by(venue)
     event = events[n]
     event["seq"] = venue["seq"]
     event["client_order_id"] = command["buyer"]

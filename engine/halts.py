@@ -4,14 +4,13 @@ import numpy as np
 
 from engine.bounds import CALL_AFTER_HALT_NS, TIME_NS_MAX
 from engine.definitions import find_instrument
-from engine.events import emit_halted, emit_rejected
+from engine.events import emit_rejected
+from engine.halting import halt
 from engine.jit import called
-from engine.listing import list_open_orders
 from engine.names import EVERY
-from engine.phases import change_phase, set_phase
+from engine.phases import change_phase
 from engine.records import Phase, Reason
 from engine.state import State
-from engine.sweep import cancel_gathered
 
 
 @called
@@ -26,27 +25,14 @@ def halt_command(state: State, command, events, n):
     if symbol == EVERY:
         for instrument in range(1, state.venue[0]["instruments"] + 1):
             if state.instruments[instrument - 1]["phase"] != Phase.CLOSED:
-                n = _halt(state, events, n, instrument, due_ns)
+                n = halt(state, events, n, instrument, due_ns, Reason.COMMAND)
         return n
     instrument = find_instrument(state, symbol)
     if instrument == 0:
         return emit_rejected(state, events, n, symbol, 0, 0, Reason.UNKNOWN_INSTRUMENT)
     if state.instruments[instrument - 1]["phase"] == Phase.CLOSED:
         return emit_rejected(state, events, n, symbol, 0, 0, Reason.CLOSED)
-    return _halt(state, events, n, instrument, due_ns)
-
-
-@called
-def _halt(state: State, events, n, instrument, due_ns):
-    """Of two ends the later one counts, and none is the latest."""
-    row = state.instruments[instrument - 1]
-    if row["phase"] == Phase.HALTED and due_ns != 0:
-        due_ns = max(due_ns, row["due_ns"]) if row["due_ns"] != 0 else np.int64(0)
-    set_phase(state, instrument, Phase.HALTED, due_ns)
-    n = emit_halted(state, events, n, instrument, Reason.COMMAND, Phase.HALTED)
-    if row["cancel_on_halt"] == 0:
-        return n
-    return cancel_gathered(state, events, n, list_open_orders(state, instrument, state.scratch), Reason.HALT)
+    return halt(state, events, n, instrument, due_ns, Reason.COMMAND)
 
 
 @called

@@ -59,6 +59,10 @@ class MarketEngine(Protocol):
         """INSTRUMENT_STATE rows, in order of definition."""
         ...
 
+    def indices(self) -> NDArray[Any]:
+        """INDEX_STATE rows, in order of definition."""
+        ...
+
     def positions(self, participant: int = 0) -> NDArray[Any]:
         """POSITION rows of a participant by number, or of all (0), in order of both; none where all is zero."""
         ...

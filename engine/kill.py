@@ -8,7 +8,7 @@ from engine.events import emit_killed, emit_phase, emit_rejected
 from engine.jit import called
 from engine.listing import list_open_orders
 from engine.names import EVERY
-from engine.phases import set_phase
+from engine.phase_row import set_phase
 from engine.records import Phase, Reason
 from engine.state import State
 from engine.sweep import cancel_gathered, gather_of_participant

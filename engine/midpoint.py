@@ -18,6 +18,7 @@ from engine.oldest import begin_by_time, next_by_time, note_oldest, oldest_of
 from engine.pending import set_pending
 from engine.places import midpoint_row, side_row
 from engine.records import Instruction, Reason, SelfTrade
+from engine.seen import pass_by
 from engine.state import Pending, State
 
 _MARKET: Final = int(Instruction.MARKET)
@@ -147,6 +148,7 @@ def trade_at_midpoint(state: State, events, n, resting_slot, incoming_slot, pric
     resting, incoming = state.orders[resting_slot], state.orders[incoming_slot]
     instrument, side = np.int64(resting["instrument"]), np.int64(incoming["side"])
     n = emit_trade(state, events, n, resting, incoming, price_e4, qty, side)
+    pass_by(state.venue[0])
     count_resting_trade(state, np.int64(resting["participant"]), instrument, -side, qty, value_price_of(resting))
     if counted:
         count_resting_trade(state, np.int64(incoming["participant"]), instrument, side, qty, value_price_of(incoming))

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from engine.bounds import RATE_ORDERS_MAX
+from engine.bounds import MEMBERS_MAX, MEMORY_SECONDS, RATE_ORDERS_MAX
 from engine.state import EXPOSURE, ID_MARK_ROWS, PAIRS_OF_A_PAGE, TERMS_OF_A_PAGE, WINDOW, WINDOW_WORDS, State
 
 Rows = np.ndarray[Any, Any]
@@ -51,6 +51,9 @@ def whole_regions(state: State) -> list[Region]:
         Region("reference", "instruments", state.instruments),
         Region("reference", "participants", state.participants),
         Region("reference", "schedules", state.schedules),
+        Region("reference", "indices", state.indices),
+        Region("reference", "members", state.members),
+        Region("reference", "trade_seconds", state.trade_seconds, paged=True),
         Region("orders", "orders", state.orders),
         Region("orders", "owned", state.owned[: len(state.orders)]),
         Region("orders", "owners", state.owned[len(state.orders) :]),
@@ -90,6 +93,9 @@ def row_counts(state: State) -> tuple[int, ...]:
         instruments,
         participants,
         int(venue["schedules"]),
+        int(venue["indices"]),
+        (int(venue["indices"]) + 1) * MEMBERS_MAX,
+        instruments * MEMORY_SECONDS,
         orders,
         orders,
         participants,

@@ -1,41 +1,18 @@
 """Phases of an instrument: by command, halt and resume, and by clock values that meet a timer (sections 6 and 9)."""
 
-from typing import Final
-
 import numpy as np
 
-from engine.calls import is_call
 from engine.closing import take_in
 from engine.consequences import consequences
 from engine.definitions import find_instrument
-from engine.depth import count_depth
 from engine.events import emit_phase, emit_rejected
 from engine.jit import called
 from engine.names import EVERY
-from engine.pending import set_pending
+from engine.phase_row import set_phase
 from engine.records import Phase, Reason
-from engine.state import Pending, State
+from engine.state import State
 from engine.sweep import cancel_gathered, gather_day_orders_of
-from engine.timers import set_timer
 from engine.uncross import price_of_uncross, uncross
-
-_CALL: Final = int(Pending.CALL)
-
-
-@called
-def set_phase(state: State, instrument, phase, due_ns):
-    """Write a phase and its timer (0: none). A call begins without an indicative, and its last one ends with it."""
-    row = state.instruments[instrument - 1]
-    begins = is_call(phase) - is_call(row["phase"])
-    if begins != 0:
-        state.venue[0]["calls"] += begins
-        count_depth(state, instrument, begins)
-        set_pending(state, instrument, _CALL, begins > 0)
-    row["phase"] = phase
-    row["indicative_e4"] = 0
-    row["paired_qty"] = 0
-    row["imbalance_qty"] = 0
-    set_timer(state, instrument, due_ns)
 
 
 @called

@@ -50,6 +50,7 @@ class CommandKind(IntEnum):
     USER = 21  # who may log in for a participant, and how
     CREDENTIAL = 22  # the salted hash of a user's password
     CLOCK_JUMP = 23  # the machine's clock was found elsewhere than it should be; for the record
+    MEMBERS = 24  # members of the index that a later row defines; causes no event by itself
 
 
 class EventKind(IntEnum):
@@ -154,6 +155,7 @@ class InstrumentSetting(IntFlag):
     BAND = 1  # a limit price is checked against the reference price, and market orders have a collar
     CANCEL_ON_HALT = 2  # a halt cancels all its orders
     MIDPOINT = 4  # it has a midpoint book beside the lit one
+    VOLATILITY = 8  # a trade too far from the price in force a while ago halts it
 
 
 class Limit(IntFlag):
@@ -234,7 +236,7 @@ def _overlapping(places: dict[int, tuple[str, ...]], formats: dict[str, str], it
 
 #: Offset of each place of a COMMAND row, and the names it goes by.
 COMMAND_PLACES: Final = {
-    0: ("client_order_id", "name", "time_ns", "rate_orders", "band_bps"),
+    0: ("client_order_id", "name", "time_ns", "rate_orders", "band_bps", "level_1_bps"),
     8: (
         "new_client_order_id",
         "symbol",
@@ -246,9 +248,17 @@ COMMAND_PLACES: Final = {
         "jump_ns",
         "epoch",
         "due_ns",
+        "volatility_bps",
+        "level_1_ns",
     ),
-    16: ("price_e4", "reference_e4", "token_head", "firm", "salt_1", "max_order_value_e4", "margin_bps"),
-    24: ("qty", "lot", "token_tail", "hash_0", "max_order_qty", "adv_share_bps"),
+    16: (
+        *("price_e4", "reference_e4", "token_head", "firm", "salt_1", "max_order_value_e4", "margin_bps"),
+        *("volatility_window_ns", "weight", "level_2_bps"),
+    ),
+    24: (
+        *("qty", "lot", "token_tail", "hash_0", "max_order_qty", "adv_share_bps", "volatility_halt_ns"),
+        *("further_symbol", "level_2_ns"),
+    ),
     32: (
         "min_qty",
         "until_ns",
@@ -260,8 +270,13 @@ COMMAND_PLACES: Final = {
         "hash_1",
         "max_position_qty",
         "max_open_orders",
+        "further_weight",
+        "level_3_bps",
     ),
-    40: ("display_qty", "stop_e4", "seller", "adv_qty", "new_token_tail", "hash_2", "credit_e4", "max_ids"),
+    40: (
+        *("display_qty", "stop_e4", "seller", "adv_qty", "new_token_tail", "hash_2", "credit_e4", "max_ids"),
+        "level_3_ns",
+    ),
     48: ("participant",),
     52: ("instrument",),
     56: ("kind",),
@@ -356,6 +371,9 @@ COMMAND_FIELDS: Final = {
     ),
     CommandKind.PHASE: ("name", "phase"),  # name: a symbol, or * for each
     CommandKind.SCHEDULE: ("name", "due_ns", "phase"),  # name: as of a phase; due_ns: its time
+    # Members of the index of that name, which the INDEX row takes; zeros are none.
+    CommandKind.MEMBERS: ("name", "symbol", "weight", "further_symbol", "further_weight"),
+    CommandKind.INDEX: ("name",),  # its levels are in the EXTEND row before it
     CommandKind.HALT: ("name", "duration_ns"),  # duration_ns 0: until it is resumed
     CommandKind.RESUME: ("name",),
     CommandKind.KILL: ("name",),  # a participant's, or * for each
@@ -364,7 +382,8 @@ COMMAND_FIELDS: Final = {
     # Before an ENTER, CANCEL or REPLACE: the name of an unknown participant and the symbol of an unknown instrument,
     # and the 14 characters of an order token that is no client order id, of a REPLACE the new one's too. Before a
     # LIMITS: rate_orders, rate_window_ns, margin_bps, adv_share_bps, max_open_orders and max_ids, in the same places.
-    # Before an INSTRUMENT: band_bps.
+    # Before an INSTRUMENT: band_bps, volatility_bps, volatility_window_ns and volatility_halt_ns. Before an INDEX: of
+    # each of three levels a fall in hundredths of a percent (0: no such level) and the time of its halt (0: it closes).
     CommandKind.EXTEND: ("name", "symbol", "token_head", "token_tail", "new_token_head", "new_token_tail"),
     CommandKind.EPOCH: ("name", "epoch"),  # name: the node's
     CommandKind.USER: ("name", "participant_name", "firm", "permissions"),

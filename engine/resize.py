@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from engine.bounds import RATE_ORDERS_MAX
+from engine.bounds import MEMORY_SECONDS, RATE_ORDERS_MAX
 from engine.capacity import Capacity
 from engine.index import find_id, take_id
 from engine.jit import Packed, called, quiet
@@ -62,6 +62,10 @@ def _copy_definitions(state: State, new: State) -> None:
     new.instruments[:instruments] = state.instruments[:instruments]
     new.participants[:participants] = state.participants[:participants]
     new.schedules[:] = state.schedules
+    new.indices[:] = state.indices
+    new.members[:] = state.members
+    seconds = instruments * MEMORY_SECONDS
+    new.trade_seconds[:seconds] = state.trade_seconds[:seconds]
 
 
 class _Numbers:

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from engine.bounds import RATE_ORDERS_MAX, SCHEDULES_MAX
+from engine.bounds import INDICES_MAX, MEMBERS_MAX, MEMORY_SECONDS, RATE_ORDERS_MAX, SCHEDULES_MAX
 from engine.capacity import Capacity
 from engine.digest import layout_digest
 from engine.jit import unpack_pointers
@@ -84,6 +84,12 @@ VENUE: Final = np.dtype(
         ("slices", "<i8"),  # of all open icebergs
         ("expiries", "<i8"),  # open orders that end at a time of their own (``expiries.py``)
         ("pending", "<i8"),  # how many instruments have a bit of ``Pending``; 0: an order has nothing to look after
+        ("looked_trade_number", "<i8"),  # the newest trade that volatility breakers have looked at
+        ("weighed_trade_number", "<i8"),  # the newest trade that indices have
+        ("indices", "<i8"),
+        ("index_levels", "<i8"),  # of all of them
+        ("gathered", "<i8"),  # members that wait for their index; 1 more than an index may have: there were more
+        ("gathered_name", "<i8"),  # of that index
         ("schedules", "<i8"),  # how many wait
         ("schedules_of_all", "<i8"),  # of them, those of every instrument
         ("phase_changes", "<i8"),  # that one command may bring: one of each instrument, and those of schedules
@@ -115,7 +121,13 @@ INSTRUMENT: Final = np.dtype(
         ("cancel_on_halt", "<i8"),  # 1: a halt cancels its orders
         ("midpoint", "<i8"),  # 1: it has a midpoint book
         ("auction_only", "<i8"),  # 1: an opening or closing order may be in the book
-        ("reserved_2", "<i8", (6,)),  # three cache lines
+        ("volatility", "<i4"),  # of the breaker: 1 more than its bps; 0: none (``breakers.py``)
+        ("volatility_window_s", "<i4"),
+        ("volatility_halt_ns", "<i8"),
+        ("memory_first", "<i4"),  # of its ring of ``trade_seconds``
+        ("memory_count", "<i4"),
+        ("memory_base_e4", "<i8"),  # in force before them; 0 without a breaker
+        ("reserved_2", "<i8"),  # three cache lines
     ]
 )
 
@@ -259,6 +271,29 @@ IN_MIDPOINT: Final = 1 << 15
 ASIDE: Final = 1 << 14
 
 
+#: Price of the last trade in a second, counted from 1970.
+TRADE_SECOND: Final = np.dtype([("second", "<i8"), ("price_e4", "<i8")])
+
+#: An index, with its levels: falls in hundredths of a percent (0: no such level), and how long each halts (0: it
+#: closes).
+INDEX: Final = np.dtype(
+    [
+        ("name", "<i8"),
+        ("opening_e4", "<i8"),  # its value when the trading day began, or when it was defined
+        ("members", "<i8"),
+        ("reached", "<i8"),  # the deepest level that was reached today, from 1; 0: none
+        ("level_1_bps", "<i8"),
+        ("level_1_ns", "<i8"),
+        ("level_2_bps", "<i8"),
+        ("level_2_ns", "<i8"),
+        ("level_3_bps", "<i8"),
+        ("level_3_ns", "<i8"),
+    ]
+)
+
+#: A member of an index. instrument 0: it waits for its index, and may be none.
+MEMBER: Final = np.dtype([("symbol", "<i8"), ("weight", "<i8"), ("instrument", "<i8")])
+
 #: A phase that an instrument (0: each) takes by a clock value at or after a time.
 SCHEDULE: Final = np.dtype([("due_ns", "<i8"), ("instrument", "<u4"), ("phase", "<u4")])
 
@@ -269,6 +304,8 @@ class Pending(IntFlag):
     CALL = 1  # it is in a call: its indicative is to be told
     STOPS = 2  # it has dormant stops
     MIDPOINT = 4  # its midpoint book has orders on both sides
+    BREAKERS = 8  # it has a volatility breaker: trades are to be looked at
+    INDEX = 16  # it is a member of an index: trades change its value
 
 
 class State(NamedTuple):
@@ -299,6 +336,9 @@ class State(NamedTuple):
     nodes: np.ndarray[Any, Any]  # NODE[orders_max + 1]; of a free one zero is the next free
     exposures: np.ndarray[Any, Any]  # int64: EXPOSURE rows of each participant (0: none), of each instrument (0: all)
     limits: np.ndarray[Any, Any]  # LIMITS of the same
+    trade_seconds: np.ndarray[Any, Any]  # TRADE_SECOND[instruments_max * MEMORY_SECONDS]: a ring each
+    indices: np.ndarray[Any, Any]  # INDEX[INDICES_MAX], in order of definition
+    members: np.ndarray[Any, Any]  # MEMBER[(INDICES_MAX + 1) * MEMBERS_MAX]: those that wait, then those of each index
     schedules: np.ndarray[Any, Any]  # SCHEDULE[SCHEDULES_MAX]: those that wait, in order of time
     entry_times: np.ndarray[Any, Any]  # ENTRY_TIME[participants_max * RATE_ORDERS_MAX]: a ring each
     scratch: np.ndarray[Any, Any]  # int64[orders_max + 1]: slots to go through in order of acceptance
@@ -338,6 +378,9 @@ def new_state(capacity: Capacity) -> State:
         nodes=_in_lines(slots, NODE),
         exposures=_in_lines(pairs, EXPOSURE).view(np.int64),
         limits=_in_small_pages(pairs, LIMITS),
+        trade_seconds=_in_small_pages(capacity.instruments_max * MEMORY_SECONDS, TRADE_SECOND),
+        indices=_in_lines(INDICES_MAX, INDEX),
+        members=_in_lines((INDICES_MAX + 1) * MEMBERS_MAX, MEMBER),
         schedules=_in_small_pages(SCHEDULES_MAX, SCHEDULE),
         entry_times=_in_small_pages(capacity.participants_max * RATE_ORDERS_MAX, ENTRY_TIME),
         scratch=_in_small_pages(slots, _INT64),

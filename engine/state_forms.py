@@ -75,6 +75,18 @@ DEFAULTS: Final[Mapping[tuple[str, str], Default]] = {
     ("books", "hidden_tick"): Default(0, ""),
     ("instruments", "pending"): Default(0, ""),
     ("instruments", "band"): Default(0, ""),
+    ("instruments", "volatility"): Default(0, ""),
+    ("instruments", "volatility_window_s"): Default(0, ""),
+    ("instruments", "volatility_halt_ns"): Default(0, ""),
+    ("instruments", "memory_first"): Default(0, ""),
+    ("instruments", "memory_count"): Default(0, ""),
+    ("instruments", "memory_base_e4"): Default(0, ""),
+    ("venue", "looked_trade_number"): Default(0, ""),
+    ("venue", "weighed_trade_number"): Default(0, ""),
+    ("venue", "indices"): Default(0, ""),
+    ("venue", "index_levels"): Default(0, ""),
+    ("venue", "gathered"): Default(0, ""),
+    ("venue", "gathered_name"): Default(0, ""),
     ("instruments", "auction_only"): Default(0, ""),
     ("venue", "last_time"): Default(0, ""),
     ("venue", "schedules"): Default(0, ""),
@@ -178,6 +190,7 @@ _LIMITS_0: Final = np.dtype(
     ]
 )
 
+_TRADE_SECONDS_3: Final = np.dtype([("second", "<i8"), ("price_e4", "<i8")])
 _WINDOW_3: Final = np.dtype([("head", "<u4"), ("tail", "<u4"), ("qty", "<i8")])
 _TERMS_3: Final = np.dtype(
     [
@@ -279,6 +292,7 @@ _LACKS_2: Final = frozenset(
         "owners",
         "times",
         "schedules",
+        *("trade_seconds", "indices", "members"),
     }
 )
 
@@ -294,7 +308,7 @@ FORMS: Final[Mapping[tuple[int, int], Form]] = {
     (1, 4): Form(_PAGED_1, _NAMES_1, (_look_at_calls, _give_times, _list_owned), _LACKS_2),
     (2, 4): Form(_PAGED_1, {}, (_look_at_calls, _give_times, _list_owned), _LACKS_2),
     (2, 5): Form(_PAGED_1, {}, (_look_at_calls, _give_times, _list_owned), _LACKS_2),
-    (3, 6): Form({**_PAGED_1, "window": _WINDOW_3, "terms": _TERMS_3}),
+    (3, 6): Form({**_PAGED_1, "window": _WINDOW_3, "terms": _TERMS_3, "trade_seconds": _TRADE_SECONDS_3}),
 }
 
 

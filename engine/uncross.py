@@ -22,6 +22,7 @@ from engine.records import Instruction, Reason
 from engine.resting import show
 from engine.state import WINDOW, Pending, State
 from engine.sweep import cancel_gathered, gather_auction_orders
+from engine.trade_memory import begin_memory
 
 _CALL: Final = int(Pending.CALL)
 _HIDDEN: Final = int(Instruction.HIDDEN)
@@ -221,6 +222,7 @@ def _trade_at(state: State, events, n, instrument, tick):
         buy_slot = _reduce(state, buy_row, buy_slot, qty)
         sell_slot = _reduce(state, sell_row, sell_slot, qty)
     row["last_trade_e4"] = price_e4
+    begin_memory(state, instrument, price_e4)
     n = _replenish(state, events, n, buy_slot)
     return _replenish(state, events, n, sell_slot)
 

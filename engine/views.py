@@ -43,10 +43,24 @@ INSTRUMENT_STATE: Final = np.dtype(
         ("indicative_e4", "<i8"),  # price in the last indicative event of this call; zeros before the first
         ("paired_qty", "<i8"),  # of that event
         ("imbalance_qty", "<i8"),  # of that event: buys less sells
+        ("volatility_halt_ns", "<i8"),
+        ("volatility_window_s", "<i4"),
+        ("volatility", "<i4"),  # of the breaker: 1 more than its bps; 0: none
         ("band", "<i4"),  # of limit prices around the reference price: 1 more than its bps; 0: none
         ("phase", "u1"),
         ("midpoint", "u1"),  # 1: it has a midpoint book
         ("reserved", "u1", (2,)),
+    ]
+)
+
+#: One index as ``indices()`` of either engine shows it.
+INDEX_STATE: Final = np.dtype(
+    [
+        ("name", "<i8"),
+        ("value_e4", "<i8"),  # the sum of weight times reference price
+        ("opening_e4", "<i8"),  # that when the trading day began, or when it was defined
+        ("members", "<i8"),
+        ("reached", "<i8"),  # the deepest level that was reached today, from 1; 0: none
     ]
 )
 

@@ -65,9 +65,11 @@ COMMAND_KEYS: Final = (
         "lot_qty",
         "adv_qty",
         "band_bps",
+        "volatility",
         "cancel_on_halt",
         "books",
     ),
+    *("index", "members", "levels"),
     *("group", "firm", "allow", "limits", "limits_off", "due_time", "clock_time", "jump_ns", "epoch", "node"),
     *("password_cost", "password_salt", "password_hash", "raw", "events"),
 )
@@ -157,7 +159,7 @@ def _fields(found: Command, row: Row, before: Row | None, names: Directory) -> O
             result[field.json] = None
         elif not field.extended:
             result[field.json] = field.value.json(*numbers)
-        elif found.kind == CommandKind.INSTRUMENT:
+        elif found.kind in (CommandKind.INSTRUMENT, CommandKind.INDEX):
             result[field.json] = field.value.json(*(before[number] if before else 0 for number in field.numbers))
     result.pop("", None)  # options that only set a bit
     if found.kind in (CommandKind.ENTER, CommandKind.REPLACE):

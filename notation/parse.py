@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from engine.records import COMMAND_PLACES, CommandKind, EventKind, limit_places
 from engine.row_bytes import ROW, extend_row
-from notation.table import BY_WORD, FLAG, LATER, NOT_BUILT, PLACE_OF, TIME, Command, Field, LimitField
+from notation.table import BY_WORD, FLAG, LATER, MEMBERS, NOT_BUILT, PLACE_OF, TIME, Command, Field, LimitField
 from notation.words import Fault, Time
 
 RAW: Final = 0  # the kind of a ``raw`` line
@@ -53,7 +53,7 @@ class Line(NamedTuple):
 
     participant, symbol: the names' numbers (``engine.names.pack``) where the row wants the numbers of the two.
     expected: the events below it, without the ``>``. tokens: head and tail of the token, then of the new one, or
-    nothing. before: an EXTEND row that goes before, or nothing.
+    nothing. before: rows that go before, or nothing: those of an index's members, and an EXTEND row.
     """
 
     number: int
@@ -69,6 +69,7 @@ class Line(NamedTuple):
 
 
 _KIND: Final = PLACE_OF["kind"]
+_MEMBER_PLACES: Final = [PLACE_OF[place] for place in ("symbol", "weight", "further_symbol", "further_weight")]
 #: Lines between two reports of progress: some hundredths of a second.
 _PROGRESS_LINES: Final = 4_096
 _RAW_ROW: Final = re.compile(r"[0-9a-fA-F]{128}")
@@ -144,7 +145,7 @@ def _unwritten(found: Command) -> tuple[int, ...]:
 class _CommandReader:
     """A command's words, as far as they have been read."""
 
-    __slots__ = ("bits", "extended", "names", "places", "time")
+    __slots__ = ("bits", "extended", "members", "names", "places", "time")
 
     def __init__(self, found: Command) -> None:
         self.places = list(_unwritten(found))
@@ -152,6 +153,7 @@ class _CommandReader:
         self.names = {"participants": 0, "symbols": 0}
         self.time: Time | None = None
         self.bits = 0
+        self.members: tuple[int, ...] = ()
 
     def take(self, field: Field | LimitField, value: Any) -> None:
         """The numbers of a field."""
@@ -211,9 +213,13 @@ def _read(found: Command, words: list[str]) -> _CommandReader:
     if len(words) > count or found.whole or found.limits:
         options = _options(found, words[count:])
         for field in found.options:
+            if field.usual:
+                options.setdefault(field.key, field.usual)
             if field.key in options and (not field.off or options[field.key] != field.off):
                 reading.bits |= field.bit
-                if field.value is not FLAG:
+                if field.value is MEMBERS:
+                    reading.members = MEMBERS.read(options[field.key], field.what)
+                elif field.value is not FLAG:
                     reading.take(field, field.value.read(options[field.key], field.what))
         if found.limits:
             _read_limits(found, options, reading)
@@ -237,10 +243,23 @@ def command(text: str, number: int) -> Line:
     if extended and kind in NAMED:
         tokens = tuple(extended[2:])
     elif extended:
-        before = extend_row(*extended)
+        before = _member_rows(reading) + extend_row(*extended)
     names = reading.names
     row = ROW.pack(*reading.places)
     return Line(number, text, kind, row, names["participants"], names["symbols"], time, [], tokens, before)
+
+
+def _member_rows(reading: _CommandReader) -> bytes:
+    """The rows with the members of an index, two in each."""
+    rows = []
+    for at in range(0, len(reading.members), 4):
+        places = [0] * len(COMMAND_PLACES)
+        places[_KIND] = int(CommandKind.MEMBERS)
+        places[PLACE_OF["name"]] = reading.places[PLACE_OF["name"]]
+        for place, number in zip(_MEMBER_PLACES, reading.members[at : at + 4], strict=False):
+            places[place] = number
+        rows.append(ROW.pack(*places))
+    return b"".join(rows)
 
 
 def _raw(text: str, words: list[str], number: int) -> Line:

@@ -11,6 +11,7 @@ from enum import IntEnum
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
+from engine.bounds import LEVELS_MAX
 from engine.names import EVERY, unpack
 from engine.records import (
     COMMAND_PLACES,
@@ -50,7 +51,7 @@ from notation.words import (
 PLACE_OF: Final = {name: place for place, names in enumerate(COMMAND_PLACES.values()) for name in names}
 NOT_BUILT: Final = "is not built in this release (rulebook section 13); remove it from the file"
 #: Words of the rulebook that this release does not build.
-LATER: Final = frozenset({"venue", "index"})
+LATER: Final = frozenset({"venue"})
 _64_BITS: Final = 2**64 - 1
 _BYTE_MAX: Final = 255
 
@@ -71,7 +72,7 @@ class Field:
     """A word of a command. ``what``: its name in a sentence. ``places``: where its numbers go.
 
     ``key``: of an option; "" of a plain word. ``json``: its key in JSON. ``default``: an option that is not written;
-    ``off``: a word for that.
+    ``off``: a word for that. ``usual``: what is read where the option is not written.
     ``bit``: an instruction; of an option, set where it is written; else, where the word ``instead`` stands in place of
     the value. ``extended``: the places are those of the EXTEND row before. ``names``: the place has the number of a
     name, out of these of the directory; what is unknown is in place ``places[1]`` of the EXTEND row.
@@ -89,6 +90,7 @@ class Field:
     instead: str = ""
     extended: bool = False
     names: str = ""
+    usual: str = ""
 
     @cached_property
     def numbers(self) -> tuple[int, ...]:
@@ -198,6 +200,60 @@ def _optional(value: Value) -> Value:
     return value._replace(json=lambda number: value.json(number) or None)
 
 
+def _read_volatility(text: str, what: str) -> tuple[int, int, int]:
+    parts = (VOLATILITY_ON if text == "on" else text).split("/")
+    if len(parts) != 3:
+        raise Fault(f"{what} is {text!r}; write a percentage and two durations, such as {VOLATILITY_ON}, or on or off")
+    return percent_bps(parts[0], what), duration_ns(parts[1], what), duration_ns(parts[2], what)
+
+
+def _read_levels(text: str, what: str) -> tuple[int, ...]:
+    numbers: list[int] = []
+    for level in text.split(","):
+        fall, slash, lasts = level.partition("/")
+        if not slash:
+            raise Fault(f"{what} is {text!r}; write falls with what they cause, such as {LEVELS_USUAL}")
+        halt_ns = 0 if lasts == "close" else duration_ns(lasts, what)
+        if not halt_ns and lasts != "close":
+            raise Fault(f"{what} is {text!r}, with a halt of no time; write a longer one, or close")
+        numbers += [percent_bps(fall, what), halt_ns]
+    if len(numbers) > 2 * LEVELS_MAX:
+        raise Fault(f"{what} is {text!r}; write {LEVELS_MAX} at most")
+    return (*numbers, *(0,) * (2 * LEVELS_MAX - len(numbers)))
+
+
+def _levels(numbers: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Falls and halts of the levels that there are."""
+    pairs = [(numbers[at], numbers[at + 1]) for at in range(0, len(numbers), 2)]
+    return [each for each in pairs if each != (0, 0)]
+
+
+def _write_levels(*numbers: int) -> str:
+    return ",".join(f"{percent(bps)}/{duration(ns) if ns else 'close'}" for bps, ns in _levels(numbers))
+
+
+def _read_members(text: str, what: str) -> tuple[int, ...]:
+    numbers: list[int] = []
+    for member in text.split(","):
+        symbol, colon, weight = member.partition(":")
+        if not colon:
+            raise Fault(f"{what} is {text!r}; write symbols with their weights, such as ABC:2,XYZ:1")
+        numbers += [id_number(symbol, what), whole(weight, what)]
+    return tuple(numbers)
+
+
+def _read_two_members(text: str, what: str) -> tuple[int, ...]:
+    numbers = _read_members(text, what)
+    if len(numbers) > 4:
+        raise Fault(f"{what} is {text!r}; write two at most")
+    return (*numbers, *(0,) * (4 - len(numbers)))
+
+
+def _write_members(*numbers: int) -> str:
+    pairs = [(numbers[at], numbers[at + 1]) for at in range(0, len(numbers), 2)]
+    return ",".join(f"{unpack(symbol)}:{weight}" for symbol, weight in pairs if symbol or weight)
+
+
 def _read_yes(text: str, what: str) -> tuple[()]:
     if text != "yes":
         raise Fault(f"{what} is {text!r}; write yes or no")
@@ -224,8 +280,11 @@ def _read_halt(text: str, what: str) -> int:
     return lasts_ns
 
 
-#: ``band=on`` of an instrument (section 8).
+#: ``band=on`` and ``volatility=on`` of an instrument (sections 8 and 9).
 BAND_ON_BPS: Final = 500
+VOLATILITY_ON: Final = "10%/5m/5m"
+#: Levels of an index that names none (section 9).
+LEVELS_USUAL: Final = "7%/15m,13%/15m,20%/close"
 WHOLE: Final = Value(whole, str, int)
 PRICE: Final = Value(price_e4, price, int)
 PERCENT: Final = Value(percent_bps, percent, int)
@@ -256,6 +315,16 @@ ALLOW_USER: Final = _bits(
 )
 #: A percentage, or the usual one.
 BAND: Final = PERCENT._replace(read=lambda text, what: BAND_ON_BPS if text == "on" else percent_bps(text, what))
+#: A percentage, a window and the time of a halt, or the usual ones.
+VOLATILITY: Final = Value(
+    _read_volatility,
+    lambda bps, window_ns, halt_ns: f"{percent(bps)}/{duration(window_ns)}/{duration(halt_ns)}",
+    lambda *numbers: list(numbers),
+)
+#: Levels of an index; its members, all of them, and those of one row.
+LEVELS: Final = Value(_read_levels, _write_levels, lambda *numbers: [list(each) for each in _levels(numbers)])
+MEMBERS: Final = Value(_read_members, _write_members, lambda *numbers: _write_members(*numbers) or None)
+TWO_MEMBERS: Final = MEMBERS._replace(read=_read_two_members)
 #: An option whose only value is that it is set.
 YES: Final = Value(_read_yes, lambda: "yes", lambda: True)
 #: Both books; the lit one alone is not written.
@@ -408,6 +477,16 @@ COMMANDS: Final = (
             ),
             Field(BOOKS, "books", (), "books", "books", bit=int(InstrumentSetting.MIDPOINT), off="lit"),
             Field(
+                VOLATILITY,
+                "volatility",
+                ("volatility_bps", "volatility_window_ns", "volatility_halt_ns"),
+                "volatility",
+                "volatility",
+                bit=int(InstrumentSetting.VOLATILITY),
+                off="off",
+                extended=True,
+            ),
+            Field(
                 YES,
                 "cancel_on_halt",
                 (),
@@ -418,7 +497,6 @@ COMMANDS: Final = (
             ),
         ),
         whole="instrument SYM tick= lot= reference=",
-        fixed={"volatility": "off"},
     ),
     Command(
         CommandKind.PARTICIPANT,
@@ -436,6 +514,41 @@ COMMANDS: Final = (
             Field(NAME_OR_ALL, "the symbol", ("name",), json="symbol"),
             Field(_code(Phase), "the phase", ("phase",), json="phase"),
         ),
+    ),
+    Command(
+        CommandKind.MEMBERS,
+        "members NAME SYM:WEIGHT,…",
+        (
+            Field(NAME, "the index", ("name",), json="index"),
+            Field(
+                TWO_MEMBERS,
+                "the members",
+                ("symbol", "weight", "further_symbol", "further_weight"),
+                json="members",
+            ),
+        ),
+    ),
+    Command(
+        CommandKind.INDEX,
+        "index NAME",
+        (Field(NAME, "the index", ("name",), json="index"),),
+        (
+            Field(
+                LEVELS,
+                "levels",
+                (
+                    *("level_1_bps", "level_1_ns", "level_2_bps", "level_2_ns"),
+                    *("level_3_bps", "level_3_ns"),
+                ),
+                "levels",
+                "levels",
+                usual=LEVELS_USUAL,
+                extended=True,
+            ),
+            # They stand in rows of their own before.
+            Field(MEMBERS, "members", (), "members"),
+        ),
+        whole="index NAME members=SYM:WEIGHT,…",
     ),
     Command(
         CommandKind.SCHEDULE,

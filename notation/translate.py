@@ -120,8 +120,9 @@ class Translator:
                     owners.append(self._next)
             else:
                 defined = defined or row[KIND_BYTE] in DEFINITIONS
-                for each in (line.before, row) if line.before else (row,):
-                    rows.append(each)
+                whole = line.before + row
+                for at in range(0, len(whole), len(row)):
+                    rows.append(whole[at : at + len(row)])
                     owners.append(self._next)
             self._next += 1
         return Batch(np.frombuffer(bytearray(b"".join(rows)), COMMAND), owners)

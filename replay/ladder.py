@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.bounds import BPS_MAX
+from engine.bounds import BPS_MAX, SECOND_NS
 from engine.interface import MarketEngine
 from engine.names import unpack
 from engine.records import Book, Instruction, Phase, Side, TimeInForce
@@ -77,6 +77,7 @@ def book_object(
         "until": iso_time(int(instrument["due_ns"])),
         "last_price_e4": int(instrument["last_trade_e4"]) or None,
         "band": _band(instrument),
+        "volatility": _volatility(instrument),
         "indicative": _indicative(instrument) if phase in _CALLS else None,
     }
     for name, side in (("bids", Side.BUY), ("offers", Side.SELL)):
@@ -103,6 +104,18 @@ def _band(row: Any) -> Object | None:
         "reference_e4": reference_e4,
         "highest_buy_e4": reference_e4 + away_e4,
         "lowest_sell_e4": max(reference_e4 - away_e4, 0),
+    }
+
+
+def _volatility(row: Any) -> Object | None:
+    """Bounds of the volatility breaker; None without one (rulebook section 9)."""
+    if not row["volatility"]:
+        return None
+    window_ns = int(row["volatility_window_s"]) * SECOND_NS
+    return {
+        "volatility_bps": int(row["volatility"]) - 1,
+        "window_ns": window_ns,
+        "halt_ns": int(row["volatility_halt_ns"]),
     }
 
 

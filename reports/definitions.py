@@ -99,6 +99,17 @@ def begin_command(tables: ReportTables, room: ReportRoom, r, command, extend, ev
         row["due_ns"] = command["due_ns"]
         row["phase"] = command["phase"]
         return r + 1
+    if kind == CommandKind.INDEX:
+        begin_report(tables, room, r, ReportKind.INDEX, kind)
+        row = room.rows[r]
+        row["name"] = command["name"]
+        row["level_1_bps"] = extend["level_1_bps"]
+        row["level_1_ns"] = extend["level_1_ns"]
+        row["level_2_bps"] = extend["level_2_bps"]
+        row["level_2_ns"] = extend["level_2_ns"]
+        row["level_3_bps"] = extend["level_3_bps"]
+        row["level_3_ns"] = extend["level_3_ns"]
+        return r + 1
     if kind == CommandKind.CLOCK_JUMP:
         begin_report(tables, room, r, ReportKind.CLOCK_JUMP, kind)
         row = room.rows[r]
@@ -136,6 +147,9 @@ def _instrument(tables: ReportTables, room: ReportRoom, r, command, extend):
     row["adv_qty"] = command["adv_qty"]
     row["settings"] = command["settings"]
     row["band_bps"] = extend["band_bps"]
+    row["volatility_bps"] = extend["volatility_bps"]
+    row["volatility_window_ns"] = extend["volatility_window_ns"]
+    row["volatility_halt_ns"] = extend["volatility_halt_ns"]
     return r + 1
 
 

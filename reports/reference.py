@@ -142,6 +142,10 @@ class Order:
         }
 
 
+_LEVELS: Final = tuple(f"level_{level}_{what}" for level in (1, 2, 3) for what in ("bps", "ns"))
+_SETTINGS: Final = ("band_bps", "volatility_bps", "volatility_window_ns", "volatility_halt_ns")
+
+
 class ReferenceReports:
     """The fold of a journal into reports, from its first command on."""
 
@@ -214,7 +218,7 @@ class ReferenceReports:
                 self._symbols.append(int(command["name"]))
                 self._phases.append(int(Phase.CLOSED))
                 places = ("name", "reference_e4", "tick_e4", "lot", "adv_qty", "settings")
-                named = {name: int(command[name]) for name in places} | {"band_bps": self._place("band_bps")}
+                named = {name: int(command[name]) for name in places} | {name: self._place(name) for name in _SETTINGS}
                 yield {"kind": ReportKind.INSTRUMENT, "instrument": len(self._symbols) - 1} | named
             case CommandKind.PARTICIPANT:
                 self._participants.append(int(command["name"]))
@@ -240,6 +244,9 @@ class ReferenceReports:
                 instrument = self._symbols.index(symbol) if symbol in self._symbols else 0
                 named = {name: int(command[name]) for name in ("name", "due_ns", "phase")}
                 yield {"kind": ReportKind.SCHEDULE, "instrument": instrument} | named
+            case CommandKind.INDEX:
+                levels = {name: self._place(name) for name in _LEVELS}
+                yield {"kind": ReportKind.INDEX, "name": int(command["name"])} | levels
             case CommandKind.CLOCK_JUMP:
                 moved = {"machine_ns": int(command["time_ns"]), "jump_ns": int(command["jump_ns"])}
                 yield {"kind": ReportKind.CLOCK_JUMP} | moved

@@ -61,7 +61,6 @@ RESERVED_KINDS: Final = frozenset(
         ReportKind.TRADE_CORRECTED,
         ReportKind.TRADE_BUSTED,
         ReportKind.VENUE,
-        ReportKind.INDEX,
     }
 )
 
@@ -112,19 +111,19 @@ REPORT_PLACES: Final = {
     48: ("price_e4", "reference_e4", "max_order_value_e4", "machine_ns"),
     56: ("last_price_e4", "tick_e4", "max_position_qty"),
     64: ("notional_e4", "credit_e4", "band_bps"),
-    72: ("notional_high", "margin_bps"),
+    72: ("notional_high", "margin_bps", "volatility_bps", "level_1_bps"),
     80: ("symbol",),
     88: ("participant_name",),
     96: ("user_name",),
-    104: ("token_head", "adv_share_bps"),
-    112: ("token_tail", "max_open_orders"),
-    120: ("previous_token_head", "contra_name", "max_ids"),
-    128: ("previous_token_tail", "contra_order_number"),
+    104: ("token_head", "adv_share_bps", "level_1_ns"),
+    112: ("token_tail", "max_open_orders", "volatility_window_ns", "level_2_bps"),
+    120: ("previous_token_head", "contra_name", "max_ids", "volatility_halt_ns", "level_2_ns"),
+    128: ("previous_token_tail", "contra_order_number", "level_3_bps"),
     136: ("context",),
     144: ("command_context",),
     152: ("qty", "lot", "paired_qty"),
     160: ("until_ns", "due_ns"),
-    168: ("stop_price_e4",),
+    168: ("stop_price_e4", "level_3_ns"),
     176: ("offset_e4",),
     184: ("last_qty", "decrement_qty", "limits"),
     188: ("leaves_qty", "limits_off"),
@@ -235,6 +234,7 @@ REPORT_FIELDS: Final[dict[ReportKind, tuple[str, ...]]] = {
     # settings: bits of ``engine.records.InstrumentSetting``, with their values.
     ReportKind.INSTRUMENT: (
         *(*_ALL, "name", "symbol", "instrument", "reference_e4", "tick_e4", "lot", "adv_qty", "settings", "band_bps"),
+        *("volatility_bps", "volatility_window_ns", "volatility_halt_ns"),
     ),
     ReportKind.PARTICIPANT: (*_ALL, "name", "participant_name", "participant", "group", "permissions"),
     # user 0: there was no room for another user, who cannot log in.
@@ -256,6 +256,10 @@ REPORT_FIELDS: Final[dict[ReportKind, tuple[str, ...]]] = {
     ReportKind.EPOCH: (*_ALL, "name", "epoch"),
     # name: as commanded. symbol and instrument 0: every instrument.
     ReportKind.SCHEDULE: (*_ALL, "name", "symbol", "instrument", "due_ns", "phase"),
+    # Falls in hundredths of a percent (0: no such level), and how long each halts the market (0: it closes).
+    ReportKind.INDEX: (
+        *(*_ALL, "name", "level_1_bps", "level_1_ns", "level_2_bps", "level_2_ns", "level_3_bps", "level_3_ns"),
+    ),
     ReportKind.CLOCK_JUMP: (*_ALL, "machine_ns", "jump_ns"),
     # day: days since 1970. before_ns: the clock before, 0 before the first. It stands behind the reports of the orders
     # that end with the day before.

@@ -92,7 +92,8 @@ def assert_same_views(kernel: Engine, reference: Any) -> None:
 
 
 def without_terms(rows: NDArray[Any]) -> NDArray[Any]:
-    """The same rows with no order that waits or is not all displayed, and no schedule, as before RULES_VERSION 6."""
+    """The same rows without what is new in RULES_VERSION 6: orders that wait or are not all displayed, schedules and
+    indices."""
     rows = rows.copy()
     new = np.uint16(Instruction.STOP | Instruction.DISPLAY | Instruction.HIDDEN)
     with_terms = (rows["kind"] == CommandKind.ENTER) & (rows["instructions"] & new != 0)
@@ -108,8 +109,10 @@ def without_terms(rows: NDArray[Any]) -> NDArray[Any]:
     instruments = np.flatnonzero(rows["kind"] == CommandKind.INSTRUMENT)
     rows["settings"][instruments] = 0
     before = instruments[rows["kind"][instruments - 1] == CommandKind.EXTEND] - 1
-    rows["band_bps"][before] = 0
-    rows.view("V64")[rows["kind"] == CommandKind.SCHEDULE] = np.zeros(1, "V64")
+    for place in ("band_bps", "volatility_bps", "volatility_window_ns", "volatility_halt_ns"):
+        rows[place][before] = 0
+    new_kinds = (CommandKind.SCHEDULE, CommandKind.MEMBERS, CommandKind.INDEX)
+    rows.view("V64")[np.isin(rows["kind"], new_kinds)] = np.zeros(1, "V64")
     return rows
 
 

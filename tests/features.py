@@ -34,7 +34,7 @@ from engine.records import (
 from engine.reference import ReferenceEngine
 from notation.parse import parse
 from notation.translate import Translator
-from tests.streams import OPEN_NS, REFERENCE_E4, TICK_E4, call_stream, definitions, orders, random_stream
+from tests.streams import OPEN_NS, REFERENCE_E4, TICK_E4, call_stream, definitions, index_rows, orders, random_stream
 
 #: Kinds of orders.
 RESTING: Final = (
@@ -54,7 +54,7 @@ COMMANDS: Final = {
 #: Things that follow by themselves.
 FOLLOWING: Final = (
     *("election", "replenishment", "self_trade", "decrement", "uncross", "indicative", "expiry", "end_of_day"),
-    *("halt", "cancel_on_halt", "collar", "limits"),
+    *("halt", "volatility", "market_wide", "cancel_on_halt", "collar", "limits"),
 )
 FEATURES: Final = (*ORDERS, *COMMANDS.values(), "partial_cancel", *FOLLOWING)
 
@@ -69,8 +69,8 @@ _OF_EVENT: Final = {
     EventKind.TRIGGERED: "election",
     EventKind.REPLENISHED: "replenishment",
     EventKind.INDICATIVE: "indicative",
-    EventKind.HALTED: "halt",
 }
+_OF_HALT: Final = {Reason.COMMAND: "halt", Reason.VOLATILITY: "volatility", Reason.MARKET_WIDE: "market_wide"}
 _OF_TERM: Final = {
     Instruction.POST_ONLY: "post_only",
     Instruction.HIDDEN: "hidden",
@@ -133,6 +133,8 @@ class Meetings:
                 met |= {"uncross"} if not event["side"] else set()
             elif kind == EventKind.CANCELED and event["reason"] in _OF_CANCEL:
                 met.add(_OF_CANCEL[Reason(int(event["reason"]))])
+            elif kind == EventKind.HALTED:
+                met.add(_OF_HALT[Reason(int(event["reason"]))])
             if kind in _OF_EVENT:
                 met.add(_OF_EVENT[EventKind(kind)])
             met |= self._terms.get(order, frozenset())
@@ -182,25 +184,37 @@ def _never() -> dict[Pair, str]:
     add(_ALONE, _ALONE, "a command is of one kind")
     add(("cross",), FEATURES, "a cross trades by itself: it meets no order and moves no quote and no last trade")
     add(("fok",), AT_ONCE, "an order that trades at once or goes never rests, so that no two meet")
-    add(AT_ONCE, (*_ALONE, "uncross", "indicative", "expiry", "end_of_day", "halt", "cancel_on_halt"), "likewise")
-    add(("opening", "closing"), AT_ONCE, "orders of the auctions are in no book of continuous trading")
-    by_clock_or_phase = ("uncross", "expiry", "end_of_day", "halt", "cancel_on_halt")
+    add(AT_ONCE, (*_ALONE, "uncross", "indicative", "expiry", "end_of_day", "halt"), "likewise")
+    add(("opening",), AT_ONCE, "orders of the opening are gone in continuous trading")
+    by_clock_or_phase = ("uncross", "expiry", "end_of_day", "halt")
+    by_breaker = ("volatility", "market_wide", "cancel_on_halt")
     canceling = ("mass_cancel", "kill", "partial_cancel")
     add(
         canceling,
-        (*by_clock_or_phase, "election", "replenishment", "collar"),
+        (*by_clock_or_phase, *by_breaker, "election", "replenishment", "collar"),
         "a cancel trades nothing in the lit book",
     )
     add(("partial_cancel",), ("self_trade", "decrement"), "a part that is canceled moves no quote")
     add(("replace",), by_clock_or_phase, "a replace changes no phase, and ends no other order")
     add(
         ("emergency_close",),
-        (*by_clock_or_phase, "election", "replenishment", "collar", "self_trade", "decrement", "indicative"),
+        (
+            *by_clock_or_phase,
+            *by_breaker,
+            "election",
+            "replenishment",
+            "collar",
+            "self_trade",
+            "decrement",
+            "indicative",
+        ),
         "an emergency close cancels, and nothing trades or is called after it",
     )
     add(
-        ("halt", "cancel_on_halt"),
+        ("halt",),
         (
+            "volatility",
+            "market_wide",
             "election",
             "replenishment",
             "collar",
@@ -211,9 +225,9 @@ def _never() -> dict[Pair, str]:
             "expiry",
             "end_of_day",
         ),
-        "an instrument is halted by command alone, which does nothing else",
+        "a halt by command does nothing else",
     )
-    add(("clock",), ("halt", "cancel_on_halt"), "likewise")
+    add(("clock",), ("halt",), "likewise")
     return found
 
 
@@ -264,8 +278,15 @@ def meeting_stream(seed: int, n: int) -> NDArray[Any]:
     opening["settings"][defined] |= np.uint16(InstrumentSetting.MIDPOINT | InstrumentSetting.BAND)
     opening["band_bps"][np.flatnonzero(defined) - 1] = 4
     opening["settings"][np.flatnonzero(defined)[1]] |= np.uint16(InstrumentSetting.CANCEL_ON_HALT)
+    breaking = np.flatnonzero(defined)[: 2 * (seed // 4 % 2)]
+    opening["settings"][breaking] |= np.uint16(InstrumentSetting.VOLATILITY)
+    opening["volatility_bps"][breaking - 1], opening["volatility_halt_ns"][breaking - 1] = 3, 10**6
+    opening["volatility_window_ns"][breaking - 1] = 60 * 10**9
     opening["permissions"][opening["kind"] == CommandKind.PARTICIPANT] = 3
-    return np.concatenate((opening.view(np.uint8), rows.view(np.uint8))).view(COMMAND)
+    index = np.zeros(3, COMMAND)
+    index_rows(index, 2, (2, 10**6, 4, 10**9, 7, 0))
+    parts = (opening[:-1], index, opening[-1:], rows)
+    return np.concatenate([each.view(np.uint8) for each in parts]).view(COMMAND)
 
 
 def _clock_rows(rng: np.random.Generator, rows: NDArray[Any]) -> None:

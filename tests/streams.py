@@ -40,6 +40,10 @@ _EDGES: Final = np.array(
 )
 
 
+#: Places of an EXTEND row with the levels of an index.
+LEVEL_PLACES: Final = ("level_1_bps", "level_1_ns", "level_2_bps", "level_2_ns", "level_3_bps", "level_3_ns")
+
+
 def random_stream(
     seed: int,
     n: int,
@@ -117,7 +121,7 @@ def definitions(instruments: int, participants: int, *, band_bps: int = 0) -> ND
 
     band_bps: of every second instrument; 0: none.
     """
-    rows = np.zeros(2 + 2 * instruments + participants, COMMAND)
+    rows = np.zeros(2 + 2 * instruments + participants + (3 if band_bps else 0), COMMAND)
     rows[0]["kind"], rows[0]["time_ns"] = CommandKind.CLOCK, OPEN_NS
     for number in range(instruments):
         before, row = rows[1 + 2 * number], rows[2 + 2 * number]
@@ -127,6 +131,10 @@ def definitions(instruments: int, participants: int, *, band_bps: int = 0) -> ND
         row["adv_qty"] = number * 10_000
         row["settings"] = InstrumentSetting.CANCEL_ON_HALT if number % 3 == 1 else 0
         row["settings"] |= InstrumentSetting.MIDPOINT if number % 2 == 0 else 0
+        if band_bps and number % 3 == 0:
+            row["settings"] |= InstrumentSetting.VOLATILITY
+            before["volatility_bps"], before["volatility_halt_ns"] = band_bps // 2, 500_000_000
+            before["volatility_window_ns"] = 2_000_000_000
         if band_bps and number % 2:
             row["settings"] |= InstrumentSetting.BAND
             before["band_bps"] = band_bps
@@ -136,8 +144,21 @@ def definitions(instruments: int, participants: int, *, band_bps: int = 0) -> ND
         row["permissions"] = number % 4 if number else 3
         # Every third shares a group with its neighbour, so that self-trade prevention has something to prevent.
         row["group"] = pack(f"G{number // 3}") if number % 3 else 0
+    if band_bps:
+        index_rows(rows[-4:-1], instruments, (2 * band_bps, 250_000_000, 4 * band_bps, 500_000_000, 8 * band_bps, 0))
     rows[-1]["kind"], rows[-1]["name"], rows[-1]["phase"] = CommandKind.PHASE, EVERY, Phase.CONTINUOUS
     return rows
+
+
+def index_rows(rows: NDArray[Any], members: int, levels: tuple[int, ...]) -> None:
+    """Three rows that define an index of one or two instruments. levels: fall and halt of each."""
+    rows["kind"] = CommandKind.MEMBERS, CommandKind.EXTEND, CommandKind.INDEX
+    rows["name"] = pack("INDEX"), 0, pack("INDEX")
+    rows[0]["symbol"], rows[0]["weight"] = pack("I1"), 3
+    if members > 1:
+        rows[0]["further_symbol"], rows[0]["further_weight"] = pack("I2"), 1_000
+    for place, number in zip(LEVEL_PLACES, levels, strict=True):
+        rows[1][place] = number
 
 
 def orders(rng: np.random.Generator, n: int, instruments: int, participants: int) -> NDArray[Any]:
@@ -308,6 +329,8 @@ def _controls(rng: np.random.Generator, rows: NDArray[Any], share: float, instru
         what = rng.random()
         if what < 0.3:
             _limits(rng, rows, int(at), instruments, participants)
+        elif what < 0.33:
+            _indices(rng, rows, int(at), instruments)
         elif what < 0.7:
             _market_control(rng, row, instruments)
         else:
@@ -315,6 +338,27 @@ def _controls(rng: np.random.Generator, rows: NDArray[Any], share: float, instru
         must = row["kind"] in (CommandKind.EMERGENCY_CLOSE, CommandKind.KILL)
         if (rng.random() < 0.5 or must) and at + 30 < len(rows):
             _open_again(rows, at + 30, int(row["kind"]))
+
+
+def _indices(rng: np.random.Generator, rows: NDArray[Any], at: int, instruments: int) -> None:
+    """Members of an index, or one that is defined, with levels that bite and some at and beyond their bounds."""
+    row = rows[at]
+    name = pack(str(rng.choice(["INDEX", "IDX", "IDX", "TWO"])))
+    row["kind"], row["name"] = CommandKind.MEMBERS, name
+    for symbol, weight in (("symbol", "weight"), ("further_symbol", "further_weight")):
+        if rng.random() < 0.7:
+            row[symbol] = pack(f"I{rng.integers(1, instruments + 2)}") if rng.random() < 0.95 else 0
+            row[weight] = rng.choice([0, 1, 2, 3, 500, 1_000, 1_001, -1])
+    if rng.random() < 0.5 and at > 0:
+        row["symbol"] = row["weight"] = row["further_symbol"] = row["further_weight"] = 0
+        _blank(rows, np.array([at - 1]))
+        row["kind"], rows[at - 1]["kind"] = CommandKind.INDEX, CommandKind.EXTEND
+        levels = np.sort(rng.choice([0, 0, 1, 20, 60, 150, 10_000, 10_001], 3))[:: 1 if rng.random() < 0.1 else -1]
+        halts = rng.choice([0, 1, 10**6, 10**8, DAY_NS, DAY_NS + 1, -1], 3, p=[0.1, 0.2, 0.3, 0.3, 0.05, 0.03, 0.02])
+        levels = [*sorted(each for each in levels if each), 0, 0, 0] if rng.random() < 0.8 else levels
+        for number, (fall, lasts) in enumerate(zip(levels[:3], halts, strict=True)):
+            rows[at - 1][LEVEL_PLACES[2 * number]] = fall
+            rows[at - 1][LEVEL_PLACES[2 * number + 1]] = lasts if fall or rng.random() < 0.05 else 0
 
 
 def _epochs(rows: NDArray[Any]) -> None:

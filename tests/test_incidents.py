@@ -4,7 +4,7 @@
 - May 2012, a storm of cancels and modifications during an opening call held up its opening for half an hour: each
   command of a call takes few steps, however many orders stand in it.
 - January 2023, openings of many instruments were skipped, and first orders traded far off: no instrument begins to
-  trade but by an uncross.
+  trade but by an uncross, by command or by schedule, and a volatility breaker ends what trades far off all the same.
 - October 2020, a node failed and its standby did not take over, so that a market was closed for a day: takeover in the
   middle of the opening call.
 """
@@ -170,6 +170,41 @@ def test_the_same_orders_without_an_uncross_trade_with_stub_quotes(make: Make) -
     banded = [BOOK[0] + " band=5%", *BOOK[1:]]
     outcome, _ = played(make, [*banded, "phase XYZ continuous", *OPENING])
     assert prices(outcome) == set(), "a band would have stopped them too"
+
+
+EARLY = "at 2024-01-15T08:00:00"
+SCHEDULE = ["schedule XYZ 09:25 opening_auction", "schedule XYZ 09:30 continuous"]
+
+
+@pytest.mark.parametrize("make", ENGINES, ids=IDS)
+@pytest.mark.parametrize(
+    "day", [["at 09:25:00", *OPENING, "at 09:30:00"], [*OPENING, "at 09:31:00"]], ids=["in-turn", "both-at-once"]
+)
+def test_a_schedule_opens_by_an_uncross_also_where_the_time_of_the_call_was_missed(day: list[str], make: Make) -> None:
+    """Nobody has to start it: the clock does, and after a silence of the clock it begins and ends the call at once."""
+    outcome, engine = played(make, [EARLY, *BOOK, *SCHEDULE, *day])
+    assert prices(outcome) == {"9.98"}
+    opened = outcome.commands[-1].got
+    phases = [event.split()[-1] for event in opened if event.startswith("phase")]
+    assert phases == (["continuous"] if "at 09:30:00" in day else ["opening_auction", "continuous"])
+    assert int(engine.instruments()["last_trade_e4"][0]) == 99_800
+
+
+@pytest.mark.parametrize("make", ENGINES, ids=IDS)
+def test_a_schedule_that_opens_before_the_orders_come_lets_them_trade_with_stub_quotes_until_a_breaker_halts(
+    make: Make,
+) -> None:
+    """The control: that morning by a wrong schedule. A volatility breaker ends it after one trade, in an auction."""
+    wrong = ["schedule XYZ 09:00 continuous", "at 09:30:00", *OPENING]
+    outcome, _ = played(make, [EARLY, *BOOK, *wrong])
+    assert prices(outcome) == {"199.99", "0.01"}
+    guarded = [BOOK[0] + " volatility=on", *BOOK[1:]]
+    again = [line.replace(" a", " c").replace(" b1", " d1").replace(" b2", " d2") for line in OPENING]
+    outcome, _ = played(make, [EARLY, *guarded, *wrong, "at +5m", *again, "at +1m"])
+    assert prices(outcome) == {"199.99", "9.98"}
+    assert answers(outcome, "enter", "BETA")[0] == "rejected b1 reason=halted"
+    (halted,) = (each for each in outcome.commands if "halted XYZ reason=volatility" in each.got)
+    assert halted.line.text == OPENING[0]
 
 
 # The standby that took over

@@ -164,7 +164,15 @@ def test_an_object_beside_its_schema_is_found() -> None:
     """The control of the tests above."""
     level = {"price_e4": 100_500, "qty": 10, "reserve_qty": 0, "hidden_qty": 0, "orders": 1}
     book = {"symbol": "XYZ", "seq": 1, "time": "2024-01-15T09:30:00.250114003Z", "phase": "closed", "until": None}
-    book |= {"last_price_e4": None, "band": None, "indicative": None, "bids": [level], "offers": [], "midpoint": None}
+    book |= {
+        "last_price_e4": None,
+        "band": None,
+        "volatility": None,
+        "indicative": None,
+        "bids": [level],
+        "offers": [],
+        "midpoint": None,
+    }
     book |= {"buy_stops": [{"stop_e4": 100_500, "qty": 10, "orders": 1}], "sell_stops": []}
     book |= {"open_orders": 2, "orders": None}
     assert complaints(["book"], book) == []

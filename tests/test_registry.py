@@ -39,6 +39,7 @@ CODES = {
         "USER": 21,
         "CREDENTIAL": 22,
         "CLOCK_JUMP": 23,
+        "MEMBERS": 24,
     },
     "EventKind": {
         "ACCEPTED": 1,
@@ -109,7 +110,7 @@ CODES = {
         "CANCEL_ON_DISCONNECT": 2,
         "NEWEST_WINS": 4,
     },
-    "InstrumentSetting": {"BAND": 1, "CANCEL_ON_HALT": 2, "MIDPOINT": 4},
+    "InstrumentSetting": {"BAND": 1, "CANCEL_ON_HALT": 2, "MIDPOINT": 4, "VOLATILITY": 8},
     "Limit": {
         "MAX_ORDER_QTY": 1,
         "MAX_ORDER_VALUE": 2,
@@ -173,16 +174,31 @@ CODES = {
 
 #: Offset, bytes and names of each place.
 COMMAND_PLACES = [
-    (0, "<i8", "client_order_id name time_ns rate_orders band_bps"),
-    (8, "<i8", "new_client_order_id symbol group context participant_name salt_0 rate_window_ns jump_ns epoch due_ns"),
-    (16, "<i8", "price_e4 reference_e4 token_head firm salt_1 max_order_value_e4 margin_bps"),
-    (24, "<i8", "qty lot token_tail hash_0 max_order_qty adv_share_bps"),
+    (0, "<i8", "client_order_id name time_ns rate_orders band_bps level_1_bps"),
+    (
+        8,
+        "<i8",
+        "new_client_order_id symbol group context participant_name salt_0 rate_window_ns jump_ns epoch due_ns "
+        "volatility_bps level_1_ns",
+    ),
+    (
+        16,
+        "<i8",
+        "price_e4 reference_e4 token_head firm salt_1 max_order_value_e4 margin_bps volatility_window_ns weight "
+        "level_2_bps",
+    ),
+    (
+        24,
+        "<i8",
+        "qty lot token_tail hash_0 max_order_qty adv_share_bps volatility_halt_ns further_symbol level_2_ns",
+    ),
     (
         32,
         "<i8",
-        "min_qty until_ns buyer tick_e4 duration_ns new_context new_token_head hash_1 max_position_qty max_open_orders",
+        "min_qty until_ns buyer tick_e4 duration_ns new_context new_token_head hash_1 max_position_qty max_open_orders "
+        "further_weight level_3_bps",
     ),
-    (40, "<i8", "display_qty stop_e4 seller adv_qty new_token_tail hash_2 credit_e4 max_ids"),
+    (40, "<i8", "display_qty stop_e4 seller adv_qty new_token_tail hash_2 credit_e4 max_ids level_3_ns"),
     (48, "<u4", "participant"),
     (52, "<u4", "instrument"),
     (56, "|u1", "kind"),

@@ -18,8 +18,6 @@ PLANNED = "°"
 _NEAR = 45
 #: Codes that no scenario has while the rulebook marks their rule as planned.
 LATER = {
-    "Volatility °": {Reason.VOLATILITY},
-    "Market-wide °": {Reason.MARKET_WIDE},
     "pegged °": {EventKind.REPRICED},
 }
 

@@ -4,6 +4,7 @@ from engine.bounds import DAY_NS, TIME_NS_MAX
 from engine.records import Reason, TimeInForce
 from engine.reference.consequences import consequences
 from engine.reference.events import EventLog
+from engine.reference.indices import open_indices
 from engine.reference.matching import cancel_open
 from engine.reference.rows import Row
 from engine.reference.schedules import earliest, run_time
@@ -16,7 +17,10 @@ def clock(venue: Venue, row: Row, events: EventLog) -> None:
         return
     if row.time_ns // DAY_NS != venue.trading_day:
         _end_day(venue, events)
+    another_day = row.time_ns // DAY_NS != venue.trading_day
     venue.set_clock(row.time_ns)
+    if another_day:
+        open_indices(venue)
     _run_due(venue, events)
 
 

@@ -1,6 +1,7 @@
 """Consequences of a command, instrument by instrument in order of definition (section 7)."""
 
 from engine.records import Phase, Side
+from engine.reference.breakers import look_at_trade
 from engine.reference.calls import publish_indicative
 from engine.reference.events import EventLog
 from engine.reference.matching import run_aggressor
@@ -17,8 +18,10 @@ def consequences(venue: Venue, events: EventLog) -> None:
     """
     for number in sorted(events.touched):
         instrument = venue.instruments[number - 1]
+        look_at_trade(venue, instrument, events)
         while (order := _elected(instrument)) is not None:
             _run_elected(venue, order, events)
+            look_at_trade(venue, instrument, events)
         meet_at_midpoint(venue, instrument, events)
         if number in venue.calls:
             publish_indicative(instrument, events)

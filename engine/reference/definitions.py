@@ -2,12 +2,20 @@
 
 from typing import Final
 
-from engine.bounds import ADV_QTY_MAX, BPS_MAX, PRICE_E4_MAX, QTY_MAX
+from engine.bounds import (
+    ADV_QTY_MAX,
+    BPS_MAX,
+    PRICE_E4_MAX,
+    QTY_MAX,
+    SECOND_NS,
+    VOLATILITY_HALT_NS_MAX,
+    VOLATILITY_WINDOW_S_MAX,
+)
 from engine.names import is_name
 from engine.records import InstrumentSetting, Permission, Reason
 from engine.reference.events import EventLog
 from engine.reference.rows import CONTINUED_PLACES, Row
-from engine.reference.state import Instrument, MidpointBook, Participant
+from engine.reference.state import Breaker, Instrument, MidpointBook, Participant
 from engine.reference.venue import Venue
 
 _EVERY_PERMISSION: Final = sum(int(permission) for permission in Permission)
@@ -38,6 +46,10 @@ def define_instrument(venue: Venue, row: Row, continuation: Row | None, events: 
             instrument.midpoint = MidpointBook()
         if row.settings & InstrumentSetting.BAND:
             instrument.band_bps = continuation.band_bps if continuation else 0
+        if row.settings & InstrumentSetting.VOLATILITY and continuation:
+            seconds = continuation.volatility_window_ns // SECOND_NS
+            instrument.breaker = Breaker(continuation.volatility_bps, seconds, continuation.volatility_halt_ns)
+            venue.with_breakers[number] = instrument
         venue.instruments.append(instrument)
         venue.instrument_by_symbol[row.name] = instrument
 
@@ -45,9 +57,20 @@ def define_instrument(venue: Venue, row: Row, continuation: Row | None, events: 
 def _values_fit(row: Row, continuation: Row | None) -> bool:
     """Values of settings are in bounds, and zero where there is no such setting."""
     if continuation is None:
-        return True
-    band_bps, *others = continuation[: len(CONTINUED_PLACES)]
-    return 0 <= band_bps <= (BPS_MAX if row.settings & InstrumentSetting.BAND else 0) and not any(others)
+        return not row.settings & InstrumentSetting.VOLATILITY
+    band_most = BPS_MAX if row.settings & InstrumentSetting.BAND else 0
+    if not 0 <= continuation.band_bps <= band_most or any(continuation[4 : len(CONTINUED_PLACES)]):
+        return False
+    bps, window_ns, halt_ns = continuation[1:4]
+    if not row.settings & InstrumentSetting.VOLATILITY:
+        return not (bps or window_ns or halt_ns)
+    seconds, rest = divmod(window_ns, SECOND_NS)
+    return (
+        0 <= bps <= BPS_MAX
+        and rest == 0
+        and 1 <= seconds <= VOLATILITY_WINDOW_S_MAX
+        and 1 <= halt_ns <= VOLATILITY_HALT_NS_MAX
+    )
 
 
 def define_participant(venue: Venue, row: Row, events: EventLog) -> None:

@@ -22,6 +22,7 @@ from engine.reference.entry import enter
 from engine.reference.epoch import epoch_command
 from engine.reference.events import EventLog
 from engine.reference.halts import halt_command, resume_command
+from engine.reference.indices import define_index, members_command
 from engine.reference.kill import emergency_close, kill_command, unkill_command
 from engine.reference.limit_command import limits_command
 from engine.reference.phases import phase_command
@@ -34,6 +35,7 @@ from engine.reference.venue import Venue
 _EXTEND: Final = int(CommandKind.EXTEND)
 _LIMITS: Final = int(CommandKind.LIMITS)
 _INSTRUMENT: Final = int(CommandKind.INSTRUMENT)
+_INDEX: Final = int(CommandKind.INDEX)
 
 _RULES: Final[dict[int, Callable[[Venue, Row, EventLog], None]]] = {
     int(CommandKind.CLOCK): clock,
@@ -45,6 +47,7 @@ _RULES: Final[dict[int, Callable[[Venue, Row, EventLog], None]]] = {
     int(CommandKind.CROSS): cross,
     int(CommandKind.PHASE): phase_command,
     int(CommandKind.SCHEDULE): schedule_command,
+    int(CommandKind.MEMBERS): members_command,
     int(CommandKind.HALT): halt_command,
     int(CommandKind.RESUME): resume_command,
     int(CommandKind.KILL): kill_command,
@@ -63,6 +66,7 @@ _CONTINUABLE: Final = frozenset(
             _EXTEND,
             _LIMITS,
             _INSTRUMENT,
+            _INDEX,
             CommandKind.ENTER,
             CommandKind.CANCEL,
             CommandKind.REPLACE,
@@ -171,6 +175,10 @@ class ReferenceEngine:
         """INSTRUMENT_STATE rows, in order of definition."""
         return views.instruments(self._venue)
 
+    def indices(self) -> "np.ndarray[Any, Any]":
+        """INDEX_STATE rows, in order of definition."""
+        return views.indices(self._venue)
+
     def positions(self, participant: int = 0) -> "np.ndarray[Any, Any]":
         """POSITION rows of a participant by number, or of all (0), in order of participant and instrument."""
         return views.positions(self._venue, participant)
@@ -198,6 +206,8 @@ def _apply_row(venue: Venue, row: Row, log: EventLog) -> None:
         limits_command(venue, row, continuation, log)
     elif row.kind == _INSTRUMENT:
         define_instrument(venue, row, continuation, log)
+    elif row.kind == _INDEX:
+        define_index(venue, row, continuation, log)
     else:
         _RULES[row.kind](venue, row, log)
         consequences(venue, log)

@@ -8,7 +8,7 @@ from engine.names import EVERY
 from engine.records import Phase, Reason
 from engine.reference.consequences import consequences
 from engine.reference.events import EventLog
-from engine.reference.matching import cancel_open
+from engine.reference.halting import halt
 from engine.reference.phases import change_phase, named
 from engine.reference.rows import Row
 from engine.reference.state import Instrument
@@ -22,12 +22,7 @@ def halt_command(venue: Venue, row: Row, events: EventLog) -> None:
     end_ns = venue.now_ns + row.duration_ns if row.duration_ns else 0
     for instrument in named(venue, row, events):
         if instrument.phase != Phase.CLOSED:
-            later_ns = _later(instrument.due_ns, end_ns) if instrument.phase == Phase.HALTED else end_ns
-            venue.set_phase(instrument, Phase.HALTED, later_ns)
-            events.halted(instrument, Reason.COMMAND)
-            if instrument.cancel_on_halt:
-                for order in list(instrument.open_orders.values()):
-                    cancel_open(venue, order, Reason.HALT, events)
+            halt(venue, instrument, end_ns, Reason.COMMAND, events)
         elif row.name != EVERY:
             events.rejected(instrument.symbol, Reason.CLOSED)
 
@@ -51,8 +46,3 @@ def end_timer(venue: Venue, instrument: Instrument, events: EventLog) -> None:
 
 def _begin_call(venue: Venue, instrument: Instrument, events: EventLog) -> None:
     change_phase(venue, instrument, Phase.AUCTION, events, venue.now_ns + CALL_AFTER_HALT_NS)
-
-
-def _later(one_ns: int, other_ns: int) -> int:
-    """Of two ends the later one; none (0) is the latest."""
-    return max(one_ns, other_ns) if one_ns and other_ns else 0

@@ -8,27 +8,30 @@ from typing import Any, Final
 
 import numpy as np
 
-from engine.bounds import RATE_ORDERS_MAX
+from engine.bounds import MEMORY_SECONDS, RATE_ORDERS_MAX
 from engine.capacity import Capacity
 from engine.parts import Arrays
 from engine.records import Instruction, Phase
 from engine.reference.rows_by_part import (
     ASIDE_COLUMNS,
     CONTINUATION_COLUMNS,
+    INDEX_COLUMNS,
     INDICATIVE_COLUMNS,
     INSTRUMENT_COLUMNS,
     LIMIT_COLUMNS,
+    MEMBER_COLUMNS,
     MIDPOINT_COLUMNS,
     ORDER_COLUMNS,
     PARTICIPANT_COLUMNS,
     SCHEDULE_COLUMNS,
     STOP_COLUMNS,
+    TRADE_SECOND_COLUMNS,
     VENUE_COLUMNS,
     Table,
     Tables,
     table,
 )
-from engine.state import ENTRY_TIME, EXPOSURE, ID, IN_MIDPOINT, LEVEL, LIMITS, TERMS
+from engine.state import ENTRY_TIME, EXPOSURE, ID, IN_MIDPOINT, LEVEL, LIMITS, TERMS, TRADE_SECOND
 
 Rows = np.ndarray[Any, Any]
 
@@ -59,7 +62,10 @@ def image_rows(capacity: Capacity, parts: dict[str, Arrays]) -> dict[str, Tables
                 ]
             ),
             "participants": _columns(parts["reference"]["participants"], PARTICIPANT_COLUMNS),
+            "trade_seconds": table(_trade_seconds(parts["reference"], instruments), len(TRADE_SECOND_COLUMNS)),
             "schedules": _columns(parts["reference"]["schedules"], SCHEDULE_COLUMNS),
+            "indices": _columns(parts["reference"]["indices"], INDEX_COLUMNS),
+            "members": _members(parts["reference"]["members"]),
         },
         "orders": {"orders": _orders(orders, stops_e4, terms)},
         "ids": {"ids": _ids(parts["ids"], orders)},
@@ -90,6 +96,24 @@ def _terms(arrays: Arrays) -> Rows:
     here = places < len(terms)
     terms[places[here]] = rows[here]
     return terms
+
+
+def _members(members: Rows) -> Table:
+    """Those that are there."""
+    return _columns(members[(members["symbol"] != 0) | (members["weight"] != 0)], MEMBER_COLUMNS)
+
+
+def _trade_seconds(arrays: Arrays, instruments: Rows) -> Iterator[tuple[int, ...]]:
+    """Seconds that the rings of instruments remember, oldest first."""
+    places, rows = _paged(arrays, "trade_seconds", TRADE_SECOND)
+    at = dict(zip(places.tolist(), range(len(places)), strict=True))
+    for number, row in enumerate(instruments, 1):
+        if not row["volatility"]:
+            continue
+        for turn in range(min(int(row["memory_count"]), MEMORY_SECONDS)):
+            place = at.get((number - 1) * MEMORY_SECONDS + (int(row["memory_first"]) + turn) % MEMORY_SECONDS)
+            kept = (0, 0) if place is None else (int(rows["second"][place]), int(rows["price_e4"][place]))
+            yield number, *kept
 
 
 def _stops_e4(orders: Rows, terms: Rows, instruments: Rows) -> Rows:

@@ -122,6 +122,7 @@ def _trade(venue: Venue, aggressor: Order, resting: Order, events: EventLog) -> 
     venue.last_trade_number += 1
     events.trade(resting, aggressor, resting.price_e4, qty, venue.last_trade_number, aggressor.side)
     aggressor.instrument.last_trade_e4 = resting.price_e4
+    aggressor.instrument.unseen_trade = aggressor.instrument.unweighed_trade = True
     shown_qty = resting.shown_qty - qty
     execute(aggressor, qty)
     execute(resting, qty)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from engine.bounds import RATE_ORDERS_MAX
+from engine.bounds import MEMBERS_MAX, MEMORY_SECONDS, RATE_ORDERS_MAX
 from engine.capacity import Capacity
 from engine.errors import InvariantError
 from engine.parts import Arrays, fill_state
@@ -18,7 +18,18 @@ from engine.records import CommandKind, Instruction, Limit, Phase
 from engine.reference.check import check_state
 from engine.reference.exposure import add_open
 from engine.reference.rows import Row
-from engine.reference.state import Holding, Indicative, Instrument, Limits, MidpointBook, Order, Participant
+from engine.reference.state import (
+    Breaker,
+    Holding,
+    Index,
+    Indicative,
+    Instrument,
+    Limits,
+    Member,
+    MidpointBook,
+    Order,
+    Participant,
+)
 from engine.reference.venue import CALLS, Schedule, Venue
 from engine.state import ASIDE, EXPOSURE, IN_MIDPOINT, State, new_state
 
@@ -42,6 +53,9 @@ def restored_venue(capacity: Capacity, parts: dict[str, Arrays]) -> tuple[Venue,
         venue.continuation = _continuation(counters)
     for row in state.instruments[: int(counters["instruments"])]:
         _add_instrument(venue, row)
+    for instrument in venue.instruments:
+        _set_breaker(venue, state, instrument)
+    _set_indices(venue, state)
     for each in state.schedules[: int(counters["schedules"])]:
         venue.schedules.append(Schedule(int(each["due_ns"]), int(each["instrument"]), Phase(int(each["phase"]))))
     for row in state.participants[: int(counters["participants"])]:
@@ -79,6 +93,7 @@ def _add_instrument(venue: Venue, row: Any) -> None:
         band_bps=int(row["band"]) - 1 if row["band"] else None,
         cancel_on_halt=bool(row["cancel_on_halt"]),
         midpoint=MidpointBook() if row["midpoint"] else None,
+        last_uncross_e4=int(row["memory_base_e4"]),
         phase=Phase(int(row["phase"])),
         due_ns=int(row["due_ns"]),
         last_trade_e4=int(row["last_trade_e4"]),
@@ -89,6 +104,37 @@ def _add_instrument(venue: Venue, row: Any) -> None:
         venue.calls[number] = instrument
     venue.instruments.append(instrument)
     venue.instrument_by_symbol[instrument.symbol] = instrument
+
+
+def _set_breaker(venue: Venue, state: State, instrument: Instrument) -> None:
+    row = state.instruments[instrument.number - 1]
+    if not row["volatility"]:
+        return
+    window_s, halt_ns = int(row["volatility_window_s"]), int(row["volatility_halt_ns"])
+    instrument.breaker = Breaker(int(row["volatility"]) - 1, window_s, halt_ns)
+    venue.with_breakers[instrument.number] = instrument
+    ring = state.trade_seconds[(instrument.number - 1) * MEMORY_SECONDS :][:MEMORY_SECONDS]
+    for turn in range(int(row["memory_count"])):
+        kept = ring[(int(row["memory_first"]) + turn) % MEMORY_SECONDS]
+        instrument.trade_seconds[int(kept["second"])] = int(kept["price_e4"])
+
+
+def _set_indices(venue: Venue, state: State) -> None:
+    counters = state.venue[0]
+    waiting = state.members[: min(int(counters["gathered"]), MEMBERS_MAX)]
+    venue.gathered_name = int(counters["gathered_name"])
+    venue.gathered = [Member(int(each["symbol"]), int(each["weight"])) for each in waiting]
+    if counters["gathered"] > MEMBERS_MAX:
+        venue.gathered.append(Member(0, 0))  # one too many, whichever it was
+    for at, row in enumerate(state.indices[: int(counters["indices"])], 1):
+        rows = state.members[at * MEMBERS_MAX :][: int(row["members"])]
+        members = [Member(int(each["symbol"]), int(each["weight"])) for each in rows]
+        numbers = [(int(row[f"level_{level}_bps"]), int(row[f"level_{level}_ns"])) for level in (1, 2, 3)]
+        levels = [each for each in numbers if each[0]]
+        index = Index(int(row["name"]), members, levels, int(row["opening_e4"]), int(row["reached"]))
+        venue.indices.append(index)
+        for each in rows:
+            venue.with_breakers[int(each["instrument"])] = venue.instruments[int(each["instrument"]) - 1]
 
 
 def _add_participant(venue: Venue, row: Any) -> None:

@@ -176,6 +176,30 @@ class Row(NamedTuple):
         return self.new_client_order_id
 
     @property
+    def weight(self) -> int:
+        return self.price_e4
+
+    @property
+    def further_symbol(self) -> int:
+        return self.qty
+
+    @property
+    def further_weight(self) -> int:
+        return self.min_qty
+
+    @property
+    def volatility_bps(self) -> int:
+        return self.new_client_order_id
+
+    @property
+    def volatility_window_ns(self) -> int:
+        return self.price_e4
+
+    @property
+    def volatility_halt_ns(self) -> int:
+        return self.qty
+
+    @property
     def band_bps(self) -> int:
         return self.client_order_id
 

@@ -21,16 +21,26 @@ PARTS: Final = ("venue", "orders", "ids", "reference", "books", "risk", "events"
 VENUE_COLUMNS: Final = (
     "now_ns", "trading_day", "seq", "epoch", "last_order_number", "last_trade_number", "orders_open", "orders_max",
     "ids_used", "ids_max", "instruments", "instruments_max", "participants", "participants_max", "calls", "pending",
-    "slices", "expiries",
+    "slices", "expiries", "indices", "gathered", "gathered_name",
     "timers_first", "timers_last", "continuation",
 )  # fmt: skip
 CONTINUATION_COLUMNS: Final = tuple(f"continuation_{place}" for place in (0, 8, 16, 24, 32, 40))
 INSTRUMENT_COLUMNS: Final = (
     "symbol", "tick_e4", "lot", "reference_e4", "last_trade_e4", "phase", "adv_qty", "due_ns", "timer_before",
-    "timer_after", "touched", "band", "cancel_on_halt", "midpoint",
+    "timer_after", "touched", "band", "cancel_on_halt", "midpoint", "volatility", "volatility_window_s",
+    "volatility_halt_ns", "memory_base_e4",
 )  # fmt: skip
 #: Of the last indicative event of a call; 0 outside of calls.
 INDICATIVE_COLUMNS: Final = ("indicative_e4", "paired_qty", "imbalance_qty")
+#: Of instruments with a breaker, oldest first.
+TRADE_SECOND_COLUMNS: Final = ("instrument", "second", "price_e4")
+#: In order of definition.
+INDEX_COLUMNS: Final = (
+    "name", "opening_e4", "members", "reached", "level_1_bps", "level_1_ns", "level_2_bps", "level_2_ns", "level_3_bps",
+    "level_3_ns",
+)  # fmt: skip
+#: Those that wait for their index, then those of each index. ``instrument`` 0: it waits.
+MEMBER_COLUMNS: Final = ("symbol", "weight", "instrument")
 #: In order of time. ``instrument`` 0: each.
 SCHEDULE_COLUMNS: Final = ("due_ns", "instrument", "phase")
 PARTICIPANT_COLUMNS: Final = (
@@ -71,7 +81,10 @@ TABLE_COLUMNS: Final = {
     "venue": VENUE_COLUMNS + CONTINUATION_COLUMNS,
     "instruments": INSTRUMENT_COLUMNS + INDICATIVE_COLUMNS,
     "participants": PARTICIPANT_COLUMNS,
+    "trade_seconds": TRADE_SECOND_COLUMNS,
     "schedules": SCHEDULE_COLUMNS,
+    "indices": INDEX_COLUMNS,
+    "members": MEMBER_COLUMNS,
     "orders": ORDER_COLUMNS,
     "ids": ID_COLUMNS,
     "levels": LEVEL_COLUMNS,

@@ -308,6 +308,35 @@ class Indicative(NamedTuple):
 NOTHING_PAIRED: Final = Indicative(0, 0, 0)
 
 
+class Breaker(NamedTuple):
+    """A trade more than ``bps`` from the price in force ``window_s`` earlier halts the instrument for ``halt_ns``."""
+
+    bps: int
+    window_s: int
+    halt_ns: int
+
+
+class Member(NamedTuple):
+    """A member of an index."""
+
+    symbol: int
+    weight: int
+
+
+@dataclass(slots=True)
+class Index:
+    """``levels``: (fall in hundredths of a percent, how long it halts, 0: it closes). ``opening_e4``: its value when
+    the trading day began, or when it was defined. ``reached``: the deepest level that was reached today, from 1; 0:
+    none.
+    """
+
+    name: int
+    members: list[Member]
+    levels: list[tuple[int, int]]
+    opening_e4: int = 0
+    reached: int = 0
+
+
 @dataclass(slots=True)
 class Instrument:
     """``number`` is its place in order of definition, from 1. ``last_trade_e4`` is 0 before the first trade.
@@ -316,7 +345,10 @@ class Instrument:
     market orders may be from the reference price; None: anywhere. ``cancel_on_halt``: a halt cancels its orders.
     ``due_ns``: when a clock value ends the halt, or the call after it; 0 where none does. ``published`` is what the
     last indicative event of the present call said, and ``told_at_change`` the state of the book that it was looked for
-    in (-1: not yet in this call). ``aside``: closing orders that wait, in order of time.
+    in (-1: not yet in this call). ``aside``: closing orders that wait, in order of time. ``unseen_trade``: its
+    volatility breaker has not looked at the last trade; ``unweighed_trade``: indices have not. ``trade_seconds``:
+    second to its last trade price, as far back as the breaker looks and after the uncross at ``last_uncross_e4`` (0:
+    none).
     """
 
     number: int
@@ -335,6 +367,11 @@ class Instrument:
     book: LitBook = field(default_factory=LitBook)
     stops: StopBook = field(default_factory=StopBook)
     midpoint: MidpointBook | None = None
+    breaker: Breaker | None = None
+    unseen_trade: bool = False
+    unweighed_trade: bool = False
+    last_uncross_e4: int = 0
+    trade_seconds: dict[int, int] = field(default_factory=dict)
     aside: "dict[int, Order]" = field(default_factory=dict)
     open_orders: "dict[int, Order]" = field(default_factory=dict)
 

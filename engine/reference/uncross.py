@@ -96,7 +96,9 @@ def _prices(book: LitBook, depth: Depth, rounded_e4: int, market_surplus_qty: in
 
 def _trade_at(venue: Venue, instrument: Instrument, price_e4: int, events: EventLog) -> None:
     """The first buy and the first sell that accept the price trade, until one side has none."""
-    instrument.last_trade_e4 = price_e4
+    instrument.last_trade_e4 = instrument.last_uncross_e4 = price_e4
+    instrument.trade_seconds.clear()
+    instrument.unweighed_trade = True
     left: list[Order] = []  # what the last two that traded have open, where it is an iceberg
     while True:
         buy, sell = _first(instrument.book, Side.BUY, price_e4), _first(instrument.book, Side.SELL, price_e4)

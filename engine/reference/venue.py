@@ -10,7 +10,7 @@ from engine.capacity import Capacity
 from engine.records import Book, Phase, TimeInForce
 from engine.reference.exposure import add_open
 from engine.reference.rows import DISPLAY, STOP, UNTIL, Row
-from engine.reference.state import NOTHING_PAIRED, Instrument, MidpointBook, Order, Participant
+from engine.reference.state import NOTHING_PAIRED, Index, Instrument, Member, MidpointBook, Order, Participant
 
 #: The phases in which orders rest without matching and the indicative event tells what the uncross would give.
 CALLS: Final = frozenset({Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AUCTION})
@@ -42,9 +42,10 @@ class Venue:
     """The whole state. The counters hold the last value given out.
 
     ``trading_day``: the UTC date of the clock, as days since 1970-01-01. ``calls``: the instruments in a call, by
-    number. ``continuation``: the continuation row (EXTEND) that the next row uses up. ``slices``: those of all open
-    icebergs. ``expiries``: orders that end at a time, by it and their number. ``epoch``: of the primary that reigns; 0
-    before the first.
+    number; ``with_breakers``: those at whose trades a breaker or an index looks. ``gathered``: members that wait for
+    the index ``gathered_name``. ``continuation``: the continuation row (EXTEND) that the next row uses up. ``slices``:
+    those of all open icebergs. ``expiries``: orders that end at a time, by it and their number. ``epoch``: of the
+    primary that reigns; 0 before the first.
     """
 
     capacity: Capacity
@@ -62,8 +63,12 @@ class Venue:
     last_trade_number: int = 0
     priority: int = 0
     calls: "SortedDict[int, Instrument]" = field(default_factory=SortedDict)
+    with_breakers: dict[int, Instrument] = field(default_factory=dict)
     continuation: Row | None = None
     schedules: list[Schedule] = field(default_factory=list)
+    indices: list[Index] = field(default_factory=list)
+    gathered: list[Member] = field(default_factory=list)
+    gathered_name: int = 0
     epoch: int = 0
 
     def instrument(self, number: int) -> Instrument | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from engine.bounds import LEVELS_MAX, MEMBERS_MAX
 from engine.records import Side
 from engine.reference.limit_command import set_bits
 from engine.reference.rows import Row
@@ -12,21 +13,24 @@ from engine.reference.rows_by_part import (
     ENTRY_COLUMNS,
     EXPOSURE_COLUMNS,
     ID_COLUMNS,
+    INDEX_COLUMNS,
     INDICATIVE_COLUMNS,
     INSTRUMENT_COLUMNS,
     LEVEL_COLUMNS,
     LIMIT_COLUMNS,
+    MEMBER_COLUMNS,
     MIDPOINT_COLUMNS,
     ORDER_COLUMNS,
     PARTICIPANT_COLUMNS,
     QUEUE_COLUMNS,
     SCHEDULE_COLUMNS,
     STOP_COLUMNS,
+    TRADE_SECOND_COLUMNS,
     VENUE_COLUMNS,
     Tables,
     table,
 )
-from engine.reference.state import Instrument, Level, Order, Participant
+from engine.reference.state import Index, Instrument, Level, Order, Participant
 from engine.reference.venue import CALLS, Venue
 from engine.reference.views import limits
 from engine.state import ASIDE, IN_MIDPOINT
@@ -46,13 +50,42 @@ def venue_rows(venue: Venue, seq: int) -> dict[str, Tables]:
         "reference": {
             "instruments": table(instruments, len(INSTRUMENT_COLUMNS) + len(INDICATIVE_COLUMNS)),
             "participants": table(participants, len(PARTICIPANT_COLUMNS)),
+            "trade_seconds": table(_trade_seconds(venue), len(TRADE_SECOND_COLUMNS)),
             "schedules": table(venue.schedules, len(SCHEDULE_COLUMNS)),
+            "indices": table(map(_index, venue.indices), len(INDEX_COLUMNS)),
+            "members": table(_members(venue), len(MEMBER_COLUMNS)),
         },
         "orders": {"orders": table((_order(venue, each) for each in orders), len(ORDER_COLUMNS))},
         "ids": {"ids": table(_ids(venue), len(ID_COLUMNS))},
         "books": _books(venue),
         "risk": _risk(venue),
     }
+
+
+def _trade_seconds(venue: Venue) -> Iterator[tuple[int, ...]]:
+    for each in venue.instruments:
+        if each.breaker is not None:
+            for second, price_e4 in sorted(each.trade_seconds.items()):
+                yield each.number, second, price_e4
+
+
+def _index(index: Index) -> tuple[int, ...]:
+    levels = [*index.levels, *[(0, 0)] * (LEVELS_MAX - len(index.levels))]
+    return (
+        index.name,
+        index.opening_e4,
+        len(index.members),
+        index.reached,
+        *(number for each in levels for number in each),
+    )
+
+
+def _members(venue: Venue) -> Iterator[tuple[int, ...]]:
+    for waiting in venue.gathered[:MEMBERS_MAX]:
+        yield waiting.symbol, waiting.weight, 0
+    for index in venue.indices:
+        for member in index.members:
+            yield member.symbol, member.weight, venue.instrument_by_symbol[member.symbol].number
 
 
 _SIDES = (int(Side.BUY), int(Side.SELL))
@@ -80,13 +113,15 @@ def _counters(venue: Venue, seq: int, timers: list[int]) -> tuple[int, ...]:
         venue.now_ns, venue.trading_day, seq, venue.epoch, venue.last_order_number, venue.last_trade_number,
         venue.open_order_count, room.orders_max, venue.id_count, room.ids_max, len(venue.instruments),
         room.instruments_max, len(venue.participants), room.participants_max, len(venue.calls),
-        len({*venue.calls, *with_stops, *meeting}), venue.slices, len(venue.expiries),
+        len({*venue.calls, *with_stops, *venue.with_breakers, *meeting}), venue.slices, len(venue.expiries),
+        len(venue.indices), len(venue.gathered), venue.gathered_name,
         timers[0] if timers else 0, timers[-1] if timers else 0, int(row is not None), *waits,
     )  # fmt: skip
 
 
 def _instrument(instrument: Instrument, timers: list[int]) -> tuple[int, ...]:
     before = after = 0
+    breaker = instrument.breaker
     if instrument.due_ns:
         at = timers.index(instrument.number)
         before, after = (timers[at - 1] if at else 0), (timers[at + 1] if at + 1 < len(timers) else 0)
@@ -96,6 +131,8 @@ def _instrument(instrument: Instrument, timers: list[int]) -> tuple[int, ...]:
         instrument.last_trade_e4, int(instrument.phase), instrument.adv_qty, instrument.due_ns, before, after, 0,
         0 if instrument.band_bps is None else 1 + instrument.band_bps, int(instrument.cancel_on_halt),
         int(instrument.midpoint is not None),
+        *((1 + breaker.bps, breaker.window_s, breaker.halt_ns) if breaker else (0, 0, 0)),
+        (instrument.last_uncross_e4 or instrument.defined_reference_e4) if breaker else 0,
         *published,
     )  # fmt: skip
 

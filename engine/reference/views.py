@@ -7,10 +7,11 @@ import numpy as np
 
 from engine.bounds import PRICE_E4_MAX, TIME_NS_MAX
 from engine.records import Side
+from engine.reference.indices import index_value_e4
 from engine.reference.limit_command import set_bits
 from engine.reference.state import Instrument, Limits, Order, Participant
 from engine.reference.venue import CALLS, Venue
-from engine.views import INSTRUMENT_STATE, LIMITS_STATE, OPEN_ORDER, PARTICIPANT_STATE, POSITION
+from engine.views import INDEX_STATE, INSTRUMENT_STATE, LIMITS_STATE, OPEN_ORDER, PARTICIPANT_STATE, POSITION
 
 Rows = np.ndarray[Any, Any]
 
@@ -36,7 +37,20 @@ def instruments(venue: Venue) -> Rows:
             state["indicative_e4"], state["paired_qty"], state["imbalance_qty"] = instrument.published
         state["band"] = 0 if instrument.band_bps is None else 1 + instrument.band_bps
         state["midpoint"] = instrument.midpoint is not None
+        if instrument.breaker is not None:
+            state["volatility"] = 1 + instrument.breaker.bps
+            state["volatility_window_s"] = instrument.breaker.window_s
+            state["volatility_halt_ns"] = instrument.breaker.halt_ns
     return states
+
+
+def indices(venue: Venue) -> Rows:
+    """INDEX_STATE rows, in order of definition."""
+    shown = [
+        (each.name, index_value_e4(venue, each), each.opening_e4, len(each.members), each.reached)
+        for each in venue.indices
+    ]
+    return np.array(shown, INDEX_STATE)
 
 
 def positions(venue: Venue, number: int) -> Rows:
