@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +21,7 @@ from engine.names import pack
 from engine.records import COMMAND, CommandKind, Phase, concatenate
 from journal import Journal
 from node.control import OperationRefused
+from node.disconnects import AbsentUsers
 from node.logs import Log
 from node.node import Deposed, Node, NodeOptions
 from node.opening import open_directory
@@ -267,12 +267,10 @@ def test_users_who_left_in_a_lapse_have_their_time_from_when_logins_are_taken_ag
     canceled: list[list[int]] = []
 
     async def story(_: Register, a: Member, _b: Member) -> None:
-        a.node.options = replace(a.node.options, grace_s=0.0)
-
         async def cancel(users: list[int]) -> None:
             canceled.append(users)
 
-        a.node._cancel_all = cancel  # type: ignore[method-assign]
+        a.node.absent_users = AbsentUsers(a.node.gateway, 0.0, cancel)
         a.node.gateway.elsewhere = "the arbiter does not confirm that this node is primary"
         a.node._on_users_absent([3])
         await asyncio.sleep(1.0)
