@@ -115,6 +115,7 @@ def latency(
         "not_recorded": unknown,
         "stages": [{"stage": stage} | _summary(_between(times, begin, end)) for stage, begin, end in STAGES],
         "participants": _groups(times, owners, "participant", whose),
+        "times": None,
     }
     if every_s is not None:
         width_ns = every_s * _NS_A_S
@@ -187,7 +188,7 @@ def _show(facts: Facts) -> None:
     rows = [[each["stage"], *_cells(each)] for each in facts["stages"]]
     screen.table(["stage", *columns], rows, right=columns)
     for group, word in (("participants", "participant"), ("times", "from")):
-        lines = facts.get(group, [])
+        lines = facts[group] or []
         heads = [word, "commands", *columns, "command"]
         rows = [
             [each[word], screen.count(each["commands"]), *_cells(each), screen.count(each["longest_seq"])]

@@ -377,8 +377,8 @@ def _facts(
             "leaves_qty": moment.leaves_qty,
             "queue": queue_object(queue.get(int(moment.event["seq"])), names),
             "event": event_object(moment.event, names, moment.time_ns),
+            "latency": None if times is None else latency_object(times.get(int(moment.event["seq"]))),
         }
-        | ({} if times is None else {"latency": latency_object(times.get(int(moment.event["seq"])))})
         for moment in life.moments
     ]
     return {
