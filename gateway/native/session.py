@@ -37,6 +37,6 @@ class NativeSession(SoupSession):
         if len(payload) != _MASS_CANCEL.size or payload[1] != native.VERSION:
             return Taken(taken.size, self.why_unreadable(payload))
         _, _, symbol, side = _MASS_CANCEL.unpack(payload)
-        if side not in (native.BUY, native.SELL, 0) or not symbol.isascii():
+        if side not in (native.BUY, native.SELL, 0) or not (symbol.isascii() and symbol.decode().isprintable()):
             return Taken(taken.size, "a mass cancel names a side that is none, or a symbol that is no text")
         return Taken(taken.size, mass_cancel=MassCancel(symbol.decode("ascii").rstrip(" "), side))
