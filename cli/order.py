@@ -96,6 +96,8 @@ class OrderHistory:
         kind, qty = int(event["kind"]), int(event["qty"])
         if kind in (EventKind.ACCEPTED, EventKind.REPLACED):
             self.leaves_qty = qty
+            if not event["side"]:  # a cross trades at once, and its trade names no order
+                self.leaves_qty, self.cum_qty = 0, qty
             new = kind == EventKind.REPLACED
             self.borne.add(int(event["contra_client_order_id" if new else "client_order_id"]))
         elif kind in (EventKind.TRADE, EventKind.CANCELED):
