@@ -95,7 +95,7 @@ def gateway_option(text: str) -> GatewayOption:
     if port > _PORT_MAX:
         raise ValueError(f"the port of {text!r} is above {_PORT_MAX:,}; give 0 to {_PORT_MAX:,}")
     if protocol not in PROTOCOLS:
-        raise ValueError(f"there is no protocol {protocol} for {text!r}; there is {', '.join(sorted(PROTOCOLS))}")
+        raise ValueError(f"there is no protocol {protocol} for {text!r}; there are {', '.join(sorted(PROTOCOLS))}")
     name = found["name"] or f"{protocol}-{port}"
     if name in OWN_NAMES:
         raise ValueError(f"a process of the node has the name {name}; give the gateway another")

@@ -29,7 +29,7 @@ from tests.question_day import SMALL, write_day
 
 COMMANDS = 3_000
 #: All of the day, a part that begins and ends inside blocks, and its end.
-SPANS = [(1, COMMANDS), (777, 2_222), (2_850, COMMANDS)]
+SPANS = [(1, COMMANDS), (777, 2_222), (2_700, COMMANDS)]
 STORY = """\
 at 2024-01-15T09:30:00
 instrument XYZ tick=0.01 lot=1 reference=10.00

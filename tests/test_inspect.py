@@ -29,7 +29,7 @@ from tests.conftest import Lockstep
 from tests.json_schemas import checked
 from tests.question_day import SMALL, write_day
 
-COMMANDS = 3_000
+COMMANDS = 3_001
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ def open_files(node: Running) -> list[str]:
     for entry in sorted(Path(f"/proc/{node.process.pid}/fd").iterdir(), key=lambda entry: int(entry.name)):
         with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
             target = re.sub(r":\[\d+\]", "", os.readlink(entry)).replace(str(node.data.parent), "")
-            target = re.sub(r"lockstep-[0-9a-f-]+-(tape|lines|wake)\.?\d*", r"\1", target)  # by journal and process
+            target = re.sub(r"\.(tape|lines)\.\d+\.new", r"\1", target)  # by process
             targets.append(re.sub(r"^/proc/\d+/task/\d+", "/proc", target))
     return targets
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -223,7 +224,7 @@ def test_a_node_that_starts_again_as_a_copy_gives_its_memory_back(
             NodeOptions(tmp_path, "127.0.0.1", 0, "fsync"),
             CAPACITY,
             log,
-            pair=cast(PairPlan, object()),
+            pair=cast(PairPlan, SimpleNamespace(options=SimpleNamespace(host="127.0.0.1", port=0, peer=None))),
         )
     finally:
         log.close()

@@ -111,11 +111,11 @@ def test_a_checkpoint_that_is_pruned_under_a_reader_is_no_damage(node: Path, mon
     load = CheckpointStore.load
     gone = []
 
-    def prune_first(self: CheckpointStore, path: "str | os.PathLike[str]") -> object:
+    def prune_first(self: CheckpointStore, path: "str | os.PathLike[str]", *, mapped: bool = False) -> object:
         if not gone:
             gone.append(path)
             Path(path).unlink()
-        return load(self, path)
+        return load(self, path, mapped=mapped)
 
     monkeypatch.setattr(CheckpointStore, "load", prune_first)
     report = verify(node)

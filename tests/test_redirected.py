@@ -98,7 +98,7 @@ def test_standard_output_in_a_file_is_the_same_with_the_bar_and_without(
     words: tuple[str, ...], form: tuple[str, ...], made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threading, "Timer", AtOnce)
-    line = [*words, *LINES[words].split(), *form]
+    line = [*words, *LINES[words].replace("INCIDENT", "incident.md").split(), *form]
     results = {}
     for name in ("without", "with"):
         shutil.copytree(made, tmp_path / name)

@@ -55,7 +55,7 @@ def _market() -> ReferenceEngine:
 TO_THE_LAST = TIME_NS_MAX - NANOSECONDS_2024_01_15_0930
 ORDER = {"participant": 1, "instrument": 1}
 UNREADABLE: list[Rows] = [
-    *(row(kind) for kind in (0, 24, 255)),
+    *(row(kind) for kind in (0, 25, 255)),
     *(row(kind) for kind in CommandKind if kind not in COMMAND_FIELDS),
     enter(1, 0, BUY, 10, 100_000),
     enter(1, "x", 0, 10, 100_000),
