@@ -143,13 +143,17 @@ def plays_on(
     on_names(engine.directory)
     try:
         follower = Follower(directory, engine, tape)
-        capacity = engine.capacity
+        capacity, is_alone = engine.capacity, False
         for found in follower.blocks(to_seq):
             if follower.capacity not in (None, capacity):
                 capacity = follower.capacity
                 on_capacity()
             if found is None:
                 sys.stdout.flush()
+                if (tape.applied_seq is None) != is_alone:
+                    is_alone = not is_alone
+                    if is_alone:  # else a node that is dead looks like a market that is quiet
+                        screen.notice(f"no node writes a tape in {directory}: its journal is read, until one does")
             else:
                 yield found
     finally:

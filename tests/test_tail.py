@@ -1,6 +1,7 @@
 """`lockstep tail`: what a running node does, as it comes, as `lockstep events` and `commands` print it afterwards."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -104,6 +105,13 @@ class Tail:
         assert self.process.stdout is not None
         return [self.process.stdout.readline() for _ in range(count)]
 
+    def sentence(self) -> str:
+        """The next line of standard error."""
+        stream = self.process.stderr
+        assert stream is not None
+        assert select.select([stream], [], [], 120.0)[0], "nothing was said"
+        return stream.readline().rstrip("\n")
+
     def end(self, number: int) -> tuple[int, str, str]:
         """Send a signal; exit status, and the rest of both streams."""
         self.process.send_signal(number)
@@ -135,6 +143,7 @@ def test_a_tail_follows_a_node_through_a_roll_and_a_kill_and_ends_with_ctrl_c(
         client.take(42)
         got += tail.lines(1)
         node.end(signal.SIGKILL)
+        assert tail.sentence() == f"no node writes a tape in {node.data}: its journal is read, until one does"
         node.start()
         again = Client(node.port, "UA")
         again.socket.sendall(enter("c1", "B", 5, 90_000))
