@@ -128,7 +128,7 @@ def test_long_work_shows_a_bar_exactly_where_standard_error_is_a_terminal(
 
 @pytest.mark.slow
 def test_a_long_run_shows_how_much_of_it_is_done(tmp_path: Path) -> None:
-    orders = (f"enter ALPHA o{at} buy 1 XYZ @ 9.{at % 99 + 1:02}\n" for at in range(8_000))
+    orders = (f"enter ALPHA o{at} buy 1 XYZ @ 9.{at % 99 + 1:02}\n" for at in range(40_000))
     (tmp_path / "day.txt").write_text(DAY + "".join(orders))
     # A block for each command is a commit for each, so that the run takes seconds.
     slowly = ("--engine", "reference", "--block-rows", 1)
@@ -137,7 +137,7 @@ def test_a_long_run_shows_how_much_of_it_is_done(tmp_path: Path) -> None:
         status, piped = ran.end()
     finally:
         ran.process.kill()
-    assert (status, piped.split()[-1]) == (0, "8,001"), (ran.shown, piped)
+    assert (status, piped.split()[-1]) == (0, "40,001"), (ran.shown, piped)
     done = [int(share) for bar in bars(ran.shown, "running") for share in re.findall(r"(\d+)%", bar)]
     assert len(done) > 1, ran.shown
     assert done == sorted(done)
