@@ -21,6 +21,7 @@ from directory.pair_membership import join_pair, leave_pair, what_may_lack
 from directory.set_aside import set_aside
 from engine.capacity import Capacity
 from gateway.passwords import COST_DEFAULT
+from journal.lock import writer_pid
 from node.admin import AdminServer
 from node.defaults import default_limits
 from node.end_signals import on_end_signal
@@ -354,7 +355,8 @@ def _check_ports(options: NodeOptions, admin_port: int | None, metrics_port: int
         try:
             socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
         except OSError as error:  # any other fault is told where the port is opened
-            if error.errno == errno.EADDRINUSE:
+            # Its own port, if the directory has a node already: that is told where the directory is opened.
+            if error.errno == errno.EADDRINUSE and writer_pid(options.data) is None:
                 raise _in_use(option, port) from error
 
 

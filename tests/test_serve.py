@@ -29,6 +29,9 @@ def test_a_second_node_on_the_same_directory_is_refused_and_the_first_goes_on(tm
         assert node.process is not None
         status, said = served("--data", node.data, "--port", 0, *SMALL_CAPACITY)
         assert (status, f"process {node.process.pid}" in said) == (75, True)
+        # With the same port too, as by a line that is given again: nobody is told to end what listens there.
+        status, again = served("--data", node.data, "--port", node.port, *SMALL_CAPACITY)
+        assert (status, again) == (75, said)
         assert node.status()["seq"] == 0
     finally:
         node.end(signal.SIGTERM)
