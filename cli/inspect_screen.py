@@ -201,7 +201,7 @@ class Inspector(App[None]):
                 faults.append(walk.divergence)
             except Stopped:
                 raise
-            except Exception as error:
+            except Exception as error:  # shown in the place of what it kept from being shown
                 facts.append(None)
                 faults.append(errors.sentence(error)[0])
         self._tell(self._shown, facts, faults)
@@ -221,7 +221,7 @@ class Inspector(App[None]):
                 day.read(lambda day=day: self._ended.is_set() or self._progress(day))  # type: ignore[misc]
             except Stopped:
                 continue
-            except Exception as error:
+            except Exception as error:  # shown below what the timeline has so far
                 day.fault = errors.sentence(error)[0]
             self._tell(self._draw)
 
