@@ -9,7 +9,7 @@ BIN    := $(VENV)/bin
 RUNS   := $(VENV)/.runs
 READY  := $(VENV)/.ready
 EXTRAS := $(VENV)/.extras
-PARTS  := engine journal checkpoints reports tape wire notation lobster replay sequencer directory exports attestation incidents gateway replication node load client cli
+PARTS  := engine journal checkpoints reports tape wire notation lobster replay sequencer directory exports attestation incidents marketdata gateway replication node load client cli
 PYTEST := $(BIN)/python -m pytest
 # A worker more than the two cores of the smallest machine: many tests wait, for a disk, a process or a time. Idle workers
 # take work from the others, since a few tests are much longer than the rest.

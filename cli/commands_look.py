@@ -1,4 +1,4 @@
-"""Commands that read a journal: `lockstep events|commands|tail|book|order|inspect|incident|state|latency|arrivals`.
+"""Commands that read a journal: `lockstep events|commands|tail|book|order|inspect|incident|state|stats`, and more.
 
 Each command imports the file that does its work only when it is called.
 """
@@ -500,6 +500,44 @@ def sessions(directory: Directory, at: At = None, as_json: Json = False) -> int:
     from cli.sessions import sessions as command
 
     return command(directory, at, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def stats(
+    directory: Directory,
+    by: Annotated[
+        str, typer.Option(metavar="symbol|participant|symbol,participant", help="One line for each of these.")
+    ] = "symbol",
+    bars: Annotated[
+        str | None, typer.Option(metavar="WIDTH", help="Print bars of this width instead, such as 1m.")
+    ] = None,
+    symbol: Symbol = None,
+    participant: Participant = None,
+    begin: FromWhen = None,
+    end: ToWhen = None,
+    as_json: Json = False,
+) -> int:
+    """Show volumes, prices, spreads and shares of participants, of a day or a range, and bars.
+
+    All figures are exact. Trades at the midpoint and agreed crosses count for volume and not for prices. Open and
+    close are those of the auctions where there were any. The spread is a mean over time, while there were a bid and an
+    offer in continuous trading; "quoted" is how much of the time that was.
+
+    Example: lockstep stats node1 --from 09:30 --to 16:00
+
+    Example: lockstep stats node1 --symbol AAPL --bars 1m
+
+    Example: lockstep stats node1 --by symbol,participant --participant ALPHA
+    """
+    from cli.choice import Selection, range_of
+    from cli.errors import FINE
+    from cli.statistics import statistics, width_of
+
+    width_ns = width_of(bars)
+    span = range_of(directory, begin, end)
+    if span is None:
+        return FINE
+    return statistics(directory, Selection(*span, symbol, participant), by, width_ns, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -40,8 +40,8 @@ _FREE_BYTES_MIN: Final = 1 << 30
 _FREE_SHARE_MIN: Final = 0.1
 _PARTS: Final = (
     "engine", "journal", "checkpoints", "reports", "tape", "wire", "notation", "lobster", "replay",
-    "sequencer", "directory", "exports", "attestation", "incidents", "gateway", "client", "replication", "node", "load",
-    "cli",
+    "sequencer", "directory", "exports", "attestation", "incidents", "marketdata", "gateway", "client",
+    "replication", "node", "load", "cli",
 )  # fmt: skip
 _RELEASED_NS: Final = 1_767_225_600 * 1_000_000_000  # 2026-01-01, before the first release: a clock before it is wrong
 

@@ -15,7 +15,8 @@ ENGINE: Final = "engine"
 GATEWAY: Final = "gateway.ouch.kernels"
 REPORTS: Final = "reports.projection"
 NATIVE: Final = "gateway.native.kernels"
-EACH: Final = (ENGINE, GATEWAY, REPORTS, NATIVE)
+LADDERS: Final = "marketdata.ladders"
+EACH: Final = (ENGINE, GATEWAY, REPORTS, NATIVE, LADDERS)
 
 
 def kernel_set(name: str) -> Any:

@@ -190,6 +190,7 @@ LINES: Final[dict[tuple[str, ...], str]] = {
     ("whatif",): "NODE --drop 6 --data WHATIF",
     ("why",): "NODE 5",
     ("positions",): "NODE",
+    ("stats",): "NODE",
     ("limits",): "NODE",
     ("verify",): "NODE --workers 1",
     ("compare",): "NODE COPY",

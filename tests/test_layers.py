@@ -21,7 +21,7 @@ LAYERS = [
     {"notation", "lobster"},
     {"sequencer", "replay"},
     {"directory", "exports", "attestation", "incidents"},
-    {"gateway", "client", "replication"},
+    {"gateway", "marketdata", "client", "replication"},
     {"node", "load"},
     {"benchmarks"},
     {"cli"},

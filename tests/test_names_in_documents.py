@@ -19,7 +19,7 @@ from tests.sources import Facts, facts, paths, text
 ROOT = Path(__file__).parent.parent
 FOLDERS = (
     "benchmarks", "checkpoints", "cli", "client", "directory", "engine", "examples", "gateway", "journal",
-    "load", "lobster", "node", "notation", "replay", "replication", "sequencer", "tape", "tests", "wire",
+    "load", "lobster", "marketdata", "node", "notation", "replay", "replication", "sequencer", "tape", "tests", "wire",
 )  # fmt: skip
 DOCUMENTS = (
     "README.md",
