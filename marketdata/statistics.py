@@ -190,18 +190,16 @@ class Statistics:
         for row in trades[liquidity == Liquidity.CLOSING_CROSS]:
             self.totals[int(row["instrument"])].official_close_e4 = int(row["last_price_e4"])
         if self._width_ns is not None:
-            begins = trades["time_ns"] // self._width_ns * self._width_ns
-            keys, places = np.unique(np.stack([instruments, begins]), axis=1, return_inverse=True)
-            places = places.reshape(-1)
-            bars = [self.bars.setdefault((int(one), int(begin)), Bar()) for one, begin in keys.T]
+            # A width is a second at least, so its number and an instrument fit into one word.
+            keys, places = np.unique(trades["time_ns"] // self._width_ns << 16 | instruments, return_inverse=True)
+            bars = [self.bars.setdefault((key & 0xFFFF, (key >> 16) * self._width_ns), Bar()) for key in keys.tolist()]
             _add(bars, places, prices, qty)
             _add_prices(bars, places[made], prices[made])
 
     def _take_shares(self, trades: Rows) -> None:
-        pairs = np.stack([trades["participant"].astype(np.int64), trades["instrument"].astype(np.int64)])
-        keys, places = np.unique(pairs, axis=1, return_inverse=True)
-        places = places.reshape(-1)
-        shares = [self.shares.setdefault((int(who), int(what)), Share()) for who, what in keys.T]
+        pairs = trades["participant"].astype(np.int64) << 16 | trades["instrument"]
+        keys, places = np.unique(pairs, return_inverse=True)
+        shares = [self.shares.setdefault((key >> 16, key & 0xFFFF), Share()) for key in keys.tolist()]
         prices, qty = trades["last_price_e4"], trades["last_qty"].astype(np.int64)
         buys = (trades["side"] == Side.BUY).astype(np.int64)
         columns = (

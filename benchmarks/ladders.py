@@ -1,0 +1,78 @@
+"""Cost of the ladders and of the statistics beside the fold of reports, on the workload W1.
+
+All take the same reports in turn, in one run, in processor time of their thread.
+"""
+
+import time
+from typing import NamedTuple
+
+from benchmarks.books import Rows
+from benchmarks.engine import new_engine
+from benchmarks.measure import RUNS, Row, machine, row, told
+from benchmarks.traffic import w1
+from engine import Capacity
+from marketdata import Ladders
+from marketdata.statistics import Statistics
+from reports import Reports
+
+
+class _Times(NamedTuple):
+    """Processor time of a run, in ns."""
+
+    fold_ns: int
+    ladders_ns: int
+    statistics_ns: int
+    reports: int
+    quotes: int
+
+
+def run() -> list[Row]:
+    """All measurements of ladders and statistics."""
+    rows = []
+    for symbols in (1, 100):
+        definitions, commands = w1(symbols)
+        times = [_measure(definitions, commands) for _ in range(RUNS)]
+        title = f"W1, {symbols} {'symbol' if symbols == 1 else 'symbols'}"
+        rows += [
+            row(f"{title}: fold of reports", [each.reports / each.fold_ns * 1e9 for each in times], "reports/s"),
+            row(f"{title}: ladders, levels and quotes", _speeds(times, "ladders_ns"), "reports/s"),
+            row(f"{title}: statistics, bars of a minute", _speeds(times, "statistics_ns"), "reports/s"),
+            row(f"{title}: reports that give a quote", [100 * each.quotes / each.reports for each in times], "%"),
+        ]
+    return rows
+
+
+def _speeds(times: list[_Times], part: str) -> list[float]:
+    return [each.reports / getattr(each, part) * 1e9 for each in times]
+
+
+def _measure(definitions: Rows, commands: Rows, block: int = 4_096) -> _Times:
+    engine, fold, ladders = new_engine(), Reports(Capacity()), Ladders(Capacity())
+    counted = Statistics(width_ns=60 * 10**9)
+    ladders.take(fold.make(1, definitions, engine.apply(definitions)))
+    fold_ns = ladders_ns = statistics_ns = count = quoted = 0
+    clock = time.thread_time_ns
+    for start in range(0, len(commands), block):
+        batch = commands[start : start + block]
+        first_seq = engine.seq + 1
+        events = engine.apply(batch, copy=False)
+        began_ns = clock()
+        reports = fold.make(first_seq, batch, events)
+        folded_ns = clock()
+        _, quotes = ladders.take(reports)
+        followed_ns = clock()
+        counted.take(reports, quotes)
+        statistics_ns += clock() - followed_ns
+        ladders_ns += followed_ns - folded_ns
+        fold_ns += folded_ns - began_ns
+        count += len(reports)
+        quoted += len(quotes)
+    return _Times(fold_ns, ladders_ns, statistics_ns, count, quoted)
+
+
+if __name__ == "__main__":
+    for name, value in machine().items():
+        print(f"{name:8} {value}")
+    for each in run():
+        said = told(each)
+        print(f"{said['name']:60} {said['value']:>12} {said['unit']:11} ({said['min']} - {said['max']})")
