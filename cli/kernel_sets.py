@@ -16,7 +16,8 @@ GATEWAY: Final = "gateway.ouch.kernels"
 REPORTS: Final = "reports.projection"
 NATIVE: Final = "gateway.native.kernels"
 LADDERS: Final = "marketdata.ladders"
-EACH: Final = (ENGINE, GATEWAY, REPORTS, NATIVE, LADDERS)
+ITCH: Final = "marketdata.itch.feed"
+EACH: Final = (ENGINE, GATEWAY, REPORTS, NATIVE, LADDERS, ITCH)
 
 
 def kernel_set(name: str) -> Any:

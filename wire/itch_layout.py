@@ -1,9 +1,9 @@
 """Nasdaq TotalView-ITCH 5.0, the layout: the fields of each message in order. Every writer and reader is made from it.
 
 A field is a name and a form: ``B`` one byte, ``H``, ``I`` and ``Q`` an unsigned number of 2, 4 and 8 bytes, ``T`` the
-six bytes of a time, ``8s`` text. All is big-endian and without holes. Prices have four decimals (``price_e4``), but those of
-MWCB levels eight (``level_1_e8``). Nothing here needs NumPy: ``wire/itch.py`` makes its dtypes of this table, and kernels take
-the offsets at which they write from it.
+six bytes of a time, ``8s`` text. All is big-endian and without holes. Prices have four decimals
+(``price_e4``), but those of MWCB levels eight (``level_1_e8``). Nothing here needs NumPy: ``wire/itch.py`` makes its
+dtypes of this table, and kernels take from it the offsets at which they write.
 
 The table is that of Nasdaq's specification "TotalView-ITCH 5.0"; the PDF itself was not at hand. Sizes and offsets are
 checked in ``tests/test_itch.py`` against bytes that were written down by hand, and against decoders of others.
