@@ -44,12 +44,19 @@ class Batch(NamedTuple):
 class Clock:
     """The time that a file has reached, with the rules of the engine for rows that do not move it.
 
-    time_ns: 0 before the first value. A CLOCK row after an EXTEND row is refused by the engine, so it moves nothing.
+    time_ns: 0 before the first value, which may be 0 too; ``base_ns`` is what a time without a date, or after the one
+    before, counts from. A CLOCK row after an EXTEND row is refused by the engine, so it moves nothing.
     """
 
     def __init__(self, time_ns: int) -> None:
         self.time_ns = time_ns
+        self._is_set = time_ns != 0
         self._extended = False
+
+    @property
+    def base_ns(self) -> int:
+        """The newest value; before the first the default clock."""
+        return self.time_ns if self._is_set else DEFAULT_CLOCK_NS
 
     def saw(self, row: bytes) -> None:
         """Follow a row as the engine does."""
@@ -57,7 +64,7 @@ class Clock:
         if kind == CommandKind.CLOCK and not self._extended:
             time_ns = int.from_bytes(row[:8], "little", signed=True)
             if row == clock_row(time_ns) and self.time_ns <= time_ns <= TIME_NS_MAX:
-                self.time_ns = time_ns
+                self.time_ns, self._is_set = time_ns, True
         self._extended = kind == CommandKind.EXTEND and not any(row[48:KIND_BYTE]) and not any(row[KIND_BYTE + 1 :])
 
 
@@ -82,7 +89,7 @@ class Translator:
         for line in self._lines:
             row = line.row
             if line.time is not None:
-                time_ns = _resolved(line, clock.time_ns, name)
+                time_ns = _resolved(line, clock, name)
                 row = clock_row(time_ns) if line.kind == _CLOCK else _with_time(line.kind, row, time_ns)
             clock.saw(row)
             rows.append(row)
@@ -134,21 +141,20 @@ def _with_time(kind: int, row: bytes, time_ns: int) -> bytes:
     return row[:at] + _CLOCK_VALUE.pack(time_ns) + row[at + 8 :]
 
 
-def _resolved(line: Line, now_ns: int, name: str) -> int:
-    """The time of a line: of an ``at`` one, ScenarioError is raised when it lies before ``now_ns``, and of any when it
+def _resolved(line: Line, clock: Clock, name: str) -> int:
+    """The time of a line: of an ``at`` one, ScenarioError is raised when it lies before the clock, and of any when it
     lies outside 64 bits."""
     if line.time is None:
         raise ValueError(f"line {line.number} has no time")
-    base_ns = now_ns or DEFAULT_CLOCK_NS
     time_ns = line.time.value_ns
     if line.time.form == "later":
-        time_ns += base_ns
+        time_ns += clock.base_ns
     elif line.time.form == "of_day":
-        time_ns += base_ns // DAY_NS * DAY_NS
-    if line.kind == _CLOCK and time_ns < now_ns:
+        time_ns += clock.base_ns // DAY_NS * DAY_NS
+    if line.kind == _CLOCK and time_ns < clock.time_ns:
         raise ScenarioError(
-            f"{name}:{line.number}: the clock would go back: it is at {np.datetime64(now_ns, 'ns')} already; write a "
-            "later time."
+            f"{name}:{line.number}: the clock would go back: it is at {np.datetime64(clock.time_ns, 'ns')} already; "
+            "write a later time."
         )
     if not 0 <= time_ns <= INT64_MAX:
         raise ScenarioError(f"{name}:{line.number}: the time does not fit; write one from 1970 to 2116.")
