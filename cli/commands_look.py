@@ -13,11 +13,13 @@ from cli.options import (
     Contra,
     Directory,
     ExportForm,
+    FeedForm,
     FromSeq,
     FromWhen,
     Json,
     OneSide,
     Participant,
+    PastFeed,
     Reasons,
     Symbol,
     ToSeq,
@@ -460,6 +462,33 @@ def export(
     from cli.export import export as command
 
     return command(directory, out, form.value, check=check, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def replay(
+    directory: Directory,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the files, one a day; it must be empty.")],
+    feed: Annotated[PastFeed, typer.Option(help="Feed to make again: itch, every order of the book.")] = PastFeed.itch,
+    form: Annotated[
+        FeedForm,
+        typer.Option(
+            "--format", help="ITCH 5.0 as Nasdaq's files are, a capture of MoldUDP64 packets, or lines of text."
+        ),
+    ] = FeedForm.itch,
+    day: Annotated[str | None, typer.Option(metavar="DATE", help="Only this trading day, as 2024-01-15.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Make the market data of past days again, out of the journal: the same bytes on every node, whenever.
+
+    Each trading day is a session, and a file that needs no other: it begins with every order that is still shown.
+
+    Example: lockstep replay node1 --out days
+
+    Example: lockstep replay node1 --out capture --format pcap --day 2024-01-15
+    """
+    from cli.past_feed import replay as command
+
+    return command(directory, feed.value, out, form.value, day, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

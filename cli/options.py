@@ -21,6 +21,20 @@ class SideChoice(StrEnum):
     sell = "sell"
 
 
+class FeedForm(StrEnum):
+    """Form of a file of the feed."""
+
+    itch = "itch"
+    pcap = "pcap"
+    text = "text"
+
+
+class PastFeed(StrEnum):
+    """Feed of which the past can be sent again."""
+
+    itch = "itch"
+
+
 class ExportForm(StrEnum):
     """Form of an export."""
 

@@ -185,6 +185,7 @@ LINES: Final[dict[tuple[str, ...], str]] = {
     ("order",): "NODE b1",
     ("state",): "NODE",
     ("export",): "NODE --out EXPORT",
+    ("replay",): "NODE --out FEED",
     ("incident",): "NODE --no-pictures --out INCIDENT",
     ("ask",): "",
     ("whatif",): "NODE --drop 6 --data WHATIF",
@@ -279,6 +280,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "NEW": folder / "new",
         "ARCHIVE": folder / "archive",
         "EXPORT": folder / "export",
+        "FEED": folder / "feed",
         "INCIDENT": folder / "incident.html",
         "WHATIF": folder / "whatif",
     }

@@ -38,11 +38,12 @@ class Sink:
         self.sessions: Sessions = {}
         self.next: dict[int, int] = {}
 
-    def __call__(self, day: int, number: int, framed: memoryview) -> None:
+    def __call__(self, day: int, number: int, count: int, framed: memoryview) -> None:
         assert number == self.next.get(day, 1)
         assert not [later for later in self.sessions if later > day]
         self.sessions[day] = self.sessions.get(day, b"") + bytes(framed)
-        self.next[day] = number + len(list(itch.cut(framed)))
+        assert count == len(list(itch.cut(framed)))
+        self.next[day] = number + count
 
 
 class Market:

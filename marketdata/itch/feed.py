@@ -42,8 +42,8 @@ from wire.itch_layout import SystemEvent
 
 Rows = NDArray[Any]
 #: Callback for messages of a session, in order: the day of the session in days since 1970, number of the first message,
-#: and the framed messages, which the next call writes over.
-OnMessages = Callable[[int, int, memoryview], None]
+#: how many there are, and the framed messages, which the next call writes over.
+OnMessages = Callable[[int, int, int, memoryview], None]
 
 #: Bytes that are made at once, so that they stay in a near cache.
 ROOM_BYTES: Final = 1 << 16
@@ -84,7 +84,7 @@ class ItchFeed:
     def __init__(
         self,
         capacity: Capacity,
-        on_messages: OnMessages = lambda _day, _number, _framed: None,
+        on_messages: OnMessages = lambda _day, _number, _count, _framed: None,
         *,
         room_bytes: int = ROOM_BYTES,
     ) -> None:
@@ -155,7 +155,7 @@ class ItchFeed:
     def _give(self, at: int) -> int:
         """Give the messages in the room away; gives the place of the next, 0."""
         if at:
-            self._on_messages(self.day, self._given + 1, self._out[:at])
+            self._on_messages(self.day, self._given + 1, self.messages - self._given, self._out[:at])
         self._given = self.messages
         return 0
 
@@ -221,7 +221,7 @@ class ItchFeed:
         feed, made, on_messages, given = self.tables.feed.copy(), [], self._on_messages, self._given
         if not feed[0]["begun"]:
             return []
-        self._on_messages = lambda _day, _number, framed: made.append(bytes(framed))
+        self._on_messages = lambda _day, _number, _count, framed: made.append(bytes(framed))
         try:
             at = 0
             events = [SystemEvent.START_OF_MESSAGES, SystemEvent.START_OF_SYSTEM_HOURS]

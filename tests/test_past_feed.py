@@ -1,0 +1,177 @@
+"""`lockstep replay`: the feed of past days out of a journal, the same bytes whenever and wherever it is made."""
+
+import datetime as dt
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine import Engine
+from engine.capacity import Capacity
+from lobster.read import read_book, read_messages
+from lobster.translate import translate
+from marketdata.itch.files import FORMS, SessionFiles
+from notation.parse import parse
+from notation.translate import Translator
+from tests.captures import needs_tshark
+from tests.conftest import Lockstep
+from tests.json_schemas import checked
+from tests.report_streams import Block
+from tests.test_itch_feed import Market
+from tests.test_lobster import AAPL, DATA, needs_data
+from wire import itch, mold
+
+FIRST = """
+instrument XYZ tick=0.01 lot=1 reference=10.00
+participant ALPHA
+participant BETA
+phase XYZ continuous
+enter ALPHA a1 sell 100 XYZ @ 10.00 tif=gtc
+enter BETA b1 buy 50 XYZ @ 10.10
+at 2024-01-16T08:00:00
+"""
+SECOND = """
+at 2024-01-16T08:00:01
+enter BETA b2 buy 20 XYZ @ 10.10
+enter BETA b3 buy 20 XYZ @ 9.90 tif=gtc
+at 2024-01-18T00:00:00
+"""
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory of two slices and three days."""
+    from cli.main import run_line
+
+    folder = tmp_path_factory.mktemp("past")
+    for number, text in enumerate((FIRST, SECOND)):
+        (folder / f"{number}.txt").write_text(text)
+        files = [str(folder / f"{each}.txt") for each in range(number + 1)]
+        assert run_line(["run", *files, "--data", str(folder / "node"), "--block-rows", "2"]) == 0
+        if not number:
+            assert run_line(["roll", str(folder / "node")]) == 0
+    return folder / "node"
+
+
+def sessions() -> dict[str, bytes]:
+    """The messages of the same commands, made in this process."""
+    engine, market = Engine(Capacity()), Market(Capacity())
+    for text in (FIRST, SECOND):
+        translator = Translator(parse(text, "text"), engine.directory, "text")
+        while (batch := translator.next_batch(engine.directory)) is not None:
+            market.take(Block(engine.seq + 1, batch.rows, engine.apply(batch.rows)))
+    names = {19_737: "20240115", 19_738: "20240116", 19_740: "20240118"}
+    return {names[day]: octets for day, octets in market.sink.sessions.items()}
+
+
+def told(lockstep: Lockstep, *words: Any) -> dict[str, Any]:
+    status, said, _ = lockstep("replay", *words, "--json")
+    assert status == 0
+    (facts,) = checked(["replay"], said)
+    return facts
+
+
+def test_replay_writes_a_file_a_day_with_the_messages_of_the_market(
+    node: Path, lockstep: Lockstep, tmp_path: Path
+) -> None:
+    facts = told(lockstep, node, "--out", tmp_path / "all")
+    expected = sessions()
+    assert [each["session"] for each in facts["sessions"]] == list(expected)
+    assert {path.stem: path.read_bytes() for path in (tmp_path / "all").iterdir()} == expected
+    assert [each["messages"] for each in facts["sessions"]] == [
+        len(list(itch.cut(octets))) for octets in expected.values()
+    ]
+    one = told(lockstep, node, "--out", tmp_path / "one", "--day", "2024-01-16")
+    assert one["sessions"][0]["digest"] == facts["sessions"][1]["digest"]
+    assert [path.name for path in (tmp_path / "one").iterdir()] == ["20240116.itch"]
+    status, said, _ = lockstep("replay", node, "--out", tmp_path / "lines", "--format", "text")
+    assert status == 0
+    assert "20240116" in said
+    lines = (tmp_path / "lines" / "20240116.text").read_text().splitlines()
+    assert lines == [itch.text_of(message) for _, message in itch.cut(expected["20240116"])]
+
+
+@needs_tshark
+def test_a_capture_holds_the_packets_of_the_day(node: Path, lockstep: Lockstep, tmp_path: Path) -> None:
+    told(lockstep, node, "--out", tmp_path, "--format", "pcap")
+    command = ["tshark", "-r", str(tmp_path / "20240116.pcap"), "-d", "udp.port==26400,moldudp64", "-T", "fields"]
+    command += ["-e", "frame.time_epoch", "-e", "moldudp64.session", "-e", "moldudp64.sequence", "-e", "udp.payload"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
+    packets, messages = [], []
+    for line in done.stdout.splitlines():
+        time, session, sequence, payload = line.split("\t")
+        packet = mold.read(bytes.fromhex(payload))
+        assert session.strip() == packet.session == "20240116"
+        assert int(sequence.split(",")[0]) == packet.sequence == len(messages) + 1
+        messages += packet.messages
+        packets.append(float(time))
+    assert messages == [message for _, message in itch.cut(sessions()["20240116"])]
+    assert packets[0] == dt.datetime(2024, 1, 16, 8, tzinfo=dt.UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["--day", "2024-01-17"], "no trading day 2024-01-17"),
+        (["--day", "2024-13-01"], "write a date"),
+        (["--day", "monday"], "write a date"),
+    ],
+)
+def test_a_day_that_is_none_is_refused_with_a_sentence(
+    node: Path, lockstep: Lockstep, tmp_path: Path, words: list[str], what: str
+) -> None:
+    status, said, complaint = lockstep("replay", node, "--out", tmp_path / "out", *words)
+    assert (status, said) == (2, "")
+    assert what in complaint
+    assert "Traceback" not in complaint
+
+
+def test_a_folder_with_files_is_left_alone(node: Path, lockstep: Lockstep, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    status, _, complaint = lockstep("replay", node, "--out", tmp_path)
+    assert status == 2
+    assert "name a new folder" in complaint
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    status, _, complaint = lockstep("replay", node, "--out", tmp_path / "mine")
+    assert status == 2
+    assert "cannot be made" in complaint
+
+
+def test_a_file_has_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
+    for form in FORMS:
+        files = SessionFiles(tmp_path, form)
+        files(19_737, 1, 3, memoryview(itch.framed(itch.rows(itch.ItchMessage.DELETE, 3))))
+        assert not (tmp_path / f"20240115.{form}").exists()
+        files.close()
+        assert (tmp_path / f"20240115.{form}").stat().st_size == files.written[0].size_bytes
+        assert files.written[0].messages == 3
+
+
+@needs_data
+def test_itch_book_finds_the_published_best_prices_of_apple_in_our_feed(tmp_path: Path) -> None:
+    """LOBSTER's data in, ITCH out, rebuilt by a program of others: the best prices are those that LOBSTER gives."""
+    itch_book = pytest.importorskip("itch_book", reason="itch-book is not installed")
+    messages = read_messages((DATA / f"{AAPL}message.csv").read_text(), "messages", date="2012-06-21")
+    opening = read_book((DATA / f"{AAPL}book50_first672.csv").read_text(), "book50")
+    top = read_book((DATA / f"{AAPL}top1.csv").read_text(), "top1")
+    engine, market = Engine(Capacity()), Market(Capacity())
+    for rows in translate(messages, opening, symbol="AAPL").batches(8_192):
+        market.take(Block(engine.seq + 1, rows, engine.apply(rows)))
+    path = tmp_path / "06212012.NASDAQ_ITCH50"
+    path.write_bytes(market.sink.sessions[max(market.sink.sessions)])
+    feed = itch_book.open(str(path), price_type="fixed")
+    found: list[tuple[int, ...]] = []
+    for batch in feed.batches(tables=("bbo",)):
+        columns = [batch.bbo[name].tolist() for name in ("ts_event", "ask_px", "ask_sz", "bid_px", "bid_sz")]
+        found += zip(*columns, strict=True)
+    assert (feed.stats["missing_ref"], feed.stats["dup_ref"], feed.stats["malformed"]) == (0, 0, 0)
+    got = np.array(found, np.int64)
+    # It takes times to be of New York, four hours behind in June; a message tells of all that came at its time.
+    times_ns = got[:, 0] - 4 * 3_600 * 10**9
+    last = np.append(messages.time_ns[1:] != messages.time_ns[:-1], True)
+    at = np.searchsorted(times_ns, messages.time_ns[last], side="right") - 1
+    assert (at >= 0).all()
+    assert last.sum() > 30_000
+    assert np.array_equal(got[at, 1:], top[last][:, :4])
