@@ -15,7 +15,7 @@ from engine.errors import InvariantError
 from engine.kernel_cache import cache_directory
 from engine.listing import list_open_orders
 from engine.names import Directory, unpack
-from engine.parts import Arrays, fill_state, state_parts
+from engine.parts import Arrays, adopted, fill_state, state_parts
 from engine.pieces import Pieces
 from engine.records import COMMAND, EVENT, Instruction, concatenate
 from engine.state import ASIDE, EXPOSURE, IN_MIDPOINT, State, new_state, prefault
@@ -285,10 +285,17 @@ class Engine:
         return self._pieces
 
     @classmethod
-    def restore(cls, capacity: Capacity, seq: int, event_digest: bytes, parts: dict[str, Arrays]) -> "Engine":
-        """An engine in the state of ``parts``. Raises ValueError when they do not fit the capacity or the number."""
+    def restore(
+        cls, capacity: Capacity, seq: int, event_digest: bytes, parts: dict[str, Arrays], *, adopts: bool = False
+    ) -> "Engine":
+        """An engine in the state of ``parts``. Raises ValueError when they do not fit the capacity or the number.
+
+        ``adopts``: large arrays of ``parts`` may become those of the engine, so the caller gives them away.
+        """
         engine = cls(capacity)
         try:
+            if adopts:
+                engine._packed = jit.Packed(adopted(engine._state, parts))
             fill_state(engine._state, parts)
             engine._chain = EventChain.from_arrays(parts["events"])
         except (KeyError, TypeError) as error:

@@ -126,14 +126,20 @@ def new_engine(kind: EngineKind, capacity: Capacity) -> MarketEngine:
 
 
 def restore_engine(
-    kind: EngineKind, capacity: Capacity, seq: int, event_digest: bytes, parts: dict[str, dict[str, NDArray[Any]]]
+    kind: EngineKind,
+    capacity: Capacity,
+    seq: int,
+    event_digest: bytes,
+    parts: dict[str, dict[str, NDArray[Any]]],
+    *,
+    adopts: bool = False,
 ) -> MarketEngine:
     """An engine in the state of an image (``StatefulEngine.parts``) after command ``seq``. Raises ValueError where they
-    do not fit, and for an unknown kind."""
+    do not fit, and for an unknown kind. ``adopts``: the caller gives the arrays away."""
     if kind == "kernel":
         from engine import Engine
 
-        machine: MarketEngine = Engine.restore(capacity, seq, event_digest, parts)
+        machine: MarketEngine = Engine.restore(capacity, seq, event_digest, parts, adopts=adopts)
         return machine
     if kind == "reference":
         from engine.reference import ReferenceEngine

@@ -9,7 +9,16 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from engine.bounds import MEMBERS_MAX, MEMORY_SECONDS, RATE_ORDERS_MAX
-from engine.state import EXPOSURE, ID_MARK_ROWS, PAIRS_OF_A_PAGE, TERMS_OF_A_PAGE, WINDOW, WINDOW_WORDS, State
+from engine.state import (
+    EXPOSURE,
+    ID_MARK_ROWS,
+    LINE_BYTES,
+    PAIRS_OF_A_PAGE,
+    TERMS_OF_A_PAGE,
+    WINDOW,
+    WINDOW_WORDS,
+    State,
+)
 
 Rows = np.ndarray[Any, Any]
 Arrays = dict[str, Rows]
@@ -180,7 +189,8 @@ def fill_state(state: State, parts: dict[str, Arrays]) -> None:
         raise ValueError(f"an image of a venue of other capacity: {kept} instead of {fresh}")
     for region in regions(state)[1:]:
         if region.paged:
-            fill_pages(region.rows, parts[region.part], region.name)
+            if region.name != "ids" or not np.may_share_memory(region.rows, parts["ids"]["ids_pages"]):
+                fill_pages(region.rows, parts[region.part], region.name)
             if region.name == "ids":
                 _mark(state)
             continue
@@ -192,10 +202,25 @@ def fill_state(state: State, parts: dict[str, Arrays]) -> None:
         region.rows[:] = rows
 
 
+def adopted(state: State, parts: dict[str, Arrays]) -> State:
+    """A fresh state with the ids of an image in place of its own, where the image has all their pages.
+
+    They are most of a busy day's image; ``fill_state`` then copies the rest. The arrays become the state's: give them
+    away. Raises KeyError where they are missing.
+    """
+    places, kept = parts["ids"]["ids_places"], parts["ids"]["ids_pages"]
+    pages = _pages(state.ids)
+    whole = kept.shape == pages.shape and places.dtype == np.int64 and np.array_equal(places, np.arange(len(pages)))
+    lines = kept.ctypes.data % LINE_BYTES == 0 and kept.flags.c_contiguous and kept.flags.writeable
+    if not whole or not lines or kept.dtype != np.int64:
+        return state
+    return state._replace(ids=kept.reshape(-1).view(np.uint8).view(state.ids.dtype))
+
+
 def _mark(state: State) -> None:
     """Mark the rows of ids in use. An image of a full table has its empty pages too, so pages do not tell."""
-    state.id_marks[:] = 0
-    state.id_marks[np.flatnonzero(state.ids["participant"]) // ID_MARK_ROWS] = 1
+    rows = state.ids["participant"].reshape(-1, min(len(state.ids), ID_MARK_ROWS))
+    state.id_marks[:] = rows.any(axis=1)
 
 
 def capacity_numbers(state: State) -> tuple[int, ...]:

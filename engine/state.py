@@ -44,7 +44,7 @@ PAIRS_OF_A_PAGE: Final = 128
 #: Rows at the end of ``ladder`` for the steps down a tree (``oldest.py``).
 WAY: Final = 64
 
-_LINE_BYTES: Final = 64
+LINE_BYTES: Final = 64
 _INT64: Final = np.dtype(np.int64)
 
 #: One row: counters and heads of free lists.
@@ -398,8 +398,8 @@ def new_state(capacity: Capacity) -> State:
 
 def _in_lines(rows: int, dtype: "np.dtype[Any]") -> "np.ndarray[Any, Any]":
     """Zeroed room that starts with a cache line, so that a row of 64 bytes is in one line and not in two."""
-    octets = np.zeros(rows * dtype.itemsize + _LINE_BYTES, np.uint8)
-    start = -octets.ctypes.data % _LINE_BYTES
+    octets = np.zeros(rows * dtype.itemsize + LINE_BYTES, np.uint8)
+    start = -octets.ctypes.data % LINE_BYTES
     return octets[start : start + rows * dtype.itemsize].view(dtype)
 
 

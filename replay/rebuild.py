@@ -330,7 +330,7 @@ def _started(
         wrong = why_not(checkpoint, journal)
         if wrong is None:
             try:
-                machine = restored(kind, checkpoint)
+                machine = restored(kind, checkpoint, adopts=True)
                 images = checkpoint.projections
             except ValueError as error:
                 wrong = f"cannot be restored: {error}"
@@ -345,10 +345,11 @@ def _started(
     return _at_start(journal, directory, kind, use_checkpoints, notes) if machine is None else (machine, images)
 
 
-def restored(kind: EngineKind, checkpoint: Checkpoint) -> MarketEngine:
-    """An engine in the state of a checkpoint. Raises ValueError where the two do not fit."""
-    parts = checkpoint.parts
-    return restore_engine(kind, Capacity(**checkpoint.capacity), checkpoint.seq, checkpoint.event_digest, parts)
+def restored(kind: EngineKind, checkpoint: Checkpoint, *, adopts: bool = False) -> MarketEngine:
+    """An engine in the state of a checkpoint. Raises ValueError where the two do not fit. ``adopts``: its arrays may
+    become the engine's."""
+    capacity, parts = Capacity(**checkpoint.capacity), checkpoint.parts
+    return restore_engine(kind, capacity, checkpoint.seq, checkpoint.event_digest, parts, adopts=adopts)
 
 
 def _at_start(
