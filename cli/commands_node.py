@@ -89,16 +89,61 @@ def admin_instrument(
     reference: Annotated[str, typer.Option(help="Reference price before the first trade.")],
     lot: Annotated[int, typer.Option(help="Lot: smallest quantity step.")] = 1,
     adv: Annotated[int | None, typer.Option(metavar="SHARES", help="Average daily volume, for --adv limits.")] = None,
+    midpoint: Annotated[bool, typer.Option("--midpoint", help="Have a midpoint book beside the lit one.")] = False,
+    band: Annotated[
+        str | None,
+        typer.Option(
+            metavar="5%|on", help="Furthest limit prices and trades of market orders from the last trade; on: 5%."
+        ),
+    ] = None,
+    volatility: Annotated[
+        str | None,
+        typer.Option(
+            metavar="10%/5m/5m|on",
+            help="Halt after a trade that far from the price that long ago, and for that long; on: 10%/5m/5m.",
+        ),
+    ] = None,
+    cancel_on_halt: Annotated[
+        bool, typer.Option("--cancel-on-halt", help="Have a halt cancel all its orders.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Define an instrument; its first phase is closed.
 
     Example: lockstep admin instrument node1 XYZ --tick 0.01 --reference 10.00
+
+    Example: lockstep admin instrument node1 XYZ --tick 0.01 --reference 10.00 --band 5% --volatility 10%/5m/5m
     """
     from cli.admin import pair, send
 
     options = [*pair("tick", tick), *pair("lot", lot), *pair("reference", reference), *pair("adv", adv)]
+    options += [*(["books=lit,midpoint"] if midpoint else []), *pair("band", band), *pair("volatility", volatility)]
+    options += ["cancel_on_halt=yes"] if cancel_on_halt else []
     return send(directory, ["instrument", symbol, *options], as_json=as_json)
+
+
+@admin.command("index")
+def admin_index(
+    directory: Directory,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="1 to 8 characters of A-Z 0-9 . -")],
+    members: Annotated[str, typer.Option(metavar="SYM:WEIGHT,…", help="1 to 64 instruments with weights 1 to 1,000.")],
+    levels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FALL/TIME|close,…",
+            help="Falls since the day's opening, and how long each halts the market.",
+            show_default="7%/15m,13%/15m,20%/close",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Define an index whose falls halt the whole market, or close it.
+
+    Example: lockstep admin index node1 ALL --members ABC:2,XYZ:1 --levels 7%/15m,20%/close
+    """
+    from cli.admin import pair, send
+
+    return send(directory, ["index", name, *pair("members", members), *pair("levels", levels)], as_json=as_json)
 
 
 @admin.command("participant")

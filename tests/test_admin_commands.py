@@ -38,6 +38,7 @@ def _directory(tmp_path: Path) -> None:
 LINES = [
     ("do", ["phase XYZ closed", "# nothing"], "> phase XYZ closed\n> canceled a1 qty=70 reason=end_of_day\n"),
     ("instrument", ["NEW", "--tick", "0.01", "--reference", "5.00", "--adv", "50000"], "done, command "),
+    ("index", ["ALL", "--members", "XYZ:3"], "done, command "),
     ("participant", ["GAMMA", "--group", "G1", "--allow", "market,stp_none"], "done, command "),
     ("phase", ["*", "pre_open"], "> phase XYZ pre_open\n"),
     ("halt", ["XYZ", "--for", "5m"], "> halted XYZ reason=command\n"),
@@ -106,6 +107,48 @@ def test_a_halt_is_ended_by_the_operator_and_a_call_follows(operated: Operated, 
     assert complaint.endswith("the first: rejected XYZ reason=not_halted\n")
     for call in ("opening_auction", "closing_auction"):
         assert lockstep("admin", "phase", directory, "XYZ", call)[1].startswith(f"> phase XYZ {call}\n")
+
+
+def test_an_instrument_has_the_breakers_that_the_operator_gave_it(operated: Operated, lockstep: Lockstep) -> None:
+    directory = operated.directory
+    words = ["--tick", "0.01", "--reference", "10.00", "--midpoint", "--band", "50%", "--volatility", "10%/1m/5m"]
+    assert lockstep("admin", "instrument", directory, "NEW", *words, "--cancel-on-halt")[0] == 0
+    assert lockstep("admin", "index", directory, "ALL", "--members", "NEW:2,XYZ:1", "--levels", "30%/1m")[0] == 0
+    assert lockstep("admin", "phase", directory, "NEW", "continuous")[0] == 0
+    lines = [
+        *("enter ALPHA n1 buy 1 NEW @ market book=midpoint", "enter ALPHA n2 buy 1 NEW @ 15.01"),
+        *("enter ALPHA n3 buy 2 NEW @ 5.00", "enter BETA n4 sell 1 NEW @ 5.00"),
+    ]
+    status, out, _ = lockstep("admin", "do", directory, *lines)
+    # The volatility breaker looks first; the index fell from 30.00 to 20.00, a third.
+    assert (status, out.splitlines()) == (
+        1,
+        [
+            *("> accepted n1", "> rejected n2 reason=price_band", "> accepted n3", "> accepted n4"),
+            "> trade NEW 1 @ 5.00 resting=n3 incoming=n4",
+            "> halted NEW reason=volatility",
+            "> canceled n1 qty=1 reason=halt",
+            "> canceled n3 qty=1 reason=halt",
+            "> halted XYZ reason=market_wide",
+            "> halted NEW reason=market_wide",
+        ],
+    )
+    assert lockstep("admin", "index", directory, "ALL", "--members", "NEW:1")[0] == 1, "there is one of that name"
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["instrument", "NEW", "--tick", "1", "--reference", "1", "--volatility", "10%"], "volatility"),
+        (["index", "ALL", "--members", "XYZ"], "members"),
+        (["index", "ALL", "--members", "XYZ:1", "--levels", "7%"], "levels"),
+    ],
+)
+def test_breakers_that_are_none_are_refused_in_a_sentence(
+    words: list[str], why: str, operated: Operated, lockstep: Lockstep
+) -> None:
+    status, out, complaint = lockstep("admin", words[0], operated.directory, *words[1:])
+    assert (status, out, why in complaint, "Traceback" in complaint) == (2, "", True, False), complaint
 
 
 def test_limits_are_set_in_a_line_and_shown_with_what_they_are_of(operated: Operated, lockstep: Lockstep) -> None:
