@@ -19,9 +19,11 @@ from cli.node import check_name, plays
 from cli.order import Asked, orders_of
 from cli.warmup import ready
 from engine.engine import Engine
+from engine.interface import MarketEngine
 from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory, unpack
 from engine.records import CommandKind, EventKind, Reason, Side
+from engine.reference import ReferenceEngine
 from engine.reference.restore import restored_venue
 from engine.reference.rows import rows_of
 from journal.history import History
@@ -93,6 +95,8 @@ def _explained(directory: Path, moments: Moments, seq: int) -> Facts:
     time_ns = int(clock_ns[at])
     raw = [line.removeprefix("raw ") for line in lines if line.startswith("raw ")]
     consequences = list(_consequences(caused, names, time_ns))
+    if any(each["event"]["kind"] in ("halted", "phase") for each in consequences):
+        _name_breakers(consequences, moments.at(before_seq), unit)
     if unit[-1]["kind"] == CommandKind.ENTER and book_before is not None and book_before["band"] is not None:
         _name_collar(consequences, unit[-1], book_before["band"])
     return {
@@ -177,6 +181,22 @@ def _name_collar(consequences: list[Facts], row: Any, band: Facts) -> None:
         if met == ("canceled", "price_band", unpack(int(row["client_order_id"]))):
             around = f"{percent(band['band_bps'])} from {price(band['reference_e4'])}"
             each["because"] += f"; its collar was {price(limit_e4)}, {around}"
+
+
+def _name_breakers(consequences: list[Facts], engine: MarketEngine, unit: NDArray[Any]) -> None:
+    """Say what a breaker looked at, with each halt or close that it caused."""
+    assert isinstance(engine, Engine)
+    parts = {name: dict(part) for name, part in engine.parts().items()}
+    for cause in ReferenceEngine.restore(engine.capacity, engine.seq, engine.event_digest, parts).causes_of(unit):
+        limit = percent(cause.bps)
+        if cause.of_index:
+            fall = f"at least {limit} below its opening value, {price(cause.from_e4)}"
+            said = f"index {unpack(cause.of_index)} was {price(cause.value_e4)}, {fall}"
+        else:
+            before = f"{price(cause.from_e4)}, in force {cause.window_s:,} s before"
+            said = f"{price(cause.value_e4)} was more than {limit} from {before}"
+        because = consequences[cause.event]["because"] or RULES[Reason.MARKET_WIDE].sentence
+        consequences[cause.event]["because"] = f"{because}; {said}"
 
 
 def _show(facts: Facts) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.records import EventKind
+from engine.records import EventKind, Reason
 from notation.rules import RULES, link_of, section_of
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
@@ -150,6 +150,79 @@ def test_what_is_left_at_a_collar_is_explained_with_its_price(tmp_path: Path, lo
     ]
     (facts,) = told(lockstep, tmp_path / "node", third["seq"])
     assert "collar was" not in facts["consequences"][-1]["because"], "no order was left to meet beyond it"
+
+
+HALTS = """instrument ABC tick=0.01 lot=1 reference=10.00 volatility=10%/1m/5m
+instrument XYZ tick=0.01 lot=1 reference=20.00
+participant ALPHA
+participant BETA
+index ALL members=ABC:2,XYZ:1 levels=5%/1m,40%/close
+phase * continuous
+enter ALPHA a1 buy 1 ABC @ 9.00
+enter BETA b1 sell 1 ABC @ 9.00
+resume *
+at +1m
+enter ALPHA a2 buy 2 ABC @ 7.89
+enter BETA b2 sell 1 ABC @ 7.89
+halt XYZ
+phase * continuous
+enter ALPHA a3 buy 1 XYZ @ 8.21
+enter BETA b3 sell 1 XYZ @ 8.21
+"""
+
+
+def test_a_halt_by_a_breaker_is_explained_by_what_it_looked_at(tmp_path: Path, lockstep: Lockstep) -> None:
+    """A trade at exactly the percentage halts nothing of its instrument, and an index that fell 5% does."""
+    (tmp_path / "day.txt").write_text(HALTS)
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
+    said = []
+    for command in commands(lockstep, tmp_path / "node"):
+        (facts,) = told(lockstep, tmp_path / "node", command["seq"])
+        said += [
+            (each["text"], each["because"].partition("; ")[2])
+            for each in facts["consequences"]
+            if each["because"] and "; " in each["because"]
+        ]
+    fall = "index ALL was 38.00, at least 5% below its opening value, 40.00"
+    close = "index ALL was 23.99, at least 40% below its opening value, 40.00"
+    assert said == [
+        *((f"halted {symbol} reason=market_wide", fall) for symbol in ("ABC", "XYZ")),
+        ("halted ABC reason=volatility", "7.89 was more than 10% from 9.00, in force 60 s before"),
+        *((f"phase {symbol} closed", close) for symbol in ("ABC", "XYZ")),
+    ]
+
+
+#: Reasons to refuse what is no order, which no check is told of.
+NO_ORDER = {"invalid_command", "not_halted"}
+SCENARIOS = Path(__file__).parent / "scenarios"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reason", [each.name.lower() for each in Reason if each < Reason.USER])
+def test_each_refusal_is_explained_by_the_check_that_refused(reason: str, tmp_path: Path, lockstep: Lockstep) -> None:
+    refused = re.compile(rf"^(?:enter|replace|cancel|cross) [^>]*\n> (?:cancel_)?rejected \S+ reason={reason}$", re.M)
+    of_all = re.compile(rf"^> (?:cancel_)?rejected \S+ reason={reason}$", re.M)
+    shows = of_all if reason in NO_ORDER else refused
+    scenario = next(each for each in sorted(SCENARIOS.glob("*.txt")) if shows.search(each.read_text()))
+    assert lockstep("run", scenario, "--data", tmp_path / "node")[0] == 0
+    kinds = [] if reason in NO_ORDER else [word for kind in ("enter", "replace", "cancel") for word in ("--kind", kind)]
+    kinds += ["--kind", "cross"] if kinds else []
+    command = commands(lockstep, tmp_path / "node", "--reason", reason, *kinds)[0]
+    (facts,) = told(lockstep, tmp_path / "node", command["seq"])
+    assert facts["refused"]["reason"] == reason
+    checks = [each for each in facts["checks"] if each["verdict"] == "refused"]
+    if reason not in NO_ORDER:
+        (check,) = checks
+        assert reason in check["reasons"]
+        assert (check["limit"] is None) == (check["value"] is None)
+        assert (check["limit"] is not None) == (reason in WITH_NUMBERS), check
+
+
+#: Reasons whose check holds a number against a limit.
+WITH_NUMBERS = {
+    *("invalid_qty", "invalid_lot", "invalid_price", "invalid_tick", "price_band", "max_order_qty", "max_order_value"),
+    *("order_rate", "adv", "position_limit", "credit", "capacity"),
+}
 
 
 def test_every_section_is_linked_to_a_heading_of_the_rulebook() -> None:

@@ -6,7 +6,7 @@ from engine.reference.events import EventLog
 from engine.reference.halting import close_without_uncross, halt
 from engine.reference.indices import index_value_e4
 from engine.reference.state import Instrument
-from engine.reference.venue import Venue
+from engine.reference.venue import Cause, Venue
 
 
 def look_at_trade(venue: Venue, instrument: Instrument, events: EventLog) -> None:
@@ -30,6 +30,8 @@ def _look_back(venue: Venue, instrument: Instrument, events: EventLog) -> None:
     instrument.trade_seconds[second] = price_e4
     too_far = abs(price_e4 - in_force_e4) * BPS_MAX > in_force_e4 * breaker.bps
     if too_far and instrument.phase == Phase.CONTINUOUS:
+        if venue.causes is not None:
+            venue.causes.append(Cause(len(events), 0, price_e4, in_force_e4, breaker.bps, breaker.window_s))
         halt(venue, instrument, venue.now_ns + breaker.halt_ns, Reason.VOLATILITY, events)
 
 
@@ -49,17 +51,21 @@ def _look_at_indices(venue: Venue, instrument: Instrument, events: EventLog) -> 
     for index in venue.indices:
         if all(member.symbol != instrument.symbol for member in index.members):
             continue
-        fallen_e4 = index.opening_e4 - index_value_e4(venue, index)
+        value_e4 = index_value_e4(venue, index)
+        fallen_e4 = index.opening_e4 - value_e4
         reached = sum(fallen_e4 * BPS_MAX >= index.opening_e4 * bps for bps, _ in index.levels)
         if reached > index.reached:
             index.reached = reached
-            _stop_market(venue, index.levels[reached - 1][1], events)
+            bps, halt_ns = index.levels[reached - 1]
+            _stop_market(venue, halt_ns, Cause(0, index.name, value_e4, index.opening_e4, bps, 0), events)
 
 
-def _stop_market(venue: Venue, halt_ns: int, events: EventLog) -> None:
+def _stop_market(venue: Venue, halt_ns: int, cause: Cause, events: EventLog) -> None:
     for instrument in venue.instruments:
         if instrument.phase == Phase.CLOSED:
             continue
+        if venue.causes is not None:
+            venue.causes.append(cause._replace(event=len(events)))
         if halt_ns:
             halt(venue, instrument, venue.now_ns + halt_ns, Reason.MARKET_WIDE, events)
         else:

@@ -30,7 +30,7 @@ from engine.reference.replace import replace
 from engine.reference.rows import Row, can_be_interpreted, rows_of
 from engine.reference.schedules import schedule_command
 from engine.reference.users import credential_command, user_command
-from engine.reference.venue import Venue
+from engine.reference.venue import Cause, Venue
 
 _EXTEND: Final = int(CommandKind.EXTEND)
 _LIMITS: Final = int(CommandKind.LIMITS)
@@ -101,6 +101,14 @@ class ReferenceEngine:
         events = log.take()
         self._chain.add(events)
         return events
+
+    def causes_of(self, commands: "np.ndarray[Any, Any]") -> list[Cause]:
+        """Apply COMMAND rows, and tell the cause of each halt by a breaker, by the place of its event among theirs."""
+        causes: list[Cause] = []
+        self._venue.causes = causes
+        self.apply(commands)
+        self._venue.causes = None
+        return causes
 
     def copy(self) -> "ReferenceEngine":
         """Another market in the same state."""

@@ -43,6 +43,9 @@ class EventLog:
         self.touched: set[int] = set()
         self._rows: list[bytes] = []
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
     def take(self) -> "np.ndarray[Any, Any]":
         """The events so far as EVENT rows, which the log then forgets."""
         rows, self._rows = self._rows, []

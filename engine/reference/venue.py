@@ -37,6 +37,22 @@ class Schedule(NamedTuple):
     phase: Phase
 
 
+class Cause(NamedTuple):
+    """Cause of a halt or close by a breaker: ``value_e4`` was more than ``bps`` from ``from_e4``, of an index that or
+    more below it.
+
+    ``event``: place of its event in the batch. ``of_index``: its name, 0 for the volatility breaker, whose ``from_e4`` was
+    in force ``window_s`` before.
+    """
+
+    event: int
+    of_index: int
+    value_e4: int
+    from_e4: int
+    bps: int
+    window_s: int
+
+
 @dataclass(slots=True)
 class Venue:
     """The whole state. The counters hold the last value given out.
@@ -45,7 +61,7 @@ class Venue:
     number; ``with_breakers``: those at whose trades a breaker or an index looks. ``gathered``: members that wait for
     the index ``gathered_name``. ``continuation``: the continuation row (EXTEND) that the next row uses up. ``slices``:
     those of all open icebergs. ``expiries``: orders that end at a time, by it and their number. ``epoch``: of the
-    primary that reigns; 0 before the first.
+    primary that reigns; 0 before the first. ``causes``: those of halts by breakers, where somebody wants to know.
     """
 
     capacity: Capacity
@@ -70,6 +86,7 @@ class Venue:
     gathered: list[Member] = field(default_factory=list)
     gathered_name: int = 0
     epoch: int = 0
+    causes: list[Cause] | None = None
 
     def instrument(self, number: int) -> Instrument | None:
         return self.instruments[number - 1] if 0 < number <= len(self.instruments) else None
