@@ -1,4 +1,4 @@
-"""`lockstep demo`: a pair of nodes under traders: auctions, a halt, a kill, a takeover, a flipped bit, and the proof.
+"""`lockstep demo`: a pair of nodes under traders: auctions, a breaker, a kill, a takeover, a flipped bit, and the proof.
 
 Witness, nodes and traders are processes of their own (``cli.demo_pair``, ``cli.demo_clients``). This process shows
 their reports, kills the primary, starts it again as standby, has one bit of its memory flipped, and proves from the
@@ -123,10 +123,14 @@ class _Story:
         self._uncross(tuple(name for name, _ in SYMBOLS), "the opening auction")
 
     def halt(self) -> None:
-        """Halt an instrument, and let it trade again by an auction."""
-        name = SYMBOLS[0][0]
-        self._pair.command(f"halt {name}")
-        self._view.warn(f"halted {name}, by command: cancels only")
+        """Let an order run away until a breaker halts its instrument, which then trades again by an auction."""
+        ran = self._pair.run_away()
+        name = ran.symbol
+        self.facts["ran_away"] = ran._asdict()
+        self._view.warn(
+            f"an order ran away and bought {_amount(ran.qty, ran.far_e4)} at last, from {price(ran.before_e4)} on; "
+            f"the volatility breaker halted {name}: cancels only"
+        )
         self.watch(_HALT_S)
         self._pair.command(f"resume {name}")
         self._uncross((name,), "the auction after the halt")

@@ -22,6 +22,10 @@ from replay.rebuild import journal_of
 #: A user for each participant.
 USERS: Final = tuple(f"{name}1" for name in PARTICIPANTS)
 _PASSWORD_BYTES: Final = 5
+#: Of the first instrument: a trade that far from the price so long ago halts it for that time.
+_BREAKER: Final = "10%/5m/5m"
+#: More than all that is offered.
+_RUNAWAY_QTY: Final = 10_000_000
 _LOOK_S: Final = 0.005
 #: Time for a node to reign, to follow, or to find a difference.
 _SOON_S: Final = 60.0
@@ -58,6 +62,20 @@ class TwoJournals:
         """Close both."""
         for journal in self._journals:
             journal.close()
+
+
+class RanAway(NamedTuple):
+    """An order that ran away: what it bought, the last price before it, and how far it came.
+
+    trades: all of it, of which the operator, who entered it, learns alone. with_traders: those of which a trader sold.
+    """
+
+    symbol: str
+    qty: int
+    before_e4: int
+    far_e4: int
+    trades: int
+    with_traders: int
 
 
 class DemoPair:
@@ -116,15 +134,33 @@ class DemoPair:
 
     def _set_up(self) -> Sequence[tuple[str, str]]:
         lines = [f"instrument {name} tick=0.01 lot=1 reference={price(at_e4)}" for name, at_e4 in SYMBOLS]
+        lines[0] += f" volatility={_BREAKER}"
         for participant, user in zip(PARTICIPANTS, USERS, strict=True):
             lines += [f"participant {participant}", f"user {user} participant={participant}"]
-        answer = self.a.ask("commands", text="\n".join([*lines, "phase * opening_auction"]))
+        lines += ["participant RUNAWAY", "participant STUB", "phase * opening_auction"]
+        answer = self.a.ask("commands", text="\n".join(lines))
         if answer["rejected"]:
             raise CheckFailed(f"the node rejected the definitions: {answer['events']}")
         who = [(user, secrets.token_hex(_PASSWORD_BYTES)) for user in USERS]
         for user, password in who:
             self.a.ask("password", user=user, password=password)
         return who
+
+    def run_away(self) -> RanAway:
+        """Enter an order without sense, which buys all of the first instrument up to a price far off, where a stub
+        quote stands. Raises CheckFailed if the breaker of the instrument does not halt it."""
+        name = SYMBOLS[0][0]
+        book = self.primary.ask("books", symbol=name, depth=1)["book"]
+        far_e4 = int(book["last_price_e4"]) * 5 // 4 // 100 * 100
+        order = f"{_RUNAWAY_QTY} {name} @ {price(far_e4)}"
+        events = self.command(
+            f"enter STUB stub sell 100 {name} @ {price(far_e4)}\nenter RUNAWAY runaway buy {order} tif=ioc"
+        )
+        if f"> halted {name} reason=volatility" not in events:
+            raise CheckFailed(f"{name} was not halted; the last event: {events[-1]}")
+        trades = [each.split() for each in events if each.startswith("> trade ")]
+        qty, with_traders = sum(int(words[3]) for words in trades), sum("resting=stub" not in words for words in trades)
+        return RanAway(name, qty, int(book["last_price_e4"]), far_e4, len(trades), with_traders)
 
     def command(self, text: str) -> list[str]:
         """Carry out a command of the operator on the primary; its events as lines. Raises CheckFailed."""

@@ -67,9 +67,9 @@ class JournalMessages:
         return once + sum(max(sides - 2, 0) for sides in self._uncrossed.values())
 
     @property
-    def is_two_sided(self) -> bool:
-        """True if each trade was reported to both sides."""
-        return set(self._took) == set(self._gave) and all(sides >= 2 for sides in self._uncrossed.values())
+    def one_sided(self) -> int:
+        """Number of trades reported to one side alone: those with an order that no user entered."""
+        return len(set(self._took) ^ set(self._gave)) + sum(sides < 2 for sides in self._uncrossed.values())
 
 
 class StreamReplay(NamedTuple):
@@ -128,7 +128,7 @@ def judged(
     streams: dict[str, dict[str, Facts]] = clients["streams"]
     came, again, now = ({name: stream[which] for name, stream in streams.items()} for which in ("came", "again", "now"))
     doubled = replay.journaled.doubled
-    found = story["divergence"]
+    found, ran = story["divergence"], story["ran_away"]
     same_to_seq, same_bytes = same
     claims = {
         "nothing_lost": story["taken_over_seq"] >= story["published_seq_reported"] and same_to_seq >= found["last_seq"],
@@ -138,8 +138,8 @@ def judged(
         "same_from_journal": now == replay.streams
         and all(now[name]["messages"] == came[name]["messages"] + 1 for name in streams),
         "nothing_doubled": not doubled
-        and replay.journaled.is_two_sided
-        and clients["trades"] == replay.journaled.trades == replay.trades,
+        and replay.journaled.one_sided == ran["with_traders"]
+        and clients["trades"] == replay.journaled.trades == replay.trades - ran["trades"],
         "positions_balance": bool(replay.position_sums) and not any(replay.position_sums.values()),
         "restore_equals_replay": replay.state_digest == replay.checkpoint_state_digest,
         "verified": all(report.ok for report in reports.values()),
@@ -160,7 +160,7 @@ def judged(
         "users": len(streams),
         "doubled": doubled,
         "events": reports["kernel"].events,
-        "trades": replay.trades,
+        "trades": replay.trades - ran["trades"],
         "position_sums": replay.position_sums,
         "event_digest": replay.event_digest,
         "state_digest": replay.state_digest,
@@ -192,7 +192,8 @@ def sentences(facts: Facts) -> list[tuple[bool, str]]:
         (facts["same_from_journal"], "the journal alone gives the same messages, byte for byte, and no others"),
         (
             facts["nothing_doubled"],
-            f"no order was accepted twice; each of {number['trades']} trades was reported to both sides, once",
+            f"no order was accepted twice; each of {number['trades']} trades was reported to both sides, once, "
+            f"and {screen.count(facts['ran_away']['with_traders'])} with the order that ran away to their sellers",
         ),
         (facts["one_price"], f"each auction traded at one price: {_auctions(facts['auctions'])}"),
         (facts["positions_balance"], f"positions sum to zero in {', '.join(facts['position_sums'])}"),

@@ -50,6 +50,8 @@ def test_the_demo_kills_the_primary_finds_a_flipped_bit_and_proves(tmp_path: Pat
     assert found["outage_s"] > 0
     assert found["trades"] > 100
     assert found["position_sums"] == {"ACME": 0, "BOLT": 0, "CORE": 0}
+    assert found["ran_away"]["symbol"] == "ACME"
+    assert found["ran_away"]["trades"] == found["ran_away"]["with_traders"] + 1 > 1
     assert [each["symbol"] for each in found["auctions"]] == ["ACME", "BOLT", "CORE", "ACME"]
     assert all(each["qty"] and each["prices"] == 1 for each in found["auctions"])
     assert lockstep("doctor", tmp_path / "market" / "b")[0] == 0
@@ -233,12 +235,12 @@ def test_what_is_there_twice_is_counted() -> None:
     assert journaled(ACCEPTED, ACCEPTED, TOOK, GAVE).doubled == 1
     assert journaled(ACCEPTED, TOOK, GAVE, TOOK).doubled == 1
     assert journaled(ACCEPTED, TOOK, GAVE, GAVE).doubled == 1
-    assert journaled(ACCEPTED, TOOK, GAVE).is_two_sided
+    assert journaled(ACCEPTED, TOOK, GAVE).one_sided == 0
     assert (journaled(ACCEPTED, OPENED, OPENED).doubled, journaled(ACCEPTED, OPENED, OPENED).trades) == (0, 1)
-    assert journaled(ACCEPTED, OPENED, OPENED).is_two_sided
-    assert not journaled(ACCEPTED, OPENED).is_two_sided
+    assert journaled(ACCEPTED, OPENED, OPENED).one_sided == 0
+    assert journaled(ACCEPTED, OPENED).one_sided == 1
     assert journaled(ACCEPTED, OPENED, OPENED, OPENED).doubled == 1
-    assert not journaled(ACCEPTED, TOOK).is_two_sided
+    assert journaled(ACCEPTED, TOOK).one_sided == 1
 
 
 def verified(missing: tuple[int, ...] = ()) -> VerifyReport:
@@ -263,11 +265,12 @@ def _good() -> Case:
             "flipped_seq": 29,
             "flipped_part": "risk",
             "auctions": [{"symbol": "ACME", "price_e4": 100_000, "prices": 1, "qty": 40, "trades": 2}],
+            "ran_away": {"trades": 1, "with_traders": 0},
             "divergence": {"first_seq": 31, "last_seq": 31, "part": "risk", "found_s": 0.1, "can_take_over": False},
         },
         "same": (31, True),
         "replay": StreamReplay(
-            journaled(ACCEPTED, TOOK, GAVE), {"U1": dict(now)}, 1, "ed", "sd", "sd", 40, {"ACME": 0}
+            journaled(ACCEPTED, TOOK, GAVE), {"U1": dict(now)}, 2, "ed", "sd", "sd", 40, {"ACME": 0}
         ),
         "reports": {"kernel": verified(), "reference": verified()},
     }
@@ -321,7 +324,11 @@ FAULTS: dict[str, tuple[str, Callable[[Case], object]]] = {
         lambda case: _replay(case, journaled=journaled(ACCEPTED, ACCEPTED, TOOK, GAVE)),
     ),
     "one side was not told": ("nothing_doubled", lambda case: _replay(case, journaled=journaled(ACCEPTED, TOOK))),
-    "a trade is in no stream": ("nothing_doubled", lambda case: _replay(case, trades=2)),
+    "a trade is in no stream": ("nothing_doubled", lambda case: _replay(case, trades=3)),
+    "a trader does not know that it traded with the order that ran away": (
+        "nothing_doubled",
+        lambda case: case["story"]["ran_away"].update(with_traders=1),
+    ),
     "a client counted another trade": ("nothing_doubled", lambda case: case["clients"].update(trades=2)),
     "the state is another": ("restore_equals_replay", lambda case: _replay(case, checkpoint_state_digest="other")),
     "an engine differs": ("verified", lambda case: case["reports"].update(reference=verified(missing=(3,)))),
