@@ -21,8 +21,8 @@ def demo(
     data: Annotated[Path | None, typer.Option(help="Keep the data here.", show_default="a temporary directory")] = None,
     as_json: Json = False,
 ) -> int:
-    """Show an exchange in a minute: a pair of nodes under traders, an opening auction, a breaker's halt and its reopening, a
-    kill, a takeover, a flipped bit that is found, and the proof that nothing was lost.
+    """Show an exchange in a minute: a pair of nodes under traders, an opening auction, a breaker's halt and its
+    reopening, a kill, a takeover, a flipped bit that is found, and the proof that nothing was lost.
 
     Example: lockstep demo --seconds 5 --seed 7
     """

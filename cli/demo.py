@@ -1,4 +1,4 @@
-"""`lockstep demo`: a pair of nodes under traders: auctions, a breaker, a kill, a takeover, a flipped bit, and the proof.
+"""`lockstep demo`: a pair of nodes under traders: auctions, breaker, kill, takeover, a flipped bit, and the proof.
 
 Witness, nodes and traders are processes of their own (``cli.demo_pair``, ``cli.demo_clients``). This process shows
 their reports, kills the primary, starts it again as standby, has one bit of its memory flipped, and proves from the

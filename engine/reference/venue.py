@@ -41,8 +41,8 @@ class Cause(NamedTuple):
     """Cause of a halt or close by a breaker: ``value_e4`` was more than ``bps`` from ``from_e4``, of an index that or
     more below it.
 
-    ``event``: place of its event in the batch. ``of_index``: its name, 0 for the volatility breaker, whose ``from_e4`` was
-    in force ``window_s`` before.
+    ``event``: place of its event in the batch. ``of_index``: its name, 0 for the volatility breaker, whose ``from_e4``
+    was in force ``window_s`` before.
     """
 
     event: int
