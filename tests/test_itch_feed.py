@@ -18,6 +18,7 @@ from engine.bounds import DAY_NS
 from engine.records import CommandKind, EventKind, TimeInForce
 from marketdata.itch import ItchFeed, session_name
 from marketdata.itch.fold import ROW_BYTES_MAX
+from marketdata.itch.snapshot import Snapshot
 from notation.parse import parse
 from notation.translate import Translator
 from reports import Reports
@@ -201,11 +202,11 @@ def test_a_snapshot_is_the_book_and_leaves_the_feed_alone() -> None:
     market.take(Block(1, commands, engine.apply(commands)))
     before = market.feed.digest()
     reader = Reader()
-    for _, message in itch.cut(b"".join(market.feed.snapshot(engine.now_ns))):
+    for _, message in itch.cut(b"".join(Snapshot(market.feed).framed(engine.now_ns))):
         reader.take(message)
     assert not differences(engine, reader)
     assert market.feed.digest() == before
-    assert ItchFeed(CAPACITY).snapshot(0) == []
+    assert Snapshot(ItchFeed(CAPACITY)).framed(0) == []
 
 
 def test_an_image_that_does_not_fit_is_refused() -> None:

@@ -35,6 +35,7 @@ from marketdata.itch.fold import (
     put_standing,
     requeue,
 )
+from marketdata.itch.scan import as_packets, index_messages
 from marketdata.itch.shown import insert_all
 from marketdata.itch.tables import FEED_LAYOUT, FEED_VERSION, SHOWN, FeedTables, new_room, new_tables
 from reports.rows import REPORT, ReportKind
@@ -176,17 +177,17 @@ class ItchFeed:
         if (self.tables.stocks["phase"] == Phase.CONTINUOUS).any():
             feed["opened"] = 1
             at = self._put(SystemEvent.START_OF_MARKET_HOURS, at, time_ns)
-        return self._put_standing(at, time_ns)
+        return self._put_standing(at, time_ns, self.shown())
 
     def _put(self, event: SystemEvent, at: int, time_ns: int) -> int:
         return int(put_events(self._packed.pointers, self._room.pointers, self._space(at), time_ns, _EVENTS[event]))
 
-    def _put_standing(self, at: int, time_ns: int) -> int:
-        """Directory and state of each instrument, then each order that is shown, oldest place first."""
+    def _put_standing(self, at: int, time_ns: int, shown: Rows) -> int:
+        """Directory and state of each instrument, then SHOWN rows as orders that are added."""
         pointers, room = self._packed.pointers, self._room.pointers
         for number in range(1, int(self.tables.feed[0]["instruments"]) + 1):
             at = put_standing(pointers, room, number, self._space(at), time_ns)
-        shown, n = self._shown(), 0
+        n = 0
         while n < len(shown):
             n, at = put_orders(pointers, room, shown, n, self._space(at), time_ns)
         return at
@@ -195,7 +196,18 @@ class ItchFeed:
         """Place with room for the messages of a row: ``at``, or the first after the messages were given away."""
         return at if at + ROW_BYTES_MAX <= len(self._out) else self._give(at)
 
-    def _shown(self, mask: Any = True) -> Rows:
+    def put_all(self, time_ns: int, shown: Rows) -> None:
+        """Give the messages with which a session that has come so far would begin: events, directory, states and, as
+        SHOWN rows, orders. For a feed that does nothing else (``marketdata.itch.snapshot``)."""
+        feed, at = self.tables.feed[0], 0
+        events = [SystemEvent.START_OF_MESSAGES, SystemEvent.START_OF_SYSTEM_HOURS]
+        events += [SystemEvent.START_OF_MARKET_HOURS] * int(feed["opened"])
+        events += [SystemEvent.END_OF_MARKET_HOURS] * int(feed["closed"])
+        for event in events:
+            at = self._put(event, at, time_ns)
+        self._give(self._put_standing(at, time_ns, shown))
+
+    def shown(self, mask: Any = True) -> Rows:
         """SHOWN rows of the orders that are shown, and for which the mask is true, in the order of their places."""
         rows = self.tables.shown[:-1]
         rows = rows[(rows["order_number"] != 0) & mask]
@@ -207,39 +219,18 @@ class ItchFeed:
         rows = self.tables.shown[:-1]
         (own,) = rows[rows["order_number"] == report["order_number"]]
         level = (rows["instrument"] == own["instrument"]) & (rows["side"] == own["side"])
-        behind = self._shown(level & (rows["price_e4"] == own["price_e4"]) & (rows["place"] >= own["place"]))
+        behind = self.shown(level & (rows["price_e4"] == own["price_e4"]) & (rows["place"] >= own["place"]))
         n, time_ns, shown_qty = 0, int(report["time_ns"]), int(report["displayed_qty"])
         while n < len(behind):
             n, at = requeue(self._packed.pointers, self._room.pointers, behind, n, self._space(at), time_ns, shown_qty)
         return at
-
-    def snapshot(self, now_ns: int) -> list[bytes]:
-        """Messages that rebuild what is shown now, framed, as at the beginning of a session; none before the first.
-
-        Between blocks only. The feed goes on as if nothing had happened.
-        """
-        feed, made, on_messages, given = self.tables.feed.copy(), [], self._on_messages, self._given
-        if not feed[0]["begun"]:
-            return []
-        self._on_messages = lambda _day, _number, _count, framed: made.append(bytes(framed))
-        try:
-            at = 0
-            events = [SystemEvent.START_OF_MESSAGES, SystemEvent.START_OF_SYSTEM_HOURS]
-            events += [SystemEvent.START_OF_MARKET_HOURS] * bool(feed[0]["opened"])
-            events += [SystemEvent.END_OF_MARKET_HOURS] * bool(feed[0]["closed"])
-            for event in events:
-                at = self._put(event, at, now_ns)
-            self._give(self._put_standing(at, now_ns))
-        finally:
-            self.tables.feed[:], self._on_messages, self._given = feed, on_messages, given
-        return made
 
     def image(self) -> dict[str, Rows]:
         """Image for ``restore``, between two blocks."""
         feed = self.tables.feed
         return {
             "layout": _LAYOUT,
-            "shown": self._shown(),
+            "shown": self.shown(),
             "stocks": self.tables.stocks[: int(feed[0]["instruments"]) + 1],
             "feed": feed,
         }
@@ -285,4 +276,6 @@ def compile_kernels() -> None:
     pointers, room, none = feed._packed.pointers, feed._room.pointers, np.zeros(0, SHOWN)
     put_standing(pointers, room, 1, 0, 0)
     put_orders(pointers, room, none, 0, 0, 0)
+    index_messages(np.zeros(2, np.uint8), 0, 1, np.zeros(1, np.int64))
+    as_packets(_read_only(np.zeros(2, np.uint8)), np.zeros(1, np.uint8))
     requeue(pointers, room, none, 0, 0, 0, 0)
