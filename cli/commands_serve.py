@@ -142,6 +142,15 @@ def serve(
             show_default="none",
         ),
     ] = None,
+    feed: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="itch:GROUP:PORT[,WORD=VALUE...]",
+            help="Market data by multicast, from a process of its own, such as itch:239.192.0.1:26400; may be "
+            "repeated. Words: interface=, ttl=, b=GROUP:PORT (B feed), requests=PORT, snapshots=PORT, name=.",
+            show_default="none",
+        ),
+    ] = None,
     threads: Annotated[
         Threads,
         typer.Option(
@@ -269,6 +278,7 @@ def serve(
     from cli.serve import serve as command
     from cli.serve import tls_of
     from node.defaults import checked_rate, checked_share
+    from node.feed_programs import feed_options
     from node.gateway_programs import gateway_options
     from node.node import NodeOptions
     from node.pinning import check_names, pins
@@ -277,15 +287,18 @@ def serve(
 
     try:
         order_rate, share_bps = checked_rate(default_order_rate), checked_share(default_share)
-        gateways, pinned = gateway_options(gateway or []), pins(pin)
+        gateways, feeds, pinned = gateway_options(gateway or []), feed_options(feed or []), pins(pin)
         dedicated = threads is Threads.dedicated
-        programs = {each.name for each in gateways} | ({OUCH} if dedicated else set())
+        programs = {each.name for each in gateways} | {each.name for each in feeds} | ({OUCH} if dedicated else set())
         check_names(pinned, {CORE, *programs})
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     if programs and not tape_mb:
-        raise typer.BadParameter("a gateway in a process of its own reads the tape; give --tape-mb 1 or more")
-    if programs and tls_cert is not None:
+        what = "gateway" if gateways or dedicated else "feed"
+        raise typer.BadParameter(f"a {what} in a process of its own reads the tape; give --tape-mb 1 or more")
+    if len(programs) < len(gateways) + len(feeds):
+        raise typer.BadParameter("a gateway and a feed have the same name; give the feed another with name=")
+    if (gateways or dedicated) and tls_cert is not None:
         raise typer.BadParameter(
             "a gateway in a process of its own takes no TLS; leave out --tls-cert, or --gateway and --threads dedicated"
         )
@@ -294,6 +307,7 @@ def serve(
             f"{OUCH} is the gateway of --port with --threads dedicated; name the other differently"
         )
     ports = [each for each in (port, admin_port, metrics_port, *(each.port for each in gateways)) if each]
+    ports += [each.snapshots for each in feeds if each.snapshots]
     if twice := next((each for each in ports if ports.count(each) > 1), None):
         raise typer.BadParameter(f"port {twice} is given twice; give each its own, or 0 for any that is free")
     policy = durability or (Release.fsync if arbiter is None else Release.both)
@@ -336,6 +350,7 @@ def serve(
         accept_clock=accept_clock,
         tape_bytes=tape_mb << 20,
         gateways=gateways,
+        feeds=feeds,
         dedicated=dedicated,
         pins=pinned,
         default_order_rate=order_rate,
@@ -402,6 +417,56 @@ def gateway(
         connections_per_address_max=connections_per_address_max,
         waiting_per_address_max=waiting_per_address_max,
         past_days=past_days,
+        as_json=as_json,
+    )
+
+
+@app.command(rich_help_panel=PANEL)
+def feed(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Data directory of a running node.")],
+    group: Annotated[str, typer.Option(metavar="GROUP:PORT", help="Multicast group, such as 239.192.0.1:26400.")],
+    name: Annotated[str, typer.Option(help="Name of this feed; letters, digits and hyphens.")] = "itch",
+    second_group: Annotated[
+        str | None,
+        typer.Option(metavar="GROUP:PORT", help="Group of the same packets again, the B feed.", show_default="none"),
+    ] = None,
+    interface: Annotated[str, typer.Option(help="Address of the interface that packets leave by.")] = "127.0.0.1",
+    ttl: Annotated[int, typer.Option(min=0, max=255, help="Networks that packets may cross.")] = 1,
+    node: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Name of the node in its pair: send only while it reigns."),
+    ] = None,
+    requests: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65_535, help="UDP port for lost messages; 0: any free port.")
+    ] = 0,
+    snapshots: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65_535, help="TCP port for snapshots; 0: any free port.")
+    ] = 0,
+    requests_fd: Annotated[int | None, typer.Option(min=3, help="Descriptor of a socket for requests.")] = None,
+    snapshots_fd: Annotated[int | None, typer.Option(min=3, help="Descriptor of a socket that listens.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Send the market data of a node, in a process of its own, until the node ends, SIGTERM or Ctrl-C.
+
+    ITCH 5.0 over MoldUDP64 multicast, with a server for lost messages and one for snapshots. The market does not wait
+    for it. Started again under the same name it has the same messages under the same numbers.
+
+    Example: lockstep feed data --group 239.192.0.1:26400 --requests 26401 --snapshots 26402
+    """
+    from cli.market_feed import feed as command
+
+    return command(
+        directory,
+        name,
+        group,
+        second_group,
+        interface,
+        ttl,
+        node,
+        requests=requests,
+        snapshots=snapshots,
+        requests_fd=requests_fd,
+        snapshots_fd=snapshots_fd,
         as_json=as_json,
     )
 

@@ -76,6 +76,7 @@ KNOWN: Final = {
     ("node", "LinkLost"): FOUND,
     ("node", "NodeStarts"): LATER,
     ("node", "PortInUse"): LATER,
+    ("node", "NoNode"): LATER,
     ("node", "NoTape"): LATER,
     ("node", "OperationRefused"): LATER,
     ("node", "RoomGone"): LATER,

@@ -68,9 +68,13 @@ def serve(
         else:
             metrics = f", metrics on port {where.metrics_port}" if where.metrics_port is not None else ""
             gateways = "".join(f", gateway {name} on port {port}" for name, port in where.gateways.items())
+            feeds = "".join(
+                f", feed {name} (requests on port {ports['requests']}, snapshots on port {ports['snapshots']})"
+                for name, ports in where.feeds.items()
+            )
             line = (
-                f"listening on {where.host} port {where.port}{gateways}{metrics}; command it with `lockstep admin`, "
-                f"end it with Ctrl-C"
+                f"listening on {where.host} port {where.port}{gateways}{feeds}{metrics}; command it with "
+                f"`lockstep admin`, end it with Ctrl-C"
             )
         _print_beside(line)
         for sentence in where.warnings:

@@ -33,6 +33,7 @@ from node.defaults import OFF
 from node.disconnects import AbsentUsers, DisconnectCancels
 from node.event_keeper import EventKeeper
 from node.far_prices import UntoldMessages
+from node.feed_programs import FeedOption, FeedPrograms
 from node.gateway_door import GatewayDoor
 from node.gateway_programs import GatewayOption, GatewayPrograms
 from node.intake import Intake
@@ -97,6 +98,7 @@ class NodeOptions:
     tape_bytes: int = 0  # size of the tape for readers in other processes; 0: none is written
     protocols: tuple[tuple[OrderProtocol, int], ...] = ()  # beside OUCH, each with its port
     gateways: tuple[GatewayOption, ...] = ()  # in processes of their own
+    feeds: tuple[FeedOption, ...] = ()  # of market data, in processes of their own
     dedicated: bool = False  # OUCH in a process of its own too, so that this one has the market alone
     pins: Pins = field(default_factory=dict)  # processors of programs, by name
     follows: bool = False  # begin as a copy of another node: nothing is sequenced before ``Node.reign``
@@ -334,6 +336,18 @@ class Node:
         """Open the port of a gateway in a process of its own, and start it. Raises OSError."""
         self.gateway_programs.open(option)
 
+    @cached_property
+    def feed_programs(self) -> FeedPrograms:
+        """Market data feeds of the node."""
+        return FeedPrograms(self.supervisor, self.options)
+
+    async def open_feed(self, option: FeedOption, name: str | None) -> None:
+        """Open the ports of a market data feed, and start its process. Raises OSError.
+
+        name: of the node in its pair.
+        """
+        self.feed_programs.open(option, name)
+
     async def _open(self, entrance: Entrance) -> None:
         """Listen for the clients of an entrance. Raises OSError."""
         tls, gateway = self.options.tls, self.gateway
@@ -498,6 +512,7 @@ class Node:
         self.command_entry.closed = True
         self.checkpointing.give_up()
         self.supervisor.close()
+        self.feed_programs.close()
         if self._pin is not None:
             self._pin.close()
         self.gateway.close()

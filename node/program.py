@@ -66,6 +66,7 @@ class NodeAddresses(NamedTuple):
     pid: int
     warnings: tuple[str, ...]
     gateways: dict[str, int]  # port of each gateway in a process of its own, by its name
+    feeds: dict[str, dict[str, int]]  # ports of each market data feed for requests and snapshots, by its name
 
 
 def serve(
@@ -265,14 +266,17 @@ async def _served(opened: OpenDirectory, options: NodeOptions, log: Log, setting
     notify = Notifier()
     on_end_signal(_end, node, settings.asked_to_end)
     try:
-        if options.gateways and node.tape is None:
+        if (options.gateways or options.feeds) and node.tape is None:
             raise NoTape(
-                f"gateways read the tape, and {'; '.join(node.warnings())}; free memory, give a smaller --tape-mb, "
-                "or start without --gateway"
+                f"gateways and feeds read the tape, and {'; '.join(node.warnings())}; free memory, give a smaller "
+                "--tape-mb, or start without --gateway and --feed"
             )
         await _listen(node.start(), "--port", options.port)
         for option in options.gateways:
             await _listen(node.open_gateway(option), "--gateway", option.port)
+        for feed in options.feeds:
+            name = None if pair is None else pair.options.candidate.name
+            await _listen(node.open_feed(feed, name), "--feed", feed.requests or feed.snapshots)
         await _listen(admin.start(), "--admin-port", settings.admin_port)
         if metrics is not None:
             await _listen(metrics.start(), "--metrics-port", settings.metrics_port)
@@ -298,6 +302,7 @@ async def _served(opened: OpenDirectory, options: NodeOptions, log: Log, setting
                 os.getpid(),
                 tuple(node.warnings()),
                 node.gateway_programs.ports,
+                node.feed_programs.ports,
             )
         )
         notify.ready(f"listening on {options.host}:{node.port}")

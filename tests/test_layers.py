@@ -327,7 +327,8 @@ def test_every_error_with_an_exit_status_is_a_class_of_the_folder_that_the_table
 
 
 #: Files outside wire/, client/ and gateway/ that have to do with bytes of OUCH or SoupBinTCP: the kernels that make and
-#: judge millions of messages a second, the server without a market, and bounds of names and prices.
+#: judge millions of messages a second, the server without a market, bounds of names and prices, and
+#: snapshots of market data.
 _OF_BYTES = {
     "cli/who.py",
     "load/answers.py",
@@ -336,6 +337,7 @@ _OF_BYTES = {
     "load/sink_kernel.py",
     "load/state.py",
     "node/far_prices.py",
+    "node/feed_snapshots.py",
 }
 
 

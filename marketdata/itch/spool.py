@@ -133,6 +133,11 @@ class SessionSpool:
                 return None
         return self._open[name].messages
 
+    def newest_before(self, day: int) -> str | None:
+        """Name of the newest session before a day whose file is there; None without one."""
+        name = session_name(day)
+        return max((path.stem for path in self._folder.glob(f"*{_SUFFIX}") if path.stem < name), default=None)
+
     def read(self, name: str, number: int, count: int, bytes_max: int) -> bytes:
         """Framed messages of a session from one on: ``count`` of them, or as many as fit and are there."""
         there = self.messages(name)

@@ -1,0 +1,341 @@
+"""Market data of a real node by multicast: receivers have all of it, whatever is lost, killed or started again."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from node.feed_programs import Address, FeedOption, feed_option, feed_options
+from tests.conftest import Lockstep
+from tests.feed_receiver import Order, Receiver, bad_network
+from tests.itch_reader import Reader
+from tests.json_schemas import checked
+from tests.ouch_messages import cancel, enter
+from tests.pair_processes import pair
+from tests.running import ROOT, Client, Running, started, until
+from tests.test_node_programs import processes
+from wire import ClientSession, LoginRequest, itch, mold
+from wire.soup import LoginAccepted, LoginRejected, Sequenced
+
+KILLS = 3
+
+
+def free_group() -> tuple[str, int]:
+    """A group of this process alone, and a port that nobody has now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as held:
+        held.bind(("127.0.0.1", 0))
+        port = int(held.getsockname()[1])
+    return f"239.192.{os.getpid() % 250 + 1}.{port % 250 + 1}", port
+
+
+class Fed:
+    """A node with a feed, and what receives it."""
+
+    def __init__(self, folder: Path, *words: str) -> None:
+        self.group, self.port = free_group()
+        self.node = started(folder, "--feed", ",".join((f"itch:{self.group}:{self.port}", *words)))
+        self.receivers: list[Receiver] = []
+
+    def ports(self) -> dict[str, int]:
+        """Port for requests, once the feed has caught up."""
+        until(lambda: processes(self.node)["itch"]["port"], 300.0)
+        return {"requests": int(processes(self.node)["itch"]["port"])}
+
+    def receiver(self, *, spoils: object = None, group: str | None = None) -> Receiver:
+        options = {} if spoils is None else {"spoils": spoils}
+        made = Receiver(group or self.group, self.port, [self.ports()["requests"]], **options)  # type: ignore[arg-type]
+        self.receivers.append(made)
+        return made
+
+    def stop(self) -> None:
+        for each in self.receivers:
+            each.close()
+        self.node.stop()
+
+
+@pytest.fixture
+def fed(tmp_path: Path) -> Iterator[Fed]:
+    made = Fed(tmp_path)
+    yield made
+    made.stop()
+
+
+def trade(client: Client, name: str, count: int, chance: random.Random) -> None:
+    """Enter orders of both sides, some of which trade, and cancel some."""
+    for n in range(count):
+        client.socket.sendall(enter(f"{name}{n}", chance.choice("BS"), 10, 100_000 + 100 * chance.randint(-5, 5)))
+        if chance.random() < 0.3:
+            client.socket.sendall(cancel(f"{name}{chance.randint(0, n)}"))
+
+
+def has(receiver: Receiver, price_e4: int) -> bool:
+    """True once the receiver has the add of an order at a price, and all before it."""
+    receiver.pump()
+    messages = next(iter(receiver.order.sessions.values()), [])
+    return any(message[0] == ord("A") and int.from_bytes(message[32:36], "big") == price_e4 for message in messages)
+
+
+def written(lockstep: Lockstep, data: Path, folder: Path) -> list[bytes]:
+    """Messages of the newest session, by `lockstep replay`."""
+    status, _, complaint = lockstep("replay", data, "--out", folder)
+    assert status == 0, complaint
+    return [message for _, message in itch.cut(max(folder.glob("*.itch")).read_bytes())]
+
+
+def test_receivers_of_a_bad_network_have_every_message_though_the_feed_is_killed(
+    fed: Fed, lockstep: Lockstep, tmp_path: Path
+) -> None:
+    good, bad = fed.receiver(), fed.receiver(spoils=bad_network(1, 0.03))
+    late = Order(asks=False)
+    client, chance = Client(fed.node.port, "UA"), random.Random(1)
+    for kills in range(KILLS):
+        trade(client, f"A{kills}x", 60, chance)
+        for _ in range(5):
+            good.pump()
+            bad.pump()
+        os.kill(processes(fed.node)["itch"]["pid"], signal.SIGKILL)
+        trade(client, f"A{kills}y", 20, chance)
+        until(lambda kills=kills: processes(fed.node)["itch"]["restarts"] == kills + 1)  # type: ignore[misc]
+        fed.ports()
+    client.socket.sendall(enter("LAST", "B", 7, 77_700))
+    until(lambda: has(good, 77_700), what="the feed has not come")
+    until(lambda: has(bad, 77_700), what="the feed has not come over the bad network")
+    assert bad.asked
+    for receiver in (good, bad):
+        assert len(receiver.order.sessions) == 1
+    (messages,) = good.order.sessions.values()
+    assert next(iter(bad.order.sessions.values()))[: len(messages)] == messages
+    reader = Reader()
+    for message in messages:
+        reader.take(message)
+    # Control: who takes what comes for all that there is has other messages, and would not know.
+    network = bad_network(1, 0.03)
+    for packet in mold.packets("20240115", 1, b"".join(len(each).to_bytes(2, "big") + each for each in messages), 120):
+        for came in network(packet):
+            late.take(came)
+    assert late.sessions["20240115"] != messages
+    assert fed.node.end(signal.SIGTERM) == 0
+    assert written(lockstep, fed.node.data, tmp_path / "out")[: len(messages)] == messages
+
+
+def test_a_node_that_starts_again_has_the_same_numbers_and_a_new_receiver_gets_all(
+    fed: Fed, lockstep: Lockstep, tmp_path: Path
+) -> None:
+    first, chance = fed.receiver(), random.Random(2)
+    trade(Client(fed.node.port, "UA"), "A", 50, chance)
+    Client(fed.node.port, "UB").socket.sendall(enter("E1", "B", 7, 77_700))
+    until(lambda: has(first, 77_700))
+    assert fed.node.end(signal.SIGTERM) == 0
+    fed.node.start()
+    second = fed.receiver()
+    trade(Client(fed.node.port, "UA"), "B", 50, chance)
+    Client(fed.node.port, "UB").socket.sendall(enter("E2", "B", 7, 77_600))
+    first._requests = second._requests
+    until(lambda: has(first, 77_600))
+    until(lambda: has(second, 77_600))
+    (name,) = first.order.sessions
+    assert second.order.sessions[name] == first.order.sessions[name]
+    assert fed.node.end(signal.SIGKILL) != 0
+    fed.node.start()
+    third = fed.receiver()
+    until(lambda: has(third, 77_600))
+    assert third.order.sessions[name][: len(second.order.sessions[name])] == second.order.sessions[name]
+    assert fed.node.end(signal.SIGTERM) == 0
+    made = written(lockstep, fed.node.data, tmp_path / "out")
+    assert made[: len(third.order.sessions[name])] == third.order.sessions[name]
+
+
+def snapshot(port: int, session: str = "") -> tuple[list[bytes], str]:
+    """Messages of a snapshot, and the session of the login; [] if it was refused."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connected:
+        own = ClientSession(0)
+        connected.sendall(own.login(LoginRequest("ANY", "any", session, 1), 0))
+        messages: list[bytes] = []
+        name = ""
+        while data := connected.recv(65_536):
+            for event in own.receive(data, 0):
+                if isinstance(event, Sequenced):
+                    messages.append(event.payload)
+                elif isinstance(event, LoginAccepted):
+                    name = event.session
+                else:
+                    assert isinstance(event, LoginRejected) or own.ended
+        return messages, name
+
+
+def test_a_snapshot_and_the_messages_behind_it_are_the_book_of_who_has_all(fed: Fed) -> None:
+    receiver, chance = fed.receiver(), random.Random(3)
+    client = Client(fed.node.port, "UA")
+    trade(client, "A", 200, chance)
+    client.socket.sendall(enter("E1", "B", 7, 77_700))
+    until(lambda: has(receiver, 77_700))
+    port = snapshots_port(fed.node)
+    made, name = snapshot(port)
+    (known,) = receiver.order.sessions
+    assert name == known
+    assert made[-1][:1] == b"G"
+    following = int(made[-1][1:])
+    trade(client, "B", 50, chance)
+    client.socket.sendall(enter("E2", "B", 7, 77_600))
+    until(lambda: has(receiver, 77_600))
+    whole, joined = Reader(), Reader()
+    every = receiver.order.sessions[name]
+    for message in every:
+        whole.take(message)
+    for message in (*made[:-1], *every[following - 1 :]):
+        joined.take(message)
+    for side in (1, -1):
+        assert joined.side(1, side) == whole.side(1, side)
+    assert joined.places == whole.places
+    assert snapshot(port, "19990101") == ([], "")
+
+
+def snapshots_port(node: Running) -> int:
+    """Port of snapshots: the one TCP port of the feed's process."""
+    pid = processes(node)["itch"]["pid"]
+    inodes = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd") if _is_link(pid, fd)}
+    for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+        words = line.split()
+        if words[3] == "0A" and f"socket:[{words[9]}]" in inodes:
+            return int(words[1].split(":")[1], 16)
+    raise AssertionError("the feed listens nowhere")
+
+
+def _is_link(pid: int, fd: str) -> bool:
+    return os.path.lexists(f"/proc/{pid}/fd/{fd}")
+
+
+def test_both_feeds_have_the_same_packets(tmp_path: Path) -> None:
+    group, port = free_group()
+    second = f"239.193.{os.getpid() % 250 + 1}.{port % 250 + 1}"
+    node = started(tmp_path, "--feed", f"itch:{group}:{port},b={second}:{port}")
+    try:
+        until(lambda: processes(node)["itch"]["port"], 300.0)
+        a, b = Receiver(group, port, []), Receiver(second, port, [])
+        Client(node.port, "UA").socket.sendall(enter("E1", "B", 7, 77_700))
+        packets: dict[str, list[bytes]] = {"a": [], "b": []}
+
+        def both_have() -> bool:
+            packets["a"] += list(a.packets(0.02))
+            packets["b"] += list(b.packets(0.02))
+            return all(any(b"\x00\x01\x2f\x84" in packet for packet in each) for each in packets.values())
+
+        until(both_have, what="an order has not come on both feeds")
+        sent = [[packet for packet in each if mold.read(packet).messages] for each in packets.values()]
+        assert sent[0] == sent[1]
+    finally:
+        node.stop()
+
+
+@pytest.mark.slow
+def test_after_a_takeover_the_feed_goes_on_with_the_same_numbers(tmp_path: Path) -> None:
+    group, port = free_group()
+    with pair(tmp_path, "--feed", f"itch:{group}:{port}") as (_, first, second):
+        for node in (first, second):
+            until(lambda node=node: processes(node)["itch"]["port"], 300.0)  # type: ignore[misc]
+        ports = [int(processes(node)["itch"]["port"]) for node in (first, second)]
+        receiver, chance = Receiver(group, port, ports), random.Random(4)
+        trade(Client(first.port, "UA"), "A", 100, chance)
+        Client(first.port, "UB").socket.sendall(enter("E1", "B", 7, 77_700))
+        until(lambda: has(receiver, 77_700))
+        before = {name: list(messages) for name, messages in receiver.order.sessions.items()}
+        second.awaits(can_take_over=1)
+        first.end(signal.SIGKILL)
+        second.awaits(role="primary", state="reigning")
+        trade(Client(second.port, "UA"), "B", 50, chance)
+        Client(second.port, "UB").socket.sendall(enter("E2", "B", 7, 77_600))
+        until(lambda: has(receiver, 77_600))
+        (name,) = receiver.order.sessions
+        assert receiver.order.sessions[name][: len(before[name])] == before[name]
+        reader = Reader()
+        for message in receiver.order.sessions[name]:
+            reader.take(message)
+        receiver.close()
+
+
+def test_words_of_a_feed_are_read() -> None:
+    assert feed_option("itch:239.192.0.1:26400") == FeedOption("itch", Address("239.192.0.1", 26_400))
+    assert feed_option(
+        "itch:239.192.0.1:26400,b=239.192.0.2:26400,interface=10.0.0.5,ttl=3,requests=26401,snapshots=26402,name=east"
+    ) == FeedOption(
+        *("east", Address("239.192.0.1", 26_400), Address("239.192.0.2", 26_400), "10.0.0.5", 3, 26_401, 26_402)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("ouch:239.192.0.1:26400", "is no feed"),
+        ("itch:10.0.0.1:26400", "no multicast group"),
+        ("itch:239.192.0.1", "no multicast group"),
+        ("itch:239.192.0.300:1", "no multicast group"),
+        ("itch:239.192.0.1:70000", "no multicast group"),
+        ("itch:239.192.0.1:26400,ttl=256", "0 to 255"),
+        ("itch:239.192.0.1:26400,ttl=x", "0 to 255"),
+        ("itch:239.192.0.1:26400,interface=eth0", "IPv4 address"),
+        ("itch:239.192.0.1:26400,b=x", "no multicast group"),
+        ("itch:239.192.0.1:26400,colour=red", "nothing of a feed"),
+        ("itch:239.192.0.1:26400,name=core", "has the name core"),
+    ],
+)
+def test_words_that_are_none_of_a_feed_are_refused_with_a_sentence(text: str, what: str) -> None:
+    with pytest.raises(ValueError, match=what):
+        feed_option(text)
+
+
+def test_two_feeds_have_two_names_and_groups() -> None:
+    with pytest.raises(ValueError, match="the name itch"):
+        feed_options(["itch:239.192.0.1:26400", "itch:239.192.0.2:26400"])
+    with pytest.raises(ValueError, match=r"the group 239\.192\.0\.1:26400"):
+        feed_options(["itch:239.192.0.1:26400", "itch:239.192.0.2:26400,name=two,b=239.192.0.1:26400"])
+
+
+def test_a_feed_without_a_node_or_an_interface_is_refused_with_a_sentence(lockstep: Lockstep, tmp_path: Path) -> None:
+    status, _, complaint = lockstep("feed", tmp_path, "--group", "239.192.0.1:26400")
+    assert status == 2
+    assert "no journal" in complaint
+    status, _, complaint = lockstep("feed", tmp_path, "--group", "10.0.0.1:26400")
+    assert status == 2
+    assert "no multicast group" in complaint
+    (tmp_path / "day.txt").write_text("participant ALPHA\n")
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
+    status, _, complaint = lockstep("feed", tmp_path / "node", "--group", "239.192.0.1:26400")
+    assert status == 75
+    assert "no node writes a tape" in complaint
+    status, _, complaint = lockstep("feed", tmp_path / "node", "--group", "239.192.0.1:1", "--interface", "192.0.2.1")
+    assert status == 2
+    assert "192.0.2.1" in complaint
+    assert "Traceback" not in complaint
+
+
+def test_a_feed_by_hand_says_where_it_listens_and_ends_in_order(tmp_path: Path) -> None:
+    node = started(tmp_path)
+    group, port = free_group()
+    line = [sys.executable, "-m", "cli.main", "feed", str(node.data), "--group", f"{group}:{port}", "--json"]
+    with (tmp_path / "feed.log").open("w") as log:
+        feed = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        assert feed.stdout is not None
+        (said,) = checked(["feed"], feed.stdout.readline())
+        assert said["listening"]["feed"] == "itch"
+        receiver = Receiver(group, port, [said["listening"]["requests"]])
+        Client(node.port, "UA").socket.sendall(enter("E1", "B", 7, 77_700))
+        until(lambda: has(receiver, 77_700))
+        made, _ = snapshot(said["listening"]["snapshots"])
+        assert made[-1][:1] == b"G"
+        feed.send_signal(signal.SIGTERM)
+        assert feed.wait(120) == 0
+        receiver.close()
+    finally:
+        feed.kill()
+        feed.wait()
+        node.stop()
+    log_text = (tmp_path / "feed.log").read_text()
+    assert "Traceback" not in log_text
+    assert '"ended"' in log_text
