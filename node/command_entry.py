@@ -9,7 +9,7 @@ from engine.interface import MarketEngine
 from engine.records import CommandKind, Phase
 from gateway.ouch.streams import OuchStreams
 from journal import JournalError
-from node import far_prices
+from node import far_prices, feed_prices
 from node.clock_watch import ClockWatch
 from node.control import OperationRefused, SubmissionResult
 from node.market import Market
@@ -27,6 +27,8 @@ class CommandEntry:
         self.closed = False
         #: Reason for which every command is refused on this node: another one is primary; "" if none is.
         self.elsewhere = ""
+        #: True where a market data feed has to carry the prices of every instrument.
+        self.has_feed = False
 
     async def submit(self, rows: NDArray[Any]) -> SubmissionResult:
         """Submit rows; done when they are durable. Raises OperationRefused."""
@@ -35,6 +37,8 @@ class CommandEntry:
         if complaint is not None and opens_phase(rows):
             raise OperationRefused(f"nothing is opened: {complaint}")
         far_prices.check_commands(rows, self._streams, self._engine)
+        if self.has_feed:
+            feed_prices.check_definitions(rows)
         while not self._market.has_room:
             await asyncio.sleep(0.001)
             self._check_open()

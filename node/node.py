@@ -33,6 +33,7 @@ from node.defaults import OFF
 from node.disconnects import AbsentUsers, DisconnectCancels
 from node.event_keeper import EventKeeper
 from node.far_prices import UntoldMessages
+from node.feed_prices import far_symbols
 from node.feed_programs import FeedOption, FeedPrograms
 from node.gateway_door import GatewayDoor
 from node.gateway_programs import GatewayOption, GatewayPrograms
@@ -346,6 +347,10 @@ class Node:
 
         name: of the node in its pair.
         """
+        self.command_entry.has_feed = True
+        if symbols := far_symbols(self.engine):
+            why = "their prices are higher than those of ITCH"
+            self.log.warning("instruments are not in the feed", feed=option.name, symbols=symbols, why=why)
         self.feed_programs.open(option, name)
 
     async def _open(self, entrance: Entrance) -> None:

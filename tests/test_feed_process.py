@@ -1,5 +1,6 @@
 """Market data of a real node by multicast: receivers have all of it, whatever is lost, killed or started again."""
 
+import asyncio
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from node.feed_programs import Address, FeedOption, feed_option, feed_options
+from node.link import RequestRefused
 from tests.conftest import Lockstep
 from tests.feed_receiver import Order, Receiver, bad_network
 from tests.itch_reader import Reader
@@ -259,6 +261,29 @@ def test_after_a_takeover_the_feed_goes_on_with_the_same_numbers(tmp_path: Path)
         receiver.close()
 
 
+def test_a_market_with_a_feed_refuses_an_instrument_that_it_cannot_carry(fed: Fed) -> None:
+    with fed.node.link() as link:
+        with pytest.raises(RequestRefused, match="the highest price of the ITCH feed"):
+            link.ask("commands", text="instrument FAR tick=0.01 lot=1 reference=500000.00")
+        answer = link.ask("commands", text="instrument NEAR tick=0.01 lot=1 reference=400000.00")
+        assert answer["rejected"] == 0
+
+
+def test_a_market_without_a_feed_defines_it_and_a_feed_later_says_what_is_not_in_it(tmp_path: Path) -> None:
+    node = started(tmp_path)
+    try:
+        with node.link() as link:
+            answer = link.ask("commands", text="instrument FAR tick=0.01 lot=1 reference=500000.00")
+        assert answer["rejected"] == 0
+        assert node.end(signal.SIGTERM) == 0
+        group, port = free_group()
+        node._options += ["--feed", f"itch:{group}:{port}"]
+        node.start()
+        until(lambda: "instruments are not in the feed" in node.logged())
+    finally:
+        node.stop()
+
+
 def test_words_of_a_feed_are_read() -> None:
     assert feed_option("itch:239.192.0.1:26400") == FeedOption("itch", Address("239.192.0.1", 26_400))
     assert feed_option(
@@ -339,3 +364,25 @@ def test_a_feed_by_hand_says_where_it_listens_and_ends_in_order(tmp_path: Path) 
     log_text = (tmp_path / "feed.log").read_text()
     assert "Traceback" not in log_text
     assert '"ended"' in log_text
+
+
+@pytest.mark.slow
+def test_nasdaqs_library_takes_a_snapshot(fed: Fed) -> None:
+    """GLIMPSE by a client that nobody here wrote."""
+    from nasdaq_protocols import soup as judge
+
+    receiver = fed.receiver()
+    trade(Client(fed.node.port, "UA"), "A", 50, random.Random(5))
+    Client(fed.node.port, "UB").socket.sendall(enter("E1", "B", 7, 77_700))
+    until(lambda: has(receiver, 77_700))
+
+    async def take() -> list[bytes]:
+        address = ("127.0.0.1", snapshots_port(fed.node))
+        session = await judge.connect_async(address, "ANY", "any", sequence=1)
+        messages: list[bytes] = []
+        while not messages or messages[-1][:1] != b"G":
+            messages.append((await asyncio.wait_for(session.receive_msg(), 60)).data)
+        return messages
+
+    made, _ = snapshot(snapshots_port(fed.node))
+    assert [message[:1] for message in asyncio.run(take())] == [message[:1] for message in made]
