@@ -8,10 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from directory.recover import checkpoint, create, recover
+from directory.recover import checkpoint
 from directory.roll import roll
 from engine import Capacity, Engine
-from engine.interface import MarketEngine
 from engine.names import pack, unpack
 from engine.records import CommandKind, EventKind, Phase, Reason, TimeInForce
 from engine.reference import ReferenceEngine
@@ -20,9 +19,8 @@ from replay.difference import unlike
 from replay.ladder import book_object
 from replay.rebuild import rebuild
 from replay.verify import verify
-from sequencer.pump import pump
-from sequencer.stamp import FileStamp
 from tests.conversions import copied
+from tests.parted_days import agree, day_of_rows
 from tests.rows import BUY, SELL, Rows, batch, cancel, clock, enter, instrument, participant, phase, replace, row
 
 CAPACITY = Capacity(orders_max=64, ids_max=256, instruments_max=4, participants_max=8)
@@ -86,9 +84,8 @@ PARTS = {
     ),
     "next day": batch(clock(NEXT_OPEN_NS), enter(1, "b3", BUY, 2, 100_400)),
 }
-ROWS = batch(*PARTS.values())
-ENDS = dict(zip(PARTS, np.cumsum([len(rows) for rows in PARTS.values()]).tolist(), strict=True))
-CUTS = [name for name in PARTS if name != "next day"]
+DAY = day_of_rows(PARTS, CAPACITY)
+ROWS, ENDS, CUTS = DAY.rows, DAY.ends, DAY.cuts
 
 
 class Waiting(NamedTuple):
@@ -117,26 +114,6 @@ def truth() -> Engine:
     engine = Engine(CAPACITY)
     engine.apply(ROWS)
     return engine
-
-
-def begun(directory: Path, cut: str) -> None:
-    journal, engine = create(directory, CAPACITY)
-    with journal:
-        pump([ROWS[: ENDS[cut]]], FileStamp(), journal, engine)
-
-
-def gone_on(directory: Path, cut: str) -> tuple[MarketEngine, int]:
-    """The engine after the rest of the commands, and the command from whose state it began."""
-    journal, engine, recovered = recover(directory)
-    with journal:
-        pump([ROWS[ENDS[cut] :]], FileStamp(), journal, engine)
-    return engine, recovered.rebuilt.checkpoint_seq
-
-
-def agree(engine: MarketEngine, truth: Engine) -> None:
-    engine.check()
-    assert engine.event_digest == truth.event_digest
-    assert unlike(engine, truth) == ()
 
 
 def test_what_waits_at_each_cut_is_what_these_tests_are_about() -> None:
@@ -191,9 +168,9 @@ def test_the_ladder_has_closing_orders_once_they_are_in_the_book(kind: type[Engi
 
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_market_goes_on_from_a_checkpoint_as_without_a_break(cut: str, tmp_path: Path, truth: Engine) -> None:
-    begun(tmp_path, cut)
+    DAY.begun(tmp_path, cut)
     assert checkpoint(tmp_path)[0] == ENDS[cut]
-    engine, began = gone_on(tmp_path, cut)
+    engine, began = DAY.gone_on(tmp_path, cut)
     assert began == ENDS[cut]
     agree(engine, truth)
 
@@ -203,9 +180,9 @@ def test_a_market_goes_on_from_a_checkpoint_as_without_a_break(cut: str, tmp_pat
 def test_a_market_goes_on_in_a_new_slice_as_without_a_break(
     cut: str, other: Capacity, tmp_path: Path, truth: Engine
 ) -> None:
-    begun(tmp_path, cut)
+    DAY.begun(tmp_path, cut)
     assert roll(tmp_path, capacity=other).number == 2
-    engine, began = gone_on(tmp_path, cut)
+    engine, began = DAY.gone_on(tmp_path, cut)
     assert began == ENDS[cut]
     if other == CAPACITY:
         agree(engine, truth)
@@ -217,9 +194,9 @@ def test_a_market_goes_on_in_a_new_slice_as_without_a_break(
 
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_replay_in_either_engine_gives_what_waits(cut: str, tmp_path: Path, truth: Engine) -> None:
-    begun(tmp_path, cut)
+    DAY.begun(tmp_path, cut)
     roll(tmp_path)
-    agree(gone_on(tmp_path, cut)[0], truth)
+    agree(DAY.gone_on(tmp_path, cut)[0], truth)
     for engine in ("kernel", "reference"):
         assert verify(tmp_path, engine=engine).ok
     straight = Engine(CAPACITY)
