@@ -25,7 +25,6 @@ from typing import Any, Final
 
 import uvloop
 
-from engine.names import pack
 from engine.records import CommandKind
 from journal.history import History
 from marketdata.itch import session_name
@@ -40,6 +39,7 @@ from node.program_report import ProgramReport, agent_values
 from replay.feed import Feed
 from replay.live_reports import room_of
 from replay.market_rows import MARKET_ROWS, tape_of
+from sequencer.reign import name_in_row
 from tape.agents import Call, Measured
 from tape.errors import TapeError
 from tape.places import Place
@@ -63,6 +63,8 @@ _IMAGE_S: Final = 30.0
 _IMAGE_COMMANDS: Final = 10_000
 #: Packets that one request gives at most: what a receiver's system keeps for it by default.
 REQUEST_PACKETS_MAX: Final = 64
+#: Time for the last messages at the end, in seconds.
+_LAST_S: Final = 1.0
 _NODE_ENDED: Final = "the node has ended"
 
 
@@ -109,7 +111,7 @@ class FeedProcess:
         if why:
             log.info("feed made from the journal", why=why)
         self.feed = Feed(options.data, journal_id, seq, name=options.name[:NAME_BYTES])
-        self._name = None if options.node is None else pack(options.node)
+        self._name = None if options.node is None else name_in_row(options.node)
         self._caught_up = False
         self._imaged_seq = seq
         self._image_due_s = time.monotonic() + _IMAGE_S
@@ -164,8 +166,9 @@ class FeedProcess:
         if self._stopping:
             return
         if failure is None:
+            until_s = time.monotonic() + _LAST_S
             with suppress(TapeError, OSError):
-                while self._take_blocks():
+                while self._take_blocks() and time.monotonic() < until_s:
                     pass
         self._stopping, self._failure = True, failure
         self._loop.create_task(self._leave())

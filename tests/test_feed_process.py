@@ -19,8 +19,8 @@ from tests.feed_receiver import Order, Receiver, bad_network
 from tests.itch_reader import Reader
 from tests.json_schemas import checked
 from tests.ouch_messages import cancel, enter
-from tests.pair_processes import pair
-from tests.running import ROOT, Client, Running, started, until
+from tests.pair_processes import nodes, pair
+from tests.running import ROOT, SET_UP, Client, Running, started, until
 from tests.test_node_programs import processes
 from wire import ClientSession, LoginRequest, itch, mold
 from wire.soup import LoginAccepted, LoginRejected, Sequenced
@@ -282,6 +282,54 @@ def test_a_market_without_a_feed_defines_it_and_a_feed_later_says_what_is_not_in
         until(lambda: "instruments are not in the feed" in node.logged())
     finally:
         node.stop()
+
+
+@pytest.mark.slow
+def test_a_primary_with_a_long_name_sends(tmp_path: Path) -> None:
+    group, port = free_group()
+    with nodes(tmp_path) as found:
+        node = found.add("london_primary_1", "--feed", f"itch:{group}:{port}")
+        node.start()
+        node.awaits(role="primary", state="reigning")
+        node.set_up()
+        until(lambda: processes(node)["itch"]["port"], 300.0)
+        receiver = Receiver(group, port, [int(processes(node)["itch"]["port"])])
+        Client(node.port, "UA").socket.sendall(enter("E1", "B", 7, 77_700))
+        until(lambda: has(receiver, 77_700))
+        receiver.close()
+
+
+def test_a_new_day_ends_the_session_before_and_both_can_be_asked_for(tmp_path: Path, lockstep: Lockstep) -> None:
+    """A journal of 2024, gone on with today: the first clock value of the node begins a day."""
+    (tmp_path / "day.txt").write_text(
+        f"{SET_UP.split('user')[0]}phase XYZ continuous\nenter ALPHA a1 buy 5 XYZ @ 9.00\n"
+    )
+    capacity = ("--orders-max", "4096", "--ids-max", "65536")
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node", *capacity)[0] == 0
+    group, port = free_group()
+    node = Running(tmp_path / "node", "--feed", f"itch:{group}:{port}")
+    receiver = Receiver(group, port, [])
+    try:
+        node.start()
+        until(lambda: processes(node)["itch"]["port"], 300.0)
+        receiver._requests = [int(processes(node)["itch"]["port"])]
+
+        def two_days() -> bool:
+            receiver.pump()
+            complete = all(messages[-1:] for messages in receiver.order.sessions.values())
+            return "20240115" in receiver.order.ended and len(receiver.order.sessions) == 2 and complete
+
+        until(two_days, what=lambda: f"sessions {sorted(receiver.order.sessions)}, ended {receiver.order.ended}")
+        until(lambda: receiver.pump() or not receiver.order.missing())
+        first = Reader()
+        for message in receiver.order.sessions["20240115"]:
+            first.take(message)
+        assert first.events == "OSQMEC"
+        assert first.kinds["D"] == 1
+        assert node.end(signal.SIGTERM) == 0
+    finally:
+        node.stop()
+        receiver.close()
 
 
 def test_words_of_a_feed_are_read() -> None:
