@@ -1,0 +1,231 @@
+"""Single commands that touch much, and the longest of each kind in random markets where all features meet.
+
+    python -m benchmarks.singles
+
+Each is timed alone, in processor time of its thread, in runs that do the same work; the shortest of them counts as its
+own time, so that what else the machine does hardly shows. The call of the engine from Python is in it.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from benchmarks.books import Rows, enters
+from benchmarks.measure import machine
+from benchmarks.workload import MID_TICKS, PARTICIPANTS, TICK_E4, definitions
+from engine import Capacity, Engine
+from engine.bounds import DAY_NS
+from engine.names import EVERY
+from engine.records import (
+    COMMAND,
+    Book,
+    CommandKind,
+    Instruction,
+    InstrumentSetting,
+    Phase,
+    Reason,
+    SelfTrade,
+    TimeInForce,
+    concatenate,
+)
+from tests.features import meeting_stream
+from tests.streams import call_stream, random_stream
+
+RUNS: Final = 3
+MANY: Final = 100_000
+UNCROSSED: Final = 500_000
+OPEN_NS: Final = 1_705_311_000 * 10**9
+MID_E4: Final = MID_TICKS * TICK_E4
+#: Longest own time of a command, and of those that touch many orders that of each.
+OWN_NS: Final = 200_000
+EACH_NS: Final = 200
+#: Calls with a command without effect before the one that is timed.
+_CALLS: Final = 100
+#: Kinds that may take longer in proportion to what they touch.
+MANIFOLD: Final = ("uncross", "kill", "mass cancel", "emergency close")
+
+
+class Single(NamedTuple):
+    """Commands that make a state, the command that is timed, and the number of orders that it touches."""
+
+    before: Rows
+    command: Rows
+    orders: int
+
+
+def one(kind: CommandKind, **places: int) -> Rows:
+    """A row."""
+    made = np.zeros(1, COMMAND)
+    made["kind"] = kind
+    for name, value in places.items():
+        made[name] = value
+    return made
+
+
+def market(*, settings: int = 0, opening: Phase = Phase.CONTINUOUS) -> Rows:
+    """A clock and an instrument with settings, open, and participants, all permitted to trade with themselves."""
+    rows = definitions(1)
+    rows["permissions"][rows["kind"] == CommandKind.PARTICIPANT] = 3
+    rows["settings"][rows["kind"] == CommandKind.INSTRUMENT] = settings
+    rows["phase"][rows["kind"] == CommandKind.PHASE] = opening
+    return concatenate([one(CommandKind.CLOCK, time_ns=OPEN_NS), rows])
+
+
+def orders(count: int, side: int, ticks: Rows | int, first: int = 1, *, owner: int | None = None) -> Rows:
+    """So many orders of one side, at prices in ticks from the middle, of one participant or of all in turn."""
+    ids = first + np.arange(count)
+    rows = enters(ids, 1, np.full(count, side), np.full(count, MID_E4) + TICK_E4 * ticks)
+    rows["self_trade"] = SelfTrade.NONE
+    if owner is not None:
+        rows["participant"] = owner
+    return rows
+
+
+def cases() -> Iterator[tuple[str, Single]]:
+    """Commands that touch much, by name."""
+    spread = np.arange(MANY) % 4_000
+    half = UNCROSSED // 2
+    crossed = [orders(half, 1, np.arange(half) % 500), orders(half, -1, -(np.arange(half) % 500), half + 1)]
+    phase = one(CommandKind.PHASE, name=EVERY, phase=int(Phase.CONTINUOUS))
+    call = concatenate([market(opening=Phase.OPENING_AUCTION), *crossed])
+    yield "uncross of 500,000 orders", Single(call, phase, UNCROSSED)
+    for name, side in (("first", 1), ("last", half)):
+        gone = one(CommandKind.CANCEL, client_order_id=side, participant=side % PARTICIPANTS + 1)
+        yield f"cancel of the {name} of them, in the call", Single(call, gone, 1)
+    resting = concatenate([market(), orders(MANY, 1, -1 - spread, owner=1)])
+    name = int(resting["name"][1])
+    kill = one(CommandKind.KILL, name=name)
+    yield "kill of 100,000 orders", Single(resting, kill, MANY)
+    canceling = one(CommandKind.MASS_CANCEL, name=name, reason=int(Reason.MASS_CANCEL))
+    yield "mass cancel of 100,000 orders", Single(resting, canceling, MANY)
+    beside = concatenate([resting, orders(10, -1, 1, 10 * MANY, owner=2)])
+    few = one(CommandKind.MASS_CANCEL, name=int(resting["name"][2]), reason=int(Reason.MASS_CANCEL))
+    yield "mass cancel of 10 orders beside 100,000", Single(beside, few, 10)
+    yield "emergency close of 100,000 orders", Single(resting, one(CommandKind.EMERGENCY_CLOSE), MANY)
+    yield (
+        "halt that cancels 100,000 orders",
+        Single(
+            concatenate([market(settings=InstrumentSetting.CANCEL_ON_HALT), orders(MANY, 1, -1 - spread)]),
+            one(CommandKind.HALT, name=EVERY),
+            MANY,
+        ),
+    )
+    yield (
+        "clock value that ends a day of 100,000 orders",
+        Single(resting, one(CommandKind.CLOCK, time_ns=OPEN_NS + DAY_NS), MANY),
+    )
+    good = orders(MANY, 1, -1 - spread)
+    good["time_in_force"] = TimeInForce.GTC
+    yield (
+        "clock value that begins a day beside 100,000 orders",
+        Single(concatenate([market(), good]), one(CommandKind.CLOCK, time_ns=OPEN_NS + DAY_NS), MANY),
+    )
+    until = orders(MANY, 1, -1 - spread)
+    until["time_in_force"], until["until_ns"] = TimeInForce.GTD, OPEN_NS + 10**9
+    until["instructions"] = Instruction.UNTIL
+    until_all = concatenate([market(), until])
+    yield (
+        "clock value that ends 100,000 orders",
+        Single(until_all, one(CommandKind.CLOCK, time_ns=OPEN_NS + 10**9), MANY),
+    )
+    offers = orders(MANY, -1, 1 + spread)
+    buy = orders(1, 1, 4_001, 10 * MANY)
+    buy["qty"] = 100 * MANY - 1
+    yield "order that trades with 100,000", Single(concatenate([market(), offers]), buy, MANY)
+    buy = buy.copy()
+    buy["qty"], buy["time_in_force"] = 99_999_999, TimeInForce.FOK
+    yield "fok order that tries 100,000 and goes", Single(concatenate([market(), offers]), buy, MANY)
+    yield "election of 100,000 stops, one by one", Single(*_cascade(), MANY)
+    yield "quote that lets 100,000 midpoint orders meet", Single(*_midpoint(), MANY)
+
+
+def _cascade() -> tuple[Rows, Rows]:
+    """Each stop trades with the next offer, which elects the next stop."""
+    ticks = np.arange(MANY)
+    stops = orders(MANY, 1, 0, 2 * MANY)
+    stops["instructions"] = Instruction.STOP | Instruction.MARKET
+    stops["price_e4"], stops["stop_e4"] = 0, MID_E4 + TICK_E4 * ticks
+    book = concatenate([market(), orders(MANY + 1, -1, np.arange(MANY + 1)), stops])
+    return book, orders(1, 1, 0, 10 * MANY)
+
+
+def _midpoint() -> tuple[Rows, Rows]:
+    """Half of them buy and half sell, at any price, and an offer makes the midpoint."""
+    half = MANY // 2
+    waiting = [orders(half, 1, 0), orders(half, -1, 0, half + 1)]
+    for rows in waiting:
+        rows["instructions"], rows["price_e4"], rows["book"] = Instruction.MARKET, 0, Book.MIDPOINT
+    bid = orders(1, 1, -5, 5 * MANY)
+    return concatenate([market(settings=InstrumentSetting.MIDPOINT), *waiting, bid]), orders(1, -1, 5, 6 * MANY)
+
+
+def timed(single: Single) -> float:
+    """Own time of the command, in ns."""
+    capacity = Capacity(orders_max=1 << 20, ids_max=1 << 21, instruments_max=1, participants_max=PARTICIPANTS)
+    engine = Engine(capacity)
+    for start in range(0, len(single.before), 4_096):
+        engine.apply(single.before[start : start + 4_096])
+    for _ in range(_CALLS):
+        engine.apply(one(CommandKind.CLOCK_JUMP))
+    return _time(engine, single.command)
+
+
+def _time(engine: Engine, row: Rows) -> float:
+    began_ns = time.thread_time_ns()
+    engine.apply(row)
+    return time.thread_time_ns() - began_ns
+
+
+def longest(streams: Iterable[Rows], progress: Callable[[int], object]) -> dict[str, tuple[float, int]]:
+    """The longest own time of a command of each kind in ns, and the events of that one."""
+    found: dict[str, tuple[float, int]] = {}
+    capacity = Capacity(orders_max=8_192, ids_max=131_072, instruments_max=8, participants_max=16)
+    for number, rows in enumerate(streams):
+        times = np.full(len(rows), np.inf)
+        events = np.zeros(len(rows), np.int64)
+        for _ in range(RUNS):
+            engine = Engine(capacity)
+            for at in range(len(rows)):
+                row = rows[at : at + 1]
+                began_ns = time.thread_time_ns()
+                caused = engine.apply(row)
+                times[at] = min(times[at], time.thread_time_ns() - began_ns)
+                events[at] = len(caused)
+        for kind in set(rows["kind"].tolist()):
+            of_kind = np.flatnonzero(rows["kind"] == kind)
+            at = int(of_kind[times[of_kind].argmax()])
+            name = CommandKind(kind).name.lower() if kind in [*CommandKind] else "no command"
+            found[name] = max(found.get(name, (0.0, 0)), (float(times[at]), int(events[at])))
+        progress(number)
+    return found
+
+
+def main() -> int:
+    """Print all of it; 1 when a command takes longer than it may."""
+    for name, value in machine().items():
+        print(f"{name:8} {value}")
+    missed = 0
+    print(f"\n{'single command':52} {'µs':>10} {'orders':>8} {'ns each':>8}")
+    for name, single in cases():
+        own_ns = min(timed(single) for _ in range(RUNS))
+        each_ns = own_ns / single.orders
+        met = own_ns <= OWN_NS or (name.startswith(MANIFOLD) and each_ns <= EACH_NS)
+        missed += not met
+        verdict = "" if met else "NO" if name.startswith(MANIFOLD) or single.orders == 1 else "in proportion"
+        print(f"{name:52} {own_ns / 1e3:10,.1f} {single.orders:8,} {each_ns:8,.0f}  {verdict}".rstrip(), flush=True)
+    seeds = range(3)
+    streams = [random_stream(each, 20_000, hostile=0.05, control=0.02) for each in seeds]
+    streams += [call_stream(each, 10_000, far=0.3) for each in seeds]
+    streams += [meeting_stream(each, 20_000) for each in range(8)]
+    count = sum(map(len, streams))
+    print(f"\n{f'longest of each kind in {count:,} random commands':52} {'µs':>10} {'events':>8}")
+    for name, (own_ns, events) in sorted(longest(streams, lambda _: None).items(), key=lambda each: -each[1][0]):
+        print(f"{name:52} {own_ns / 1e3:10,.1f} {events:8,}", flush=True)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
