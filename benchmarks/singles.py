@@ -42,7 +42,7 @@ MID_E4: Final = MID_TICKS * TICK_E4
 #: Longest own time of a command, and of those that touch many orders that of each.
 OWN_NS: Final = 200_000
 EACH_NS: Final = 200
-#: Calls with a command without effect before the one that is timed.
+#: Number of commands without effect before the one that is timed.
 _CALLS: Final = 100
 #: Kinds that may take longer in proportion to what they touch.
 MANIFOLD: Final = ("uncross", "kill", "mass cancel", "emergency close")
