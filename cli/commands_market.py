@@ -54,12 +54,15 @@ def run(
     ] = None,
     symbols: Annotated[
         list[str] | None,
-        typer.Option("--symbol", help="Symbol of a LOBSTER file whose name has none, in the order of the files."),
+        typer.Option(
+            "--symbol",
+            help="Symbol of a LOBSTER file whose name has none, in the order of the files; a stock of an ITCH file.",
+        ),
     ] = None,
     date: Annotated[
-        str | None, typer.Option(metavar="YYYY-MM-DD", help="Date of LOBSTER files whose names have none.")
+        str | None, typer.Option(metavar="YYYY-MM-DD", help="Date of LOBSTER and ITCH files whose names have none.")
     ] = None,
-    tick: Annotated[str, typer.Option(metavar="PRICE", help="Price step of LOBSTER files, such as 0.0001.")] = "0.01",
+    tick: Annotated[str, typer.Option(metavar="PRICE", help="Price step of LOBSTER, ITCH files, as 0.0001.")] = "0.01",
     engine: Engine = EngineChoice.kernel,
     durability: Annotated[
         Durability, typer.Option(help="none is for measurements: a crash may lose published events.")
@@ -79,7 +82,7 @@ def run(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Feed scenario or LOBSTER files through sequencer, journal and engine, without a network.
+    """Feed scenario, LOBSTER or ITCH 5.0 files through sequencer, journal and engine, without a network.
 
     After a kill, repeat the command to resume where the journal ends. But --append would add the files once more: after
     a kill, give all files from the first on, without --append.
@@ -94,6 +97,8 @@ def run(
     Example: lockstep run messages.csv --format lobster --book book50.csv --check top1.csv --data node1
 
     Example: lockstep run A_2012-06-21_m.csv B_2012-06-21_m.csv --format lobster --book A.csv --book B.csv --data day
+
+    Example: lockstep run 06212012.NASDAQ_ITCH50 --format itch --symbol AAPL --tick 0.0001 --data day
     """
     from cli.begin import RunOptions
     from cli.capacity import CapacityOptions

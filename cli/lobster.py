@@ -1,4 +1,4 @@
-"""`lockstep run --format lobster`: real order flow into a market, compared with the published books."""
+"""`lockstep run --format lobster|itch`: real order flow into a market, compared with the published books."""
 
 import time
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from cli.begin import RunOptions, compare, goes_on, open_node
 from cli.errors import WrongUse
 from cli.feed import Tally, pump_node, show, watched
 from cli.lobster_report import facts_of, json_of, passed, print_outcomes
-from cli.options import EngineChoice
+from cli.options import EngineChoice, Format
 from cli.warmup import ready
 from directory.begin import JournalMatch
 from directory.resume import JournalBeginning
@@ -23,24 +23,19 @@ from engine.names import Directory
 from engine.records import CommandKind
 from journal import Journal
 from lobster.files import LobsterFile, read_files
+from lobster.itch import read_itch
 from lobster.run import Input, input_of
 from notation.words import Fault, price_e4
 
 
 def run_lobster(options: RunOptions, *, as_json: bool) -> int:
-    """Run LOBSTER files. Exit status 1 if --check found a difference where the data determines the book, or compared
-    too little.
+    """Run LOBSTER files or an ITCH file.
+
+    Exit status 1 if --check found a difference where the data determines the book, or compared too little.
     """
     tick_e4 = _tick_of(options.tick)
     with screen.Bar("reading the files"):
-        files = read_files(
-            options.files,
-            options.books,
-            options.checks,
-            symbols=options.symbols,
-            date=options.date,
-            tick_e4=tick_e4,
-        )
+        files = _read(options, tick_e4)
     continues = goes_on(options)
     # A directory is made or resumed only once the files are known to go together.
     given = None if options.append else _translated(files, Directory(), 1, tick_e4)
@@ -57,6 +52,24 @@ def run_lobster(options: RunOptions, *, as_json: bool) -> int:
     if not as_json:
         print_outcomes(given.outcomes)
     return errors.FINE if passed(given.outcomes) else errors.FOUND
+
+
+def _read(options: RunOptions, tick_e4: int) -> list[LobsterFile]:
+    """The message files; of an ITCH file one for each of its stocks. Raises LobsterError, WrongUse."""
+    if options.form is Format.lobster:
+        return read_files(
+            options.files,
+            options.books,
+            options.checks,
+            symbols=options.symbols,
+            date=options.date,
+            tick_e4=tick_e4,
+        )
+    if options.books or options.checks:
+        raise WrongUse("--book and --check belong to LOBSTER files; an ITCH file has its whole book itself")
+    if len(options.files) != 1:
+        raise WrongUse("give one ITCH file: each is a day, and a day has a directory of its own")
+    return read_itch(options.files[0], symbols=options.symbols, date=options.date, tick_e4=tick_e4)
 
 
 def _translated(files: Sequence[LobsterFile], names: Directory, first_seq: int, tick_e4: int) -> Input:

@@ -58,6 +58,7 @@ class Format(StrEnum):
 
     scenario = "scenario"
     lobster = "lobster"
+    itch = "itch"
 
 
 class Durability(StrEnum):

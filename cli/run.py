@@ -31,11 +31,11 @@ def run(options: RunOptions, *, as_json: bool) -> int:
     """`lockstep run`: exit status 1 when --check found a row that differs without an explanation by the rules."""
     if options.engine is EngineChoice.reference and options.checkpoint_every:
         raise WrongUse("the reference engine has no image; leave out --checkpoint-every, or use --engine kernel")
-    if options.form is Format.lobster:
+    if options.form is not Format.scenario:
         return run_lobster(options, as_json=as_json)
     if options.books or options.checks or options.symbols or options.date is not None:
         raise WrongUse(
-            "--book, --check, --symbol and --date belong to LOBSTER files; add --format lobster, or leave them out"
+            "--book, --check, --symbol and --date belong to LOBSTER and ITCH files; add --format, or leave them out"
         )
     continues = goes_on(options)
     files = [(str(file), read_scenario(file)) for file in options.files]
