@@ -16,6 +16,7 @@ from directory.checkpoint_fork import CheckpointFork
 from engine.interface import MarketEngine
 from engine.records import EventKind, Reason
 from journal import Journal
+from replay.ladder import trading_prices
 from replay.times import position_after
 from sequencer.pump import Publisher, PumpReport, pump
 from sequencer.stamp import FileStamp
@@ -135,10 +136,11 @@ def best(engine: MarketEngine) -> None:
     rows: list[tuple[str, ...]] = []
     for number, symbol in enumerate(engine.directory.symbols, 1):
         orders = engine.open_orders(number)
-        for_side = [orders[(orders["side"] == side) & (orders["stop_e4"] == 0)] for side in (1, -1)]
+        waits = (orders["stop_e4"] != 0) | (trading_prices(orders) < 0)
+        for_side = [orders[(orders["side"] == side) & ~waits] for side in (1, -1)]
         if len(orders) and len(rows) < 20:
             tops = [
-                f"{int(side[0]['leaves_qty'])} @ {shown_price(int(side[0]['price_e4']))}" if len(side) else "-"
+                f"{int(side[0]['leaves_qty'])} @ {shown_price(int(trading_prices(side)[0]))}" if len(side) else "-"
                 for side in for_side
             ]
             rows.append((symbol, *tops, screen.count(len(orders))))

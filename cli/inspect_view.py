@@ -12,7 +12,7 @@ from notation.objects import event_objects
 from notation.print import Printer, event_parties, print_event_values
 from notation.table import word
 from notation.words import iso_time
-from replay.ladder import book_object
+from replay.ladder import book_object, trading_prices
 from replay.walk import Moment
 
 Facts = dict[str, Any]
@@ -94,12 +94,13 @@ def _queue(moment: Moment, number: int, names: Directory) -> Facts | None:
     own_number = int(of_orders[0]["order_number"]) if len(of_orders) else 0
     own = orders[orders["order_number"] == own_number]
     if len(own):
-        side, price_e4, stop_e4, book = (int(own[0][key]) for key in ("side", "price_e4", "stop_e4", "book"))
+        side, stop_e4, book = (int(own[0][key]) for key in ("side", "stop_e4", "book"))
+        price_e4 = int(trading_prices(own)[0])
     else:
         row, sign = (trades[-1], -1) if len(trades) else (of_orders[0], 1)
         side, price_e4, stop_e4, book = sign * int(row["side"]), int(row["price_e4"]), 0, int(Book.LIT)
     same = (orders["side"] == side) & (orders["book"] == book) & (orders["stop_e4"] == stop_e4)
-    there = orders[same & (orders["price_e4"] == price_e4)]
+    there = orders[same & (trading_prices(orders) == price_e4)]
     listed = [
         {
             "participant": names.participants[int(row["participant"]) - 1],
@@ -112,7 +113,7 @@ def _queue(moment: Moment, number: int, names: Directory) -> Facts | None:
     ]
     return {
         "side": word(Side, side),
-        "price_e4": price_e4 or None,
+        "price_e4": max(price_e4, 0) or None,
         "stop_e4": stop_e4 or None,
         "order_count": len(there),
         "leaves_qty": int(there["leaves_qty"].sum()),

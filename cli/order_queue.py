@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from cli import screen
 from cli.warmup import ready
 from engine.names import Directory, unpack
+from replay.ladder import trading_prices
 from replay.moments import Moments
 
 #: Orders ahead that text names.
@@ -59,7 +60,7 @@ def _standing(orders: NDArray[Any], at: int) -> Standing:
     """Place of a row of ``orders``, which are in the order in which the book would trade them."""
     own, before = orders[at], orders[:at]
     before = before[(before["instrument"] == own["instrument"]) & (before["side"] == own["side"])]
-    level = before["price_e4"] == own["price_e4"]
+    level = trading_prices(before) == trading_prices(orders[at : at + 1])[0]
     better = before[~level]
     return Standing(before[level], len(better), int(better["leaves_qty"].sum()))
 

@@ -45,9 +45,8 @@ def apply_batch(pointers, commands, start, events, n):
     venue = state.venue[0]
     many_pairs = has_many_pairs(venue)
     for i in range(start, len(commands)):
-        if n + _events_max(venue["orders_open"], venue["slices"], venue["phase_changes"], venue["participants"]) > len(
-            events
-        ):
+        orders, phase_changes = venue["orders_open"], venue["phase_changes"]
+        if n + _events_max(orders, venue["slices"], phase_changes, venue["participants"], venue["pegs"]) > len(events):
             return i, n
         # The system maps memory in pages, and no processor fetches the next one ahead by itself.
         prefetch(commands, min(i + _PAGE_ROWS, len(commands) - 1))

@@ -37,6 +37,9 @@ SECOND_NS: Final = 1_000_000_000
 VOLATILITY_WINDOW_S_MAX: Final = 3_600
 VOLATILITY_HALT_NS_MAX: Final = DAY_NS
 MEMORY_SECONDS: Final = 4_096
+#: New prices of pegs in one command: this many for each peg that is open, and so many besides (section 13, 40).
+PEG_PRICES_EACH: Final = 2
+PEG_PRICES_BESIDES: Final = 1_024
 
 #: Duration of the call after a halt.
 CALL_AFTER_HALT_NS: Final = 60 * 1_000_000_000

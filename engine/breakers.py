@@ -13,6 +13,7 @@ from engine.events import emit_phase
 from engine.halting import halt
 from engine.indices import index_value
 from engine.jit import called, rare
+from engine.peg_run import unprice
 from engine.phase_row import set_phase
 from engine.records import Phase, Reason
 from engine.state import Pending, State
@@ -91,4 +92,5 @@ def _stop_market(state: State, events, n, halt_ns):
         set_phase(state, instrument, Phase.CLOSED, np.int64(0))
         n = emit_phase(state, events, n, instrument, Phase.CLOSED)
         n = cancel_gathered(state, events, n, gather_day_orders_of(state, instrument), Reason.END_OF_DAY)
+        n = unprice(state, events, n, instrument)
     return n

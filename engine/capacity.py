@@ -7,23 +7,32 @@ outcomes (``capacity`` rejects).
 from dataclasses import dataclass
 from typing import Final
 
-from engine.bounds import INDICES_MAX, LEVELS_MAX, SCHEDULES_MAX, SCHEDULES_OF_ALL_MAX
+from engine.bounds import (
+    INDICES_MAX,
+    LEVELS_MAX,
+    PEG_PRICES_BESIDES,
+    PEG_PRICES_EACH,
+    SCHEDULES_MAX,
+    SCHEDULES_OF_ALL_MAX,
+)
 
 #: The most that a capacity may be. A slot leaves room for one more bit in uint32 (``index.py``).
 ORDERS_MAX_MAX: Final = 2**29
 IDS_MAX_MAX: Final = 2**30
 
 
-def events_max(orders: int, slices: int, phase_changes: int, participants: int) -> int:
+def events_max(orders: int, slices: int, phase_changes: int, participants: int, pegs: int) -> int:
     """The most events that one command causes, given how many open orders, slices of icebergs, changes of a phase that
-    it may bring (one of each instrument, those of the schedules that wait, and those of each level of an index) and
-    participants there are.
+    it may bring (one of each instrument, those of the schedules that wait, and those of each level of an index),
+    participants and pegs there are.
 
     Three an open order (its election, and two of self-trade prevention or of what ends it and an indicative), two a
     slice (its trade, and the next one that is shown), four a change of a phase (the phase, the indicative, and two
-    icebergs that show more after an uncross), one a participant, and the answer. Python and kernels ask it.
+    icebergs that show more after an uncross), one a participant, the prices that pegs may take, by the last pass too,
+    and lose again, and the answer. Python and kernels ask it.
     """
-    return 3 * orders + 2 * slices + 4 * phase_changes + participants + 8
+    prices = (PEG_PRICES_EACH + 1) * (pegs + 1) + PEG_PRICES_BESIDES
+    return 3 * orders + 2 * slices + 4 * phase_changes + participants + 2 * prices + pegs + 8
 
 
 def phase_changes_max(instruments: int) -> int:

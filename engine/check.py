@@ -5,15 +5,16 @@ Nothing here is fast, and nothing here trusts a kernel: queues, windows and tree
 
 import numpy as np
 
-from engine.book import best_of_all
 from engine.bounds import EPOCH_MAX, QTY_MAX
 from engine.check_calls import check_calls
+from engine.check_pegs import check_pegs
 from engine.check_risk import check_risk
 from engine.errors import require
+from engine.hidden import better_tick
 from engine.index import find_place
 from engine.midpoint import first_in_time, midpoint_e4
 from engine.owned import list_owned
-from engine.places import hidden_row, midpoint_row, side_row, stop_row
+from engine.places import between_level, hidden_row, midpoint_row, side_row, stop_row
 from engine.records import Instruction, Phase, TimeInForce
 from engine.state import ASIDE, ID_MARK_ROWS, IN_MIDPOINT, WINDOW, WINDOW_WORDS, State
 
@@ -34,6 +35,7 @@ def check_state(state: State) -> None:
             _check_hidden(state, number, side, seen)
             _check_midpoint(state, number, side, seen)
             _check_aside(state, number, side, seen)
+    check_pegs(state, open_slots, seen)
     _check_icebergs(state, open_slots)
     _check_expiries(state, open_slots)
     dormant = state.terms["stop_tick"][: len(state.orders)] != 0
@@ -98,18 +100,33 @@ def _check_book(state: State, b: int, seen: set[int]) -> None:
     for tick, row in rows.items():
         _check_level(state, b, side, tick, row, seen)
     if instrument["phase"] == Phase.CONTINUOUS:
-        best = int(best_of_all(state.books[b], side))
-        other = int(best_of_all(state.books[b ^ 1], -side))
-        require(not best or not other or side * (other - best) > 0, "a continuous book is not crossed")
+        best_e4, other_e4 = _best_e4(state, b, side), _best_e4(state, b ^ 1, -side)
+        require(not best_e4 or not other_e4 or side * (other_e4 - best_e4) > 0, "a continuous book is not crossed")
         require(not state.levels[rows[-1]]["head"], "no market order rests in continuous trading")
 
 
+def _best_e4(state: State, b: int, side: int) -> int:
+    """The best price of a side, displayed or not; 0: none."""
+    book, tree = state.books[b], state.books[4 * len(state.instruments) + b]
+    tick_e4 = int(state.instruments[b >> 1]["tick_e4"])
+    prices_e4 = [int(each["best_tick"]) * tick_e4 for each in (book, tree)] + [int(book["price_e4"])]
+    return side * max((side * price_e4 for price_e4 in prices_e4 if price_e4), default=0)
+
+
 def _check_hidden(state: State, instrument: int, side: int, seen: set[int]) -> None:
-    book, tree = state.books[side_row(instrument, side)], state.books[hidden_row(state, instrument, side)]
+    lit = side_row(instrument, side)
+    book, tree = state.books[lit], state.books[hidden_row(state, instrument, side)]
     far = _far_ticks(state, int(tree["far_root"]), 34)
-    require(
-        book["hidden_tick"] == ((max(far) if side > 0 else min(far)) if far else 0), "the best hidden price is known"
-    )
+    best = max if side > 0 else min
+    require(tree["best_tick"] == best(far, default=0), "the best tick of hidden orders is known")
+    between_e4, tick_e4 = int(book["price_e4"]), int(state.instruments[instrument - 1]["tick_e4"])
+    ticks = list(far)
+    if between_e4:
+        ticks.append(int(better_tick(between_e4, tick_e4, side)))
+        require(between_e4 % tick_e4 != 0, "a price between two ticks is at none")
+        _check_level(state, lit, side, 0, int(between_level(state, lit)), seen, hidden=True)
+    require((state.levels[between_level(state, lit)]["head"] != 0) == (between_e4 != 0), "a level has a price")
+    require(book["hidden_tick"] == best(ticks, default=0), "the best hidden price is known")
     leaf_base = len(state.levels) - len(state.leaf_ticks)
     for tick, leaf in far.items():
         _check_level(state, side_row(instrument, side), side, tick, leaf_base + leaf, seen, hidden=True)
@@ -239,10 +256,13 @@ def _check_level(state: State, b: int, side: int, tick: int, row: int, seen: set
         seen.add(slot)
         require(order["prev"] == before, "an order knows the one before it")
         require(order["instrument"] == (b >> 1) + 1 and order["side"] == side, "an order is in its own book")
-        is_hidden = order["instructions"] & Instruction.HIDDEN != 0
-        require(is_hidden == hidden, "hidden orders are apart")
+        is_peg = order["instructions"] & Instruction.PEG != 0
+        require((is_peg or order["instructions"] & Instruction.HIDDEN != 0) == hidden, "hidden orders are apart")
         price_e4 = int(order["price_e4"])
-        if tick < 0:
+        if is_peg:
+            here_e4 = tick * state.instruments[b >> 1]["tick_e4"] if tick else state.books[b]["price_e4"]
+            require(state.terms[slot]["peg_e4"] == here_e4, "a peg is at its own price")
+        elif tick < 0:
             require(order["tick"] < 0 and price_e4 == 0, "a market order bears a reference price, below 0, as its tick")
         else:
             require(order["tick"] == tick, "an order is at its own price")

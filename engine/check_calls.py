@@ -27,7 +27,7 @@ def check_calls(state: State) -> None:
         stops = any(state.books[stop_row(state, number, side)]["far_root"] for side in (1, -1))
         meets = all(state.books[midpoint_row(state, number, side)]["far_root"] for side in (1, -1))
         waits = (Pending.CALL if number in calls else 0) | (Pending.STOPS if stops else 0)
-        waits |= Pending.MIDPOINT if meets else 0
+        waits |= (Pending.MIDPOINT if meets else 0) | (Pending.PEGS if row["pegs"] else 0)
         waits |= Pending.BREAKERS if row["volatility"] else 0
         waits |= Pending.INDEX if number in members else 0
         require(row["pending"] == waits, "an instrument knows what it waits for")
@@ -100,7 +100,7 @@ def uncross_outcome(state: State, instrument: int) -> tuple[int, int, int]:
     tick_e4 = int(row["tick_e4"])
     reference = max(int(row["last_trade_e4"] or row["reference_e4"]) // tick_e4, 1)
     here = state.orders[state.orders["participant"] != 0]
-    elsewhere = Instruction.STOP | IN_MIDPOINT | ASIDE
+    elsewhere = Instruction.STOP | Instruction.PEG | IN_MIDPOINT | ASIDE
     here = here[(here["instrument"] == instrument) & (here["instructions"] & elsewhere == 0)]
     orders = [(int(o["side"]), int(o["tick"]), int(o["leaves_qty"])) for o in here]
     outcomes = []

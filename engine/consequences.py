@@ -16,6 +16,7 @@ from engine.exposure import count_open, value_price_of
 from engine.jit import called, rare
 from engine.matching import cancel_resting
 from engine.midpoint_run import meet_at_midpoint
+from engine.peg_run import reprice
 from engine.records import EventKind, Instruction, Phase
 from engine.seen import begin_to_look
 from engine.state import Pending, State
@@ -24,6 +25,7 @@ from engine.stops import leave_stops, next_stop
 _CALL: Final = int(Pending.CALL)
 _MIDPOINT: Final = int(Pending.MIDPOINT)
 _STOPS: Final = int(Pending.STOPS)
+_PEGS: Final = int(Pending.PEGS)
 _STOP: Final = int(Instruction.STOP)
 
 
@@ -42,22 +44,39 @@ def _elect(state: State, events, n, slot):
 
 
 @called
+def _elect_stops(state: State, events, n, instrument):
+    """Run the stops whose price is reached, one after the other, until a breaker ends continuous trading."""
+    row = state.instruments[instrument - 1]
+    # Each is elected once, so that there are no more turns than orders.
+    for _ in range(state.venue[0]["orders_open"]):
+        slot = next_stop(state, instrument)
+        if slot == 0:
+            break
+        n = _elect(state, events, n, slot)
+        if row["pending"] & BREAKERS:
+            n = look_at_trade(state, events, n, instrument)
+            if row["phase"] != Phase.CONTINUOUS:
+                break
+    return n
+
+
+@called
 def consequences(state: State, events, n, instrument):
     """All that a command causes in an instrument that it touched, after its own events."""
     row = state.instruments[instrument - 1]
     if row["pending"] & BREAKERS:
         n = look_at_trade(state, events, n, instrument)
-    if row["pending"] & _STOPS and row["phase"] == Phase.CONTINUOUS:
-        # Each is elected once, so that there are no more turns than orders.
-        for _ in range(state.venue[0]["orders_open"]):
-            slot = next_stop(state, instrument)
-            if slot == 0:
-                break
-            n = _elect(state, events, n, slot)
-            if row["pending"] & BREAKERS:
-                n = look_at_trade(state, events, n, instrument)
-                if row["phase"] != Phase.CONTINUOUS:
-                    break
+    # A turn without a trade of pegs is the last; each of the others ends an order, or a part of it that was shown.
+    for _ in range(state.venue[0]["orders_open"] + state.venue[0]["slices"] + 1):
+        if row["pending"] & _STOPS and row["phase"] == Phase.CONTINUOUS:
+            n = _elect_stops(state, events, n, instrument)
+        traded = False
+        if row["pending"] & _PEGS:
+            n, traded = reprice(state, events, n, instrument)
+        if not traded:
+            break
+        if row["pending"] & BREAKERS:
+            n = look_at_trade(state, events, n, instrument)
     begin_to_look(state.venue[0])
     if row["pending"] & _MIDPOINT:
         n = meet_at_midpoint(state, events, n, instrument)

@@ -53,7 +53,11 @@ class Engine:
         # Room for what one command may cause at most, and for a batch of ordinary ones.
         room = self.capacity
         worst = events_max(
-            room.orders_max, room.orders_max, phase_changes_max(room.instruments_max), room.participants_max
+            room.orders_max,
+            room.orders_max,
+            phase_changes_max(room.instruments_max),
+            room.participants_max,
+            room.orders_max,
         )
         self._events: Rows = np.empty(worst + 4 * COMMANDS_PER_CALL_MAX, EVENT)
         self._event_bytes = self._events.view(np.uint8).data
@@ -254,10 +258,13 @@ class Engine:
             terms = state.terms[np.concatenate(slots)]
             rows["stop_e4"] = terms["stop_tick"] * state.instruments["tick_e4"][here["instrument"].astype(np.int64) - 1]
             rows["display_qty"] = terms["display_qty"]
+            for name in ("peg", "offset_e4", "peg_e4"):
+                rows[name] = terms[name]
             rows["until_ns"] = terms["until_ns"]
             rows["book"] = here["instructions"] & IN_MIDPOINT != 0
             rows["instructions"] &= np.uint16(~IN_MIDPOINT & 0xFFFF)
-            dark = here["instructions"] & (Instruction.HIDDEN | Instruction.STOP | IN_MIDPOINT | ASIDE) != 0
+            undisplayed = Instruction.HIDDEN | Instruction.PEG | Instruction.STOP
+            dark = here["instructions"] & (undisplayed | IN_MIDPOINT | ASIDE) != 0
             rows["shown_qty"] = np.where(terms["display_qty"] != 0, terms["shown_qty"], here["leaves_qty"]) * ~dark
         return rows
 

@@ -12,14 +12,15 @@ from engine.expiries import set_expiry
 from engine.exposure import count_entry, count_open, count_refused_entry, reference_of, value_price_of
 from engine.form import has_form, terms_fit
 from engine.index import find_id, take_id
-from engine.jit import inlined, rare
+from engine.jit import inlined, rare, word_of
 from engine.limit_checks import check_with_limits
 from engine.matching import limit_tick_of, match, release, trial, what_is_left_of_market
 from engine.midpoint_run import run_at_midpoint
 from engine.order_checks import check_instructions, check_phase, check_price, check_qty, check_stop
 from engine.owned import own
+from engine.pegs import begin_peg
 from engine.places import side_row
-from engine.records import CommandKind, Instruction, Permission, Phase, Reason, SelfTrade, TimeInForce
+from engine.records import CommandKind, Instruction, Peg, Permission, Phase, Reason, SelfTrade, TimeInForce
 from engine.resting import rest, set_display, slices_of
 from engine.state import IN_MIDPOINT, State
 from engine.stops import join_stops
@@ -29,6 +30,7 @@ _MIN_QTY: Final = int(Instruction.MIN_QTY)
 _STOP: Final = int(Instruction.STOP)
 _DISPLAY: Final = int(Instruction.DISPLAY)
 _UNTIL: Final = int(Instruction.UNTIL)
+_PEG: Final = int(Instruction.PEG)
 _KNOWN: Final = int(~Instruction(0))
 #: A book of 1, the midpoint book, becomes the bit ``IN_MIDPOINT``.
 _BOOK_BIT: Final = IN_MIDPOINT.bit_length() - 1
@@ -49,7 +51,8 @@ def _is_enter(command, side, time_in_force, instructions):
         | (not has_form(command, CommandKind.ENTER))
     ):
         return False
-    if instructions == 0 and (command["min_qty"] | command["display_qty"] | np.int64(command["book"])) == 0:
+    # The last two bytes are the book and the reference of a peg.
+    if instructions == 0 and (command["min_qty"] | command["display_qty"] | word_of(command, 7) >> 48) == 0:
         return True
     return _is_rare_enter(command, instructions)
 
@@ -57,6 +60,9 @@ def _is_enter(command, side, time_in_force, instructions):
 @rare
 def _is_rare_enter(command, instructions):
     if instructions & ~_KNOWN or np.int64(command["book"]) > 1:
+        return False
+    peg = np.int64(command["peg"])
+    if (peg != 0) != (instructions & _PEG != 0) or peg > Peg.MARKET:
         return False
     if command["min_qty"] != 0 and not instructions & (_MIN_QTY | _UNTIL):
         return False
@@ -114,10 +120,11 @@ def enter(state: State, command, events, n):
     slot = _new_order(state, command, participant, instrument, tick)
     take_id(state, place, participant, client_order_id, slot)
     n = emit_accepted(state, events, n, state.orders[slot])
-    if instructions & (_DISPLAY | _UNTIL):
+    if instructions & (_DISPLAY | _UNTIL | _PEG):
         _set_terms(state, command, slot, instructions)
-    if instructions & _STOP:
-        join_stops(state, slot, command["stop_e4"] // row["tick_e4"])
+    if instructions & (_STOP | _PEG):
+        if instructions & _STOP:
+            join_stops(state, slot, command["stop_e4"] // row["tick_e4"])
         count_open(state, participant, instrument, side, command["qty"], value_price_of(state.orders[slot]))
         return n
     if phase != Phase.CONTINUOUS:
@@ -147,6 +154,8 @@ def _set_terms(state: State, command, slot, instructions):
         set_display(state, slot, command["display_qty"], command["qty"])
     if instructions & _UNTIL:
         set_expiry(state, slot, command["until_ns"])
+    if instructions & _PEG:
+        begin_peg(state, command, slot, instructions)
 
 
 @rare
@@ -182,7 +191,7 @@ def _check_entry(state: State, command, place, participant, instrument, side, ti
             instrument,
             side,
             self_trade,
-            instructions if book == 0 else np.int64(0),
+            instructions if (book | instructions & _PEG) == 0 else np.int64(0),
             tick,
             qty,
             qty,
@@ -256,16 +265,7 @@ def run_aggressor(state: State, events, n, slot, needed_qty):
     side = np.int64(order["side"])
     time_in_force = np.int64(order["time_in_force"])
     limit_tick = limit_tick_of(state.instruments, order)
-    if needed_qty != 0 and not trial(
-        state,
-        instrument,
-        side,
-        limit_tick,
-        np.int64(order["leaves_qty"]),
-        needed_qty,
-        np.int64(order["group"]),
-        np.int64(order["self_trade"]),
-    ):
+    if needed_qty != 0 and not trial(state, slot, needed_qty):
         return _cancel_rest(state, events, n, slot, Reason.FOK if time_in_force == TimeInForce.FOK else Reason.MIN_QTY)
     best = best_of_all(state.books[side_row(instrument, -side)], -side)
     if best != 0 and (limit_tick - best) * side >= 0:

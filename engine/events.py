@@ -65,6 +65,14 @@ def emit_replenished(state: State, events, n, order, shown_qty):
 
 
 @inlined
+def emit_repriced(state: State, events, n, order, price_e4):
+    """A peg has another price, with what it has open; 0: it has none any more."""
+    n = _order_event(state, events, n, EventKind.REPRICED, 0, order, 0, np.int64(order["leaves_qty"]))
+    events[n - 1]["price_e4"] = price_e4
+    return n
+
+
+@inlined
 def emit_trade(state: State, events, n, resting, aggressor, price_e4, qty, side):
     """A trade of a resting order and an aggressor (in an uncross, with side 0, the buy and the sell).
 

@@ -16,6 +16,7 @@ ROW_WORDS: Final = COMMAND.itemsize // 8
 _DISPLAY: Final = int(Instruction.DISPLAY)
 _MARKET: Final = int(Instruction.MARKET)
 _STOP: Final = int(Instruction.STOP)
+_OFFSET: Final = int(Instruction.OFFSET)
 
 
 def _unused_words() -> "np.ndarray[Any, Any]":
@@ -44,7 +45,8 @@ def has_form(command, kind):
 
 @inlined
 def terms_fit(command, instructions):
-    """True if an enter or replace has a display quantity, a stop and a price only where its instructions use them."""
-    if command["display_qty"] != 0 and not instructions & (_DISPLAY | _STOP):
+    """True if an enter or replace has a display quantity, a stop, an offset and a price only where its instructions use
+    them."""
+    if command["display_qty"] != 0 and not instructions & (_DISPLAY | _STOP | _OFFSET):
         return False
     return not (instructions & _MARKET and command["price_e4"] != 0)

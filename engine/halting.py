@@ -5,6 +5,7 @@ import numpy as np
 from engine.events import emit_halted
 from engine.jit import called
 from engine.listing import list_open_orders
+from engine.peg_run import unprice
 from engine.phase_row import set_phase
 from engine.records import Phase, Reason
 from engine.state import State
@@ -19,6 +20,6 @@ def halt(state: State, events, n, instrument, due_ns, reason):
         due_ns = max(due_ns, row["due_ns"]) if row["due_ns"] != 0 else np.int64(0)
     set_phase(state, instrument, Phase.HALTED, due_ns)
     n = emit_halted(state, events, n, instrument, reason, Phase.HALTED)
-    if row["cancel_on_halt"] == 0:
-        return n
-    return cancel_gathered(state, events, n, list_open_orders(state, instrument, state.scratch), Reason.HALT)
+    if row["cancel_on_halt"] != 0:
+        n = cancel_gathered(state, events, n, list_open_orders(state, instrument, state.scratch), Reason.HALT)
+    return unprice(state, events, n, instrument)

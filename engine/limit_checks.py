@@ -33,10 +33,15 @@ _MAY_STP_NONE: Final = int(Permission.STP_NONE)
 
 
 @inlined
-def would_cross(books, instrument, side, tick):
+def would_cross(books, instruments_max, instrument, side, tick):
     """True if a limit order would meet one of the other side, displayed or not."""
-    best = best_of_all(books[side_row(instrument, -side)], -side)
-    return best != 0 and (tick - best) * side >= 0
+    b = side_row(instrument, -side)
+    book = books[b]
+    best = best_of_all(book, -side)
+    if best != tick or book["price_e4"] == 0:
+        return best != 0 and (tick - best) * side >= 0
+    # Pegs between two ticks stand as if at the better one: another order must be there.
+    return book["best_tick"] == tick or books[4 * instruments_max + b]["best_tick"] == tick
 
 
 @inlined
@@ -116,7 +121,7 @@ def check_with_limits(
             return reason
     if owner["open_notional_e4"] - own_notional_e4 > INT64_MAX - open_qty * value_price_e4:
         return Reason.CREDIT
-    if instructions & _POST_ONLY and would_cross(books, instrument, side, tick):
+    if instructions & _POST_ONLY and would_cross(books, len(instruments), instrument, side, tick):
         return Reason.WOULD_CROSS
     # A replace opens no further order, and takes an id.
     if (

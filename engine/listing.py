@@ -7,7 +7,8 @@ import numpy as np
 from engine.book import level_of, next_tick
 from engine.far import far_find, far_next, leaf_level
 from engine.jit import called, inlined
-from engine.places import hidden_row, market_level, midpoint_row, side_row, stop_row
+from engine.pegs import list_unpriced
+from engine.places import between_level, hidden_row, market_level, midpoint_row, side_row, stop_row
 from engine.state import State
 
 #: Above every tick.
@@ -17,7 +18,7 @@ _ABOVE_ALL: Final = 2**34
 @called
 def list_open_orders(state: State, instrument, out):
     """Write the slots of an instrument's orders to ``out`` (int64): buys before sells, of each the dormant
-    stops and then those of the midpoint book last.
+    stops, then those of the midpoint book, and then pegs without a price last.
 
     Gives their number.
     """
@@ -27,20 +28,28 @@ def list_open_orders(state: State, instrument, out):
         side = 1 - 2 * s
         count = list_level(state, market_level(state, b), out, count)
         tick = state.books[b]["best_tick"]
-        hidden_tick = state.books[b]["hidden_tick"]
+        row = hidden_row(state, instrument, side)
+        hidden_tick, between_e4 = state.books[row]["best_tick"], state.books[b]["price_e4"]
+        tick_e4 = state.instruments[instrument - 1]["tick_e4"]
         for _ in range(state.venue[0]["orders_open"]):
-            if tick == 0 and hidden_tick == 0:
+            best = tick
+            if hidden_tick != 0 and (tick == 0 or (hidden_tick - tick) * side > 0):
+                best = hidden_tick
+            if between_e4 != 0 and (best == 0 or (between_e4 - best * tick_e4) * side > 0):
+                count = list_level(state, between_level(state, b), out, count)
+                between_e4 = np.int64(0)
+            elif best == 0:
                 break
-            if hidden_tick == 0 or (tick != 0 and (tick - hidden_tick) * side >= 0):
+            elif best == tick:
                 count = list_level(state, level_of(state, b, tick), out, count)
                 tick = next_tick(state, b, side, tick)
             else:
-                row = hidden_row(state, instrument, side)
                 count = list_level(state, leaf_level(state, far_find(state, row, hidden_tick)), out, count)
                 hidden_tick = far_next(state, row, side, hidden_tick)
         count = _list_tree(state, stop_row(state, instrument, side), -side, out, count)
         count = list_level_of(state, state.books[b], out, count)
         count = _list_tree(state, midpoint_row(state, instrument, side), side, out, count)
+        count = list_unpriced(state, instrument, side, out, count)
     return count
 
 

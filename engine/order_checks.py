@@ -6,7 +6,7 @@ import numpy as np
 
 from engine.bounds import PRICE_E4_MAX, QTY_MAX, TIME_NS_MAX
 from engine.jit import called, inlined, rare
-from engine.records import Instruction, Phase, Reason, TimeInForce
+from engine.records import Instruction, Peg, Phase, Reason, TimeInForce
 
 _MARKET: Final = int(Instruction.MARKET)
 _POST_ONLY: Final = int(Instruction.POST_ONLY)
@@ -15,7 +15,8 @@ _STOP: Final = int(Instruction.STOP)
 _DISPLAY: Final = int(Instruction.DISPLAY)
 _HIDDEN: Final = int(Instruction.HIDDEN)
 _UNTIL: Final = int(Instruction.UNTIL)
-_BUILT: Final = _MARKET | _POST_ONLY | _MIN_QTY | _STOP | _DISPLAY | _HIDDEN | _UNTIL
+_PEG: Final = int(Instruction.PEG)
+_OFFSET: Final = int(Instruction.OFFSET)
 #: Of limit orders that may rest.
 _RESTING: Final = _POST_ONLY | _DISPLAY | _HIDDEN
 
@@ -95,9 +96,7 @@ def check_instructions(command, instructions, time_in_force, row, now_ns):
 
 @rare
 def _check_rare_instructions(command, instructions, time_in_force, row, now_ns):
-    if instructions & ~_BUILT or (
-        time_in_force > TimeInForce.FOK and (instructions & ~_MARKET or np.int64(command["book"]) != 0)
-    ):
+    if time_in_force > TimeInForce.FOK and (instructions & ~_MARKET or np.int64(command["book"]) != 0):
         return Reason.INVALID_INSTRUCTION
     may_rest = time_in_force in (TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD)
     if (time_in_force == TimeInForce.GTD) != (instructions & _UNTIL != 0):
@@ -110,8 +109,12 @@ def _check_rare_instructions(command, instructions, time_in_force, row, now_ns):
         if row["midpoint"] == 0 or instructions & ~(_MARKET | _UNTIL | _MIN_QTY):
             return Reason.INVALID_INSTRUCTION
         return _check_min_qty(command, instructions, time_in_force)
-    if instructions & _STOP:
-        return 0 if may_rest and not instructions & (_RESTING | _MIN_QTY) else Reason.INVALID_INSTRUCTION
+    if instructions & _OFFSET and not _offset_fits(command, instructions, row):
+        return Reason.INVALID_INSTRUCTION
+    if instructions & (_STOP | _PEG):
+        both = instructions & _STOP and instructions & _PEG
+        fits = may_rest and not both and not instructions & (_RESTING | _MIN_QTY)
+        return 0 if fits else Reason.INVALID_INSTRUCTION
     if instructions & _MARKET and (time_in_force in (TimeInForce.GTC, TimeInForce.GTD) or instructions & _RESTING):
         return Reason.INVALID_INSTRUCTION
     if instructions & _DISPLAY and (
@@ -121,6 +124,16 @@ def _check_rare_instructions(command, instructions, time_in_force, row, now_ns):
     if instructions & _RESTING and not may_rest:
         return Reason.INVALID_INSTRUCTION
     return _check_min_qty(command, instructions, time_in_force)
+
+
+@called
+def _offset_fits(command, instructions, row):
+    """True if a peg may be so far from its reference: whole ticks, none below 0, of the other side's best at least
+    one."""
+    offset_e4, peg = command["offset_e4"], np.int64(command["peg"])
+    if not instructions & _PEG or peg == Peg.MIDPOINT or offset_e4 % row["tick_e4"] != 0:
+        return False
+    return offset_e4 >= (row["tick_e4"] if peg == Peg.MARKET else 0)
 
 
 @called

@@ -29,6 +29,12 @@ def midpoint_row(state: State, instrument, side):
 
 
 @inlined
+def peg_row(state: State, instrument, side, peg):
+    """Row of ``books`` of an instrument's pegs of a side with one reference (``Peg``)."""
+    return 8 * len(state.instruments) + 3 * side_row(instrument, side) + peg - 1
+
+
+@inlined
 def hidden_beside(state: State, b):
     """Row of the hidden orders of the same side as a side of a lit book."""
     return 4 * len(state.instruments) + b
@@ -44,6 +50,12 @@ def instrument_row(b):
 def market_level(state: State, b):
     """Row of ``levels`` where a side's resting market orders are."""
     return 2 * WINDOW * len(state.instruments) + b
+
+
+@inlined
+def between_level(state: State, b):
+    """Row in ``levels`` of a side's pegs whose price is between two ticks: all of them have the same."""
+    return 2 * WINDOW * len(state.instruments) + 2 * len(state.instruments) + b
 
 
 @inlined

@@ -134,6 +134,14 @@ class Instruction(IntFlag):
     UNTIL = 256
 
 
+class Peg(IntEnum):
+    """Reference that the price of a pegged order follows (rulebook section 4): of the best displayed prices."""
+
+    PRIMARY = 1  # its own side's
+    MIDPOINT = 2  # the middle of both
+    MARKET = 3  # the other side's
+
+
 class Permission(IntFlag):
     """Bits of a participant's ``permissions`` (``allow=``, rulebook section 12)."""
 
@@ -274,7 +282,17 @@ COMMAND_PLACES: Final = {
         "level_3_bps",
     ),
     40: (
-        *("display_qty", "stop_e4", "seller", "adv_qty", "new_token_tail", "hash_2", "credit_e4", "max_ids"),
+        *(
+            "display_qty",
+            "stop_e4",
+            "offset_e4",
+            "seller",
+            "adv_qty",
+            "new_token_tail",
+            "hash_2",
+            "credit_e4",
+            "max_ids",
+        ),
         "level_3_ns",
     ),
     48: ("participant",),
@@ -285,7 +303,7 @@ COMMAND_PLACES: Final = {
     59: ("self_trade",),
     60: ("instructions", "permissions", "limits", "settings"),
     62: ("book", "further_limits"),
-    63: ("phase", "reason", "cost", "further_off"),
+    63: ("phase", "reason", "cost", "further_off", "peg"),
 }
 _NARROW: Final = {
     "participant": "<u4",
@@ -304,6 +322,7 @@ _NARROW: Final = {
     "cost": "u1",
     "further_limits": "u1",
     "further_off": "u1",
+    "peg": "u1",
 }
 
 #: One row, one command. ``participant`` and ``instrument`` are numbers in order of definition, from 1; 0 is unknown.
@@ -337,6 +356,7 @@ COMMAND_FIELDS: Final = {
         "until_ns",  # only with Instruction.UNTIL, in the same place: no order has both
         "display_qty",  # only with Instruction.DISPLAY
         "stop_e4",  # only with Instruction.STOP, in the same place: no order has both
+        "offset_e4",  # only with Instruction.OFFSET, in the same place
         "participant",
         "instrument",
         "side",
@@ -344,6 +364,7 @@ COMMAND_FIELDS: Final = {
         "self_trade",
         "instructions",
         "book",
+        "peg",  # a ``Peg`` with Instruction.PEG, else 0
     ),
     CommandKind.CANCEL: ("client_order_id", "context", "qty", "participant"),  # qty: the total intended; 0: none of it
     CommandKind.REPLACE: (
@@ -461,6 +482,8 @@ EVENT_FIELDS: Final = {
     EventKind.TRIGGERED: ("client_order_id", "price_e4", "qty", "order_number", "participant", "instrument", "side"),
     # qty: what the iceberg shows now.
     EventKind.REPLENISHED: ("client_order_id", "price_e4", "qty", "order_number", "participant", "instrument", "side"),
+    # price_e4: by which a peg trades from now on; 0: it has none. qty: what is open of it.
+    EventKind.REPRICED: ("client_order_id", "price_e4", "qty", "order_number", "participant", "instrument", "side"),
     # price_e4: of the uncross now, 0 for none. qty: the paired quantity at it. imbalance_qty and side: the imbalance
     # there; side 0 for none.
     EventKind.INDICATIVE: ("price_e4", "qty", "imbalance_qty", "instrument", "side"),

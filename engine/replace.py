@@ -22,6 +22,7 @@ _MARKET: Final = int(Instruction.MARKET)
 _DISPLAY: Final = int(Instruction.DISPLAY)
 _STOP: Final = int(Instruction.STOP)
 _HIDDEN: Final = int(Instruction.HIDDEN)
+_PEG: Final = int(Instruction.PEG)
 
 
 @inlined
@@ -50,7 +51,7 @@ def replace(state: State, command, events, n):
             count_refused_entry(state.venue, state.participants, state.entry_times, participant)
         return emit_cancel_rejected(state, events, n, command["client_order_id"], participant, Reason.UNKNOWN_ORDER)
     order = state.orders[slot]
-    others = _STOP | _DISPLAY | _HIDDEN | IN_MIDPOINT | ASIDE
+    others = _STOP | _DISPLAY | _HIDDEN | _PEG | IN_MIDPOINT | ASIDE
     if (instructions | np.int64(order["instructions"])) & others:
         return replace_with_terms(state, command, events, n, slot)
     instrument = np.int64(order["instrument"])

@@ -1,7 +1,7 @@
 """Replacement of an order with terms that few have, and the checks of every one from ``duplicate_id`` on (section 8).
 
-Those of dormant stops, icebergs, hidden orders and orders of a midpoint book come here, and any replace that names a
-stop or a display, so that the frequent ones look at none of these.
+Those of dormant stops, icebergs, hidden orders, pegs and orders of a midpoint book come here, and any replace that
+names a stop or a display, so that the frequent ones look at none of these.
 """
 
 from typing import Final
@@ -29,6 +29,7 @@ _MARKET: Final = int(Instruction.MARKET)
 _POST_ONLY: Final = int(Instruction.POST_ONLY)
 _DISPLAY: Final = int(Instruction.DISPLAY)
 _STOP: Final = int(Instruction.STOP)
+_PEG: Final = int(Instruction.PEG)
 
 
 @inlined
@@ -151,7 +152,8 @@ def _change(state: State, command, events, n, slot, tick, open_qty, keeps, stop_
     order["client_order_id"] = command["new_client_order_id"]
     if not keeps and np.int64(order["instructions"]) & IN_MIDPOINT:
         return run_at_midpoint(state, events, n, slot, np.int64(0))
-    waits = stop_tick != 0 or aside != 0
+    peg = np.int64(order["instructions"]) & _PEG
+    waits = stop_tick != 0 or aside != 0 or peg != 0
     if not keeps and not waits and state.instruments[instrument - 1]["phase"] == Phase.CONTINUOUS:
         return run_rarely(state, events, n, slot)
     count_open(state, participant, instrument, side, open_qty, value_price_of(order))
@@ -161,6 +163,8 @@ def _change(state: State, command, events, n, slot, tick, open_qty, keeps, stop_
         join_stops(state, slot, stop_tick)
     elif aside != 0:
         put_aside(state, slot)
+    elif peg != 0:
+        state.venue[0]["fresh_peg"] = slot
     else:
         rest(state, b, slot)
     return n

@@ -105,7 +105,10 @@ def _pack_orders(state: State, new: State) -> _Numbers:
     new.orders[1 : slots.count + 1] = rows
     own_all(new)
     new.times[1 : slots.count + 1] = state.times[slots.old]
-    new.terms[1 : slots.count + 1] = state.terms[slots.old]
+    terms = state.terms[slots.old]
+    for link in ("peg_before", "peg_after"):
+        terms[link] = slots(terms[link])
+    new.terms[1 : slots.count + 1] = terms
     ending = int(state.venue[0]["expiries"])
     new.expiries[1 : ending + 1] = slots(state.expiries[1 : ending + 1])
     new.venue[0]["orders_free"] = 0
@@ -135,11 +138,16 @@ def _pack_books(state: State, new: State, slots: _Numbers) -> None:
         new.books["far_root"][new_start : new_start + sides] = references(old_books["far_root"])
         for link in ("head", "tail"):
             new.books[link][new_start : new_start + sides] = slots(old_books[link])
+    old_pegs, new_pegs = state.books[4 * old_stops :], new.books[4 * new_stops :]
+    new_pegs[: 3 * sides] = old_pegs[: 3 * sides]
+    for link in ("head", "tail"):
+        new_pegs[link][: 3 * sides] = slots(old_pegs[link][: 3 * sides])
     new.words[: sides * WINDOW_WORDS] = state.words[: sides * WINDOW_WORDS]
     new.word_qty[: sides * WINDOW_WORDS] = state.word_qty[: sides * WINDOW_WORDS]
     for old_rows, new_rows in (
         (state.levels[: sides * WINDOW], new.levels[: sides * WINDOW]),
         (state.levels[old_stops * WINDOW :][:sides], new.levels[new_stops * WINDOW :][:sides]),
+        (state.levels[old_stops * (WINDOW + 1) :][:sides], new.levels[new_stops * (WINDOW + 1) :][:sides]),
         (state.levels[old_far + leaves.old], new.levels[new_far + 1 : new_far + 1 + leaves.count]),
     ):
         new_rows[:] = old_rows

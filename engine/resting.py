@@ -1,4 +1,7 @@
-"""An order comes to rest in the lit book, and leaves it: displayed, with a part of it (an iceberg), or hidden."""
+"""An order comes to rest in the lit book, and leaves it: displayed, with a part of it (an iceberg), or hidden.
+
+A peg comes to rest with a price only (``peg_run.py``); it leaves like any other.
+"""
 
 from typing import Final
 
@@ -16,6 +19,7 @@ from engine.stops import leave_stops, shrink_stop
 _STOP: Final = int(Instruction.STOP)
 _HIDDEN: Final = int(Instruction.HIDDEN)
 _DISPLAY: Final = int(Instruction.DISPLAY)
+_PEG: Final = int(Instruction.PEG)
 
 
 @inlined
@@ -50,7 +54,7 @@ def show(state: State, slot):
 @inlined
 def withdraw(state: State, b, slot):
     """Take an order out of its queue, that of a dormant one too; its leaves_qty is still what it has open."""
-    if np.int64(state.orders[slot]["instructions"]) & (_STOP | _HIDDEN | IN_MIDPOINT | ASIDE):
+    if np.int64(state.orders[slot]["instructions"]) & (_STOP | _HIDDEN | _PEG | IN_MIDPOINT | ASIDE):
         withdraw_otherwise(state, slot)
     else:
         leave(state, b, slot)
@@ -66,14 +70,17 @@ def withdraw_otherwise(state: State, slot):
         leave_midpoint(state, slot)
     elif instructions & ASIDE:
         leave_aside(state, slot)
-    else:
+    elif not instructions & _PEG:
         leave_hidden(state, slot)
+    elif state.terms[slot]["peg_e4"] != 0:
+        leave_hidden(state, slot)
+        state.terms[slot]["peg_e4"] = 0
 
 
 @inlined
 def lessen(state: State, b, slot, leaves_qty):
     """An order keeps its place with less; an iceberg loses its reserve first."""
-    if np.int64(state.orders[slot]["instructions"]) & (_STOP | _HIDDEN | _DISPLAY | IN_MIDPOINT | ASIDE):
+    if np.int64(state.orders[slot]["instructions"]) & (_STOP | _HIDDEN | _DISPLAY | _PEG | IN_MIDPOINT | ASIDE):
         lessen_otherwise(state, b, slot, leaves_qty)
     else:
         shrink(state, b, slot, leaves_qty)
@@ -89,7 +96,9 @@ def lessen_otherwise(state: State, b, slot, leaves_qty):
         shrink_midpoint(state, slot, leaves_qty)
     elif instructions & ASIDE:
         shrink_aside(state, slot, leaves_qty)
-    elif instructions & _HIDDEN:
+    elif instructions & _PEG and state.terms[slot]["peg_e4"] == 0:
+        state.orders[slot]["leaves_qty"] = leaves_qty
+    elif instructions & (_HIDDEN | _PEG):
         shrink_hidden(state, slot, leaves_qty)
     else:
         shrink(state, b, slot, leaves_qty)

@@ -96,6 +96,10 @@ VENUE: Final = np.dtype(
         ("last_time", "<i8"),  # the newest of ``times``
         ("timers_first", "<i8"),  # instrument with the earliest timer, and with the latest; 0: none (``timers.py``)
         ("timers_last", "<i8"),
+        ("pegs", "<i8"),  # open pegs
+        ("fresh_peg", "<i8"),  # only within a command: slot of the peg that it entered or replaced, which has no price
+        ("peg_prices", "<i8"),  # that pegs took in the command ``peg_seq``
+        ("peg_seq", "<i8"),
     ]
 )
 
@@ -127,7 +131,7 @@ INSTRUMENT: Final = np.dtype(
         ("memory_first", "<i4"),  # of its ring of ``trade_seconds``
         ("memory_count", "<i4"),
         ("memory_base_e4", "<i8"),  # in force before them; 0 without a breaker
-        ("reserved_2", "<i8"),  # three cache lines
+        ("pegs", "<i8"),  # its open pegs; three cache lines
     ]
 )
 
@@ -233,10 +237,13 @@ TERMS: Final = np.dtype(
         ("display_qty", "<i4"),  # of an iceberg: the most that it shows
         ("shown_qty", "<i4"),  # what it shows now, while it rests
         ("slices", "<i4"),  # how often it can show a next part: of its quantity as entered or replaced
-        ("reserved_4", "<i4"),
+        ("peg", "<i4"),  # ``Peg``: the reference of its price
         ("until_ns", "<i8"),  # the first clock value at or after it ends the order; 0: none does
         ("expiry_place", "<i8"),  # its place among those that end so
-        ("reserved", "<i8", (3,)),
+        ("offset_e4", "<i8"),  # of a peg: how far from the reference
+        ("peg_e4", "<i8"),  # of a peg: its price; 0: it has none
+        ("peg_before", "<u4"),  # pegs of the same side and reference before and after it (``pegs.py``)
+        ("peg_after", "<u4"),
     ]
 )
 
@@ -244,17 +251,20 @@ TERMS: Final = np.dtype(
 TERMS_OF_A_PAGE: Final = 64
 
 #: One side of one instrument's lit book (``places.py``), or of its dormant stops or hidden orders: of these only the
-#: tree is used.
+#: tree and its best tick are used; or its pegs of one reference: of these the list and the price.
 BOOK: Final = np.dtype(
     [
         ("best_tick", "<i8"),  # 0: no limit order
         ("summary", "<i8"),  # bit w: word w of the window is not zero
         ("far_root", "<i8"),  # prices outside the window: 0, or a reference into the tree
-        ("hidden_tick", "<i8"),  # of a side of a lit book: the best of its hidden orders (``hidden.py``); 0: none
-        ("head", "<u4"),  # closing orders that are kept aside (``aside.py``)
+        # Of a side of a lit book: the best of its orders that are not displayed (``hidden.py``); 0: none.
+        ("hidden_tick", "<i8"),
+        ("head", "<u4"),  # closing orders that are kept aside (``aside.py``); pegs
         ("tail", "<u4"),
-        ("qty", "<i8"),  # of them
-        ("reserved_2", "<i8", (2,)),
+        ("qty", "<i8"),  # of what is aside
+        # Of a side of a lit book: price of its pegs between two ticks; of pegs: the price that they refer to. 0: none.
+        ("price_e4", "<i8"),
+        ("reserved_2", "<i8", (1,)),
     ]
 )
 
@@ -306,6 +316,7 @@ class Pending(IntFlag):
     MIDPOINT = 4  # its midpoint book has orders on both sides
     BREAKERS = 8  # it has a volatility breaker: trades are to be looked at
     INDEX = 16  # it is a member of an index: trades change its value
+    PEGS = 32  # it has pegs
 
 
 class State(NamedTuple):
@@ -328,10 +339,10 @@ class State(NamedTuple):
     expiries: np.ndarray[Any, Any]  # int64[orders_max + 1]: slots of orders that end at a time of their own
     books: np.ndarray[
         Any, Any
-    ]  # BOOK[8 * instruments_max]: sides of the lit books, of the stops, of hidden orders, midpoint
+    ]  # BOOK[14 * instruments_max]: sides of the lit books, of the stops, of hidden orders, midpoint; pegs
     words: np.ndarray[Any, Any]  # int64[2 * instruments_max * WINDOW_WORDS]: a bit a tick
     word_qty: np.ndarray[Any, Any]  # int64 of the same: what its 64 ticks have open, while in a call (``depth.py``)
-    levels: np.ndarray[Any, Any]  # LEVEL[window levels, market levels, far levels]
+    levels: np.ndarray[Any, Any]  # LEVEL[window levels, market levels, levels between ticks, far levels]
     leaf_ticks: np.ndarray[Any, Any]  # int64[orders_max + 1]: tick of a far level; of a free one the next free
     nodes: np.ndarray[Any, Any]  # NODE[orders_max + 1]; of a free one zero is the next free
     exposures: np.ndarray[Any, Any]  # int64: EXPOSURE rows of each participant (0: none), of each instrument (0: all)
@@ -370,10 +381,10 @@ def new_state(capacity: Capacity) -> State:
         id_tree=_in_small_pages(ids + 1, ID_TREE),
         terms=_in_lines(slots + -slots % TERMS_OF_A_PAGE, TERMS),
         expiries=_in_small_pages(slots, _INT64),
-        books=_in_lines(4 * sides, BOOK),
+        books=_in_lines(7 * sides, BOOK),
         words=_in_lines(sides * WINDOW_WORDS, _INT64),
         word_qty=_in_lines(sides * WINDOW_WORDS, _INT64),
-        levels=_in_lines(sides * WINDOW + sides + slots, LEVEL),
+        levels=_in_lines(sides * WINDOW + 2 * sides + slots, LEVEL),
         leaf_ticks=_in_lines(slots, _INT64),
         nodes=_in_lines(slots, NODE),
         exposures=_in_lines(pairs, EXPOSURE).view(np.int64),

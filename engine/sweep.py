@@ -14,7 +14,7 @@ from engine.state import ASIDE, IN_MIDPOINT, State
 
 _MARKET: Final = int(Instruction.MARKET)
 #: An order with one of these is not in the lit book.
-_WAITS: Final = int(Instruction.STOP) | ASIDE | IN_MIDPOINT
+_WAITS: Final = int(Instruction.STOP) | int(Instruction.PEG) | ASIDE | IN_MIDPOINT
 
 
 @called

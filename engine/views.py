@@ -17,6 +17,8 @@ OPEN_ORDER: Final = np.dtype(
         ("display_qty", "<i8"),  # the most that an iceberg shows; 0: it is none
         ("shown_qty", "<i8"),  # what is displayed of it: 0 of a hidden or dormant one
         ("until_ns", "<i8"),  # when a clock value ends it; 0: none does
+        ("offset_e4", "<i8"),  # of a peg: how far from its reference
+        ("peg_e4", "<i8"),  # of a peg: the price by which it trades; 0: it has none
         ("qty", "<i8"),  # total intended
         ("leaves_qty", "<i8"),
         ("cum_qty", "<i8"),  # executed
@@ -27,7 +29,8 @@ OPEN_ORDER: Final = np.dtype(
         ("self_trade", "u1"),
         ("book", "u1"),
         ("instructions", "<u2"),
-        ("reserved_2", "<u2"),
+        ("peg", "u1"),  # ``Peg``: reference of its price; 0: it is none
+        ("reserved_2", "u1"),
     ]
 )
 

@@ -45,6 +45,8 @@ COMMAND_KEYS: Final = (
         "min_qty",
         "display_qty",
         "stop_e4",
+        "peg",
+        "offset_e4",
         "until",
         "time_in_force",
         "self_trade",

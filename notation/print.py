@@ -150,6 +150,8 @@ def print_event_values(values: tuple[int, ...], directory: Directory) -> str:
         return f"> {word} {unpack(order)}"
     if kind == EventKind.TRIGGERED:
         return f"> {word} {unpack(order)}"
+    if kind == EventKind.REPRICED:
+        return f"> {word} {unpack(order)} @ {price(price_e4) if price_e4 else 'none'}"
     if kind == EventKind.REPLENISHED:
         return f"> {word} {unpack(order)} qty={qty}"
     if kind == EventKind.TRADE:

@@ -20,6 +20,7 @@ from engine.records import (
     Instruction,
     InstrumentSetting,
     Limit,
+    Peg,
     Permission,
     Phase,
     Reason,
@@ -332,7 +333,7 @@ BOOKS: Final = Value(_read_books, lambda: "lit,midpoint", lambda: ["lit", "midpo
 #: An option without a value.
 FLAG: Final = Value(lambda _text, _what: 0, lambda: "", lambda: None)
 
-_MARKET, _POST_ONLY, _HIDDEN, _DISPLAY, _MIN_QTY, _STOP, _UNTIL = (
+_MARKET, _POST_ONLY, _HIDDEN, _DISPLAY, _MIN_QTY, _STOP, _UNTIL, _PEG, _OFFSET = (
     int(bit)
     for bit in (
         Instruction.MARKET,
@@ -342,6 +343,8 @@ _MARKET, _POST_ONLY, _HIDDEN, _DISPLAY, _MIN_QTY, _STOP, _UNTIL = (
         Instruction.MIN_QTY,
         Instruction.STOP,
         Instruction.UNTIL,
+        Instruction.PEG,
+        Instruction.OFFSET,
     )
 )
 _WHO: Final = Field(ID, "the participant", ("participant", "name"), json="participant", names="participants")
@@ -392,6 +395,9 @@ COMMANDS: Final = (
             Field(_code(TimeInForce), "tif", ("time_in_force",), "tif", "time_in_force", int(TimeInForce.DAY)),
             _SHOWN,
             _STOPS_AT,
+            Field(_code(Peg), "peg", ("peg",), "peg", json="peg", bit=_PEG),
+            # In the place of ``display`` and ``stop`` too.
+            Field(PRICE, "offset", ("offset_e4",), "offset", json="offset_e4", bit=_OFFSET),
             Field(FLAG, "hidden", (), "hidden", bit=_HIDDEN),
             Field(FLAG, "post_only", (), "post_only", bit=_POST_ONLY),
             Field(WHOLE, "min_qty", ("min_qty",), "min_qty", json="min_qty", bit=_MIN_QTY),
@@ -401,7 +407,6 @@ COMMANDS: Final = (
             _CONTEXT,
             _TOKENS[0],
         ),
-        later=frozenset({"peg", "offset"}),
     ),
     Command(
         CommandKind.CANCEL,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from engine.bounds import BPS_MAX, SECOND_NS
 from engine.interface import MarketEngine
 from engine.names import unpack
-from engine.records import Book, Instruction, Phase, Side, TimeInForce
+from engine.records import Book, Instruction, Peg, Phase, Side, TimeInForce
 from notation.objects import Object
 from notation.table import word
 from notation.words import iso_time
@@ -22,7 +22,7 @@ _CALLS: Final = (Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AUCTION)
 class Level:
     """Price level of a side: total leaves_qty and number of its orders. price_e4 0: market orders.
 
-    Of the total, ``reserve_qty`` is what icebergs do not show, and ``hidden_qty`` is of hidden orders.
+    Of the total, ``reserve_qty`` is what icebergs do not show, and ``hidden_qty`` is of hidden orders and pegs.
     """
 
     price_e4: int
@@ -32,16 +32,24 @@ class Level:
     orders: int
 
 
+def trading_prices(orders: NDArray[Any]) -> NDArray[np.int64]:
+    """Prices by which OPEN_ORDER rows trade: limits, 0 for none; of pegs what they have now, -1 while that is none."""
+    of_peg = np.where(orders["peg_e4"] != 0, orders["peg_e4"], -1)
+    prices: NDArray[np.int64] = np.where(orders["peg"] != 0, of_peg, orders["price_e4"])
+    return prices
+
+
 def levels(orders: NDArray[Any], side: Side) -> list[Level]:
     """Levels of one side of the lit book, from OPEN_ORDER rows of one instrument, best first.
 
-    Dormant stops, closing orders aside, which show nothing, and orders of the midpoint book are in none.
+    Dormant stops, closing orders aside, which show nothing, orders of the midpoint book and pegs without a price are in
+    none.
     """
     aside = (orders["time_in_force"] == TimeInForce.CLOSING) & (orders["shown_qty"] == 0)
-    waits = (orders["stop_e4"] != 0) | aside | (orders["book"] != Book.LIT)
+    waits = (orders["stop_e4"] != 0) | aside | (orders["book"] != Book.LIT) | (trading_prices(orders) < 0)
     chosen = orders[(orders["side"] == int(side)) & ~waits]
-    prices, first, inverse = np.unique(chosen["price_e4"], return_index=True, return_inverse=True)
-    hidden = chosen["instructions"] & np.uint16(Instruction.HIDDEN) != 0
+    prices, first, inverse = np.unique(trading_prices(chosen), return_index=True, return_inverse=True)
+    hidden = chosen["instructions"] & np.uint16(Instruction.HIDDEN | Instruction.PEG) != 0
 
     def summed(of: NDArray[Any]) -> NDArray[np.int64]:
         sums = np.zeros(len(prices), np.int64)
@@ -172,5 +180,8 @@ def _order(row: Any, names: tuple[str, ...]) -> Object:
         "time_in_force": word(TimeInForce, int(row["time_in_force"])),
         "until": iso_time(int(row["until_ns"])),
         "hidden": bool(instructions & Instruction.HIDDEN),
+        "peg": word(Peg, int(row["peg"])),
+        "offset_e4": int(row["offset_e4"]),
+        "peg_e4": int(row["peg_e4"]) or None,
         "post_only": bool(instructions & Instruction.POST_ONLY),
     }

@@ -19,14 +19,25 @@ from reports.market import ends_with_day, report_market
 from reports.orders import clear, clear_terms, copy, expect, find, insert, remove, scratch
 from reports.refusals import report_refusal
 from reports.rows import InBook, Liquidity, ReportKind
-from reports.tables import HAS_TERMS, IN_BOOK, OF_MIDPOINT, ReportRoom, ReportTables, unpack_room, unpack_tables
+from reports.tables import (
+    HAS_TERMS,
+    IN_BOOK,
+    OF_MIDPOINT,
+    PEG_BITS,
+    ReportRoom,
+    ReportTables,
+    unpack_room,
+    unpack_tables,
+)
 from reports.writing import begin_report, is_user, narrow, put_order, put_other
 
 _MIN_QTY: Final = int(Instruction.MIN_QTY)
 _STOP: Final = int(Instruction.STOP)
 _DISPLAY: Final = int(Instruction.DISPLAY)
 _UNTIL: Final = int(Instruction.UNTIL)
-_TERMS: Final = _MIN_QTY | _STOP | _DISPLAY | _UNTIL
+_PEG: Final = int(Instruction.PEG)
+_OFFSET: Final = int(Instruction.OFFSET)
+_TERMS: Final = _MIN_QTY | _STOP | _DISPLAY | _UNTIL | _OFFSET
 _BEFORE: Final = int(InBook.BEFORE)
 _AFTER: Final = int(InBook.AFTER)
 _NEW_PRIORITY: Final = int(InBook.NEW_PRIORITY)
@@ -45,7 +56,7 @@ def _last_of(events, n, participant, client_order_id):
     for m in range(n + 1, len(events)):
         event = events[m]
         kind = np.int64(event["kind"])
-        if event["seq"] != seq or kind == EventKind.TRIGGERED:
+        if event["seq"] != seq or kind == EventKind.TRIGGERED or kind == EventKind.REPRICED:
             break
         if kind == EventKind.TRADE:
             if (
@@ -156,9 +167,14 @@ def _accepted(tables: ReportTables, room: ReportRoom, r, events, n, command, ext
             terms["stop_price_e4"] = command["stop_e4"]
         elif np.int64(command["instructions"]) & _DISPLAY:
             terms["display_qty"] = narrow(command["display_qty"])
+        else:
+            terms["offset_e4"] = command["offset_e4"]
     if np.int64(command["book"]) != 0:
         order["flags"] = np.int64(order["flags"]) | OF_MIDPOINT
-    waits = np.int64(command["instructions"]) & _STOP or np.int64(command["time_in_force"]) == TimeInForce.CLOSING
+    waits = np.int64(command["instructions"]) & (_STOP | _PEG)
+    if waits & _PEG:
+        order["flags"] = np.int64(order["flags"]) | np.int64(command["peg"]) << PEG_BITS
+    waits |= np.int64(np.int64(command["time_in_force"]) == TimeInForce.CLOSING)
     tables.venue[0]["last_own"] = -1 if waits else _last_of(events, n, participant, client_order_id)
     in_book = _moved(tables, place, n)
     begin_report(tables, room, r, ReportKind.NEW, command["kind"])
@@ -319,6 +335,8 @@ def _replaced(tables: ReportTables, room: ReportRoom, r, events, n, command, ext
         _shows_less(tables, place, np.int64(0))
     if np.int64(waiting["instructions"]) & _STOP or np.int64(waiting["time_in_force"]) == TimeInForce.CLOSING:
         in_book = np.int64(0)
+    elif np.int64(waiting["instructions"]) & _PEG:
+        in_book = _standing_peg(tables, place, keeps)
     elif not keeps:
         last = _last_of(events, n, participant, new_id)
         tables.venue[0]["last_own"] = last
@@ -337,6 +355,41 @@ def _replaced(tables: ReportTables, room: ReportRoom, r, events, n, command, ext
     row["command_context"] = asked
     if user != owner:
         put_other(tables, row, user)
+    return r + 1
+
+
+@called
+def _standing_peg(tables: ReportTables, place, keeps):
+    """Bits of ``InBook`` of a peg that was replaced: it stays where it is, or has no price any more."""
+    order = tables.orders[place]
+    flags = np.int64(order["flags"])
+    if not flags & IN_BOOK:
+        return np.int64(0)
+    if keeps:
+        return np.int64(_BEFORE | _AFTER)
+    order["flags"] = flags & ~IN_BOOK
+    return np.int64(_BEFORE)
+
+
+@called
+def _repriced(tables: ReportTables, room: ReportRoom, r, events, n, command_kind):
+    """A peg has another price, or none any more."""
+    event = events[n]
+    participant, client_order_id = np.int64(event["participant"]), event["client_order_id"]
+    place = find(tables, participant, client_order_id)
+    if place < 0:
+        place = _unknown_order(tables, event, participant, client_order_id, event["qty"])
+    order = tables.orders[place]
+    flags = np.int64(order["flags"])
+    moved = np.int64(_BEFORE) if flags & IN_BOOK else np.int64(0)
+    if event["price_e4"] != 0:
+        moved |= _AFTER | _NEW_PRIORITY
+        order["flags"] = flags | IN_BOOK
+    else:
+        order["flags"] = flags & ~IN_BOOK
+    begin_report(tables, room, r, ReportKind.REPRICED, command_kind)
+    put_order(tables, room.rows[r], place, moved)
+    room.rows[r]["last_price_e4"] = event["price_e4"]
     return r + 1
 
 
@@ -433,6 +486,8 @@ def _report(tables: ReportTables, room: ReportRoom, r, events, n, command, exten
         return _replenished(tables, room, r, events, n, command["kind"])
     if kind == EventKind.TRIGGERED:
         return _triggered(tables, room, r, events, n, command["kind"])
+    if kind == EventKind.REPRICED:
+        return _repriced(tables, room, r, events, n, command["kind"])
     return report_market(tables, room, r, events[n], command["kind"])
 
 

@@ -83,6 +83,8 @@ class Order:
     display_qty: int = 0
     stop_e4: int = 0
     until_ns: int = 0
+    peg: int = 0
+    offset_e4: int = 0
     shown_qty: int = 0
     book: int = 0
     trades: list[tuple[int, int]] = field(default_factory=list)
@@ -96,7 +98,7 @@ class Order:
     @property
     def displayed_qty(self) -> int:
         """Quantity that the book shows of it, if it is there."""
-        if self.instructions & Instruction.HIDDEN or self.book == Book.MIDPOINT:
+        if self.instructions & (Instruction.HIDDEN | Instruction.PEG) or self.book == Book.MIDPOINT:
             return 0
         return self.shown_qty if self.display_qty else self.leaves_qty
 
@@ -107,8 +109,10 @@ class Order:
 
     @property
     def waits(self) -> bool:
-        """True for a dormant stop, and a closing order, which is not shown in the book."""
-        return bool(self.instructions & Instruction.STOP) or self.time_in_force == TimeInForce.CLOSING
+        """True for an order that does not come to rest by running: a dormant stop, a closing order, which is not shown
+        in the book, and a peg, which is there while it has a price."""
+        waits = bool(self.instructions & (Instruction.STOP | Instruction.PEG))
+        return waits or self.time_in_force == TimeInForce.CLOSING
 
     def places(self, moved: int) -> Place:
         """The places that every report of an order has. moved: bits of ``InBook``."""
@@ -133,6 +137,8 @@ class Order:
             "display_qty": self.display_qty,
             "stop_price_e4": self.stop_e4,
             "until_ns": self.until_ns,
+            "peg": self.peg,
+            "offset_e4": self.offset_e4,
             "context": int.from_bytes(self.context, "little", signed=True),
             "user": self.user,
             "token_head": self.token[0],
@@ -170,8 +176,8 @@ class ReferenceReports:
             reports: list[Place] = []
             settled = 0
             for report in self._of_command(command, mine):
-                if report["kind"] == ReportKind.TRIGGERED:
-                    # Whatever ran before has come to rest, and the elected order begins to run.
+                if report["kind"] in (ReportKind.TRIGGERED, ReportKind.REPRICED):
+                    # Whatever ran before has come to rest, and the elected order or pegs begin to run.
                     _settle(reports[settled:], report["order"])
                     settled = len(reports)
                 reports.append(report)
@@ -308,6 +314,12 @@ class ReferenceReports:
                 order.instructions &= ~Instruction.STOP
                 order.stop_e4 = 0
                 yield _report(ReportKind.TRIGGERED, order, 0)
+            case EventKind.REPRICED:
+                order = self._orders[int(event["participant"]), int(event["client_order_id"])]
+                moved = int(InBook.BEFORE) if order.in_book else 0
+                order.in_book = bool(event["price_e4"])
+                moved |= int(InBook.NEW_PRIORITY) if order.in_book else 0
+                yield _report(ReportKind.REPRICED, order, moved) | {"last_price_e4": int(event["price_e4"])}
             case EventKind.REPLENISHED:
                 order = self._orders[int(event["participant"]), int(event["client_order_id"])]
                 order.shown_qty = int(event["qty"])
@@ -390,6 +402,8 @@ class ReferenceReports:
             display_qty=int(command["display_qty"]) if instructions & Instruction.DISPLAY else 0,
             stop_e4=int(command["stop_e4"]) if instructions & Instruction.STOP else 0,
             until_ns=int(command["until_ns"]) if instructions & Instruction.UNTIL else 0,
+            peg=int(command["peg"]),
+            offset_e4=int(command["offset_e4"]) if instructions & Instruction.OFFSET else 0,
             book=int(command["book"]),
             context=context if user else _unentered(side),
             user=user,
@@ -469,7 +483,7 @@ class ReferenceReports:
         if sender:
             order.user = sender
             order.context = _after_replace(order.context, context)
-        dormant = order.waits
+        dormant = order.waits and not (order.peg and order.in_book)
         order.in_book = keeps and not dormant
         self._orders[order.participant, new_id] = order
         further = {"command_context": int(command["new_context"]), "previous_client_order_id": old_id}
@@ -495,10 +509,10 @@ class ReferenceReports:
 
     def _refused_enter(self, command: Any) -> Place:
         names = (*COMMAND_FIELDS[CommandKind.ENTER], "kind")
-        left_out = ("participant", "instrument", "kind", "stop_e4", "display_qty", "until_ns", "min_qty")
+        left_out = ("participant", "instrument", "kind", "stop_e4", "display_qty", "offset_e4", "until_ns", "min_qty")
         asked = {name: int(command[name]) for name in names if name not in left_out}
         stops, shows = (asked["instructions"] & bit for bit in (Instruction.STOP, Instruction.DISPLAY))
-        ends = asked["instructions"] & Instruction.UNTIL
+        ends, pegs = (asked["instructions"] & bit for bit in (Instruction.UNTIL, Instruction.OFFSET))
         return asked | {
             "command_context": asked["context"],
             "original_qty": _clamped(asked["qty"]),
@@ -506,6 +520,7 @@ class ReferenceReports:
             "until_ns": int(command["until_ns"]) if ends else 0,
             "display_qty": _clamped(int(command["display_qty"])) if shows and not stops else 0,
             "stop_price_e4": int(command["stop_e4"]) if stops else 0,
+            "offset_e4": int(command["offset_e4"]) if pegs and not stops and not shows else 0,
             "user": self._sender(_octets(command["context"])),
             "token_head": self._place("token_head"),
             "token_tail": self._place("token_tail"),

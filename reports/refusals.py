@@ -25,6 +25,7 @@ from reports.writing import (
 _REMARKED: Final = int(ReportFlag.REMARKED)
 _DISPLAY: Final = int(Instruction.DISPLAY)
 _STOP: Final = int(Instruction.STOP)
+_OFFSET: Final = int(Instruction.OFFSET)
 _UNTIL: Final = int(Instruction.UNTIL)
 
 
@@ -85,6 +86,9 @@ def _enter(tables: ReportTables, row, event, command, extend):
         row["stop_price_e4"] = command["stop_e4"]
     elif np.int64(command["instructions"]) & _DISPLAY:
         row["display_qty"] = narrow(command["display_qty"])
+    elif np.int64(command["instructions"]) & _OFFSET:
+        row["offset_e4"] = command["offset_e4"]
+    row["peg"] = command["peg"]
     row["instructions"] = command["instructions"]
     row["side"] = command["side"]
     row["time_in_force"] = command["time_in_force"]

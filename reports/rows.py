@@ -57,7 +57,6 @@ class ReportKind(IntEnum):
 #: Kinds of rules that are not built yet: no report has them.
 RESERVED_KINDS: Final = frozenset(
     {
-        ReportKind.REPRICED,
         ReportKind.TRADE_CORRECTED,
         ReportKind.TRADE_BUSTED,
         ReportKind.VENUE,
@@ -152,7 +151,7 @@ REPORT_PLACES: Final = {
     250: ("book",),
     251: ("liquidity",),
     252: ("in_book",),
-    253: ("phase",),
+    253: ("phase", "peg"),
     254: ("flags",),
     255: ("previous_phase",),
 }
@@ -189,13 +188,13 @@ _ALL: Final = ("seq", "time_ns", "number", "kind", "command_kind")
 #: user, 0: none; ``firm``: the user's. ``token_head``, ``token_tail``: order token that is longer than a client order
 #: id, else 0. ``displayed_qty``: what the book shows of it after the report. ``display_qty``: of an iceberg, the most
 #: that it shows; ``stop_price_e4``: of a dormant stop, what elects it; ``until_ns``: when a clock
-#: value ends it; else 0.
+#: value ends it; ``peg``: the reference of a peg (``engine.records.Peg``), and ``offset_e4`` as it was asked; else 0.
 _ORDER: Final = (
     *("order_number", "client_order_id", "price_e4", "notional_e4", "symbol", "participant_name", "user_name"),
     *("token_head", "token_tail", "context", "qty", "leaves_qty", "cum_qty", "canceled_qty", "original_qty"),
     *("displayed_qty", "min_qty", "display_qty", "stop_price_e4", "until_ns", "firm", "participant", "user"),
     *("instrument",),
-    *("instructions", "side", "time_in_force", "self_trade", "book", "in_book"),
+    *("instructions", "side", "time_in_force", "self_trade", "book", "in_book", "peg", "offset_e4"),
 )
 #: A second user whom the report concerns: who sent the cancel of another user's order, or whose order was replaced or
 #: asked about by another user.
@@ -218,6 +217,9 @@ REPORT_FIELDS: Final[dict[ReportKind, tuple[str, ...]]] = {
     ReportKind.DONE_FOR_DAY: _END,
     ReportKind.TRIGGERED: (*_ALL, *_ORDER),
     ReportKind.REPLENISHED: (*_ALL, *_ORDER),
+    # last_price_e4: by which the peg trades from now on, 0 where it has no price any more. It is in the book with it at
+    # once, and what it then trades as aggressor it trades from there.
+    ReportKind.REPRICED: (*_ALL, *_ORDER, "last_price_e4"),
     ReportKind.REPLACED: (*_ALL, *_ORDER, *_OTHER, *_PREVIOUS, "command_context"),
     # Of an enter: its terms as they were asked, any numbers (what does not fit a narrow place is the largest that
     # does). Of a replace: what was asked (qty, price, ids), and number, side and quantities of the order that stands
@@ -266,8 +268,8 @@ REPORT_FIELDS: Final[dict[ReportKind, tuple[str, ...]]] = {
     ReportKind.TRADING_DAY: (*_ALL, "day", "before_ns"),
 }
 
-#: Places of rules that are not built yet: a peg's offset, the session.
-RESERVED_FIELDS: Final = ("offset_e4", "session", "notional_high")
+#: Places of rules that are not built yet: the session.
+RESERVED_FIELDS: Final = ("session", "notional_high")
 
 
 #: Dtype and offset of each name.

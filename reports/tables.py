@@ -38,12 +38,14 @@ ORDER: Final = np.dtype(
         ("flags", "u1"),
     ]
 )
-#: Flags of an order: it is in the book; it has a row of TERMS; its book is the midpoint book.
+#: Flags of an order: it is in the book; it has a row of TERMS; its book is the midpoint book; and from the bit
+#: ``PEG_BITS`` on the reference of a peg.
 IN_BOOK: Final = 1
 HAS_TERMS: Final = 2
 OF_MIDPOINT: Final = 4
+PEG_BITS: Final = 3
 #: Rare terms of an order: a long token, another quantity than at its entry, a minimum, what an iceberg shows at most
-#: and now, a stop, the time of its end; and room for rules that are not built yet (peg), which is zero.
+#: and now, a stop, the offset of a peg, the time of its end.
 TERMS: Final = np.dtype(
     [
         ("token_head", "<i8"),

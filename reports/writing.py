@@ -7,12 +7,12 @@ import numpy as np
 from engine.jit import called, inlined
 from engine.records import Book, Instruction
 from reports.rows import REPORT_WORDS, InBook
-from reports.tables import HAS_TERMS, IN_BOOK, OF_MIDPOINT, ReportRoom, ReportTables
+from reports.tables import HAS_TERMS, IN_BOOK, OF_MIDPOINT, PEG_BITS, ReportRoom, ReportTables
 
 _BEFORE: Final = int(InBook.BEFORE)
 _AFTER: Final = int(InBook.AFTER)
-_DARK: Final = int(Instruction.DISPLAY | Instruction.HIDDEN)
-_HIDDEN: Final = int(Instruction.HIDDEN)
+_DARK: Final = int(Instruction.DISPLAY | Instruction.HIDDEN | Instruction.PEG)
+_HIDDEN: Final = int(Instruction.HIDDEN | Instruction.PEG)
 _NARROW_MAX: Final = np.int64(2**32 - 1)
 
 
@@ -96,6 +96,7 @@ def put_order(tables: ReportTables, row, place, in_book):
     row["time_in_force"] = order["time_in_force"]
     row["self_trade"] = order["self_trade"]
     row["in_book"] = in_book
+    row["peg"] = np.int64(order["flags"]) >> PEG_BITS
     if np.int64(order["flags"]) & HAS_TERMS:
         _put_terms(tables, row, place)
     if np.int64(order["flags"]) & OF_MIDPOINT:
@@ -107,7 +108,7 @@ def put_order(tables: ReportTables, row, place, in_book):
 
 @called
 def shown_qty(tables: ReportTables, place):
-    """Quantity that the book shows of an iceberg or a hidden order in it."""
+    """Quantity that the book shows of an iceberg, a hidden order or a peg in it."""
     if np.int64(tables.orders[place]["instructions"]) & _HIDDEN:
         return np.int64(0)
     return np.int64(tables.terms[place]["shown_qty"])
@@ -122,6 +123,7 @@ def _put_terms(tables: ReportTables, row, place):
     row["min_qty"] = narrow(terms["min_qty"])
     row["display_qty"] = np.int64(terms["display_qty"])
     row["stop_price_e4"] = terms["stop_price_e4"]
+    row["offset_e4"] = terms["offset_e4"]
     row["until_ns"] = terms["until_ns"]
 
 

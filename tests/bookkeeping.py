@@ -23,8 +23,12 @@ from engine.records import Book, CommandKind, EventKind, Instruction, Phase, Sid
 
 Rows = NDArray[Any]
 
-#: Places of an order. Those that wait for an election, for the closing call or for a price are in no book.
-LIT, MIDPOINT, DORMANT, ASIDE, UNPRICED = "lit", "midpoint", "dormant", "aside", "unpriced"
+#: Places of an order. Those that wait for an election, for the closing call or for a price are in no book, nor are pegs
+#: with a new price until it is their turn to run.
+LIT, MIDPOINT, DORMANT, ASIDE, UNPRICED, COMING = "lit", "midpoint", "dormant", "aside", "unpriced", "coming"
+
+#: Events of orders that run.
+_OF_RUNS = (EventKind.TRADE, EventKind.CANCELED, EventKind.REPLENISHED)
 
 
 class Complaint(Exception):
@@ -83,6 +87,9 @@ class Bookkeeper:
         self._positions: dict[tuple[int, int], int] = defaultdict(int)
         self._seq = 0
         self._uncrossed = 0
+        self._coming: list[Order] = []
+        self._running: Order | None = None
+        self._kind = 0
 
     def add(self, rows: Rows, events: Rows, first_seq: int) -> None:
         """Follow a block of commands, numbered from ``first_seq``, with all events that it caused."""
@@ -141,6 +148,7 @@ class Bookkeeper:
     def _settle(self, touched: set[int]) -> None:
         """Look at the books of the instruments that a command touched."""
         self._uncrossed = 0
+        self._have_run()
         for instrument in touched:
             if self._phases.get(instrument) == Phase.CONTINUOUS:
                 bid, offer = (self._first(self._lit(instrument, side)) for side in Side)
@@ -180,6 +188,9 @@ class Bookkeeper:
         side: int,
         phase: int,
     ) -> None:
+        if kind not in _OF_RUNS and not kind == self._kind == EventKind.REPRICED:
+            self._have_run()
+        self._kind = kind
         match kind:
             case EventKind.ACCEPTED:
                 self._accepted(row, order_id, qty, number, participant, instrument, side)
@@ -210,7 +221,8 @@ class Bookkeeper:
                 order = self._find(participant, order_id)
                 self._check(order.pegged, "known", f"{order} is no peg")
                 order.price_e4, order.time = price_e4, self._next_time()
-                order.where = LIT if price_e4 else UNPRICED
+                order.where = COMING if price_e4 else UNPRICED
+                self._coming += [order] if price_e4 else []
             case EventKind.PHASE | EventKind.HALTED:
                 self._phases[instrument] = phase if kind == EventKind.PHASE else Phase.HALTED
                 for order in [*self._of[instrument, 1].values(), *self._of[instrument, -1].values()]:
@@ -271,6 +283,16 @@ class Bookkeeper:
         order.order_id = new_id
         self._by_id[order.participant, new_id] = order
 
+    def _have_run(self, last: Order | None = None) -> None:
+        """Pegs with a new price ran in their order, up to this one (None: all), and rest where anything is left."""
+        if last is not None and last is self._running:
+            return
+        self._running = last if last in self._coming else None
+        count = len(self._coming) if self._running is None else self._coming.index(self._running) + 1
+        for order in self._coming[:count]:
+            order.where = LIT
+        del self._coming[:count]
+
     def _take(self, order: Order, qty: int) -> None:
         """Some of an order is gone."""
         order.open_qty -= qty
@@ -284,6 +306,7 @@ class Bookkeeper:
         for order in pair:
             self._check(order.accepts(price_e4), "limits", f"{order} trades at {price_e4}")
         resting, instrument = pair[0], pair[0].instrument
+        self._have_run(pair[1])
         if side == 0:
             self._uncrossed = instrument
             for order in pair:

@@ -99,6 +99,9 @@ def without_terms(rows: NDArray[Any]) -> NDArray[Any]:
     with_terms = (rows["kind"] == CommandKind.ENTER) & (rows["instructions"] & new != 0)
     rows["instructions"][with_terms] &= ~new
     rows["stop_e4"][with_terms] = 0
+    pegs = (rows["kind"] == CommandKind.ENTER) & (rows["instructions"] & np.uint16(Instruction.PEG) != 0)
+    rows["instructions"][pegs] &= ~np.uint16(Instruction.PEG | Instruction.OFFSET)
+    rows["peg"][pegs] = rows["offset_e4"][pegs] = 0
     until = (rows["kind"] == CommandKind.ENTER) & (rows["instructions"] & np.uint16(Instruction.UNTIL) != 0)
     rows["instructions"][until] &= ~np.uint16(Instruction.UNTIL)
     rows["time_in_force"][until & (rows["time_in_force"] == TimeInForce.GTD)] = TimeInForce.GTC

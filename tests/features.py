@@ -26,6 +26,7 @@ from engine.records import (
     Instruction,
     InstrumentSetting,
     Limit,
+    Peg,
     Phase,
     Reason,
     SelfTrade,
@@ -39,6 +40,7 @@ from tests.streams import OPEN_NS, REFERENCE_E4, TICK_E4, call_stream, definitio
 #: Kinds of orders.
 RESTING: Final = (
     *("stop", "stop_limit", "iceberg", "hidden", "post_only", "gtc", "gtd", "midpoint", "opening", "closing"),
+    *("peg_primary", "peg_midpoint", "peg_market"),
 )
 AT_ONCE: Final = ("ioc", "fok", "min_qty")
 ORDERS: Final = ("market", *RESTING, *AT_ONCE)
@@ -54,7 +56,7 @@ COMMANDS: Final = {
 #: Things that follow by themselves.
 FOLLOWING: Final = (
     *("election", "replenishment", "self_trade", "decrement", "uncross", "indicative", "expiry", "end_of_day"),
-    *("halt", "volatility", "market_wide", "cancel_on_halt", "collar", "limits"),
+    *("halt", "volatility", "market_wide", "cancel_on_halt", "collar", "limits", "repricing"),
 )
 FEATURES: Final = (*ORDERS, *COMMANDS.values(), "partial_cancel", *FOLLOWING)
 
@@ -69,6 +71,7 @@ _OF_EVENT: Final = {
     EventKind.TRIGGERED: "election",
     EventKind.REPLENISHED: "replenishment",
     EventKind.INDICATIVE: "indicative",
+    EventKind.REPRICED: "repricing",
 }
 _OF_HALT: Final = {Reason.COMMAND: "halt", Reason.VOLATILITY: "volatility", Reason.MARKET_WIDE: "market_wide"}
 _OF_TERM: Final = {
@@ -153,7 +156,9 @@ def _terms(row: Any) -> frozenset[str]:
     instructions = int(row["instructions"])
     found = {word for bit, word in _OF_TERM.items() if instructions & bit}
     found |= {_OF_TIME[TimeInForce(int(row["time_in_force"]))]} if int(row["time_in_force"]) in _OF_TIME else set()
-    if row["book"] == Book.MIDPOINT:
+    if instructions & Instruction.PEG:
+        found.add(f"peg_{Peg(int(row['peg'])).name.lower()}")
+    elif row["book"] == Book.MIDPOINT:
         found.add("midpoint")
     elif instructions & Instruction.STOP:
         found.add("stop" if instructions & Instruction.MARKET else "stop_limit")
@@ -188,16 +193,9 @@ def _never() -> dict[Pair, str]:
     add(("opening",), AT_ONCE, "orders of the opening are gone in continuous trading")
     by_clock_or_phase = ("uncross", "expiry", "end_of_day", "halt")
     by_breaker = ("volatility", "market_wide", "cancel_on_halt")
-    canceling = ("mass_cancel", "kill", "partial_cancel")
+    add(("mass_cancel", "kill"), by_clock_or_phase, "a cancel is due at no time and changes no phase")
     add(
-        canceling,
-        (*by_clock_or_phase, *by_breaker, "election", "replenishment", "collar"),
-        "a cancel trades nothing in the lit book",
-    )
-    add(("partial_cancel",), ("self_trade", "decrement"), "a part that is canceled moves no quote")
-    add(("replace",), by_clock_or_phase, "a replace changes no phase, and ends no other order")
-    add(
-        ("emergency_close",),
+        ("partial_cancel",),
         (
             *by_clock_or_phase,
             *by_breaker,
@@ -206,7 +204,17 @@ def _never() -> dict[Pair, str]:
             "collar",
             "self_trade",
             "decrement",
-            "indicative",
+            "repricing",
+        ),
+        "a part that is canceled moves no quote",
+    )
+    add(("replace",), by_clock_or_phase, "a replace changes no phase, and ends no other order")
+    add(
+        ("emergency_close",),
+        (
+            *by_clock_or_phase,
+            *by_breaker,
+            *("election", "replenishment", "collar", "self_trade", "decrement", "indicative", "repricing"),
         ),
         "an emergency close cancels, and nothing trades or is called after it",
     )

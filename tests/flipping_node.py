@@ -22,7 +22,7 @@ from tests import roomy_disk
 #: None of ``continuation``: the token of each order comes in an EXTEND row, which writes all of these anew.
 PLACES = {
     "venue": ("venue", 0, "last_trade_number"),
-    "reference": ("instruments", 0, "reserved_2"),
+    "reference": ("instruments", 0, "volatility_window_s"),
     "orders": ("orders", 1, "order_number"),
     "ids": ("ids", 0, "client_order_id"),
     "books": ("books", 0, "reserved_2"),

@@ -155,7 +155,13 @@ def _unreported(reports: NDArray[Any], block: Block) -> list[str]:
 
 _ABOUT_ORDERS = (
     *(ReportKind.NEW, ReportKind.TRADE, ReportKind.CANCELED, ReportKind.REPLACED, ReportKind.RESTATED),
-    *(ReportKind.EXPIRED, ReportKind.DONE_FOR_DAY, ReportKind.TRIGGERED, ReportKind.REPLENISHED),
+    *(ReportKind.EXPIRED, ReportKind.DONE_FOR_DAY, ReportKind.TRIGGERED, ReportKind.REPLENISHED, ReportKind.REPRICED),
+)
+_GIVE_PRIORITY = (ReportKind.REPLACED, ReportKind.REPLENISHED, ReportKind.REPRICED)
+_DARK = Instruction.HIDDEN | Instruction.PEG
+#: Kinds that take nothing off the quantity.
+_TAKE_NOTHING = (
+    *(ReportKind.NEW, ReportKind.REPLACED, ReportKind.TRIGGERED, ReportKind.REPLENISHED, ReportKind.REPRICED),
 )
 
 
@@ -184,7 +190,7 @@ def _order_faults(report: Any, orders: Open) -> Iterator[str]:
         was[1] -= int(report["last_qty"])
         was[2] += int(report["last_qty"])
         was[3] += int(report["last_qty"]) * int(report["last_price_e4"])
-    elif kind not in (ReportKind.NEW, ReportKind.REPLACED, ReportKind.TRIGGERED, ReportKind.REPLENISHED):
+    elif kind not in _TAKE_NOTHING:
         was[1] -= int(report["decrement_qty"])
         if (kind == ReportKind.RESTATED) != (leaves_qty > 0):
             yield "a restated order is closed, or an ended one is open"
@@ -195,7 +201,7 @@ def _order_faults(report: Any, orders: Open) -> Iterator[str]:
     now = [qty, leaves_qty, cum_qty, int(report["notional_e4"]), int(report["original_qty"]), was[5]]
     if now != was:
         yield f"its quantities and notional are {now}, and its reports come to {was}"
-    most = leaves_qty if in_book & InBook.AFTER and not report["instructions"] & Instruction.HIDDEN else 0
+    most = leaves_qty if in_book & InBook.AFTER and not report["instructions"] & _DARK else 0
     most = 0 if report["book"] else most
     if report["instructions"] & Instruction.DISPLAY:
         most = min(most, int(report["display_qty"]))
@@ -209,8 +215,8 @@ def _order_faults(report: Any, orders: Open) -> Iterator[str]:
         yield "displayed_qty is not what the book shows"
     if in_book & InBook.AFTER and leaves_qty == 0:
         yield "an order without an open quantity rests"
-    if in_book & InBook.NEW_PRIORITY and kind not in (ReportKind.REPLACED, ReportKind.REPLENISHED):
-        yield "only a replace or a replenishment gives another priority at once"
+    if in_book & InBook.NEW_PRIORITY and kind not in _GIVE_PRIORITY:
+        yield "only a replace, a replenishment or a new price gives another priority at once"
     if leaves_qty == 0:
         del orders[participant, key_id]
     if report["reason"] == Reason.SELF_TRADE and not report["liquidity"]:

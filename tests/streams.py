@@ -17,6 +17,7 @@ from engine.records import (
     Instruction,
     InstrumentSetting,
     Limit,
+    Peg,
     Phase,
     Reason,
     TimeInForce,
@@ -81,7 +82,9 @@ def call_stream(seed: int, n: int, *, instruments: int = 3, participants: int = 
     rows = orders(rng, n, instruments, participants)
     enter, replace = rows["kind"] == CommandKind.ENTER, rows["kind"] == CommandKind.REPLACE
     gtd = (rows["time_in_force"] == TimeInForce.GTD) & (rows["instructions"] & np.uint16(Instruction.UNTIL) != 0)
-    rows["instructions"] &= np.uint16(Instruction.STOP | Instruction.DISPLAY | Instruction.HIDDEN | Instruction.UNTIL)
+    pegs = Instruction.PEG | Instruction.OFFSET
+    kept = Instruction.STOP | Instruction.DISPLAY | Instruction.HIDDEN | Instruction.UNTIL
+    rows["instructions"] &= np.uint16(kept | pegs)
     rows["min_qty"][~gtd] = 0
     rows["time_in_force"][enter & ~gtd] = rng.choice([1, 1, 1, 2, 2, 6, 7], int((enter & ~gtd).sum()))
     stops = rows["instructions"] & np.uint16(Instruction.STOP) != 0
@@ -197,6 +200,7 @@ def orders(rng: np.random.Generator, n: int, instruments: int, participants: int
     _stops(np.random.default_rng(n), rows, mid)  # of its own, so that all else is as it was without stops
     _dark(np.random.default_rng(n + 1), rows)
     _midpoint(np.random.default_rng(n + 3), rows, mid)
+    _pegs(np.random.default_rng(n + 5), rows, mid)
     _ends(np.random.default_rng(n + 2), rows)
     _crosses(np.random.default_rng(n + 4), rows, mid, participants)
     part = (rows["kind"] == CommandKind.CANCEL) & (rng.random(n) < 0.33)
@@ -266,6 +270,29 @@ def _midpoint(rng: np.random.Generator, rows: NDArray[Any], mid: NDArray[np.int6
     free = fits & ~limited
     rows["instructions"][free] |= np.uint16(Instruction.MARKET)
     rows["price_e4"][free] = 0
+
+
+def _pegs(rng: np.random.Generator, rows: NDArray[Any], mid: NDArray[np.int64]) -> None:
+    """Some orders are pegs, with a limit or without, at the reference or away from it; a few in a way that does not
+    fit."""
+    n = len(rows)
+    plain = (rows["kind"] == CommandKind.ENTER) & (rows["instructions"] == 0) & (rows["book"] == 0)
+    chosen = plain & ((rows["time_in_force"] <= 2) | (rng.random(n) < 0.05)) & (rng.random(n) < 0.25)
+    peg = rng.integers(1, 4, n)
+    rows["peg"][chosen] = peg[chosen]
+    rows["price_e4"][chosen] = (mid + TICK_E4 * rng.integers(-6, 7, n))[chosen] // TICK_E4 * TICK_E4
+    free = chosen & (rng.random(n) < 0.5)
+    rows["price_e4"][free] = 0
+    away = chosen & (rng.random(n) < 0.5) & ((peg != Peg.MIDPOINT) | (rng.random(n) < 0.03))
+    rows["offset_e4"][away] = (TICK_E4 * rng.integers(1, 6, n))[away]
+    odd = away & (rng.random(n) < 0.1)
+    rows["offset_e4"][odd] = rng.choice(
+        [0, 1, -TICK_E4, 2 * REFERENCE_E4, 2**63 - 8, 2**62 // 100 * 100], int(odd.sum())
+    )
+    rows["instructions"] |= (
+        chosen * int(Instruction.PEG) | free * int(Instruction.MARKET) | away * int(Instruction.OFFSET)
+    ).astype(np.uint16)
+    rows["instructions"][chosen & (rng.random(n) < 0.02)] |= np.uint16(Instruction.POST_ONLY)
 
 
 def _crosses(rng: np.random.Generator, rows: NDArray[Any], mid: NDArray[np.int64], participants: int) -> None:

@@ -153,7 +153,9 @@ def test_no_command_causes_more_events_than_there_is_room_kept_for(seed: int) ->
     for start in range(len(rows)):
         open_orders, participants = len(engine.open_orders()), len(engine.participants())
         venue = engine._state.venue[0]
-        bound = events_max(open_orders, int(venue["slices"]), int(venue["phase_changes"]), participants)
+        bound = events_max(
+            open_orders, int(venue["slices"]), int(venue["phase_changes"]), participants, int(venue["pegs"])
+        )
         count = len(engine.apply(rows[start : start + 1]))
         assert count <= bound
         most = max(most, count)
@@ -180,7 +182,7 @@ def test_a_day_that_ends_in_many_calls_and_halts_keeps_within_the_room_for_the_e
     answers = engine.apply(end)
     assert answers.tobytes() == reference.apply(end).tobytes()
     # A cancel of each, an indicative of each that is in a call, then the call of each that was halted, with its own.
-    assert len(answers) == count + count // 2 + 2 * (count // 2) <= events_max(2 * count, 0, count, 1)
+    assert len(answers) == count + count // 2 + 2 * (count // 2) <= events_max(2 * count, 0, count, 1, 0)
     engine.check()
     assert engine.participants()["ids_used"].tolist() == reference.participants()["ids_used"].tolist() == [2 * count]
 

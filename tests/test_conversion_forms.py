@@ -189,9 +189,9 @@ def rows_of_rules_4(directory: Path) -> NDArray[Any]:
     copy = Path(shutil.copytree(GOLDEN / "rules-4", directory / "rules-4"))
     with Journal.open(copy) as journal:
         rows = concatenate([owned_rows(block.rows) for block in journal.blocks()])
-    # Opening and closing orders were refused then: here they are by an instruction that no release has.
+    # Opening and closing orders were refused then: here they are by an offset, which needs a peg.
     of_auction = np.isin(rows["time_in_force"], [TimeInForce.OPENING, TimeInForce.CLOSING])
-    rows["instructions"][(rows["kind"] == CommandKind.ENTER) & of_auction] |= np.uint16(Instruction.PEG)
+    rows["instructions"][(rows["kind"] == CommandKind.ENTER) & of_auction] |= np.uint16(Instruction.OFFSET)
     return rows
 
 

@@ -21,12 +21,13 @@ def engine_with_room(rows: int) -> Engine:
 
 
 def test_a_batch_that_makes_no_progress_raises_instead_of_looping() -> None:
-    with pytest.raises(InvariantError, match="room for 8 events is less than command 4 may cause"):
+    with pytest.raises(InvariantError, match="room for 8 events is less than command 1 may cause"):
         engine_with_room(8).apply(ROWS)
 
 
 def test_room_for_just_one_command_is_enough_for_any_batch() -> None:
-    least = events_max(CAPACITY.orders_max, CAPACITY.orders_max, CAPACITY.instruments_max, CAPACITY.participants_max)
+    orders_max, instruments_max = CAPACITY.orders_max, CAPACITY.instruments_max
+    least = events_max(orders_max, orders_max, instruments_max, CAPACITY.participants_max, orders_max)
     engine, whole = engine_with_room(least), Engine(CAPACITY)
     np.testing.assert_array_equal(engine.apply(ROWS), whole.apply(ROWS))
     assert engine.state_digest() == whole.state_digest()

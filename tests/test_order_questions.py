@@ -38,7 +38,7 @@ def lives(day: Path) -> dict[int, list[Fact]]:
     bearers: dict[tuple[str, str], int] = {}
     for line in out.getvalue().splitlines():
         event = json.loads(line)
-        if event["kind"] in ("accepted", "replaced", "triggered", "replenished", "canceled"):
+        if event["kind"] in ("accepted", "replaced", "triggered", "replenished", "repriced", "canceled"):
             number, owner = event["order_number"], event["participant"]
             if event["kind"] == "accepted" and event["side"] is None:
                 continue  # a cross, which is no order of a book

@@ -46,7 +46,7 @@ from tests.rows import (
 
 GTC, GTD, IOC, FOK = TimeInForce.GTC, TimeInForce.GTD, TimeInForce.IOC, TimeInForce.FOK
 OPENING = TimeInForce.OPENING
-LATER = ("DISPLAY", "PEG", "OFFSET", "UNTIL")
+LATER = ("DISPLAY", "OFFSET", "UNTIL")
 
 
 def _market() -> ReferenceEngine:

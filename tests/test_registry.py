@@ -101,6 +101,11 @@ CODES = {
         "OFFSET": 128,
         "UNTIL": 256,
     },
+    "Peg": {
+        "PRIMARY": 1,
+        "MIDPOINT": 2,
+        "MARKET": 3,
+    },
     "Permission": {
         "MARKET": 1,
         "STP_NONE": 2,
@@ -198,7 +203,7 @@ COMMAND_PLACES = [
         "min_qty until_ns buyer tick_e4 duration_ns new_context new_token_head hash_1 max_position_qty max_open_orders "
         "further_weight level_3_bps",
     ),
-    (40, "<i8", "display_qty stop_e4 seller adv_qty new_token_tail hash_2 credit_e4 max_ids level_3_ns"),
+    (40, "<i8", "display_qty stop_e4 offset_e4 seller adv_qty new_token_tail hash_2 credit_e4 max_ids level_3_ns"),
     (48, "<u4", "participant"),
     (52, "<u4", "instrument"),
     (56, "|u1", "kind"),
@@ -207,7 +212,7 @@ COMMAND_PLACES = [
     (59, "|u1", "self_trade"),
     (60, "<u2", "instructions permissions limits settings"),
     (62, "|u1", "book further_limits"),
-    (63, "|u1", "phase reason cost further_off"),
+    (63, "|u1", "phase reason cost further_off peg"),
 ]
 
 EVENT_PLACES = [

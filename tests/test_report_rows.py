@@ -122,7 +122,7 @@ PLACES = [
     (250, "|u1", "book"),
     (251, "|u1", "liquidity"),
     (252, "|u1", "in_book"),
-    (253, "|u1", "phase"),
+    (253, "|u1", "phase peg"),
     (254, "|u1", "flags"),
     (255, "|u1", "previous_phase"),
 ]

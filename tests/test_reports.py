@@ -290,7 +290,7 @@ def block_events() -> NDArray[Any]:
 
 def test_a_command_with_many_events_is_reported_in_many_batches() -> None:
     capacity = Capacity(orders_max=500, ids_max=1_000, instruments_max=1, participants_max=2)
-    assert events_max(500, 0, 1, 2) > 1_000
+    assert events_max(500, 0, 1, 2, 0) > 1_000
     engine, fold = Engine(capacity), Reports(capacity, room_rows=16)
     rows = np.zeros(503, COMMAND)
     rows[0]["kind"], rows[0]["name"] = CommandKind.INSTRUMENT, ord("I")

@@ -16,10 +16,6 @@ SECTIONS = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "13")
 #: Mark of what is planned, and how far from the beginning of a rule it stands.
 PLANNED = "°"
 _NEAR = 45
-#: Codes that no scenario has while the rulebook marks their rule as planned.
-LATER = {
-    "pegged °": {EventKind.REPRICED},
-}
 
 
 class Link(NamedTuple):
@@ -95,20 +91,14 @@ def test_each_link_is_of_a_rule_and_leads_to_a_scenario() -> None:
     assert all(link.files for link in links(RULEBOOK))
 
 
-def _later() -> set[int]:
-    return {code for mark, codes in LATER.items() if mark in RULEBOOK for code in codes}
-
-
 @pytest.mark.parametrize("reason", Reason, ids=lambda each: each.name)
 def test_each_reason_has_a_scenario(reason: Reason) -> None:
-    if reason not in _later():
-        assert f"reason={reason.name.lower()}" in SCENARIOS
+    assert f"reason={reason.name.lower()}" in SCENARIOS
 
 
 @pytest.mark.parametrize("kind", EventKind, ids=lambda each: each.name)
 def test_each_event_has_a_scenario(kind: EventKind) -> None:
-    if kind not in _later():
-        assert re.search(rf"^> {kind.name.lower()} ", SCENARIOS, flags=re.MULTILINE)
+    assert re.search(rf"^> {kind.name.lower()} ", SCENARIOS, flags=re.MULTILINE)
 
 
 def test_a_rule_without_a_row_is_found() -> None:

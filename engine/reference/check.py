@@ -19,7 +19,8 @@ from engine.capacity import IDS_MAX_MAX, ORDERS_MAX_MAX
 from engine.errors import InvariantError
 from engine.names import is_name, unpack
 from engine.records import Phase, Side, TimeInForce
-from engine.reference.rows import DISPLAY, HIDDEN, MARKET, POST_ONLY, STOP, UNTIL
+from engine.reference.pegs import price_of
+from engine.reference.rows import DISPLAY, HIDDEN, MARKET, OFFSET, PEG, POST_ONLY, STOP, UNTIL
 from engine.reference.state import (
     MARKET_RANK,
     NOTHING_PAIRED,
@@ -52,6 +53,9 @@ def check_state(venue: Venue) -> None:
     midpoint = [each.midpoint for each in venue.instruments if each.midpoint is not None]
     resting += sum(1 for book in midpoint for side in Side for _ in book.orders(side))
     resting += sum(len(each.aside) for each in venue.instruments)
+    pegs = [order for each in venue.instruments for of in each.pegs.values() for order in of.values()]
+    resting += sum(not order.peg_e4 for order in pegs)
+    _promise(len(pegs) == venue.peg_count, f"there are {len(pegs)} pegs, {venue.peg_count} are counted")
     _promise(resting == venue.open_order_count, f"{resting} orders rest, {venue.open_order_count} are open")
 
 
@@ -70,7 +74,8 @@ def _check_definitions(venue: Venue) -> None:
         _promise(1 <= instrument.lot <= QTY_MAX, f"{symbol} has lot {instrument.lot}")
         _promise(1 <= instrument.defined_reference_e4 <= PRICE_E4_MAX, f"{symbol} has a reference out of bounds")
         _promise(0 <= instrument.adv_qty <= ADV_QTY_MAX, f"{symbol} has average daily volume {instrument.adv_qty}")
-        _promise(instrument.last_trade_e4 % instrument.tick_e4 == 0, f"{symbol} last traded off the tick")
+        # Pegs may trade between two ticks.
+        _promise(0 <= instrument.last_trade_e4 <= PRICE_E4_MAX, f"{symbol} last traded at {instrument.last_trade_e4}")
     for at, participant in enumerate(venue.participants, 1):
         name = unpack(participant.name)
         _promise(participant.number == at, f"participant {name} has number {participant.number} at place {at}")
@@ -124,7 +129,9 @@ def _check_participant(venue: Venue, participant: Participant) -> None:
 def _check_order(venue: Venue, order: Order) -> None:
     number, instrument = order.order_number, order.instrument
     _promise(1 <= number <= venue.last_order_number, f"order {number} has a number not given out")
-    _promise(1 <= order.priority <= venue.priority, f"order {number} has priority {order.priority} not given out")
+    unpriced = order.peg != 0 and order.peg_e4 == 0
+    given = unpriced or 1 <= order.priority <= venue.priority
+    _promise(given, f"order {number} has priority {order.priority} not given out")
     _promise(order.client_order_id != 0, f"order {number} has no client order id")
     _promise(order.id_day <= venue.trading_day, f"order {number} took its id on a later day")
     of_today = order.time_in_force in (TimeInForce.GTC, TimeInForce.GTD) or order.id_day == venue.trading_day
@@ -138,7 +145,7 @@ def _check_order(venue: Venue, order: Order) -> None:
     _promise(is_market == (order.price_e4 == 0), f"order {number} has price {order.price_e4}")
     _promise(0 <= order.price_e4 <= PRICE_E4_MAX, f"order {number} has price {order.price_e4}")
     _promise(order.price_e4 % instrument.tick_e4 == 0, f"order {number} is off the tick")
-    built = MARKET | POST_ONLY | STOP | DISPLAY | HIDDEN | UNTIL
+    built = MARKET | POST_ONLY | STOP | DISPLAY | HIDDEN | UNTIL | PEG | OFFSET
     _promise(not order.instructions & ~built, f"order {number} rests with an instruction that cannot")
     _promise(order.dormant == bool(order.instructions & STOP), f"order {number} has stop {order.stop_e4}")
     rests = order.time_in_force not in (TimeInForce.IOC, TimeInForce.FOK)
@@ -153,7 +160,8 @@ def _check_order(venue: Venue, order: Order) -> None:
     _promise(1 <= order.entry_reference_e4 <= PRICE_E4_MAX, f"order {number} was entered without a reference price")
     holding = order.participant.holdings.get(instrument.number)
     _promise(order.holding is holding, f"order {number} moves another holding than that of its participant")
-    waits = order.dormant or order.in_midpoint or order.aside
+    _promise((order.peg != 0) == bool(order.instructions & PEG), f"order {number} is a peg, or does not know it")
+    waits = order.dormant or order.in_midpoint or order.aside or unpriced
     _promise((order.level is None) == waits, f"order {number} rests nowhere, or waits and rests")
 
 
@@ -248,10 +256,11 @@ def _check_instrument(instrument: Instrument) -> None:
         _promise(order.participant.open_orders.get(number) is order, f"order {number} is unknown to its participant")
         stays = instrument.phase != Phase.CLOSED or order.time_in_force in (TimeInForce.GTC, TimeInForce.GTD)
         _promise(stays, f"{symbol} is closed and day order {number} is open")
-        elsewhere = order.dormant or order.in_midpoint or order.aside
+        elsewhere = order.dormant or order.in_midpoint or order.aside or order.peg != 0
         rests = instrument.phase != Phase.CONTINUOUS or order.price_e4 != 0 or elsewhere
         _promise(rests, f"{symbol} is continuous and market order {number} rests")
     _check_stops(instrument)
+    _check_pegs(instrument)
     for side in Side:
         last_rank = MARKET_RANK - 1
         for rank, level in instrument.book.sides[side].items():
@@ -278,6 +287,29 @@ def _check_stops(instrument: Instrument) -> None:
                 priority = order.priority
 
 
+def _check_pegs(instrument: Instrument) -> None:
+    symbol = unpack(instrument.symbol)
+    known = [order for pegs in instrument.pegs.values() for order in pegs.values()]
+    _promise(
+        sorted(order.order_number for order in known)
+        == [order.order_number for order in instrument.open_orders.values() if order.peg],
+        f"{symbol}: its pegs are not those that are open",
+    )
+    _promise(instrument.pegs.keys() == instrument.peg_references.keys(), f"{symbol}: a list of pegs has no reference")
+    _promise(instrument.fresh_peg is None, f"{symbol}: a peg was not looked at")
+    for of, pegs in instrument.pegs.items():
+        _promise(bool(pegs) and list(pegs) == sorted(pegs), f"{symbol}: pegs are not in order of acceptance")
+        if instrument.phase != Phase.CONTINUOUS:
+            _promise(
+                instrument.peg_references[of] == 0, f"{symbol}: pegs refer to a price outside of continuous trading"
+            )
+        for number, order in pegs.items():
+            _promise((order.side, order.peg) == of, f"{symbol}: peg {number} is with those of another reference")
+            price_e4 = price_of(order, instrument.peg_references[of])
+            _promise(order.peg_e4 == price_e4, f"{symbol}: peg {number} has the price {order.peg_e4}, not {price_e4}")
+            _promise((order.level is not None) == (price_e4 != 0), f"{symbol}: peg {number} rests without a price")
+
+
 def _check_level(instrument: Instrument, side: Side, rank: int, level: Level) -> None:
     at = f"{unpack(instrument.symbol)} {side.name} level {level.price_e4}"
     _promise(level.rank == rank, f"{at} stands under rank {rank}")
@@ -292,6 +324,7 @@ def _check_level(instrument: Instrument, side: Side, rank: int, level: Level) ->
         shows = order.display_qty == 0 or 0 < order.shown_qty <= min(order.display_qty, order.leaves_qty)
         _promise(shows, f"order {number} shows {order.shown_qty} of {order.leaves_qty}")
         _promise(order.level is level, f"{at} holds order {number}, which rests elsewhere")
-        _promise(order.side == side and order.price_e4 == level.price_e4, f"{at} holds order {number} of another price")
+        here = order.side == side and order.trading_e4 == level.price_e4
+        _promise(here, f"{at} holds order {number} of another price")
         _promise(order.priority > priority, f"{at}: order {number} stands before its time")
         priority = order.priority

@@ -6,6 +6,7 @@ from engine.reference.calls import publish_indicative
 from engine.reference.events import EventLog
 from engine.reference.matching import run_aggressor
 from engine.reference.midpoint import meet_at_midpoint
+from engine.reference.pegs import reprice
 from engine.reference.rows import STOP
 from engine.reference.state import Instrument, Order
 from engine.reference.venue import Venue
@@ -19,8 +20,12 @@ def consequences(venue: Venue, events: EventLog) -> None:
     for number in sorted(events.touched):
         instrument = venue.instruments[number - 1]
         look_at_trade(venue, instrument, events)
-        while (order := _elected(instrument)) is not None:
-            _run_elected(venue, order, events)
+        trades = True
+        while trades:
+            while (order := _elected(instrument)) is not None:
+                _run_elected(venue, order, events)
+                look_at_trade(venue, instrument, events)
+            trades = reprice(venue, instrument, events)
             look_at_trade(venue, instrument, events)
         meet_at_midpoint(venue, instrument, events)
         if number in venue.calls:

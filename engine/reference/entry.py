@@ -7,7 +7,7 @@ counts.
 from typing import Final
 
 from engine.bounds import TIME_NS_MAX
-from engine.records import Book, Permission, Phase, Reason, SelfTrade, TimeInForce
+from engine.records import Book, Peg, Permission, Phase, Reason, SelfTrade, TimeInForce
 from engine.reference.events import EventLog
 from engine.reference.limit_checks import check_limits, check_restricted, count_entry, entered
 from engine.reference.matching import run_aggressor
@@ -22,11 +22,10 @@ from engine.reference.order_checks import (
     check_terms,
     may_show,
 )
-from engine.reference.rows import DISPLAY, HIDDEN, MARKET, MIN_QTY, POST_ONLY, STOP, UNTIL, Row
+from engine.reference.rows import DISPLAY, HIDDEN, MARKET, MIN_QTY, OFFSET, PEG, POST_ONLY, STOP, UNTIL, Row
 from engine.reference.state import Instrument, Order, Participant
 from engine.reference.venue import Venue
 
-_BUILT: Final = MARKET | POST_ONLY | MIN_QTY | STOP | DISPLAY | HIDDEN | UNTIL
 _RESTING: Final = POST_ONLY | DISPLAY | HIDDEN
 _MARKET_PERMISSION: Final = int(Permission.MARKET)
 _STP_NONE_PERMISSION: Final = int(Permission.STP_NONE)
@@ -62,6 +61,9 @@ def run_or_rest(venue: Venue, order: Order, events: EventLog) -> None:
     midpoint = order.instrument.midpoint if order.in_midpoint else None
     if midpoint is not None:
         run_at_midpoint(venue, order, midpoint, events)
+        return
+    if order.peg:
+        order.instrument.fresh_peg = order
         return
     if order.instrument.phase == Phase.CONTINUOUS and not order.dormant and not order.aside:
         run_aggressor(venue, order, events)
@@ -100,22 +102,27 @@ def _check_instructions(venue: Venue, instrument: Instrument, row: Row) -> Reaso
         fit = instrument.midpoint is not None and not instructions & ~(MARKET | UNTIL | MIN_QTY)
         fit = fit and row.time_in_force not in (TimeInForce.OPENING, TimeInForce.CLOSING) and _min_qty_fits(row)
         return None if fit else Reason.INVALID_INSTRUCTION
-    if instructions & STOP:
-        # None of the other instructions but ``until`` and ``@ market``, which is then a stop without a limit.
-        fit = (
-            not instructions & ~(STOP | MARKET | UNTIL) and row.time_in_force in _RESTING_TIMES and row.book == Book.LIT
-        )
-        return None if fit else Reason.INVALID_INSTRUCTION
+    if instructions & (STOP | PEG | OFFSET):
+        # None of the other instructions but ``until`` and ``@ market``, which is then one without a limit.
+        others = instructions & ~(MARKET | UNTIL)
+        fit = others == STOP or (not others & ~(PEG | OFFSET) and _offset_fits(instrument, row))
+        return None if fit and row.time_in_force in _RESTING_TIMES else Reason.INVALID_INSTRUCTION
     fit = (
-        not instructions & ~_BUILT
-        and row.book == Book.LIT
-        and row.time_in_force in (_MARKET_TIMES if instructions & MARKET else _LIMIT_TIMES)
+        row.time_in_force in (_MARKET_TIMES if instructions & MARKET else _LIMIT_TIMES)
         and (not instructions & _RESTING or (not instructions & MARKET and row.time_in_force in _RESTING_TIMES))
         and not (instructions & DISPLAY and instructions & HIDDEN)
         and (not instructions & DISPLAY or may_show(instrument, row.display_qty, row.qty))
         and _min_qty_fits(row)
     )
     return None if fit else Reason.INVALID_INSTRUCTION
+
+
+def _offset_fits(instrument: Instrument, row: Row) -> bool:
+    """True if a peg may be so far from its reference, in whole ticks. The middle has no offset."""
+    if not row.instructions & OFFSET:
+        return True
+    least_e4 = {Peg.PRIMARY: 0, Peg.MARKET: instrument.tick_e4}.get(Peg(row.peg)) if row.peg else None
+    return least_e4 is not None and row.offset_e4 >= least_e4 and row.offset_e4 % instrument.tick_e4 == 0
 
 
 def _min_qty_fits(row: Row) -> bool:
@@ -125,7 +132,8 @@ def _min_qty_fits(row: Row) -> bool:
 
 
 def _check_permissions(participant: Participant, row: Row) -> Reason | None:
-    if row.instructions & MARKET and row.book == Book.LIT and not participant.permissions & _MARKET_PERMISSION:
+    plain_or_stop = row.book == Book.LIT and not row.peg
+    if row.instructions & MARKET and plain_or_stop and not participant.permissions & _MARKET_PERMISSION:
         return Reason.MARKET_NOT_PERMITTED
     if row.self_trade == SelfTrade.NONE and not participant.permissions & _STP_NONE_PERMISSION:
         return Reason.STP_NOT_PERMITTED

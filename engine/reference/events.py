@@ -23,6 +23,7 @@ _REPLACED: Final = int(EventKind.REPLACED)
 _CANCEL_REJECTED: Final = int(EventKind.CANCEL_REJECTED)
 _REPLENISHED: Final = int(EventKind.REPLENISHED)
 _TRIGGERED: Final = int(EventKind.TRIGGERED)
+_REPRICED: Final = int(EventKind.REPRICED)
 _INDICATIVE: Final = int(EventKind.INDICATIVE)
 _PHASE: Final = int(EventKind.PHASE)
 _HALTED: Final = int(EventKind.HALTED)
@@ -76,6 +77,19 @@ class EventLog:
 
     def triggered(self, order: Order) -> None:
         self._of_order(_TRIGGERED, order, order.leaves_qty)
+
+    def repriced(self, order: Order) -> None:
+        """After the peg has its new price."""
+        self._append(
+            _REPRICED,
+            client_order_id=order.client_order_id,
+            price_e4=order.peg_e4,
+            qty=order.leaves_qty,
+            order_number=order.order_number,
+            participant=order.participant.number,
+            instrument=order.instrument.number,
+            side=order.side,
+        )
 
     def trade(self, first: Order, second: Order, price_e4: int, qty: int, trade_number: int, side: int) -> None:
         """``first`` is the resting order (uncross: the buy), ``side`` that of the aggressor (uncross: 0)."""

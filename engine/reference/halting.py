@@ -3,6 +3,7 @@
 from engine.records import Phase, Reason, TimeInForce
 from engine.reference.events import EventLog
 from engine.reference.matching import cancel_open
+from engine.reference.pegs import reprice
 from engine.reference.state import Instrument
 from engine.reference.venue import Venue
 
@@ -17,6 +18,7 @@ def halt(venue: Venue, instrument: Instrument, end_ns: int, reason: Reason, even
     if instrument.cancel_on_halt:
         for order in list(instrument.open_orders.values()):
             cancel_open(venue, order, Reason.HALT, events)
+    reprice(venue, instrument, events)
 
 
 def close_without_uncross(venue: Venue, instrument: Instrument, events: EventLog) -> None:
@@ -26,3 +28,4 @@ def close_without_uncross(venue: Venue, instrument: Instrument, events: EventLog
     for order in list(instrument.open_orders.values()):
         if order.time_in_force not in (TimeInForce.GTC, TimeInForce.GTD):
             cancel_open(venue, order, Reason.END_OF_DAY, events)
+    reprice(venue, instrument, events)

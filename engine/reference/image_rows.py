@@ -23,6 +23,7 @@ from engine.reference.rows_by_part import (
     MIDPOINT_COLUMNS,
     ORDER_COLUMNS,
     PARTICIPANT_COLUMNS,
+    PEG_COLUMNS,
     SCHEDULE_COLUMNS,
     STOP_COLUMNS,
     TRADE_SECOND_COLUMNS,
@@ -38,7 +39,7 @@ Rows = np.ndarray[Any, Any]
 #: Bit of the slot in a row of ids: the id is of an earlier trading day.
 _CARRIED: Final = 2**31
 _STOP: Final = int(Instruction.STOP)
-_HIDDEN: Final = int(Instruction.HIDDEN)
+_HIDDEN: Final = int(Instruction.HIDDEN | Instruction.PEG)
 _CALLS: Final = (Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AUCTION)
 
 
@@ -69,7 +70,11 @@ def image_rows(capacity: Capacity, parts: dict[str, Arrays]) -> dict[str, Tables
         },
         "orders": {"orders": _orders(orders, stops_e4, terms)},
         "ids": {"ids": _ids(parts["ids"], orders)},
-        "books": _books(parts["books"], orders, stops_e4) | {"midpoint": _midpoint(orders, parts["orders"]["times"])},
+        "books": _books(parts["books"], orders, stops_e4, terms)
+        | {
+            "midpoint": _midpoint(orders, parts["orders"]["times"]),
+            "pegs": _pegs(parts["books"]["peg_books"], orders, terms),
+        },
         "risk": _risk(capacity, parts["risk"], parts["reference"]["participants"]),
         "events": {name: np.asarray(array) for name, array in parts["events"].items()},
     }
@@ -128,8 +133,8 @@ def _orders(orders: Rows, stops_e4: Rows, terms: Rows) -> Table:
     slots = slots[np.argsort(orders["order_number"][slots], kind="stable")]
     live = orders[slots]
     value_price_e4 = np.where(live["price_e4"] != 0, live["price_e4"], -live["tick"])
-    further = _columns(terms[slots], ORDER_COLUMNS[-4:])
-    return np.hstack([_columns(live, ORDER_COLUMNS[:-6]), value_price_e4[:, None], stops_e4[slots][:, None], further])
+    further = _columns(terms[slots], ORDER_COLUMNS[-7:])
+    return np.hstack([_columns(live, ORDER_COLUMNS[:-9]), value_price_e4[:, None], stops_e4[slots][:, None], further])
 
 
 def _ids(arrays: Arrays, orders: Rows) -> Table:
@@ -156,11 +161,14 @@ def _orders_at(orders: Rows, slots: Rows) -> Rows:
     return found
 
 
-def _books(arrays: Arrays, orders: Rows, stops_e4: Rows) -> Tables:
+def _books(arrays: Arrays, orders: Rows, stops_e4: Rows, terms: Rows) -> Tables:
     _, window = _paged(arrays, "window", LEVEL)
-    levels = np.concatenate([each.view(LEVEL) for each in (window, arrays["market_levels"], arrays["far_levels"])])
+    further = (arrays[name].view(LEVEL) for name in ("market_levels", "between_levels", "far_levels"))
+    levels = np.concatenate([window.view(LEVEL), *further])
     levels = levels[levels["head"] != 0]
-    first = _orders_at(orders, levels["head"].astype(np.int64))
+    first = _orders_at(orders, levels["head"].astype(np.int64)).copy()
+    of_pegs = first["instructions"] & Instruction.PEG != 0
+    first["price_e4"][of_pegs] = _orders_at(terms, levels["head"].astype(np.int64))["peg_e4"][of_pegs]
     lit = first["instructions"] & IN_MIDPOINT == 0
     levels, first = levels[lit], first[lit]
     dormant = first["instructions"] & _STOP != 0
@@ -191,6 +199,21 @@ def _midpoint(orders: Rows, times: Rows) -> Table:
     found = orders[slots]
     by_time = np.lexsort((times[slots], -found["side"].astype(np.int64), found["instrument"]))
     return _columns(found[by_time], MIDPOINT_COLUMNS)
+
+
+def _pegs(books: Rows, orders: Rows, terms: Rows) -> Table:
+    """The lists of pegs: three of each side, by reference."""
+
+    def found() -> Iterator[tuple[int, ...]]:
+        behind, numbers = terms["peg_after"].tolist(), orders["order_number"].tolist()
+        left = len(orders)
+        for at in np.flatnonzero(books["head"]).tolist():
+            side, slot = at // 3, int(books["head"][at])
+            while 0 < slot < len(numbers) and left:
+                yield side // 2 + 1, 1 - 2 * (side % 2), at % 3 + 1, int(books["price_e4"][at]), numbers[slot]
+                slot, left = behind[slot], left - 1
+
+    return table(found(), len(PEG_COLUMNS))
 
 
 def _aside(books: Rows, orders: Rows) -> Table:

@@ -24,7 +24,8 @@ class Collar(NamedTuple):
 def run_aggressor(venue: Venue, order: Order, events: EventLog) -> None:
     """Run an order as aggressor: it trades, and the rest of it rests or is canceled."""
     instrument = order.instrument
-    collar = Collar(instrument, instrument.reference_e4) if order.instructions & MARKET else None
+    is_market = order.instructions & MARKET and not order.peg
+    collar = Collar(instrument, instrument.reference_e4) if is_market else None
     refused = _trial(order, collar)
     if refused is not None:
         cancel_open(venue, order, refused, events)
@@ -53,7 +54,7 @@ def cancel_open(venue: Venue, order: Order, reason: Reason, events: EventLog) ->
 def _reaches(order: Order, collar: Collar | None, price_e4: int) -> bool:
     """True if an aggressor may trade at a price: a limit order at its own or better, a market order in its collar."""
     if collar is None:
-        return accepts(order.side, order.price_e4, price_e4)
+        return accepts(order.side, order.trading_e4, price_e4)
     return within_band(collar.instrument, order.side, price_e4, collar.reference_e4)
 
 
@@ -120,8 +121,8 @@ def _trade(venue: Venue, aggressor: Order, resting: Order, events: EventLog) -> 
     """The two trade the smaller of their quantities, at the resting order's price."""
     qty = min(aggressor.leaves_qty, resting.visible_qty)
     venue.last_trade_number += 1
-    events.trade(resting, aggressor, resting.price_e4, qty, venue.last_trade_number, aggressor.side)
-    aggressor.instrument.last_trade_e4 = resting.price_e4
+    events.trade(resting, aggressor, resting.trading_e4, qty, venue.last_trade_number, aggressor.side)
+    aggressor.instrument.last_trade_e4 = resting.trading_e4
     aggressor.instrument.unseen_trade = aggressor.instrument.unweighed_trade = True
     shown_qty = resting.shown_qty - qty
     execute(aggressor, qty)
@@ -138,7 +139,7 @@ def _trade(venue: Venue, aggressor: Order, resting: Order, events: EventLog) -> 
 def _settle_what_is_left(venue: Venue, order: Order, events: EventLog) -> None:
     if order.leaves_qty == 0:
         venue.close(order)
-    elif order.instructions & MARKET:
+    elif order.instructions & MARKET and not order.peg:
         # What the other side still has is beyond the collar.
         beyond = order.instrument.book.best(-order.side) is not None
         cancel_open(venue, order, Reason.PRICE_BAND if beyond else Reason.NO_LIQUIDITY, events)

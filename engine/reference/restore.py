@@ -14,6 +14,7 @@ from engine.bounds import MEMBERS_MAX, MEMORY_SECONDS, RATE_ORDERS_MAX
 from engine.capacity import Capacity
 from engine.errors import InvariantError
 from engine.parts import Arrays, fill_state
+from engine.places import peg_row
 from engine.records import CommandKind, Instruction, Limit, Phase
 from engine.reference.check import check_state
 from engine.reference.exposure import add_open
@@ -239,8 +240,16 @@ def _orders(venue: Venue, state: State) -> Iterator[tuple[int, Order]]:
             slices=int(state.terms["slices"][slot]),
             until_ns=int(state.terms["until_ns"][slot]),
             aside=bool(int(row["instructions"]) & ASIDE),
+            peg=int(state.terms["peg"][slot]),
+            offset_e4=int(state.terms["offset_e4"][slot]),
+            peg_e4=int(state.terms["peg_e4"][slot]),
             cum_qty=int(row["cum_qty"]),
         )
+        if order.peg:
+            instrument.add_peg(order)
+            at = peg_row(state, instrument.number, order.side, order.peg)
+            instrument.peg_references[order.side, order.peg] = int(state.books["price_e4"][at])
+            venue.peg_count += 1
         add_open(order, order.leaves_qty)
         participant.open_orders[order.order_number] = order
         instrument.open_orders[order.order_number] = order
@@ -261,6 +270,9 @@ def _rest(venue: Venue, state: State, by_slot: dict[int, Order]) -> None:
     count = len(aside)
     for slot, first in by_slot.items():
         if ahead[slot] or first.in_midpoint:
+            continue
+        if first.peg and not first.peg_e4:
+            count += 1
             continue
         queue = _queue_of(first)
         if queue in begun:
@@ -283,7 +295,7 @@ def _rest(venue: Venue, state: State, by_slot: dict[int, Order]) -> None:
 
 def _queue_of(order: Order) -> tuple[int, int, int, bool, bool]:
     """Instrument, side, price and visibility, by which an order has its queue; of a dormant order its stop."""
-    price_e4 = -1 if order.aside else order.stop_e4 or order.price_e4
+    price_e4 = -1 if order.aside else order.stop_e4 or order.trading_e4
     return order.instrument.number, order.side, price_e4, order.dormant, order.hidden
 
 

@@ -21,6 +21,7 @@ from engine.records import (
     Book,
     CommandKind,
     Instruction,
+    Peg,
     Phase,
     Reason,
     SelfTrade,
@@ -39,6 +40,8 @@ DISPLAY: Final = int(Instruction.DISPLAY)
 HIDDEN: Final = int(Instruction.HIDDEN)
 STOP: Final = int(Instruction.STOP)
 UNTIL: Final = int(Instruction.UNTIL)
+PEG: Final = int(Instruction.PEG)
+OFFSET: Final = int(Instruction.OFFSET)
 EVERY_INSTRUCTION: Final = sum(int(instruction) for instruction in Instruction)
 
 _SIDES: Final = frozenset(map(int, Side))
@@ -46,6 +49,7 @@ _TIMES_IN_FORCE: Final = frozenset(map(int, TimeInForce))
 _SELF_TRADES: Final = frozenset(map(int, SelfTrade))
 _BOOKS: Final = frozenset(map(int, Book))
 _PHASES: Final = frozenset(map(int, Phase))
+_PEGS: Final = frozenset(map(int, Peg))
 
 
 class Row(NamedTuple):
@@ -70,6 +74,14 @@ class Row(NamedTuple):
     @property
     def stop_e4(self) -> int:
         return self.display_qty
+
+    @property
+    def offset_e4(self) -> int:
+        return self.display_qty
+
+    @property
+    def peg(self) -> int:
+        return self.phase
 
     @property
     def name(self) -> int:
@@ -254,6 +266,8 @@ def rows_of(commands: "np.ndarray[Any, Any]") -> Iterator[list[Row]]:
 def _places_not_used(kind: CommandKind) -> Callable[[Row], tuple[int, ...]]:
     used = {*COMMAND_FIELDS[kind], "kind"}
     places = [at for at, names in enumerate(COMMAND_PLACES.values()) if used.isdisjoint(names)]
+    if not places:
+        return lambda _row: ()
     return itemgetter(*places, places[0])  # one twice, since of a single place it would give no tuple
 
 
@@ -269,6 +283,7 @@ def _enter_has_form(row: Row) -> bool:
         and row.self_trade in _SELF_TRADES
         and row.book in _BOOKS
         and not instructions & ~EVERY_INSTRUCTION
+        and (row.peg in _PEGS if instructions & PEG else row.peg == 0)
         and (row.min_qty == 0 or bool(instructions & (MIN_QTY | UNTIL)))
         and _terms_fit(row)
     )
@@ -279,9 +294,10 @@ def _replace_has_form(row: Row) -> bool:
 
 
 def _terms_fit(row: Row) -> bool:
-    """True if an enter or replace has a display quantity, a stop and a price only where its instructions use them."""
-    shows_or_stops = bool(row.instructions & (DISPLAY | STOP))
-    return (row.display_qty == 0 or shows_or_stops) and (row.price_e4 == 0 or not row.instructions & MARKET)
+    """True if an enter or replace has a display quantity, a stop, an offset and a price only where its instructions use
+    them."""
+    uses = bool(row.instructions & (DISPLAY | STOP | OFFSET))
+    return (row.display_qty == 0 or uses) and (row.price_e4 == 0 or not row.instructions & MARKET)
 
 
 def _mass_cancel_has_form(row: Row) -> bool:

@@ -21,7 +21,7 @@ PARTS: Final = ("venue", "orders", "ids", "reference", "books", "risk", "events"
 VENUE_COLUMNS: Final = (
     "now_ns", "trading_day", "seq", "epoch", "last_order_number", "last_trade_number", "orders_open", "orders_max",
     "ids_used", "ids_max", "instruments", "instruments_max", "participants", "participants_max", "calls", "pending",
-    "slices", "expiries", "indices", "gathered", "gathered_name",
+    "slices", "expiries", "pegs", "indices", "gathered", "gathered_name",
     "timers_first", "timers_last", "continuation",
 )  # fmt: skip
 CONTINUATION_COLUMNS: Final = tuple(f"continuation_{place}" for place in (0, 8, 16, 24, 32, 40))
@@ -52,11 +52,11 @@ PARTICIPANT_COLUMNS: Final = (
 ORDER_COLUMNS: Final = (
     "order_number", "client_order_id", "price_e4", "qty", "leaves_qty", "cum_qty", "participant", "instrument",
     "instructions", "side", "time_in_force", "self_trade", "carried", "value_price_e4", "stop_e4",
-    "display_qty", "shown_qty", "slices", "until_ns",
+    "display_qty", "shown_qty", "slices", "until_ns", "peg", "offset_e4", "peg_e4",
 )  # fmt: skip
 #: In order of participant and id. ``order_number``: of the open order, 0 for none.
 ID_COLUMNS: Final = ("participant", "client_order_id", "order_number", "carried")
-#: In order of instrument, buys before sells, the best price first, displayed before hidden.
+#: In order of instrument, buys before sells, the best price first, displayed before hidden orders and pegs.
 #: Price 0: market orders.
 LEVEL_COLUMNS: Final = ("instrument", "side", "price_e4", "hidden", "leaves_qty")
 QUEUE_COLUMNS: Final = ("instrument", "side", "price_e4", "hidden", "order_number")
@@ -66,6 +66,9 @@ STOP_COLUMNS: Final = ("instrument", "side", "stop_e4", "order_number")
 MIDPOINT_COLUMNS: Final = ("instrument", "side", "price_e4", "order_number")
 #: Closing orders that are kept aside in order of instrument, buys before sells, by time.
 ASIDE_COLUMNS: Final = ("instrument", "side", "order_number")
+#: Pegs in order of instrument, buys before sells, by reference, in order of acceptance; with the price of it by which
+#: they are priced.
+PEG_COLUMNS: Final = ("instrument", "side", "peg", "reference_e4", "order_number")
 BEST_COLUMNS: Final = ("instrument", "side", "best_tick", "hidden_tick")
 #: Rows in which any number is not 0, in order of participant and instrument.
 EXPOSURE_COLUMNS: Final = ("participant", "instrument", "position_qty", "open_buy_qty", "open_sell_qty", "limits")
@@ -92,6 +95,7 @@ TABLE_COLUMNS: Final = {
     "stops": STOP_COLUMNS,
     "midpoint": MIDPOINT_COLUMNS,
     "aside": ASIDE_COLUMNS,
+    "pegs": PEG_COLUMNS,
     "best": BEST_COLUMNS,
     "exposures": EXPOSURE_COLUMNS,
     "limits": LIMIT_COLUMNS_OF_PAIRS,

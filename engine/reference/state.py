@@ -21,7 +21,7 @@ from sortedcontainers import SortedDict
 from engine.bounds import BPS_MAX, PRICE_E4_MAX, RATE_ORDERS_MAX
 from engine.records import Phase, Side
 from engine.reference.depth import Depth
-from engine.reference.rows import HIDDEN, POST_ONLY
+from engine.reference.rows import HIDDEN, PEG, POST_ONLY
 
 #: Lower than the rank of any limit price.
 MARKET_RANK: Final = -2 * PRICE_E4_MAX - 2
@@ -63,10 +63,10 @@ class LitBook:
         """Add an order behind all others at its price."""
         self._changed(order, order.leaves_qty)
         levels = self.sides[order.side]
-        rank = rank_of(order.side, order.price_e4, order.hidden)
+        rank = rank_of(order.side, order.trading_e4, order.hidden)
         level = levels.get(rank)
         if level is None:
-            level = levels[rank] = Level(rank, order.price_e4)
+            level = levels[rank] = Level(rank, order.trading_e4)
         level.orders[order.order_number] = order
         level.leaves_qty += order.leaves_qty
         order.level = level
@@ -102,8 +102,8 @@ class LitBook:
 
     def _changed(self, order: "Order", qty: int) -> None:
         self.changes += 1
-        if self.depth is not None and order.price_e4:
-            self.depth.count(order.side, order.price_e4, qty)
+        if self.depth is not None and order.trading_e4:
+            self.depth.count(order.side, order.trading_e4, qty)
 
     def counted(self) -> Depth:
         """The depth as it is, counted anew where no call keeps it."""
@@ -345,10 +345,11 @@ class Instrument:
     market orders may be from the reference price; None: anywhere. ``cancel_on_halt``: a halt cancels its orders.
     ``due_ns``: when a clock value ends the halt, or the call after it; 0 where none does. ``published`` is what the
     last indicative event of the present call said, and ``told_at_change`` the state of the book that it was looked for
-    in (-1: not yet in this call). ``aside``: closing orders that wait, in order of time. ``unseen_trade``: its
-    volatility breaker has not looked at the last trade; ``unweighed_trade``: indices have not. ``trade_seconds``:
-    second to its last trade price, as far back as the breaker looks and after the uncross at ``last_uncross_e4`` (0:
-    none).
+    in (-1: not yet in this call). ``aside``: closing orders that wait, in order of time. ``pegs``: by side and
+    reference, in order of acceptance; ``peg_references``: the price by which those are priced, 0 for none;
+    ``fresh_peg``: the one that the command entered or replaced. ``unseen_trade``: its volatility breaker has not looked
+    at the last trade; ``unweighed_trade``: indices have not. ``trade_seconds``: second to its last trade price, as far
+    back as the breaker looks and after the uncross at ``last_uncross_e4`` (0: none).
     """
 
     number: int
@@ -373,7 +374,25 @@ class Instrument:
     last_uncross_e4: int = 0
     trade_seconds: dict[int, int] = field(default_factory=dict)
     aside: "dict[int, Order]" = field(default_factory=dict)
+    pegs: "dict[tuple[int, int], dict[int, Order]]" = field(default_factory=dict)
+    peg_references: dict[tuple[int, int], int] = field(default_factory=dict)
+    fresh_peg: "Order | None" = None
     open_orders: "dict[int, Order]" = field(default_factory=dict)
+
+    def add_peg(self, order: "Order") -> None:
+        """Know a peg, which was accepted after all that are known or is one of an image."""
+        of = order.side, order.peg
+        self.pegs.setdefault(of, {})[order.order_number] = order
+        self.peg_references.setdefault(of, 0)
+
+    def remove_peg(self, order: "Order") -> None:
+        """Forget a peg that is gone. Where it was the last of its side and reference, nothing is left of them."""
+        of = order.side, order.peg
+        del self.pegs[of][order.order_number]
+        if self.fresh_peg is order:
+            self.fresh_peg = None
+        if not self.pegs[of]:
+            del self.pegs[of], self.peg_references[of]
 
     @property
     def midpoint_e4(self) -> int:
@@ -452,7 +471,8 @@ class Order:
     without a limit counts for its life; 0 for none. ``display_qty``: the most that an iceberg shows, 0 for no iceberg;
     ``shown_qty``: what it shows now. ``slices``: how often it may show a next part, by its quantity as entered or
     replaced. ``until_ns``: the first clock value at or after it ends the order; 0: none does. ``aside``: it waits for
-    the closing auction.
+    the closing auction. ``peg``: the reference (``Peg``) that the price of a peg follows, 0 for no peg; ``offset_e4``:
+    how far from it; ``peg_e4``: that price, 0 while it has none.
     """
 
     order_number: int
@@ -478,6 +498,9 @@ class Order:
     until_ns: int = 0
     in_midpoint: bool = False
     aside: bool = False
+    peg: int = 0
+    offset_e4: int = 0
+    peg_e4: int = 0
     cum_qty: int = 0
     priority: int = 0
     level: Level | None = None
@@ -492,8 +515,13 @@ class Order:
         return self.price_e4 or self.value_stop_e4 or self.entry_reference_e4
 
     @property
+    def trading_e4(self) -> int:
+        """The price by which it trades: its limit, 0 for none; of a peg the one that it has now."""
+        return self.peg_e4 if self.peg else self.price_e4
+
+    @property
     def hidden(self) -> bool:
-        return bool(self.instructions & HIDDEN)
+        return bool(self.instructions & (HIDDEN | PEG))
 
     @property
     def visible_qty(self) -> int:

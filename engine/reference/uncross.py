@@ -43,7 +43,7 @@ def uncross(venue: Venue, instrument: Instrument, events: EventLog) -> None:
         _trade_at(venue, instrument, price_e4, events)
     for order in list(instrument.open_orders.values()):
         for_auction = order.instructions & MARKET or order.time_in_force in _FOR_AUCTION
-        if for_auction and not order.dormant and not order.in_midpoint and not order.aside:
+        if for_auction and not (order.dormant or order.in_midpoint or order.aside or order.peg):
             cancel_open(venue, order, Reason.AUCTION, events)
 
 

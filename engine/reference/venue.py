@@ -7,9 +7,9 @@ from sortedcontainers import SortedDict
 
 from engine.bounds import DAY_NS
 from engine.capacity import Capacity
-from engine.records import Book, Phase, TimeInForce
+from engine.records import Book, Peg, Phase, TimeInForce
 from engine.reference.exposure import add_open
-from engine.reference.rows import DISPLAY, STOP, UNTIL, Row
+from engine.reference.rows import DISPLAY, OFFSET, STOP, UNTIL, Row
 from engine.reference.state import NOTHING_PAIRED, Index, Instrument, Member, MidpointBook, Order, Participant
 
 #: The phases in which orders rest without matching and the indicative event tells what the uncross would give.
@@ -19,6 +19,13 @@ CALLS: Final = frozenset({Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AU
 def slices_of(qty: int, display_qty: int) -> int:
     """Number of next parts that an iceberg of a quantity can show; 0 of an order that is none."""
     return (qty - 1) // display_qty if display_qty else 0
+
+
+def _offset_of(row: Row, instrument: Instrument) -> int:
+    """Distance of an entered peg from its reference: from the other side's best one tick, where it does not say."""
+    if row.instructions & OFFSET:
+        return row.offset_e4
+    return instrument.tick_e4 if row.peg == Peg.MARKET else 0
 
 
 def _midpoint_book(order: Order) -> MidpointBook:
@@ -62,6 +69,7 @@ class Venue:
     the index ``gathered_name``. ``continuation``: the continuation row (EXTEND) that the next row uses up. ``slices``:
     those of all open icebergs. ``expiries``: orders that end at a time, by it and their number. ``epoch``: of the
     primary that reigns; 0 before the first. ``causes``: those of halts by breakers, where somebody wants to know.
+    ``peg_count``: open pegs; ``peg_prices``: how many prices pegs took in command ``peg_seq``.
     """
 
     capacity: Capacity
@@ -87,6 +95,9 @@ class Venue:
     gathered_name: int = 0
     epoch: int = 0
     causes: list[Cause] | None = None
+    peg_count: int = 0
+    peg_prices: int = 0
+    peg_seq: int = 0
 
     def instrument(self, number: int) -> Instrument | None:
         return self.instruments[number - 1] if 0 < number <= len(self.instruments) else None
@@ -149,7 +160,12 @@ class Venue:
             until_ns=row.until_ns if row.instructions & UNTIL else 0,
             in_midpoint=row.book == Book.MIDPOINT,
             aside=row.time_in_force == TimeInForce.CLOSING and instrument.phase != Phase.CLOSING_AUCTION,
+            peg=row.peg,
+            offset_e4=_offset_of(row, instrument),
         )
+        if order.peg:
+            instrument.add_peg(order)
+            self.peg_count += 1
         self.note_expiry(order)
         self.set_display(order, row.display_qty if row.instructions & DISPLAY else 0)
         add_open(order, order.leaves_qty)
@@ -185,7 +201,12 @@ class Venue:
         order.show()
 
     def rest(self, order: Order) -> None:
-        """Put the order at the back of the queue at its price; a dormant one, of those with its stop; or aside."""
+        """Put the order at the back of the queue at its price; a dormant one, of those with its stop; or aside.
+
+        A peg without a price is in no queue.
+        """
+        if order.peg and not order.peg_e4:
+            return
         self.priority += 1
         order.priority = self.priority
         if order.aside:
@@ -202,6 +223,7 @@ class Venue:
         """Take the order out of its queue, if it is in one."""
         if order.level is not None:
             order.instrument.book.remove(order)
+            order.peg_e4 = 0
         elif order.aside:
             del order.instrument.aside[order.order_number]
         elif order.in_midpoint:
@@ -226,6 +248,9 @@ class Venue:
         del order.instrument.open_orders[order.order_number]
         self.open_order_count -= 1
         self.slices -= order.slices
+        if order.peg:
+            order.instrument.remove_peg(order)
+            self.peg_count -= 1
         if order.until_ns:
             del self.expiries[order.until_ns, order.order_number]
 

@@ -22,6 +22,7 @@ from engine.reference.rows_by_part import (
     MIDPOINT_COLUMNS,
     ORDER_COLUMNS,
     PARTICIPANT_COLUMNS,
+    PEG_COLUMNS,
     QUEUE_COLUMNS,
     SCHEDULE_COLUMNS,
     STOP_COLUMNS,
@@ -108,13 +109,14 @@ def _counters(venue: Venue, seq: int, timers: list[int]) -> tuple[int, ...]:
     room, row = venue.capacity, venue.continuation
     waits = tuple(row[: len(CONTINUATION_COLUMNS)]) if isinstance(row, Row) else (0,) * len(CONTINUATION_COLUMNS)
     with_stops = (each.number for each in venue.instruments if each.stops)
+    with_pegs = (each.number for each in venue.instruments if each.pegs)
     meeting = (each.number for each in venue.instruments if each.midpoint and all(each.midpoint.sides.values()))
     return (
         venue.now_ns, venue.trading_day, seq, venue.epoch, venue.last_order_number, venue.last_trade_number,
         venue.open_order_count, room.orders_max, venue.id_count, room.ids_max, len(venue.instruments),
         room.instruments_max, len(venue.participants), room.participants_max, len(venue.calls),
-        len({*venue.calls, *with_stops, *venue.with_breakers, *meeting}), venue.slices, len(venue.expiries),
-        len(venue.indices), len(venue.gathered), venue.gathered_name,
+        len({*venue.calls, *with_stops, *venue.with_breakers, *meeting, *with_pegs}), venue.slices, len(venue.expiries),
+        venue.peg_count, len(venue.indices), len(venue.gathered), venue.gathered_name,
         timers[0] if timers else 0, timers[-1] if timers else 0, int(row is not None), *waits,
     )  # fmt: skip
 
@@ -154,6 +156,7 @@ def _order(venue: Venue, order: Order) -> tuple[int, ...]:
         order.instructions | (IN_MIDPOINT if order.in_midpoint else 0) | (ASIDE if order.aside else 0),
         order.side, order.time_in_force, order.self_trade, int(order.id_day != venue.trading_day),
         order.notional_price_e4, order.stop_e4, order.display_qty, order.shown_qty, order.slices, order.until_ns,
+        order.peg, order.offset_e4, order.peg_e4,
     )  # fmt: skip
 
 
@@ -179,6 +182,7 @@ def _books(venue: Venue) -> Tables:
         "stops": table(_stops(venue), len(STOP_COLUMNS)),
         "midpoint": table(_midpoint(venue), len(MIDPOINT_COLUMNS)),
         "aside": table(_aside(venue), len(ASIDE_COLUMNS)),
+        "pegs": table(_pegs(venue), len(PEG_COLUMNS)),
     }
 
 
@@ -205,6 +209,13 @@ def _aside(venue: Venue) -> Iterator[tuple[int, ...]]:
                     yield instrument.number, side, order.order_number
 
 
+def _pegs(venue: Venue) -> Iterator[tuple[int, ...]]:
+    for instrument in venue.instruments:
+        for side, peg in sorted(instrument.pegs, key=lambda each: (-each[0], each[1])):
+            for number in instrument.pegs[side, peg]:
+                yield instrument.number, side, peg, instrument.peg_references[side, peg], number
+
+
 def _levels(venue: Venue) -> Iterator[tuple[Instrument, int, Level]]:
     for instrument in venue.instruments:
         for side in _SIDES:
@@ -217,10 +228,11 @@ def _place(instrument: Instrument, side: int, level: Level) -> tuple[int, int, i
 
 
 def _best_tick(instrument: Instrument, side: int, hidden: bool) -> int:
-    """Tick of the best limit of displayed or of hidden orders; 0 for none."""
+    """Tick of the best limit of displayed or of hidden orders; 0 for none. Between two ticks the better one."""
     levels = (level for level in instrument.book.levels(side) if level.price_e4)
     prices = (level.price_e4 for level in levels if level.first().hidden == hidden)
-    return next(prices, 0) // instrument.tick_e4
+    price_e4 = next(prices, 0)
+    return -(-price_e4 // instrument.tick_e4) if side == Side.BUY else price_e4 // instrument.tick_e4
 
 
 def _risk(venue: Venue) -> Tables:

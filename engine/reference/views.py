@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from engine.bounds import PRICE_E4_MAX, TIME_NS_MAX
-from engine.records import Side
+from engine.records import Peg, Side
 from engine.reference.indices import index_value_e4
 from engine.reference.limit_command import set_bits
 from engine.reference.state import Instrument, Limits, Order, Participant
@@ -100,6 +100,8 @@ def _in_book_order(instrument: Instrument) -> Iterator[Order]:
         yield from (order for order in instrument.aside.values() if order.side == side)
         if instrument.midpoint is not None:
             yield from sorted(instrument.midpoint.orders(side), key=_limit_first)
+        for peg in Peg:
+            yield from (order for order in instrument.pegs.get((side, peg), {}).values() if not order.peg_e4)
 
 
 def _limit_first(order: Order) -> tuple[int, int]:
@@ -122,6 +124,8 @@ def _open_order(order: Order) -> tuple[int, ...]:
         order.display_qty,
         0 if order.hidden or order.dormant or order.in_midpoint or order.aside else order.visible_qty,
         order.until_ns,
+        order.offset_e4,
+        order.peg_e4,
         order.qty,
         order.leaves_qty,
         order.cum_qty,
@@ -132,6 +136,7 @@ def _open_order(order: Order) -> tuple[int, ...]:
         order.self_trade,
         int(order.in_midpoint),
         order.instructions,
+        order.peg,
         0,
     )
 

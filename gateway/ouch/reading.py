@@ -36,7 +36,7 @@ from wire.ouch_layout import FROM_CLIENT, offsets
 _MARKET: Final = int(Instruction.MARKET)
 _POST_ONLY: Final = int(Instruction.POST_ONLY)
 _HIDDEN: Final = int(Instruction.HIDDEN)
-_PEG: Final = int(Instruction.PEG)
+_OFFSET: Final = int(Instruction.OFFSET)
 _MIN_QTY: Final = int(Instruction.MIN_QTY)
 _UNTIL: Final = int(Instruction.UNTIL)
 
@@ -76,14 +76,14 @@ def _price(price_e4):
 
 @inlined
 def instructions_of(display):
-    """Instructions of an order's display; a display that is not built becomes an instruction that is rejected."""
+    """Instructions of an order's display; one that is not built becomes an offset of no peg, which is rejected."""
     if display == Display.ANONYMOUS or display == Display.ATTRIBUTABLE:
         return 0
     if display == Display.POST_ONLY or display == Display.POST_ONLY_ATTRIBUTABLE:
         return _POST_ONLY
     if display == Display.NON_DISPLAY:
         return _HIDDEN
-    return _PEG
+    return _OFFSET
 
 
 @inlined

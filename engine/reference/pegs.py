@@ -1,0 +1,89 @@
+"""Pegs (section 4; section 7, c): their prices follow the best displayed ones, and they run as incoming with new ones.
+
+The pegs of a side with the same reference are together, in order of acceptance, and with them the price of the
+reference by which they are priced: while that is what it is now, none of them is looked at.
+"""
+
+from heapq import merge
+from typing import Final
+
+from engine.bounds import PEG_PRICES_BESIDES, PEG_PRICES_EACH, PRICE_E4_MAX
+from engine.records import Peg, Phase, Side
+from engine.reference.events import EventLog
+from engine.reference.matching import run_aggressor
+from engine.reference.state import Instrument, Order
+from engine.reference.venue import Venue
+
+_LISTS: Final = tuple((int(side), int(peg)) for side in (Side.BUY, Side.SELL) for peg in Peg)
+
+
+def reprice(venue: Venue, instrument: Instrument, events: EventLog) -> bool:
+    """One pass: pegs whose price is not what the rule now gives take that, then run in that order. True if any traded.
+
+    In ``continuous`` none is begun by a command that has given too many prices (section 13, 40).
+    """
+    if not instrument.pegs:
+        return False
+    if instrument.phase == Phase.CONTINUOUS and not _may_price(venue, events.seq):
+        return False
+    runs = []
+    for order in _to_look_at(instrument):
+        price_e4 = price_of(order, instrument.peg_references[order.side, order.peg])
+        if price_e4 != order.peg_e4:
+            if order.level is not None:
+                instrument.book.remove(order)
+            order.peg_e4 = price_e4
+            events.repriced(order)
+            runs.append(order)
+    runs = [order for order in runs if order.peg_e4]
+    venue.peg_prices += len(runs)
+    trades = venue.last_trade_number
+    for order in runs:
+        run_aggressor(venue, order, events)
+    return venue.last_trade_number != trades
+
+
+def _may_price(venue: Venue, seq: int) -> bool:
+    if venue.peg_seq != seq:
+        venue.peg_seq, venue.peg_prices = seq, 0
+    return venue.peg_prices < PEG_PRICES_EACH * venue.peg_count + PEG_PRICES_BESIDES
+
+
+def _to_look_at(instrument: Instrument) -> list[Order]:
+    """The pegs whose reference has another price, and the one that is new, in order of acceptance."""
+    fresh, instrument.fresh_peg = instrument.fresh_peg, None
+    lists = []
+    for of in _LISTS:
+        pegs = instrument.pegs.get(of)
+        now_e4 = reference_e4(instrument, *of)
+        if pegs and instrument.peg_references[of] != now_e4:
+            instrument.peg_references[of] = now_e4
+            lists.append(list(pegs.values()))
+            if fresh is not None and (fresh.side, fresh.peg) == of:
+                fresh = None
+    if fresh is not None:
+        lists.append([fresh])
+    return list(merge(*lists, key=lambda each: each.order_number))
+
+
+def reference_e4(instrument: Instrument, side: int, peg: int) -> int:
+    """The price that the pegs of a side refer to now; 0: none."""
+    if instrument.phase != Phase.CONTINUOUS:
+        return 0
+    own_e4, other_e4 = (instrument.book.displayed_best_e4(each) for each in (side, -side))
+    if peg == Peg.PRIMARY:
+        return own_e4
+    if peg == Peg.MARKET:
+        return other_e4
+    if not own_e4 or not other_e4:
+        return 0
+    return (own_e4 + other_e4 + (side == Side.SELL)) // 2
+
+
+def price_of(order: Order, reference: int) -> int:
+    """Price of a peg by a reference; 0: none."""
+    if not reference:
+        return 0
+    away_e4 = order.side * (reference - order.side * order.offset_e4)
+    price_e4 = order.side * (min(away_e4, order.side * order.price_e4) if order.price_e4 else away_e4)
+    return price_e4 if 1 <= price_e4 <= PRICE_E4_MAX else 0
