@@ -54,4 +54,6 @@ def _clock(step: int) -> Rows:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
+        sys.exit(__doc__)
     print(write(Path(sys.argv[1]), *map(int, sys.argv[2:3])), "commands")

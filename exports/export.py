@@ -40,7 +40,7 @@ from reports import Reports
 from reports.rows import REPORT
 
 MANIFEST: Final = "manifest.json"
-VERSION: Final = 2
+VERSION: Final = 3
 #: Rows that are made columns at once, at least.
 _ROWS_AT_ONCE: Final = 65_536
 

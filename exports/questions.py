@@ -23,15 +23,20 @@ class Question:
 
 
 _TIME: Final = "make_timestamp_ns(time_ns) AS time"
-#: Open orders in the books after a command: no dormant stops, and no closing orders, which reports show in no book.
+#: Open orders in the books after a command: no dormant stops, no pegs without a price, and no closing orders, which
+#: reports show in no book. ``book_e4``: the price at which an order is in the book.
 _LEDGER: Final = """
     WITH newest AS (
         SELECT order_number, max_by(seq * 1000000 + number, seq * 1000000 + number) AS place FROM reports
         WHERE order_number > 0 AND kind NOT IN ('rejected', 'cancel_rejected') AND seq <= $seq GROUP BY order_number),
+    priced AS (
+        SELECT order_number, max_by(last_price_e4, seq * 1000000 + number) AS peg_e4 FROM reports
+        WHERE kind = 'repriced' AND seq <= $seq GROUP BY order_number),
     live AS (
-        SELECT r.* FROM reports r JOIN newest n
-            ON r.order_number = n.order_number AND r.seq * 1000000 + r.number = n.place
-        WHERE r.leaves_qty > 0 AND r.seq <= $seq AND r.stop_price_e4 = 0
+        SELECT r.*, CASE WHEN r.peg = '' THEN r.price_e4 ELSE p.peg_e4 END AS book_e4
+        FROM reports r JOIN newest n ON r.order_number = n.order_number AND r.seq * 1000000 + r.number = n.place
+            LEFT JOIN priced p ON p.order_number = r.order_number
+        WHERE r.leaves_qty > 0 AND r.seq <= $seq AND r.stop_price_e4 = 0 AND (r.peg = '' OR r.rests = 1)
             AND NOT (r.time_in_force = 'closing' AND r.displayed_qty = 0))"""
 
 QUESTIONS: Final[dict[str, Question]] = {
@@ -56,18 +61,21 @@ QUESTIONS: Final[dict[str, Question]] = {
     ),
     "book": Question(
         "open orders of a symbol in the lit book by price after a command: what is shown, and what is open",
-        f"{_LEDGER} SELECT side, price_e4, sum(displayed_qty)::BIGINT AS displayed_qty, "
+        f"{_LEDGER} SELECT side, book_e4 AS price_e4, sum(displayed_qty)::BIGINT AS displayed_qty, "
         "sum(leaves_qty)::BIGINT AS leaves_qty, count(*) AS orders FROM live "
         "WHERE symbol = $symbol AND book = 'lit' "
-        "GROUP BY side, price_e4 ORDER BY side, price_e4 DESC",
+        "GROUP BY side, book_e4 ORDER BY side, book_e4 DESC",
         {"symbol": None, "seq": 2**62},
     ),
     "ahead": Question(
         "orders before an order in the queue of its price when it was entered: hidden ones stand behind shown ones",
-        f"""WITH its AS (SELECT * FROM reports WHERE order_number = $order AND kind = 'new'),
+        f"""WITH its AS (
+            SELECT *, coalesce((SELECT min_by(last_price_e4, seq * 1000000 + number) FROM reports
+                WHERE order_number = $order AND kind = 'repriced'), price_e4) AS book_e4
+            FROM reports WHERE order_number = $order AND kind = 'new'),
         {_LEDGER.replace("WITH", "", 1).replace("$seq", "(SELECT seq FROM its)")}
         SELECT r.order_number, r.participant, r.client_order_id, r.leaves_qty FROM live r, its
-        WHERE r.symbol = its.symbol AND r.side = its.side AND r.book = its.book AND r.price_e4 = its.price_e4
+        WHERE r.symbol = its.symbol AND r.side = its.side AND r.book = its.book AND r.book_e4 = its.book_e4
             AND r.order_number < its.order_number AND (r.displayed_qty > 0 OR its.displayed_qty = 0)
         ORDER BY r.order_number""",
         {"order": None},

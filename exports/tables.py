@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.names import Directory
-from engine.records import EVENT, Book, CommandKind, EventKind, Phase, Reason, Side, TimeInForce
+from engine.records import EVENT, Book, CommandKind, EventKind, Peg, Phase, Reason, Side, TimeInForce
 from exports.words import code_keys, code_words, few_words, id_keys, id_words, name_keys, name_words
-from reports.rows import REPORT_FIELDS, Liquidity, ReportKind
+from reports.rows import REPORT_FIELDS, InBook, Liquidity, ReportKind
 
 Columns = dict[str, NDArray[Any]]
 
@@ -45,9 +45,10 @@ TRADES: Final = _table(
 REPORTS: Final = _table(
     "reports",
     "seq number time_ns kind command order_number client_order_id previous_client_order_id symbol participant user "
-    "side book time_in_force price_e4 stop_price_e4 qty leaves_qty displayed_qty cum_qty canceled_qty notional_e4 "
+    "side book time_in_force price_e4 stop_price_e4 peg offset_e4 qty leaves_qty displayed_qty rests cum_qty "
+    "canceled_qty notional_e4 "
     "last_price_e4 last_qty trade_number contra_participant liquidity reason",
-    "kind command client_order_id previous_client_order_id symbol participant user side book time_in_force "
+    "kind command client_order_id previous_client_order_id symbol participant user side book time_in_force peg "
     "contra_participant liquidity reason",
 )
 ORDERS: Final = _table(
@@ -113,6 +114,8 @@ def report_columns(reports: NDArray[Any]) -> Columns:
         "time_in_force": code_words(_times_in_force(reports), TimeInForce),
         "liquidity": code_words(_place(reports, "liquidity"), Liquidity),
         "reason": code_words(_place(reports, "reason"), Reason),
+        "peg": code_words(_pegs(reports), Peg),
+        "rests": (_place(reports, "in_book") & InBook.AFTER != 0).astype(np.int64),
     }
     for name in ("client_order_id", "previous_client_order_id"):
         found[name] = id_words(_place(reports, name))
@@ -171,6 +174,12 @@ def _times_in_force(reports: NDArray[Any]) -> NDArray[np.int64]:
     """Times in force, 0 for what is none: a refused order may have any."""
     times = _place(reports, "time_in_force")
     return np.where(np.isin(times, list(TimeInForce)), times, 0)
+
+
+def _pegs(reports: NDArray[Any]) -> NDArray[np.int64]:
+    """References of pegs, 0 for what is none: a refused order may have any."""
+    pegs = _place(reports, "peg")
+    return np.where(np.isin(pegs, list(Peg)), pegs, 0)
 
 
 _ORDER: Final = np.dtype(

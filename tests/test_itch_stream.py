@@ -66,7 +66,7 @@ def test_a_stream_goes_on_from_every_image_with_the_same_files(every: list[Block
             after.observe(*block)
         assert digests(folder) == digests(tmp_path / "straight")
         assert after.digest() == straight.digest()
-        assert numbers
+        assert numbers or cut == len(every) - 1  # the last block may show nothing
 
 
 def test_an_image_whose_spool_is_gone_short_or_damaged_is_refused(every: list[Block], tmp_path: Path) -> None:
