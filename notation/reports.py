@@ -44,7 +44,17 @@ _BITS: Final = {
     "flags": ReportFlag,
 }
 _NAMES: Final = (
-    *("symbol", "name", "group", "participant_name", "contra_name", "user_name", "firm", "other_firm"),
+    *(
+        "symbol",
+        "further_symbol",
+        "name",
+        "group",
+        "participant_name",
+        "contra_name",
+        "user_name",
+        "firm",
+        "other_firm",
+    ),
     *("client_order_id", "previous_client_order_id", "contra_client_order_id"),
 )
 #: Words in place of the names of some places.

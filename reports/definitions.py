@@ -110,6 +110,15 @@ def begin_command(tables: ReportTables, room: ReportRoom, r, command, extend, ev
         row["level_3_bps"] = extend["level_3_bps"]
         row["level_3_ns"] = extend["level_3_ns"]
         return r + 1
+    if kind == CommandKind.MEMBERS:
+        begin_report(tables, room, r, ReportKind.MEMBERS, kind)
+        row = room.rows[r]
+        row["name"] = command["name"]
+        row["symbol"] = command["symbol"]
+        row["weight"] = command["weight"]
+        row["further_symbol"] = command["further_symbol"]
+        row["further_weight"] = command["further_weight"]
+        return r + 1
     if kind == CommandKind.CLOCK_JUMP:
         begin_report(tables, room, r, ReportKind.CLOCK_JUMP, kind)
         row = room.rows[r]

@@ -253,6 +253,10 @@ class ReferenceReports:
             case CommandKind.INDEX:
                 levels = {name: self._place(name) for name in _LEVELS}
                 yield {"kind": ReportKind.INDEX, "name": int(command["name"])} | levels
+            case CommandKind.MEMBERS:
+                named = {name: int(command[name]) for name in ("name", "symbol", "weight")}
+                named |= {name: int(command[name]) for name in ("further_symbol", "further_weight")}
+                yield {"kind": ReportKind.MEMBERS} | named
             case CommandKind.CLOCK_JUMP:
                 moved = {"machine_ns": int(command["time_ns"]), "jump_ns": int(command["jump_ns"])}
                 yield {"kind": ReportKind.CLOCK_JUMP} | moved

@@ -52,6 +52,7 @@ class ReportKind(IntEnum):
     VENUE = 39
     INDEX = 40
     SCHEDULE = 41
+    MEMBERS = 42
 
 
 #: Kinds of rules that are not built yet: no report has them.
@@ -103,8 +104,18 @@ class ReportFlag(IntFlag):
 REPORT_PLACES: Final = {
     0: ("seq",),  # of the command
     8: ("time_ns",),  # the clock in force after the command
-    16: ("order_number", "rate_orders", "before_ns"),
-    24: ("trade_number", "imbalance_qty", "epoch", "jump_ns", "orders", "adv_qty", "rate_window_ns", "day"),
+    16: ("order_number", "rate_orders", "before_ns", "weight"),
+    24: (
+        "trade_number",
+        "imbalance_qty",
+        "epoch",
+        "jump_ns",
+        "orders",
+        "adv_qty",
+        "rate_window_ns",
+        "day",
+        "further_weight",
+    ),
     32: ("client_order_id", "name"),
     40: ("previous_client_order_id", "contra_client_order_id", "group", "max_order_qty"),
     48: ("price_e4", "reference_e4", "max_order_value_e4", "machine_ns"),
@@ -112,7 +123,7 @@ REPORT_PLACES: Final = {
     64: ("notional_e4", "credit_e4", "band_bps"),
     72: ("notional_high", "margin_bps", "volatility_bps", "level_1_bps"),
     80: ("symbol",),
-    88: ("participant_name",),
+    88: ("participant_name", "further_symbol"),
     96: ("user_name",),
     104: ("token_head", "adv_share_bps", "level_1_ns"),
     112: ("token_tail", "max_open_orders", "volatility_window_ns", "level_2_bps"),
@@ -258,6 +269,9 @@ REPORT_FIELDS: Final[dict[ReportKind, tuple[str, ...]]] = {
     ReportKind.EPOCH: (*_ALL, "name", "epoch"),
     # name: as commanded. symbol and instrument 0: every instrument.
     ReportKind.SCHEDULE: (*_ALL, "name", "symbol", "instrument", "due_ns", "phase"),
+    # Members of the index of that name, which an accepted INDEX behind them takes; a refused one, or MEMBERS of another
+    # name, drops them. Symbols and weights as commanded, zeros are none.
+    ReportKind.MEMBERS: (*_ALL, "name", "symbol", "weight", "further_symbol", "further_weight"),
     # Falls in hundredths of a percent (0: no such level), and how long each halts the market (0: it closes).
     ReportKind.INDEX: (
         *(*_ALL, "name", "level_1_bps", "level_1_ns", "level_2_bps", "level_2_ns", "level_3_bps", "level_3_ns"),

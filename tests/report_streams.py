@@ -140,7 +140,7 @@ def _unreported(reports: NDArray[Any], block: Block) -> list[str]:
         if not np.array_equal(expected, reported):
             found.append(f"{len(expected)} events {kind.name} have {len(reported)} reports, or those of other commands")
     seqs = block.first_seq + np.arange(len(block.commands))
-    silent = (CommandKind.CLOCK, CommandKind.EXTEND, CommandKind.MEMBERS)
+    silent = (CommandKind.CLOCK, CommandKind.EXTEND)
     # Of all instruments or participants, of which there may be none to tell of.
     silent_all = (CommandKind.PHASE, CommandKind.HALT, CommandKind.RESUME, CommandKind.KILL, CommandKind.UNKILL)
     told = np.isin(seqs, reports["seq"]) | np.isin(block.commands["kind"], silent)

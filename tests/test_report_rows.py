@@ -45,6 +45,7 @@ CODES = {
         "VENUE": 39,
         "INDEX": 40,
         "SCHEDULE": 41,
+        "MEMBERS": 42,
     },
     "Liquidity": {
         "ADDED": 1,
@@ -74,8 +75,8 @@ CODES = {
 PLACES = [
     (0, "<i8", "seq"),
     (8, "<i8", "time_ns"),
-    (16, "<i8", "order_number rate_orders before_ns"),
-    (24, "<i8", "trade_number imbalance_qty epoch jump_ns orders adv_qty rate_window_ns day"),
+    (16, "<i8", "order_number rate_orders before_ns weight"),
+    (24, "<i8", "trade_number imbalance_qty epoch jump_ns orders adv_qty rate_window_ns day further_weight"),
     (32, "<i8", "client_order_id name"),
     (40, "<i8", "previous_client_order_id contra_client_order_id group max_order_qty"),
     (48, "<i8", "price_e4 reference_e4 max_order_value_e4 machine_ns"),
@@ -83,7 +84,7 @@ PLACES = [
     (64, "<i8", "notional_e4 credit_e4 band_bps"),
     (72, "<i8", "notional_high margin_bps volatility_bps level_1_bps"),
     (80, "<i8", "symbol"),
-    (88, "<i8", "participant_name"),
+    (88, "<i8", "participant_name further_symbol"),
     (96, "<i8", "user_name"),
     (104, "<i8", "token_head adv_share_bps level_1_ns"),
     (112, "<i8", "token_tail max_open_orders volatility_window_ns level_2_bps"),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from checkpoints import Projection, Projections
 from engine import Capacity, Engine
 from engine.capacity import events_max
-from engine.records import COMMAND, EVENT, CommandKind, EventKind
+from engine.records import COMMAND, EVENT, Book, CommandKind, EventKind
 from engine.reference import ReferenceEngine
 from notation.parse import ScenarioError, parse
 from notation.translate import Translator
@@ -44,6 +44,53 @@ def difference(kernel: NDArray[Any], reference: NDArray[Any]) -> str:
 def all_reports(rows: NDArray[Any], seed: int, *, largest: int = 120, room_rows: int = 1_024) -> NDArray[Any]:
     fold = Reports(CAPACITY, room_rows=room_rows)
     return joined([fold.make(*block) for block in blocks(rows, seed, largest=largest)])
+
+
+class IndexReader:
+    """Values of indices out of reports alone: members gathered, weights, and last trades of the lit book."""
+
+    def __init__(self) -> None:
+        self.members: dict[int, dict[int, int]] = {}
+        self._gathered: dict[int, int] = {}
+        self._name = 0
+        self._prices: dict[int, int] = {}
+
+    def add(self, reports: NDArray[Any]) -> None:
+        for report in reports:
+            name, symbol = int(report["name"]), int(report["symbol"])
+            match int(report["kind"]):
+                case ReportKind.INSTRUMENT:
+                    self._prices[symbol] = int(report["reference_e4"])
+                case ReportKind.TRADE if report["book"] == Book.LIT and report["liquidity"] != Liquidity.AGREED_CROSS:
+                    self._prices[symbol] = int(report["last_price_e4"])
+                case ReportKind.MEMBERS:
+                    self._gathered = self._gathered if name == self._name else {}
+                    self._name = name
+                    further = int(report["further_symbol"]), int(report["further_weight"])
+                    pairs = ((symbol, int(report["weight"])), further)
+                    self._gathered |= {member: weight for member, weight in pairs if member}
+                case ReportKind.INDEX:
+                    self.members[name], self._gathered, self._name = self._gathered, {}, 0
+                case ReportKind.REJECTED if report["command_kind"] == CommandKind.INDEX:
+                    self._gathered, self._name = {}, 0
+
+    def value_e4(self, name: int) -> int:
+        return sum(weight * self._prices[symbol] for symbol, weight in self.members[name].items())
+
+
+def test_who_reads_reports_alone_has_the_value_of_each_index() -> None:
+    found = 0
+    for path in SCENARIOS:
+        fold, reader, engine = Reports(CAPACITY), IndexReader(), ReferenceEngine(CAPACITY)
+        for block in scenario_blocks(path):
+            reader.add(fold.make(*block))
+            engine.apply(block.commands)
+            for index in engine.indices():
+                name = int(index["name"])
+                assert reader.value_e4(name) == index["value_e4"], path.name
+                assert len(reader.members[name]) == index["members"], path.name
+                found += 1
+    assert found > 20
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 10))])
