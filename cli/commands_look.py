@@ -443,6 +443,10 @@ def export(
         ExportForm,
         typer.Option("--format", help="CSV files, one SQLite database, Parquet, Arrow, or SQL for PostgreSQL."),
     ] = ExportForm.csv,
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="TABLES", help="Only these tables, as trades,orders; events are always there."),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing: prove an export that is there against the journal.")
     ] = False,
@@ -457,11 +461,13 @@ def export(
 
     Example: lockstep export node1 --format sqlite --out day1
 
+    Example: lockstep export node1 --format parquet --only trades,orders --out day1
+
     Example: lockstep export node1 --out day1 --check
     """
     from cli.export import export as command
 
-    return command(directory, out, form.value, check=check, as_json=as_json)
+    return command(directory, out, form.value, only, check=check, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -12,14 +12,17 @@ from cli.node import rebuilt_at
 from cli.reports import room_of
 from engine.records import RULES_VERSION
 from exports.errors import ExportError
-from exports.export import prove, read_manifest, write_export
+from exports.export import End, prove, read_manifest, write_export
+from exports.tables import TABLES, Table
 from journal.history import History
 
 
-def export(directory: Path, out: Path, form: str, *, check: bool, as_json: bool) -> int:
+def export(directory: Path, out: Path, form: str, only: str | None, *, check: bool, as_json: bool) -> int:
     """`lockstep export`: write the tables and prove them, or prove those that are there against the journal."""
+    if only is not None and check:
+        raise WrongUse("--only is of an export that is written; --check proves all tables that are there")
     if not check:
-        manifest = write(directory, out, form)
+        manifest = write(directory, out, form, _chosen(only))
     else:
         try:
             manifest = read_manifest(out)
@@ -48,12 +51,21 @@ def export(directory: Path, out: Path, form: str, *, check: bool, as_json: bool)
     return errors.FOUND if faults else errors.FINE
 
 
-def write(directory: Path, out: Path, form: str) -> dict[str, Any]:
+def _chosen(only: str | None) -> tuple[Table, ...]:
+    """Tables of ``--only``, all without it. Raises WrongUse for a name of none."""
+    known = {table.name: table for table in TABLES}
+    names = list(known) if only is None else only.split(",")
+    if unknown := [name for name in names if name not in known]:
+        raise WrongUse(f"--only names {unknown[0]!r}, which is no table; write one or more of {','.join(known)}")
+    return tuple(known[name] for name in names)
+
+
+def write(directory: Path, out: Path, form: str, only: tuple[Table, ...] = TABLES) -> dict[str, Any]:
     """Write the files beside, and give the folder its name once they are whole."""
     if out.exists():
         raise WrongUse(f"{out} exists already; name a new folder, or give --check to prove what is there")
     room = room_of(directory, Selection(None, None))
-    end = rebuilt_at(directory, None)
+    end = _end(directory)
     aside = out.with_name(f"{out.name}.new")
     if aside.exists():
         raise WrongUse(f"{aside} is left of an export that broke off, or is being written; remove it and repeat")
@@ -65,12 +77,18 @@ def write(directory: Path, out: Path, form: str) -> dict[str, Any]:
         raise WrongUse(f"{aside} cannot be made: {error.strerror}; name another folder with --out") from error
     try:
         blocks = chosen_plays(directory, Selection(1, end.seq)) if end.seq else iter(())
-        manifest = write_export(aside, form, blocks, room, end.engine, about)
+        manifest = write_export(aside, form, blocks, room, end, about, only)
         aside.rename(out)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
     return manifest
+
+
+def _end(directory: Path) -> End:
+    """The market at its end. Its engine is dropped: the replay of all commands has another."""
+    engine = rebuilt_at(directory, None).engine
+    return End(engine.seq, engine.event_digest, engine.positions(), engine.directory)
 
 
 def _check_same(directory: Path, out: Path, manifest: dict[str, Any]) -> None:

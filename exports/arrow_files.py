@@ -1,6 +1,6 @@
 """Exports as Parquet, a folder a day, and as files of Arrow, by the package pyarrow: its only importer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,7 +8,8 @@ import numpy as np
 
 from exports.days import FILE_ROWS_MAX, by_day, day_text, number_of
 from exports.errors import ExportError
-from exports.tables import TABLES, Columns, Table
+from exports.tables import Columns, Table
+from exports.words import Text, id_keys_of, id_text
 
 #: Rows of a group at least, but for the last of a file. A question reads the groups whose bounds may have the answer.
 GROUP_ROWS: Final = 131_072
@@ -27,46 +28,74 @@ def _library() -> Any:
     return pyarrow
 
 
+#: Codings of numbers: of those that rise by their steps, of others by their bytes; those that repeat have a dictionary.
+_STEPS: Final = frozenset({"seq", "time_ns", "entry_seq", "entry_time_ns"})
+_BYTES: Final = frozenset(
+    {"order_number", "buy_order_number", "sell_order_number", "end_seq", "number", "trade_number"}
+)
+_PLAIN: Final = frozenset({"notional_e4"})
+#: Tables in order of these numbers, whose column so rises.
+_RISING: Final = frozenset({("orders", "order_number"), ("trades", "trade_number")})
+
+
 class _Rows:
     """Rows of a table that wait until they are a group."""
 
-    def __init__(self, library: Any, table: Table) -> None:
-        self._library, self._text = library, table.text
+    def __init__(self, library: Any, table: Table, *, coded: bool) -> None:
+        """``coded``: words that come often are a dictionary and their places."""
+        self._library, self._table, self._coded = library, table, coded
         text, number = library.string(), library.int64()
-        self.schema = library.schema([(name, text if name in table.text else number) for name in table.columns])
-        self.held: list[Any] = []
+        few = library.dictionary(library.int32(), text) if coded else text
+        types = {name: few if vocabulary.few else text for name, vocabulary in table.text.items()}
+        self.schema = library.schema([(name, types.get(name, number)) for name in table.columns])
+        self._held: list[Columns] = []
         self.rows = 0
 
     def add(self, columns: Columns) -> None:
         """Add rows."""
-        arrays = [
-            self._library.array(_plain(columns[field.name], field.name in self._text), field.type)
-            for field in self.schema
-        ]
-        batch = self._library.Table.from_arrays(arrays, schema=self.schema)
-        self.held.append(batch)
-        self.rows += batch.num_rows
+        self._held.append(columns)
+        self.rows += len(columns[self._table.columns[0]])
 
     def take(self) -> Any:
         """All rows, as one table; none is left."""
-        found = self._library.concat_tables(self.held) if self.held else self.schema.empty_table()
-        self.held, self.rows = [], 0
-        return found
+        if not self._held:
+            return self.schema.empty_table()
+        found = [self._array(name, [each[name] for each in self._held]) for name in self._table.columns]
+        self._held, self.rows = [], 0
+        return self._library.Table.from_arrays(found, schema=self.schema)
+
+    def _array(self, name: str, parts: list[Any]) -> Any:
+        values = np.ascontiguousarray(np.concatenate(parts), np.int64)
+        vocabulary = self._table.text.get(name)
+        if vocabulary is None:
+            return self._library.array(values)
+        if not vocabulary.few:
+            return _texts(self._library, id_text(values))
+        places = self._library.array(values).dictionary_encode()
+        words = vocabulary.words(places.dictionary.to_numpy(zero_copy_only=False))
+        text = self._library.array(words, self._library.string())
+        found = self._library.DictionaryArray.from_arrays(places.indices, text)
+        return found if self._coded else found.dictionary_decode()
 
 
-def _plain(values: Any, is_text: bool) -> Any:
-    return values.astype(object, copy=False) if is_text else np.ascontiguousarray(values, np.int64)
+def _texts(library: Any, text: Text) -> Any:
+    """Words as an array of texts."""
+    ends = np.zeros(len(text.lengths) + 1, np.int32)
+    np.cumsum(text.lengths, out=ends[1:])
+    return library.StringArray.from_buffers(
+        len(text.lengths), library.py_buffer(ends), library.py_buffer(np.ascontiguousarray(text.octets))
+    )
 
 
 class ParquetForm:
     """A folder a table, in it a folder a day (``day=2024-01-15``), in it files in the order of their numbers.
 
-    Numbers are delta-coded, only words have dictionaries: both are small so, and quick.
+    Each column is coded by what it has: half a byte a row less than one way for all.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tables: Sequence[Table]) -> None:
         self._library = _library()
-        self._folder = folder
+        self._folder, self._tables = folder, tables
         self._rows: dict[str, _Rows] = {}
         self._writers: dict[str, Any] = {}
         self._places: dict[str, tuple[int | None, int, int]] = {}  # day, rows in the file, its number
@@ -74,7 +103,7 @@ class ParquetForm:
     def write(self, table: Table, columns: Columns) -> None:
         """Add rows to a table. Raises OSError."""
         for day, rows in by_day(table, columns):
-            held = self._rows.setdefault(table.name, _Rows(self._library, table))
+            held = self._rows.setdefault(table.name, _Rows(self._library, table, coded=True))
             at, written, number = self._places.get(table.name, (None, 0, 0))
             if number and (at != day or written + held.rows >= FILE_ROWS_MAX):
                 self._close(table)
@@ -93,14 +122,15 @@ class ParquetForm:
         if day is not None:
             folder /= f"day={day_text(day)}"
         folder.mkdir(parents=True, exist_ok=True)
-        numbers = [name for name in table.columns if name not in table.text]
+        codings = _codings(table)
         return self._library.parquet.ParquetWriter(
             folder / f"part-{number:06d}.parquet",
             self._rows[table.name].schema,
             compression="zstd",
             compression_level=1,
-            use_dictionary=sorted(table.text),
-            column_encoding=dict.fromkeys(numbers, "DELTA_BINARY_PACKED"),
+            use_dictionary=[name for name in table.columns if name not in codings],
+            column_encoding=codings,
+            store_schema=False,
         )
 
     def _close(self, table: Table) -> None:
@@ -112,9 +142,9 @@ class ParquetForm:
 
     def finish(self) -> None:
         """Write the rest; a table without rows gets an empty file. Raises OSError."""
-        for table in TABLES:
+        for table in self._tables:
             if table.name not in self._writers and table.name not in self._places:
-                self._rows.setdefault(table.name, _Rows(self._library, table))
+                self._rows.setdefault(table.name, _Rows(self._library, table, coded=True))
                 self._writers[table.name] = self._open(table, None, 0)
             if table.name in self._writers:
                 self._close(table)
@@ -126,7 +156,7 @@ class ParquetForm:
             raise ValueError(f"{self._folder} has no file of the table {table.name}")
         try:
             for path in files:
-                few = sorted(name for name in table.text if "client_order_id" not in name)
+                few = [name for name, vocabulary in table.text.items() if vocabulary.few]
                 with self._library.parquet.ParquetFile(path, read_dictionary=few) as file:
                     _check_columns(table, file.schema_arrow.names, path)
                     for batch in file.iter_batches(_ROWS_AT_ONCE):
@@ -138,7 +168,7 @@ class ParquetForm:
 class ArrowForm:
     """A file of Arrow a table (IPC, also called Feather), with the columns as they are in memory."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, _tables: Sequence[Table]) -> None:
         self._library = _library()
         self._folder = folder
         self._rows: dict[str, _Rows] = {}
@@ -147,7 +177,7 @@ class ArrowForm:
     def write(self, table: Table, columns: Columns) -> None:
         """Add rows to a table. Raises OSError."""
         if table.name not in self._writers:
-            self._rows[table.name] = _Rows(self._library, table)
+            self._rows[table.name] = _Rows(self._library, table, coded=False)
             path, schema = self._folder / f"{table.name}.arrow", self._rows[table.name].schema
             self._writers[table.name] = self._library.ipc.new_file(str(path), schema)
         held = self._rows[table.name]
@@ -156,7 +186,7 @@ class ArrowForm:
             self._write(table.name)
 
     def _write(self, name: str) -> None:
-        self._writers[name].write_table(self._rows[name].take().combine_chunks())
+        self._writers[name].write_table(self._rows[name].take())
 
     def finish(self) -> None:
         """Write the rest, and close the files. Raises OSError."""
@@ -182,16 +212,44 @@ def _check_columns(table: Table, names: list[str], path: Path) -> None:
         raise ValueError(f"{path} has other columns than an export has")
 
 
+def _codings(table: Table) -> dict[str, str]:
+    """Coding of each column of Parquet that has no dictionary."""
+    found = {}
+    for name in table.columns:
+        if name in table.text:
+            if not table.text[name].few:
+                found[name] = "PLAIN"
+        elif name in _STEPS or (table.name, name) in _RISING:
+            found[name] = "DELTA_BINARY_PACKED"
+        elif name in _BYTES:
+            found[name] = "BYTE_STREAM_SPLIT"
+        elif name in _PLAIN:
+            found[name] = "PLAIN"
+    return found
+
+
 def _columns(table: Table, batch: Any) -> Columns:
     found: Columns = {}
     for name in table.columns:
-        column = batch.column(name)
+        column, vocabulary = batch.column(name), table.text.get(name)
         if column.null_count:
             raise ValueError(f"column {name} of the table {table.name} has a place without a value")
-        if hasattr(column, "dictionary"):  # words that come often, each made once
-            words = column.dictionary.to_numpy(zero_copy_only=False)
-            found[name] = words[column.indices.to_numpy(zero_copy_only=False)]
-            continue
-        values = column.to_numpy(zero_copy_only=False)
-        found[name] = values if name in table.text else np.asarray(values, np.int64)
+        if vocabulary is None:
+            found[name] = np.asarray(column.to_numpy(zero_copy_only=False), np.int64)
+        elif not vocabulary.few:
+            found[name] = id_keys_of(_text(column))
+        else:  # each word is looked up once
+            coded = column if hasattr(column, "dictionary") else column.dictionary_encode()
+            keys = vocabulary.keys(coded.dictionary.to_numpy(zero_copy_only=False))
+            found[name] = keys[coded.indices.to_numpy(zero_copy_only=False)]
     return found
+
+
+def _text(column: Any) -> Text:
+    """The words of an array of texts."""
+    _, ends, octets = column.buffers()
+    if not len(column):
+        return Text(np.zeros(0, np.int64), np.zeros(0, np.uint8))
+    each = np.frombuffer(ends, np.int32, len(column) + 1, 4 * column.offset).astype(np.int64)
+    whole = np.zeros(0, np.uint8) if octets is None else np.frombuffer(octets, np.uint8)
+    return Text(np.diff(each), whole[each[0] : each[-1]])

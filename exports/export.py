@@ -5,16 +5,15 @@ that of the journal. Of the other tables, which follow from the events and comma
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.capacity import Capacity
 from engine.digest import ByteHash, EventChain
-from engine.interface import MarketEngine
 from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory
 from exports.errors import ExportError
@@ -40,27 +39,36 @@ from reports import Reports
 from reports.rows import REPORT
 
 MANIFEST: Final = "manifest.json"
-VERSION: Final = 3
+VERSION: Final = 4
 #: Rows that are made columns at once, at least.
 _ROWS_AT_ONCE: Final = 65_536
 
 
+class End(NamedTuple):
+    """The market after the last command of an export: its number, event digest, POSITION rows and names."""
+
+    seq: int
+    event_digest: bytes
+    positions: NDArray[Any]
+    directory: Directory
+
+
 class TableDigest:
-    """Digest of the content of a table, column by column: the same however its rows came in batches."""
+    """Digest of the content of a table, column by column: the same however its rows came in batches.
+
+    It is of numbers, since each word has one number, and each number one word.
+    """
 
     def __init__(self, table: Table) -> None:
-        self._table = table
+        self._first = table.columns[0]
         self._hashes = {name: ByteHash() for name in table.columns}
         self.rows = 0
 
     def add(self, columns: Columns) -> None:
         """Add rows."""
-        self.rows += len(columns[self._table.columns[0]])
+        self.rows += len(columns[self._first])
         for name, hasher in self._hashes.items():
-            if name in self._table.text:
-                hasher.update("\n".join([*columns[name].tolist(), ""]).encode())
-            else:
-                hasher.update(np.ascontiguousarray(columns[name], np.int64).view(np.uint8).data)
+            hasher.update(np.ascontiguousarray(columns[name], np.int64).view(np.uint8).data)
 
     def digest(self) -> str:
         """16 hexadecimal digits."""
@@ -75,36 +83,46 @@ def write_export(
     form_name: str,
     blocks: Iterator[PlayedBlock],
     capacity: Capacity,
-    end: MarketEngine,
+    end: End,
     about: dict[str, Any],
+    only: tuple[Table, ...] = TABLES,
 ) -> dict[str, Any]:
     """Write the tables of a journal into an empty folder; gives the manifest, which is written last.
 
-    ``blocks``: from command 1 on. ``end``: engine after the last of them. ``about``: facts for the manifest. Raises
+    ``only``: the tables that are written; events, which are the proof of the others' completeness, are written always.
+    ``blocks``: from command 1 on. ``end``: after the last of them. ``about``: facts for the manifest. Raises
     OSError.
     """
-    form: Form = FORMS[form_name](folder)
+    tables = tuple(table for table in TABLES if table in (EVENTS, *only))
+    form: Form = FORMS[form_name](folder, tables)
     fold, orders = Reports(capacity), Orders()
-    digests = {table.name: TableDigest(table) for table in TABLES}
+    digests = {table.name: TableDigest(table) for table in tables}
+    folds = REPORTS in tables or TRADES in tables or ORDERS in tables
 
     def add(table: Table, columns: Columns) -> None:
         form.write(table, columns)
         digests[table.name].add(columns)
 
     empty = np.zeros(0, np.int64)
-    for table in TABLES:  # so that each is there
+    for table in tables:  # so that each is there
         form.write(table, dict.fromkeys(table.columns, empty))
     for play, before, names in blocks:
         clock_ns = clock_at_each(play.commands, ClockPosition(before.now_ns))
         if len(play.events):
             add(EVENTS, event_columns(play.events, clock_ns[play.events["seq"] - play.first_seq], names))
+        if not folds:
+            continue
         for batch in _gathered(fold.batches(play.first_seq, play.commands, play.events)):
-            add(REPORTS, report_columns(batch))
-            add(TRADES, trade_columns(batch))
-            orders.take(batch)
+            if REPORTS in tables:
+                add(REPORTS, report_columns(batch))
+            if TRADES in tables:
+                add(TRADES, trade_columns(batch))
+            if ORDERS in tables:
+                orders.take(batch)
     for columns in orders.batches():
         add(ORDERS, columns)
-    add(POSITIONS, position_columns(end.positions(), end.directory))
+    if POSITIONS in tables:
+        add(POSITIONS, position_columns(end.positions, end.directory))
     form.finish()
     names_of = end.directory
     manifest = {
@@ -150,6 +168,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def tables_of(manifest: Mapping[str, Any]) -> tuple[Table, ...]:
+    """Tables that an export has, by its manifest; events in any case, since they are its proof."""
+    return tuple(table for table in TABLES if table is EVENTS or table.name in manifest["rows"])
+
+
 def file_digests(folder: Path) -> dict[str, str]:
     """Digest of each file of an export but the manifest, by its path within."""
     found = {}
@@ -174,12 +197,13 @@ def _file_faults(folder: Path, manifest: dict[str, Any]) -> list[str]:
 
 def prove(folder: Path, manifest: dict[str, Any]) -> list[str]:
     """Differences between the files of an export and its manifest, as sentences; none where it is complete."""
-    form: Form = FORMS[manifest["format"]](folder)
+    tables = tables_of(manifest)
+    form: Form = FORMS[manifest["format"]](folder, tables)
     names = Directory(tuple(manifest["symbols"]), tuple(manifest["participants"]))
     chain = EventChain()
-    digests = {table.name: TableDigest(table) for table in TABLES}
+    digests = {table.name: TableDigest(table) for table in tables}
     try:
-        for table in TABLES:
+        for table in tables:
             for columns in form.read(table):
                 digests[table.name].add(columns)
                 if table is EVENTS:
@@ -193,7 +217,9 @@ def prove(folder: Path, manifest: dict[str, Any]) -> list[str]:
             f"the events of {folder} give the event digest {given}, and the journal has {manifest['event_digest']}"
         )
     for name, digest in digests.items():
-        if digest.rows != manifest["rows"][name]:
+        if name not in manifest["rows"]:
+            faults.append(f"the manifest of {folder} says nothing of the table {name}")
+        elif digest.rows != manifest["rows"][name]:
             faults.append(
                 f"table {name} of {folder} has {digest.rows:,} rows, and {manifest['rows'][name]:,} were written"
             )

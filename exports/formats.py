@@ -3,7 +3,7 @@
 import csv
 import errno
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -12,14 +12,17 @@ import numpy as np
 
 from exports.arrow_files import ArrowForm, ParquetForm
 from exports.postgres import SqlForm
-from exports.tables import TABLES, Columns, Table
+from exports.tables import Columns, Table
 
 #: Rows that are read back at once.
 _ROWS_AT_ONCE: Final = 1 << 16
 
 
 class Form(Protocol):
-    """Files of an export in a folder, for writing (``write``, ``finish``) or for reading (``read``)."""
+    """Files of an export in a folder, for writing (``write``, ``finish``) or for reading (``read``).
+
+    Made with the folder and the tables of the export.
+    """
 
     def write(self, table: Table, columns: Columns) -> None:
         """Add rows to a table."""
@@ -37,7 +40,7 @@ class Form(Protocol):
 class CsvForm:
     """A CSV file a table, RFC 4180, with the names of the columns in the first line."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, _tables: Sequence[Table]) -> None:
         self._folder = folder
         self._stack = ExitStack()
         self._writers: dict[str, Any] = {}
@@ -70,7 +73,8 @@ class CsvForm:
 class SqliteForm:
     """One database, ``export.sqlite``, with a table each."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tables: Sequence[Table]) -> None:
+        self._tables = tables
         self._path = folder / "export.sqlite"
         self._database: sqlite3.Connection | None = None
 
@@ -87,7 +91,7 @@ class SqliteForm:
             # A crash leaves a database without its manifest, which is no export.
             self._database.execute("PRAGMA journal_mode = OFF")
             self._database.execute("PRAGMA synchronous = OFF")
-            for each in TABLES:
+            for each in self._tables:
                 fields = ", ".join(f'"{name}" {"TEXT" if name in each.text else "INTEGER"}' for name in each.columns)
                 self._database.execute(f'CREATE TABLE "{each.name}" ({fields})')
         places = ", ".join("?" * len(table.columns))
@@ -103,6 +107,8 @@ class SqliteForm:
     def _close(self) -> None:
         if self._database is not None:
             for table, column in (("orders", "order_number"), ("trades", "trade_number"), ("events", "seq")):
+                if table not in {each.name for each in self._tables}:
+                    continue
                 self._database.execute(f'CREATE INDEX "{table}_{column}" ON "{table}" ("{column}")')
             self._database.commit()
             self._database.close()
@@ -139,12 +145,15 @@ FORMS: Final[dict[str, Any]] = {
 
 
 def _rows(table: Table, columns: Columns) -> Any:
-    return zip(*(columns[name].tolist() for name in table.columns), strict=True)
+    values = (table.text[name].words(columns[name]) if name in table.text else columns[name] for name in table.columns)
+    return zip(*(each.tolist() for each in values), strict=True)
 
 
 def _columns(table: Table, rows: list[Any]) -> Columns:
     values = zip(*rows, strict=True)
     return {
-        name: np.array(each, object) if name in table.text else np.array(list(map(int, each)), np.int64)
+        name: table.text[name].keys(np.array(each, object))
+        if name in table.text
+        else np.array(list(map(int, each)), np.int64)
         for name, each in zip(table.columns, values, strict=True)
     }

@@ -6,7 +6,7 @@ that no row is touched in Python; only reading them back does.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exports.days import DAY_NS, TIMES, by_day, day_text, number_of
-from exports.tables import TABLES, Columns, Table
+from exports.tables import Columns, Table
 
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER: Final = b"\xff\xff"
@@ -33,6 +33,10 @@ _KEYS: Final = {
     "orders": "entry_time_ns, order_number",
 }
 
+_REFUSE: Final = """\
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'the audit trail is not changed: % of % is refused', TG_OP, TG_TABLE_NAME; END $$;
+"""
 _AUDIT: Final = """\
 CREATE VIEW order_audit AS
 SELECT to_timestamp(time_ns / 1000000000) + (time_ns % 1000000000 / 1000) * interval '1 microsecond' AS time,
@@ -46,19 +50,18 @@ SELECT to_timestamp(time_ns / 1000000000) + (time_ns % 1000000000 / 1000) * inte
 FROM reports;
 COMMENT ON VIEW order_audit IS 'one row an event of an order, and one a refused command';
 
-CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS
-$$ BEGIN RAISE EXCEPTION 'the audit trail is not changed: % of % is refused', TG_OP, TG_TABLE_NAME; END $$;
 """
 
 
 class SqlForm:
     """Files ``TABLE-NUMBER-DAY.copy`` of binary COPY, ``schema.sql`` and ``load.sql``."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tables: Sequence[Table]) -> None:
         self._folder = folder
+        self._tables = tables
         self._stack = ExitStack()
         self._files: dict[str, BinaryIO] = {}
-        self._parts: dict[str, list[int | None]] = {table.name: [] for table in TABLES}
+        self._parts: dict[str, list[int | None]] = {table.name: [] for table in tables}
 
     def write(self, table: Table, columns: Columns) -> None:
         """Add rows to a table. Raises OSError."""
@@ -88,7 +91,7 @@ class SqlForm:
 
     def _schema(self) -> Iterator[str]:
         yield "-- Tables of a lockstep export: times in ns since 1970, prices and money in 1/10000.\n"
-        for table in TABLES:
+        for table in self._tables:
             fields = ", ".join(
                 f'"{each}" {"text" if each in table.text else "bigint"} NOT NULL' for each in table.columns
             )
@@ -101,20 +104,24 @@ class SqlForm:
                     f"CREATE TABLE {_partition(table.name, day)} PARTITION OF {table.name} "
                     f"FOR VALUES FROM ({day * DAY_NS}) TO ({(day + 1) * DAY_NS});\n"
                 )
-        yield _AUDIT
+        if "reports" in self._parts:
+            yield _AUDIT
+        yield _REFUSE
 
     def _load(self) -> Iterator[str]:
         yield "\\set ON_ERROR_STOP on\nBEGIN;\n\\i schema.sql\n"
-        for table in TABLES:
+        for table in self._tables:
             for number, day in enumerate(self._parts[table.name], 1):
                 target = table.name if day is None else _partition(table.name, day)
                 yield f"\\copy {target} FROM '{_file_name(table.name, number, day)}' WITH (FORMAT binary)\n"
         for name, indexes in _INDEXES.items():
+            if name not in self._parts:
+                continue
             if name in _KEYS:
                 yield f"ALTER TABLE {name} ADD PRIMARY KEY ({_KEYS[name]});\n"
             for columns in indexes:
                 yield f"CREATE INDEX ON {name} ({columns});\n"
-        for table in TABLES:
+        for table in self._tables:
             yield (
                 f"CREATE TRIGGER unchanged BEFORE UPDATE OR DELETE OR TRUNCATE ON {table.name} "
                 "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();\n"
@@ -148,7 +155,7 @@ def copy_rows(table: Table, columns: Columns) -> bytes:
     count = len(columns[table.columns[0]])
     if not count:
         return b""
-    texts = {name: np.asarray(columns[name], "S") for name in table.text}
+    texts = {name: np.asarray(vocabulary.words(columns[name]), "S") for name, vocabulary in table.text.items()}
     lengths = {
         name: np.char.str_len(texts[name]) if name in texts else np.full(count, 8, np.int64) for name in table.columns
     }
@@ -206,6 +213,6 @@ def _rows(table: Table, path: Path) -> Iterator[tuple[Any, ...]]:
 def _columns(table: Table, rows: list[tuple[Any, ...]]) -> Columns:
     values = zip(*rows, strict=True)
     return {
-        name: np.array(each, object if name in table.text else np.int64)
+        name: table.text[name].keys(np.array(each, object)) if name in table.text else np.array(each, np.int64)
         for name, each in zip(table.columns, values, strict=True)
     }

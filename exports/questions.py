@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from exports.errors import ExportError
+from exports.export import tables_of
 from exports.tables import TABLES
 
 
@@ -164,9 +165,10 @@ class Answers:
                 "questions need the package duckdb, which is not installed: pip install 'lockstep[ask]'"
             ) from error
         self._library = duckdb
+        self._tables = [table.name for table in tables_of(manifest)]
         self._connection = duckdb.connect()
         self._connection.execute("SET preserve_insertion_order = true")
-        for table in TABLES:
+        for table in tables_of(manifest):
             files = sorted(str(path) for path in (folder / table.name).rglob("*.parquet"))
             dated = all("day=" in path for path in files)
             # A table without rows has no day.
@@ -181,7 +183,10 @@ class Answers:
             cursor = self._connection.execute(question, dict(values))
             columns = [each[0] for each in cursor.description or ()]
         except self._library.Error as error:
-            raise ExportError(f"DuckDB refuses the question: {' '.join(str(error).split())}") from error
+            why = " ".join(str(error).split())
+            if len(self._tables) < len(TABLES):
+                why += f"; this export has only the tables {', '.join(self._tables)}"
+            raise ExportError(f"DuckDB refuses the question: {why}") from error
         return columns, self._rows(cursor)
 
     def _rows(self, cursor: Any) -> Iterator[tuple[Any, ...]]:

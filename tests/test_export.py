@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.names import unpack
 from engine.records import CommandKind, Reason, Side
 from exports.tables import ORDERS, POSITIONS, TABLES, TRADES
-from exports.words import code_keys, code_words, few_words, id_keys, id_words
+from exports.words import Text, code_keys, code_words, id_keys, id_keys_of, id_text, id_words
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
 from tests.question_day import write_day
@@ -107,6 +108,26 @@ def test_its_reports_are_those_of_the_journal(exported: Path, day: Path, lockste
     ]
 
 
+@pytest.mark.parametrize("form", ["csv", "sqlite", "sql", "parquet", "arrow"])
+def test_an_export_of_some_tables_has_these_and_events_and_is_proved(
+    form: str, day: Path, tmp_path: Path, lockstep: Lockstep
+) -> None:
+    if form in ("parquet", "arrow"):
+        pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    words = ["export", day, "--format", form, "--json", "--out", tmp_path / "some", "--only", "orders,trades"]
+    (some,) = checked(["export"], lockstep(*words)[1])
+    (whole,) = checked(["export"], lockstep("export", day, "--format", form, "--json", "--out", tmp_path / "all")[1])
+    assert (some["ok"], whole["ok"], list(some["rows"])) == (True, True, ["events", "trades", "orders"])
+    assert {name: whole["digests"][name] for name in some["rows"]} == some["digests"]
+    names = {each.name.split(".")[0].split("-")[0] for each in (tmp_path / "some").iterdir()}
+    assert not names & {"reports", "positions"}
+    manifest = json.loads((tmp_path / "some" / "manifest.json").read_text())
+    del manifest["rows"]["events"]
+    (tmp_path / "some" / "manifest.json").write_text(json.dumps(manifest))
+    status, said, _ = lockstep("export", day, "--out", tmp_path / "some", "--check")
+    assert (status, "says nothing of the table events" in said) == (1, True)
+
+
 def _edit(folder: Path, name: str, change: Callable[[list[str]], None]) -> None:
     path = folder / f"{name}.csv"
     lines = path.read_text().splitlines(keepends=True)
@@ -182,6 +203,8 @@ def test_wrong_use_is_refused_in_a_sentence(exported: Path, day: Path, tmp_path:
         ([day, "--out", exported / "manifest.json" / "x"], "cannot be made"),
         ([tmp_path / "none", "--out", tmp_path / "c"], "is not there"),
         ([day, "--out", tmp_path / "c", "--format", "xml"], "--format is 'xml'"),
+        ([day, "--out", tmp_path / "c", "--only", "trades,bids"], "--only names 'bids', which is no table"),
+        ([day, "--out", exported, "--check", "--only", "trades"], "--only is of an export that is written"),
     ):
         status, said, sentence = lockstep("export", *words)
         assert (status, said, why in sentence) == (2, "", True), sentence
@@ -200,10 +223,48 @@ def test_an_export_that_breaks_off_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_words_of_any_number_give_the_number_again() -> None:
-    random = np.random.default_rng(7)
-    numbers = np.concatenate((random.integers(-(2**63), 2**63 - 1, 500), random.integers(0, 70_000, 500), [0, 42, -1]))
-    assert id_keys(id_words(numbers)).tolist() == numbers.tolist()
+NUMBERS = np.random.default_rng(7)
+RAW = NUMBERS.integers(-(2**63), 2**63 - 1, 500)
+SHORT = NUMBERS.integers(0, 70_000, 500)
+PLAIN = np.array([int.from_bytes(f"a{n}".encode(), "big") for n in range(0, 9_999_999, 40_009)], np.int64)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [np.concatenate((RAW, SHORT, PLAIN, [0, 42, -1])), RAW, np.append(RAW, 0), PLAIN, np.append(PLAIN, 0), PLAIN[:0]],
+    ids=["all", "raw", "raw and none", "plain", "plain and none", "empty"],
+)
+def test_words_of_any_number_are_those_that_people_see_and_give_the_number_again(numbers: np.ndarray) -> None:
+    words = id_words(numbers)
+    expected = {0: "", 42: "*"}
+    assert words.tolist() == [expected.get(number, unpack(number)) for number in numbers.tolist()]
+    assert id_keys(words).tolist() == numbers.tolist()
+    assert id_keys_of(id_text(numbers)).tolist() == numbers.tolist()
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "~0000000000006131",
+        "~FFFFFFFFFFFFFFFE",
+        "~fffffffffffffff ",
+        "-fffffffffffffffe",
+        "a1b2c3d4e",
+        "a~",
+        "a b",
+        "**",
+        "\x00a",
+    ],
+)
+def test_a_second_word_for_a_number_is_refused(word: str) -> None:
+    assert id_keys(np.array(["~fffffffffffffffe", "a1"])).tolist() == [-2, 24881], "the control"
+    with pytest.raises(ValueError, match="id"):
+        id_keys(np.array(["a1", word], object))
+
+
+def test_words_that_are_not_as_long_as_they_say_are_refused() -> None:
+    with pytest.raises(ValueError, match="as long as they say"):
+        id_keys_of(Text(np.array([2, 1]), np.frombuffer(b"a1", np.uint8)))
 
 
 @pytest.mark.parametrize("codes", [CommandKind, Reason, Side])
@@ -218,9 +279,3 @@ def test_words_of_codes_give_the_code_again_and_what_is_no_code_is_refused(codes
             code_words(np.array([1, wrong, 1]), codes)
     with pytest.raises(KeyError, match="nothing"):
         code_keys(np.array(["", "nothing"], object), codes)
-
-
-def test_words_that_come_often_are_those_of_each_alone() -> None:
-    values = np.array([7, 0, -2, 24881, 7, 24881, 0], np.int64)
-    assert few_words(values).tolist() == id_words(values).tolist()
-    assert few_words(values[:0]).tolist() == []

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from directory.recover import create
-from engine.records import COMMAND, CommandKind, concatenate
+from engine.records import COMMAND, CommandKind, EventKind, concatenate
 from exports.postgres import copy_rows
 from exports.tables import EVENTS, TABLES
 from sequencer.pump import pump
@@ -208,8 +208,8 @@ def test_a_row_in_another_days_folder_is_found(place: Path, tmp_path: Path, lock
 
 
 def test_rows_of_copy_are_as_postgresql_documents_them() -> None:
-    columns = {name: np.array([""] if name in EVENTS.text else [0]) for name in EVENTS.columns}
-    columns |= {"seq": np.array([258]), "kind": np.array(["trade"])}
+    columns = {name: np.array([0]) for name in EVENTS.columns}
+    columns |= {"seq": np.array([258]), "kind": np.array([int(EventKind.TRADE)])}
     raw = copy_rows(EVENTS, columns)
     assert raw[:14] == bytes([0, 14, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 1, 2])
     assert raw[26:35] == b"\0\0\0\5trade"

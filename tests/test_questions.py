@@ -215,6 +215,14 @@ def test_wrong_questions_are_refused_in_a_sentence(words: list[str], why: str, p
     assert (status, said, why in sentence) == (2, "", True), sentence
 
 
+def test_a_table_that_was_not_exported_is_named(place: Path, tmp_path: Path, lockstep: Lockstep) -> None:
+    out = tmp_path / "some"
+    assert lockstep("export", place / "node", "--format", "parquet", "--only", "trades", "--out", out)[0] == 0
+    assert lockstep("ask", out, "SELECT count(*) FROM trades")[0] == 0, "the control"
+    status, said, sentence = lockstep("ask", out, "order", "--with", "order=1")
+    assert (status, said, "this export has only the tables events, trades" in sentence) == (2, "", True), sentence
+
+
 def test_another_form_is_refused_in_a_sentence(place: Path, tmp_path: Path, lockstep: Lockstep) -> None:
     assert lockstep("export", place / "node", "--out", tmp_path / "csv")[0] == 0
     for folder, why in ((tmp_path / "csv", "--format parquet"), (tmp_path, "is not empty and has no journal")):
