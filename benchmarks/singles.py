@@ -25,6 +25,7 @@ from engine.records import (
     CommandKind,
     Instruction,
     InstrumentSetting,
+    Peg,
     Phase,
     Reason,
     SelfTrade,
@@ -140,6 +141,13 @@ def cases() -> Iterator[tuple[str, Single]]:
     yield "fok order that tries 100,000 and goes", Single(concatenate([market(), offers]), buy, MANY)
     yield "election of 100,000 stops, one by one", Single(*_cascade(), MANY)
     yield "quote that lets 100,000 midpoint orders meet", Single(*_midpoint(), MANY)
+    quote = orders(1, 1, -10, 10 * MANY)
+    together, apart = _pegs(np.zeros(MANY, np.int64)), _pegs(spread)
+    yield "quote that moves 100,000 pegs to one price", Single(together, quote, MANY)
+    yield "quote that moves 100,000 pegs to 4,000 prices", Single(apart, quote, MANY)
+    yield "quote that moves none of 100,000 pegs", Single(apart, orders(1, -1, 30, 10 * MANY), 1)
+    yield "trade that leaves the quote of 100,000 pegs", Single(apart, orders(1, 1, 20, 10 * MANY), 1)
+    yield "mass cancel of 100,000 pegs", Single(apart, canceling, MANY)
 
 
 def _cascade() -> tuple[Rows, Rows]:
@@ -160,6 +168,15 @@ def _midpoint() -> tuple[Rows, Rows]:
         rows["instructions"], rows["price_e4"], rows["book"] = Instruction.MARKET, 0, Book.MIDPOINT
     bid = orders(1, 1, -5, 5 * MANY)
     return concatenate([market(settings=InstrumentSetting.MIDPOINT), *waiting, bid]), orders(1, -1, 5, 6 * MANY)
+
+
+def _pegs(away: Rows) -> Rows:
+    """Buys so many ticks below the best bid, which is 20 ticks below the middle, and offers 20 ticks above it."""
+    pegs = orders(MANY, 1, 0, owner=1)
+    pegs["price_e4"], pegs["peg"], pegs["offset_e4"] = 0, Peg.PRIMARY, TICK_E4 * away
+    pegs["instructions"] = Instruction.MARKET | Instruction.PEG | Instruction.OFFSET
+    quotes = [orders(2, side, -20 * side, 2 * MANY + 10 * side, owner=2) for side in (1, -1)]
+    return concatenate([market(), pegs, *quotes])
 
 
 def timed(single: Single) -> float:

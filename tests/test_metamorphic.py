@@ -124,9 +124,8 @@ def test_a_mirrored_market_trades_as_mirrored(stops_of: int, calls: bool, make: 
     events, mirrored = events_of(make, rows), events_of(make, mirrored_rows(rows))
     assert_same(in_any_order_of_an_uncross(mirrored_events(events)), in_any_order_of_an_uncross(mirrored))
     met = set(events["kind"].tolist())
-    assert {EventKind.TRADE, EventKind.TRIGGERED, EventKind.REPLENISHED, EventKind.CANCELED} <= met, (
-        "or it shows little"
-    )
+    wanted = {EventKind.TRADE, EventKind.TRIGGERED, EventKind.REPLENISHED, EventKind.CANCELED, EventKind.REPRICED}
+    assert wanted <= met, "or it shows little"
 
 
 # Shifted
@@ -146,7 +145,8 @@ def test_a_market_at_other_prices_trades_as_shifted(ticks: int, calls: bool, mak
     wanted = events_of(make, rows)
     wanted["price_e4"][wanted["price_e4"] != 0] += by_e4
     assert_same(wanted, events_of(make, shifted))
-    assert (wanted["kind"] == EventKind.TRADE).sum() > 100, "or it shows little"
+    for kind in (EventKind.TRADE, EventKind.REPRICED):
+        assert (wanted["kind"] == kind).sum() > 100, "or it shows little"
 
 
 # Renamed
@@ -199,7 +199,7 @@ def test_renamed_participants_trade_as_before(order: list[int], make: type[Engin
         for at in np.flatnonzero(by_name):
             wanted[place][at] = names.get(int(wanted[place][at]), int(wanted[place][at]))
     assert_same(wanted, events_of(make, renamed(rows, order)))
-    assert {EventKind.KILLED, EventKind.TRADE} <= set(wanted["kind"].tolist())
+    assert {EventKind.KILLED, EventKind.TRADE, EventKind.REPRICED} <= set(wanted["kind"].tolist())
     assert [unpack(name) for name in names.values()][:1] != ["P1"]
 
 

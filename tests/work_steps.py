@@ -78,6 +78,18 @@ CASES: Final = {
     "quote that moves pegs": Case(
         "enter MANY m{number} buy 1 XYZ @ market peg=primary", "", "enter FEW f1 buy 1 XYZ @ 950", -1
     ),
+    "quote that moves pegs to as many prices": Case(
+        "enter MANY m{number} buy 1 XYZ @ market peg=primary offset={away}", "", "enter FEW f1 buy 1 XYZ @ 950", -1
+    ),
+    "trade beside pegs whose quote stays": Case(
+        "enter MANY m{number} buy 1 XYZ @ market peg=primary offset={away}",
+        "enter FEW bid2 buy 1 XYZ @ 900",
+        "enter FEW f1 sell 1 XYZ @ 900",
+        2,
+    ),
+    "cancel of one peg": Case(
+        "enter MANY m{number} buy 1 XYZ @ market peg=primary offset={away}", "", "cancel MANY m32", 1
+    ),
     "kill": Case("enter MANY m{number} sell 1 ABC @ {above}", "enter FEW f1 buy 1 ABC @ 1000", "kill FEW", 4),
 }
 
@@ -95,7 +107,9 @@ def steps(kind: EngineKind, what: str, orders: int) -> int:
         kind, Capacity(orders_max=orders + 64, ids_max=2 * orders + 64, instruments_max=2, participants_max=4)
     )
     lines = (
-        case.each.format(number=number, limit=_limit(number), above=f"{1000.01 + number / 100:.2f}")
+        case.each.format(
+            number=number, limit=_limit(number), above=f"{1000.01 + number / 100:.2f}", away=f"{number / 100:.2f}"
+        )
         for number in range(1, orders + 1)
     )
     _applied(engine, MARKET + "\n".join(lines) + "\n" + case.after + "\n")
