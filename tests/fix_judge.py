@@ -1,0 +1,61 @@
+"""QuickFIX's suite of definitions and its dictionaries, from Debian's source package, which .ci/run fetches."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from tests.running import ROOT
+from wire.fix_dictionary import Dictionary, joined, read_xml
+
+#: Folder into which .ci/run unpacks the source.
+QUICKFIX = ROOT / "var" / "judges" / "quickfix"
+SPEC = QUICKFIX / "spec"
+#: Dictionaries of each version, that of the session first.
+XML = {
+    "FIX.4.2": ["FIX42.xml"],
+    "FIX.4.4": ["FIX44.xml"],
+    "FIXT.1.1": ["FIXT11.xml", "FIX50SP2.xml"],
+}
+
+needs_quickfix = pytest.mark.skipif(
+    not SPEC.is_dir(), reason="QuickFIX's source is not in var/judges/quickfix, where .ci/run puts it"
+)
+needs_runner = pytest.mark.skipif(
+    not SPEC.is_dir() or shutil.which("ruby") is None,
+    reason="ruby is not installed, or QuickFIX's source is not in var/judges/quickfix, where .ci/run puts it",
+)
+
+
+def judge_dictionary(version: str) -> Dictionary:
+    """QuickFIX's dictionary of a version."""
+    read = [read_xml(SPEC / name) for name in XML[version]]
+    return read[0] if len(read) == 1 else joined(*read)
+
+
+def verdicts(version: str, definitions: Iterable[Path], dictionaries: Iterable[Path]) -> tuple[set[str], str]:
+    """Names of the definitions that an echo behind our session passes by QuickFIX's runner, and what it printed."""
+    command = [sys.executable, "-m", "tests.fix_echo", version, *map(str, dictionaries)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as echo:
+        assert echo.stdin is not None
+        assert echo.stdout is not None
+        try:
+            port = echo.stdout.readline().strip()
+            done = subprocess.run(
+                ["ruby", "-I.", "Runner.rb", "127.0.0.1", port, *map(str, definitions)],
+                cwd=QUICKFIX / "test",
+                capture_output=True,
+                text=True,
+                timeout=600,
+                check=False,
+            )
+        finally:
+            echo.stdin.close()
+            if echo.poll() is None:
+                echo.terminate()
+    found = re.findall(r"<test name='([^']*)' result='success'", done.stdout)
+    return {Path(name).stem for name in found}, done.stdout + done.stderr

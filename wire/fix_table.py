@@ -1,0 +1,240 @@
+"""The dictionaries of what this exchange itself speaks: FIX 4.2, 4.4 and 5.0 SP2, the session and order entry.
+
+Tables in a short notation, so that a running exchange needs no file of others. A field is number, name, type and its
+values. A message is its members, ``!`` behind those it must have, and ``n(...)`` a group. A type of the standard that
+is not served is known by name alone: it gets a business reject and no reject of the session. A test holds these tables
+against QuickFIX's dictionaries.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from string import ascii_letters, ascii_uppercase, digits
+from typing import Final
+
+from wire.fix_dictionary import Dictionary, Field, Member
+
+_FIELDS: Final = """
+1 Account STRING
+6 AvgPx PRICE
+7 BeginSeqNo SEQNUM
+8 BeginString STRING
+9 BodyLength LENGTH
+10 CheckSum STRING
+11 ClOrdID STRING
+14 CumQty QTY
+15 Currency CURRENCY
+16 EndSeqNo SEQNUM
+17 ExecID STRING
+18 ExecInst MULTIPLECHARVALUE
+20 ExecTransType CHAR 0 1 2 3
+21 HandlInst CHAR 1 2 3
+22 SecurityIDSource STRING
+31 LastPx PRICE
+32 LastQty QTY
+34 MsgSeqNum SEQNUM
+35 MsgType STRING
+36 NewSeqNo SEQNUM
+37 OrderID STRING
+38 OrderQty QTY
+39 OrdStatus CHAR 0 1 2 3 4 5 6 7 8 9 A B C D E
+40 OrdType CHAR 1 2 3 4 5 6 7 8 9 A B C D E F G H I J K L M P Q R S
+41 OrigClOrdID STRING
+43 PossDupFlag BOOLEAN
+44 Price PRICE
+45 RefSeqNum SEQNUM
+48 SecurityID STRING
+49 SenderCompID STRING
+50 SenderSubID STRING
+52 SendingTime UTCTIMESTAMP
+54 Side CHAR 1 2 3 4 5 6 7 8 9 A B C D E F G
+55 Symbol STRING
+56 TargetCompID STRING
+57 TargetSubID STRING
+58 Text STRING
+59 TimeInForce CHAR 0 1 2 3 4 5 6 7 8 9
+60 TransactTime UTCTIMESTAMP
+89 Signature DATA
+90 SecureDataLen LENGTH
+91 SecureData DATA
+93 SignatureLength LENGTH
+95 RawDataLength LENGTH
+96 RawData DATA
+97 PossResend BOOLEAN
+98 EncryptMethod INT 0 1 2 3 4 5 6
+99 StopPx PRICE
+100 ExDestination EXCHANGE
+102 CxlRejReason INT
+103 OrdRejReason INT
+108 HeartBtInt INT
+110 MinQty QTY
+111 MaxFloor QTY
+112 TestReqID STRING
+115 OnBehalfOfCompID STRING
+116 OnBehalfOfSubID STRING
+122 OrigSendingTime UTCTIMESTAMP
+123 GapFillFlag BOOLEAN
+126 ExpireTime UTCTIMESTAMP
+128 DeliverToCompID STRING
+129 DeliverToSubID STRING
+141 ResetSeqNumFlag BOOLEAN
+142 SenderLocationID STRING
+143 TargetLocationID STRING
+144 OnBehalfOfLocationID STRING
+145 DeliverToLocationID STRING
+150 ExecType CHAR 0 1 2 3 4 5 6 7 8 9 A B C D E F G H I
+151 LeavesQty QTY
+207 SecurityExchange EXCHANGE
+211 PegOffsetValue FLOAT
+212 XmlDataLen LENGTH
+213 XmlData DATA
+336 TradingSessionID STRING
+347 MessageEncoding STRING
+369 LastMsgSeqNumProcessed SEQNUM
+371 RefTagID INT
+372 RefMsgType STRING
+373 SessionRejectReason INT
+378 ExecRestatementReason INT
+379 BusinessRejectRefID STRING
+380 BusinessRejectReason INT
+383 MaxMessageSize LENGTH
+432 ExpireDate LOCALMKTDATE
+434 CxlRejResponseTo CHAR 1 2
+447 PartyIDSource CHAR
+448 PartyID STRING
+452 PartyRole INT
+453 NoPartyIDs NUMINGROUP
+464 TestMessageIndicator BOOLEAN
+528 OrderCapacity CHAR A G I P R W
+529 OrderRestrictions MULTIPLECHARVALUE
+530 MassCancelRequestType CHAR 1 2 3 4 5 6 7
+531 MassCancelResponse CHAR 0 1 2 3 4 5 6 7
+532 MassCancelRejectReason INT
+533 TotalAffectedOrders INT
+553 Username STRING
+554 Password STRING
+581 AccountType INT 1 2 3 4 6 7 8
+627 NoHops NUMINGROUP
+628 HopCompID STRING
+629 HopSendingTime UTCTIMESTAMP
+630 HopRefID SEQNUM
+789 NextExpectedMsgSeqNum SEQNUM
+790 OrdStatusReqID STRING
+847 TargetStrategy INT
+880 TrdMatchID STRING
+1084 DisplayMethod CHAR 1 2 3 4
+1128 ApplVerID STRING 0 1 2 3 4 5 6 7 8 9
+1129 CstmApplVerID STRING
+1137 DefaultApplVerID STRING
+1138 DisplayQty QTY
+1156 ApplExtID INT
+1369 MassActionReportID STRING
+1407 DefaultApplExtID INT
+1408 DefaultCstmApplVerID STRING
+1409 SessionStatus INT
+2362 SelfMatchPreventionID STRING
+2964 SelfMatchPreventionInstruction INT
+"""
+
+_HEADER: Final = """
+8! 9! 35! 49! 56! 115 128 90 91 34! 50 142 57 143 116 144 129 145 43 97 52! 122 212 213 347 369
+627(628! 629 630)
+"""
+_HEADER_4_2: Final = _HEADER.split("627", maxsplit=1)[0]
+_TRAILER: Final = "93 89 10!"
+
+_PARTIES: Final = "453(448! 447 452)"
+_ORDER: Final = (
+    "1 18 22 48 207 99 15 44 54! 60! 40! 59 126 432 110 111 211 58 100 336 528 529 581 1084 1138 2362 2964 " + _PARTIES
+)
+
+#: Messages that all versions have alike.
+_SESSION: Final = """
+0: 112
+1: 112!
+2: 7! 16!
+3: 45! 371 372 373 58
+4: 123 36!
+5: 58
+A: 98! 108! 95 96 141 383 464 553 554 789
+"""
+
+_MESSAGES: Final[Mapping[str, str]] = {
+    "FIX.4.2": f"""{_SESSION}
+j: 45 372! 379 380! 58
+D: 11! 21! 55! 38 {_ORDER.replace(_PARTIES, "")}
+G: 37 41! 11! 21! 55! 38 {_ORDER.replace(_PARTIES, "")}
+F: 41! 37 11! 1 55! 22 48 54! 60! 38 58
+H: 37 11! 1 55! 54!
+8: 37! 11 41 17! 20! 150! 39! 103 378 1 55! 54! 38 40 44 99 59 32 31 151! 14! 6! 60 58 110 111 18 126 432 880
+9: 37! 11! 41! 39! 1 60 434! 102 58
+""",
+    "FIX.4.4": f"""{_SESSION}
+j: 45 372! 379 380! 58
+D: 11! 21 55! 38 {_ORDER}
+G: 37 41! 11! 21 55! 38 {_ORDER}
+F: 41! 37 11! 1 55! 22 48 54! 60! 38 58 {_PARTIES}
+H: 37 790 11! 1 55 54! {_PARTIES}
+q: 11! 530! 1 55 22 48 207 54 60! 58 336
+r: 11 37! 530! 531! 532 533 55 54 60 58
+8: 37! 11 41 17! 150! 39! 103 378 1 55 54! 38 40 44 99 59 32 31 151! 14! 6! 60 58 110 111 18 126 432 880 790 {_PARTIES}
+9: 37! 11! 41! 39! 1 60 434! 102 58
+""",
+    "FIXT.1.1": f"""{_SESSION.replace("A: 98! 108!", "A: 98! 108! 1137! 1407 1408 1409")}
+j: 45 372! 379 380! 58
+D: 11! 21 55! 38 {_ORDER}
+G: 37 41 11! 21 55! 38 {_ORDER}
+F: 41 37 11! 1 55! 22 48 54! 60! 38 58 {_PARTIES}
+H: 37 790 11 1 55 54! {_PARTIES}
+q: 11! 530! 1 55 22 48 207 54 60! 58 336 {_PARTIES}
+r: 11 37! 1369! 530! 531! 532 533 55 54 60 58
+8: 37! 11 41 17! 150! 39! 103 378 1 55 54! 38 40 44 99 59 32 31 151! 14! 6 60 58 110 111 18 126 432 880 790 {_PARTIES}
+9: 37! 11! 41 39! 1 60 434! 102 58
+""",
+}
+_HEADERS: Final[Mapping[str, str]] = {
+    "FIX.4.2": _HEADER_4_2,
+    "FIX.4.4": _HEADER,
+    "FIXT.1.1": f"{_HEADER} 1128 1129 1156",
+}
+#: First letters of the types of two letters in each version.
+_SECOND_TYPES: Final[Mapping[str, str]] = {"FIX.4.2": "", "FIX.4.4": "AB", "FIXT.1.1": "ABCDE"}
+_TOKEN: Final = re.compile(r"(\d+)(!?)(\(?)|(\))")
+
+#: Versions that the exchange speaks, by the first field of a message.
+VERSIONS: Final = tuple(_MESSAGES)
+
+
+def _members(tokens: Iterator[re.Match[str]]) -> tuple[Member, ...]:
+    members = []
+    for token in tokens:
+        tag, required, opens, closes = token.groups()
+        if closes:
+            break
+        inner = _members(tokens) if opens else ()
+        members.append(Member(int(tag), bool(required), inner))
+    return tuple(members)
+
+
+def _read_members(text: str) -> tuple[Member, ...]:
+    return _members(_TOKEN.finditer(text))
+
+
+def _types(version: str) -> frozenset[str]:
+    """Types of messages of the standard, some more with them: all letters, and two from the letters of the version."""
+    pairs = (first + second for first in _SECOND_TYPES[version] for second in ascii_uppercase)
+    return frozenset([*ascii_letters, *digits, *pairs])
+
+
+@cache
+def own(version: str) -> Dictionary:
+    """The dictionary of a version that the exchange speaks; FIXT.1.1 has the messages of FIX 5.0 SP2.
+
+    Raises KeyError for another version.
+    """
+    lines = [line.split() for line in _FIELDS.split("\n") if line]
+    fields = {int(tag): Field(int(tag), name, kind, frozenset(values)) for tag, name, kind, *values in lines}
+    rows = (line.split(":") for line in _MESSAGES[version].split("\n") if line.strip())
+    messages = {kind: _read_members(members) for kind, members in rows}
+    header, trailer = _read_members(_HEADERS[version]), _read_members(_TRAILER)
+    return Dictionary(version, fields, header, trailer, messages, unserved=_types(version) - messages.keys())
