@@ -16,7 +16,7 @@ from directory.checkpoint_fork import CheckpointFork
 from engine.interface import MarketEngine
 from engine.records import EventKind, Reason
 from journal import Journal
-from replay.ladder import trading_prices
+from replay.ladder import in_no_queue, trading_prices
 from replay.times import position_after
 from sequencer.pump import Publisher, PumpReport, pump
 from sequencer.stamp import FileStamp
@@ -136,7 +136,7 @@ def best(engine: MarketEngine) -> None:
     rows: list[tuple[str, ...]] = []
     for number, symbol in enumerate(engine.directory.symbols, 1):
         orders = engine.open_orders(number)
-        waits = (orders["stop_e4"] != 0) | (trading_prices(orders) < 0)
+        waits = in_no_queue(orders)
         for_side = [orders[(orders["side"] == side) & ~waits] for side in (1, -1)]
         if len(orders) and len(rows) < 20:
             tops = [

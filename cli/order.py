@@ -405,7 +405,10 @@ def _show(
         symbol = names.symbols[int(entry["instrument"]) - 1]
         before = "" if life.opening is None else " open before the commands that are here"
         number = screen.count(life.number)
-        about = f"order {number} of {_whose(life, names)}: {side} {screen.count(qty)} {symbol} @ {limit}{before}"
+        pegged = ", pegged" if any(each.event["kind"] == EventKind.REPRICED for each in life.moments) else ""
+        about = (
+            f"order {number} of {_whose(life, names)}: {side} {screen.count(qty)} {symbol} @ {limit}{pegged}{before}"
+        )
         left = f"open {screen.count(life.leaves_qty)}" if life.leaves_qty else "closed"
         title = f"{about}; traded {screen.count(life.cum_qty)}, {left}"
     else:
@@ -423,9 +426,11 @@ def _show(
     ]
     if queue is not None:
         columns.append("ahead in the queue")
+        left_qty = {int(moment.event["seq"]): moment.leaves_qty for moment in life.moments}
         for row, moment in zip(rows, life.moments, strict=True):
-            standing = queue.get(int(moment.event["seq"]))
-            row.append("" if standing is None else standing.words(names))
+            seq = int(moment.event["seq"])
+            waits = "in no queue" if left_qty[seq] else ""
+            row.append(queue[seq].words(names) if seq in queue else waits)
     if times is not None:
         columns.append("microseconds after receipt")
         for row, moment in zip(rows, life.moments, strict=True):

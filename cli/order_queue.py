@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cli import screen
 from cli.warmup import ready
 from engine.names import Directory, unpack
-from replay.ladder import trading_prices
+from replay.ladder import in_no_queue, trading_prices
 from replay.moments import Moments
 
 #: Orders ahead that text names.
@@ -40,7 +40,7 @@ class Standing(NamedTuple):
 
 
 def standings(directory: Path, number: int, seqs: list[int]) -> dict[int, Standing]:
-    """Place of an order by its number after each of the commands ``seqs`` (rising); none where it is in no book."""
+    """Place of an order by its number after each of the commands ``seqs`` (rising); none where it is in no queue."""
     if not seqs:
         return {}
     ready()
@@ -49,7 +49,7 @@ def standings(directory: Path, number: int, seqs: list[int]) -> dict[int, Standi
     for seq in seqs:
         orders = moments.at(seq).open_orders()
         at = np.flatnonzero(orders["order_number"] == number)
-        if len(at):
+        if len(at) and not in_no_queue(orders[at])[0]:
             found[seq] = _standing(orders, int(at[0]))
     for note in moments.notes:
         screen.notice(f"note: {note}")
@@ -60,6 +60,7 @@ def _standing(orders: NDArray[Any], at: int) -> Standing:
     """Place of a row of ``orders``, which are in the order in which the book would trade them."""
     own, before = orders[at], orders[:at]
     before = before[(before["instrument"] == own["instrument"]) & (before["side"] == own["side"])]
+    before = before[~in_no_queue(before)]
     level = trading_prices(before) == trading_prices(orders[at : at + 1])[0]
     better = before[~level]
     return Standing(before[level], len(better), int(better["leaves_qty"].sum()))

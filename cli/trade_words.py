@@ -50,6 +50,7 @@ sell ... , short ...                 likewise
   ioc                                what does not trade at once is canceled
   min_qty=N                          with ioc: trade at least N at once, or nothing
   post_only, hidden                  rest displayed without trading at once; rest without being displayed
+  peg=midpoint                       not displayed, at the midpoint of the best displayed prices within PRICE, or any
   opening, closing                   for the next uncross, or the closing auction, alone
   token=TOKEN                        your own token instead of one that is made
 cancel TOKEN [QTY]                   QTY: the order's new total, 0 for nothing more
@@ -64,6 +65,8 @@ sell ...                             likewise
   opening, closing                   for the next uncross, or the closing auction, alone
   stop=PRICE                         dormant until a trade at or beyond PRICE
   display=N, hidden, post_only       show at most N; show nothing; never trade at once
+  peg=WHAT                           not displayed, at a price that follows the book: primary, midpoint or market
+  offset=PRICE                       of a primary or market peg: so far away from there
   min_qty=N                          with ioc: trade at least N at once, or nothing
   midpoint                           in the midpoint book
   stp=WHAT                           self-trade prevention: cancel_newest, cancel_oldest, cancel_both, decrement, none
@@ -74,7 +77,7 @@ mass_cancel [SYMBOL] [buy|sell]      all open orders of your participant, also t
 orders [all]                         open orders; all: every order of the day
 fills   help   quit"""
 
-_TERMS: Final = "ioc, min_qty=N, post_only, hidden, opening, closing or token=TOKEN"
+_TERMS: Final = "ioc, min_qty=N, post_only, hidden, peg=midpoint, opening, closing or token=TOKEN"
 #: Form of each request line, for messages about a missing or further word.
 _FORMS: Final = {
     **dict.fromkeys(("buy", "sell", "short"), f"QTY SYMBOL @ PRICE, then {_TERMS}"),
@@ -94,7 +97,11 @@ _SHORT_WORDS: Final = {
 }
 
 _SIDES: Final = {"buy": Side.BUY, "sell": Side.SELL, "short": Side.SELL_SHORT}
-_DISPLAYS: Final = {"post_only": Display.POST_ONLY, "hidden": Display.NON_DISPLAY}
+_DISPLAYS: Final = {
+    "post_only": Display.POST_ONLY,
+    "hidden": Display.NON_DISPLAY,
+    "peg=midpoint": Display.MIDPOINT_PEG,
+}
 _CROSSES: Final = {"opening": CrossType.OPENING, "closing": CrossType.CLOSING}
 #: Terms of the rulebook that a message of OUCH 4.2 has no field for, by their words.
 _NOT_IN_OUCH: Final = frozenset(
@@ -223,7 +230,7 @@ def _enter(side: Side, qty: str, symbol: str, price: str, terms: Sequence[str]) 
     seen: set[str] = set()
     for term in terms:
         key, equals, value = term.partition("=")
-        word = f"{key.lower()}{equals}"
+        word = term.lower() if term.lower() in _DISPLAYS else f"{key.lower()}{equals}"
         if word == "ioc":
             time_in_force_s = TimeInForce.IMMEDIATE_OR_CANCEL
         elif word in _DISPLAYS:
@@ -244,8 +251,10 @@ def _enter(side: Side, qty: str, symbol: str, price: str, terms: Sequence[str]) 
         if word in seen:
             raise ValueError(f"{word} stands twice; write it once")
         seen.add(word)
-    if seen.issuperset(_DISPLAYS):
-        raise ValueError("post_only and hidden exclude each other; give one of them")
+    if len(seen.intersection(_DISPLAYS)) > 1:
+        raise ValueError("post_only, hidden and peg=midpoint exclude each other; give one of them")
+    if "peg=midpoint" in seen and seen & {"ioc", *_CROSSES}:
+        raise ValueError("a peg waits for its price in the book, so ioc, opening and closing do not go with it")
     if min_qty and "ioc" not in seen:
         raise ValueError("min_qty goes with ioc: what trades at once is at least so much; give both")
     if len(seen & {"ioc", *_CROSSES}) > 1:
@@ -308,6 +317,8 @@ def text(event: Event, orders: Mapping[str, Order]) -> str:
         case CancelRejected(token=token):
             order = orders.get(token)
             return f"refused {token}: {'no such order' if order is None else f'the order is {order.state.value}'}"
+        case OrderChanged(token=token, kind="repriced", leaves_qty=leaves_qty, price_e4=price_e4):
+            return f"repriced {token}: {leaves_qty} open @ {shown(price_e4) if price_e4 else 'none'}"
         case OrderChanged(token=token, kind=kind, leaves_qty=leaves_qty, price_e4=price_e4):
             return f"{kind} {token}: {leaves_qty} open @ {shown(price_e4)}"
         case MassCanceled():

@@ -152,8 +152,8 @@ class OrderModified(Message):
 class OrderChanged(Message):
     """An order is another way in the book than before, over native order entry.
 
-    kind: ``triggered``, ``replenished`` or ``repriced``. leaves_qty: open. price_e4: its limit now. displayed_qty: what
-    the book shows of it.
+    kind: ``triggered``, ``replenished`` or ``repriced``. leaves_qty: open. price_e4: its limit now; of one that was
+    repriced the price by which it trades from now on, 0 for none. displayed_qty: what the book shows of it.
     """
 
     token: str
@@ -164,8 +164,8 @@ class OrderChanged(Message):
 
     @property
     def price(self) -> Decimal | None:
-        """The limit, None for a market order."""
-        return prices.decimal(self.price_e4)
+        """The limit, None for a market order; of a peg its price, None while it has none."""
+        return prices.decimal(self.price_e4) if self.price_e4 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from client.events import Side
 from client.orders import NewOrder, Order
 from client.prices import PRICE_E4_MARKET
 from engine.bounds import DAY_NS
-from engine.records import Book, CommandKind, Instruction, Reason, TimeInForce
+from engine.records import Book, CommandKind, Instruction, Peg, Reason, TimeInForce
 from engine.row_bytes import ROW
 from notation.parse import command
 from notation.table import PLACE_OF
@@ -256,8 +256,10 @@ def _mass_canceled(seq: int, time_ns: int, report: Any) -> events.MassCanceled:
 
 def _changed(seq: int, time_ns: int, report: Any) -> events.OrderChanged:
     kind = ReportKind(report.report).name.lower()
+    repriced = report.report == ReportKind.REPRICED
+    price_e4 = report.last_price_e4 if repriced else _price(report.price_e4)
     return events.OrderChanged(
-        seq, time_ns, report.order_token, kind, report.leaves_qty, _price(report.price_e4), report.displayed_qty
+        seq, time_ns, report.order_token, kind, report.leaves_qty, price_e4, report.displayed_qty
     )
 
 
@@ -294,6 +296,8 @@ def words(report: Any) -> str:
         said.append("book=midpoint")
     said += [f"display={report.display_qty}"] if bits & Instruction.DISPLAY else []
     said += [f"stop={price(report.stop_e4)}"] if bits & Instruction.STOP else []
+    said += [f"peg={Peg(report.peg).name.lower()}"] if bits & Instruction.PEG else []
+    said += [f"offset={price(report.offset_e4)}"] if bits & Instruction.OFFSET else []
     said += ["hidden"] if bits & Instruction.HIDDEN else []
     said += ["post_only"] if bits & Instruction.POST_ONLY else []
     said += [f"min_qty={report.min_qty}"] if bits & Instruction.MIN_QTY else []

@@ -39,15 +39,21 @@ def trading_prices(orders: NDArray[Any]) -> NDArray[np.int64]:
     return prices
 
 
+def in_no_queue(orders: NDArray[Any]) -> NDArray[np.bool_]:
+    """True for OPEN_ORDER rows that wait outside of the books: dormant stops, closing orders aside, which show nothing,
+    and pegs without a price."""
+    aside = (orders["time_in_force"] == TimeInForce.CLOSING) & (orders["shown_qty"] == 0)
+    waits: NDArray[np.bool_] = (orders["stop_e4"] != 0) | aside | (trading_prices(orders) < 0)
+    return waits
+
+
 def levels(orders: NDArray[Any], side: Side) -> list[Level]:
     """Levels of one side of the lit book, from OPEN_ORDER rows of one instrument, best first.
 
-    Dormant stops, closing orders aside, which show nothing, orders of the midpoint book and pegs without a price are in
-    none.
+    Orders that wait outside of the books, and those of the midpoint book, are in none.
     """
-    aside = (orders["time_in_force"] == TimeInForce.CLOSING) & (orders["shown_qty"] == 0)
-    waits = (orders["stop_e4"] != 0) | aside | (orders["book"] != Book.LIT) | (trading_prices(orders) < 0)
-    chosen = orders[(orders["side"] == int(side)) & ~waits]
+    elsewhere = in_no_queue(orders) | (orders["book"] != Book.LIT)
+    chosen = orders[(orders["side"] == int(side)) & ~elsewhere]
     prices, first, inverse = np.unique(trading_prices(chosen), return_index=True, return_inverse=True)
     hidden = chosen["instructions"] & np.uint16(Instruction.HIDDEN | Instruction.PEG) != 0
 

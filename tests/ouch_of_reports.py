@@ -185,7 +185,7 @@ def _reject_code(report: Any) -> int:
         return RejectReason.INVALID_MINIMUM_QUANTITY if minimum else RejectReason.INVALID_DISPLAY
     if report["time_in_force"] in (TimeInForce.OPENING, TimeInForce.CLOSING):
         return RejectReason.NOT_IN_THIS_CROSS
-    if instructions & (Instruction.HIDDEN | Instruction.OFFSET):
+    if instructions & (Instruction.HIDDEN | Instruction.PEG | Instruction.OFFSET):
         return RejectReason.INVALID_DISPLAY
     if instructions & Instruction.MIN_QTY:
         return RejectReason.INVALID_MINIMUM_QUANTITY

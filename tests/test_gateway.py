@@ -185,7 +185,7 @@ def test_what_the_market_refuses_is_answered_with_the_token_and_a_reason() -> No
             enter("a1", "B", 5, 90_000)
             + enter("a2", "B", 0, 90_000)
             + enter("a3", "B", 5, 90_001)
-            + enter("a4", "B", 5, 90_000, display="M")
+            + enter("a4", "B", 5, 90_000, display="W")
             + enter("UNKNOWNTOKEN", "?", 5, 90_000)
             + replace("a1", "a2", 0, 90_000)
             + replace("none", "a5", 5, 90_000)

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from engine.names import pack
 from engine.records import Reason, TimeInForce
 from gateway.protocol import MassCancel
 from node.mass_cancels import TOO_MANY, MassCancels
+from reports.rows import InBook
 from tests.gateways import gateway
 from tests.ouch_messages import enter
 from tests.pair_processes import pair
@@ -121,6 +123,36 @@ def test_terms_that_ouch_cannot_say_do_what_the_rulebook_says(node: Running) -> 
         assert hidden.state is OrderState.CANCELED
         assert {each.user for each in told} == {"UA"}
         assert [each.seq for each in told] == sorted(each.seq for each in told)
+
+
+def test_a_peg_is_told_each_price_that_it_takes(node: Running) -> None:
+    buyer, seller = client_of(node, "UA"), client_of(node, "UB")
+    told = reports(buyer)
+    with closing(buyer), closing(seller):
+        buyer.connect()
+        seller.connect()
+        bid = buyer.enter("XYZ", Side.BUY, 10, "10.00")
+        peg = buyer.enter("XYZ", Side.BUY, 5, None, terms="peg=primary offset=0.02 tif=gtc")
+        (first,) = awaited(buyer, OrderChanged)
+        assert (first.token, first.kind, first.price) == (peg.token, "repriced", Decimal("9.98"))
+        assert spoken.words(told[-1]) == "tif=gtc peg=primary offset=0.02"
+        bid.cancel()
+        (unpriced,) = awaited(buyer, OrderChanged)
+        assert (unpriced.kind, unpriced.price, unpriced.leaves_qty) == ("repriced", None, 5)
+        assert (told[-1].last_price_e4, told[-1].in_book) == (0, InBook.BEFORE)
+        peg.replace(qty=4)
+        assert (peg.leaves_qty, peg.state) == (4, OrderState.LIVE)
+        seller.enter("XYZ", Side.SELL, 9, "10.10")
+        market = buyer.enter("XYZ", Side.BUY, 3, "10.05", terms="peg=market")
+        (capped,) = awaited(buyer, OrderChanged)
+        assert (capped.token, capped.price) == (market.token, Decimal("10.05"))
+        seller.enter("XYZ", Side.SELL, 3, "9.90", terms="tif=ioc")
+        until(lambda: market.state is OrderState.FILLED)
+        assert market.average_price == Decimal("10.05")
+        with pytest.raises(RequestRejected, match="invalid_instruction"):
+            buyer.enter("XYZ", Side.BUY, 1, "10.00", terms="peg=midpoint offset=0.01")
+        with pytest.raises(ValueError, match="peg"):
+            buyer.enter("XYZ", Side.BUY, 1, "10.00", terms="peg=other")
 
 
 def test_clients_of_both_protocols_trade_and_each_stream_tells_the_user_all(node: Running) -> None:

@@ -2,6 +2,7 @@
 
 import random
 import re
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cli.errors import WrongUse
-from cli.trade_words import Cancel, Enter, Replace, parse
+from cli.trade_words import Cancel, Enter, Replace, parse, text
 from cli.trade_words import MassCancel as Cancels
 from client import native as written
 from client.events import MassCanceled, OrderChanged, Side
@@ -24,6 +25,7 @@ from engine.records import (
     CommandKind,
     EventKind,
     Instruction,
+    Peg,
     SelfTrade,
     TimeInForce,
 )
@@ -86,6 +88,9 @@ TERMS = [
     "tif=opening",
     "tif=closing",
     "stop=9.90 tif=gtc",
+    "peg=primary offset=0.02",
+    "peg=midpoint tif=gtc",
+    "peg=market",
     "display=20",
     "hidden",
     "post_only",
@@ -258,11 +263,26 @@ def test_a_report_says_all_of_its_order_and_nothing_of_the_other_side() -> None:
     assert events[3] == MassCanceled(4, 0, "XYZ", Side.SELL, 12, None)
 
 
+def test_a_report_of_a_peg_says_its_reference_and_the_price_that_it_has_now() -> None:
+    reports = np.zeros(2, REPORT)
+    reports["kind"], reports["client_order_id"], reports["side"] = ReportKind.REPRICED, pack("p1"), 1
+    reports["instructions"] = Instruction.PEG | Instruction.OFFSET
+    reports["peg"], reports["offset_e4"], reports["price_e4"], reports["leaves_qty"] = Peg.MARKET, 200, 100_000, 40
+    reports["last_price_e4"], reports["in_book"] = (99_900, 0), (InBook.AFTER, InBook.BEFORE)
+    told = [payload for _, payload in soup.packets(messages_of(reports).tobytes())]
+    assert {written.words(written.read_report(each)) for each in told} == {"peg=market offset=0.02"}
+    priced, unpriced = (written.read(n, payload) for n, payload in enumerate(told, 1))
+    assert priced == OrderChanged(1, 0, "p1", "repriced", 40, 99_900, 0)
+    assert text(priced, {}) == "repriced p1: 40 open @ 9.99"
+    assert (priced.price, unpriced.price) == (Decimal("9.99"), None)
+    assert text(unpriced, {}) == "repriced p1: 40 open @ none"
+
+
 def test_the_layouts_of_version_1_never_change() -> None:
     """A golden copy: another field, place or format is another version."""
     sizes = {kind.name: struct_of(layout).size for kind, layout in (*FROM_CLIENT.items(), *FROM_SERVER.items())}
     assert native.VERSION == 1
-    assert sizes == {"ENTER": 63, "CANCEL": 24, "REPLACE": 56, "MASS_CANCEL": 11, "REPORT": 199, "DAY": 3}
+    assert sizes == {"ENTER": 63, "CANCEL": 24, "REPLACE": 56, "MASS_CANCEL": 11, "REPORT": 200, "DAY": 3}
     assert struct_of(FROM_CLIENT[FromClient.ENTER]).format == ">BB14s8sqqqqHbBBBB"
     assert struct_of(FROM_CLIENT[FromClient.REPLACE]).format == ">BB14s14sqqqH"
     assert [code.value for code in FromClient] == [69, 88, 85, 77]

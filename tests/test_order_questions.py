@@ -154,6 +154,37 @@ def test_the_queue_says_who_was_ahead_after_each_event(small: Path, lockstep: Lo
     assert {moment["queue"] for moment in plain["history"]} == {None}
 
 
+WAITING = """\
+at 2024-01-15T09:30:00
+instrument XYZ tick=0.01 lot=1 reference=10.00
+participant ALPHA
+participant BETA
+phase XYZ continuous
+enter BETA b1 buy 200 XYZ @ 10.00
+enter BETA h1 buy 30 XYZ @ 9.98 hidden
+enter BETA b9 buy 10 XYZ @ 10.30 stop=10.20
+enter ALPHA p1 buy 50 XYZ @ market peg=primary offset=0.02
+cancel BETA b1
+"""
+
+
+def test_a_peg_without_a_price_and_a_dormant_stop_are_in_no_queue(tmp_path: Path, lockstep: Lockstep) -> None:
+    (tmp_path / "day.txt").write_text(WAITING)
+    node = tmp_path / "node"
+    assert lockstep("run", tmp_path / "day.txt", "--data", node)[0] == 0
+    (peg,), (stop,) = told(lockstep, node, "p1", "--queue"), told(lockstep, node, "b9", "--queue")
+    accepted, priced, unpriced = (moment["queue"] for moment in peg["history"])
+    assert accepted == priced
+    assert [each["client_order_id"] for each in priced["ahead"]] == ["h1"]
+    assert (priced["better_orders"], priced["better_qty"]) == (1, 200)
+    assert unpriced is None
+    assert [moment["queue"] for moment in stop["history"]] == [None]
+    said = lockstep("order", node, "p1", "--queue")[1]
+    assert "buy 50 XYZ @ market, pegged; traded 0, open 50" in said
+    assert "1 order, 30: BETA h1 30; 200 at better prices" in said
+    assert said.rstrip().endswith("in no queue")
+
+
 def test_text_names_the_other_side_and_the_rule(small: Path, lockstep: Lockstep) -> None:
     said = lockstep("order", small, "a1")[1]
     trade = next(line for line in said.splitlines() if " trade " in line)

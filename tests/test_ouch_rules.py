@@ -193,6 +193,38 @@ def test_an_order_for_the_closing_auction_waits_and_trades_in_its_uncross() -> N
     assert venue.short(1) == ["EXECUTED a1 10"]
 
 
+# Pegs to the midpoint.
+
+
+def test_an_order_with_display_m_is_pegged_to_the_midpoint() -> None:
+    venue = Venue()
+    venue.send((1, enter("bid", "B", 10, 99_900)), (2, enter("offer", "S", 10, 100_300)))
+    venue.send(
+        (1, enter("peg", "B", 40, PRICE_E4_MARKET, display="M") + enter("capped", "B", 40, 100_000, display="M"))
+    )
+    told = venue.told(1)
+    assert [(kind, fields["display"], fields["price_e4"]) for kind, fields in told[-2:]] == [
+        ("ACCEPTED", "M", PRICE_E4_MARKET),
+        ("ACCEPTED", "M", 100_000),
+    ]
+    venue.send((2, enter("sale", "S", 50, 99_900, tif_s=IOC)))
+    executed = [fields for kind, fields in venue.told(1) if kind == "EXECUTED"]
+    assert [(each["order_token"], each["executed_shares"], each["execution_price_e4"]) for each in executed] == [
+        ("peg", 40, 100_100),
+        ("capped", 10, 100_000),
+    ]
+
+
+def test_a_peg_stays_one_when_it_is_replaced() -> None:
+    venue = Venue()
+    venue.send((1, enter("p1", "B", 40, 100_000, display="M") + replace("p1", "p2", 30, 100_000, display="M")))
+    assert venue.short(1) == ["ACCEPTED p1 40", "REPLACED p2 30"]
+    venue.send((1, replace("p2", "p3", 20, 100_000) + replace("p2", "p3", 20, 100_000, display="N")))
+    assert venue.short(1) == ["REJECTED p3 D"] * 2
+    venue.send((1, enter("a1", "B", 10, 90_000) + replace("a1", "a2", 10, 90_000, display="M")))
+    assert venue.short(1) == ["ACCEPTED a1 10", "REJECTED a2 D"]
+
+
 # What is refused, and with which code.
 
 
@@ -208,7 +240,9 @@ def test_an_order_for_the_closing_auction_waits_and_trades_in_its_uncross() -> N
         ({"cross": "C", "min_qty": 5}, "R"),
         ({"display": "N", "tif_s": IOC}, "D"),
         ({"display": "N", "min_qty": 5}, "D"),
-        ({"display": "M"}, "D"),
+        ({"display": "W"}, "D"),
+        ({"display": "M", "tif_s": IOC}, "D"),
+        ({"display": "M", "cross": "O"}, "R"),
         ({"display": "P", "tif_s": IOC}, "D"),
         ({"tif_s": 60}, "O"),
         ({"stock": "NONE"}, "S"),

@@ -406,7 +406,9 @@ def test_a_number_of_thousands_of_digits_is_refused_in_a_short_sentence() -> Non
 def test_a_mistyped_instruction_enters_no_order_and_the_words_are_listed(term: str) -> None:
     with pytest.raises(WrongUse) as caught:
         parse(f"buy 5 XYZ @ 9.43 {term}")
-    assert f"{term!r} is no instruction; give ioc, min_qty=N, post_only, hidden, opening" in str(caught.value)
+    assert f"{term!r} is no instruction; give ioc, min_qty=N, post_only, hidden, peg=midpoint, opening" in str(
+        caught.value
+    )
 
 
 @pytest.mark.parametrize(
@@ -441,6 +443,7 @@ def test_terms_become_the_fields_that_ouch_has_for_them() -> None:
     least = new("buy 500 XYZ @ 10.05 ioc min_qty=100")
     assert (least.min_qty, least.time_in_force_s) == (100, TimeInForce.IMMEDIATE_OR_CANCEL)
     assert new("sell 5 XYZ @ 10 hidden").display is Display.NON_DISPLAY
+    assert new("sell 5 XYZ @ market Peg=Midpoint").display is Display.MIDPOINT_PEG
     assert new("sell 5 XYZ @ market opening").cross_type is CrossType.OPENING
     assert new("sell 5 XYZ @ 10 CLOSING post_only").cross_type is CrossType.CLOSING
     assert new("sell 5 XYZ @ 10").cross_type is CrossType.NO_CROSS
@@ -453,6 +456,9 @@ def test_terms_become_the_fields_that_ouch_has_for_them() -> None:
         ("ioc min_qty=6", "min_qty is 6 and the order has 5; give at most that"),
         ("ioc min_qty=0", "no whole number of shares from 1"),
         ("ioc opening", "ioc, opening and closing exclude each other"),
+        ("hidden peg=midpoint", "post_only, hidden and peg=midpoint exclude each other"),
+        ("peg=midpoint ioc", "a peg waits for its price in the book"),
+        ("peg=midpoint peg=midpoint", "peg=midpoint stands twice"),
         ("closing opening", "ioc, opening and closing exclude each other"),
         ("ioc min_qty=2 min_qty=3", "min_qty= stands twice"),
     ],

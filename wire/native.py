@@ -48,8 +48,8 @@ _HEAD: Final = (("kind", "B"), ("version", "B"))
 
 #: Messages of a client. ``qty``: of a CANCEL or REPLACE the total intended, what was executed included; 0 in a CANCEL:
 #: nothing stays. ``instructions``: bits of ``engine.records.Instruction``. ``price_e4``: 0 with the instruction MARKET.
-#: ``minimum``: the place of min_qty or until_ns, by the instructions; ``shown``: that of display_qty or stop_e4.
-#: ``further``: the last place of the row, 0 but for instructions that name it.
+#: ``minimum``: the place of min_qty or until_ns, by the instructions; ``shown``: that of display_qty, stop_e4 or
+#: offset_e4. ``further``: the last place of the row: the reference of a peg, else 0.
 FROM_CLIENT: Final[dict[FromClient, Layout]] = {
     FromClient.ENTER: (
         *_HEAD,
@@ -122,6 +122,7 @@ REPORT: Final[Layout] = (
     ("book", "B"),
     ("liquidity", "B"),
     ("in_book", "B"),
+    ("peg", "B"),
 )
 #: Begin (``event`` S) and end (E) of a trading day, the first and last message of each stream.
 DAY: Final[Layout] = (*_HEAD, ("event", "B"))

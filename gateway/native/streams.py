@@ -37,12 +37,12 @@ MESSAGE: Final = _dtype()
 _SAME: Final = (
     *("time_ns", "seq", "number", "order_number", "price_e4", "notional_e4", "offset_e4", "until_ns", "qty"),
     *("leaves_qty", "cum_qty", "canceled_qty", "original_qty", "displayed_qty", "min_qty", "display_qty"),
-    *("instructions", "reason", "side", "time_in_force", "self_trade", "book", "in_book", "liquidity"),
+    *("instructions", "reason", "side", "time_in_force", "self_trade", "book", "in_book", "peg", "liquidity"),
 )
 _OTHERWISE: Final = {"report": "kind", "command": "command_kind", "stop_e4": "stop_price_e4"}
 #: Places that share their bytes with another one, by the kinds that have them.
 _BY_KIND: Final = {
-    "last_price_e4": ("last_price_e4", (ReportKind.TRADE,)),
+    "last_price_e4": ("last_price_e4", (ReportKind.TRADE, ReportKind.REPRICED)),
     "trade_number": ("trade_number", (ReportKind.TRADE,)),
     "last_qty": ("last_qty", (ReportKind.TRADE,)),
     "decrement_qty": (

@@ -39,7 +39,7 @@ from wire.ouch_layout import FROM_SERVER, offsets
 
 _MIN_QTY: Final = int(Instruction.MIN_QTY)
 _UNTIL: Final = int(Instruction.UNTIL)
-_NOT_DISPLAYED: Final = int(Instruction.HIDDEN | Instruction.OFFSET)
+_NOT_DISPLAYED: Final = int(Instruction.HIDDEN | Instruction.PEG | Instruction.OFFSET)
 _POST_ONLY: Final = int(Instruction.POST_ONLY)
 _OUCH: Final = _context.PROTOCOL
 _MODIFY: Final = _context.MODIFY

@@ -11,13 +11,14 @@ from typing import Final
 import numpy as np
 
 from engine.jit import inlined
-from engine.records import CommandKind, Instruction, SelfTrade, Side, TimeInForce
+from engine.records import CommandKind, Instruction, Peg, SelfTrade, Side, TimeInForce
 from gateway.ouch import context
 from gateway.ouch.open_orders import find_among
 from gateway.ouch.recent import (
     BUY,
     DISPLAYED,
     HIDDEN,
+    PEGGED,
     POST_ONLY,
     SALE,
     UNKNOWN,
@@ -37,6 +38,7 @@ _MARKET: Final = int(Instruction.MARKET)
 _POST_ONLY: Final = int(Instruction.POST_ONLY)
 _HIDDEN: Final = int(Instruction.HIDDEN)
 _OFFSET: Final = int(Instruction.OFFSET)
+_PEG: Final = int(Instruction.PEG)
 _MIN_QTY: Final = int(Instruction.MIN_QTY)
 _UNTIL: Final = int(Instruction.UNTIL)
 
@@ -83,6 +85,8 @@ def instructions_of(display):
         return _POST_ONLY
     if display == Display.NON_DISPLAY:
         return _HIDDEN
+    if display == Display.MIDPOINT_PEG:
+        return _PEG
     return _OFFSET
 
 
@@ -104,6 +108,8 @@ def _shows_class(display):
     instructions = instructions_of(display)
     if instructions == _HIDDEN:
         return HIDDEN
+    if instructions == _PEG:
+        return PEGGED
     return DISPLAYED if instructions == 0 else POST_ONLY if instructions == _POST_ONLY else UNKNOWN_DISPLAY
 
 
@@ -191,7 +197,7 @@ def _read_enter(buffer, at, stream, symbols, recent, commands, n):
     row["self_trade"] = SelfTrade.CANCEL_NEWEST
     row["instructions"] = instructions
     row["book"] = 0
-    row["phase"] = 0
+    row["peg"] = Peg.MIDPOINT if instructions & _PEG else 0
     return n + 1
 
 

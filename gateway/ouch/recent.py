@@ -15,7 +15,7 @@ from engine.jit import inlined, lshr, prefetch, wrapping_multiply
 
 _BITS: Final = 13
 #: Rows of the memory, and one of them. ``side``: 1 buy, 2 sale, 3: not known; ``shows``: 1 displayed, 2 post-only,
-#: 4 hidden, 7: not known.
+#: 4 hidden, 8 pegged to the midpoint, 15: not known.
 RECENT_ROWS: Final = 1 << _BITS
 RECENT: Final = np.dtype([("client_order_id", "<i8"), ("participant", "<i4"), ("side", "<i2"), ("shows", "<i2")])
 
@@ -24,9 +24,10 @@ SALE: Final = 2
 DISPLAYED: Final = 1
 POST_ONLY: Final = 2
 HIDDEN: Final = 4
+PEGGED: Final = 8
 #: Of a side, and of what an order shows.
 UNKNOWN: Final = 3
-UNKNOWN_DISPLAY: Final = 7
+UNKNOWN_DISPLAY: Final = 15
 
 _MIX: Final = np.int64(-7046029254386353131)
 
