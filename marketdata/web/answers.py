@@ -1,0 +1,241 @@
+"""REST answers of the Coinbase Exchange dialect: each a function of the market, as JSON values.
+
+A question that cannot be answered raises ``BadRequest`` with an HTTP status and a sentence.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from engine.bounds import DAY_NS, SECOND_NS
+from engine.records import Phase, Side
+from marketdata.web import words
+from marketdata.web.market import WebMarket
+from marketdata.web.product import HOUR_NS, MINUTE_NS, TRADES_MAX, Bar, Message, Product, bars_between
+
+#: Price levels of a side and orders of a product at most in one answer.
+LEVELS_MAX: Final = 5_000
+ORDERS_MAX: Final = 100_000
+#: Candles in one answer at most, trades without ``limit``, and widths of candles in seconds.
+CANDLES_MAX: Final = 300
+TRADES: Final = 100
+WIDTHS_S: Final = (60, 300, 900, 3_600, 21_600, 86_400)
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")
+_AUCTIONS: Final = (Phase.PRE_OPEN, Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AUCTION)
+Query = Mapping[str, str]
+
+
+class BadRequest(Exception):
+    """A question that cannot be answered. ``status``: of HTTP; the message is for the client."""
+
+    def __init__(self, sentence: str, status: int = 400) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+def _number(query: Query, name: str, default: int, low: int, high: int) -> int:
+    text = query.get(name, "")
+    if not text:
+        return default
+    if not _NUMBER.fullmatch(text) or not low <= int(text) <= high:
+        raise BadRequest(f"{name} is {text[:40]!r}; give a whole number from {low} to {high}")
+    return int(text)
+
+
+def product_of(market: WebMarket, product_id: str) -> Product:
+    """The product of an id. Raises BadRequest."""
+    found = market.by_id.get(product_id)
+    if found is None:
+        raise BadRequest(f"there is no product {product_id[:40]!r}; GET /products lists them", 404)
+    return found
+
+
+def time_now(market: WebMarket) -> Message:
+    """The clock in force in the market."""
+    return {"iso": words.moment(market.now_ns), "epoch": market.now_ns // 1_000 / 1_000_000}
+
+
+def _currency(code: str, name: str, kind: str, least: str) -> Message:
+    return {
+        "id": code,
+        "name": name,
+        "min_size": least,
+        "status": "online",
+        "message": "",
+        "max_precision": least,
+        "convertible_to": [],
+        "details": {"type": kind},
+    }
+
+
+def currencies(market: WebMarket) -> list[Message]:
+    """The dollar, and each instrument as a thing that can be held."""
+    return [
+        _currency(words.CURRENCY, "United States Dollar", "fiat", "0.0001"),
+        *(_currency(each.symbol, each.symbol, "stock", "1") for each in market.products.values()),
+    ]
+
+
+def currency(market: WebMarket, code: str) -> Message:
+    """One currency. Raises BadRequest."""
+    for each in currencies(market):
+        if each["id"] == code:
+            return each
+    raise BadRequest(f"there is no currency {code[:40]!r}; GET /currencies lists them", 404)
+
+
+def product(each: Product) -> Message:
+    """A product and its state."""
+    return {
+        "id": each.id,
+        "base_currency": each.symbol,
+        "quote_currency": words.CURRENCY,
+        "base_increment": str(each.lot),
+        "quote_increment": words.price(each.tick_e4),
+        "display_name": f"{each.symbol}/{words.CURRENCY}",
+        "min_market_funds": "1",
+        "margin_enabled": False,
+        "post_only": False,
+        "limit_only": False,
+        "cancel_only": each.phase == Phase.HALTED,
+        "trading_disabled": each.phase == Phase.CLOSED,
+        "auction_mode": each.phase in _AUCTIONS,
+        "fx_stablecoin": False,
+        "status": "online",
+        "status_message": Phase(each.phase).name.lower(),
+    }
+
+
+def products(market: WebMarket) -> list[Message]:
+    """All products."""
+    return [product(each) for each in market.products.values()]
+
+
+def _levels(market: WebMarket, each: Product, side: Side, depth: int) -> list[list[str | int]]:
+    return [[words.price(price_e4), str(qty), orders] for price_e4, qty, orders in market.top(each, side, depth)]
+
+
+def _orders(each: Product, side: Side) -> list[list[str]]:
+    found = [(number, shown) for number, shown in each.orders.items() if shown.side == side and shown.qty]
+    found.sort(key=lambda order: -side * order[1].price_e4)  # the sort keeps the order at a price
+    return [[words.price(shown.price_e4), str(shown.qty), words.order_id(number)] for number, shown in found]
+
+
+def book(market: WebMarket, each: Product, query: Query) -> Message:
+    """The displayed book. level 1: the best prices; 2: price levels; 3: every order. Raises BadRequest."""
+    level = _number(query, "level", 1, 1, 3)
+    if level < 3:
+        depth = 1 if level == 1 else LEVELS_MAX
+        bids: list[Any] = _levels(market, each, Side.BUY, depth)
+        asks: list[Any] = _levels(market, each, Side.SELL, depth)
+    elif len(each.orders) > ORDERS_MAX:
+        raise BadRequest(
+            f"{each.id} has {len(each.orders):,} orders, more than {ORDERS_MAX:,}; take a snapshot of the ITCH feed",
+            503,
+        )
+    else:
+        bids, asks = _orders(each, Side.BUY), _orders(each, Side.SELL)
+    return {
+        "bids": bids,
+        "asks": asks,
+        "sequence": each.sequence,
+        "auction_mode": each.phase in _AUCTIONS,
+        "auction": None,
+        "time": words.moment(market.now_ns),
+    }
+
+
+def trades(each: Product, query: Query) -> list[Message]:
+    """Recent trades, the newest first. after: older than that trade; before: newer than that. Raises BadRequest."""
+    limit = _number(query, "limit", TRADES, 1, TRADES_MAX)
+    after = _number(query, "after", 2**62, 0, 10**18)
+    before = _number(query, "before", -1, -1, 10**18)
+    found = [trade for trade in reversed(each.trades) if before < trade.trade_number < after]
+    return [
+        {
+            "trade_id": trade.trade_number,
+            "side": words.side(trade.maker_side),
+            "size": str(trade.qty),
+            "price": words.price(trade.price_e4),
+            "time": words.moment(trade.time_ns),
+        }
+        for trade in found[:limit]
+    ]
+
+
+def _moment(query: Query, name: str, default_ns: int) -> int:
+    text = query.get(name, "")
+    if not text:
+        return default_ns
+    if _NUMBER.fullmatch(text) and len(text) <= 10:
+        return int(text) * SECOND_NS
+    try:
+        at = datetime.fromisoformat(text.replace(" ", "+"))
+        return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()) * SECOND_NS
+    except (ValueError, OverflowError):
+        raise BadRequest(
+            f"{name} is {text[:40]!r}; give seconds since 1970, or a time such as 2024-01-15T09:30:00Z"
+        ) from None
+
+
+def candles(market: WebMarket, each: Product, query: Query) -> list[list[float]]:
+    """Bars, the newest first: begin in seconds, low, high, open, close, volume. Raises BadRequest.
+
+    Minutes are kept for a day of trading, hours for two months of it.
+    """
+    width_s = _number(query, "granularity", 60, 1, 10**9)
+    if width_s not in WIDTHS_S:
+        raise BadRequest(f"granularity is {width_s}; give one of {', '.join(str(one) for one in WIDTHS_S)} seconds")
+    width_ns = width_s * SECOND_NS
+    end_ns = _moment(query, "end", market.now_ns)
+    start_ns = _moment(query, "start", end_ns - (CANDLES_MAX - 1) * width_ns)
+    if end_ns - start_ns > CANDLES_MAX * width_ns:
+        raise BadRequest(f"start and end are more than {CANDLES_MAX} candles apart; ask for less, or for wider ones")
+    made: dict[int, Bar] = {}
+    for bar_ns, bar in (each.minutes if width_ns < HOUR_NS else each.hours).items():
+        begin_ns = bar_ns - bar_ns % width_ns
+        if start_ns - width_ns < begin_ns <= end_ns:
+            made[begin_ns] = bar if begin_ns not in made else made[begin_ns].joined(bar)
+    return [
+        [
+            begin_ns // SECOND_NS,
+            bar.low_e4 / 10_000,
+            bar.high_e4 / 10_000,
+            bar.open_e4 / 10_000,
+            bar.close_e4 / 10_000,
+            bar.qty,
+        ]
+        for begin_ns, bar in sorted(made.items(), reverse=True)
+        if bar.open_e4
+    ][:CANDLES_MAX]
+
+
+def stats(market: WebMarket, each: Product) -> Message:
+    """The last 24 hours, and the volume of 30 days, by market time."""
+    end_ns = market.now_ns + 1
+    day = bars_between(each.minutes, end_ns - DAY_NS - MINUTE_NS, end_ns) or Bar(0, 0, 0, 0, 0)
+    month = bars_between(each.hours, end_ns - 30 * DAY_NS - HOUR_NS, end_ns)
+    return {
+        "open": words.price(day.open_e4),
+        "high": words.price(day.high_e4),
+        "low": words.price(day.low_e4),
+        "last": words.price(each.last_price_e4),
+        "volume": str(day.qty),
+        "volume_30day": str(month.qty if month else 0),
+    }
+
+
+def ticker(market: WebMarket, each: Product) -> Message:
+    """The last trade, the best prices and the volume of 24 hours."""
+    (bid,), (ask,) = (market.top(each, side, 1) or [(0, 0, 0)] for side in (Side.BUY, Side.SELL))
+    last = each.trades[-1] if each.trades else None
+    return {
+        "trade_id": last.trade_number if last else 0,
+        "price": words.price(last.price_e4 if last else 0),
+        "size": str(last.qty if last else 0),
+        "time": words.moment(last.time_ns if last else market.now_ns),
+        "bid": words.price(bid[0]),
+        "ask": words.price(ask[0]),
+        "volume": stats(market, each)["volume"],
+    }

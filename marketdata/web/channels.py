@@ -1,0 +1,151 @@
+"""Messages of WebSocket channels that tell a state, and requests of subscribers.
+
+Channel full and matches are in ``order_messages``. Each message here has the number of the product's last message in
+channel full, so that whoever takes several channels can put them side by side.
+"""
+
+import json
+from typing import Any, Final, NamedTuple
+
+from engine.records import Side
+from marketdata.web import answers, words
+from marketdata.web.answers import BadRequest
+from marketdata.web.market import WebMarket
+from marketdata.web.product import Message, Product
+
+#: Channels, and the other names that clients use for them.
+CHANNELS: Final = ("level2", "full", "matches", "ticker", "heartbeat", "status")
+_OTHER_NAMES: Final = {"level2_batch": "level2", "level2_50": "level2", "ticker_batch": "ticker"}
+#: Entries of a request at most.
+_ENTRIES_MAX: Final = 1_000
+
+
+class Request(NamedTuple):
+    """Wishes of a subscriber. ``wants``: channel as the client names it, channel, and product ids."""
+
+    subscribes: bool
+    wants: tuple[tuple[str, str, tuple[str, ...]], ...]
+
+
+def _names(found: Any, what: str) -> tuple[str, ...]:
+    if not isinstance(found, list) or len(found) > _ENTRIES_MAX or not all(isinstance(each, str) for each in found):
+        raise BadRequest(f'{what} is no list of names; give one such as ["XYZ-USD"]')
+    return tuple(found)
+
+
+def read_request(text: str | bytes, market: WebMarket) -> Request:
+    """Read what a subscriber sent. Raises BadRequest with a sentence."""
+    try:
+        asked = json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadRequest('the message is no JSON; send a request such as {"type": "subscribe", ...}') from None
+    if not isinstance(asked, dict) or asked.get("type") not in ("subscribe", "unsubscribe"):
+        raise BadRequest("the type of a request is subscribe or unsubscribe")
+    products = _names(asked.get("product_ids", []), "product_ids")
+    channels = asked.get("channels")
+    if not isinstance(channels, list) or not channels or len(channels) > _ENTRIES_MAX:
+        raise BadRequest(f"channels is no list; give some of {', '.join(CHANNELS)}")
+    wants = []
+    for each in channels:
+        name, ids = (each, products) if isinstance(each, str) else _named(each, products)
+        channel = _OTHER_NAMES.get(name, name)
+        if channel not in CHANNELS:
+            raise BadRequest(f"there is no channel {name[:40]!r}; give some of {', '.join(CHANNELS)}")
+        if not ids and channel != "status" and asked["type"] == "subscribe":
+            raise BadRequest(f"channel {name} needs product_ids")
+        for one in ids:
+            answers.product_of(market, one)
+        wants.append((name, channel, ids))
+    return Request(asked["type"] == "subscribe", tuple(wants))
+
+
+def _named(each: Any, products: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    if not isinstance(each, dict) or not isinstance(each.get("name"), str):
+        raise BadRequest("an entry of channels is a name, or has a name and product_ids")
+    return each["name"], _names(each["product_ids"], "product_ids") if "product_ids" in each else products
+
+
+def subscriptions(held: dict[str, set[str]]) -> Message:
+    """Subscriptions of a client: product ids by channel."""
+    return {
+        "type": "subscriptions",
+        "channels": [{"name": name, "product_ids": sorted(ids)} for name, ids in sorted(held.items())],
+    }
+
+
+def error(sentence: str) -> Message:
+    """An answer to a request that cannot be followed."""
+    return {"type": "error", "message": "Failed to subscribe", "reason": sentence}
+
+
+def snapshot(market: WebMarket, product: Product) -> Message:
+    """Price levels of a product, with which channel level2 begins."""
+    bids, asks = (
+        [[words.price(price_e4), str(qty)] for price_e4, qty, _ in market.top(product, side, answers.LEVELS_MAX)]
+        for side in (Side.BUY, Side.SELL)
+    )
+    return {
+        "type": "snapshot",
+        "product_id": product.id,
+        "sequence": product.sequence,
+        "time": words.moment(market.now_ns),
+        "bids": bids,
+        "asks": asks,
+    }
+
+
+def l2update(market: WebMarket, product: Product) -> Message | None:
+    """The price levels that changed since the call before; size 0: gone. None where none has."""
+    if not product.levels:
+        return None
+    changes = [[words.side(side), words.price(price_e4), str(qty)] for (side, price_e4), qty in product.levels.items()]
+    product.levels.clear()
+    return {
+        "type": "l2update",
+        "product_id": product.id,
+        "sequence": product.sequence,
+        "time": words.moment(market.now_ns),
+        "changes": changes,
+    }
+
+
+def ticker(market: WebMarket, product: Product) -> Message:
+    """The last trade with best prices and 24 hours."""
+    now = answers.ticker(market, product)
+    day = answers.stats(market, product)
+    (bid,), (ask,) = (market.top(product, side, 1) or [(0, 0, 0)] for side in (Side.BUY, Side.SELL))
+    return {
+        "type": "ticker",
+        "sequence": product.sequence,
+        "product_id": product.id,
+        "price": now["price"],
+        "open_24h": day["open"],
+        "volume_24h": day["volume"],
+        "low_24h": day["low"],
+        "high_24h": day["high"],
+        "volume_30d": day["volume_30day"],
+        "best_bid": now["bid"],
+        "best_bid_size": str(bid[1]),
+        "best_ask": now["ask"],
+        "best_ask_size": str(ask[1]),
+        "side": words.side(-product.trades[-1].maker_side) if product.trades else "buy",
+        "time": now["time"],
+        "trade_id": now["trade_id"],
+        "last_size": now["size"],
+    }
+
+
+def heartbeat(market: WebMarket, product: Product) -> Message:
+    """A sign of life with the numbers of the last message and trade."""
+    return {
+        "type": "heartbeat",
+        "sequence": product.sequence,
+        "last_trade_id": product.trades[-1].trade_number if product.trades else 0,
+        "product_id": product.id,
+        "time": words.moment(market.now_ns),
+    }
+
+
+def status(market: WebMarket) -> Message:
+    """All products and currencies."""
+    return {"type": "status", "products": answers.products(market), "currencies": answers.currencies(market)}

@@ -1,0 +1,63 @@
+"""Numbers, names and times as the Coinbase Exchange writes them.
+
+A product is an instrument priced in dollars: XYZ is XYZ-USD. Prices and sizes are decimal text, times are ISO 8601 in
+UTC with microseconds, ids of orders have the form of a UUID.
+"""
+
+import time
+from functools import lru_cache
+from typing import Final
+
+from engine.records import Side
+
+CURRENCY: Final = "USD"
+_SECOND_NS: Final = 1_000_000_000
+
+
+def product_id(symbol: str) -> str:
+    """Product of an instrument.
+
+    >>> product_id("XYZ")
+    'XYZ-USD'
+    """
+    return f"{symbol}-{CURRENCY}"
+
+
+def price(price_e4: int) -> str:
+    """Price with two decimals, or four where it needs them.
+
+    >>> price(100_000), price(100_050)
+    ('10.00', '10.0050')
+    """
+    whole, part = divmod(price_e4, 10_000)
+    return f"{whole}.{part // 100:02d}" if part % 100 == 0 else f"{whole}.{part:04d}"
+
+
+def order_id(order_number: int) -> str:
+    """Id of an order: its order number in the last places of a UUID.
+
+    >>> order_id(255)
+    '00000000-0000-0000-0000-0000000000ff'
+    """
+    digits = f"{order_number:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def side(code: int) -> str:
+    """Side as a word: buy or sell."""
+    return "buy" if code == Side.BUY else "sell"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+def moment(time_ns: int) -> str:
+    """Time in ns since 1970 as ISO 8601.
+
+    >>> moment(1_705_276_800_000_001_000)
+    '2024-01-15T00:00:00.000001Z'
+    """
+    seconds, rest_ns = divmod(time_ns, _SECOND_NS)
+    return f"{_second(seconds)}.{rest_ns // 1_000:06d}Z"

@@ -1,0 +1,219 @@
+"""Market data for web clients: what channels and answers tell is one book, at every number, after a restart too.
+
+Random flow with every order type goes through the engine. A viewer keeps a book from channel full, another from level2,
+a third asks: after each command all have the levels that the engine's own orders give.
+"""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine import Capacity, Engine
+from engine.records import TimeInForce
+from marketdata.web import answers, channels, words
+from marketdata.web.answers import BadRequest
+from marketdata.web.market import WebMarket
+from marketdata.web.product import Product
+from reports.rows import joined
+from tests.test_ladders import CASES, stream
+from tests.web_book import FullBook
+
+CAPACITY = Capacity(orders_max=4_000, ids_max=60_000, instruments_max=16, participants_max=16)
+Message = dict[str, Any]
+
+
+class Viewed:
+    """An engine with a market for viewers, and all that it told, by product id."""
+
+    def __init__(self) -> None:
+        self.engine = Engine(CAPACITY)
+        self.market = WebMarket(CAPACITY, self._on_messages)
+        self.full: dict[str, list[Message]] = {}
+        self.matches: dict[str, list[Message]] = {}
+        self.seq = 0
+
+    def _on_messages(self, product: Product, full: list[Message], matches: list[Message]) -> None:
+        self.full.setdefault(product.id, []).extend(full)
+        self.matches.setdefault(product.id, []).extend(matches)
+
+    def take(self, commands: Any) -> None:
+        self.market.observe(self.seq + 1, commands, self.engine.apply(commands))
+        self.seq += len(commands)
+
+    def displayed(self, number: int) -> dict[tuple[str, str], int]:
+        """Levels by the engine's own orders."""
+        sums: Counter[tuple[str, str]] = Counter()
+        rows = self.engine.open_orders(number)
+        shows = (rows["shown_qty"] > 0) & (rows["stop_e4"] == 0) & (rows["price_e4"] > 0)
+        for row in rows[shows & (rows["time_in_force"] != TimeInForce.CLOSING)]:
+            sums[words.side(int(row["side"])), words.price(int(row["price_e4"]))] += int(row["shown_qty"])
+        return dict(sums)
+
+
+def levels_of(answer: Message) -> dict[tuple[str, str], int]:
+    found: Counter[tuple[str, str]] = Counter()
+    for side, rows in (("buy", answer["bids"]), ("sell", answer["asks"])):
+        for price, size, *_ in rows:
+            found[side, price] += int(size)
+    return dict(found)
+
+
+@pytest.mark.parametrize(("kind", "seed"), CASES)
+def test_full_level2_and_answers_have_the_book_of_the_engine_after_each_command(kind: str, seed: int) -> None:
+    viewed, rows = Viewed(), stream(kind, seed, 1_000)
+    full: dict[str, FullBook] = {}
+    level2: dict[str, dict[tuple[str, str], int]] = {}
+    for at in range(len(rows)):
+        viewed.take(rows[at : at + 1])
+        for product in viewed.market.products.values():
+            book = full.setdefault(product.id, FullBook())
+            for message in viewed.full.pop(product.id, []):
+                book.take(message)
+            kept = level2.setdefault(product.id, {})
+            update = channels.l2update(viewed.market, product)
+            for side, price, size in [] if update is None else update["changes"]:
+                kept.pop((side, price), None)
+                if size != "0":
+                    kept[side, price] = int(size)
+            truth = viewed.displayed(product.number)
+            assert book.levels() == truth, f"full after command {at + 1}"
+            assert kept == truth, f"level2 after command {at + 1}"
+            assert book.sequence == product.sequence
+            if at % 7 == 0:
+                for level in "23":
+                    answer = answers.book(viewed.market, product, {"level": level})
+                    assert levels_of(answer) == truth
+                    assert answer["sequence"] == product.sequence
+                ticker = channels.ticker(viewed.market, product)
+                bids = [float(price) for side, price in truth if side == "buy"]
+                asks = [float(price) for side, price in truth if side == "sell"]
+                assert float(ticker["best_bid"]) == max(bids, default=0)
+                assert float(ticker["best_ask"]) == min(asks, default=0)
+    assert sum(book.sequence for book in full.values()) > 200
+    assert any(viewed.matches.values())
+
+
+def test_a_viewer_that_loses_a_message_is_wrong_and_can_know_it() -> None:
+    viewed, rows = Viewed(), stream("features", 7, 600)
+    viewed.take(rows)
+    product = max(viewed.market.products.values(), key=lambda each: len(viewed.full.get(each.id, [])))
+    messages = viewed.full[product.id]
+    lost = next(at for at, message in enumerate(messages) if message["type"] == "open")
+    book = FullBook()
+    for message in messages[:lost]:
+        book.take(message)
+    with pytest.raises(AssertionError, match="a gap behind"):
+        book.take(messages[lost + 1])
+
+
+@pytest.mark.parametrize("cut", [1, 300, 777])
+def test_numbers_and_messages_go_on_from_an_image(cut: int) -> None:
+    rows = stream("features", 8, 1_000)
+    whole = Viewed()
+    for at in range(0, len(rows), 50):
+        whole.take(rows[at : at + 50])
+    before = Viewed()
+    before.take(rows[:cut])
+    after = Viewed()
+    after.market.restore({name: np.array(array) for name, array in before.market.image().items()}, cut)
+    after.engine, after.seq = before.engine, cut
+    after.take(rows[cut:])
+    for product_id, messages in whole.full.items():
+        assert before.full.get(product_id, []) + after.full.get(product_id, []) == messages
+    assert after.market.digest() == whole.market.digest()
+    for product in whole.market.products.values():
+        other = after.market.by_id[product.id]
+        for query in ({"granularity": "60"}, {"granularity": "3600"}):
+            assert answers.candles(after.market, other, query) == answers.candles(whole.market, product, query)
+        assert answers.book(after.market, other, {"level": "3"}) == answers.book(whole.market, product, {"level": "3"})
+        assert answers.stats(after.market, other) == answers.stats(whole.market, product)
+
+
+def test_an_order_that_is_hidden_is_in_no_message_of_orders() -> None:
+    from engine.records import Instruction
+    from reports import ReportKind, Reports
+
+    rows = stream("features", 7, 1_000)
+    viewed, fold = Viewed(), Reports(CAPACITY)
+    viewed.take(rows)
+    engine = Engine(CAPACITY)
+    reports = joined([fold.make(1, rows, engine.apply(rows))])
+    of_new = reports[reports["kind"] == ReportKind.NEW]
+    hidden = {words.order_id(int(n)) for n in of_new["order_number"][of_new["instructions"] & Instruction.HIDDEN != 0]}
+    told = {
+        message.get(name)
+        for messages in viewed.full.values()
+        for message in messages
+        if message["type"] != "match"
+        for name in ("order_id",)
+    }
+    assert hidden
+    assert not hidden & told
+    # Control: orders that are displayed are told.
+    seen = {words.order_id(int(n)) for n in of_new["order_number"][of_new["displayed_qty"] > 0]}
+    assert seen & told
+
+
+def test_candles_and_trades_are_those_of_all_trades() -> None:
+    viewed = Viewed()
+    viewed.take(stream("users", 1, 1_000))
+    for product in viewed.market.products.values():
+        matches = viewed.matches.get(product.id, [])
+        told = answers.trades(product, {"limit": "1000"})
+        assert [each["trade_id"] for each in told] == [each["trade_id"] for each in reversed(matches)][:1_000]
+        days = answers.candles(viewed.market, product, {"granularity": "86400"})
+        priced = sum(int(each["size"]) for each in matches)
+        assert sum(day[5] for day in days) <= priced
+        for _, low, high, opened, closed, _volume in days:
+            assert low <= min(opened, closed) <= max(opened, closed) <= high
+        if len(told) > 3:
+            older = answers.trades(product, {"after": str(told[1]["trade_id"])})
+            assert older[0] == told[2]
+            assert answers.trades(product, {"before": str(told[1]["trade_id"])}) == told[:1]
+
+
+@pytest.mark.parametrize(
+    ("question", "complaint"),
+    [
+        ({"level": "4"}, "level is '4'; give a whole number from 1 to 3"),
+        ({"level": "²"}, "level is '²'"),
+        ({"limit": "-1"}, "limit is '-1'"),
+        ({"granularity": "61"}, "granularity is 61; give one of 60, 300"),
+        ({"start": "yesterday"}, "start is 'yesterday'; give seconds since 1970"),
+        ({"start": "0", "end": "9999999999"}, "more than 300 candles apart"),
+    ],
+)
+def test_a_bad_question_is_refused_with_a_sentence(question: dict[str, str], complaint: str) -> None:
+    viewed = Viewed()
+    viewed.take(stream("users", 1, 300))
+    product = next(iter(viewed.market.products.values()))
+    market = viewed.market
+    asks = {
+        "level": lambda: answers.book(market, product, question),
+        "limit": lambda: answers.trades(product, question),
+    }
+    ask = asks.get(next(iter(question)), lambda: answers.candles(market, product, question))
+    with pytest.raises(BadRequest) as found:
+        ask()
+    assert complaint in str(found.value)
+    assert found.value.status == 400
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", "null", "[" * 10_000, '{"type": "subscribe"}', '{"type": "subscribe", "channels": ["full"]}'),
+        '{"type": "subscribe", "channels": [7], "product_ids": ["A"]}',
+        '{"type": "subscribe", "channels": ["full"], "product_ids": ["NONE-USD"]}',
+        '{"type": "subscribe", "channels": ["nothing"], "product_ids": []}',
+        '{"type": "subscribe", "channels": [{"name": "full", "product_ids": {}}]}',
+        '{"type": ["subscribe"], "channels": ["full"]}',
+    ],
+)
+def test_a_bad_request_of_a_subscriber_is_refused_with_a_sentence(text: str) -> None:
+    viewed = Viewed()
+    viewed.take(stream("users", 1, 100))
+    with pytest.raises(BadRequest, match=r"\w"):
+        channels.read_request(text, viewed.market)
