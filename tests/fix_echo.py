@@ -2,7 +2,8 @@
 
 ``python -m tests.fix_echo VERSION XML [XML]`` listens at a free port of the loopback, prints it, and serves one session
 between ISLD and TW until its input ends. VERSION: FIX.4.2, FIX.4.4 or FIXT.1.1; XML: its dictionaries, that of the
-session first; none: our own tables.
+session first; none: our own tables. With ``--keep`` numbers go on at a logon; without, they begin again, as the
+definitions expect.
 """
 
 import asyncio
@@ -115,18 +116,18 @@ class Door:
             session.disconnected()
 
 
-def session_of(version: str, dictionaries: list[Path]) -> Session:
+def session_of(version: str, dictionaries: list[Path], keeps: bool) -> Session:
     """The session that the definitions talk to."""
     read = [read_xml(path) for path in dictionaries]
     dictionary = own(version) if not read else read[0] if len(read) == 1 else joined(*read)
     application = "9" if version == "FIXT.1.1" else None
-    terms = Terms(version, "ISLD", "TW", application, reset_on_logon=True)
+    terms = Terms(version, "ISLD", "TW", application, reset_on_logon=not keeps)
     return Session(terms, Validator(dictionary), MemoryStore())
 
 
-async def main(version: str, dictionaries: list[Path]) -> None:
+async def main(version: str, dictionaries: list[Path], keeps: bool) -> None:
     """Listen until the input ends."""
-    door = Door(session_of(version, dictionaries))
+    door = Door(session_of(version, dictionaries, keeps))
     server = await asyncio.start_server(door.serve, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
@@ -134,4 +135,4 @@ async def main(version: str, dictionaries: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], [Path(each) for each in sys.argv[2:]]))
+    asyncio.run(main(sys.argv[1], [Path(each) for each in sys.argv[2:] if each != "--keep"], "--keep" in sys.argv))

@@ -4,7 +4,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -37,25 +38,31 @@ def judge_dictionary(version: str) -> Dictionary:
     return read[0] if len(read) == 1 else joined(*read)
 
 
+@contextmanager
+def echo(version: str, *arguments: str) -> Iterator[int]:
+    """The port of an echo behind our session, in a process of its own."""
+    command = [sys.executable, "-m", "tests.fix_echo", version, *arguments]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        try:
+            yield int(child.stdout.readline())
+        finally:
+            child.stdin.close()
+            if child.poll() is None:
+                child.terminate()
+
+
 def verdicts(version: str, definitions: Iterable[Path], dictionaries: Iterable[Path]) -> tuple[set[str], str]:
     """Names of the definitions that an echo behind our session passes by QuickFIX's runner, and what it printed."""
-    command = [sys.executable, "-m", "tests.fix_echo", version, *map(str, dictionaries)]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as echo:
-        assert echo.stdin is not None
-        assert echo.stdout is not None
-        try:
-            port = echo.stdout.readline().strip()
-            done = subprocess.run(
-                ["ruby", "-I.", "Runner.rb", "127.0.0.1", port, *map(str, definitions)],
-                cwd=QUICKFIX / "test",
-                capture_output=True,
-                text=True,
-                timeout=600,
-                check=False,
-            )
-        finally:
-            echo.stdin.close()
-            if echo.poll() is None:
-                echo.terminate()
+    with echo(version, *map(str, dictionaries)) as port:
+        done = subprocess.run(
+            ["ruby", "-I.", "Runner.rb", "127.0.0.1", str(port), *map(str, definitions)],
+            cwd=QUICKFIX / "test",
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
     found = re.findall(r"<test name='([^']*)' result='success'", done.stdout)
     return {Path(name).stem for name in found}, done.stdout + done.stderr
