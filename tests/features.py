@@ -281,6 +281,8 @@ def meeting_stream(seed: int, n: int) -> NDArray[Any]:
     for at in np.flatnonzero(rng.random(n) < rng.choice([0.02, 0.04, 0.1])):
         rows.view(np.uint8).reshape(-1, COMMAND.itemsize)[at] = 0
         _control(rng, rows[at])
+    if seed % 8 == 4:
+        _quote(rng, rows)
     opening = definitions(2, 5)
     defined = opening["kind"] == CommandKind.INSTRUMENT
     opening["settings"][defined] |= np.uint16(InstrumentSetting.MIDPOINT | InstrumentSetting.BAND)
@@ -295,6 +297,43 @@ def meeting_stream(seed: int, n: int) -> NDArray[Any]:
     index_rows(index, 2, (2, 10**6, 4, 10**9, 7, 0))
     parts = (opening[:-1], index, opening[-1:], rows)
     return np.concatenate([each.view(np.uint8) for each in parts]).view(COMMAND)
+
+
+def _quote(rng: np.random.Generator, rows: NDArray[Any]) -> None:
+    """Bursts in which P1 quotes inside P2, and all orders of P1 go at once, in place of every second dozen of rows.
+
+    Others have, behind the quotes of P1, two hidden orders, a peg that will meet them, a stop that this elects, and an
+    iceberg for the stop: so much follows a mass cancel or a kill.
+    """
+    for start in range(0, len(rows) - _BURST, 2 * _BURST):
+        burst = rows[start : start + _BURST]
+        burst.view(np.uint8)[:] = 0
+        side = int(rng.choice([1, -1]))
+        burst["kind"][0], burst["name"][0], burst["phase"][0] = CommandKind.PHASE, EVERY, Phase.CONTINUOUS
+        entered = burst[1:-2]
+        entered["kind"], entered["time_in_force"], entered["qty"] = CommandKind.ENTER, TimeInForce.DAY, 10
+        entered["client_order_id"] = pack("q0") + start + np.arange(len(entered))
+        entered["instrument"], entered["self_trade"] = rng.integers(1, 3), rng.integers(1, 6, len(entered))
+        entered["participant"] = (2, 2, 1, 1, *rng.integers(3, 6, 5).tolist())
+        entered["side"] = (-1, 1, -1, 1, side, side, -side, -side, side)
+        ticks = np.array([6, -6, 1, -1, -2 * side, -3 * side, 0, 0, -5 * side])
+        entered["price_e4"] = REFERENCE_E4 + TICK_E4 * ticks
+        entered["instructions"][4:6] = int(Instruction.HIDDEN)
+        entered["instructions"][6:8] = (
+            int(Instruction.PEG | Instruction.MARKET),
+            int(Instruction.STOP | Instruction.MARKET),
+        )
+        entered["price_e4"][6:8] = 0
+        entered["peg"][6], entered["stop_e4"][7] = Peg.MARKET, REFERENCE_E4 - 2 * side * TICK_E4
+        entered["instructions"][8], entered["display_qty"][8], entered["qty"][8] = int(Instruction.DISPLAY), 10, 30
+        burst["name"][-2:] = pack("P1"), EVERY
+        burst["kind"][-2:] = CommandKind.KILL, CommandKind.UNKILL
+        if rng.random() < 0.5:
+            burst["kind"][-2], burst["reason"][-2] = CommandKind.MASS_CANCEL, Reason.MASS_CANCEL
+
+
+#: Commands of a burst.
+_BURST: Final = 12
 
 
 def _clock_rows(rng: np.random.Generator, rows: NDArray[Any]) -> None:

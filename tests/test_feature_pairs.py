@@ -13,7 +13,7 @@ from replay.audit import first_difference
 from tests import features
 
 #: ``LOCKSTEP_COMMANDS`` sets another number.
-COMMANDS = int(os.environ.get("LOCKSTEP_COMMANDS", "150000"))
+COMMANDS = int(os.environ.get("LOCKSTEP_COMMANDS", "500000"))
 
 
 def test_each_pair_of_features_that_can_meet_has_met() -> None:
