@@ -160,6 +160,7 @@ def queue_lines(facts: Facts, width: int, height: int) -> list[Line]:
     if queue is None:
         return fitted([Line("queue", "head"), Line("the command is about no order", "note")], width, height)
     at = f"stop {price(queue['stop_e4'])}" if queue["stop_e4"] else f"@ {shown_price(queue['price_e4'])}"
+    at = "pegs without a price" if queue["unpriced"] else at
     total = f"{screen.counted(queue['order_count'], 'order')}, {queue['leaves_qty']:,}"
     lines = [Line(f"queue  {queue['side']} {at}: {total}", "head")]
     own_at = next((at for at, each in enumerate(queue["orders"]) if each["own"]), None)

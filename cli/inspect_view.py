@@ -115,6 +115,7 @@ def _queue(moment: Moment, number: int, names: Directory) -> Facts | None:
         "side": word(Side, side),
         "price_e4": max(price_e4, 0) or None,
         "stop_e4": stop_e4 or None,
+        "unpriced": price_e4 < 0,
         "order_count": len(there),
         "leaves_qty": int(there["leaves_qty"].sum()),
         "orders": listed,

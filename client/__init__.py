@@ -16,9 +16,10 @@ client logs in to whichever is primary, follows a takeover, and reports it: ``on
 called with the events ``Disconnected`` and ``CaughtUp``, and each has them in its stream of events too.
 
 ``enter`` has the common terms; ``submit`` takes a ``NewOrder`` with all that OUCH 4.2 has: post-only and hidden
-orders, a least quantity of an immediate-or-cancel order, orders for the opening or closing auction. Stops, icebergs,
-orders good until canceled or until a time and the midpoint book have no field there. At a port of native order entry
-each client says them in words, and cancels all orders of its participant at once:
+orders, pegs to the midpoint, a least quantity of an immediate-or-cancel order, orders for the opening or closing
+auction. Stops, icebergs, other pegs, orders good until canceled or until a time and the midpoint book have no field
+there. At a port of native order entry each client says them in words, and cancels all orders of its participant at
+once:
 
     with NativeClient("localhost", 4001, "ALICE", "secret") as client:
         client.enter("XYZ", Side.SELL, 500, "9.80", terms="stop=9.90 tif=gtc")

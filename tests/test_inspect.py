@@ -314,10 +314,35 @@ def test_the_order_itself_is_seen_in_every_queue(height: int, orders: int) -> No
             for at in range(orders)
         ]
         queue = {"side": "buy", "price_e4": 100_000, "stop_e4": None, "order_count": orders, "leaves_qty": 10}
-        lines = queue_lines({"queue": {**queue, "orders": listed}}, 40, height)
+        lines = queue_lines({"queue": {**queue, "unpriced": False, "orders": listed}}, 40, height)
         assert len(lines) <= height
         if height > 3 or own == 0:
             assert sum(line.text.startswith(">") for line in lines) == 1, (own, lines)
+
+
+PEGS = """\
+instrument XYZ tick=0.01 lot=1 reference=10.00
+participant ALPHA
+participant BETA
+phase XYZ continuous
+enter BETA h1 buy 30 XYZ @ 9.98 hidden
+enter ALPHA p1 buy 50 XYZ @ 10.10 peg=primary offset=0.02
+enter BETA b1 buy 200 XYZ @ 10.00
+replace ALPHA p1 p2 60 @ 10.10
+"""
+
+
+def test_a_peg_is_in_the_queue_of_the_price_that_it_has(tmp_path: Path, lockstep: Lockstep) -> None:
+    (tmp_path / "day.txt").write_text(PEGS)
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
+    last_seq = len(Plain(tmp_path / "node").rows)
+    unpriced, priced = (view(Walk(tmp_path / "node").at(seq)) for seq in (last_seq - 2, last_seq))
+    queue = unpriced["queue"]
+    assert (queue["unpriced"], queue["price_e4"], queue["order_count"]) == (True, None, 1)
+    assert queue_lines(unpriced, 60, 5)[0].text == "queue  buy pegs without a price: 1 order, 50"
+    queue = priced["queue"]
+    assert (queue["unpriced"], queue["price_e4"]) == (False, 99_800)
+    assert [(each["client_order_id"], each["own"]) for each in queue["orders"]] == [("h1", False), ("p2", True)]
 
 
 def test_without_a_terminal_a_sentence_says_what_to_do(day: Path, lockstep: Lockstep) -> None:
