@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from engine import COMMAND, Capacity, Engine
 from engine.names import EVERY, pack, unpack
-from engine.records import CommandKind, EventKind, Instruction, Limit
+from engine.records import CommandKind, EventKind, Instruction, Limit, Phase
 from engine.reference import ReferenceEngine
+from tests.features import ORDERS, Meetings
 from tests.streams import REFERENCE_E4, TICK_E4, call_stream, random_stream
 
 ROOMY = Capacity(orders_max=8_192, ids_max=65_536, instruments_max=8, participants_max=16)
@@ -85,6 +86,22 @@ def in_any_order_of_an_uncross(events: Rows) -> Rows:
         if together and one["side"] != other["side"] and one["client_order_id"] > other["client_order_id"]:
             events[first], events[second] = other, one
     return events
+
+
+def test_the_markets_have_orders_of_every_type_and_every_phase() -> None:
+    """Or the images below would show little of the rules."""
+    meetings, phases = Meetings(), set[int]()
+    for seed in (3, 5, 21):
+        for calls in (False, True):
+            rows = a_market(seed, calls=calls)
+            engine = Engine(ROOMY)
+            events = engine.apply(rows)
+            meetings.add(rows, events, 1, engine.directory.participants)
+            changes = np.isin(events["kind"], (EventKind.PHASE, EventKind.HALTED))
+            phases |= set(events["phase"][changes].tolist())
+    seen = set[str]().union(*meetings.pairs)
+    assert set(ORDERS) - seen == set()
+    assert phases == {int(each) for each in Phase}
 
 
 # Mirrored
