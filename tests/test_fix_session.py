@@ -7,7 +7,7 @@ import pytest
 
 from wire.fix_codec import Cutter, FrameWriter, Garbled, Message, Times, body
 from wire.fix_events import Event, Identity, LoggedOut, LogonAsked, Received, Restarted, Terms, identity
-from wire.fix_session import EARLY_MAX, HELD_BYTES_MAX, SLICE_MESSAGES, Session
+from wire.fix_session import EARLY_BYTES_MAX, EARLY_MAX, HELD_BYTES_MAX, SLICE_MESSAGES, Session
 from wire.fix_store import MemoryStore
 from wire.fix_table import VERSIONS, own
 from wire.fix_validation import Validator
@@ -167,6 +167,31 @@ def test_messages_that_come_early_are_bounded() -> None:
     for seq in range(EARLY_MAX + 50):
         peer.feed(peer.writer.frame(b"0", seq + 3, peer.now_ns, b""))
     assert len(peer.session._early) == EARLY_MAX
+
+
+def test_long_messages_that_come_early_are_bounded_by_their_bytes() -> None:
+    peer = live()
+    text = body([(11, "A1"), (55, "X"), (54, "1"), (40, "1"), (38, 1), (60, "20260921-14:13:20"), (58, "x" * 15_000)])
+    for seq in range(3, 300):
+        peer.feed(peer.writer.frame(b"D", seq, peer.now_ns, text))
+    held = sum(len(message.frame) for message in peer.session._early.values() if message is not None)
+    assert EARLY_BYTES_MAX <= held < EARLY_BYTES_MAX + 16_384
+
+
+def test_a_gap_whose_resend_was_garbled_is_asked_for_again() -> None:
+    peer = live()
+    assert peer.order("A4", seq=4) == ["2 2 7=2 16=0"]
+    peer.feed(peer.writer.frame(b"0", 2, peer.now_ns, b"").replace(b"34=2", b"34=9"))
+    assert peer.order("A3", seq=3) == []
+    peer.now_ns += 9 * SECOND_NS
+    assert peer.say("0", seq=5) == []
+    peer.now_ns += SECOND_NS
+    assert peer.say("0", seq=6) == ["2 3 7=2 16=0"]
+    # Progress counts: a long resend is not asked for twice.
+    peer.now_ns += 9 * SECOND_NS
+    peer.say("4", (123, "Y"), (36, "3"), seq=2)
+    assert peer.received == ["A3", "A4"]
+    assert peer.store.in_seq == 7
 
 
 def test_a_number_that_is_too_low_ends_the_session_unless_it_is_a_duplicate() -> None:

@@ -36,6 +36,9 @@ _GONE_AFTER_TENTHS: Final = 24
 HEARTBEAT_SECONDS_MAX: Final = 3_600
 #: Messages that wait for a gap before them to be filled; what comes beyond is asked for again.
 EARLY_MAX: Final = 10_000
+EARLY_BYTES_MAX: Final = 1_048_576
+#: Time without progress after which a gap is asked for again: a message of the resend may be garbled too.
+GAP_NS: Final = 10 * _SECOND_NS
 #: Bytes that a peer may send behind its logon before that is answered.
 HELD_BYTES_MAX: Final = 65_536
 #: Resends of a session that may wait; a peer that asks for more is logged out.
@@ -82,6 +85,8 @@ class Session:
         """Forget the connection."""
         self._cutter = Cutter()
         self._early: dict[int, Message | None] = {}
+        self._early_bytes = 0
+        self._gap_ns = now_ns
         self._gap: tuple[int, int] | None = None
         self._resends: deque[_Resend] = deque()
         self._logon: Message | None = None
@@ -202,8 +207,10 @@ class Session:
         if below and seq < self.store.in_seq:
             self._too_low(seq, sending_ns, message, events, now_ns)
             return None
-        if self._gap is not None and (above or below) and seq >= self._gap[1]:
-            self._gap = None
+        if self._gap is not None and (above or below):
+            self._gap_ns = now_ns
+            if seq >= self._gap[1]:
+                self._gap = None
         self.heard_ns = now_ns
         self._tests = 0
         return seq
@@ -218,15 +225,19 @@ class Session:
 
     def _too_high(self, seq: int, message: Message, now_ns: int) -> None:
         self.heard_ns = now_ns
-        if len(self._early) < EARLY_MAX:
+        if not self._early:
+            self._early_bytes = 0
+        if len(self._early) < EARLY_MAX and self._early_bytes < EARLY_BYTES_MAX and seq not in self._early:
             self._early[seq] = message
-        if self._gap is not None and seq >= self._gap[0]:
+            self._early_bytes += len(message.frame)
+        if self._gap is not None and seq >= self._gap[0] and now_ns - self._gap_ns < GAP_NS:
             return
         self._ask_from(seq, now_ns)
 
     def _ask_from(self, seq: int, now_ns: int) -> None:
         """Ask for what is missing before ``seq``."""
         self._gap = (self.store.in_seq, seq - 1)
+        self._gap_ns = now_ns
         self._say(_RESEND, body([(7, self.store.in_seq), (16, 0)]), now_ns)
 
     def _too_low(self, seq: int, sending_ns: int, message: Message, events: list[Event], now_ns: int) -> None:
