@@ -40,6 +40,8 @@ _KEYS: Final = {
 }
 
 Values = dict[str, int | str]
+#: The newest equal states of two sides, as one entry.
+_Kept = list[tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def parting(
     """
     from_seq = a.seq + 1
     images = sorted({seq for side in (a, b) for seq in getattr(side, "images", ()) if from_seq <= seq < to_seq})
-    kept = a.keep(), b.keep()
+    kept: _Kept = [(a.keep(), b.keep()) if unlike_parts(a, b) else _keep_equal(a, b)]
     equal_seq, comparisons, parted = a.seq, 0, None
     for end in [*images, to_seq]:
         while a.seq < end and parted is None:
@@ -117,7 +119,7 @@ def parting(
                 parted = _first(a, b, kept, equal_seq, at)
             else:
                 equal_seq = at
-                kept = _keep_equal(a, b)
+                _keep_anew(a, b, kept)
             if progress is not None:
                 progress(a.seq - from_seq + 1, to_seq - from_seq + 1)
     recorded = getattr(a, "recorded", None), getattr(b, "recorded", None)
@@ -139,12 +141,14 @@ def unlike_parts(a: Side, b: Side) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: (PARTS.index(name) if name in PARTS else len(PARTS), name)))
 
 
-def _first(a: Side, b: Side, kept: tuple[Any, Any], equal_seq: int, seq: int) -> StateParted:
+def _first(a: Side, b: Side, kept: _Kept, equal_seq: int, seq: int) -> StateParted:
     """Halve the stretch after ``equal_seq``; both sides differ at ``seq``, where they stand, and at the end stand where
-    they part."""
+    they part.
+
+    Of states that differ no copy is kept: those that were equal give them again, and one copy is several hundred MB.
+    """
     images = [str(getattr(side, "image", "")) if seq in getattr(side, "images", ()) else "" for side in (a, b)]
     parts, row = unlike_parts(a, b), parted_row(a, b)
-    differ = a.keep(), b.keep()
     low, high = equal_seq, seq
     while high - low > 1:
         _back(a, b, kept)
@@ -155,15 +159,17 @@ def _first(a: Side, b: Side, kept: tuple[Any, Any], equal_seq: int, seq: int) ->
         if unlike_parts(a, b):
             high, images = middle, ["", ""]
             parts, row = unlike_parts(a, b), parted_row(a, b)
-            differ = a.keep(), b.keep()
         else:
             low = middle
-            kept = _keep_equal(a, b)
-    event = None
-    if not any(images):
-        _back(a, b, kept)
-        event = first_difference(a.play(high).events, b.play(high).events)
-    _back(a, b, differ)
+            _keep_anew(a, b, kept)
+    _back(a, b, kept)
+    kept.clear()
+    if any(images):
+        for side in (a, b):
+            if isinstance(side, Replayed):
+                side.meet_images()
+    events = a.play(high).events, b.play(high).events
+    event = None if any(images) else first_difference(*events)
     return StateParted(high, low, parts, row, a.directory, event, images[0], images[1])
 
 
@@ -175,9 +181,15 @@ def _keep_equal(a: Side, b: Side) -> tuple[Any, Any]:
     return one, one if is_shared else b.keep()
 
 
-def _back(a: Side, b: Side, kept: tuple[Any, Any]) -> None:
-    a.back(kept[0])
-    b.back(kept[1])
+def _keep_anew(a: Side, b: Side, kept: _Kept) -> None:
+    """Copies of two equal states in place of those of before, which are dropped first."""
+    kept.clear()
+    kept.append(_keep_equal(a, b))
+
+
+def _back(a: Side, b: Side, kept: _Kept) -> None:
+    a.back(kept[0][0])
+    b.back(kept[0][1])
 
 
 def parted_row(a: Side, b: Side) -> RowParted | None:
@@ -187,7 +199,8 @@ def parted_row(a: Side, b: Side) -> RowParted | None:
         return None
     row = None
     with suppress(KeyError, ValueError, IndexError):  # an image that is not whole has no such rows
-        row = first_row(a.tables().get(part, {}), b.tables().get(part, {}))
+        one, other = (side.tables(ids=part == "ids").get(part, {}) for side in (a, b))
+        row = first_row(one, other)
     # Links, free lists and trees are in no table.
     return row or first_row(a.arrays().get(part, {}), b.arrays().get(part, {}))
 

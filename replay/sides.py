@@ -76,8 +76,8 @@ class Side(Protocol):
         """Digest of each part."""
         ...
 
-    def tables(self) -> Tables:
-        """The rows that any engine can show, by part."""
+    def tables(self, *, ids: bool = True) -> Tables:
+        """The rows that any engine can show, by part; those of ``ids`` only where asked."""
         ...
 
     def arrays(self) -> Tables:
@@ -222,7 +222,7 @@ class Replayed:
         self._shown = found.parts
         # Kernels trust the state: in one that breaks an invariant they may lose their way.
         try:
-            engine = restored(self._kind, found)
+            engine = restored(self._kind, found, adopts=True)  # what is shown is right until it plays on
             engine.check()
         except (InvariantError, ValueError, LookupError, ArithmeticError) as error:
             self.broken = f"{path} is no whole state, and no engine can go on from it: {error}"
@@ -238,8 +238,11 @@ class Replayed:
             return cast(StatefulEngine, self._engine).part_digests()
         return {part: part_digest(each) for part, each in self.tables().items()}
 
-    def tables(self) -> Tables:
-        """The rows that either engine has. Raises KeyError or ValueError where an image is not whole."""
+    def tables(self, *, ids: bool = True) -> Tables:
+        """The rows that either engine has; ``ids``: false without those of this part.
+
+        Raises KeyError or ValueError where an image is not whole.
+        """
         from engine.reference.image_rows import image_rows
         from engine.reference.rows_by_part import with_names
 
@@ -247,7 +250,7 @@ class Replayed:
             views = {name: getattr(self._engine, name)() for name in VIEWS}
             return {"views": views, "events": {"digest": digest_rows(self._engine.event_digest)}}
         if self._kind == "kernel":
-            return with_names(image_rows(self._engine.capacity, self._parts()))
+            return with_names(image_rows(self._engine.capacity, self._parts(), ids=ids))
         return with_names(cast("ReferenceEngine", self._engine).rows_by_part())
 
     def arrays(self) -> Tables:
@@ -269,6 +272,7 @@ class Replayed:
     def back(self, kept: Any) -> None:
         """Begin again at a copy; images on the way do not count any more."""
         self._goes_on, self._shown = True, None
+        del self._engine  # a state of a large market is several hundred MB: two at once are too many
         if self._kind == "kernel":
             self._engine = restore_engine("kernel", *kept)
         else:
@@ -290,6 +294,10 @@ class Replayed:
     def go_on(self) -> None:
         """Begin at no further image of the directory."""
         self._goes_on, self._shown = True, None
+
+    def meet_images(self) -> None:
+        """Begin at the images of the directory again, after ``back``."""
+        self._goes_on = False
 
 
 def digest_rows(digest: bytes) -> NDArray[Any]:
@@ -319,7 +327,7 @@ def _loaded(path: Path, history: History, seq: int) -> Checkpoint | str:
     try:
         if path.name == START_IMAGE:
             return start_image(history.slice_of(seq + 1))
-        checkpoint = CheckpointStore(journal.place.folder).load(path)
+        checkpoint = CheckpointStore(journal.place.folder).load(path, mapped=True)
     except CheckpointError as error:
         return str(error)
     wrong = why_not(checkpoint, journal)

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import shutil
 import sys
+import weakref
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -23,6 +24,7 @@ from engine.reference.state import Order
 from journal.history import History
 from notation.parse import parse
 from notation.translate import Translator
+from replay import sides
 from replay.errors import ReplayError
 from replay.parting import parting, unlike_parts
 from replay.release import ReleaseSide
@@ -439,6 +441,40 @@ def test_a_side_that_is_kept_begins_again_where_it_was(few: Path) -> None:
                 other.keep()
             other.back(kept)
             assert (other.seq, other.play(120).events.tobytes()) == (50, first)
+
+
+def test_one_copy_of_a_state_is_kept_at_a_time(
+    sound: Path, tmp_path: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of the state of a large day is hundreds of MB, and so is an engine: two engines and one copy do."""
+    copies: list[weakref.ref[Any]] = []
+    others: list[int] = []
+    keep, restored = Replayed.keep, sides.restore_engine
+
+    def counted_keep(side: Replayed) -> Any:
+        others.append(sum(each() is not None for each in copies))
+        found = keep(side)
+        copies.append(weakref.ref(next(iter(found[3]["orders"].values()))))
+        return found
+
+    engines: list[weakref.ref[Any]] = []
+    alive: list[int] = []
+
+    def counted_restore(*given: Any) -> Any:
+        found = restored(*given)
+        engines.append(weakref.ref(found))
+        alive.append(sum(each() is not None for each in engines))
+        return found
+
+    monkeypatch.setattr(Replayed, "keep", counted_keep)
+    monkeypatch.setattr(sides, "restore_engine", counted_restore)
+    copy = Path(shutil.copytree(sound, tmp_path / "copy"))
+    seq = plant_bit(copy, 2, "orders", "orders", 3)
+    facts = told(lockstep, 1, "compare", sound, copy, "--state")
+    assert facts["states"]["parted"]["seq"] == seq
+    assert len(others) > 3
+    assert set(others) == {0}
+    assert max(alive) == 2
 
 
 def test_the_copy_of_a_reference_engine_shares_nothing_and_takes_long_queues() -> None:

@@ -43,9 +43,12 @@ _HIDDEN: Final = int(Instruction.HIDDEN | Instruction.PEG)
 _CALLS: Final = (Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AUCTION)
 
 
-def image_rows(capacity: Capacity, parts: dict[str, Arrays]) -> dict[str, Tables]:
+def image_rows(capacity: Capacity, parts: dict[str, Arrays], *, ids: bool = True) -> dict[str, Tables]:
     """Part name to table name to rows of ``StatefulEngine.parts``. Raises KeyError or ValueError where the parts are no
-    whole image of this release."""
+    whole image of this release.
+
+    ``ids``: false without the rows of this part, which are by far the most, and take some times their room to make.
+    """
     venue, instruments = parts["venue"]["venue"], parts["reference"]["instruments"]
     orders, terms = parts["orders"]["orders"], _terms(parts["orders"])
     stops_e4 = _stops_e4(orders, terms, instruments)
@@ -69,7 +72,7 @@ def image_rows(capacity: Capacity, parts: dict[str, Arrays]) -> dict[str, Tables
             "members": _members(parts["reference"]["members"]),
         },
         "orders": {"orders": _orders(orders, stops_e4, terms)},
-        "ids": {"ids": _ids(parts["ids"], orders)},
+        "ids": {"ids": _ids(parts["ids"], orders)} if ids else {},
         "books": _books(parts["books"], orders, stops_e4, terms)
         | {
             "midpoint": _midpoint(orders, parts["orders"]["times"]),
