@@ -120,9 +120,10 @@ def run_on(node: Node, plan: Plan) -> Iterator[Row]:
 
 
 @contextmanager
-def _generator(
+def generating(
     node: Node, *, window: int, latencies_max: int = 0, in_flight_max: int | None = None
 ) -> Iterator[Generator]:
+    """A load generator on the connections of a node's users. Raises LoadError."""
     lines = open_lines(node.host, node.port, node.users)
     try:
         generator = Generator(
@@ -160,7 +161,7 @@ def _window(connections: int) -> int:
 
 def _saturated(node: Node, plan: Plan, durability: str) -> list[Row]:
     count = len(node.users)
-    with _generator(node, window=_window(count)) as generator:
+    with generating(node, window=_window(count)) as generator:
         checked(generator.saturate(max(plan.orders // 10, 1)), node)  # memory touched, buffers grown, caches warm
         results = [checked(generator.saturate(plan.orders), node) for _ in range(plan.runs)]
     name = f"{count:,} connection{'s' * (count > 1)}, {durability}"
@@ -177,7 +178,7 @@ def _round_trips(node: Node, plan: Plan, durability: str) -> list[Row]:
     which is what a trader in a hurry does, at the price of a core. Each in turn with a bare echo, and with a journal
     alone where answers wait for one."""
     rows = []
-    with _generator(node, window=1) as generator, echo.serving() as port:
+    with generating(node, window=1) as generator, echo.serving() as port:
         checked(one_at_a_time(generator, max(plan.round_trips // 10, 1)), node)
         for busy in (False, True) if durability == "none" else (False,):
             how = f"client {'spins' if busy else 'sleeps'}"
@@ -226,7 +227,7 @@ def _open_loop(node: Node, plan: Plan, durability: str) -> list[Row]:
     requests = int(plan.rate * plan.rate_s)
     each = requests // count + 1
     results = []
-    with _generator(node, window=_OPEN_WINDOW, latencies_max=each, in_flight_max=_OPEN_WINDOW // count) as generator:
+    with generating(node, window=_OPEN_WINDOW, latencies_max=each, in_flight_max=_OPEN_WINDOW // count) as generator:
         checked(generator.at_rate(max(requests // 10, 1), plan.rate), node)
         for _ in range(plan.runs):
             results.append(checked(generator.at_rate(requests, plan.rate), node))
@@ -299,7 +300,7 @@ def client_alone(plan: Plan) -> Row:
             raise LoadError("the server without a market did not start; run `python -m load.sink`")
         sink = Node("127.0.0.1", int(json.loads(line)["listening"]["port"]), [User("U0000", "any")], ["S0"])
         costs = []
-        with _generator(sink, window=_WINDOW) as generator:
+        with generating(sink, window=_WINDOW) as generator:
             generator.saturate(max(plan.orders // 10, 1))
             for _ in range(plan.runs):
                 result = checked(generator.saturate(plan.orders), sink)
