@@ -1,10 +1,13 @@
 """A FIX session as an acceptor serves it: numbers, gaps, resends, rejects, silence, and what survives a crash."""
 
 import random
+import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
+from tests.captures import PORT, Segment, needs_tshark, write_pcap
 from wire.fix_codec import Cutter, FrameWriter, Garbled, Message, Times, body
 from wire.fix_events import Event, Identity, LoggedOut, LogonAsked, Received, Restarted, Terms, identity
 from wire.fix_session import EARLY_BYTES_MAX, EARLY_MAX, HELD_BYTES_MAX, SLICE_MESSAGES, Session
@@ -444,3 +447,53 @@ def test_hostile_bytes_raise_nothing_and_lose_no_order() -> None:
         for seq in range(peer.store.in_seq, 40):
             peer.say("0", seq=seq)
         assert peer.store.in_seq >= 41, seed
+
+
+@needs_tshark
+@pytest.mark.parametrize("damaged", [False, True])
+def test_wireshark_reads_a_conversation_and_finds_each_checksum_right(damaged: bool, tmp_path: Path) -> None:
+    """Damaged: the control, in which two messages have another text than their checksum says."""
+    peer = Peer().connect()
+    said: list[Segment] = []
+
+    def tell(kind: bytes, seq: int, fields: bytes) -> None:
+        frame = peer.writer.frame(kind, seq, peer.now_ns, fields)
+        said.append((False, frame))
+        peer.events += peer.session.receive(frame, peer.now_ns)
+        if peer.session.state is State.ASKED:
+            peer.session.accept(peer.now_ns)
+        said.extend((True, frame) for frame in peer.session.take())
+
+    tell(b"A", 1, body([(98, 0), (108, 30)]))
+    tell(b"1", 2, body([(112, "PING")]))
+    peer.session.send(
+        b"8", body([(37, "1"), (17, "1"), (150, "0"), (39, "0"), (54, "1"), (151, 100), (14, 0), (6, 0)]), START_NS
+    )
+    tell(b"2", 3, body([(7, 1), (16, 0)]))
+    tell(b"0", 4, body([(58, "")]))
+    tell(b"5", 5, b"")
+    if damaged:
+        said = [(by_server, data.replace(b"112=PING", b"112=PONG")) for by_server, data in said]
+    path = tmp_path / "fix.pcap"
+    write_pcap(path, said)
+    command = ["tshark", "-r", str(path), "-d", f"tcp.port=={PORT},fix", "-o", "tcp.desegment_tcp_streams:TRUE"]
+    command += [
+        "-T",
+        "fields",
+        "-e",
+        "fix.MsgType",
+        "-e",
+        "fix.MsgSeqNum",
+        "-e",
+        "fix.checksum_good",
+        "-e",
+        "fix.checksum_bad",
+    ]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
+    read = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [line[:2] for line in read] == [
+        *(["A", "1"], ["A", "1"], ["1", "2"], ["0", "2"], ["2", "3"], ["8", "3"], ["4", "1"], ["8", "3"]),
+        *(["0", "4"], ["3", "4"], ["5", "5"], ["5", "5"]),
+    ]
+    wrong = [line[:2] for line in read if line[2:] != ["1", "0"]]
+    assert wrong == ([["1", "2"], ["0", "2"]] if damaged else [])
