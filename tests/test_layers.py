@@ -327,9 +327,10 @@ def test_every_error_with_an_exit_status_is_a_class_of_the_folder_that_the_table
 
 
 #: Files outside wire/, client/ and gateway/ that have to do with bytes of OUCH or SoupBinTCP: the kernels that make and
-#: judge millions of messages a second, the server without a market, bounds of names and prices, and
-#: snapshots of market data.
+#: judge millions of messages a second, the server without a market, bounds of names and prices,
+#: snapshots of market data, and the cost of FIX, of which there is no client.
 _OF_BYTES = {
+    "benchmarks/fix.py",
     "cli/who.py",
     "load/answers.py",
     "load/orders.py",
