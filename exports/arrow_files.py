@@ -229,6 +229,7 @@ def _codings(table: Table) -> dict[str, str]:
 
 
 def _columns(table: Table, batch: Any) -> Columns:
+    batch.validate(full=True)  # a spoilt file may have codes of no word, and texts that end before they begin
     found: Columns = {}
     for name in table.columns:
         column, vocabulary = batch.column(name), table.text.get(name)
