@@ -472,6 +472,26 @@ def feed(
 
 
 @app.command(rich_help_panel=PANEL)
+def web(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Data directory of a running node.")],
+    host: Annotated[str, typer.Option(help="Address on which clients connect.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port for clients; 0: any free port.")] = 8_080,
+    rate: Annotated[int, typer.Option(min=0, help="Requests a second that an address may send; 0: no limit.")] = 30,
+    as_json: Json = False,
+) -> int:
+    """Serve the market data of a node to web clients, in a process of its own, until the node ends, SIGTERM or Ctrl-C.
+
+    REST and WebSocket in the words of the Coinbase Exchange: books of levels 1 to 3, trades, candles, and channels
+    level2, full, matches, ticker, heartbeat and status. It needs `pip install 'lockstep[web]'`.
+
+    Example: lockstep web data --port 8080
+    """
+    from cli.market_web import web as command
+
+    return command(directory, host, port, rate, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
 def witness(
     data: Annotated[Path, typer.Option(metavar="DIR", help="Directory of its registers, new or existing.")],
     host: Annotated[str, typer.Option(help="Address on which nodes connect.")] = "127.0.0.1",

@@ -10,12 +10,17 @@ from importlib.metadata import version as version_of
 from cli import errors, kernel_sets, screen
 
 
-def ready(*, gateway: bool = False, native: bool = False, feed: bool = False) -> None:
+def ready(*, gateway: bool = False, native: bool = False, feed: bool = False, web: bool = False) -> None:
     """Compile the kernels that are not in the cache, with one progress display.
 
     gateway: load those of the gateway too, as a node does before it opens a port. native: compile those of native order
-    entry, which only a gateway of it uses. feed: compile those of the market data feed, and load them.
+    entry, which only a gateway of it uses. feed: compile those of the market data feed, and load them. web: those of
+    market data for web clients.
     """
+    if web:
+        _compile_missing(kernel_sets.ENGINE, kernel_sets.REPORTS, kernel_sets.LADDERS)
+        kernel_sets.kernel_set(kernel_sets.LADDERS).compile_kernels()
+        return
     if feed:
         _compile_missing(kernel_sets.ENGINE, kernel_sets.REPORTS, kernel_sets.ITCH)
         kernel_sets.kernel_set(kernel_sets.ITCH).compile_kernels()

@@ -65,6 +65,8 @@ HOMES = {
     "typer": ("cli/",),
     "rich": ("cli/",),
     "uvloop": ("node/",),
+    "starlette": ("node/web_app.py",),
+    "uvicorn": ("node/web_process.py",),
     "prometheus_client": ("node/metrics.py",),
     "hdrh": ("load/latency.py",),
     "pyarrow": ("exports/arrow_files.py",),

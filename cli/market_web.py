@@ -1,0 +1,54 @@
+"""`lockstep web`: market data for web clients in a process of its own, from its start to its end."""
+
+import contextlib
+import os
+import socket
+from pathlib import Path
+
+from cli import errors, screen
+from cli.errors import WrongUse
+from cli.warmup import ready
+from directory.begin import holds_journal
+from replay.errors import ReplayError
+
+_NEEDS = ("starlette", "uvicorn", "websockets", "httptools")
+
+
+def web(directory: Path, host: str, port: int, rate: int, *, as_json: bool) -> int:
+    """Serve web clients. Exit status 0 after an orderly end. rate: requests a second by address; 0: no limit."""
+    try:
+        known = holds_journal(directory)
+    except ReplayError:
+        known = False
+    if not known:
+        raise WrongUse(f"{directory} has no journal; name the data directory of a running node")
+    try:
+        from node.web_process import WebOptions, serve_web
+    except ImportError as error:
+        if not (error.name or "").startswith(_NEEDS):
+            raise
+        raise WrongUse(
+            f"web clients need the package {error.name}, which is not installed: pip install 'lockstep[web]'"
+        ) from error
+    from node.logs import Log
+
+    ready(web=True)
+    try:
+        listens = socket.create_server((host, port), backlog=2_048)
+    except (OSError, OverflowError) as error:
+        raise WrongUse(f"port {port} on {host} cannot be opened: {getattr(error, 'strerror', error)}") from error
+
+    def on_listening() -> None:
+        at_host, at_port = listens.getsockname()[:2]
+        if as_json:
+            place = {"host": at_host, "port": at_port, "pid": os.getpid(), "data": str(directory)}
+            screen.print_line(screen.json_line({"listening": place}))
+        else:
+            screen.print_line(
+                f"web clients on http://{at_host}:{at_port} and ws://{at_host}:{at_port}; end with Ctrl-C"
+            )
+        screen.flush()
+
+    with contextlib.closing(Log(pretty=False if as_json else None)) as log:
+        serve_web(WebOptions(directory, listens, rate), log, on_listening=on_listening)
+    return errors.FINE

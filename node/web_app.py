@@ -1,0 +1,183 @@
+"""REST answers and WebSocket of the Coinbase Exchange dialect, as an ASGI application by Starlette: its only importer.
+
+Every answer is made by ``marketdata.web``; here are paths, limits and errors. A bad question is answered by a status of
+four hundred and a sentence, as ``{"message": ...}``.
+"""
+
+import asyncio
+import json
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from marketdata.web import answers
+from marketdata.web.answers import BadRequest
+from marketdata.web.market import WebMarket
+from node.web_hub import Hub
+from node.web_paths import PATHS, description
+
+#: Requests of a subscriber a second, and at once.
+_ASKS_A_SECOND: Final = 20.0
+_ASKS_AT_ONCE: Final = 100.0
+#: Addresses that are remembered for their rates.
+_ADDRESSES_MAX: Final = 10_000
+#: Closes of a WebSocket: policy, the server ends, too many (RFC 6455, section 7.4).
+_POLICY: Final = 1008
+_GOES: Final = 1001
+_BUSY: Final = 1013
+
+
+class Bucket:
+    """Tokens that fill by the clock: one for each request. rate: of them a second; most: that it holds."""
+
+    def __init__(self, rate: float, most: float, now_s: float) -> None:
+        self._rate, self._most = rate, most
+        self._tokens, self._at_s = most, now_s
+
+    def take(self, now_s: float) -> bool:
+        """Take a token; False where there is none."""
+        self._tokens = min(self._most, self._tokens + (now_s - self._at_s) * self._rate)
+        self._at_s = now_s
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+
+class RateLimit:
+    """Requests by address, ahead of an application. rate: a second; twice as many come at once; 0: no limit."""
+
+    def __init__(self, app: ASGIApp, rate: int) -> None:
+        self._app, self._rate = app, rate
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+
+    def allows(self, address: str, now_s: float) -> bool:
+        """True if one more request of an address is within its rate."""
+        if not self._rate:
+            return True
+        bucket = self._buckets.get(address)
+        if bucket is None:
+            bucket = self._buckets[address] = Bucket(self._rate, 2.0 * self._rate, now_s)
+            if len(self._buckets) > _ADDRESSES_MAX:
+                self._buckets.popitem(last=False)
+        self._buckets.move_to_end(address)
+        return bucket.take(now_s)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or refuse it with status 429."""
+        client = scope.get("client")
+        address = client[0] if scope["type"] == "http" and client is not None else ""
+        if address and not self.allows(address, asyncio.get_running_loop().time()):
+            sentence = f"more than {self._rate} requests a second; wait a second and ask again"
+            await _json({"message": sentence}, 429)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(json.dumps(value, separators=(",", ":")), status, media_type="application/json")
+
+
+def application(market: WebMarket, hub: Hub, rate: int) -> ASGIApp:
+    """The application of a market. rate: requests a second by address; 0: no limit."""
+    described = description()
+
+    def product(ask: Callable[..., Any]) -> Callable[[Request], Any]:
+        return lambda request: ask(answers.product_of(market, request.path_params["product_id"]), request.query_params)
+
+    asks: dict[str, Callable[[Request], Any]] = {
+        "/": lambda _: {"openapi": "/openapi.json"},
+        "/openapi.json": lambda _: described,
+        "/time": lambda _: answers.time_now(market),
+        "/currencies": lambda _: answers.currencies(market),
+        "/currencies/{currency_id}": lambda request: answers.currency(market, request.path_params["currency_id"]),
+        "/products": lambda _: answers.products(market),
+        "/products/{product_id}": product(lambda each, _: answers.product(each)),
+        "/products/{product_id}/book": product(lambda each, query: answers.book(market, each, query)),
+        "/products/{product_id}/trades": product(answers.trades),
+        "/products/{product_id}/candles": product(lambda each, query: answers.candles(market, each, query)),
+        "/products/{product_id}/ticker": product(lambda each, _: answers.ticker(market, each)),
+        "/products/{product_id}/stats": product(lambda each, _: answers.stats(market, each)),
+    }
+
+    def endpoint(ask: Callable[[Request], Any]) -> Any:
+        async def answer(request: Request) -> Response:
+            return _json(ask(request))
+
+        return answer
+
+    async def refused(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, BadRequest)
+        return _json({"message": str(error)}, error.status)
+
+    async def no_such(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        made = _json({"message": f"{error.detail}; GET /openapi.json describes what there is"}, error.status_code)
+        made.headers.update(error.headers or {})
+        return made
+
+    async def subscribe(websocket: WebSocket) -> None:
+        await serve_subscriber(hub, websocket)
+
+    assert set(asks) == set(PATHS)
+    routes: list[BaseRoute] = [Route(path, endpoint(ask), methods=["GET"]) for path, ask in asks.items()]
+    routes += [WebSocketRoute("/", subscribe)]
+    app = Starlette(routes=routes, exception_handlers={BadRequest: refused, HTTPException: no_such})
+    return RateLimit(app, rate)
+
+
+async def serve_subscriber(hub: Hub, websocket: WebSocket) -> None:
+    """Serve a WebSocket from its start to its end."""
+    subscriber = hub.join()
+    await websocket.accept()
+    if subscriber is None:
+        await websocket.close(_BUSY, "too many subscribers; try again later")
+        return
+    now_s = asyncio.get_running_loop().time
+
+    async def read() -> None:
+        bucket = Bucket(_ASKS_A_SECOND, _ASKS_AT_ONCE, now_s())
+        with suppress(WebSocketDisconnect):
+            while True:
+                message = await websocket.receive()
+                if message["type"] == "websocket.disconnect":
+                    break
+                if not bucket.take(now_s()):
+                    subscriber.end = f"more than {_ASKS_A_SECOND:g} requests a second"
+                    break
+                hub.ask(subscriber, message.get("text") or message.get("bytes") or "")
+        subscriber.end = subscriber.end or "gone"
+        subscriber.wakes.set()
+
+    async def write() -> None:
+        with suppress(WebSocketDisconnect, RuntimeError):
+            while (text := await subscriber.next(now_s)) is not None:
+                await websocket.send_text(text)
+
+    reading, writing = asyncio.create_task(read()), asyncio.create_task(write())
+
+    async def watch() -> None:
+        """Wait for the end; who does not read holds a write for ever."""
+        while not subscriber.end:
+            await asyncio.wait([reading, writing], timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+
+    try:
+        await watch()
+    finally:
+        hub.leave(subscriber)
+        for task in (reading, writing):
+            task.cancel()
+        await asyncio.gather(reading, writing, return_exceptions=True)
+    if subscriber.end != "gone":
+        code = _GOES if subscriber.end.startswith("the market") else _POLICY
+        with suppress(RuntimeError, WebSocketDisconnect, TimeoutError):
+            await asyncio.wait_for(websocket.close(code, subscriber.end), 1.0)

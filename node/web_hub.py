@@ -1,0 +1,213 @@
+"""Subscribers of channels: what each gets, when, and its end where it does not read.
+
+Channels full, matches and heartbeat are sent message by message. Level2 and ticker go out ten times a second, one
+message for all that changed meanwhile, made once for all subscribers. One that reads slowly is conflated: it gets no
+updates of a product, and once it has read all that waits, the whole book anew. One that still does not read, or has too
+much waiting, is ended with the reason.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, Final
+
+from marketdata.web import channels
+from marketdata.web.answers import BadRequest
+from marketdata.web.market import WebMarket
+from marketdata.web.product import Message, Product
+
+#: Interval of level2 and ticker, of heartbeats, and of status, in seconds.
+TICK_S: Final = 0.1
+HEARTBEAT_S: Final = 1.0
+STATUS_S: Final = 5.0
+#: Bytes that wait for a subscriber from which on it is conflated, and from which on it is ended.
+CONFLATED_BYTES: Final = 256 << 10
+WAITING_BYTES_MAX: Final = 8 << 20
+#: Time without a message read while some wait, after which a subscriber is ended, in seconds.
+SLOW_S: Final = 30.0
+#: Subscribers at once, and pairs of channel and product that one has.
+SUBSCRIBERS_MAX: Final = 4_096
+SUBSCRIPTIONS_MAX: Final = 1_024
+SLOW: Final = "slow consumer: you read less than you subscribed to"
+
+
+def encoded(message: Message) -> str:
+    """A message as JSON text."""
+    return json.dumps(message, separators=(",", ":"))
+
+
+class Subscriber:
+    """A connection. ``held``: products by channel. ``end``: why it is ended; empty while it goes on."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, set[str]] = {}
+        self.behind: set[str] = set()  # products whose whole book it gets next
+        self.waiting: deque[str] = deque()
+        self.waiting_bytes = 0
+        self.wakes = asyncio.Event()
+        self.read_s = 0.0  # when it last took something, or had nothing waiting
+        self.end = ""
+
+    def put(self, text: str) -> None:
+        """Have a message sent."""
+        self.waiting.append(text)
+        self.waiting_bytes += len(text)
+        if self.waiting_bytes > WAITING_BYTES_MAX:
+            self.end = SLOW
+        self.wakes.set()
+
+    async def next(self, now_s: Any) -> str | None:
+        """The next message to send; None at the end. now_s: monotonic clock, a function."""
+        while not self.waiting and not self.end:
+            self.read_s = now_s()
+            self.wakes.clear()
+            await self.wakes.wait()
+        self.read_s = now_s()
+        if self.end:
+            return None
+        text = self.waiting.popleft()
+        self.waiting_bytes -= len(text)
+        return text
+
+
+class Hub:
+    """All subscribers of a market. ``market`` is set once it is there."""
+
+    def __init__(self) -> None:
+        self.market: WebMarket | None = None
+        self._members: set[Subscriber] = set()
+        self._by: dict[tuple[str, str], set[Subscriber]] = {}
+        self._traded: set[str] = set()
+        self._ticks = 0
+        self.conflated = self.slow = 0
+        self.speaks = False
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    # Subscribers.
+
+    def join(self) -> Subscriber | None:
+        """Take a new subscriber; None where there are too many."""
+        if len(self._members) >= SUBSCRIBERS_MAX:
+            return None
+        made = Subscriber()
+        made.read_s = asyncio.get_running_loop().time()
+        self._members.add(made)
+        return made
+
+    def leave(self, subscriber: Subscriber) -> None:
+        """Forget a subscriber."""
+        self._members.discard(subscriber)
+        for name, ids in subscriber.held.items():
+            for product_id in ids:
+                self._by[name, product_id].discard(subscriber)
+
+    def ask(self, subscriber: Subscriber, text: "str | bytes") -> None:
+        """Follow a request, and answer it."""
+        assert self.market is not None
+        try:
+            asked = channels.read_request(text, self.market)
+            new = {(channel, one) for _, channel, ids in asked.wants for one in ids or ("",)}
+            count = sum(len(ids) for ids in subscriber.held.values())
+            if asked.subscribes and count + len(new) > SUBSCRIPTIONS_MAX:
+                raise BadRequest(f"more than {SUBSCRIPTIONS_MAX:,} pairs of channel and product; leave some out")
+        except BadRequest as refused:
+            subscriber.put(encoded(channels.error(str(refused))))
+            return
+        for channel, product_id in sorted(new):
+            if asked.subscribes:
+                self._add(subscriber, channel, product_id)
+            else:
+                self._remove(subscriber, channel, product_id)
+        told = {name: ids - {""} for name, ids in subscriber.held.items() if ids}
+        subscriber.put(encoded(channels.subscriptions(told)))
+        if asked.subscribes and any(channel == "status" for channel, _ in new):
+            subscriber.put(encoded(channels.status(self.market)))
+
+    def _add(self, subscriber: Subscriber, channel: str, product_id: str) -> None:
+        held = subscriber.held.setdefault(channel, set())
+        if product_id in held:
+            return
+        held.add(product_id)
+        self._by.setdefault((channel, product_id), set()).add(subscriber)
+        if channel == "level2":
+            subscriber.behind.add(product_id)
+
+    def _remove(self, subscriber: Subscriber, channel: str, product_id: str) -> None:
+        for one in [product_id] if product_id else list(subscriber.held.get(channel, ())):
+            subscriber.held.get(channel, set()).discard(one)
+            self._by.get((channel, one), set()).discard(subscriber)
+            if channel == "level2":
+                subscriber.behind.discard(one)
+
+    # What they get.
+
+    def on_messages(self, product: Product, full: list[Message], matches: list[Message]) -> None:
+        """Send what a report told."""
+        if not self.speaks:
+            return
+        if matches:
+            self._traded.add(product.id)
+        self._send_each("full", product, full)
+        self._send_each("matches", product, matches)
+
+    def _send_each(self, channel: str, product: Product, messages: list[Message]) -> None:
+        to = self._by.get((channel, product.id))
+        if to:
+            for message in messages:
+                self._send(to, encoded(message))
+
+    @staticmethod
+    def _send(to: Iterable[Subscriber], text: str) -> None:
+        for each in to:
+            each.put(text)
+
+    def tick(self) -> None:
+        """Send level2 and ticker, heartbeats and status in their time, and end who does not read."""
+        market = self.market
+        assert market is not None
+        self._ticks += 1
+        for product in market.products.values():
+            to = self._by.get(("ticker", product.id))
+            if to and product.id in self._traded:
+                self._send(to, encoded(channels.ticker(market, product)))
+            to = self._by.get(("heartbeat", product.id))
+            if to and self._ticks % round(HEARTBEAT_S / TICK_S) == 0:
+                self._send(to, encoded(channels.heartbeat(market, product)))
+            self._send_levels(market, product)
+        self._traded.clear()
+        if self._ticks % round(STATUS_S / TICK_S) == 0 and self._by.get(("status", "")):
+            self._send(self._by["status", ""], encoded(channels.status(market)))
+        now_s = asyncio.get_running_loop().time()
+        for each in self._members:
+            if each.waiting and now_s - each.read_s > SLOW_S and not each.end:
+                each.end = SLOW
+                each.wakes.set()
+                self.slow += 1
+
+    def _send_levels(self, market: WebMarket, product: Product) -> None:
+        update = channels.l2update(market, product)
+        to = self._by.get(("level2", product.id))
+        if not to:
+            return
+        text = "" if update is None else encoded(update)
+        whole = ""
+        for each in to:
+            if product.id in each.behind:
+                if each.waiting_bytes == 0:
+                    whole = whole or encoded(channels.snapshot(market, product))
+                    each.behind.discard(product.id)
+                    each.put(whole)
+            elif each.waiting_bytes > CONFLATED_BYTES:
+                each.behind.add(product.id)
+                self.conflated += 1
+            elif text:
+                each.put(text)
+
+    def end_all(self, reason: str) -> None:
+        """End all subscribers with a reason."""
+        for each in self._members:
+            each.end = each.end or reason
+            each.wakes.set()
