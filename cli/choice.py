@@ -4,9 +4,10 @@ A cancel or replace does not name its instrument and side. If the market accepte
 rejected, the order with its client order id does, which ``OrderIds`` remembers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -128,11 +129,17 @@ def kind_codes(words: tuple[str, ...], codes: type[IntEnum]) -> NDArray[np.uint8
 
 def codes_of(words: Sequence[str], codes: type[IntEnum], what: str) -> NDArray[np.uint8] | None:
     """Codes by their words; None for all. Raises WrongUse for an unknown word."""
-    known = {code.name.lower(): int(code) for code in codes}
+    known = _known(codes)
     for word in words:
         if word not in known:
             raise WrongUse(f"there is no {what} {word!r}; the {what}s are {', '.join(known)}")
     return np.array([known[word] for word in words], np.uint8) if words else None
+
+
+@cache
+def _known(codes: type[IntEnum]) -> Mapping[str, int]:
+    """The codes by their words; a question asks for them at each batch."""
+    return {code.name.lower(): int(code) for code in codes}
 
 
 def number_of(names: tuple[str, ...], name: str) -> int:

@@ -1,6 +1,8 @@
 """REPORT rows as text and as JSON objects, with the names that they carry."""
 
+from collections.abc import Callable
 from enum import IntEnum
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from engine.names import unpack
@@ -72,6 +74,8 @@ _KEYS: Final = {
 }
 #: Places that are said otherwise: numbers beside their names, and the two words of a token.
 _LEFT_OUT: Final = ("participant", "contra_participant", "user", "instrument", "token_tail", "previous_token_tail")
+#: Values of a place whose words are remembered: a hostile row may have any.
+_VALUES: Final = 1_024
 _TIMES: Final = ("time_ns", "before_ns", "machine_ns", "until_ns", "due_ns")
 
 
@@ -89,27 +93,45 @@ _NO_REPORT: Final = dict.fromkeys(REPORT_KEYS)
 
 def report_object(report: Any) -> dict[str, Any]:
     """One REPORT row as an object with REPORT_KEYS; None for what its kind does not say."""
-    kind = ReportKind(int(report["kind"]))
-    return _NO_REPORT | {_KEY_OF[name]: _value(report, name) for name in REPORT_FIELDS[kind] if name in _KEY_OF}
+    told = dict(_NO_REPORT)
+    for key, name, read in _READS[int(report["kind"])]:
+        value = int(report[name])
+        told[key] = TOKEN.json(value, int(report[name.replace("head", "tail")])) if read is None else read(value)
+    return told
 
 
-def _value(report: Any, name: str) -> Any:
-    value = int(report[name])
-    if name == "kind":
-        return ReportKind(value).name.lower()
-    if name in _CODES:
-        return word(_CODES[name], value)
-    if name in _BITS:
-        return [bit.name.lower() for bit in _BITS[name] if value & bit and bit.name]
+def _reader(name: str) -> Callable[[int], Any] | None:
+    """A place's number as JSON; None for the first word of a token, which takes two."""
     if name.endswith("token_head"):
-        return TOKEN.json(value, int(report[name.replace("head", "tail")]))
+        return None
+    if name == "kind":
+        return lru_cache(_VALUES)(lambda value: ReportKind(value).name.lower())
+    if name in _CODES:
+        return lru_cache(_VALUES)(partial(word, _CODES[name]))
+    if name in _BITS:
+        named = lru_cache(_VALUES)(lambda value: [bit.name.lower() for bit in _BITS[name] if value & bit and bit.name])
+        return lambda value: list(named(value))
     if name in _NAMES:
-        return unpack(value) if value else None
+        return lambda value: unpack(value) if value else None
     if name in _TIMES:
-        return iso_time(value)
+        return _time
     if name.endswith("context"):
-        return f"{value & (2**64 - 1):016x}" if value else None
-    return (value or None) if name in ("price_e4", "last_price_e4") else value
+        return lambda value: f"{value & (2**64 - 1):016x}" if value else None
+    if name in ("price_e4", "last_price_e4"):
+        return lambda value: value or None
+    return int
+
+
+@lru_cache(_VALUES)
+def _time(value_ns: int) -> str | None:
+    return iso_time(value_ns)
+
+
+#: Of each kind of report its keys, their places, and what reads these.
+_READS: Final = {
+    int(kind): [(_KEY_OF[name], name, _reader(name)) for name in fields if name in _KEY_OF]
+    for kind, fields in REPORT_FIELDS.items()
+}
 
 
 def print_report(report: Any) -> str:
