@@ -2,8 +2,8 @@
 
 Channels full, matches and heartbeat are sent message by message. Level2 and ticker go out ten times a second, one
 message for all that changed meanwhile, made once for all subscribers. One that reads slowly is conflated: it gets no
-updates of a product, and once it has read all that waits, the whole book anew. One that still does not read, or has too
-much waiting, is ended with the reason.
+updates of a product, and once it has read almost all that waits, the whole book anew. One that still does not read, or
+has too much waiting, is ended with the reason.
 """
 
 import asyncio
@@ -23,6 +23,8 @@ HEARTBEAT_S: Final = 1.0
 STATUS_S: Final = 5.0
 #: Bytes that wait for a subscriber from which on it is conflated, and from which on it is ended.
 CONFLATED_BYTES: Final = 256 << 10
+#: Bytes that may wait for a subscriber when it gets the whole book: other channels of it never rest.
+ALMOST_READ_BYTES: Final = 32 << 10
 WAITING_BYTES_MAX: Final = 8 << 20
 #: Time without a message read while some wait, after which a subscriber is ended, in seconds.
 SLOW_S: Final = 30.0
@@ -196,7 +198,7 @@ class Hub:
         whole = ""
         for each in to:
             if product.id in each.behind:
-                if each.waiting_bytes == 0:
+                if each.waiting_bytes <= ALMOST_READ_BYTES:
                     whole = whole or encoded(channels.snapshot(market, product))
                     each.behind.discard(product.id)
                     each.put(whole)

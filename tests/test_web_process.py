@@ -292,3 +292,21 @@ def test_the_process_ends_with_its_node_and_says_so(served: Served) -> None:
     assert served.process.wait(60) != 0
     assert "has ended; start it again" in served.log.read_text(encoding="utf-8")
     assert os.path.isdir(served.node.data)
+
+
+def test_ccxt_reads_the_market_unmodified(served: Served) -> None:
+    ccxt = pytest.importorskip("ccxt", reason="pip install ccxt==4.5.90")
+    traders = Traders(served.node.port)
+    traders.trade("a", 200, random.Random(6))
+    book = settle(served, traders, 50_000)
+    exchange = ccxt.coinbaseexchange()
+    exchange.urls["api"] = {"public": f"http://127.0.0.1:{served.port}", "private": f"http://127.0.0.1:{served.port}"}
+    assert list(exchange.load_markets()) == ["XYZ/USD"]
+    read = exchange.fetch_order_book("XYZ/USD")
+    assert read["nonce"] == book["sequence"]
+    levels = {("buy", price): size for price, size, *_ in read["bids"]}
+    levels |= {("sell", price): size for price, size, *_ in read["asks"]}
+    assert levels == {(side, float(price)): size for (side, price), size in levels_of(book).items()}
+    assert exchange.fetch_trades("XYZ/USD")
+    assert exchange.fetch_ohlcv("XYZ/USD", "1h")[0][5] > 0
+    assert exchange.fetch_ticker("XYZ/USD")["last"] > 0

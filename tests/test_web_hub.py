@@ -1,0 +1,120 @@
+"""Subscribers who do not read are conflated, get the whole book anew, and are ended with the reason."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytest.importorskip("starlette", reason="pip install 'lockstep[web]'")
+
+from marketdata.web.market import WebMarket
+from marketdata.web.product import Product
+from node.web_app import RateLimit
+from node.web_hub import CONFLATED_BYTES, SLOW, SLOW_S, SUBSCRIPTIONS_MAX, WAITING_BYTES_MAX, Hub, Subscriber
+from tests.test_ladders import stream
+from tests.test_web_market import CAPACITY, Viewed
+
+
+def hub_of(viewed: Viewed) -> tuple[Hub, Product]:
+    """A hub of a market with a book, and its product with most orders."""
+    hub = Hub()
+    viewed.market = hub.market = WebMarket(CAPACITY, hub.on_messages)
+    viewed.take(stream("users", 1, 400))
+    hub.speaks = True
+    return hub, max(viewed.market.products.values(), key=lambda each: len(each.orders))
+
+
+def asked(hub: Hub, product: Product, *channels: str) -> Subscriber:
+    subscriber = hub.join()
+    assert subscriber is not None
+    request = {"type": "subscribe", "product_ids": [product.id], "channels": list(channels)}
+    hub.ask(subscriber, json.dumps(request))
+    return subscriber
+
+
+async def read(subscriber: Subscriber) -> list[dict[str, Any]]:
+    """Read all that waits."""
+    found = []
+    while subscriber.waiting:
+        text = await subscriber.next(asyncio.get_running_loop().time)
+        assert text is not None
+        found.append(json.loads(text))
+    return found
+
+
+def run(check: Callable[[Viewed, Hub, Product], Any]) -> None:
+    async def checked() -> None:
+        viewed = Viewed()
+        await check(viewed, *hub_of(viewed))
+
+    asyncio.run(checked())
+
+
+def test_who_reads_slowly_gets_no_updates_and_then_the_whole_book() -> None:
+    async def check(viewed: Viewed, hub: Hub, product: Product) -> None:
+        slow, quick = asked(hub, product, "level2"), asked(hub, product, "level2")
+        hub.tick()
+        for each in (slow, quick):
+            assert [message["type"] for message in await read(each)] == ["subscriptions", "snapshot"]
+        slow.put("x" * (CONFLATED_BYTES + 1))
+        product.levels[1, 10_000] = 5
+        hub.tick()
+        # Control: who reads gets the update.
+        assert [message["type"] for message in await read(quick)] == ["l2update"]
+        assert len(slow.waiting) == 1
+        assert hub.conflated == 1
+        slow.waiting.clear()
+        slow.waiting_bytes = 0
+        hub.tick()
+        (whole,) = await read(slow)
+        assert whole["type"] == "snapshot"
+        assert whole["sequence"] == product.sequence
+        assert not quick.waiting
+        assert viewed.seq
+
+    run(check)
+
+
+def test_who_has_too_much_waiting_or_reads_nothing_is_ended_with_the_reason() -> None:
+    async def check(_viewed: Viewed, hub: Hub, product: Product) -> None:
+        full, silent, good = (asked(hub, product, "full") for _ in range(3))
+        full.put("x" * WAITING_BYTES_MAX)
+        assert full.end == SLOW
+        assert await full.next(asyncio.get_running_loop().time) is None
+        await read(good)
+        silent.read_s -= SLOW_S + 1.0
+        good.read_s -= SLOW_S + 1.0  # nothing waits for it, so it is not slow
+        hub.tick()
+        assert silent.end == SLOW
+        assert good.end == ""
+        hub.leave(silent)
+        assert len(hub) == 2
+
+    run(check)
+
+
+def test_a_subscriber_has_a_bounded_number_of_subscriptions() -> None:
+    async def check(_viewed: Viewed, hub: Hub, product: Product) -> None:
+        subscriber = asked(hub, product, "full")
+        subscriber.held["full"] = {str(n) for n in range(SUBSCRIPTIONS_MAX)}
+        await read(subscriber)
+        request = {"type": "subscribe", "product_ids": [product.id], "channels": ["level2"]}
+        hub.ask(subscriber, json.dumps(request))
+        (answer,) = await read(subscriber)
+        assert "more than 1,024 pairs" in answer["reason"]
+
+    run(check)
+
+
+def test_rates_are_of_each_address_and_fill_again() -> None:
+    async def app(_scope: Any, _receive: Any, _send: Any) -> None:
+        raise AssertionError
+
+    limit = RateLimit(app, 2)
+    assert [limit.allows("a", 0.0) for _ in range(5)] == [True] * 4 + [False]
+    assert limit.allows("b", 0.0)
+    assert limit.allows("a", 0.5)
+    assert not limit.allows("a", 0.5)
+    assert all(RateLimit(app, 0).allows("a", 0.0) for _ in range(1_000))
