@@ -39,7 +39,7 @@ VOLATILITY_HALT_NS_MAX: Final = DAY_NS
 MEMORY_SECONDS: Final = 4_096
 #: New prices of pegs in one command: this many for each peg that is open, and so many besides (section 13, 40).
 PEG_PRICES_EACH: Final = 2
-PEG_PRICES_BESIDES: Final = 1_024
+PEG_PRICES_BESIDES: Final = 65_536
 
 #: Duration of the call after a halt.
 CALL_AFTER_HALT_NS: Final = 60 * 1_000_000_000

@@ -15,9 +15,10 @@ def clock(venue: Venue, row: Row, events: EventLog) -> None:
     if not venue.now_ns <= row.time_ns <= TIME_NS_MAX:
         events.rejected(row.time_ns, Reason.INVALID_COMMAND)
         return
-    if row.time_ns // DAY_NS != venue.trading_day:
-        _end_day(venue, events)
     another_day = row.time_ns // DAY_NS != venue.trading_day
+    if another_day:
+        venue.now_ns = row.time_ns  # the clock value is the time of all that it causes, the end of the day before too
+        _end_day(venue, events)
     venue.set_clock(row.time_ns)
     if another_day:
         open_indices(venue)
