@@ -21,7 +21,7 @@ from tests.test_node_pair import Member, start_rows, until, with_pair
 #: Place of a bit of each part that no later command of these tests touches: region, row and field.
 PLACES = {
     "venue": ("venue", 0, "last_trade_number"),
-    "reference": ("instruments", 0, "reserved_2"),
+    "reference": ("instruments", 0, "volatility_window_s"),
     "orders": ("orders", 1, "order_number"),
     "ids": ("ids", 3, "client_order_id"),
     "books": ("books", 0, "reserved_2"),
