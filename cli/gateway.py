@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 from cli import errors, screen
+from cli.beside import check_has_journal
 from cli.errors import WrongUse
 from cli.warmup import ready
-from directory.begin import holds_journal
-from replay.errors import ReplayError
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
@@ -40,8 +39,7 @@ def gateway(
         raise WrongUse(f"there is no protocol {protocol}; --protocol takes {', '.join(sorted(PROTOCOLS))}")
     if name in OWN_NAMES:
         raise WrongUse(f"a process of the node has the name {name}; give another --name")
-    if not _holds_journal(directory):
-        raise WrongUse(f"{directory} has no journal; name the data directory of a running node")
+    check_has_journal(directory)
     listening = None if fd is None else _listening(fd)
     ready(gateway=True, native=protocol == NATIVE.name)
     from node.gateway_process import GatewayOptions, GatewayProcess, GatewayStopped, serve_gateway
@@ -88,14 +86,6 @@ def gateway(
                 f"{again}, and nothing is lost"
             ) from error
     return errors.FINE
-
-
-def _holds_journal(directory: Path) -> bool:
-    """True for a data directory with a journal, False for whatever else is there."""
-    try:
-        return holds_journal(directory)
-    except ReplayError:
-        return False
 
 
 def _listening(fd: int) -> socket.socket:

@@ -1,15 +1,15 @@
 """`lockstep feed`: a market data feed in a process of its own, from its start to its end."""
 
 import contextlib
+import errno
 import os
 import socket
 from pathlib import Path
 
 from cli import errors, screen
+from cli.beside import check_has_journal, opened_port
 from cli.errors import WrongUse
 from cli.warmup import ready
-from directory.begin import holds_journal
-from replay.errors import ReplayError
 
 
 def feed(
@@ -36,26 +36,21 @@ def feed(
         option = feed_option(",".join(words))
     except ValueError as error:
         raise WrongUse(str(error)) from None
-    try:
-        known = holds_journal(directory)
-    except ReplayError:
-        known = False
-    if not known:
-        raise WrongUse(f"{directory} has no journal; name the data directory of a running node")
+    check_has_journal(directory)
     ready(feed=True)
     from node.feed_process import FeedOptions, FeedProcess, serve_feed
     from node.logs import Log
     from node.program_report import ProgramReport
 
     def opened(fd: int | None, port: int, what: str) -> socket.socket:
-        try:
+        def opening() -> socket.socket:
             if fd is not None:
                 return socket.socket(fileno=fd)
             if what == "requests":
                 return requests_socket(interface, port)
             return socket.create_server((interface, port), backlog=128)
-        except OSError as error:
-            raise WrongUse(f"port {port} of --{what} on {interface} cannot be opened: {error.strerror}") from error
+
+        return opened_port(f"--{what} {port}", interface, opening)
 
     groups: tuple[Address, ...] = (option.group,) if option.second is None else (option.group, option.second)
     options = FeedOptions(
@@ -87,7 +82,7 @@ def feed(
         try:
             serve_feed(options, log, on_listening=on_listening)
         except OSError as error:
-            if error.filename is None and error.strerror == "Cannot assign requested address":
+            if error.filename is None and error.errno == errno.EADDRNOTAVAIL:
                 raise WrongUse(f"{interface} is no address of this machine; give another --interface") from error
             raise
     return errors.FINE

@@ -6,22 +6,16 @@ import socket
 from pathlib import Path
 
 from cli import errors, screen
+from cli.beside import check_has_journal, opened_port
 from cli.errors import WrongUse
 from cli.warmup import ready
-from directory.begin import holds_journal
-from replay.errors import ReplayError
 
 _NEEDS = ("starlette", "uvicorn", "websockets", "httptools")
 
 
 def web(directory: Path, host: str, port: int, rate: int, *, as_json: bool) -> int:
     """Serve web clients. Exit status 0 after an orderly end. rate: requests a second by address; 0: no limit."""
-    try:
-        known = holds_journal(directory)
-    except ReplayError:
-        known = False
-    if not known:
-        raise WrongUse(f"{directory} has no journal; name the data directory of a running node")
+    check_has_journal(directory)
     try:
         from node.web_process import WebOptions, serve_web
     except ImportError as error:
@@ -33,10 +27,7 @@ def web(directory: Path, host: str, port: int, rate: int, *, as_json: bool) -> i
     from node.logs import Log
 
     ready(web=True)
-    try:
-        listens = socket.create_server((host, port), backlog=2_048)
-    except (OSError, OverflowError) as error:
-        raise WrongUse(f"port {port} on {host} cannot be opened: {getattr(error, 'strerror', error)}") from error
+    listens = opened_port(f"--port {port}", host, lambda: socket.create_server((host, port), backlog=2_048))
 
     def on_listening() -> None:
         at_host, at_port = listens.getsockname()[:2]
