@@ -46,7 +46,13 @@ _ADDED: Final = Struct(">QcI8sI")
 _REPLACED: Final = Struct(">QQII")
 _AT: Final = offsets(LAYOUTS[ItchMessage.DELETE]).reference
 _PRINTABLE: Final = offsets(LAYOUTS[ItchMessage.EXECUTED_WITH_PRICE]).printable
-_SIZES: Final = {kind: offsets(layout).end for kind, layout in LAYOUTS.items()}
+_SIZES: Final = {int(kind): offsets(layout).end for kind, layout in LAYOUTS.items()}
+#: Types of the messages that no order book needs, as a file of LOBSTER has them.
+_SKIPPED: Final = {
+    int(ItchMessage.TRADE): EXECUTE_HIDDEN,
+    int(ItchMessage.CROSS_TRADE): CROSS,
+    int(ItchMessage.TRADING_ACTION): HALT,
+}
 
 
 class _Order(NamedTuple):
@@ -128,7 +134,7 @@ class _Reading:
         if not message:
             return
         kind = message[0]
-        if _SIZES.get(kind) != len(message):  # type: ignore[call-overload]
+        if _SIZES.get(kind) != len(message):
             try:
                 read(message)
             except ProtocolError as error:
@@ -162,8 +168,7 @@ class _Reading:
                 self._less(time_ns, reference, order.shares, DELETE)
                 self._add(stock, time_ns, new, order.side, shares, price_e4)
             case ItchMessage.TRADE | ItchMessage.CROSS_TRADE | ItchMessage.TRADING_ACTION if stock in self.rows:
-                skipped = {ItchMessage.TRADE: EXECUTE_HIDDEN, ItchMessage.CROSS_TRADE: CROSS}.get(kind, HALT)  # type: ignore[call-overload]
-                self.rows[stock].append((time_ns, skipped, 0, 0, 0, 0))
+                self.rows[stock].append((time_ns, _SKIPPED[kind], 0, 0, 0, 0))
 
     def _order(self, reference: int) -> _Order:
         if reference not in self._orders:
