@@ -57,13 +57,13 @@ class SnapshotServer:
                     await self._give(session, event, writer)
 
     async def _give(self, session: ServerSession, asked: LoginRequest, writer: asyncio.StreamWriter) -> None:
+        if self._clients > CLIENTS_MAX:
+            writer.write(session.reject(RejectCode.NOT_AUTHORIZED))
+            return
         snapshot = Snapshot(self._stream.feed)
         name, now_ns = session_name(snapshot.day), self._stream.now_ns
         if asked.session not in ("", name) or asked.requested_seq > 1 or snapshot.next_number == 1:
             writer.write(session.reject(RejectCode.SESSION_NOT_AVAILABLE))
-            return
-        if self._clients > CLIENTS_MAX:
-            writer.write(session.reject(RejectCode.NOT_AUTHORIZED))
             return
         writer.write(session.accept(name, 1, time.monotonic_ns()))
         for piece in await asyncio.to_thread(snapshot.framed, now_ns):

@@ -1,7 +1,7 @@
 """Snapshot of the feed: messages that rebuild what it shows, as at the beginning of a session, and where it goes on.
 
-What it takes of the feed is copied at once, some milliseconds for a million orders; the messages are made of the copy,
-in another thread if need be.
+What it takes of the feed is copied at once, between two blocks; the messages are made of the copy, in another thread
+if need be.
 """
 
 from typing import Any
