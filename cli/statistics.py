@@ -72,7 +72,7 @@ def statistics(directory: Path, selection: Selection, by: str, width_ns: int | N
 
 
 def _counted(directory: Path, selection: Selection, width_ns: int | None) -> tuple[Statistics, int, int]:
-    """Statistics of a range, and the clock before its first command and after its last, ns since 1970."""
+    """Statistics of a range, and the clock of its first command and of its last, ns since 1970."""
     from_seq = selection.from_seq or 1
     capacity = room_of(directory, selection)
     fold, ladders = Reports(capacity), Ladders(capacity)

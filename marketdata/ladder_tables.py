@@ -99,8 +99,9 @@ def new_tables(orders_max: int, instruments_max: int) -> LadderTables:
 
 #: Unpack the tables in a kernel, from the pointers of a ``Packed``.
 unpack_tables = unpack_pointers(new_tables(1, 1))
-#: Digest (16 bytes) of what an image has: displayed orders one by one, quotes, and the row of all.
+#: An order that is displayed, as an image has it.
 IMAGE_ORDER: Final = np.dtype(
     [("order_number", "<i8"), ("price_e4", "<i8"), ("qty", "<i8"), ("instrument", "<i8"), ("side", "<i8")]
 )
+#: Digest (16 bytes) of the layouts of what an image has: orders and quotes.
 IMAGE_LAYOUT: Final = layout_digest({"orders": np.zeros(0, IMAGE_ORDER), "quotes": np.zeros(0, QUOTE)})
