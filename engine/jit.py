@@ -68,6 +68,23 @@ def _end_without_machine_code(library: Any) -> None:
     library._finalized = True
 
 
+def _callers_first(library: Any) -> list[Any]:
+    """All libraries that one calls, however deep, each behind those that call it.
+
+    LLVM's linker leaves out a function that nothing linked before it calls.
+    """
+    found: dict[Any, None] = {}  # callees first
+
+    def visit(each: Any) -> None:
+        if each not in found:
+            for deeper in each._linking_libraries:
+                visit(deeper)
+            found[each] = None
+
+    visit(library)
+    return list(found)[-2::-1]
+
+
 def _link_and_optimise(library: Any) -> None:
     """Link all that a kernel calls, however deep, and optimise it once.
 
@@ -78,12 +95,12 @@ def _link_and_optimise(library: Any) -> None:
         _end_without_machine_code(library)
         return
     library._raise_if_finalized()
-    called = list(library._linking_libraries)
-    for each in called:  # it grows meanwhile
-        called += [deeper for deeper in each._linking_libraries if deeper not in called]
-    for each in dict.fromkeys(called):
+    for each in _callers_first(library):
         library._reload_init.update(each._reload_init)
         library._final_module.link_in(each._get_module_for_linking(), preserve=True)
+    undefined = [each.name for each in library._final_module.functions if each.is_declaration and each.name[:2] == "_Z"]
+    if undefined:  # machine code without it would jump to address 0
+        raise AssertionError(f"{library.name} was linked without {', '.join(undefined)}")
     library._optimize_final_module()
     library._final_module.verify()
     library._finalize_final_module()

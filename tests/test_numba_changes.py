@@ -130,3 +130,52 @@ def test_each_change_to_numba_is_in_force_and_without_it_kernels_are_otherwise(t
     assert plain.pop("variants of a kernel") > 1
     assert ours == {name: expected[0] for name, expected in EXPECTED.items()}
     assert plain == {name: expected[1] for name, expected in EXPECTED.items()}
+
+
+LINKED = """
+from engine.jit import called, inlined
+
+
+@inlined
+def half(n):
+    return n >> 1
+
+
+@called
+def quarter(n):
+    return half(half(n))
+
+
+@called
+def near(n):
+    return half(n) + 1
+
+
+@called
+def far(n):
+    return quarter(n) + 2
+
+
+@called
+def both(n):
+    return near(n) + far(n)
+
+
+assert near(8) == 5  # half is put into it, and yet is one of its libraries
+assert both(8) == 9
+"""
+
+
+def test_a_kernel_is_linked_with_what_its_callees_call_whichever_of_them_python_called_before(tmp_path: Path) -> None:
+    script = tmp_path / "linked.py"
+    script.write_text(LINKED)
+    for bounds in ("0", "1"):
+        environment = {
+            **os.environ,
+            "NUMBA_BOUNDSCHECK": bounds,
+            "NUMBA_DISABLE_JIT": "0",
+            "LOCKSTEP_CACHE_DIR": str(tmp_path / bounds),
+            "PYTHONPATH": str(ROOT),
+        }
+        found = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=120)
+        assert found.returncode == 0, found.stderr
