@@ -167,12 +167,15 @@ class Hung:
 
     def __init__(self, member: Member) -> None:
         self.goes = threading.Event()
+        #: Set once a group waits for the disk: what comes later stays in the queue.
+        self.waits = threading.Event()
         writer = member.node.journal._writer
         assert writer is not None
         self._commit = writer._commit
         writer._commit = self._wait  # type: ignore[method-assign]
 
     def _wait(self, group: Any) -> None:
+        self.waits.set()
         self.goes.wait()
         self._commit(group)
 

@@ -92,6 +92,8 @@ def test_a_standby_whose_journal_is_full_reads_no_further_and_its_loop_goes_on(
         assert connection is not None
         disk = Hung(b)
         try:
+            a.node.market.take_own(participant("ALPHA"))
+            await until(disk.waits.is_set)
             while not connection.paused:
                 a.node.market.take_own(participant("ALPHA"))
                 await asyncio.sleep(0)
