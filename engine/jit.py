@@ -6,6 +6,7 @@ same bytes.
 """
 
 import os
+import pickle
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -138,6 +139,37 @@ def _our_compiler(part: bool) -> Iterator[None]:
             event.broadcast = broadcast
 
 
+#: Errors of reading a file that a power cut left in parts.
+_TORN: Final = (pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError, ImportError)
+
+
+class _KernelFiles(IndexDataCacheFile):  # type: ignore[misc]
+    """An index of the types for which a kernel is compiled, and a numbered file of machine code for each.
+
+    Two programs that compile it at once for different types may both take the next number. The index that was written
+    last stands, and so does the machine code, but not always of the same program: it would run with arguments of other
+    types. So each file says what it is for, and one of something else, like a torn one, counts as missing.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        """Write machine code for a key: types, processor and digest of the kernel. Raises OSError."""
+        super().save(key, (key, data))
+
+    def load(self, key: Any) -> Any:
+        """Machine code for a key, or None."""
+        try:
+            found = super().load(key)
+        except _TORN:
+            return None
+        return found[1] if found is not None and found[0] == key else None
+
+    def _load_index(self) -> Any:
+        try:
+            return super()._load_index()
+        except _TORN:
+            return {}
+
+
 class _KernelCache(FunctionCache):  # type: ignore[misc]
     """Files of one kernel in the cache.
 
@@ -153,7 +185,7 @@ class _KernelCache(FunctionCache):  # type: ignore[misc]
         numba.config.CACHE_DIR = folder
         super().__init__(kernel)
         self._cache_path = folder
-        self._cache_file = IndexDataCacheFile(folder, self._impl.filename_base, source_stamp="")
+        self._cache_file = _KernelFiles(folder, self._impl.filename_base, source_stamp="")
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         """Machine code of the kernel for the types of a call, or None."""

@@ -64,6 +64,125 @@ def test_a_second_checkout_of_the_same_sources_finds_the_kernels_of_the_first(tm
     assert len(found[0]) == 2
 
 
+RACE = """
+import sys, time
+from pathlib import Path
+
+import numpy as np
+from numba.core.caching import IndexDataCacheFile
+
+from engine import jit
+
+if "plain" in sys.argv:  # the control: Numba's own files
+    jit._KernelFiles = IndexDataCacheFile
+
+@jit.called
+def doubled(numbers):
+    return 2 * numbers[0]
+
+def as_word(word):
+    return doubled(np.array([float(word)]) if "." in word else np.array([int(word)]))
+
+step = IndexDataCacheFile.save
+
+def save(files, key, data):
+    # Both programs have read the index before one writes it; the second one's index stands, and the first one's code.
+    write_index, write_code = files._save_index, files._save_data
+    def save_index(overloads):
+        wait_for(f"index {turn}")
+        write_index(overloads)
+        tell(f"index {turn + 1}")
+    def save_code(name, code):
+        wait_for(f"code {turn}")
+        write_code(name, code)
+        tell(f"code {turn - 1}")
+    files._save_index, files._save_data = save_index, save_code
+    tell(f"read {turn}")
+    step(files, key, data)
+
+def tell(what):
+    (folder / what).touch()
+
+def wait_for(what):
+    for _ in range(6000):
+        if (folder / what).exists():
+            return
+        time.sleep(0.02)
+    sys.exit(f"waited for {what}")
+
+folder = Path(sys.argv[1])
+if "race" in sys.argv:
+    turn = int(sys.argv[2])
+    load_index = IndexDataCacheFile._load_index
+    def load(files):
+        found = load_index(files)
+        if saving:
+            tell(f"read {turn}")
+            wait_for(f"read {1 - turn}")
+        return found
+    saving = False
+    def save_both(files, key, data):
+        global saving
+        saving = True
+        save(files, key, data)
+    IndexDataCacheFile._load_index, IndexDataCacheFile.save = load, save_both
+    if turn == 0:
+        tell("index 0")
+    else:
+        tell("code 1")
+for word in sys.argv[3].split():
+    print(as_word(word))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(INTERPRETED, reason="nothing is compiled in this mode")
+@pytest.mark.parametrize("files", ["ours", "plain"])
+def test_two_programs_that_compile_a_kernel_at_once_leave_machine_code_of_the_right_types(
+    tmp_path: Path, files: str
+) -> None:
+    """Both take number 1 for other types: the index is of the second, and the machine code of the first."""
+    script, folder = tmp_path / "race.py", tmp_path / "steps"
+    script.write_text(RACE)
+    folder.mkdir()
+    modes = {"LOCKSTEP_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
+
+    def begin(turn: int, words: str, how: str) -> subprocess.Popen[str]:
+        line = [sys.executable, str(script), str(folder), str(turn), words, how, files]
+        return subprocess.Popen(line, env=os.environ | modes, stdout=subprocess.PIPE, text=True)
+
+    both = [begin(0, "3", "race"), begin(1, "1.5", "race")]
+    assert [each.communicate(timeout=600)[0] for each in both] == ["6\n", "3.0\n"]
+    after = begin(0, "1.5 3", "after")
+    said = after.communicate(timeout=600)[0]
+    assert (said == "3.0\n6\n") == (files == "ours")
+    if files == "ours":
+        compiled = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")}
+        assert len(compiled) == 2
+        assert begin(0, "3 1.5", "after").communicate(timeout=600)[0] == "6\n3.0\n"
+        assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")} == compiled
+
+
+@pytest.mark.skipif(INTERPRETED, reason="nothing is compiled in this mode")
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+def test_a_torn_file_of_the_cache_is_written_again(tmp_path: Path, kind: str) -> None:
+    script = tmp_path / "kernels.py"
+    script.write_text(KERNELS)
+    modes = {"LOCKSTEP_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+
+    def run() -> bytes:
+        line = [sys.executable, str(script), "whole"]
+        return subprocess.run(line, check=True, env=os.environ | modes, capture_output=True).stdout
+
+    assert run() == b"8\n"
+    (torn,) = tmp_path.rglob(f"*.{kind}")
+    whole = torn.read_bytes()
+    for left in (b"", whole[: len(whole) // 2], bytes(len(whole))):
+        torn.write_bytes(left)
+        assert run() == b"8\n"
+        assert len(torn.read_bytes()) == len(whole)
+
+
 def test_the_cache_of_kernels_is_named_by_all_files_of_ours_that_they_are_made_of(tmp_path: Path) -> None:
     """A constant of another folder is in the machine code: were it not in the name, an edit would change nothing."""
     texts = {
