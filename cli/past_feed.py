@@ -1,6 +1,7 @@
 """The feed of past days again, out of the journal: `lockstep replay`."""
 
 import re
+import shutil
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from cli.history import chosen_plays
 from cli.reports import room_of
 from marketdata.itch import ItchFeed
 from marketdata.itch.files import SessionFiles
+from replay.times import first_seq_at, seq_at
 from reports import Reports
 
 
@@ -22,18 +24,20 @@ def replay(directory: Path, name: str, out: Path, form: str, day: str | None, *,
     name: of the feed.
 
     A report has sums and names that earlier commands gave, and an order of earlier days may still be shown: the journal
-    is folded from command 1 on, whatever day is asked for.
+    is folded from command 1 on, whatever day is asked for. Files are written beside the folder, which gets its name
+    once all are whole.
     """
     only = None if day is None else _day_of(day)
     room = room_of(directory, Selection(None, None))
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
-            raise WrongUse(f"{out} has files already; name a new folder with --out")
-    except OSError as error:
-        raise WrongUse(f"{out} cannot be made: {error.strerror}; name another folder with --out") from error
+    aside = _aside(out)
+    if day is not None and first_seq_at(directory, f"{day}T00:00") > seq_at(directory, f"{day}T23:59:59.999999999"):
+        raise WrongUse(f"{directory} has no trading day {day}")
     began_s = time.monotonic()
-    files = SessionFiles(out, form, only)
+    try:
+        aside.mkdir(parents=True)
+    except OSError as error:
+        raise WrongUse(f"{aside} cannot be made: {error.strerror}; name another folder with --out") from error
+    files = SessionFiles(aside, form, only)
     fold, feed = Reports(room), ItchFeed(room, files)
     try:
         for play, _, _ in chosen_plays(directory, Selection(1, None)):
@@ -41,12 +45,33 @@ def replay(directory: Path, name: str, out: Path, form: str, day: str | None, *,
                 feed.take(batch)
             feed.end_block()
         files.close()
-    except OSError as error:
-        raise WrongUse(f"{out} cannot be written: {error.strerror}; make room, or name another folder") from error
-    if day is not None and not files.written:
-        raise WrongUse(f"{directory} has no trading day {day}")
+        if day is not None and not files.written:  # its commands had no report
+            raise WrongUse(f"{directory} has no trading day {day}")
+        aside.rename(out)
+    except BaseException as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        if isinstance(error, OSError):
+            why = f"{out} cannot be written: {error.strerror}; make room, or name another folder"
+            raise WrongUse(why) from error
+        raise
+    for each in files.written:
+        each.path = out / each.path.name
     _tell(name, files, feed, time.monotonic() - began_s, as_json=as_json)
     return errors.FINE
+
+
+def _aside(out: Path) -> Path:
+    """Folder beside ``out``, which gets its name once all files are whole. Raises WrongUse where one is there."""
+    try:
+        if out.exists() and any(out.iterdir()):
+            raise WrongUse(f"{out} has files already; name a new folder with --out")
+        place = out.resolve()
+    except OSError as error:
+        raise WrongUse(f"{out} cannot be made: {error.strerror}; name another folder with --out") from error
+    aside = place.with_name(f"{place.name}.new")
+    if aside.exists():
+        raise WrongUse(f"{aside} is left of a replay that broke off, or is being written; remove it and repeat")
+    return aside
 
 
 def _day_of(day: str) -> int:

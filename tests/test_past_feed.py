@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cli.history import chosen_plays
 from engine import Engine
 from engine.capacity import Capacity
 from lobster.read import read_book, read_messages
@@ -126,6 +127,62 @@ def test_a_day_that_is_none_is_refused_with_a_sentence(
     assert (status, said) == (2, "")
     assert what in complaint
     assert "Traceback" not in complaint
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("day", ["2024-01-14", "2024-01-17", "2024-01-19"])
+def test_a_day_that_is_none_is_told_before_the_fold(
+    node: Path, lockstep: Lockstep, tmp_path: Path, day: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folds: list[Any] = []
+
+    def plays(*words: Any, **named: Any) -> Any:
+        folds.append(words)
+        return chosen_plays(*words, **named)
+
+    monkeypatch.setattr("cli.past_feed.chosen_plays", plays)
+    status, _, complaint = lockstep("replay", node, "--out", tmp_path / "out", "--day", day)
+    assert (status, f"no trading day {day}" in complaint, folds) == (2, True, []), complaint
+    assert list(tmp_path.iterdir()) == []
+    assert lockstep("replay", node, "--out", tmp_path / "out", "--day", "2024-01-16")[0] == 0
+    assert len(folds) == 1  # the control: a day that there is
+
+
+@pytest.mark.parametrize("day", ["2024-01-15", "2024-01-16", "2024-01-18"])
+def test_each_day_is_written_alone(node: Path, lockstep: Lockstep, tmp_path: Path, day: str) -> None:
+    facts = told(lockstep, node, "--out", tmp_path / "out", "--day", day)
+    name = day.replace("-", "")
+    assert [each["path"] for each in facts["sessions"]] == [str(tmp_path / "out" / f"{name}.itch")]
+    assert (tmp_path / "out" / f"{name}.itch").read_bytes() == sessions()[name]
+
+
+@pytest.mark.parametrize("writes", [0, 1])
+def test_a_replay_that_finds_no_room_leaves_nothing_and_can_be_repeated(
+    node: Path, lockstep: Lockstep, tmp_path: Path, writes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``writes``: sessions that are whole before the disk is full."""
+    close = SessionFiles.close
+
+    def full(files: SessionFiles) -> None:
+        if len(files.written) > writes:
+            raise OSError(28, "No space left on device")
+        close(files)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SessionFiles, "close", full)
+        status, _, complaint = lockstep("replay", node, "--out", tmp_path / "out")
+    assert (status, "make room" in complaint) == (2, True), complaint
+    assert list(tmp_path.iterdir()) == []
+    told(lockstep, node, "--out", tmp_path / "out")
+    assert {path.stem: path.read_bytes() for path in (tmp_path / "out").iterdir()} == sessions()
+
+
+def test_what_a_killed_replay_left_is_named(node: Path, lockstep: Lockstep, tmp_path: Path) -> None:
+    (tmp_path / "out.new").mkdir()
+    (tmp_path / "out.new" / "20240115.itch.new").touch()
+    status, _, complaint = lockstep("replay", node, "--out", tmp_path / "out")
+    assert (status, "out.new is left of a replay that broke off" in complaint) == (2, True), complaint
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_with_files_is_left_alone(node: Path, lockstep: Lockstep, tmp_path: Path) -> None:
