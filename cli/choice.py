@@ -34,7 +34,7 @@ _OF_PARTICIPANT: Final = (
 )
 _REFUSALS: Final = (EventKind.REJECTED, EventKind.CANCEL_REJECTED)
 #: Events whose side is that of the command's order.
-_LIFE: Final = (EventKind.ACCEPTED, EventKind.REPLACED, EventKind.CANCELED)
+LIFE: Final = (EventKind.ACCEPTED, EventKind.REPLACED, EventKind.CANCELED)
 #: Runs of about one size that are merged at once.
 _MERGED: Final = 8
 _MIX: Final = 0x9E3779B97F4A7C15
@@ -169,8 +169,10 @@ class OrderIds:
         """Add ids, each with its command, in the order of the commands."""
         self._fresh.append(np.array([participants, ids, seqs, instruments, sides], np.int64))
 
-    def learn_block(self, rows: NDArray[Any], events: NDArray[Any], first_seq: int, owner: int | None = None) -> None:
-        """Add the ids of a block: those of ENTER rows, and the new ids of accepted replaces.
+    def learn_block(
+        self, rows: NDArray[Any], events: NDArray[Any], seqs: NDArray[np.int64], owner: int | None = None
+    ) -> None:
+        """Add the ids of commands numbered ``seqs``: those of ENTER rows, and the new ids of accepted replaces.
 
         ``owner``: those of this participant alone, and of rows that name it beside them.
         """
@@ -180,12 +182,12 @@ class OrderIds:
             replace &= events["participant"] == owner
         enters = np.flatnonzero(enter)
         entered = picked(rows, enters)
-        ids, seqs = entered["client_order_id"], first_seq + enters
-        self.learn(entered["participant"], ids, seqs, entered["instrument"], entered["side"])
+        ids = entered["client_order_id"]
+        self.learn(entered["participant"], ids, seqs[enters], entered["instrument"], entered["side"])
         replaced = picked(events, replace)
         if len(replaced):
-            ids, seqs = replaced["contra_client_order_id"], replaced["seq"]
-            self.learn(replaced["participant"], ids, seqs, replaced["instrument"], replaced["side"])
+            ids = replaced["contra_client_order_id"]
+            self.learn(replaced["participant"], ids, replaced["seq"], replaced["instrument"], replaced["side"])
 
     def orders(self, participants: Any, ids: Any, seqs: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Instrument and side of the orders that had ids before commands; 0 where none is known."""
@@ -234,13 +236,14 @@ def _keys(participants: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np
 
 @dataclass
 class Choice:
-    """Selection as masks, block by block. ``unknown``: number of rejected cancels and replaces whose order was never
-    seen.
+    """Selection as masks over some rows. ``unknown``: number of rejected cancels and replaces whose order was never
+    seen. ``learns``: false where ``ids`` has all that are asked for.
     """
 
     selection: Selection
     kinds: NDArray[np.uint8] | None
     ids: OrderIds = field(default_factory=OrderIds)
+    learns: bool = True
     unknown: int = 0
 
     @property
@@ -249,8 +252,11 @@ class Choice:
         selection = self.selection
         return selection.by_order or selection.contra is not None or bool(selection.reasons)
 
-    def events(self, rows: NDArray[Any], commands: NDArray[Any], first_seq: int, names: Directory) -> NDArray[np.bool_]:
-        """Mask of the selected EVENT rows of a block. ``commands``: its COMMAND rows, from ``first_seq`` on."""
+    def events(
+        self, rows: NDArray[Any], commands: NDArray[Any], seqs: NDArray[np.int64], names: Directory
+    ) -> NDArray[np.bool_]:
+        """Mask of the selected EVENT rows. ``commands``: the COMMAND rows that caused them, numbered ``seqs``; of a
+        selection that is not ``by_order`` none is needed."""
         selection = self.selection
         wanted: NDArray[np.bool_] = rows["seq"] >= (selection.from_seq or 1)
         if self.kinds is not None:
@@ -263,9 +269,10 @@ class Choice:
         if selection.contra is not None:
             wanted &= self._trades(rows, names)
         if selection.by_order:
-            self.ids.learn_block(commands, rows, first_seq, self._owner(names))
+            if self.learns:
+                self.ids.learn_block(commands, rows, seqs, self._owner(names))
             at = np.flatnonzero(wanted)
-            wanted[at] = self._by_order(picked(rows, at), commands, first_seq, names)
+            wanted[at] = self._by_order(picked(rows, at), commands, seqs, names)
         return wanted
 
     def _owner(self, names: Directory) -> int | None:
@@ -274,7 +281,7 @@ class Choice:
         return None if name is None else number_of(names.participants, name)
 
     def _by_order(
-        self, rows: NDArray[Any], commands: NDArray[Any], first_seq: int, names: Directory
+        self, rows: NDArray[Any], commands: NDArray[Any], seqs: NDArray[np.int64], names: Directory
     ) -> NDArray[np.bool_]:
         """Mask of the EVENT rows of the instrument and side; of refusals those of their order."""
         symbol, side = self.selection.symbol, self.selection.side_code
@@ -285,7 +292,7 @@ class Choice:
         if side is not None:
             found &= self._on_side(rows, side, names)
         refused = np.flatnonzero(np.isin(rows["kind"], _REFUSALS))
-        about = picked(commands, rows["seq"][refused] - first_seq)
+        about = picked(commands, np.searchsorted(seqs, rows["seq"][refused]))
         entered = about["kind"] == CommandKind.ENTER
         if side is not None:
             same = np.ones(len(about), np.bool_) if number is None else rows["instrument"][refused] == number
@@ -325,13 +332,18 @@ class Choice:
         return trades
 
     def commands(
-        self, rows: NDArray[Any], lasts: NDArray[np.int64], events: NDArray[Any], first_seq: int, names: Directory
+        self,
+        rows: NDArray[Any],
+        lasts: NDArray[np.int64],
+        events: NDArray[Any],
+        row_seqs: NDArray[np.int64],
+        names: Directory,
     ) -> NDArray[np.bool_]:
-        """Mask of the selected commands of a block.
+        """Mask of the selected commands among rows numbered ``row_seqs``. ``events``: all that they caused.
 
         lasts: the index in ``rows`` of the last row of each; an EXTEND row before it belongs to it.
         """
-        last, seqs = picked(rows, lasts), first_seq + lasts
+        last, seqs = picked(rows, lasts), row_seqs[lasts]
         wanted: NDArray[np.bool_] = seqs >= (self.selection.from_seq or 1)
         if self.kinds is not None:
             wanted &= np.isin(last["kind"], self.kinds)
@@ -339,20 +351,23 @@ class Choice:
             own = (last["kind"] == CommandKind.MASS_CANCEL) & np.isin(last["reason"], reasons)
             wanted &= own | np.isin(seqs, events["seq"][np.isin(events["reason"], reasons)])
         if self.selection.participant is not None:
-            wanted &= self._of_participant(rows, lasts, names)
+            wanted &= self._of_participant(rows, lasts, row_seqs, names)
         if self.selection.contra is not None:
             wanted &= np.isin(seqs, events["seq"][self._trades(events, names)])
         if self.selection.by_order:
-            self.ids.learn_block(rows, events, first_seq, self._owner(names))
+            if self.learns:
+                self.ids.learn_block(rows, events, row_seqs, self._owner(names))
             at = np.flatnonzero(wanted)
-            wanted[at] = self._of_order(rows, lasts[at], events, first_seq, names)
+            wanted[at] = self._of_order(rows, lasts[at], events, row_seqs, names)
         return wanted
 
-    def _of_participant(self, rows: NDArray[Any], lasts: NDArray[np.int64], names: Directory) -> NDArray[np.bool_]:
+    def _of_participant(
+        self, rows: NDArray[Any], lasts: NDArray[np.int64], row_seqs: NDArray[np.int64], names: Directory
+    ) -> NDArray[np.bool_]:
         name, last = str(self.selection.participant), picked(rows, lasts)
         orders = np.isin(last["kind"], _OF_ORDERS)
         own = orders & (last["participant"] == number_of(names.participants, name))
-        own |= orders & (last["participant"] == 0) & (_extension(rows, lasts, "name") == pack(name))
+        own |= orders & (last["participant"] == 0) & (_extension(rows, lasts, row_seqs, "name") == pack(name))
         about = np.isin(last["kind"], _OF_PARTICIPANT) & np.isin(last["name"], (pack(name), EVERY))
         user = (last["kind"] == CommandKind.USER) & (last["participant_name"] == pack(name))
         found: NDArray[np.bool_] = own | about | user
@@ -363,22 +378,22 @@ class Choice:
         rows: NDArray[Any],
         lasts: NDArray[np.int64],
         events: NDArray[Any],
-        first_seq: int,
+        row_seqs: NDArray[np.int64],
         names: Directory,
     ) -> NDArray[np.bool_]:
         """Mask of the commands of the instrument and side; of rejected cancels and replaces those of their order."""
         side = self.selection.side_code
         number = None if self.selection.symbol is None else number_of(names.symbols, self.selection.symbol)
-        last, seqs = picked(rows, lasts), first_seq + lasts
+        last, seqs = picked(rows, lasts), row_seqs[lasts]
         events = picked(events, np.isin(events["seq"], seqs))
         found: NDArray[np.bool_] = np.ones(len(last), np.bool_)
         known = events["instrument"] != 0
         if number is not None:
-            found &= self._of_symbol(rows, lasts, number)
+            found &= self._of_symbol(rows, lasts, row_seqs, number)
             found |= np.isin(seqs, events["seq"][events["instrument"] == number])
         if side is not None:
             # The first event of a cancel or replace is of its own order; others may be of orders that it met.
-            first = np.isin(events["kind"], _LIFE) & np.append(True, np.diff(events["seq"]) != 0)[: len(events)]
+            first = np.isin(events["kind"], LIFE) & np.append(True, np.diff(events["seq"]) != 0)[: len(events)]
             orders = np.isin(last["kind"], (CommandKind.CANCEL, CommandKind.REPLACE))
             named = (last["side"] == side) | ((last["kind"] == CommandKind.MASS_CANCEL) & (last["side"] == 0))
             found &= np.where(orders, np.isin(seqs, events["seq"][first & (events["side"] == side)]), named)
@@ -388,13 +403,15 @@ class Choice:
         found[silent] = self._follow(last[silent], seqs[silent], number, side)
         return found
 
-    def _of_symbol(self, rows: NDArray[Any], lasts: NDArray[np.int64], number: int) -> NDArray[np.bool_]:
+    def _of_symbol(
+        self, rows: NDArray[Any], lasts: NDArray[np.int64], row_seqs: NDArray[np.int64], number: int
+    ) -> NDArray[np.bool_]:
         """Mask of the commands that name the instrument."""
         symbol, last = str(self.selection.symbol), picked(rows, lasts)
         words = (pack(symbol), EVERY)
         enters = last["kind"] == CommandKind.ENTER
         found: NDArray[np.bool_] = enters & (last["instrument"] == number)
-        found |= enters & (last["instrument"] == 0) & (_extension(rows, lasts, "symbol") == pack(symbol))
+        found |= enters & (last["instrument"] == 0) & (_extension(rows, lasts, row_seqs, "symbol") == pack(symbol))
         found |= np.isin(last["kind"], _OF_SYMBOL) & np.isin(last["name"], words)
         found |= np.isin(last["kind"], _WITH_SYMBOL) & np.isin(last["symbol"], words)
         return found
@@ -422,12 +439,14 @@ def picked(rows: NDArray[Any], at: NDArray[Any]) -> NDArray[Any]:
     return chosen
 
 
-def _extension(rows: NDArray[Any], lasts: NDArray[np.int64], place: str) -> NDArray[np.int64]:
+def _extension(
+    rows: NDArray[Any], lasts: NDArray[np.int64], row_seqs: NDArray[np.int64], place: str
+) -> NDArray[np.int64]:
     """Values of one place of the EXTEND row before each command; 0 if there is none."""
     extends = rows["kind"] == CommandKind.EXTEND
     found = np.zeros(len(lasts), np.int64)
     if extends.any():
         before = np.maximum(lasts - 1, 0)
-        extended = (lasts > 0) & extends[before]
+        extended = (lasts > 0) & extends[before] & (row_seqs[before] + 1 == row_seqs[lasts])
         found[extended] = rows[place][before[extended]]
     return found

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from cli import errors, screen
 from cli.choice import Choice, Selection, kind_codes, picked
 from cli.errors import WrongUse
+from cli.excerpt import CommandRows, Excerpt, excerpt_of, indexed
 from cli.node import AtStart, plays, plays_on
 from cli.warmup import ready
-from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory
 from engine.records import COMMAND, EVENT, CommandKind, EventKind, concatenate
 from engine.row_bytes import event_values
@@ -52,13 +52,11 @@ def events(directory: Path, selection: Selection, look: Look) -> int:
     choice = Choice(selection, kind_codes(selection.kinds, EventKind))
     selection.check()
     names = Directory()
-    start, lead = _start(choice)
-    for play, before, names in chosen_plays(directory, selection, lead=lead, at_start=start):
-        rows = play.events
-        chosen = picked(rows, choice.events(rows, play.commands, play.first_seq, names))
+    for rows, seqs, caused, clock_at, _, names in _event_excerpts(directory, choice):
+        chosen = picked(caused, choice.events(caused, rows, seqs, names))
         if not len(chosen):
             continue
-        clock_ns = clock_at_each(play.commands, ClockPosition(before.now_ns))[chosen["seq"] - play.first_seq]
+        clock_ns = clock_at(chosen["seq"])
         if look.as_json:
             write_lines(screen.json_line(each) for each in event_objects(chosen, names, clock_ns))
         else:
@@ -84,32 +82,25 @@ def commands(directory: Path, selection: Selection, look: Look, *, quarantine: s
     selection.check()
     names = Directory()
     printer: Printer | None = None
-    need_events = look.with_events or choice.needs_events
-    if quarantine is None:
-        source = _source(directory, choice, need_events=need_events)
-    else:
-        source = play_quarantine(directory, quarantine, selection.from_seq, selection.to_seq, prepare=ready)
-    for stretch in stretches(source, lambda: _last_seq(directory, quarantine)):
-        before, names = stretch.before, stretch.names
+    for rows, seqs, events, clock_at, before, names in _excerpts(directory, choice, look, quarantine):
         printer = printer or Printer(before)
-        rows, caused = stretch.rows, stretch.events
-        lasts = np.flatnonzero(~_goes_on(rows))
-        seqs = stretch.first_seq + lasts
-        wanted = choice.commands(rows, lasts, caused, stretch.first_seq, names)
+        lasts = np.flatnonzero(~_goes_on(rows, seqs))
+        wanted = choice.commands(rows, lasts, events, seqs, names)
         defines = np.isin(rows["kind"][lasts], (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT))
         if not (wanted | defines).any():
             continue
         firsts = np.concatenate(([0], lasts[:-1] + 1))
-        lows, highs = np.searchsorted(caused["seq"], seqs, "left"), np.searchsorted(caused["seq"], seqs, "right")
-        clock_ns = clock_at_each(rows, ClockPosition(before.now_ns))
+        lows, highs = (np.searchsorted(events["seq"], seqs[lasts], side) for side in ("left", "right"))
+        earlier_ns, clock_ns = clock_at(seqs - 1), clock_at(seqs)
         for at in np.flatnonzero(wanted | defines).tolist():
             first, last = int(firsts[at]), int(lasts[at])
-            printer.go_to(int(clock_ns[first - 1]) if first else before.now_ns, first=stretch.first_seq + first == 1)
-            unit, events_of = rows[first : last + 1], caused[lows[at] : highs[at]]
-            lines = printer.print_block(unit, events_of, stretch.first_seq + first, with_events=False)
+            first_seq, seq = int(seqs[first]), int(seqs[last])
+            printer.go_to(int(earlier_ns[first]), first=first_seq == 1)
+            unit, events_of = rows[first : last + 1], events[lows[at] : highs[at]]
+            lines = printer.print_block(unit, events_of, first_seq, with_events=False)
             if not wanted[at]:
                 continue
-            seq, time_ns = int(seqs[at]), int(clock_ns[last])
+            time_ns = int(clock_ns[last])
             times_ns = np.full(len(events_of), time_ns)
             if look.as_json:
                 told = event_objects(events_of, names, times_ns) if look.with_events else None
@@ -131,13 +122,37 @@ def command_seqs(directory: Path, selection: Selection) -> Generator[NDArray[np.
     """
     selection.check()
     choice = Choice(selection, kind_codes(selection.kinds, CommandKind))
-    source = _source(directory, choice, need_events=choice.needs_events)
-    for stretch in stretches(source, lambda: _last_seq(directory, None)):
-        lasts = np.flatnonzero(~_goes_on(stretch.rows))
-        wanted = choice.commands(stretch.rows, lasts, stretch.events, stretch.first_seq, stretch.names)
-        seqs = stretch.first_seq + lasts[wanted]
-        if len(seqs):
-            yield seqs
+    for rows, seqs, events, _, _, names in _excerpts(directory, choice, Look(), None):
+        lasts = np.flatnonzero(~_goes_on(rows, seqs))
+        found = seqs[lasts[choice.commands(rows, lasts, events, seqs, names)]]
+        if len(found):
+            yield found
+
+
+def _event_excerpts(directory: Path, choice: Choice) -> Iterator[Excerpt]:
+    """The events that may be of a selection, by the index or by a replay."""
+    with indexed(directory, choice, CommandRows.REFUSED) as found:
+        if found is not None:
+            yield from found
+            return
+    start, lead = _start(choice)
+    for play, before, names in chosen_plays(directory, choice.selection, lead=lead, at_start=start):
+        yield excerpt_of(play, before, names)
+
+
+def _excerpts(directory: Path, choice: Choice, look: Look, quarantine: str | None) -> Iterator[Excerpt]:
+    """The commands that may be of a selection, whole, by the index or by a replay; or those of a quarantine."""
+    if quarantine is not None:
+        selection = choice.selection
+        source = play_quarantine(directory, quarantine, selection.from_seq, selection.to_seq, prepare=ready)
+    else:
+        with indexed(directory, choice, CommandRows.ALL) as found:
+            if found is not None:
+                yield from found
+                return
+        source = _source(directory, choice, need_events=look.with_events or choice.needs_events)
+    for stretch in stretches(source, lambda: _last_seq(directory, quarantine)):
+        yield excerpt_of(RowRange(stretch.first_seq, stretch.rows, stretch.events), stretch.before, stretch.names)
 
 
 class JournalRange(NamedTuple):
@@ -254,13 +269,15 @@ def stretches(source: Iterator[PlayedBlock], last_seq: Callable[[], int]) -> Ite
         yield JournalRange(left, np.empty(0, play.events.dtype), next_seq, before, names)
 
 
-def _goes_on(rows: NDArray[Any], *, open_end: bool = False) -> NDArray[np.bool_]:
+def _goes_on(rows: NDArray[Any], seqs: NDArray[np.int64] | None = None, *, open_end: bool = False) -> NDArray[np.bool_]:
     """Mask of the rows that belong to the command after them: EXTEND rows right before another kind of row.
 
-    ``open_end``: an EXTEND row at the end counts too.
+    ``seqs``: their numbers, where some between them are left out. ``open_end``: an EXTEND row at the end counts too.
     """
     extends: NDArray[np.bool_] = rows["kind"] == CommandKind.EXTEND
     after = np.concatenate((extends[1:], [not open_end]))
+    if seqs is not None:
+        after[:-1] |= np.diff(seqs) != 1
     return extends & ~after
 
 
