@@ -69,11 +69,13 @@ QUESTIONS: Final[dict[str, Question]] = {
         {"symbol": None, "seq": 2**62},
     ),
     "ahead": Question(
-        "orders before an order in the queue of its price when it was entered: hidden ones stand behind shown ones",
+        "orders before an order in the queue of its price when it was entered: hidden ones stand behind shown ones, and "
+        "a peg that has no price yet is in no queue",
         f"""WITH its AS (
-            SELECT *, coalesce((SELECT min_by(last_price_e4, seq * 1000000 + number) FROM reports
-                WHERE order_number = $order AND kind = 'repriced'), price_e4) AS book_e4
-            FROM reports WHERE order_number = $order AND kind = 'new'),
+            SELECT n.*, CASE WHEN n.peg = '' THEN n.price_e4 ELSE (
+                SELECT min_by(last_price_e4, number) FROM reports
+                WHERE order_number = $order AND kind = 'repriced' AND seq = n.seq) END AS book_e4
+            FROM reports n WHERE n.order_number = $order AND n.kind = 'new'),
         {_LEDGER.replace("WITH", "", 1).replace("$seq", "(SELECT seq FROM its)")}
         SELECT r.order_number, r.participant, r.client_order_id, r.leaves_qty FROM live r, its
         WHERE r.symbol = its.symbol AND r.side = its.side AND r.book = its.book AND r.book_e4 = its.book_e4

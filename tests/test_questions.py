@@ -12,6 +12,7 @@ pytest.importorskip("pyarrow", reason="the extra ask is not installed")
 
 from exports.questions import QUESTIONS
 from tests.conftest import Lockstep
+from tests.nodes import TINY
 from tests.question_day import write_day
 
 Fact = dict[str, Any]
@@ -190,6 +191,36 @@ def test_who_was_ahead(place: Path, lockstep: Lockstep) -> None:
         assert sorted(row["order_number"] for row in rows) == sorted(each["order_number"] for each in ahead), number
         found += len(rows)
     assert found
+
+
+def test_a_peg_that_is_priced_later_had_nobody_before_it_when_it_was_entered(
+    tmp_path: Path, lockstep: Lockstep
+) -> None:
+    (tmp_path / "day.txt").write_text(
+        """\
+        instrument XYZ tick=0.01 lot=1 reference=10.00
+        participant ALPHA
+        participant BETA
+        phase XYZ auction
+        enter ALPHA b1 buy 100 XYZ @ 10.00
+        enter BETA p1 buy 10 XYZ @ market peg=primary
+        phase XYZ continuous
+        enter BETA p2 buy 10 XYZ @ market peg=primary
+        enter ALPHA b2 buy 100 XYZ @ 10.01
+        """
+    )
+    node, day = tmp_path / "node", tmp_path / "day"
+    assert lockstep("run", tmp_path / "day.txt", "--data", node, *map(str, TINY))[0] == 0
+    assert lockstep("export", node, "--format", "parquet", "--out", day)[0] == 0
+    prices = [(row["client_order_id"], row["last_price_e4"]) for row in asked(lockstep, tmp_path, _PRICED)]
+    assert prices == [("p1", 100_000), ("p2", 100_000), ("p1", 100_100), ("p2", 100_100)]
+    before = [
+        [each["client_order_id"] for each in asked(lockstep, tmp_path, "ahead", order=order)] for order in (1, 2, 3)
+    ]
+    assert before == [[], [], ["b1", "p1"]]
+
+
+_PRICED = "SELECT client_order_id, last_price_e4 FROM reports WHERE kind = 'repriced' ORDER BY seq, number"
 
 
 def test_sql_is_asked_of_a_data_directory_too(place: Path, lockstep: Lockstep) -> None:
