@@ -21,16 +21,21 @@ from cli.errors import WrongUse
 from cli.latency import latency_object, latency_words, times_of
 from cli.market_tables import shown_price
 from cli.node import check_name, plays
+from cli.order_index import OrderEvents
 from cli.order_queue import Standing, queue_object, standings
 from cli.tokens import Tokens, order_ids, token_ids
-from engine.market_time import ClockPosition, clock_at_each
+from cli.warmup import ready
+from engine.market_time import ClockPosition, clock_at_each, ends_extended
 from engine.names import Directory, unpack
 from engine.records import EventKind, Reason, Side
+from journal import JournalError
 from journal.history import History
 from notation.objects import event_object
 from notation.print import print_event
 from notation.rules import RULES, rule_object
 from notation.words import time
+from replay.errors import ReplayError
+from replay.event_index import open_index
 from replay.mentions import Mentions, mentions
 from replay.moments import Moments
 from replay.numbered import seq_before
@@ -145,8 +150,8 @@ class OrderHistories:
             self._open[(participant, own_id)] = life
             self.orders.append(life)
 
-    def follow(self, rows: NDArray[Any], clock_ns: NDArray[np.int64], first_seq: int) -> None:
-        """Take the events of a block. ``clock_ns``: the clock at each of its commands, from ``first_seq`` on."""
+    def follow(self, rows: NDArray[Any], clock_ns: NDArray[np.int64]) -> None:
+        """Take the next events. ``clock_ns``: the clock at each."""
         kinds, ids, order_numbers = rows["kind"], rows["client_order_id"], rows["order_number"]
         begins = (kinds == EventKind.ACCEPTED) & (
             np.isin(ids, self._births) | np.isin(order_numbers, sorted(self._numbers))
@@ -157,8 +162,8 @@ class OrderHistories:
         near_ids.update(ids[born].tolist(), rows["contra_client_order_id"][born].tolist())
         listed = np.array(sorted(near_ids - {0}), np.int64)
         near = born | np.isin(ids, listed) | np.isin(rows["contra_client_order_id"], listed)
-        for event in rows[near]:
-            self._take(event, int(clock_ns[int(event["seq"]) - first_seq]), numbers)
+        for event, time_ns in zip(rows[near], clock_ns[near].tolist(), strict=True):
+            self._take(event, time_ns, numbers)
 
     def _take(self, event: "np.void", time_ns: int, numbers: set[int]) -> None:
         kind, number = int(event["kind"]), int(event["order_number"])
@@ -249,6 +254,8 @@ def _known(
     from_seq, to_seq = span
     if to_seq < from_seq:
         return [], Directory()
+    if not whole and (indexed := _indexed(directory, asked, wanted, span)) is not None:
+        return indexed
     if asked.number is not None or asked.trade is not None:
         numbers = [asked.number] if asked.number is not None else _traded(directory, int(asked.trade or 0), span)
         found: list[OrderHistory] = []
@@ -262,6 +269,40 @@ def _known(
     begins = np.concatenate(([from_seq], mentioned.seqs)) if whole else mentioned.seqs
     names = _follow(directory, lives_of, begins, to_seq, at_start=whole)
     return [*(life for life in lives_of.orders if life.borne & wanted), *lives_of.unanswered.values()], names
+
+
+def _indexed(
+    directory: Path, asked: Asked, wanted: set[int], span: tuple[int, int]
+) -> tuple[list[OrderHistory], Directory] | None:
+    """The orders out of an index that is there, as ``_known``; None where a replay must tell them."""
+    with History.open(directory) as history, screen.Bar("indexing") as bar:
+        try:
+            index = open_index(history, *span, prepare=ready, progress=bar.to, makes=False)
+            if index is None:
+                return None
+            source = OrderEvents(index)
+            numbers: list[int] | None = [] if asked.number is None else [asked.number]
+            if asked.trade is not None:
+                numbers = source.traded(asked.trade)
+            if numbers is None:
+                return None
+            found: list[OrderHistory] = []
+            none: set[int] = set()
+            for begin, own in [(wanted, none)] if wanted else [(source.numbered(each), {each}) for each in numbers]:
+                ids = source.ids_of(begin)
+                events = None if ids is None else source.about(ids)
+                if ids is None or events is None:
+                    return None
+                lives = OrderHistories(wanted, ids if wanted else np.empty(0, np.int64), own)
+                for each in events:
+                    lives.follow(*each)
+                if wanted:
+                    found += [*(life for life in lives.orders if life.borne & wanted), *lives.unanswered.values()]
+                else:
+                    found += lives.orders
+            return found, index.names_at(span[1])
+        except (JournalError, ReplayError):  # a replay tells what is wrong
+            return None
 
 
 def _numbered(
@@ -308,11 +349,13 @@ def _follow(
             lead=takes_up,
             at_start=begin if takes_up else None,
         )
-        again = True
+        again, extended = True, False
         with closing(blocks):
             for play, before, after in blocks:
                 names = after
-                lives.follow(play.events, clock_at_each(play.commands, ClockPosition(before.now_ns)), play.first_seq)
+                clock_ns = clock_at_each(play.commands, ClockPosition(before.now_ns, extended))
+                extended = ends_extended(play.commands)  # a CLOCK row after it, in the next block, is refused
+                lives.follow(play.events, clock_ns[play.events["seq"] - play.first_seq])
                 last_seq = play.first_seq + len(play.commands) - 1
                 at = int(np.searchsorted(begins, last_seq, "right"))
                 done = lives.orders if until_found else at == len(begins) or begins[at] - last_seq > _FAR_COMMANDS

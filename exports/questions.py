@@ -69,8 +69,8 @@ QUESTIONS: Final[dict[str, Question]] = {
         {"symbol": None, "seq": 2**62},
     ),
     "ahead": Question(
-        "orders before an order in the queue of its price when it was entered: hidden ones stand behind shown ones, and "
-        "a peg that has no price yet is in no queue",
+        "orders before an order in the queue of its price when it was entered: hidden ones stand behind shown ones, "
+        "and a peg that has no price yet is in no queue",
         f"""WITH its AS (
             SELECT n.*, CASE WHEN n.peg = '' THEN n.price_e4 ELSE (
                 SELECT min_by(last_price_e4, number) FROM reports

@@ -1,6 +1,7 @@
 """The event index changes no answer: it is whole and of the journal, or it is not used."""
 
 import errno
+import json
 import os
 import shutil
 import subprocess
@@ -44,6 +45,7 @@ def replayed(monkeypatch: pytest.MonkeyPatch, lockstep: Lockstep) -> Callable[..
     def run(*line: object) -> Answer:
         with monkeypatch.context() as without:
             without.setattr("cli.excerpt.open_index", lambda *_, **__: None)
+            without.setattr("cli.order.open_index", lambda *_, **__: None)
             return lockstep(*line)
 
     return run
@@ -99,6 +101,33 @@ def test_every_selection_gives_byte_for_byte_what_a_replay_gives(
         full += bool(found[1])
     assert full > 10
     assert len(files(node)) > 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_order_is_told_byte_for_byte_as_a_replay_tells_it(
+    tmp_path: Path, lockstep: Lockstep, replayed: Callable[..., Answer], seed: int
+) -> None:
+    node = tmp_path / "node"
+    rows = random_stream(seed, 1500)
+    # No block ends with an EXTEND row: a CLOCK row after it is refused, and a replay that begins there shows its time.
+    size = next(n for n in range(50, 99) if not (rows["kind"][n - 1 :: n] == CommandKind.EXTEND).any())
+    write_node(node, rows, size, checkpoint_every=400)
+    lockstep("events", node, *QUESTION)
+    assert files(node)
+    told = [json.loads(line) for line in lockstep("events", node, "--json")[1].splitlines()]
+    random = np.random.default_rng(seed)
+    ids = sorted({each["client_order_id"] for each in told if each.get("client_order_id")})
+    ids += sorted({each["new_client_order_id"] for each in told if each.get("new_client_order_id")})
+    for order_id in random.choice(ids, 25):
+        assert lockstep("order", node, order_id) == replayed("order", node, order_id), order_id
+        assert lockstep("order", node, order_id, "--json") == replayed("order", node, order_id, "--json")
+    trades = max(each.get("trade_number") or 0 for each in told)
+    orders = max(each.get("order_number") or 0 for each in told)
+    assert min(trades, orders) > 10
+    for option, last in (("--number", orders), ("--trade", trades)):
+        for number in [*random.integers(1, last + 1, 15), last + 1]:
+            line = ("order", node, option, number, "--json")
+            assert lockstep(*line) == replayed(*line), line
 
 
 @pytest.fixture
@@ -223,6 +252,10 @@ def test_a_journal_that_grew_is_indexed_from_where_its_index_ends(
     first = {path.name: path.stat().st_ino for path in files(node)}
     grow(node, rows[700:760])  # too few for a file
     assert lockstep("events", node, *QUESTION) == replayed("events", node, *QUESTION)
+    newest = json.loads(lockstep("events", node, "--kind", "accepted", "--json")[1].splitlines()[-1])
+    line = ("order", node, "--number", newest["order_number"])
+    assert newest["seq"] > 700
+    assert lockstep(*line) == replayed(*line)
     assert {path.name: path.stat().st_ino for path in files(node)} == first
     grow(node, rows[760:])
     assert lockstep("commands", node, *QUESTION) == replayed("commands", node, *QUESTION)
