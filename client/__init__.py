@@ -25,6 +25,8 @@ once:
         client.enter("XYZ", Side.SELL, 500, "9.80", terms="stop=9.90 tif=gtc")
         client.mass_cancel("XYZ")
 
+``client.book_feed`` keeps the book of every symbol from a multicast feed, ``client.book`` the books alone.
+
 ``on_message`` gets each message of the stream as it came, to record it. ``keep_closed=False`` forgets closed orders,
 for a program that enters millions a day. A program with a loop of its own drives ``OrderEntry``, the core without a
 socket: what it asks for between two calls of ``take`` goes out in one piece.

@@ -43,6 +43,10 @@ class ReportsLost(ClientError):
     """End of a cursor of reports: a crash of the node has undone what was told, or the journal cannot be read."""
 
 
+class FeedFault(ClientError):
+    """A message of a market data feed that cannot follow those before it: one is missing, and the book is wrong."""
+
+
 class NotConnected(ClientError):
     """Request not sent, without a connection that has caught up. Repeat it when there is one."""
 

@@ -56,6 +56,8 @@ _SLEEP_NS: Final = 100_000_000
 #: Interval of looks at heartbeats and images, and silence of the feed after which it sends a heartbeat, in seconds.
 _BEAT_S: Final = 0.25
 HEARTBEAT_S: Final = 1.0
+#: Silence after messages that a first heartbeat ends, in seconds: who lost the last message knows it by then.
+_FIRST_HEARTBEAT_S: Final = 0.05
 #: Heartbeats of the feed that are also sent as the end of a session that is over.
 _ENDS: Final = 3
 #: Interval of images, in seconds, and the commands between two of them at least.
@@ -118,6 +120,7 @@ class FeedProcess:
         self._saving: asyncio.Task[None] | None = None
         self._carries = False
         self._sent_s = 0.0
+        self._ends_silence = False  # a first heartbeat is due
         self._over: tuple[str, int, int] | None = None  # session that is over, its next number, times left to say so
         self._beats = 0
         self._more = False
@@ -286,6 +289,18 @@ class FeedProcess:
             for packet in packets(session_name(day), number, framed):
                 self._outlet.send(packet)
             self._sent_s = time.monotonic()
+            if not self._ends_silence:
+                self._ends_silence = True
+                self._loop.call_later(_FIRST_HEARTBEAT_S, self._end_silence)
+
+    def _end_silence(self) -> None:
+        """Send the first heartbeat behind messages, once none came for a while."""
+        left_s = self._sent_s + _FIRST_HEARTBEAT_S - time.monotonic()
+        self._ends_silence = left_s > 0.0 and not self._stopping
+        if self._ends_silence:
+            self._loop.call_later(left_s, self._end_silence)
+        elif not self._stopping:
+            self._heartbeat()
 
     def _begin_session(self, day: int) -> None:
         """Say that the session before is over, if there was one."""

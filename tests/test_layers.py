@@ -43,6 +43,10 @@ ONLY: dict[str, tuple[str, ...]] = {
         "reports.rows",
         "wire.native",
     ),
+    # Books of a market data feed.
+    "client/book.py": (*_CLIENT, "wire.itch_layout"),
+    "client/feed.py": (*_CLIENT, "wire.mold"),
+    "client/book_feed.py": _CLIENT,
     # Clients beside the node, which nothing else of the client imports.
     "client/local.py": (*_CLIENT, "journal", "tape.errors", "tape.form", "tape.lines", "tape.shared_file"),
     "client/local_reports.py": (

@@ -12,10 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wire.errors import ProtocolError
-from wire.itch_layout import LAYOUTS, ItchMessage, Layout, size_of
-
-#: Bytes of the length before each message.
-FRAME_BYTES: Final = 2
+from wire.itch_layout import FRAME_BYTES, LAYOUTS, ItchMessage, Layout, size_of
 
 _FORMS: Final[Mapping[str, Any]] = {"B": "u1", "H": ">u2", "I": ">u4", "Q": ">u8"}
 

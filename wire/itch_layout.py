@@ -17,6 +17,8 @@ from typing import Any, Final, cast
 #: Fields of a message: name and form of each, in order.
 Layout = tuple[tuple[str, str], ...]
 
+#: Bytes of the length before each message.
+FRAME_BYTES: Final = 2
 STOCK_CHARACTERS: Final = 8
 REASON_CHARACTERS: Final = 4
 #: The largest price that fits. 0 means none.

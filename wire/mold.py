@@ -11,7 +11,7 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from wire.errors import ProtocolError
-from wire.itch import FRAME_BYTES
+from wire.itch_layout import FRAME_BYTES
 
 _HEAD: Final = Struct(">10sQH")
 HEAD_BYTES: Final = _HEAD.size

@@ -10,7 +10,7 @@ import numpy as np
 from engine.bounds import DAY_NS
 from engine.jit import inlined, lshr
 from marketdata.itch.tables import FeedRoom, FeedTables
-from wire.itch import FRAME_BYTES as _FRAME_BYTES
+from wire.itch_layout import FRAME_BYTES as _FRAME_BYTES
 from wire.itch_layout import (
     HEAD,
     LAYOUTS,

@@ -1,0 +1,151 @@
+"""Books of a client that receives the feed of a real node over a network that loses, doubles and holds back packets.
+
+The reader of ``tests/itch_reader.py`` gets the same feed over a good network. While the client says that its books are
+whole, and nothing more comes, they are the reader's.
+"""
+
+import contextlib
+import os
+import random
+import select
+import signal
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from client.book_feed import BookFeed
+from client.errors import CannotConnect
+from client.events import Side
+from tests.feed_receiver import Receiver, bad_network
+from tests.itch_reader import Reader
+from tests.ouch_messages import cancel, enter
+from tests.running import Client, until
+from tests.test_client_book import all_orders, opinion
+from tests.test_feed_process import Fed, free_group, has, snapshots_port, trade
+from tests.test_node_programs import processes
+
+KILLS = 3
+
+
+class Relay:
+    """Path of packets from a group to another one over a bad network."""
+
+    def __init__(self, group: str, port: int, seed: int, share: float) -> None:
+        self.group, self.port = free_group()
+        self._from = Receiver(group, port, [])
+        self._spoil = bad_network(seed, share)
+        self._to = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._to.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+        self._to.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, struct.pack("b", 1))
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._ends.is_set():
+            ready, _, _ = select.select([self._from.socket], [], [], 0.05)
+            for each in ready:
+                for packet in self._spoil(each.recv(65_536)):
+                    self._to.sendto(packet, (self.group, self.port))
+
+    def stop(self) -> None:
+        self._ends.set()
+        self._thread.join()
+        self._from.close()
+        self._to.close()
+
+
+@pytest.fixture
+def fed(tmp_path: Path) -> Iterator[Fed]:
+    made = Fed(tmp_path)
+    yield made
+    made.stop()
+
+
+@contextlib.contextmanager
+def relayed(fed: Fed, seed: int, share: float) -> Iterator[Relay]:
+    relay = Relay(fed.group, fed.port, seed, share)
+    try:
+        yield relay
+    finally:
+        relay.stop()
+
+
+def caught_up(feed: BookFeed, good: Receiver, seconds: float = 120.0) -> Reader:
+    """The reader of the good network, once the books are whole and have as many messages."""
+    until_s = time.monotonic() + seconds
+    while time.monotonic() < until_s:
+        good.pump(0.01)
+        feed.pump(0.01)
+        messages = good.order.sessions.get(feed.order.session, [])
+        if feed.is_whole and feed.order.next_number == len(messages) + 1 and not good.order.missing():
+            reader = Reader()
+            for message in messages:
+                reader.take(message)
+            return reader
+    raise AssertionError(
+        f"not whole: {feed.order.missing} messages are missing, {feed.requests_sent} requests were sent"
+    )
+
+
+def test_books_over_a_bad_network_are_the_markets_through_kills_of_the_feed(fed: Fed) -> None:
+    good, client, chance = fed.receiver(), Client(fed.node.port, "UA"), random.Random(5)
+    asked, snapshots = fed.ports()["requests"], snapshots_port(fed.node)
+    with (
+        relayed(fed, 7, 0.05) as relay,
+        BookFeed(
+            f"{relay.group}:{relay.port}", requests=f"127.0.0.1:{asked}", snapshots=f"127.0.0.1:{snapshots}"
+        ) as feed,
+    ):
+        for kill in range(KILLS):
+            trade(client, f"K{kill}x", 150, chance)
+            reader = caught_up(feed, good)
+            assert all_orders(feed._books) == opinion(reader)
+            os.kill(processes(fed.node)["itch"]["pid"], signal.SIGKILL)
+            until(lambda kill=kill: processes(fed.node)["itch"]["restarts"] == kill + 1)  # type: ignore[misc]
+            fed.ports()
+            trade(client, f"K{kill}y", 30, chance)
+        client.socket.sendall(enter("LAST", "B", 7, 77_700))
+        until(lambda: has(good, 77_700), what="the feed has not come")
+        reader = caught_up(feed, good)
+        assert all_orders(feed._books) == opinion(reader)
+        assert feed.order.missed
+        assert feed.requests_sent
+        best = feed.book(feed.symbols[0]).best(Side.BUY)
+        assert best is not None
+
+
+def test_who_joins_late_has_the_book_by_a_snapshot_and_a_wrong_book_is_built_anew(fed: Fed) -> None:
+    good, client, chance = fed.receiver(), Client(fed.node.port, "UA"), random.Random(6)
+    fed.ports()
+    trade(client, "J", 200, chance)
+    client.socket.sendall(enter("E1", "B", 7, 77_700))
+    until(lambda: has(good, 77_700))
+    snapshots = f"127.0.0.1:{snapshots_port(fed.node)}"
+    with BookFeed(f"{fed.group}:{fed.port}", snapshots=snapshots) as feed:
+        client.socket.sendall(enter("E2", "B", 7, 77_600))
+        until(lambda: has(good, 77_600))
+        reader = caught_up(feed, good)
+        assert all_orders(feed._books) == opinion(reader)
+        assert feed.snapshots_taken == 1
+        feed._books._places.clear()  # as if it had missed what it did not know of
+        client.socket.sendall(cancel("E1"))
+        client.socket.sendall(enter("E3", "B", 7, 77_500))
+        until(lambda: has(good, 77_500))
+        reader = caught_up(feed, good)
+        assert all_orders(feed._books) == opinion(reader)
+        assert feed.faults
+        assert feed.snapshots_taken >= 2
+
+
+def test_a_feed_that_cannot_be_joined_is_told_in_a_sentence() -> None:
+    with pytest.raises(CannotConnect, match="cannot be joined at"):
+        BookFeed("127.0.0.1:26400")
+    for wrong in ("239.192.0.1", "239.192.0.1:0", "239.192.0.1:x", ":1", "h:99999"):
+        with pytest.raises(ValueError, match="is no address"):
+            BookFeed(wrong)
