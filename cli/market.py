@@ -6,13 +6,14 @@ from typing import Any
 from cli import errors, screen
 from cli.errors import WrongUse
 from cli.holdings import chosen, only
-from cli.market_tables import show_accounts, show_book, show_uses
+from cli.market_tables import show_accounts, show_book, show_uses, show_waiting
 from cli.node import check_name, rebuilt_at
 from engine.names import unpack
 from engine.records import Phase, Side
-from notation.words import iso_time, price, time
+from notation.words import duration, iso_time, of_day_word, price, time
 from replay import accounts
 from replay.ladder import book_object
+from replay.waiting import waiting_objects
 
 
 def book(directory: Path, symbol: str, at: str | None, depth: int, *, with_orders: bool, as_json: bool) -> int:
@@ -29,6 +30,7 @@ def book(directory: Path, symbol: str, at: str | None, depth: int, *, with_order
         screen.print_json(found)
         return errors.FINE
     show_book(found, time(engine.now_ns))
+    show_waiting(waiting_objects(engine))
     return errors.FINE
 
 
@@ -69,8 +71,10 @@ def state(directory: Path, at: str | None, participant: str | None, symbol: str 
         for row in engine.indices()
     ]
     if as_json:
-        about = {"seq": rebuilt.seq, "time": iso_time(engine.now_ns), "checkpoint_seq": rebuilt.checkpoint_seq or None}
-        about |= {"epoch": engine.epoch}
+        about: dict[str, Any] = {"seq": rebuilt.seq, "time": iso_time(engine.now_ns)}
+        about |= {"checkpoint_seq": rebuilt.checkpoint_seq or None}
+        about |= {"epoch": engine.epoch, "speed_bump_ns": engine.speed_bump_ns, "day_start_ns": engine.day_start_ns}
+        about |= {"waiting": waiting_objects(engine)}
         digests = {"state_digest": engine.state_digest().hex(), "event_digest": engine.event_digest.hex()}
         by_part = {"part_digests": {name: parts[name].hex() for name in sorted(parts)}, "open_orders": len(orders)}
         who = [each for each in accounts.participants(engine) if participant in (None, each["participant"])]
@@ -92,6 +96,8 @@ def state(directory: Path, at: str | None, participant: str | None, symbol: str 
             ("state digest", engine.state_digest().hex()),
             ("event digest", engine.event_digest.hex()),
             *((name.replace("_", " "), screen.count(number)) for name, number in counted.items()),
+            *([("entry delay", duration(engine.speed_bump_ns))] if engine.speed_bump_ns else []),
+            *([("day start", of_day_word(engine.day_start_ns))] if engine.day_start_ns else []),
         ]
     )
     screen.table(["part", "digest"], [(name, parts[name].hex()) for name in sorted(parts)])
@@ -111,6 +117,7 @@ def state(directory: Path, at: str | None, participant: str | None, symbol: str 
         screen.print_line(
             f"index {facts['index']} of {screen.counted(facts['members'], 'member')}: {values}; {reached}"
         )
+    show_waiting(waiting_objects(engine))
     _show_accounts(engine, participant, symbol)
     return errors.FINE
 

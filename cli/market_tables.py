@@ -38,6 +38,17 @@ def show_book(book: Facts, time: str) -> None:
         _show_orders(book["orders"])
 
 
+def show_waiting(waiting: list[Facts]) -> None:
+    """Print commands that wait for their effect (``replay.waiting``), where there are any."""
+    if not waiting:
+        return
+    screen.print_line(f"{screen.counted(len(waiting), 'command')} waiting for the entry delay")
+    rows = [[screen.count(each["seq"]), each["due_time"], each["text"]] for each in waiting[:_LINES_MAX]]
+    screen.table(["command", "takes effect", "text"], rows, right=("command",))
+    if len(waiting) > _LINES_MAX:
+        screen.print_line(f"and {screen.count(len(waiting) - _LINES_MAX)} more; `lockstep state --json` prints all")
+
+
 def _beside(book: Facts) -> Iterator[str]:
     """Lines about what stands beside the ladder, where there is any."""
     call, band, breaker, middle = book["indicative"], book["band"], book["volatility"], book["midpoint"]

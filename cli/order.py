@@ -27,7 +27,7 @@ from cli.tokens import Tokens, order_ids, token_ids
 from cli.warmup import ready
 from engine.market_time import ClockPosition, clock_at_each, ends_extended
 from engine.names import Directory, unpack
-from engine.records import EventKind, Reason, Side
+from engine.records import CommandKind, EventKind, Reason, Side
 from journal import JournalError
 from journal.history import History
 from notation.objects import event_object
@@ -39,8 +39,12 @@ from replay.event_index import open_index
 from replay.mentions import Mentions, mentions
 from replay.moments import Moments
 from replay.numbered import seq_before
+from replay.past import PlayedRows
 
 _LIFE: Final = np.array([EventKind.ACCEPTED, EventKind.REPLACED, EventKind.CANCELED], np.uint8)
+_DELAYED: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
+_ANSWERS: Final = (EventKind.ACCEPTED, EventKind.REJECTED, EventKind.REPLACED, EventKind.CANCEL_REJECTED)
+_NO_IDS: Final = np.empty(0, np.int64)
 #: Commands without a mention over which a replay does not go on, once the orders are closed.
 _FAR_COMMANDS: Final = 1_000_000
 
@@ -267,7 +271,7 @@ def _known(
     mentioned = _mentions(directory, wanted, from_seq, to_seq)
     lives_of = OrderHistories(wanted, mentioned.ids, set())
     begins = np.concatenate(([from_seq], mentioned.seqs)) if whole else mentioned.seqs
-    names = _follow(directory, lives_of, begins, to_seq, at_start=whole)
+    names = _follow(directory, lives_of, begins, to_seq, ids=mentioned.ids, at_start=whole)
     return [*(life for life in lives_of.orders if life.borne & wanted), *lives_of.unanswered.values()], names
 
 
@@ -318,25 +322,44 @@ def _numbered(
     return lives.orders, names
 
 
+def _begun_to_wait(play: PlayedRows, begins: NDArray[np.int64]) -> int:
+    """Number of the commands ``begins`` that are in a block and wait for their effect: they have no event there."""
+    first, end = np.searchsorted(begins, [play.first_seq, play.first_seq + len(play.commands)])
+    seqs = begins[first:end]
+    delayed = np.isin(play.commands["kind"][seqs - play.first_seq], _DELAYED)
+    return int((delayed & ~np.isin(seqs, play.events["seq"])).sum())
+
+
+def _waited(play: PlayedRows, ids: NDArray[np.int64]) -> int:
+    """Number of answers with such ids that the clock values of a block have, to commands that waited for them."""
+    events = play.events
+    by_clock = play.commands["kind"][events["seq"] - play.first_seq] == CommandKind.CLOCK
+    by_owner = (events["kind"] == EventKind.CANCELED) & np.isin(events["reason"], (Reason.USER, Reason.REPLACED))
+    answers = by_clock & (by_owner | np.isin(events["kind"], _ANSWERS))
+    return int((answers & np.isin(events["client_order_id"], ids)).sum())
+
+
 def _follow(
     directory: Path,
     lives: OrderHistories,
     begins: NDArray[np.int64],
     to_seq: int,
     *,
+    ids: NDArray[np.int64] = _NO_IDS,
     at_start: bool = False,
     until_found: bool = False,
 ) -> Directory:
     """Take the events from the first of ``begins`` on, leaving out what lies far from each while no order is open.
 
-    ``at_start``: take up the orders that are open before the first. ``until_found``: go on until there is an order.
+    ``ids``: of the commands that begin; one that waits for its effect is followed up to that. ``at_start``: take up the
+    orders that are open before the first. ``until_found``: go on until there is an order.
     """
     names = Directory()
 
     def begin(orders: NDArray[Any], _seq: int) -> None:
         lives.begin_with(orders)
 
-    at = 0
+    at = waiting = 0
     again = False
     while at < len(begins):
         takes_up = at_start and not again
@@ -357,9 +380,10 @@ def _follow(
                 extended = ends_extended(play.commands)  # a CLOCK row after it, in the next block, is refused
                 lives.follow(play.events, clock_ns[play.events["seq"] - play.first_seq])
                 last_seq = play.first_seq + len(play.commands) - 1
+                waiting += _begun_to_wait(play, begins) - _waited(play, ids)
                 at = int(np.searchsorted(begins, last_seq, "right"))
                 done = lives.orders if until_found else at == len(begins) or begins[at] - last_seq > _FAR_COMMANDS
-                if done and not lives.any_open:
+                if done and not lives.any_open and waiting <= 0:
                     break
             else:
                 break

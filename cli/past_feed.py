@@ -7,11 +7,15 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
 from cli import errors, screen
 from cli.choice import Selection
 from cli.errors import WrongUse
 from cli.history import chosen_plays
 from cli.reports import room_of
+from engine.records import COMMAND, CommandKind, VenueSetting
+from journal.history import History
 from marketdata.itch import ItchFeed
 from marketdata.itch.files import SessionFiles
 from replay.times import first_seq_at, seq_at
@@ -30,7 +34,7 @@ def replay(directory: Path, name: str, out: Path, form: str, day: str | None, *,
     only = None if day is None else _day_of(day)
     room = room_of(directory, Selection(None, None))
     aside = _aside(out)
-    if day is not None and first_seq_at(directory, f"{day}T00:00") > seq_at(directory, f"{day}T23:59:59.999999999"):
+    if day is not None and not _may_have(directory, day):
         raise WrongUse(f"{directory} has no trading day {day}")
     began_s = time.monotonic()
     try:
@@ -39,6 +43,7 @@ def replay(directory: Path, name: str, out: Path, form: str, day: str | None, *,
         raise WrongUse(f"{aside} cannot be made: {error.strerror}; name another folder with --out") from error
     files = SessionFiles(aside, form, only)
     fold, feed = Reports(room), ItchFeed(room, files)
+    files.counted_from_ns = lambda: feed.day_ns
     try:
         for play, _, _ in chosen_plays(directory, Selection(1, None)):
             for batch in fold.batches(play.first_seq, play.commands, play.events):
@@ -58,6 +63,18 @@ def replay(directory: Path, name: str, out: Path, form: str, day: str | None, *,
         each.path = out / each.path.name
     _tell(name, files, feed, time.monotonic() - began_s, as_json=as_json)
     return errors.FINE
+
+
+def _may_have(directory: Path, day: str) -> bool:
+    """False where no session of a date can be: it has no commands, and a trading day begins at 00:00."""
+    if first_seq_at(directory, f"{day}T00:00") <= seq_at(directory, f"{day}T23:59:59.999999999"):
+        return True
+    with History.open(directory) as history:
+        return any(
+            (rows["settings"][rows["kind"] == CommandKind.VENUE] & VenueSetting.DAY_START).any()
+            for block in history.blocks(history.first_seq, history.last_seq)
+            for rows in (np.frombuffer(block.rows, COMMAND),)
+        )
 
 
 def _aside(out: Path) -> Path:

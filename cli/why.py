@@ -30,7 +30,7 @@ from journal.history import History
 from notation.objects import command_object, event_object
 from notation.print import Printer
 from notation.rules import RULES, link_of, rule_object, section_of
-from notation.words import percent, price, time
+from notation.words import iso_time, percent, price, time
 from replay.checks import Check, Met, met, verdicts
 from replay.ladder import book_object
 from replay.moments import Moments
@@ -99,9 +99,13 @@ def _explained(directory: Path, moments: Moments, seq: int) -> Facts:
         _name_breakers(consequences, moments.at(before_seq), unit)
     if unit[-1]["kind"] == CommandKind.ENTER and book_before is not None and book_before["band"] is not None:
         _name_collar(consequences, unit[-1], book_before["band"])
+    waits_until = _waits_until(moments.at(seq), seq)
+    if waits_until is not None:
+        found = Met([], 0, 0)
     return {
         "time_ns": time_ns,
         "lines": lines,
+        "waits_until": waits_until,
         "command": command_object(list(unit), seq, names, time_ns, raw=raw),
         "checks": [
             _check_object(check, verdict)
@@ -137,6 +141,13 @@ def _met(moments: Moments, before_seq: int, unit: NDArray[Any], caused: NDArray[
         found = met(venue, row)
     named = caused["instrument"][caused["instrument"] != 0]
     return found, found.instrument or (int(named[0]) if len(named) else 0)
+
+
+def _waits_until(engine: MarketEngine, seq: int) -> str | None:
+    """Time at or after which a clock value gives a command its effect; None of one that does not wait."""
+    found = engine.waiting()
+    due_ns = found.due_ns[found.seq == seq].tolist()
+    return iso_time(due_ns[0]) if due_ns else None
 
 
 def _book(moments: Moments, seq: int, instrument: int) -> Facts | None:
@@ -217,7 +228,10 @@ def _show(facts: Facts) -> None:
             if check["verdict"] != "not_reached"
         ]
         screen.table(["check", "value", "limit", "verdict", "section"], rows, right=("value", "limit"))
-    if not facts["consequences"]:
+    if facts["waits_until"]:
+        until = facts["waits_until"]
+        screen.print_line(f"it waits for its effect: the first clock value at or after {until} (rulebook section 10)")
+    elif not facts["consequences"]:
         screen.print_line("it caused no event")
     for each in facts["consequences"]:
         because = f": {each['because']}" if each["because"] else ""

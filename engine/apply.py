@@ -7,10 +7,11 @@ import numpy as np
 from engine.ahead import IDS_AHEAD, STEP, ask_ahead, has_many_pairs
 from engine.cancel import cancel, mass_cancel
 from engine.capacity import events_max
-from engine.clock import clock
+from engine.clock import clock, run_due
 from engine.consequences import consequences_of_order
 from engine.cross import cross_command
 from engine.definitions import define_instrument, define_participant
+from engine.delay import drop_first_waiting, venue_command, wait_for_effect
 from engine.entry import enter
 from engine.epoch import epoch_command
 from engine.events import emit_rejected
@@ -25,13 +26,15 @@ from engine.phases import phase_command
 from engine.records import CommandKind, Reason
 from engine.replace import replace
 from engine.schedules import schedule_command
-from engine.state import State, unpack_state
+from engine.state import CONTINUED, DELAYED, State, unpack_state
 from engine.users import credential_command, user_command
 
 _events_max = inlined(events_max)
 
 #: COMMAND rows of a page of memory.
 _PAGE_ROWS: Final = 64
+#: No kind of a row: an enter, cancel or replace that waits for its effect.
+_WAITS: Final = -1
 
 
 @called
@@ -39,12 +42,50 @@ def apply_batch(pointers, commands, start, events, n):
     """Apply commands from ``start`` on, and write their events from row ``n`` on.
 
     pointers: of the packed state (``jit.Packed``). Returns (commands applied, events written): it stops before a
-    command whose events might not have room.
+    command whose events might not have room, and within a clock value before such a one that it makes due.
     """
+    venue = unpack_state(pointers).venue[0]
+    at = start
+    for _ in range(len(commands) + 1):
+        if venue["halfway"] != 0:
+            n = _run_delayed(pointers, events, n)
+            if venue["halfway"] != 0:
+                break
+            at += 1
+        at, n = _apply_rows(pointers, commands, at, len(commands), events, n, 1)
+        if venue["halfway"] == 0:
+            break
+    return at, n
+
+
+@rare
+def _run_delayed(pointers, events, n):
+    """Run what a clock value makes due, from the first command that waits on. The venue stays halfway where there is
+    no room for its events."""
+    state = unpack_state(pointers)
+    venue = state.venue[0]
+    for _ in range(venue["waiting"]):
+        first = venue["waiting_first"]
+        venue["special"] = 0
+        venue["peg_seq"] = 0  # each is a command of its own
+        end, n = _apply_rows(pointers, state.waiting, first, first + 1, events, n, 0)
+        venue["special"] = DELAYED
+        if end == first:
+            break
+        drop_first_waiting(state)
+        n = run_due(state, events, n)
+        if venue["halfway"] == 0:
+            break
+    return n
+
+
+@called
+def _apply_rows(pointers, commands, start, end, events, n, steps):
+    """Apply commands from ``start`` on, up to ``end``. steps: 1, or 0 for rows whose sequence numbers are given."""
     state = unpack_state(pointers)
     venue = state.venue[0]
     many_pairs = has_many_pairs(venue)
-    for i in range(start, len(commands)):
+    for i in range(start, end):
         orders, phase_changes = venue["orders_open"], venue["phase_changes"]
         if n + _events_max(orders, venue["slices"], phase_changes, venue["participants"], venue["pegs"]) > len(events):
             return i, n
@@ -59,10 +100,10 @@ def apply_batch(pointers, commands, start, events, n):
             if np.int64(coming["kind"]) == CommandKind.REPLACE:
                 ask_for_id(state, np.int64(coming["participant"]), coming["new_client_order_id"])
         command = commands[i]
-        venue["seq"] += 1
+        venue["seq"] += steps
         kind = np.int64(command["kind"])
-        if venue["continuation"] != 0:
-            kind = _use_continuation(venue, kind)
+        if venue["special"] != 0:
+            kind = _kind_in_special(venue, kind)
         if kind == CommandKind.ENTER:
             n = enter(state, command, events, n)
         elif kind == CommandKind.CANCEL:
@@ -71,16 +112,30 @@ def apply_batch(pointers, commands, start, events, n):
             n = replace(state, command, events, n)
         else:
             n = _apply_rare(state, command, kind, events, n)
+            if venue["halfway"] != 0:
+                return i, n
             continue
         if venue["pending"] != 0:
             n = consequences_of_order(state, events, n)
-    return len(commands), n
+    return end, n
 
 
 @rare
+def _kind_in_special(venue, kind):
+    """Kind of a row as it is to be applied: after a continuation row, and while there is an entry delay."""
+    if venue["special"] & CONTINUED:
+        kind = _use_continuation(venue, kind)
+    if venue["special"] & DELAYED and (
+        kind == CommandKind.ENTER or kind == CommandKind.CANCEL or kind == CommandKind.REPLACE
+    ):
+        return np.int64(_WAITS)
+    return kind
+
+
+@called
 def _use_continuation(venue, kind):
     """Kind of the row after a continuation row (EXTEND); 0, which is no kind, where that kind has no use for one."""
-    venue["continuation"] = 0
+    venue["special"] &= ~CONTINUED
     if kind == CommandKind.LIMITS or kind == CommandKind.INSTRUMENT or kind == CommandKind.INDEX:
         return kind
     forget_continuation(venue)
@@ -97,10 +152,14 @@ def _use_continuation(venue, kind):
 
 @rare
 def _apply_rare(state: State, command, kind, events, n):
+    if kind == _WAITS:
+        return wait_for_effect(state, command, events, n)
     if not has_form(command, kind):
         return _reject(state, command, events, n)
     if kind == CommandKind.CLOCK:
         return clock(state, command, events, n)
+    if kind == CommandKind.VENUE:
+        return venue_command(state, command, events, n)
     if kind == CommandKind.INSTRUMENT:
         n = define_instrument(state, command, events, n)
         forget_continuation(state.venue[0])

@@ -32,6 +32,11 @@ WEIGHT_MAX: Final = 1_000
 LEVELS_MAX: Final = 3
 
 SECOND_NS: Final = 1_000_000_000
+MINUTE_NS: Final = 60 * SECOND_NS
+
+#: The longest entry delay of a venue, and how many commands may wait for their effect.
+SPEED_BUMP_NS_MAX: Final = DAY_NS
+WAITING_MAX: Final = 65_536
 
 #: The most that a volatility breaker may look back and may halt, and the ring of seconds that it remembers.
 VOLATILITY_WINDOW_S_MAX: Final = 3_600

@@ -14,6 +14,7 @@ from engine.bounds import (
     PEG_PRICES_EACH,
     SCHEDULES_MAX,
     SCHEDULES_OF_ALL_MAX,
+    WAITING_MAX,
 )
 
 #: The most that a capacity may be. A slot leaves room for one more bit in uint32 (``index.py``).
@@ -38,6 +39,14 @@ def events_max(orders: int, slices: int, phase_changes: int, participants: int, 
 def phase_changes_max(instruments: int) -> int:
     """The most changes of a phase that one command may bring with room for so many instruments."""
     return instruments * (1 + SCHEDULES_OF_ALL_MAX + INDICES_MAX * LEVELS_MAX) + SCHEDULES_MAX
+
+
+def waiting_max(orders_max: int) -> int:
+    """Number of commands that may wait for their effect in a venue with an entry delay and room for so many orders.
+
+    A power of two, so that they are whole pages of an image.
+    """
+    return min(1 << (orders_max.bit_length() - 1), WAITING_MAX)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ import numpy as np
 from engine.bounds import CALL_AFTER_HALT_NS, TIME_NS_MAX
 from engine.errors import require
 from engine.places import midpoint_row, stop_row
-from engine.records import Instruction, Phase
-from engine.state import ASIDE, IN_MIDPOINT, WINDOW_WORDS, Pending, State
+from engine.records import CommandKind, Instruction, Phase
+from engine.state import ASIDE, CONTINUED, DELAYED, IN_MIDPOINT, WINDOW_WORDS, Pending, State
 
 CALLS = (Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AUCTION)
 
@@ -33,10 +33,12 @@ def check_calls(state: State) -> None:
         require(row["pending"] == waits, "an instrument knows what it waits for")
         _check_depth(state, number, number in calls)
     continuation = [int(venue[f"continuation_{place}"]) for place in (0, 8, 16, 24, 32, 40)]
-    require(venue["continuation"] in (0, 1), "a continuation row waits or not")
-    require(venue["continuation"] or not any(continuation), "the numbers of a continuation row are used up with it")
+    require(
+        venue["special"] & CONTINUED or not any(continuation), "the numbers of a continuation row are used up with it"
+    )
     _check_timers(state)
     _check_schedules(state)
+    _check_waiting(state)
 
 
 def _check_timers(state: State) -> None:
@@ -70,6 +72,25 @@ def _check_schedules(state: State) -> None:
     require(of_all == venue["schedules_of_all"], "schedules of all instruments are counted")
     changes = venue["instruments"] * (1 + of_all + venue["index_levels"]) + len(waiting) - of_all
     require(changes == venue["phase_changes"], "the changes of phases that a command may bring are counted")
+
+
+def _check_waiting(state: State) -> None:
+    venue = state.venue[0]
+    delayed = DELAYED if venue["speed_bump_ns"] else 0
+    require(venue["special"] & ~CONTINUED == delayed, "commands wait while there is an entry delay")
+    require(venue["halfway"] == 0, "a clock value is through")
+    first, count, room = int(venue["waiting_first"]), int(venue["waiting"]), len(state.waits)
+    require(0 <= count <= room and 0 <= first < room, "commands that wait are in their ring")
+    require(count == 0 or bool(delayed), "no command waits without an entry delay")
+    places = (first + np.arange(count)) % room
+    due_ns, seqs = state.waits["due_ns"][places], state.waits["seq"][places]
+    require(bool((np.diff(due_ns) >= 0).all() and (np.diff(seqs) > 0).all()), "commands wait in their order")
+    require(count == 0 or int(due_ns[0]) > venue["now_ns"], "a command that is due has had its effect")
+    kinds = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
+    require(bool(np.isin(state.waiting["kind"][places], kinds).all()), "only enters, cancels and replaces wait")
+    others = np.setdiff1d(np.arange(room), places)
+    words = state.waiting_words.reshape(room, -1)
+    require(not words[others].any() and not state.waits["due_ns"][others].any(), "a row that nothing waits in is zero")
 
 
 def _check_depth(state: State, instrument: int, counted: bool) -> None:

@@ -5,8 +5,9 @@ Those who read a journal without the engine ask ``clock_rows`` which CLOCK rows 
 
 import numpy as np
 
-from engine.bounds import DAY_NS, SCHEDULES_MAX, TIME_NS_MAX
+from engine.bounds import SCHEDULES_MAX, TIME_NS_MAX
 from engine.consequences import cancel_listed, consequences
+from engine.delay import delayed_due, trading_day_of
 from engine.events import emit_rejected
 from engine.expiries import next_expiry
 from engine.form import has_form
@@ -75,21 +76,31 @@ def clock(state: State, command, events, n):
     if not may_follow(time_ns, venue["now_ns"]):
         return emit_rejected(state, events, n, time_ns, 0, 0, Reason.INVALID_COMMAND)
     venue["now_ns"] = time_ns
-    day = time_ns // DAY_NS
+    day = trading_day_of(time_ns, venue["day_start_ns"])
     if day != venue["trading_day"]:
         n = _end_day(state, events, n)
         venue["trading_day"] = day
         forget_ids(state)
         open_indices(state)
-    return _run_due(state, events, n)
+    return run_due(state, events, n)
 
 
 @called
-def _run_due(state: State, events, n):
-    """All that is due, in order of its time; of the same time orders' ends first, in order of acceptance."""
+def run_due(state: State, events, n):
+    """Run what is due up to the time of the first command that waits, in order of its time.
+
+    Of the same time orders' ends come first, in order of acceptance. Where a command is due the venue is halfway then.
+    """
+    delayed_ns = delayed_due(state)
+    state.venue[0]["halfway"] = np.int64(delayed_ns >= 0)
     # What begins now ends later, so that nothing is due twice.
     for _ in range(state.venue[0]["instruments"] + state.venue[0]["orders_open"] + SCHEDULES_MAX):
         slot, due_ns = next_expiry(state), earliest(state)
+        # A command that waits comes before what is due later.
+        if slot != 0 and delayed_ns >= 0 and state.terms[slot]["until_ns"] > delayed_ns:
+            slot = np.int64(0)
+        if delayed_ns >= 0 and due_ns > delayed_ns:
+            due_ns = np.int64(-1)
         if slot != 0 and (due_ns < 0 or state.terms[slot]["until_ns"] <= due_ns):
             instrument = np.int64(state.orders[slot]["instrument"])
             n = cancel_resting(state, events, n, slot, Reason.EXPIRED)

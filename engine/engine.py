@@ -19,7 +19,7 @@ from engine.parts import Arrays, adopted, fill_state, state_parts
 from engine.pieces import Pieces
 from engine.records import COMMAND, EVENT, Instruction, concatenate
 from engine.state import ASIDE, EXPOSURE, IN_MIDPOINT, State, new_state, prefault
-from engine.views import INDEX_STATE, INSTRUMENT_STATE, LIMITS_STATE, OPEN_ORDER, PARTICIPANT_STATE, POSITION
+from engine.views import INDEX_STATE, INSTRUMENT_STATE, LIMITS_STATE, OPEN_ORDER, PARTICIPANT_STATE, POSITION, Waiting
 
 Rows = np.ndarray[Any, Any]
 
@@ -50,6 +50,7 @@ class Engine:
         self._timers_first: Rows = self._state.venue["timers_first"]
         self._expiries: Rows = self._state.venue["expiries"]
         self._schedules: Rows = self._state.venue["schedules"]
+        self._waiting: Rows = self._state.venue["waiting"]
         # Room for what one command may cause at most, and for a batch of ordinary ones.
         room = self.capacity
         worst = events_max(
@@ -97,9 +98,9 @@ class Engine:
 
     @property
     def next_due_ns(self) -> int:
-        """The earliest end of a halt, of the call after one or of an order, or schedule, that a clock value would meet.
+        """The earliest time of what a clock value would meet, 0 for nothing.
 
-        0: none.
+        That is the end of a halt, of the call after one or of an order, a schedule, or the effect of a command.
         """
         first = self._timers_first.item()
         due_ns = int(self._state.instruments[first - 1]["due_ns"]) if first else 0
@@ -109,6 +110,9 @@ class Engine:
         if self._schedules.item():
             scheduled_ns = max(int(self._state.schedules[0]["due_ns"]), 1)
             due_ns = min(due_ns, scheduled_ns) if due_ns else scheduled_ns
+        if self._waiting.item():
+            delayed_ns = int(self._state.waits[int(self._state.venue[0]["waiting_first"])]["due_ns"])
+            due_ns = min(due_ns, delayed_ns) if due_ns else delayed_ns
         return due_ns if due_ns <= TIME_NS_MAX else 0
 
     @property
@@ -145,7 +149,7 @@ class Engine:
         while start < len(commands):
             before = start
             start, count = _apply(self._packed.pointers, commands, start, self._events, 0)
-            if start == before:
+            if start == before and not count:
                 raise InvariantError(
                     f"room for {len(self._events)} events is less than command {self.seq + 1} may cause"
                 )
@@ -198,6 +202,24 @@ class Engine:
             prices_e4 = np.where(last_e4 != 0, last_e4, of_members["reference_e4"])
             row["value_e4"] = (members["weight"] * prices_e4).sum()
         return rows
+
+    @property
+    def speed_bump_ns(self) -> int:
+        """Entry delay of the venue; 0: none."""
+        return int(self._state.venue[0]["speed_bump_ns"])
+
+    @property
+    def day_start_ns(self) -> int:
+        """When a trading day begins, after 00:00 UTC."""
+        return int(self._state.venue[0]["day_start_ns"])
+
+    def waiting(self) -> Waiting:
+        """Commands that wait for their effect, in the order in which they are due."""
+        venue = self._state.venue[0]
+        places = (int(venue["waiting_first"]) + np.arange(int(venue["waiting"]))) & (len(self._state.waits) - 1)
+        waits = self._state.waits[places]
+        words = self._state.waiting_words.reshape(-1, COMMAND.itemsize // 8)[places]
+        return Waiting(waits["seq"].copy(), waits["due_ns"].copy(), words.view(COMMAND).reshape(-1))
 
     def participants(self) -> Rows:
         """PARTICIPANT_STATE rows, in order of definition."""

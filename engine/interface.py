@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from engine.capacity import Capacity
 from engine.names import Directory
+from engine.views import Waiting
 
 if TYPE_CHECKING:
     from engine.pieces import Pieces
@@ -77,7 +78,22 @@ class MarketEngine(Protocol):
 
     @property
     def next_due_ns(self) -> int:
-        """The earliest end of a halt or of the call after a halt that a clock value would meet, ns; 0: none."""
+        """The earliest time of what a clock value would make due, ns: ends of halts, calls and orders, schedules,
+        commands that wait; 0: none."""
+        ...
+
+    @property
+    def speed_bump_ns(self) -> int:
+        """Entry delay of the venue, ns; 0: none."""
+        ...
+
+    @property
+    def day_start_ns(self) -> int:
+        """When a trading day begins, ns after 00:00 UTC."""
+        ...
+
+    def waiting(self) -> Waiting:
+        """Commands that wait for their effect, in the order in which they are due."""
         ...
 
     def check(self) -> None:

@@ -11,7 +11,7 @@ from engine.events import emit_rejected
 from engine.exposure import SET_LIMITS, pair_of
 from engine.jit import called, inlined
 from engine.records import Limit, Reason
-from engine.state import State
+from engine.state import CONTINUED, State
 
 _MAX_ORDER_QTY: Final = int(Limit.MAX_ORDER_QTY)
 _MAX_ORDER_VALUE: Final = int(Limit.MAX_ORDER_VALUE)
@@ -130,7 +130,7 @@ def _set_limits(venue, command, row):
 @called
 def continuation_command(venue, command):
     """An EXTEND row waits for the next row, which uses it up."""
-    venue["continuation"] = 1
+    venue["special"] |= CONTINUED
     venue["continuation_0"] = command["name"]
     venue["continuation_8"] = command["symbol"]
     venue["continuation_16"] = command["token_head"]

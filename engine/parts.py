@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from engine.bounds import MEMBERS_MAX, MEMORY_SECONDS, RATE_ORDERS_MAX
+from engine.form import ROW_WORDS
 from engine.state import (
     EXPOSURE,
     ID_MARK_ROWS,
@@ -87,6 +88,8 @@ def whole_regions(state: State) -> list[Region]:
         Region("risk", "exposures", state.exposures.view(EXPOSURE), paged=True),
         Region("risk", "limits", state.limits, paged=True),
         Region("risk", "entry_times", state.entry_times, paged=True),
+        Region("waiting", "waiting", state.waiting_words, paged=True),
+        Region("waiting", "waits", state.waits, paged=True),
     ]
 
 
@@ -131,7 +134,16 @@ def row_counts(state: State) -> tuple[int, ...]:
         pairs,
         pairs,
         participants * RATE_ORDERS_MAX,
+        ROW_WORDS * _ring_rows(state, _PAGE_BYTES // (8 * ROW_WORDS)),
+        _ring_rows(state, _PAGE_BYTES // state.waits.itemsize),
     )
+
+
+def _ring_rows(state: State, of_page: int) -> int:
+    """Rows of the ring of commands that wait, up to the last that one waits in, in whole pages."""
+    venue = state.venue[0]
+    used = min(int(venue["waiting_first"]) + int(venue["waiting"]), len(state.waits)) if venue["waiting"] else 0
+    return min(used + -used % of_page, len(state.waits))
 
 
 def _pages(rows: Rows) -> Rows:

@@ -166,6 +166,13 @@ class InstrumentSetting(IntFlag):
     VOLATILITY = 8  # a trade too far from the price in force a while ago halts it
 
 
+class VenueSetting(IntFlag):
+    """Bits of the ``settings`` of a venue: which of its values a command names (``venue``, rulebook section 12)."""
+
+    SPEED_BUMP = 1
+    DAY_START = 2
+
+
 class Limit(IntFlag):
     """The limits of a participant. In a command, which are named, and which of those are ``off`` (``limit_places``).
 
@@ -258,10 +265,11 @@ COMMAND_PLACES: Final = {
         "due_ns",
         "volatility_bps",
         "level_1_ns",
+        "speed_bump_ns",
     ),
     16: (
         *("price_e4", "reference_e4", "token_head", "firm", "salt_1", "max_order_value_e4", "margin_bps"),
-        *("volatility_window_ns", "weight", "level_2_bps"),
+        *("volatility_window_ns", "weight", "level_2_bps", "day_start_ns"),
     ),
     24: (
         *("qty", "lot", "token_tail", "hash_0", "max_order_qty", "adv_share_bps", "volatility_halt_ns"),
@@ -332,6 +340,8 @@ COMMAND: Final = _overlapping(COMMAND_PLACES, _NARROW, 64)
 #: An id or a name is 1 to 8 ASCII characters, big-endian and right-aligned (``engine.names``).
 COMMAND_FIELDS: Final = {
     CommandKind.CLOCK: ("time_ns",),
+    # settings: bits of ``VenueSetting``; the values of those that are not there are 0. speed_bump_ns 0: no delay.
+    CommandKind.VENUE: ("speed_bump_ns", "day_start_ns", "settings"),
     # adv_qty 0: none. settings: bits of ``InstrumentSetting``, whose values are in the EXTEND row before it.
     CommandKind.INSTRUMENT: ("name", "reference_e4", "lot", "tick_e4", "adv_qty", "settings"),
     CommandKind.PARTICIPANT: ("name", "group", "permissions"),

@@ -13,6 +13,7 @@ import numpy as np
 
 from engine.bounds import MEMORY_SECONDS, RATE_ORDERS_MAX
 from engine.capacity import Capacity
+from engine.form import ROW_WORDS
 from engine.index import find_id, take_id
 from engine.jit import Packed, called, quiet
 from engine.owned import own_all
@@ -50,6 +51,7 @@ def resized(state: State, to: Capacity) -> State:
     _pack_books(state, new, slots)
     _copy_risk(state, new)
     _take_ids(state, new, slots)
+    _copy_waiting(state, new)
     return new
 
 
@@ -66,6 +68,20 @@ def _copy_definitions(state: State, new: State) -> None:
     new.members[:] = state.members
     seconds = instruments * MEMORY_SECONDS
     new.trade_seconds[:seconds] = state.trade_seconds[:seconds]
+
+
+def _copy_waiting(state: State, new: State) -> None:
+    """Commands that wait for their effect begin at the first row of the new ring."""
+    count = int(state.venue[0]["waiting"])
+    if count > len(new.waits):
+        raise ValueError(
+            f"{count} commands that wait for their effect do not fit where {len(new.waits)} may; choose a larger"
+            " orders_max"
+        )
+    places = (int(state.venue[0]["waiting_first"]) + np.arange(count)) % len(state.waits)
+    new.waits[:count] = state.waits[places]
+    new.waiting_words.reshape(-1, ROW_WORDS)[:count] = state.waiting_words.reshape(-1, ROW_WORDS)[places]
+    new.venue[0]["waiting_first"] = 0
 
 
 class _Numbers:

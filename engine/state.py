@@ -15,9 +15,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from engine.bounds import INDICES_MAX, MEMBERS_MAX, MEMORY_SECONDS, RATE_ORDERS_MAX, SCHEDULES_MAX
-from engine.capacity import Capacity
+from engine.capacity import Capacity, waiting_max
 from engine.digest import layout_digest
 from engine.jit import unpack_pointers
+from engine.records import COMMAND
 
 #: Version of the meaning of the state, for images (checkpoints). Increment it with any change after which an image of
 #: before would be restored into another market, or none, though its arrays look the same (``STATE_LAYOUT``): the
@@ -71,8 +72,8 @@ VENUE: Final = np.dtype(
         ("leaves_high", "<i8"),
         ("nodes_free", "<i8"),
         ("nodes_high", "<i8"),
-        ("continuation", "<i8"),  # 1: a continuation row (EXTEND) waits for its command
-        ("continuation_0", "<i8"),  # its six numbers
+        ("special", "<i8"),  # bits ``CONTINUED`` and ``DELAYED``: why a command is not applied as it comes
+        ("continuation_0", "<i8"),  # the six numbers of a continuation row (EXTEND) that waits for its command
         ("continuation_8", "<i8"),
         ("continuation_16", "<i8"),
         ("continuation_24", "<i8"),
@@ -100,6 +101,11 @@ VENUE: Final = np.dtype(
         ("fresh_peg", "<i8"),  # only within a command: slot of the peg that it entered or replaced, which has no price
         ("peg_prices", "<i8"),  # that pegs took in the command ``peg_seq``
         ("peg_seq", "<i8"),
+        ("day_start_ns", "<i8"),  # when a trading day begins, after 00:00 UTC
+        ("speed_bump_ns", "<i8"),  # the entry delay (``delay.py``); 0: none
+        ("waiting", "<i8"),  # how many commands wait for their effect
+        ("waiting_first", "<i8"),  # of the ring, the row that is due first
+        ("halfway", "<i8"),  # only within a clock value: 1 while commands that are due are to run
     ]
 )
 
@@ -280,6 +286,11 @@ NODE: Final = np.dtype(
 IN_MIDPOINT: Final = 1 << 15
 ASIDE: Final = 1 << 14
 
+#: Bits of the venue's ``special``: a continuation row waits for the next command; enters, cancels and replaces wait for
+#: their effect.
+CONTINUED: Final = 1
+DELAYED: Final = 2
+
 
 #: Price of the last trade in a second, counted from 1970.
 TRADE_SECOND: Final = np.dtype([("second", "<i8"), ("price_e4", "<i8")])
@@ -304,6 +315,9 @@ INDEX: Final = np.dtype(
 #: A member of an index. instrument 0: it waits for its index, and may be none.
 MEMBER: Final = np.dtype([("symbol", "<i8"), ("weight", "<i8"), ("instrument", "<i8")])
 
+#: Of a command that waits for its effect: its sequence number, and when it is due.
+WAIT: Final = np.dtype([("seq", "<i8"), ("due_ns", "<i8")])
+
 #: A phase that an instrument (0: each) takes by a clock value at or after a time.
 SCHEDULE: Final = np.dtype([("due_ns", "<i8"), ("instrument", "<u4"), ("phase", "<u4")])
 
@@ -321,7 +335,7 @@ class Pending(IntFlag):
 
 class State(NamedTuple):
     """Arrays of the venue; ``scratch``, ``ladder`` and ``coming`` are working room and no part of the state, nor is
-    ``id_marks``, which follows from ``ids``.
+    ``id_marks``, which follows from ``ids``. ``waiting_words`` is the memory of ``waiting``.
     """
 
     venue: np.ndarray[Any, Any]  # VENUE[1]
@@ -351,6 +365,9 @@ class State(NamedTuple):
     indices: np.ndarray[Any, Any]  # INDEX[INDICES_MAX], in order of definition
     members: np.ndarray[Any, Any]  # MEMBER[(INDICES_MAX + 1) * MEMBERS_MAX]: those that wait, then those of each index
     schedules: np.ndarray[Any, Any]  # SCHEDULE[SCHEDULES_MAX]: those that wait, in order of time
+    waiting: np.ndarray[Any, Any]  # COMMAND[waiting_max]: a ring of those that wait for their effect
+    waiting_words: np.ndarray[Any, Any]  # int64[8 * as many]
+    waits: np.ndarray[Any, Any]  # WAIT[as many]
     entry_times: np.ndarray[Any, Any]  # ENTRY_TIME[participants_max * RATE_ORDERS_MAX]: a ring each
     scratch: np.ndarray[Any, Any]  # int64[orders_max + 1]: slots to go through in order of acceptance
     ladder: np.ndarray[Any, Any]  # int64[4 * (orders_max + 1) + WAY]: ticks and quantities of an uncross; way in a tree
@@ -369,6 +386,7 @@ def new_state(capacity: Capacity) -> State:
     # Instrument 0 of a participant stands for all of them, and keeps rows of one instrument out of one cache set.
     pairs = (capacity.participants_max + 1) * (capacity.instruments_max + 1)
     pairs += -pairs % PAIRS_OF_A_PAGE
+    waiting = _in_small_pages(waiting_max(capacity.orders_max), COMMAND)
     state = State(
         venue=_in_lines(1, VENUE),
         instruments=_in_lines(capacity.instruments_max, INSTRUMENT),
@@ -393,6 +411,9 @@ def new_state(capacity: Capacity) -> State:
         indices=_in_lines(INDICES_MAX, INDEX),
         members=_in_lines((INDICES_MAX + 1) * MEMBERS_MAX, MEMBER),
         schedules=_in_small_pages(SCHEDULES_MAX, SCHEDULE),
+        waiting=waiting,
+        waiting_words=waiting.view(np.int64),
+        waits=_in_small_pages(len(waiting), WAIT),
         entry_times=_in_small_pages(capacity.participants_max * RATE_ORDERS_MAX, ENTRY_TIME),
         scratch=_in_small_pages(slots, _INT64),
         ladder=_in_small_pages(4 * slots + WAY, _INT64),
@@ -455,10 +476,11 @@ unpack_state = unpack_pointers(_SMALLEST)
 def described_arrays(state: State = _SMALLEST) -> dict[str, "np.ndarray[Any, Any]"]:
     """Arrays whose layout is that of the state: those of the state, with the rows that kernels see as plain numbers.
 
-    Without the marks of ids and the ring of coming commands, which no image has.
+    Without the marks of ids and the ring of coming commands, which no image has, and with the words of commands that
+    wait instead of their rows.
     """
     arrays = state._asdict() | {"exposures": state.exposures.view(EXPOSURE)}
-    del arrays["id_marks"], arrays["coming"]
+    del arrays["id_marks"], arrays["coming"], arrays["waiting"]
     return arrays
 
 

@@ -88,6 +88,11 @@ DEFAULTS: Final[Mapping[tuple[str, str], Default]] = {
     ("venue", "gathered"): Default(0, ""),
     ("venue", "gathered_name"): Default(0, ""),
     ("instruments", "auction_only"): Default(0, ""),
+    ("venue", "day_start_ns"): Default(0, ""),
+    ("venue", "speed_bump_ns"): Default(0, ""),
+    ("venue", "waiting"): Default(0, ""),
+    ("venue", "waiting_first"): Default(0, ""),
+    ("venue", "halfway"): Default(0, ""),
     ("venue", "last_time"): Default(0, ""),
     ("venue", "schedules"): Default(0, ""),
     ("venue", "schedules_of_all"): Default(0, ""),
@@ -237,7 +242,7 @@ _PAGED_1: Final[Mapping[str, Dtype]] = {
 _NAMES_1: Final[Mapping[tuple[str, str], str]] = {
     ("venue", "last_order_number"): "orders_accepted",
     ("venue", "last_trade_number"): "trades",
-    ("venue", "continuation"): "extended",
+    ("venue", "special"): "extended",
     **{("venue", f"continuation_{place}"): f"extended_{place}" for place in (0, 8, 16, 24, 32, 40)},
     ("instruments", "paired_qty"): "indicative_qty",
     ("instruments", "imbalance_qty"): "indicative_surplus",
@@ -245,6 +250,9 @@ _NAMES_1: Final[Mapping[tuple[str, str], str]] = {
     ("participants", "entry_time_count"): "entry_times",
     ("orders", "order_number"): "number",
 }
+
+#: The same before STATE_VERSION 3.
+_NAMES_2: Final[Mapping[tuple[str, str], str]] = {("venue", "special"): "continuation"}
 
 
 def _look_at_calls(state: State) -> Change:
@@ -301,6 +309,7 @@ _LACKS_2: Final = frozenset(
         "times",
         "schedules",
         *("trade_seconds", "indices", "members"),
+        *("waiting", "waits"),
     }
 )
 
@@ -314,9 +323,18 @@ FORMS: Final[Mapping[tuple[int, int], Form]] = {
     ),
     (0, 4): Form(_PAGED_1, _NAMES_1, (_look_at_calls, _give_times, _list_owned), _LACKS_2),
     (1, 4): Form(_PAGED_1, _NAMES_1, (_look_at_calls, _give_times, _list_owned), _LACKS_2),
-    (2, 4): Form(_PAGED_1, {}, (_look_at_calls, _give_times, _list_owned), _LACKS_2),
-    (2, 5): Form(_PAGED_1, {}, (_look_at_calls, _give_times, _list_owned), _LACKS_2),
-    (3, 6): Form({**_PAGED_1, "window": _WINDOW_3, "terms": _TERMS_3, "trade_seconds": _TRADE_SECONDS_3}),
+    (2, 4): Form(_PAGED_1, _NAMES_2, (_look_at_calls, _give_times, _list_owned), _LACKS_2),
+    (2, 5): Form(_PAGED_1, _NAMES_2, (_look_at_calls, _give_times, _list_owned), _LACKS_2),
+    (3, 6): Form(
+        {
+            **_PAGED_1,
+            "window": _WINDOW_3,
+            "terms": _TERMS_3,
+            "trade_seconds": _TRADE_SECONDS_3,
+            "waiting": np.dtype(np.int64),
+            "waits": np.dtype([("seq", "<i8"), ("due_ns", "<i8")]),
+        }
+    ),
 }
 
 

@@ -3,7 +3,7 @@
 They are for whoever looks (reports, comparisons, tests). No journal and no checkpoint holds them.
 """
 
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,15 @@ OPEN_ORDER: Final = np.dtype(
         ("reserved_2", "u1"),
     ]
 )
+
+
+class Waiting(NamedTuple):
+    """Commands that wait for their effect, in the order in which they are due: arrays of one length."""
+
+    seq: "np.ndarray[Any, Any]"  # int64: sequence numbers
+    due_ns: "np.ndarray[Any, Any]"  # int64: the first clock value at or after it is when they have their effect
+    commands: "np.ndarray[Any, Any]"  # COMMAND rows
+
 
 #: One instrument as ``instruments()`` of either engine shows it.
 INSTRUMENT_STATE: Final = np.dtype(

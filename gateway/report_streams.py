@@ -99,7 +99,8 @@ class ReportStreams(Streams):
             for user in users:
                 self._add(user, self._day_ends)
         self._send()
-        self.now_ns = time_ns
+        self.now_ns, self.day_start_ns = time_ns, int(self._fold.tables.venue[0]["day_start_ns"])
+        self._begin_session()
         self._on_new_session(self.session)
         for user in users:
             self._begin_stream(user)
@@ -126,6 +127,7 @@ class ReportStreams(Streams):
             "participants": np.array(self._participants_of_image(), np.int64),
             "symbols": np.sort(self.symbols[self.symbols["symbol"] != 0], order="instrument"),
             "now_ns": np.array([self.now_ns], np.int64),
+            "day": self._day_of_image(),
             **{f"{_REPORTS} {name}": array for name, array in self._fold.image().items()},
         }
 
@@ -138,6 +140,7 @@ class ReportStreams(Streams):
             for symbol, instrument in image["symbols"].tolist():
                 add_symbol(self.symbols, symbol, instrument)
             self.now_ns = int(image["now_ns"][0])
+            self._restore_day(image)
             prefix = f"{_REPORTS} "
             fold = {name.removeprefix(prefix): array for name, array in image.items() if name.startswith(prefix)}
             self._fold.restore(fold, seq)

@@ -16,7 +16,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.bounds import PRICE_E4_MAX
+from engine.bounds import DAY_NS, PRICE_E4_MAX
+from engine.delay import session_day_of
 from engine.names import unpack
 from engine.records import UserPermission
 from gateway.symbols import new_symbols
@@ -82,6 +83,9 @@ class Streams(ABC):
         #: it. At 0 that of an order in whichever instrument.
         self.price_max_e4: NDArray[np.int64] = np.full(instruments_max + 1, PRICE_E4_MAX, np.int64)
         self.now_ns = 0
+        #: When a trading day begins, ns after 00:00 UTC.
+        self.day_start_ns = 0
+        self._session_ns = 0  # 00:00 of the date that names the session; 0 before the first
 
     @abstractmethod
     def __call__(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any], /) -> None:
@@ -102,7 +106,21 @@ class Streams(ABC):
     @property
     def session(self) -> str:
         """Name of the present session; of none before the first clock value."""
-        return session_of(self.now_ns)
+        return session_of(self._session_ns)
+
+    def _begin_session(self) -> None:
+        """A trading day begins at the clock in force. Its session has a later name than the one before, even where the
+        venue's ``day_start`` has changed meanwhile."""
+        by_clock_ns = session_day_of(self.now_ns, self.day_start_ns) * DAY_NS
+        self._session_ns = max(by_clock_ns, self._session_ns + DAY_NS) if self._session_ns else by_clock_ns
+
+    def _day_of_image(self) -> NDArray[np.int64]:
+        """When trading days begin, and the session, for an image."""
+        return np.array([self.day_start_ns, self._session_ns], np.int64)
+
+    def _restore_day(self, image: Mapping[str, NDArray[Any]]) -> None:
+        """Take both from an image."""
+        self.day_start_ns, self._session_ns = map(int, image["day"])
 
     def user(self, name: str) -> int:
         """Number of a user, 0 where there is none."""

@@ -2,7 +2,7 @@
 
 Market time stands in CLOCK rows only, and those come with commands. Without commands the node reads the clock itself,
 so that the end of a halt, of the call after it, and of a trading day is sequenced at its time: within a few
-milliseconds, or within ``LOOK_S`` where it was set less than that before.
+milliseconds, or within ``LOOK_S`` where it was set less than that before. So is the effect of a command that waits.
 """
 
 from collections import deque
@@ -18,6 +18,8 @@ from engine.records import COMMAND, CommandKind
 
 #: Longest interval at which the clock is read, in seconds. A look costs an idle node up to 0.4 ms: its memory is cold.
 LOOK_S: Final = 0.25
+#: The same while the venue has an entry delay: a command that comes now may be due before the next look.
+DELAYED_LOOK_S: Final = 0.001
 #: Interval while something is due and there is no room for it, as on a copy.
 _OVERDUE_S: Final = 0.02
 
@@ -61,16 +63,17 @@ class Timekeeping:
             self._tick()
 
     def pause_s(self) -> float:
-        """Time until the next look: to what is due next, at most ``LOOK_S``."""
+        """Time until the next look: to what is due next, at most ``LOOK_S``, or ``DELAYED_LOOK_S``."""
+        longest_s = DELAYED_LOOK_S if self._engine.speed_bump_ns else LOOK_S
         due_ns = self._due_ns()
-        until_s = (due_ns - self._clock()) / 1e9 if due_ns else LOOK_S
-        return min(until_s, LOOK_S) if until_s > 0 else _OVERDUE_S
+        until_s = (due_ns - self._clock()) / 1e9 if due_ns else longest_s
+        return min(until_s, longest_s) if until_s > 0 else _OVERDUE_S
 
     def _is_due(self, now_ns: int) -> bool:
         return 0 < self._due_ns() <= now_ns
 
     def _due_ns(self) -> int:
         """Time of what is due next, an end of a day among it; 0: nothing."""
-        since_ns, due_ns = self._engine.now_ns, self._engine.next_due_ns
-        day_ns = (since_ns // DAY_NS + 1) * DAY_NS if since_ns > 0 else 0
+        since_ns, due_ns, start_ns = self._engine.now_ns, self._engine.next_due_ns, self._engine.day_start_ns
+        day_ns = ((since_ns - start_ns) // DAY_NS + 1) * DAY_NS + start_ns if since_ns > 0 else 0
         return min(due_ns or day_ns, day_ns or due_ns)

@@ -71,7 +71,7 @@ COMMAND_KEYS: Final = (
         "cancel_on_halt",
         "books",
     ),
-    *("index", "members", "levels"),
+    *("index", "members", "levels", "speed_bump_ns", "day_start_ns"),
     *("group", "firm", "allow", "limits", "limits_off", "due_time", "clock_time", "jump_ns", "epoch", "node"),
     *("password_cost", "password_salt", "password_hash", "raw", "events"),
 )

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from engine.records import COMMAND_PLACES, CommandKind, EventKind, limit_places
 from engine.row_bytes import ROW, extend_row
-from notation.table import BY_WORD, FLAG, LATER, MEMBERS, NOT_BUILT, PLACE_OF, TIME, Command, Field, LimitField
+from notation.table import BY_WORD, FLAG, MEMBERS, NOT_BUILT, PLACE_OF, TIME, Command, Field, LimitField
 from notation.words import Fault, Time
 
 RAW: Final = 0  # the kind of a ``raw`` line
@@ -268,8 +268,6 @@ def _raw(text: str, words: list[str], number: int) -> Line:
         if len(words) != 2 or not _RAW_ROW.fullmatch(words[1]):
             raise Fault("raw needs one word of 128 hexadecimal digits, the 64 bytes of a COMMAND row")
         return Line(number, text, RAW, bytes.fromhex(words[1]), 0, 0, None, [])
-    if words[0] in LATER:
-        raise Fault(f"the command {words[0]} {NOT_BUILT}")
     raise Fault(f"there is no command {words[0]!r}; the commands are {', '.join(sorted([*BY_WORD, 'raw']))}")
 
 

@@ -99,6 +99,11 @@ def command_text(values: tuple[int, ...], extended: tuple[int, ...], directory: 
     return " ".join(words)
 
 
+def row_text(values: tuple[int, ...], directory: Directory) -> str:
+    """A COMMAND row by itself in the notation, or as ``raw`` where it has no words."""
+    return command_text(values, _NOT_EXTENDED, directory) or f"raw {ROW.pack(*values).hex()}"
+
+
 @cache
 def _layout(found: Command) -> tuple[Field | None, ...]:
     """Plain words of a command in the order of its form; None is the ``@``."""

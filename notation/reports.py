@@ -19,6 +19,7 @@ from engine.records import (
     SelfTrade,
     Side,
     TimeInForce,
+    VenueSetting,
 )
 from notation.table import TOKEN, word
 from notation.words import iso_time, price
@@ -100,7 +101,7 @@ def report_object(report: Any) -> dict[str, Any]:
     return told
 
 
-def _reader(name: str) -> Callable[[int], Any] | None:
+def _reader(name: str, kind: ReportKind) -> Callable[[int], Any] | None:
     """A place's number as JSON; None for the first word of a token, which takes two."""
     if name.endswith("token_head"):
         return None
@@ -109,7 +110,8 @@ def _reader(name: str) -> Callable[[int], Any] | None:
     if name in _CODES:
         return lru_cache(_VALUES)(partial(word, _CODES[name]))
     if name in _BITS:
-        named = lru_cache(_VALUES)(lambda value: [bit.name.lower() for bit in _BITS[name] if value & bit and bit.name])
+        bits = VenueSetting if (kind, name) == (ReportKind.VENUE, "settings") else _BITS[name]
+        named = lru_cache(_VALUES)(lambda value: [bit.name.lower() for bit in bits if value & bit and bit.name])
         return lambda value: list(named(value))
     if name in _NAMES:
         return lambda value: unpack(value) if value else None
@@ -129,7 +131,7 @@ def _time(value_ns: int) -> str | None:
 
 #: Of each kind of report its keys, their places, and what reads these.
 _READS: Final = {
-    int(kind): [(_KEY_OF[name], name, _reader(name)) for name in fields if name in _KEY_OF]
+    int(kind): [(_KEY_OF[name], name, _reader(name, kind)) for name in fields if name in _KEY_OF]
     for kind, fields in REPORT_FIELDS.items()
 }
 

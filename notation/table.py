@@ -28,6 +28,7 @@ from engine.records import (
     Side,
     TimeInForce,
     UserPermission,
+    VenueSetting,
 )
 from notation.words import (
     Fault,
@@ -36,6 +37,8 @@ from notation.words import (
     hexadecimal,
     id_number,
     iso_time,
+    of_day_ns,
+    of_day_word,
     percent,
     percent_bps,
     price,
@@ -51,8 +54,6 @@ from notation.words import (
 #: Number of the place, by its names.
 PLACE_OF: Final = {name: place for place, names in enumerate(COMMAND_PLACES.values()) for name in names}
 NOT_BUILT: Final = "is not built in this release (rulebook section 13); remove it from the file"
-#: Words of the rulebook that this release does not build.
-LATER: Final = frozenset({"venue"})
 _64_BITS: Final = 2**64 - 1
 _BYTE_MAX: Final = 255
 
@@ -314,6 +315,13 @@ ALLOW_USER: Final = _bits(
         "newest_wins": int(UserPermission.NEWEST_WINS),
     }
 )
+#: An entry delay, which may be none; a time of day, in whole minutes.
+DELAY: Final = Value(
+    lambda text, what: 0 if text == "off" else duration_ns(text, what),
+    lambda delay_ns: duration(delay_ns) if delay_ns else "off",
+    int,
+)
+OF_DAY: Final = Value(of_day_ns, of_day_word, int)
 #: A percentage, or the usual one.
 BAND: Final = PERCENT._replace(read=lambda text, what: BAND_ON_BPS if text == "on" else percent_bps(text, what))
 #: A percentage, a window and the time of a halt, or the usual ones.
@@ -459,6 +467,22 @@ COMMANDS: Final = (
                 "reason",
                 int(Reason.MASS_CANCEL),
             ),
+        ),
+    ),
+    Command(
+        CommandKind.VENUE,
+        "venue",
+        (),
+        (
+            Field(
+                DELAY,
+                "speed_bump",
+                ("speed_bump_ns",),
+                "speed_bump",
+                "speed_bump_ns",
+                bit=int(VenueSetting.SPEED_BUMP),
+            ),
+            Field(OF_DAY, "day_start", ("day_start_ns",), "day_start", "day_start_ns", bit=int(VenueSetting.DAY_START)),
         ),
     ),
     Command(

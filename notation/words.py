@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from engine.bounds import DAY_NS, TIME_NS_MAX
+from engine.bounds import DAY_NS, MINUTE_NS, TIME_NS_MAX
 from engine.names import ID_CHARACTERS
 
 INT64_MIN: Final = -(2**63)
@@ -31,6 +31,7 @@ _PERCENT: Final = re.compile(r"-?[0-9]+(?:\.[0-9]{1,2})?%")
 _WHOLE: Final = re.compile(r"-?[0-9]+")
 _DURATION: Final = re.compile(r"(-?[0-9]+)(ns|us|ms|s|m|h|d)")
 _TIME: Final = re.compile(r"(?:(\d{4})-(\d\d)-(\d\d)T)?(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?", re.ASCII)
+_OF_DAY: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 _HEXADECIMAL: Final = re.compile(r"[0-9a-f]+")
 _TOKEN_SIZE: Final = 14
 #: Not the ``#`` that begins a comment, nor at first the ``~`` that begins hexadecimal digits.
@@ -229,3 +230,26 @@ def iso_time(time_ns: int) -> str | None:
         return None
     seconds, fraction_ns = divmod(time_ns, UNIT_NS["s"])
     return f"{np.datetime64(seconds, 's')}.{fraction_ns:09d}Z"
+
+
+def of_day_ns(text: str, what: str) -> int:
+    """Nanoseconds after 00:00 of a time of day such as ``17:00``. Raises Fault.
+
+    >>> of_day_ns("17:30", "day_start")
+    63000000000000
+    """
+    found = _OF_DAY.fullmatch(text)
+    if found is None:
+        raise Fault(f"{what} is {text!r}; write hours and minutes, such as 17:00")
+    hours, minutes = map(int, found.groups())
+    return (60 * hours + minutes) * MINUTE_NS
+
+
+def of_day_word(time_ns: int) -> str:
+    """Inverse of ``of_day_ns``, for whole minutes of a day.
+
+    >>> of_day_word(63000000000000)
+    '17:30'
+    """
+    hours, minutes = divmod(time_ns // MINUTE_NS, 60)
+    return f"{hours:02d}:{minutes:02d}"

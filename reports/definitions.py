@@ -7,9 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from engine.bounds import DAY_NS
+from engine.delay import trading_day_of
 from engine.jit import called, inlined, rare
-from engine.records import CommandKind, EventKind, Limit
+from engine.records import CommandKind, EventKind, Limit, VenueSetting
 from reports.rows import ReportFlag, ReportKind
 from reports.tables import ReportRoom, ReportTables
 from reports.writing import begin_report, put_instrument, put_participant, put_user
@@ -23,6 +23,7 @@ _MARGIN: Final = int(Limit.MARGIN)
 _ADV: Final = int(Limit.ADV)
 _MAX_OPEN_ORDERS: Final = int(Limit.MAX_OPEN_ORDERS)
 _MAX_IDS: Final = int(Limit.MAX_IDS)
+_DAY_START: Final = int(VenueSetting.DAY_START)
 _FIRST: Final = int(ReportFlag.FIRST)
 
 
@@ -60,13 +61,18 @@ def begin_command(tables: ReportTables, room: ReportRoom, r, command, extend, ev
     n: of the first event from it on.
     """
     venue = tables.venue[0]
-    if n < len(events) and events[n]["seq"] == venue["seq"] and np.int64(events[n]["kind"]) == EventKind.REJECTED:
-        return r
     kind = np.int64(command["kind"])
     if kind == CommandKind.CLOCK:
+        # Its first event may be a reject of a command that waited.
+        if venue["clock_moves"] == 0:
+            return r
         venue["before_ns"] = venue["now_ns"]
         venue["now_ns"] = command["time_ns"]
-        venue["day_begins"] = np.int64(venue["now_ns"] // DAY_NS != venue["before_ns"] // DAY_NS)
+        start_ns = venue["day_start_ns"]
+        begins = trading_day_of(venue["now_ns"], start_ns) != trading_day_of(venue["before_ns"], start_ns)
+        venue["day_begins"] = np.int64(begins)
+        return r
+    if n < len(events) and events[n]["seq"] == venue["seq"] and np.int64(events[n]["kind"]) == EventKind.REJECTED:
         return r
     if kind == CommandKind.INSTRUMENT:
         return _instrument(tables, room, r, command, extend)
@@ -119,6 +125,15 @@ def begin_command(tables: ReportTables, room: ReportRoom, r, command, extend, ev
         row["further_symbol"] = command["further_symbol"]
         row["further_weight"] = command["further_weight"]
         return r + 1
+    if kind == CommandKind.VENUE:
+        if np.int64(command["settings"]) & _DAY_START:
+            venue["day_start_ns"] = command["day_start_ns"]
+        begin_report(tables, room, r, ReportKind.VENUE, kind)
+        row = room.rows[r]
+        row["settings"] = command["settings"]
+        row["speed_bump_ns"] = command["speed_bump_ns"]
+        row["day_start_ns"] = command["day_start_ns"]
+        return r + 1
     if kind == CommandKind.CLOCK_JUMP:
         begin_report(tables, room, r, ReportKind.CLOCK_JUMP, kind)
         row = room.rows[r]
@@ -135,7 +150,7 @@ def report_trading_day(tables: ReportTables, room: ReportRoom, r):
     venue["day_begins"] = 0
     begin_report(tables, room, r, ReportKind.TRADING_DAY, CommandKind.CLOCK)
     row = room.rows[r]
-    row["day"] = venue["now_ns"] // DAY_NS
+    row["day"] = trading_day_of(venue["now_ns"], venue["day_start_ns"])
     row["before_ns"] = venue["before_ns"]
     return r + 1
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.clock import is_extend
+from engine.clock import is_extend, moves_clock
 from engine.jit import called, inlined
 from engine.records import CommandKind, EventKind, Instruction, Reason, TimeInForce
 from reports.contexts import after_modify, after_replace, is_modify, unentered, user_in, with_user
@@ -29,6 +29,7 @@ from reports.tables import (
     unpack_room,
     unpack_tables,
 )
+from reports.waiting import effect_of, ends_effect, is_answer, put_waiting
 from reports.writing import begin_report, is_user, narrow, put_order, put_other
 
 _MIN_QTY: Final = int(Instruction.MIN_QTY)
@@ -56,7 +57,13 @@ def _last_of(events, n, participant, client_order_id):
     for m in range(n + 1, len(events)):
         event = events[m]
         kind = np.int64(event["kind"])
-        if event["seq"] != seq or kind == EventKind.TRIGGERED or kind == EventKind.REPRICED:
+        if (
+            event["seq"] != seq
+            or kind == EventKind.TRIGGERED
+            or kind == EventKind.REPRICED
+            or is_answer(event)
+            or ends_effect(event)
+        ):
             break
         if kind == EventKind.TRADE:
             if (
@@ -251,7 +258,7 @@ def _canceled(tables: ReportTables, room: ReportRoom, r, events, n, command):
     order = tables.orders[place]
     left_qty = max(np.int64(order["leaves_qty"]) - qty, np.int64(0))
     order["leaves_qty"] = left_qty
-    by_cancel = np.int64(command["kind"]) == CommandKind.CANCEL
+    by_cancel = np.int64(command["kind"]) == CommandKind.CANCEL and reason == Reason.USER
     user, sender = np.int64(order["user"]), np.int64(0)
     if by_cancel:
         if is_user(tables, user_in(command["context"])):
@@ -511,7 +518,15 @@ def make_reports(tables_at, room_at, first_seq, commands, events, at, n, r, end)
             venue["seq"] = seq
             venue["number"] = 0
             venue["last_own"] = -1
-            if not is_order:
+            if is_order:
+                venue["clock_moves"] = 0
+                if n == len(events) or events[n]["seq"] != seq:
+                    put_waiting(
+                        tables.waiting_words, tables.waiting_numbers, command, _extend_of(tables, commands, place)
+                    )
+            else:
+                extended = is_extend(_extend_of(tables, commands, place))
+                venue["clock_moves"] = np.int64(moves_clock(command, venue["now_ns"], extended))
                 r = begin_command(tables, room, r, command, _extend_of(tables, commands, place), events, n)
         while n < len(events) and events[n]["seq"] == seq:
             if r + EVENT_REPORTS_MAX > end:
@@ -520,7 +535,15 @@ def make_reports(tables_at, room_at, first_seq, commands, events, at, n, r, end)
                 _look_ahead(tables, events[n + _AHEAD])
             if venue["day_begins"] != 0 and not ends_with_day(events[n]):
                 r = report_trading_day(tables, room, r)
-            r = _report(tables, room, r, events, n, command, _extend_of(tables, commands, place))
+            extend = _extend_of(tables, commands, place)
+            if venue["clock_moves"] != 0:
+                waited = effect_of(tables.waiting_words, tables.waiting_numbers, events[n])
+                if waited >= 0:
+                    extend = tables.waiting[2 * waited]
+                    r = _report(tables, room, r, events, n, tables.waiting[2 * waited + 1], extend)
+                    n += 1
+                    continue
+            r = _report(tables, room, r, events, n, command, extend)
             n += 1
         if venue["day_begins"] != 0:
             if r + EVENT_REPORTS_MAX > end:

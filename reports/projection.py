@@ -19,7 +19,18 @@ from engine.records import COMMAND, EVENT
 from reports.fold import EVENT_REPORTS_MAX, make_reports
 from reports.orders import insert_all
 from reports.rows import REPORT_BYTES, joined
-from reports.tables import HAS_TERMS, ORDER, TABLES_LAYOUT, TABLES_VERSION, TERMS, ReportTables, new_room, new_tables
+from reports.tables import (
+    HAS_TERMS,
+    ORDER,
+    TABLES_LAYOUT,
+    TABLES_VERSION,
+    TERMS,
+    ReportTables,
+    new_room,
+    new_tables,
+    ring_of,
+)
+from reports.waiting import restore_waiting, waiting_image
 
 Rows = NDArray[Any]
 #: Callback for reports, in order; the rows are written over by the next.
@@ -50,7 +61,7 @@ class Reports:
 
     name = "reports"
     #: Rises with TABLES_VERSION, and with the arrays of ``image``.
-    version = 1
+    version = 2
     earlier_versions: tuple[int, ...] = ()
 
     def __init__(
@@ -131,6 +142,7 @@ class Reports:
             "users": tables.users[: int(venue["users"]) + 1],
             "venue": tables.venue,
             "carried": tables.carried[:1].view(np.uint8),
+            "waiting": waiting_image(ring_of(tables)),
         }
 
     def digest(self) -> bytes:
@@ -157,6 +169,7 @@ class Reports:
             room[: len(arrays[name])] = arrays[name]
         tables.venue[:] = arrays["venue"]
         tables.carried[:1].view(np.uint8)[:] = arrays["carried"]
+        restore_waiting(ring_of(tables), arrays["waiting"])
         if self.seq != seq:
             raise ValueError(f"it is of command {self.seq}, not of {seq}")
         places = np.zeros(len(orders), np.int64)

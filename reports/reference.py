@@ -5,14 +5,16 @@ order is an object that lives while it is open, and a report is a dict of the pl
 to rest is settled behind the events of a command: who was entered or replaced by it and is still open, rests then.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.bounds import DAY_NS
+from engine.bounds import DAY_NS, TIME_NS_MAX
 from engine.records import (
     COMMAND_FIELDS,
     Book,
@@ -23,8 +25,10 @@ from engine.records import (
     Phase,
     Reason,
     TimeInForce,
+    VenueSetting,
     limit_bits,
 )
+from engine.row_bytes import clock_row
 from reports.rows import REPORT, REPORT_FIELDS, InBook, Liquidity, ReportFlag, ReportKind
 from wire.ouch_codes import BuySell, Capacity, CustomerType, Display, IntermarketSweep
 
@@ -53,6 +57,9 @@ _EXTENDED_LIMITS: Final = {
     Limit.MAX_OPEN_ORDERS: ("max_open_orders",),
     Limit.MAX_IDS: ("max_ids",),
 }
+#: Commands that an entry delay delays.
+_DELAYED: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
+_ANSWERS: Final = (EventKind.ACCEPTED, EventKind.REJECTED, EventKind.REPLACED, EventKind.CANCEL_REJECTED)
 #: Bytes of a context, by what they say.
 _BYTE: Final = {"side": 2, "display": 3, "capacity": 4, "sweep": 5, "customer": 6, "flags": 7}
 
@@ -165,6 +172,8 @@ class ReferenceReports:
         self._users: list[Place] = [{"name": 0, "firm": 0, "participant": 0}]
         self._now_ns = 0
         self._extend: NDArray[Any] | None = None
+        self._day_start_ns = 0
+        self._waiting: deque[tuple[Any, Any]] = deque()  # commands that wait for their effect, with their EXTEND rows
         self._crossing = False  # the newest trade of the command was of an uncross
 
     def make(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> NDArray[Any]:
@@ -174,31 +183,66 @@ class ReferenceReports:
         for seq, command in enumerate(commands, first_seq):
             mine = list(events[ends[seq - first_seq] : ends[seq - first_seq + 1]])
             reports: list[Place] = []
-            settled = 0
-            for report in self._of_command(command, mine):
-                if report["kind"] in (ReportKind.TRIGGERED, ReportKind.REPRICED):
-                    # Whatever ran before has come to rest, and the elected order or pegs begin to run.
-                    _settle(reports[settled:], report["order"])
-                    settled = len(reports)
-                reports.append(report)
-            _settle(reports[settled:])
+            if command["kind"] in _DELAYED and not mine:
+                self._waiting.append((command.copy(), self._extend))
+            elif command["kind"] == CommandKind.CLOCK and self._moves(command):
+                for effect in self._effects(command, mine):
+                    reports += effect
+            else:
+                reports = self._complete(command, self._of_command(command, mine))
             for number, report in enumerate(reports, 1):
-                report |= {"seq": seq, "number": number, "command_kind": int(command["kind"]), "time_ns": self._now_ns}
+                report |= {"seq": seq, "number": number, "time_ns": self._now_ns}
                 made.append(self._with_names(report))
             refused = bool(mine) and mine[0]["kind"] == EventKind.REJECTED
             extends = command["kind"] == CommandKind.EXTEND and not refused
             self._extend = command.copy() if extends else None
         return _rows(made)
 
+    def _moves(self, clock: Any) -> bool:
+        """True of a clock value that the market took; the first event of one may be a reject of another command."""
+        time_ns = int(clock["time_ns"])
+        return self._extend is None and self._now_ns <= time_ns <= TIME_NS_MAX and clock.tobytes() == clock_row(time_ns)
+
+    def _complete(self, command: Any, made: Iterator[Place]) -> list[Place]:
+        """The reports of a command, with what stands in the book after it."""
+        reports: list[Place] = []
+        settled = 0
+        for report in made:
+            if report["kind"] in (ReportKind.TRIGGERED, ReportKind.REPRICED):
+                # Whatever ran before has come to rest, and the elected order or pegs begin to run.
+                _settle(reports[settled:], report["order"])
+                settled = len(reports)
+            report["command_kind"] = int(command["kind"])
+            reports.append(report)
+        _settle(reports[settled:])
+        return reports
+
+    def _effects(self, clock: Any, events: list[Any]) -> Iterator[list[Place]]:
+        """The reports of a clock value, part by part: of itself, and of each command that waited for it."""
+        begins = [0, *(at for at, event in enumerate(events) if at and _begins(event)), len(events)]
+        if events and _is_answer(events[0]):
+            begins.insert(0, 0)
+        yield self._complete(clock, self._of_command(clock, events[: begins[1]]))
+        for begin, end in pairwise(begins[1:]):
+            self._crossing = False
+            part = events[begin:end]
+            if not (self._waiting and _is_answer(part[0])):
+                yield self._complete(clock, (each for event in part for each in self._of_event(event, clock)))
+                continue
+            waited, extend = self._waiting.popleft()
+            kept, self._extend = self._extend, extend
+            yield self._complete(waited, (each for event in part for each in self._of_event(event, waited)))
+            self._extend = kept
+
     def _place(self, name: str) -> int:
         """Value of a place of the EXTEND row before the command."""
         return 0 if self._extend is None else int(self._extend[name])
 
     def _of_command(self, command: Any, events: list[Any]) -> Iterator[Place]:
+        if command["kind"] == CommandKind.CLOCK and self._moves(command):
+            yield from self._of_clock(int(command["time_ns"]), command, events)
+            return
         if not events or events[0]["kind"] != EventKind.REJECTED:
-            if command["kind"] == CommandKind.CLOCK:
-                yield from self._of_clock(int(command["time_ns"]), command, events)
-                return
             yield from self._of_accepted(command, events)
         self._crossing = False
         for event in events:
@@ -212,8 +256,9 @@ class ReferenceReports:
             ending += 1
         for event in events[:ending]:
             yield from self._of_event(event, command)
-        if time_ns // DAY_NS != before_ns // DAY_NS:
-            yield {"kind": ReportKind.TRADING_DAY, "day": time_ns // DAY_NS, "before_ns": before_ns}
+        day, day_before = ((each - self._day_start_ns) // DAY_NS for each in (time_ns, before_ns))
+        if day != day_before:
+            yield {"kind": ReportKind.TRADING_DAY, "day": day, "before_ns": before_ns}
         for event in events[ending:]:
             yield from self._of_event(event, command)
 
@@ -257,6 +302,11 @@ class ReferenceReports:
                 named = {name: int(command[name]) for name in ("name", "symbol", "weight")}
                 named |= {name: int(command[name]) for name in ("further_symbol", "further_weight")}
                 yield {"kind": ReportKind.MEMBERS} | named
+            case CommandKind.VENUE:
+                if command["settings"] & VenueSetting.DAY_START:
+                    self._day_start_ns = int(command["day_start_ns"])
+                values = {name: int(command[name]) for name in ("settings", "speed_bump_ns", "day_start_ns")}
+                yield {"kind": ReportKind.VENUE} | values
             case CommandKind.CLOCK_JUMP:
                 moved = {"machine_ns": int(command["time_ns"]), "jump_ns": int(command["jump_ns"])}
                 yield {"kind": ReportKind.CLOCK_JUMP} | moved
@@ -456,7 +506,7 @@ class ReferenceReports:
         further = {"decrement_qty": int(event["qty"]), "reason": int(reason)}
         if reason == Reason.SELF_TRADE:
             further["liquidity"] = int(Liquidity.ADDED if order.in_book else Liquidity.REMOVED)
-        if command["kind"] == CommandKind.CANCEL:
+        if command["kind"] == CommandKind.CANCEL and reason == Reason.USER:
             context = _octets(command["context"])
             further["command_context"] = int(command["context"])
             if order.user and order.leaves_qty and _is_modify(context):
@@ -597,6 +647,19 @@ def _settle(reports: list[Place], but: "Order | None" = None) -> None:
             if report["kind"] == ReportKind.REPLACED:
                 moved |= InBook.NEW_PRIORITY
             report |= {"in_book": int(moved), "displayed_qty": order.displayed_qty}
+
+
+def _is_answer(event: Any) -> bool:
+    """True of the answer to an enter, cancel or replace."""
+    by_owner = event["kind"] == EventKind.CANCELED and event["reason"] in (Reason.USER, Reason.REPLACED)
+    return bool(by_owner or event["kind"] in _ANSWERS)
+
+
+def _begins(event: Any) -> bool:
+    """True of an event within those of a clock value that another command, or the clock value itself, causes."""
+    expires = event["kind"] == EventKind.CANCELED and event["reason"] == Reason.EXPIRED
+    changes = event["kind"] == EventKind.PHASE and event["phase"] != Phase.CLOSED
+    return bool(_is_answer(event) or expires or changes)
 
 
 def _octets(context: Any) -> bytes:

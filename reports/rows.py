@@ -60,7 +60,6 @@ RESERVED_KINDS: Final = frozenset(
     {
         ReportKind.TRADE_CORRECTED,
         ReportKind.TRADE_BUSTED,
-        ReportKind.VENUE,
     }
 )
 
@@ -104,17 +103,10 @@ class ReportFlag(IntFlag):
 REPORT_PLACES: Final = {
     0: ("seq",),  # of the command
     8: ("time_ns",),  # the clock in force after the command
-    16: ("order_number", "rate_orders", "before_ns", "weight"),
+    16: ("order_number", "rate_orders", "before_ns", "weight", "day_start_ns"),
     24: (
-        "trade_number",
-        "imbalance_qty",
-        "epoch",
-        "jump_ns",
-        "orders",
-        "adv_qty",
-        "rate_window_ns",
-        "day",
-        "further_weight",
+        *("trade_number", "imbalance_qty", "epoch", "jump_ns", "orders", "adv_qty", "rate_window_ns", "day"),
+        *("further_weight", "speed_bump_ns"),
     ),
     32: ("client_order_id", "name"),
     40: ("previous_client_order_id", "contra_client_order_id", "group", "max_order_qty"),
@@ -276,6 +268,8 @@ REPORT_FIELDS: Final[dict[ReportKind, tuple[str, ...]]] = {
     ReportKind.INDEX: (
         *(*_ALL, "name", "level_1_bps", "level_1_ns", "level_2_bps", "level_2_ns", "level_3_bps", "level_3_ns"),
     ),
+    # settings: bits of ``engine.records.VenueSetting``; the value of one that is not there is 0.
+    ReportKind.VENUE: (*_ALL, "settings", "speed_bump_ns", "day_start_ns"),
     ReportKind.CLOCK_JUMP: (*_ALL, "machine_ns", "jump_ns"),
     # day: days since 1970. before_ns: the clock before, 0 before the first. It stands behind the reports of the orders
     # that end with the day before.

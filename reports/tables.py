@@ -7,10 +7,12 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from engine.capacity import waiting_max
 from engine.digest import layout_digest
 from engine.jit import unpack_pointers
 from engine.records import COMMAND, Phase
 from reports.rows import REPORT, REPORT_WORDS
+from reports.waiting import WaitingRows, new_waiting
 
 #: Version of the meaning of the tables, for images (checkpoints). Increment it with any change after which an older
 #: image would restore another fold though its layout is equal (``TABLES_LAYOUT``).
@@ -67,13 +69,15 @@ INSTRUMENT: Final = np.dtype([("symbol", "<i8"), ("phase", "<i8"), ("cross", "<i
 USER: Final = np.dtype([("name", "<i8"), ("participant", "<i8"), ("firm", "<i8"), ("permissions", "<i8")])
 #: The one row of the venue. now_ns: the clock in force. instruments, participants, users: numbers of those defined.
 #: Of the command under way: seq, number (of its last report), last_own (place of the last event about its own order),
-#: day_begins (1: the report of the new trading day is to come), before_ns (the clock before).
+#: day_begins (1: the report of the new trading day is to come), before_ns (the clock before). clock_moves (1: it is
+#: a clock value that the market took). day_start_ns: when a trading day begins, after 00:00 UTC.
 VENUE: Final = np.dtype(
     [
         (name, "<i8")
         for name in (
             *("now_ns", "instruments", "participants", "users"),
-            *("seq", "number", "last_own", "day_begins", "before_ns"),
+            *("seq", "number", "last_own", "day_begins", "before_ns", "day_start_ns"),
+            "clock_moves",
         )
     ]
 )
@@ -83,7 +87,8 @@ class ReportTables(NamedTuple):
     """State of the fold. The last row of ``orders`` and ``terms`` is no place of the table: it is scratch.
 
     ``carried``: two COMMAND rows: the EXTEND row that the block before ended with, else zeros; and always zeros.
-    ``order_words``, ``term_words``: the same memory as words.
+    ``order_words``, ``term_words``: the same memory as words. ``waiting``, ``waiting_words``, ``waiting_numbers``: the
+    ring of commands that wait (``reports.waiting``).
     """
 
     orders: np.ndarray[Any, Any]  # ORDER[power of two + 1]
@@ -95,6 +100,9 @@ class ReportTables(NamedTuple):
     users: np.ndarray[Any, Any]  # USER[users_max + 1]
     venue: np.ndarray[Any, Any]  # VENUE[1]
     carried: np.ndarray[Any, Any]  # COMMAND[2]
+    waiting: np.ndarray[Any, Any]  # COMMAND[2 * waiting_max]
+    waiting_words: np.ndarray[Any, Any]  # int64
+    waiting_numbers: np.ndarray[Any, Any]  # int64[4]
 
 
 class ReportRoom(NamedTuple):
@@ -112,6 +120,7 @@ def new_tables(orders_max: int, instruments_max: int, participants_max: int, use
     orders, terms = np.zeros(places + 1, ORDER), np.zeros(places + 1, TERMS)
     instruments = np.zeros(instruments_max + 1, INSTRUMENT)
     instruments["phase"] = Phase.CLOSED
+    waiting = new_waiting(waiting_max(orders_max))
     return ReportTables(
         orders=orders,
         order_words=orders.view(np.int64).reshape(-1, ORDER_WORDS),
@@ -122,7 +131,15 @@ def new_tables(orders_max: int, instruments_max: int, participants_max: int, use
         users=np.zeros(users_max + 1, USER),
         venue=np.zeros(1, VENUE),
         carried=np.zeros(2, COMMAND),
+        waiting=waiting.rows,
+        waiting_words=waiting.words,
+        waiting_numbers=waiting.numbers,
     )
+
+
+def ring_of(tables: ReportTables) -> WaitingRows:
+    """The commands that wait."""
+    return WaitingRows(tables.waiting, tables.waiting_words, tables.waiting_numbers)
 
 
 def new_room(rows: int) -> ReportRoom:

@@ -7,9 +7,9 @@ itself. Two of them *meet* in a command when its events have both. ``NEVER`` say
 """
 
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,7 +35,17 @@ from engine.records import (
 from engine.reference import ReferenceEngine
 from notation.parse import parse
 from notation.translate import Translator
-from tests.streams import OPEN_NS, REFERENCE_E4, TICK_E4, call_stream, definitions, index_rows, orders, random_stream
+from tests.streams import (
+    OPEN_NS,
+    REFERENCE_E4,
+    TICK_E4,
+    call_stream,
+    definitions,
+    delays,
+    index_rows,
+    orders,
+    random_stream,
+)
 
 #: Kinds of orders.
 RESTING: Final = (
@@ -56,7 +66,7 @@ COMMANDS: Final = {
 #: Things that follow by themselves.
 FOLLOWING: Final = (
     *("election", "replenishment", "self_trade", "decrement", "uncross", "indicative", "expiry", "end_of_day"),
-    *("halt", "volatility", "market_wide", "cancel_on_halt", "collar", "limits", "repricing"),
+    *("halt", "volatility", "market_wide", "cancel_on_halt", "collar", "limits", "repricing", "delay"),
 )
 FEATURES: Final = (*ORDERS, *COMMANDS.values(), "partial_cancel", *FOLLOWING)
 
@@ -88,6 +98,7 @@ _OF_TIME: Final = {
     TimeInForce.OPENING: "opening",
     TimeInForce.CLOSING: "closing",
 }
+_DELAYED: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
 _REFUSED: Final = (EventKind.REJECTED, EventKind.CANCEL_REJECTED)
 
 SCENARIOS: Final = Path(__file__).parent / "scenarios"
@@ -103,6 +114,7 @@ class Meetings:
         self.commands = 0
         self._terms: dict[tuple[int, int], frozenset[str]] = {}
         self._limited: set[int] = set()
+        self._waiting: deque[Any] = deque()  # commands that wait for their effect
 
     def add(self, rows: NDArray[Any], events: NDArray[Any], first_seq: int, names: tuple[str, ...]) -> None:
         """Add a block: its commands from ``first_seq`` on, and what they caused. names: of the participants."""
@@ -113,8 +125,29 @@ class Meetings:
             row = rows[at]
             if row["kind"] == CommandKind.LIMITS and not len(caused):
                 self._limited |= {names.index(each) + 1 for each in names if _packed(each) == row["name"]}
-            if len(caused) and caused[0]["kind"] not in _REFUSED:
-                self.pairs.update(frozenset(pair) for pair in combinations(sorted(self._met(row, caused)), 2))
+            if row["kind"] in _DELAYED and not len(caused):
+                self._waiting.append(row.copy())
+            for cause, events_of, features in self._parts(row, caused):
+                if len(events_of) and events_of[0]["kind"] not in _REFUSED:
+                    met = self._met(cause, events_of) | features
+                    self.pairs.update(frozenset(pair) for pair in combinations(sorted(met), 2))
+
+    def forget(self) -> None:
+        """Begin with another market."""
+        self._terms, self._limited = {}, set()
+        self._waiting.clear()
+
+    def _parts(self, row: Any, caused: NDArray[Any]) -> Iterator[tuple[Any, NDArray[Any], set[str]]]:
+        """A command with its events; of a clock value also each command that waited for it, as one of its own."""
+        if row["kind"] != CommandKind.CLOCK or not self._waiting or _is_refused_clock(row, caused):
+            yield row, caused, set()
+            return
+        begins = [at for at, event in enumerate(caused) if _is_answer(event) or _is_of_clock(event)]
+        for begin, end in pairwise([0, *[at for at in begins if at], len(caused)]):
+            if begin < end and _is_answer(caused[begin]) and self._waiting:
+                yield self._waiting.popleft(), caused[begin:end], {"delay"}
+            else:
+                yield row, caused[begin:end], set()
 
     def _met(self, row: Any, caused: NDArray[Any]) -> set[str]:
         """Features that a command has together."""
@@ -145,6 +178,24 @@ class Meetings:
         if "self_trade" in met and _is_decrement(caused):
             met.add("decrement")
         return met
+
+
+def _is_refused_clock(row: Any, caused: NDArray[Any]) -> bool:
+    return (
+        len(caused) == 1 and caused[0]["kind"] == EventKind.REJECTED and caused[0]["client_order_id"] == row["time_ns"]
+    )
+
+
+def _is_answer(event: Any) -> bool:
+    """True of the answer to an enter, cancel or replace."""
+    by_owner = event["kind"] == EventKind.CANCELED and event["reason"] in (Reason.USER, Reason.REPLACED)
+    return bool(by_owner or event["kind"] in (*_REFUSED, EventKind.ACCEPTED, EventKind.REPLACED))
+
+
+def _is_of_clock(event: Any) -> bool:
+    """True of an event of a clock value that no command which waited causes."""
+    expires = event["kind"] == EventKind.CANCELED and event["reason"] == Reason.EXPIRED
+    return bool(expires or (event["kind"] == EventKind.PHASE and event["phase"] != Phase.CLOSED))
 
 
 def _packed(name: str) -> int:
@@ -236,6 +287,11 @@ def _never() -> dict[Pair, str]:
         "a halt by command does nothing else",
     )
     add(("clock",), ("halt",), "likewise")
+    add(
+        ("delay",),
+        (*(each for each in _ALONE if each not in ("replace", "partial_cancel")), *by_clock_or_phase),
+        "only enters, cancels and replaces wait, each like a command of its own",
+    )
     return found
 
 
@@ -243,11 +299,11 @@ def _never() -> dict[Pair, str]:
 NEVER: Final = _never()
 
 
-def meeting_stream(seed: int, n: int) -> NDArray[Any]:
+def meeting_stream(seed: int, n: int, *, delayed: bool = False) -> NDArray[Any]:
     """``n`` COMMAND rows of a small market in which much is due at once, so that its features meet.
 
     Prices are within some ticks, the band is narrow, halts are many, and a clock value may meet the ends of halts, of
-    the calls after them, of orders and of days together.
+    the calls after them, of orders and of days together. ``delayed``: there is an entry delay now and then.
     """
     rng = np.random.default_rng(seed)
     rows = orders(rng, n, 2, 3 if seed % 2 else 5)
@@ -278,6 +334,8 @@ def meeting_stream(seed: int, n: int) -> NDArray[Any]:
     stops = np.isin(kind, (CommandKind.ENTER, CommandKind.REPLACE)) & (instructions & np.uint16(Instruction.STOP) != 0)
     rows["stop_e4"][stops] = around[1][stops]
     _clock_rows(rng, rows)
+    if delayed:
+        delays(np.random.default_rng((seed, 44)), rows, 0.2)
     for at in np.flatnonzero(rng.random(n) < rng.choice([0.02, 0.04, 0.1])):
         rows.view(np.uint8).reshape(-1, COMMAND.itemsize)[at] = 0
         _control(rng, rows[at])
@@ -382,17 +440,24 @@ def measured(commands: int, *, seed: int = 0) -> Meetings:
     """Meetings in so many commands of random streams: small markets, those of the tests of the engines, and calls."""
     capacity = Capacity(orders_max=8_192, ids_max=131_072, instruments_max=8, participants_max=16)
     meetings = Meetings()
+    for number in range(1, 1 + max(commands // 20_000, 2)):
+        _add(meetings, Engine(capacity), meeting_stream(10_000 + seed + number, 4_000, delayed=True))
+    meetings.commands = 0
     while meetings.commands < commands:
         seed += 1
         if seed % 4 == 1:
             rows = random_stream(seed, 4_000, hostile=0.01, garbage=0.0, control=0.01)
         else:
             rows = call_stream(seed, 2_000) if seed % 4 == 2 else meeting_stream(seed, 8_000)
-        engine = Engine(capacity)
-        for at in range(0, len(rows), 500):
-            events = engine.apply(rows[at : at + 500])
-            meetings.add(rows[at : at + 500], events, at + 1, engine.directory.participants)
+        _add(meetings, Engine(capacity), rows)
     return meetings
+
+
+def _add(meetings: Meetings, engine: Engine, rows: NDArray[Any]) -> None:
+    meetings.forget()
+    for at in range(0, len(rows), 500):
+        events = engine.apply(rows[at : at + 500])
+        meetings.add(rows[at : at + 500], events, at + 1, engine.directory.participants)
 
 
 def of_scenarios() -> Meetings:

@@ -6,7 +6,7 @@ They go with ``tests.rows``, and take names and further places as its functions 
 from typing import Final, Literal
 
 from engine.names import pack
-from engine.records import CommandKind, EventKind, Limit, Side, limit_places
+from engine.records import CommandKind, EventKind, Limit, Side, VenueSetting, limit_places
 from tests.rows import Rows, batch, events_of, row
 
 #: In place of a value: the limit is named and ``off``.
@@ -71,6 +71,14 @@ def resume(symbol: str | int, **places: int) -> Rows:
 
 def clock_jump(to_ns: int, by_ns: int, **places: int) -> Rows:
     return row(CommandKind.CLOCK_JUMP, time_ns=to_ns, jump_ns=by_ns, **places)
+
+
+def venue(*, speed_bump_ns: int | None = None, day_start_ns: int | None = None) -> Rows:
+    """VENUE row with the values that are given."""
+    settings = VenueSetting.SPEED_BUMP * (speed_bump_ns is not None) | VenueSetting.DAY_START * (
+        day_start_ns is not None
+    )
+    return row(CommandKind.VENUE, settings=settings, speed_bump_ns=speed_bump_ns or 0, day_start_ns=day_start_ns or 0)
 
 
 def epoch(number: int, node: str | int = "A", **places: int) -> Rows:

@@ -21,6 +21,9 @@ USERS = 6
 Open = dict[tuple[int, int], list[int]]
 
 
+_DELAYED = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
+
+
 class Block(NamedTuple):
     """A block: COMMAND rows from ``first_seq`` on, and the EVENT rows that they caused."""
 
@@ -45,10 +48,15 @@ def user_stream(seed: int, count: int) -> NDArray[Any]:
     """COMMAND rows of traders whose commands mostly have a user; in seeds 3 and 4 of 5 in calls, or hostile ones."""
     kind = seed % 5
     if kind == 3:
-        rows = call_stream(seed, count)
+        rows = call_stream(seed, count, delayed=seed % 2 == 0)
     else:
         rows = random_stream(
-            seed, count, hostile=0.2 * (kind == 4), garbage=0.1 * (kind == 4), control=(0.002, 0.02)[kind % 2]
+            seed,
+            count,
+            hostile=0.2 * (kind == 4),
+            garbage=0.1 * (kind == 4),
+            control=(0.002, 0.02)[kind % 2],
+            delayed=seed % 2 == 1,
         )
     rng = np.random.default_rng(seed)
     opening = int(np.flatnonzero(rows["kind"] == CommandKind.PHASE)[0]) + 1
@@ -145,6 +153,8 @@ def _unreported(reports: NDArray[Any], block: Block) -> list[str]:
     silent_all = (CommandKind.PHASE, CommandKind.HALT, CommandKind.RESUME, CommandKind.KILL, CommandKind.UNKILL)
     told = np.isin(seqs, reports["seq"]) | np.isin(block.commands["kind"], silent)
     told |= np.isin(block.commands["kind"], silent_all) & (block.commands["name"] == ord("*"))
+    # One that waits for its effect is told of then.
+    told |= np.isin(block.commands["kind"], _DELAYED) & ~np.isin(seqs, block.events["seq"])
     found += [f"command {seq} has no report" for seq in seqs[~told]]
     starts = np.concatenate(([True], reports["seq"][1:] != reports["seq"][:-1]))[: len(reports)]
     dense = np.arange(len(reports)) - np.maximum.accumulate(np.where(starts, np.arange(len(reports)), 0)) + 1

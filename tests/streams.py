@@ -21,6 +21,7 @@ from engine.records import (
     Phase,
     Reason,
     TimeInForce,
+    VenueSetting,
     limit_places,
 )
 
@@ -54,12 +55,13 @@ def random_stream(
     hostile: float = 0.05,
     garbage: float = 0.02,
     control: float = 0.003,
+    delayed: bool = False,
 ) -> NDArray[Any]:
     """``n`` COMMAND rows: definitions and openings first, then a market.
 
     ``hostile``, ``garbage``: shares of rows with a value at the edge of a rule, and of rows that may be anything at
     all. ``control``: share of limits, phase changes, halts, kills, mass cancels, definitions and users. CLOCK rows are
-    about one in twenty, EXTEND rows with a token one in fifty.
+    about one in twenty, EXTEND rows with a token one in fifty. ``delayed``: there is an entry delay now and then.
     """
     rng = np.random.default_rng(seed)
     rows = orders(rng, n, instruments, participants)
@@ -67,13 +69,17 @@ def random_stream(
     _tokens(rng, rows)
     _controls(rng, rows, control, instruments, participants)
     _epochs(rows)
+    if delayed:
+        delays(np.random.default_rng((seed, 44)), rows, 0.05)
     _hostile(rng, rows, hostile)
     _garbage(rng, rows, garbage)
     opening = definitions(instruments, participants, band_bps=(0, 30, 60)[seed % 3])
     return np.concatenate((opening.view(np.uint8), rows.view(np.uint8)))[: n * COMMAND.itemsize].view(COMMAND)
 
 
-def call_stream(seed: int, n: int, *, instruments: int = 3, participants: int = 5, far: float = 0.0) -> NDArray[Any]:
+def call_stream(
+    seed: int, n: int, *, instruments: int = 3, participants: int = 5, far: float = 0.0, delayed: bool = False
+) -> NDArray[Any]:
     """``n`` COMMAND rows of a market that is mostly in calls, with crossed books, market orders and many phases.
 
     ``far``: share of orders whose price is anywhere, so that books are deep.
@@ -113,6 +119,8 @@ def call_stream(seed: int, n: int, *, instruments: int = 3, participants: int = 
         else:
             _other_control(rng, rows[at], instruments, participants)
     _epochs(rows)
+    if delayed:
+        delays(np.random.default_rng((seed, 44)), rows, 0.1)
     opening = definitions(instruments, participants)
     opening[-1]["phase"] = Phase.OPENING_AUCTION
     opening["permissions"][opening["kind"] == CommandKind.PARTICIPANT] |= 1
@@ -335,6 +343,19 @@ def _clocks(rng: np.random.Generator, rows: NDArray[Any]) -> None:
     steps[rng.random(len(at)) < 0.01] = -1  # and a clock goes back
     rows["kind"][at] = CommandKind.CLOCK
     rows["time_ns"][at] = OPEN_NS + np.cumsum(steps)
+
+
+def delays(rng: np.random.Generator, rows: NDArray[Any], share: float) -> None:
+    """An entry delay that begins or ends behind some clock values, when nothing or little waits."""
+    at = np.flatnonzero(rows["kind"][:-1] == CommandKind.CLOCK) + 1
+    at = at[(rng.random(len(at)) < share) & (rows["kind"][at] != CommandKind.CLOCK)]
+    _blank(rows, at)
+    rows["kind"][at], rows["settings"][at] = CommandKind.VENUE, VenueSetting.SPEED_BUMP
+    rows["speed_bump_ns"][at] = rng.choice([0, 1, 350_000, 10**6, 30_000_000], len(at), p=[0.6, 0.1, 0.1, 0.1, 0.1])
+    other = at[rng.random(len(at)) < 0.1]
+    rows["settings"][other] |= np.uint16(VenueSetting.DAY_START)
+    rows["day_start_ns"][other] = rng.choice([0, 6 * 3_600, 17 * 3_600, 86_400, 1, -60], len(other)) * 10**9
+    rows["speed_bump_ns"][at[rng.random(len(at)) < 0.02]] = DAY_NS + 1
 
 
 def _tokens(rng: np.random.Generator, rows: NDArray[Any]) -> None:

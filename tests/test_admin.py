@@ -87,7 +87,7 @@ def test_names_that_are_defined_in_a_text_are_known_to_its_next_lines_and_to_the
         ("epoch 7 node=A", "commands:1: epoch is for the node itself; leave it out"),
         ("halt XYZ\nclock_jump by=3s to=2024-01-15T09:30", "commands:2: clock_jump is for the node itself"),
         ("phase XYZ continuous\nlimits ALPHA margin=1", "commands:2: margin is '1'; write a decimal number with"),
-        ("venue speed_bump=350us", "commands:1: the command venue is not built in this release"),
+        ("venue speed_bump=soon", "commands:1: speed_bump is 'soon'; write a whole number and one of ns us"),
         ("\x00\x1b[31m", "commands:1: there is no command"),
         ("\n" * (COMMANDS_MAX + 1), "the text has more than 1,000 lines"),
     ],

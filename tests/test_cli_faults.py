@@ -412,7 +412,7 @@ def test_a_line_of_a_megabyte_is_not_told_in_full_and_a_byte_order_mark_is_none_
     complaint = lockstep.complaint(2, "run", tmp_path / "long.txt", "--data", tmp_path / "new")
     assert len(complaint) < 600
     assert complaint.startswith(f"{tmp_path / 'long.txt'}:2: there is no command 'aaaa")
-    assert complaint.endswith("user.")
+    assert complaint.endswith("venue.")
     (tmp_path / "marked.txt").write_bytes(b"\xef\xbb\xbfat 09:30\r\nparticipant ALPHA\r\n")
     assert lockstep("run", tmp_path / "marked.txt", "--data", tmp_path / "new")[0] == 0
 

@@ -69,7 +69,15 @@ def test_both_engines_agree_on_seeded_streams(seed: int, capacity: Capacity) -> 
         (0.05, 0.5, 0.05),
         (0.1, 0.0, 0.1),
     ][seed]
-    rows = random_stream(seed, COMMANDS // 15, hostile=hostile, garbage=garbage, control=control, participants=4 + seed)
+    rows = random_stream(
+        seed,
+        COMMANDS // 15,
+        hostile=hostile,
+        garbage=garbage,
+        control=control,
+        participants=4 + seed,
+        delayed=seed % 2 == 1,
+    )
     kernel, reference = Engine(capacity), ReferenceEngine(capacity)
     for start in range(0, len(rows), 250):
         same(kernel, reference, rows[start : start + 250], f"seed {seed}")
@@ -82,7 +90,7 @@ def test_both_engines_agree_on_seeded_streams(seed: int, capacity: Capacity) -> 
 @pytest.mark.parametrize("far", [0.0, 0.4])
 @pytest.mark.parametrize("seed", range(4))
 def test_both_engines_agree_on_markets_in_calls(seed: int, far: float) -> None:
-    rows = call_stream(200 + seed, COMMANDS // 100, far=far)
+    rows = call_stream(200 + seed, COMMANDS // 100, far=far, delayed=seed % 2 == 0)
     kernel, reference = Engine(ROOMY), ReferenceEngine(ROOMY)
     for start in range(0, len(rows), 50):
         same(kernel, reference, rows[start : start + 50], f"calls {200 + seed}")
@@ -94,7 +102,7 @@ def test_both_engines_agree_on_markets_in_calls(seed: int, far: float) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_invariants_hold_after_every_single_command(seed: int) -> None:
-    rows = random_stream(100 + seed, COMMANDS // 1_000, hostile=0.1, garbage=0.05, control=0.03)
+    rows = random_stream(100 + seed, COMMANDS // 1_000, hostile=0.1, garbage=0.05, control=0.03, delayed=True)
     kernel, reference = Engine(TIGHT), ReferenceEngine(TIGHT)
     for start in range(len(rows)):
         same(kernel, reference, rows[start : start + 1], f"seed {100 + seed}")

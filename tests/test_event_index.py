@@ -89,7 +89,7 @@ def test_every_selection_gives_byte_for_byte_what_a_replay_gives(
     tmp_path: Path, lockstep: Lockstep, replayed: Callable[..., Answer], seed: int
 ) -> None:
     node = tmp_path / "node"
-    rows = random_stream(seed, 1500)
+    rows = random_stream(seed, 1500, delayed=seed >= 4)
     names = write_node(node, rows).directory
     if seed % 2:
         assert run_line(["checkpoint", "create", str(node)]) == 0

@@ -552,6 +552,34 @@ def test_meatpy_finds_an_order_that_trades_before_its_turn(tmp_path: Path) -> No
     ]
 
 
+def test_a_session_is_a_trading_day_of_the_venue() -> None:
+    """It is named by its last moment, and its times go on beyond 24 hours. The last two end in one date."""
+    market, engine = Market(), Engine(CAPACITY)
+    lines = (
+        "venue day_start=17:00\n"
+        + MARKET
+        + "at 2024-01-15T16:59:59\nenter ALPHA a1 sell 10 XYZ @ 10.00\n"
+        + "at 2024-01-15T18:00\nenter ALPHA a2 sell 10 XYZ @ 10.00\n"
+        + "at 2024-01-16T09:00\nenter ALPHA a3 sell 10 XYZ @ 10.00\n"
+        + "at 2024-01-17T03:00\n"
+        + "venue day_start=05:00\n"
+        + "at 2024-01-17T05:00\n"
+        + "venue day_start=00:00\n"
+        + "at 2024-01-18T00:00\n"
+    )
+    translator = Translator(parse(lines, "lines"), engine.directory, "lines")
+    while (batch := translator.next_batch(engine.directory)) is not None:
+        market.take(Block(engine.seq + 1, batch.rows, engine.apply(batch.rows)))
+    days = [day for day in sorted(market.sink.sessions) if day]
+    assert [session_name(day) for day in days] == [*(f"202401{day}" for day in range(15, 20))]
+    hour_ns = 3_600 * 10**9
+    times_ns = [[itch.fields(message)["time_ns"] for _, message in itch.cut(market.sink.sessions[day])] for day in days]
+    assert times_ns[0][-1] == 17 * hour_ns - 1
+    assert (times_ns[1][0], times_ns[1][-1], times_ns[1].count(33 * hour_ns)) == (18 * hour_ns, 41 * hour_ns - 1, 1)
+    assert (times_ns[2][0], times_ns[2][-1]) == (27 * hour_ns, 29 * hour_ns - 1)
+    assert (times_ns[3][0], times_ns[3][-1], times_ns[4][0]) == (5 * hour_ns, 24 * hour_ns - 1, 0)
+
+
 def test_times_are_of_the_day_and_what_a_day_ends_has_its_last_nanosecond() -> None:
     market, engine = Market(), Engine(CAPACITY)
     lines = MARKET + "enter ALPHA a1 sell 10 XYZ @ 10.00\nat 2024-01-16T08:00:00\n"

@@ -232,3 +232,16 @@ def test_itch_book_finds_the_published_best_prices_of_apple_in_our_feed(tmp_path
     assert (at >= 0).all()
     assert last.sum() > 30_000
     assert np.array_equal(got[at, 1:], top[last][:, :4])
+
+
+def test_a_session_that_ended_its_evening_before_its_date_is_found(lockstep: Lockstep, tmp_path: Path) -> None:
+    """It is of the date of its last moment, in which nothing came."""
+    (tmp_path / "day.txt").write_text(
+        "at 2024-01-14T18:00\nvenue day_start=17:00\ninstrument XYZ tick=0.01 lot=1 reference=10.00\n"
+        "at 2024-01-15T18:00\nphase XYZ continuous\n"
+    )
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
+    assert lockstep("replay", tmp_path / "node", "--out", tmp_path / "out", "--day", "2024-01-16")[0] == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["20240116.itch"]
+    status, _, complaint = lockstep("replay", tmp_path / "node", "--out", tmp_path / "none", "--day", "2024-01-17")
+    assert (status, "no trading day 2024-01-17" in complaint) == (2, True)

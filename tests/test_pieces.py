@@ -14,6 +14,7 @@ from engine.parts import regions
 from replication.link import LinkError, Scrub
 from replication.pieces import BUSY_COMMANDS, ROUND_TURNS, TURN_NS, PieceComparison, PieceWalk
 from tests.flipping_node import PLACES, flip
+from tests.limit_rows import venue
 from tests.rows import batch, cancel, clock, enter, extend, market_of
 from tests.streams import random_stream
 
@@ -21,11 +22,13 @@ CAPACITY = Capacity(orders_max=200, ids_max=400, instruments_max=2, participants
 
 
 def twins() -> tuple[Engine, Engine]:
-    """Two engines that applied the same commands."""
-    rows = random_stream(11, 3_000)
+    """Two engines that applied the same commands, the last of which wait for their effect."""
+    late = [enter(1 + at % 3, f"late{at}", 1, 10, 990_000) for at in range(40)]
+    rows = batch(random_stream(11, 3_000), venue(speed_bump_ns=10**9), *late)
     engines = Engine(CAPACITY), Engine(CAPACITY)
     for engine in engines:
         engine.apply(rows)
+        assert len(engine.waiting().seq) == len(late)
     return engines
 
 

@@ -115,6 +115,7 @@ CODES = {
         "CANCEL_ON_DISCONNECT": 2,
         "NEWEST_WINS": 4,
     },
+    "VenueSetting": {"SPEED_BUMP": 1, "DAY_START": 2},
     "InstrumentSetting": {"BAND": 1, "CANCEL_ON_HALT": 2, "MIDPOINT": 4, "VOLATILITY": 8},
     "Limit": {
         "MAX_ORDER_QTY": 1,
@@ -184,13 +185,13 @@ COMMAND_PLACES = [
         8,
         "<i8",
         "new_client_order_id symbol group context participant_name salt_0 rate_window_ns jump_ns epoch due_ns "
-        "volatility_bps level_1_ns",
+        "volatility_bps level_1_ns speed_bump_ns",
     ),
     (
         16,
         "<i8",
         "price_e4 reference_e4 token_head firm salt_1 max_order_value_e4 margin_bps volatility_window_ns weight "
-        "level_2_bps",
+        "level_2_bps day_start_ns",
     ),
     (
         24,

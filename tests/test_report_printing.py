@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from notation.reports import REPORT_KEYS
+from reports.rows import REPORT_FIELDS, ReportKind
 from tests.conftest import Lockstep
-from tests.json_schemas import checked
+from tests.json_schemas import checked, schemas
 
 DAY = """\
 at 2024-01-15T09:30:00
@@ -54,6 +55,22 @@ def test_reports_as_json_have_the_same_keys_and_fit_the_schema(node: Path, locks
     limits = next(each for each in told if each["kind"] == "limits")
     assert (limits["limits"], limits["credit_e4"], limits["rate_orders"]) == (["order_rate", "credit"], 5_000_000, 10)
     assert [each["orders"] for each in told if each["kind"] == "mass_cancel"] == [1]
+
+
+def test_the_schema_of_a_report_has_every_kind_and_key() -> None:
+    schema = schemas()["shared"]["$defs"]["report"]
+    assert schema["properties"]["kind"]["enum"] == [kind.name.lower() for kind in ReportKind if kind in REPORT_FIELDS]
+    assert tuple(schema["properties"]) == tuple(schema["required"]) == REPORT_KEYS
+
+
+def test_a_report_of_the_venue_names_what_it_sets(tmp_path: Path, lockstep: Lockstep) -> None:
+    (tmp_path / "venue.txt").write_text("venue speed_bump=350us day_start=17:00\nvenue speed_bump=off\n")
+    assert lockstep("run", tmp_path / "venue.txt", "--data", tmp_path / "node")[0] == 0
+    told = checked(["events"], lockstep("events", tmp_path / "node", "--reports", "--json", "--kind", "venue")[1])
+    assert [(each["settings"], each["speed_bump_ns"], each["day_start_ns"]) for each in told] == [
+        (["speed_bump", "day_start"], 350_000, 61_200_000_000_000),
+        (["speed_bump"], 0, 0),
+    ]
 
 
 def test_a_range_of_reports_has_the_sums_of_the_commands_before_it(node: Path, lockstep: Lockstep) -> None:

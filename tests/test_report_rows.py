@@ -75,8 +75,12 @@ CODES = {
 PLACES = [
     (0, "<i8", "seq"),
     (8, "<i8", "time_ns"),
-    (16, "<i8", "order_number rate_orders before_ns weight"),
-    (24, "<i8", "trade_number imbalance_qty epoch jump_ns orders adv_qty rate_window_ns day further_weight"),
+    (16, "<i8", "order_number rate_orders before_ns weight day_start_ns"),
+    (
+        24,
+        "<i8",
+        "trade_number imbalance_qty epoch jump_ns orders adv_qty rate_window_ns day further_weight speed_bump_ns",
+    ),
     (32, "<i8", "client_order_id name"),
     (40, "<i8", "previous_client_order_id contra_client_order_id group max_order_qty"),
     (48, "<i8", "price_e4 reference_e4 max_order_value_e4 machine_ns"),

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.names import EVERY, pack
-from engine.records import CommandKind, Phase, Reason, SelfTrade, TimeInForce, UserPermission
+from engine.records import CommandKind, Phase, Reason, SelfTrade, TimeInForce, UserPermission, VenueSetting
 from reports import ReportFlag, ReportKind, Reports
 from reports.rows import joined
 from tests.ouch_messages import IOC, MARKET_HOURS, SYSTEM_HOURS, cancel, enter, modify, replace
@@ -115,7 +115,10 @@ class Session(Venue):
         rng = self.rng
         participant = int(rng.integers(1, 3))
         symbol, name = pack("XYZ"), pack(("ALPHA", "BETA")[participant - 1])
-        what = int(rng.integers(0, 12))
+        what = int(rng.integers(0, 13))
+        if what == 12:  # refused while a command waits
+            delay_ns = int(rng.choice([0, 0, 10**6, 10**9]))
+            return row(CommandKind.VENUE, settings=int(VenueSetting.SPEED_BUMP), speed_bump_ns=delay_ns)
         if what <= 3:
             self.now_ns += int(rng.choice([1, 10**6, 61 * 10**9, DAY_NS // 3, DAY_NS]))
             return row(CommandKind.CLOCK, time_ns=self.now_ns)

@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 from engine import Capacity, Engine
 from engine.reference import ReferenceEngine
 from engine.reference.image_rows import image_rows
+from engine.reference.rows import rows_of
 from engine.reference.rows_by_part import first_difference
+from engine.reference.venue import Waiting
 from engine.state import EXPOSURE
 from tests.conversions import STREAMS, copied, ids_in_the_tree, stream
+from tests.rows import clock
 from tests.streams import call_stream, random_stream
 
 SMALL = Capacity(orders_max=200, ids_max=1_000, instruments_max=8, participants_max=12)
@@ -36,7 +39,15 @@ def difference(kernel: Engine, reference: ReferenceEngine) -> str:
 @pytest.mark.parametrize("seed", range(4))
 def test_both_engines_have_the_same_rows_after_any_command(seed: int, capacity: Capacity) -> None:
     hostile, garbage, control = [(0.0, 0.0, 0.002), (0.05, 0.02, 0.02), (0.3, 0.1, 0.05), (0.1, 0.0, 0.2)][seed]
-    rows = random_stream(80 + seed, 3_000, hostile=hostile, garbage=garbage, control=control, participants=4 + seed)
+    rows = random_stream(
+        80 + seed,
+        3_000,
+        hostile=hostile,
+        garbage=garbage,
+        control=control,
+        participants=4 + seed,
+        delayed=seed % 2 == 1,
+    )
     kernel, reference = Engine(capacity), ReferenceEngine(capacity)
     for start in range(0, len(rows), 150):
         for engine in (kernel, reference):
@@ -55,7 +66,7 @@ def test_both_engines_have_the_same_rows_after_calls_halts_and_days(number: int)
 
 
 def test_both_engines_have_the_same_rows_of_far_prices_and_of_ids_in_the_tree() -> None:
-    for rows in (call_stream(72, 400, far=0.3), ids_in_the_tree()):
+    for rows in (call_stream(72, 400, far=0.3, delayed=True), ids_in_the_tree()):
         assert difference(*market(rows)) == ""
 
 
@@ -103,7 +114,7 @@ def test_a_changed_bit_of_the_compiled_engine_is_named_by_its_part(part: str, na
     assert difference(kernel, reference) == part
 
 
-@pytest.mark.parametrize("part", ["venue", "reference", "orders", "ids", "books", "risk", "events"])
+@pytest.mark.parametrize("part", ["venue", "reference", "orders", "ids", "books", "risk", "waiting", "events"])
 def test_a_changed_value_of_the_reference_engine_is_named_by_its_part(part: str) -> None:
     kernel, reference = trading()
     bend(reference, part)
@@ -127,6 +138,8 @@ def bend(reference: ReferenceEngine, part: str) -> None:
         order.level.leaves_qty ^= 1
     elif part == "risk":
         venue.participants[0].holding(venue.instruments[0]).position_qty ^= 1
+    elif part == "waiting":
+        venue.waiting.append(Waiting(1, venue.now_ns + 1, next(rows_of(clock(1)))[0]))
     else:
         reference._chain._tail[0] ^= 1
 

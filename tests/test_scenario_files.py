@@ -317,7 +317,9 @@ def test_any_text_at_all_is_either_read_or_refused_with_file_and_line(text: str)
         ("credential U cost=14 salt=00", "its form is: credential NAME"),
         ("credential U cost=256 salt=00 hash=00", "cost is 256; write a number from 0 to 255"),
         ("credential U cost=14 salt=00 hash=00", "salt is '00'; write 32 hexadecimal digits"),
-        ("venue speed_bump=350us", "the command venue is not built"),
+        ("venue speed_bump=350", "speed_bump is '350'; write a whole number and one of ns us"),
+        ("venue day_start=24:00", "day_start is '24:00'; write hours and minutes, such as 17:00"),
+        ("venue XYZ", "venue has no option 'XYZ'"),
         ("at noon", "the time is 'noon'"),
         ("at 24:00:00", "no such time of day"),
         ("at 2024-02-30T09:30", "no such date"),
@@ -473,7 +475,8 @@ def test_the_table_of_commands_has_every_place_that_a_command_uses_and_a_key_in_
     for command in COMMANDS:
         fields = [field for field in (*command.plain, *command.options) if not field.extended]
         places = {place for field in fields for place in (field.places[:1] if field.names else field.places)}
-        word_of_bits = "settings" if command.kind == CommandKind.INSTRUMENT else "instructions"
+        has_settings = command.kind in (CommandKind.INSTRUMENT, CommandKind.VENUE)
+        word_of_bits = "settings" if has_settings else "instructions"
         places |= {word_of_bits} if any(field.bit for field in fields) else set()
         if command.limits:
             places |= {place for limit in command.limits if not limit.extended for place in limit.places}

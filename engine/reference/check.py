@@ -6,7 +6,6 @@ Nothing here is used by the rules: a promise is worth checking because another f
 from engine.bounds import (
     ADV_QTY_MAX,
     BPS_MAX,
-    DAY_NS,
     EPOCH_MAX,
     INT64_MAX,
     PRICE_E4_MAX,
@@ -15,7 +14,7 @@ from engine.bounds import (
     RATE_WINDOW_NS_MAX,
     TIME_NS_MAX,
 )
-from engine.capacity import IDS_MAX_MAX, ORDERS_MAX_MAX
+from engine.capacity import IDS_MAX_MAX, ORDERS_MAX_MAX, waiting_max
 from engine.errors import InvariantError
 from engine.names import is_name, unpack
 from engine.records import Phase, Side, TimeInForce
@@ -93,7 +92,12 @@ def _check_counters(venue: Venue) -> None:
     capacity = venue.capacity
     _promise(0 <= venue.now_ns <= TIME_NS_MAX, f"the clock is at {venue.now_ns}")
     _promise(0 <= venue.epoch <= EPOCH_MAX, f"the epoch is {venue.epoch}")
-    _promise(venue.trading_day == venue.now_ns // DAY_NS, f"day {venue.trading_day} is not that of the clock")
+    _promise(venue.trading_day == venue.day_of(venue.now_ns), f"day {venue.trading_day} is not that of the clock")
+    due_ns = [each.due_ns for each in venue.waiting]
+    _promise(due_ns == sorted(due_ns), "commands that wait are out of order")
+    _promise(all(each > venue.now_ns for each in due_ns), "a command waits that was due")
+    _promise(len(due_ns) <= waiting_max(capacity.orders_max), "more commands wait than there is room for")
+    _promise(venue.speed_bump_ns > 0 or not due_ns, "a command waits without an entry delay")
     _promise(len(venue.instruments) <= capacity.instruments_max, "there are more instruments than there is room for")
     _promise(len(venue.participants) <= capacity.participants_max, "there are more participants than there is room for")
     _promise(venue.open_order_count <= capacity.orders_max, "there are more open orders than there is room for")

@@ -1,8 +1,9 @@
 """The clock, which is input like everything else: a value moves it, and what is due by then happens (section 10)."""
 
-from engine.bounds import DAY_NS, TIME_NS_MAX
+from engine.bounds import TIME_NS_MAX
 from engine.records import Reason, TimeInForce
 from engine.reference.consequences import consequences
+from engine.reference.delay import take_effect
 from engine.reference.events import EventLog
 from engine.reference.indices import open_indices
 from engine.reference.matching import cancel_open
@@ -15,7 +16,7 @@ def clock(venue: Venue, row: Row, events: EventLog) -> None:
     if not venue.now_ns <= row.time_ns <= TIME_NS_MAX:
         events.rejected(row.time_ns, Reason.INVALID_COMMAND)
         return
-    another_day = row.time_ns // DAY_NS != venue.trading_day
+    another_day = venue.day_of(row.time_ns) != venue.trading_day
     if another_day:
         venue.now_ns = row.time_ns  # the clock value is the time of all that it causes, the end of the day before too
         _end_day(venue, events)
@@ -26,19 +27,24 @@ def clock(venue: Venue, row: Row, events: EventLog) -> None:
 
 
 def _run_due(venue: Venue, events: EventLog) -> None:
-    """All that is due, in order of its time; of the same time orders' ends before those of halts and schedules.
+    """All that is due, in order of its time; of the same time orders' ends, then halts and schedules, then commands.
 
     What begins here ends later than this clock value, so that this ends.
     """
     while True:
         order, due_ns = venue.expired(), earliest(venue)
-        if order is not None and (due_ns is None or order.until_ns <= due_ns):
+        waiting = venue.waiting[0] if venue.waiting and venue.waiting[0].due_ns <= venue.now_ns else None
+        times_ns = (order.until_ns if order else None, due_ns, waiting.due_ns if waiting else None)
+        first_ns = min((time_ns for time_ns in times_ns if time_ns is not None), default=None)
+        if first_ns is None:
+            return
+        if order is not None and order.until_ns == first_ns:
             cancel_open(venue, order, Reason.EXPIRED, events)
             consequences(venue, events)
-        elif due_ns is not None:
-            run_time(venue, due_ns, events)
+        elif due_ns == first_ns:
+            run_time(venue, first_ns, events)
         else:
-            return
+            take_effect(venue, events)
 
 
 def _end_day(venue: Venue, events: EventLog) -> None:

@@ -18,6 +18,7 @@ from engine.reference.consequences import consequences
 from engine.reference.copying import copied
 from engine.reference.cross import cross
 from engine.reference.definitions import define_instrument, define_participant
+from engine.reference.delay import is_delayed, venue_command, wait_for_effect
 from engine.reference.entry import enter
 from engine.reference.epoch import epoch_command
 from engine.reference.events import EventLog
@@ -31,6 +32,7 @@ from engine.reference.rows import Row, can_be_interpreted, rows_of
 from engine.reference.schedules import schedule_command
 from engine.reference.users import credential_command, user_command
 from engine.reference.venue import Cause, Venue
+from engine.views import Waiting
 
 _EXTEND: Final = int(CommandKind.EXTEND)
 _LIMITS: Final = int(CommandKind.LIMITS)
@@ -39,6 +41,7 @@ _INDEX: Final = int(CommandKind.INDEX)
 
 _RULES: Final[dict[int, Callable[[Venue, Row, EventLog], None]]] = {
     int(CommandKind.CLOCK): clock,
+    int(CommandKind.VENUE): venue_command,
     int(CommandKind.PARTICIPANT): define_participant,
     int(CommandKind.ENTER): enter,
     int(CommandKind.CANCEL): cancel,
@@ -172,7 +175,7 @@ class ReferenceEngine:
 
     @property
     def next_due_ns(self) -> int:
-        """The earliest time at which a clock value ends a halt, the call after one or an order; 0: none does."""
+        """The earliest time of what a clock value makes due; 0: nothing waits for one."""
         return views.next_due_ns(self._venue)
 
     def open_orders(self, instrument: int = 0) -> "np.ndarray[Any, Any]":
@@ -191,6 +194,20 @@ class ReferenceEngine:
         """POSITION rows of a participant by number, or of all (0), in order of participant and instrument."""
         return views.positions(self._venue, participant)
 
+    @property
+    def speed_bump_ns(self) -> int:
+        """The entry delay; 0: none."""
+        return self._venue.speed_bump_ns
+
+    @property
+    def day_start_ns(self) -> int:
+        """When a trading day begins, after 00:00 UTC."""
+        return self._venue.day_start_ns
+
+    def waiting(self) -> Waiting:
+        """Commands that wait for their effect, in the order in which they are due."""
+        return views.waiting(self._venue)
+
     def participants(self) -> "np.ndarray[Any, Any]":
         """PARTICIPANT_STATE rows, in order of definition."""
         return views.participants(self._venue)
@@ -206,7 +223,9 @@ class ReferenceEngine:
 
 def _apply_row(venue: Venue, row: Row, log: EventLog) -> None:
     continuation, venue.continuation = venue.continuation, None
-    if not can_be_interpreted(row) or (continuation is not None and row.kind not in _CONTINUABLE):
+    if is_delayed(venue, row):
+        wait_for_effect(venue, row, log)
+    elif not can_be_interpreted(row) or (continuation is not None and row.kind not in _CONTINUABLE):
         log.rejected(row.client_order_id, Reason.INVALID_COMMAND)
     elif row.kind == _EXTEND:
         venue.continuation = row

@@ -10,6 +10,7 @@ import numpy as np
 
 from engine.bounds import MEMORY_SECONDS, RATE_ORDERS_MAX
 from engine.capacity import Capacity
+from engine.form import ROW_WORDS
 from engine.parts import Arrays
 from engine.records import Instruction, Phase
 from engine.reference.rows_by_part import (
@@ -28,11 +29,12 @@ from engine.reference.rows_by_part import (
     STOP_COLUMNS,
     TRADE_SECOND_COLUMNS,
     VENUE_COLUMNS,
+    WAITING_COLUMNS,
     Table,
     Tables,
     table,
 )
-from engine.state import ENTRY_TIME, EXPOSURE, ID, IN_MIDPOINT, LEVEL, LIMITS, TERMS, TRADE_SECOND
+from engine.state import CONTINUED, ENTRY_TIME, EXPOSURE, ID, IN_MIDPOINT, LEVEL, LIMITS, TERMS, TRADE_SECOND, WAIT
 
 Rows = np.ndarray[Any, Any]
 
@@ -52,11 +54,17 @@ def image_rows(capacity: Capacity, parts: dict[str, Arrays], *, ids: bool = True
     venue, instruments = parts["venue"]["venue"], parts["reference"]["instruments"]
     orders, terms = parts["orders"]["orders"], _terms(parts["orders"])
     stops_e4 = _stops_e4(orders, terms, instruments)
-    waits = int(venue["continuation"][0]) != 0
+    waits = int(venue["special"][0]) & CONTINUED
     in_call = np.isin(instruments["phase"], [int(phase) for phase in _CALLS])
     return {
         "venue": {
-            "venue": np.hstack([_columns(venue, VENUE_COLUMNS), _columns(venue, CONTINUATION_COLUMNS) * int(waits)])
+            "venue": np.hstack(
+                [
+                    _columns(venue, VENUE_COLUMNS[:-1]),
+                    np.full((1, 1), waits),
+                    _columns(venue, CONTINUATION_COLUMNS) * waits,
+                ]
+            )
         },
         "reference": {
             "instruments": np.hstack(
@@ -79,6 +87,7 @@ def image_rows(capacity: Capacity, parts: dict[str, Arrays], *, ids: bool = True
             "pegs": _pegs(parts["books"]["peg_books"], orders, terms),
         },
         "risk": _risk(capacity, parts["risk"], parts["reference"]["participants"]),
+        "waiting": {"waiting": _waiting(parts["waiting"], int(venue["waiting"][0]), int(venue["waiting_first"][0]))},
         "events": {name: np.asarray(array) for name, array in parts["events"].items()},
     }
 
@@ -95,6 +104,20 @@ def _paged(arrays: Arrays, name: str, dtype: "np.dtype[Any]") -> tuple[Rows, Row
     rows = pages.reshape(-1).view(dtype)
     of_page = len(rows) // len(places)
     return (places[:, None] * of_page + np.arange(of_page)).reshape(-1), rows
+
+
+def _waiting(arrays: Arrays, count: int, first: int) -> Table:
+    """Commands that wait for their effect, from the row of the ring on that is due first."""
+    places, waits = _paged(arrays, "waits", WAIT)
+    at, words = _paged(arrays, "waiting", np.dtype(np.int64))
+    rows, of_row = words.reshape(-1, ROW_WORDS), (at // ROW_WORDS)[::ROW_WORDS]
+    room = 1 + max(places.max(initial=-1), of_row.max(initial=-1), first)
+    found = np.zeros((room, len(WAITING_COLUMNS)), np.int64)
+    found[places, 0], found[places, 1] = waits["seq"], waits["due_ns"]
+    found[of_row, 2:] = rows
+    in_use = found[found[:, 0] != 0]
+    ordered: Table = in_use[np.argsort(in_use[:, 0], kind="stable")][:count]
+    return ordered
 
 
 def _terms(arrays: Arrays) -> Rows:

@@ -15,10 +15,10 @@ from engine.capacity import Capacity
 from engine.errors import InvariantError
 from engine.parts import Arrays, fill_state
 from engine.places import peg_row
-from engine.records import CommandKind, Instruction, Limit, Phase
+from engine.records import COMMAND, CommandKind, Instruction, Limit, Phase
 from engine.reference.check import check_state
 from engine.reference.exposure import add_open
-from engine.reference.rows import Row
+from engine.reference.rows import Row, rows_of
 from engine.reference.state import (
     Breaker,
     Holding,
@@ -31,8 +31,8 @@ from engine.reference.state import (
     Order,
     Participant,
 )
-from engine.reference.venue import CALLS, Schedule, Venue
-from engine.state import ASIDE, EXPOSURE, IN_MIDPOINT, State, new_state
+from engine.reference.venue import CALLS, Schedule, Venue, Waiting
+from engine.state import ASIDE, CONTINUED, EXPOSURE, IN_MIDPOINT, State, new_state
 
 Rows = np.ndarray[Any, Any]
 
@@ -48,15 +48,17 @@ def restored_venue(capacity: Capacity, parts: dict[str, Arrays]) -> tuple[Venue,
     counters = state.venue[0]
     venue = Venue(capacity, now_ns=int(counters["now_ns"]), trading_day=int(counters["trading_day"]))
     venue.epoch = int(counters["epoch"])
+    venue.day_start_ns, venue.speed_bump_ns = int(counters["day_start_ns"]), int(counters["speed_bump_ns"])
     venue.last_order_number = int(counters["last_order_number"])
     venue.last_trade_number = int(counters["last_trade_number"])
-    if counters["continuation"]:
+    if counters["special"] & CONTINUED:
         venue.continuation = _continuation(counters)
     for row in state.instruments[: int(counters["instruments"])]:
         _add_instrument(venue, row)
     for instrument in venue.instruments:
         _set_breaker(venue, state, instrument)
     _set_indices(venue, state)
+    _set_waiting(venue, state)
     for each in state.schedules[: int(counters["schedules"])]:
         venue.schedules.append(Schedule(int(each["due_ns"]), int(each["instrument"]), Phase(int(each["phase"]))))
     for row in state.participants[: int(counters["participants"])]:
@@ -73,6 +75,15 @@ def restored_venue(capacity: Capacity, parts: dict[str, Arrays]) -> tuple[Venue,
     except InvariantError as error:
         raise ValueError(f"the image is not whole: {error}") from error
     return venue, int(counters["seq"])
+
+
+def _set_waiting(venue: Venue, state: State) -> None:
+    counters = state.venue[0]
+    places = (int(counters["waiting_first"]) + np.arange(int(counters["waiting"]))) % len(state.waits)
+    rows = [row for chunk in rows_of(state.waiting[places].view(COMMAND)) for row in chunk]
+    for place, row in zip(places.tolist(), rows, strict=True):
+        each = state.waits[place]
+        venue.waiting.append(Waiting(int(each["seq"]), int(each["due_ns"]), row))
 
 
 def _continuation(counters: Any) -> Row:

@@ -100,6 +100,14 @@ class Row(NamedTuple):
         return self.new_client_order_id
 
     @property
+    def speed_bump_ns(self) -> int:
+        return self.new_client_order_id
+
+    @property
+    def day_start_ns(self) -> int:
+        return self.price_e4
+
+    @property
     def group(self) -> int:
         return self.new_client_order_id
 

@@ -15,14 +15,15 @@ from engine.digest import part_digest
 Table = np.ndarray[Any, Any]
 Tables = dict[str, Table]
 
-#: Parts in the order of comparison: ids and books name orders, and participants count their orders and ids.
-PARTS: Final = ("venue", "orders", "ids", "reference", "books", "risk", "events")
+#: Parts in the order of comparison: ids and books name orders, participants count their orders and ids, and the venue
+#: counts what waits.
+PARTS: Final = ("waiting", "venue", "orders", "ids", "reference", "books", "risk", "events")
 #: Numbers of the one row of the venue. Those of the continuation are 0 while none waits.
 VENUE_COLUMNS: Final = (
     "now_ns", "trading_day", "seq", "epoch", "last_order_number", "last_trade_number", "orders_open", "orders_max",
     "ids_used", "ids_max", "instruments", "instruments_max", "participants", "participants_max", "calls", "pending",
     "slices", "expiries", "pegs", "indices", "gathered", "gathered_name",
-    "timers_first", "timers_last", "continuation",
+    "timers_first", "timers_last", "day_start_ns", "speed_bump_ns", "waiting", "continued",
 )  # fmt: skip
 CONTINUATION_COLUMNS: Final = tuple(f"continuation_{place}" for place in (0, 8, 16, 24, 32, 40))
 INSTRUMENT_COLUMNS: Final = (
@@ -79,6 +80,8 @@ LIMIT_COLUMNS: Final = (
 LIMIT_COLUMNS_OF_PAIRS: Final = ("participant", "instrument", *LIMIT_COLUMNS)
 #: The newest entries that an order rate counts, oldest first.
 ENTRY_COLUMNS: Final = ("participant", "time_ns")
+#: Commands that wait for their effect, in their order, with the words of their rows.
+WAITING_COLUMNS: Final = ("seq", "due_ns", *(f"word_{number}" for number in range(8)))
 #: Columns of each table; those of the events are arrays of another kind.
 TABLE_COLUMNS: Final = {
     "venue": VENUE_COLUMNS + CONTINUATION_COLUMNS,
@@ -100,6 +103,7 @@ TABLE_COLUMNS: Final = {
     "exposures": EXPOSURE_COLUMNS,
     "limits": LIMIT_COLUMNS_OF_PAIRS,
     "entries": ENTRY_COLUMNS,
+    "waiting": WAITING_COLUMNS,
 }
 
 

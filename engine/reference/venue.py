@@ -1,5 +1,6 @@
 """The venue: all instruments and participants, client order ids, the clock and the counters, and what moves them."""
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -60,16 +61,25 @@ class Cause(NamedTuple):
     window_s: int
 
 
+class Waiting(NamedTuple):
+    """A command that waits for its effect until it is due, and its sequence number."""
+
+    seq: int
+    due_ns: int
+    row: Row
+
+
 @dataclass(slots=True)
 class Venue:
     """The whole state. The counters hold the last value given out.
 
-    ``trading_day``: the UTC date of the clock, as days since 1970-01-01. ``calls``: the instruments in a call, by
-    number; ``with_breakers``: those at whose trades a breaker or an index looks. ``gathered``: members that wait for
-    the index ``gathered_name``. ``continuation``: the continuation row (EXTEND) that the next row uses up. ``slices``:
-    those of all open icebergs. ``expiries``: orders that end at a time, by it and their number. ``epoch``: of the
-    primary that reigns; 0 before the first. ``causes``: those of halts by breakers, where somebody wants to know.
-    ``peg_count``: open pegs; ``peg_prices``: how many prices pegs took in command ``peg_seq``.
+    ``trading_day``: the UTC date of the clock less ``day_start_ns``, as days since 1970-01-01. ``waiting``: commands
+    that wait for their effect, since there is an entry delay, ``speed_bump_ns`` (0: none). ``calls``: the instruments
+    in a call, by number; ``with_breakers``: those at whose trades a breaker or an index looks. ``gathered``: members
+    that wait for the index ``gathered_name``. ``continuation``: the continuation row (EXTEND) that the next row uses
+    up. ``slices``: those of all open icebergs. ``expiries``: orders that end at a time, by it and their number.
+    ``epoch``: of the primary that reigns; 0 before the first. ``causes``: those of halts by breakers, where somebody
+    wants to know. ``peg_count``: open pegs; ``peg_prices``: how many prices pegs took in command ``peg_seq``.
     """
 
     capacity: Capacity
@@ -98,6 +108,13 @@ class Venue:
     peg_count: int = 0
     peg_prices: int = 0
     peg_seq: int = 0
+    day_start_ns: int = 0
+    speed_bump_ns: int = 0
+    waiting: deque[Waiting] = field(default_factory=deque)
+
+    def day_of(self, time_ns: int) -> int:
+        """The trading day that a time is in."""
+        return (time_ns - self.day_start_ns) // DAY_NS
 
     def instrument(self, number: int) -> Instrument | None:
         return self.instruments[number - 1] if 0 < number <= len(self.instruments) else None
@@ -115,9 +132,9 @@ class Venue:
     def set_clock(self, now_ns: int) -> None:
         """Move the clock. On another trading day, ids without an open order are free again (section 13, 6)."""
         self.now_ns = now_ns
-        if self.trading_day == now_ns // DAY_NS:
+        if self.trading_day == self.day_of(now_ns):
             return
-        self.trading_day = now_ns // DAY_NS
+        self.trading_day = self.day_of(now_ns)
         for participant in self.participants:
             participant.ids = {order.client_order_id: order for order in participant.open_orders.values()}
         self.id_count = self.open_order_count

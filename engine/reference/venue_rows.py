@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from engine.bounds import LEVELS_MAX, MEMBERS_MAX
 from engine.records import Side
 from engine.reference.limit_command import set_bits
@@ -28,12 +30,14 @@ from engine.reference.rows_by_part import (
     STOP_COLUMNS,
     TRADE_SECOND_COLUMNS,
     VENUE_COLUMNS,
+    WAITING_COLUMNS,
+    Table,
     Tables,
     table,
 )
 from engine.reference.state import Index, Instrument, Level, Order, Participant
 from engine.reference.venue import CALLS, Venue
-from engine.reference.views import limits
+from engine.reference.views import limits, waiting
 from engine.state import ASIDE, IN_MIDPOINT
 
 
@@ -60,7 +64,15 @@ def venue_rows(venue: Venue, seq: int) -> dict[str, Tables]:
         "ids": {"ids": table(_ids(venue), len(ID_COLUMNS))},
         "books": _books(venue),
         "risk": _risk(venue),
+        "waiting": {"waiting": _waiting(venue)},
     }
+
+
+def _waiting(venue: Venue) -> Table:
+    found = waiting(venue)
+    words = found.commands.view(np.int64).reshape(len(found.seq), len(WAITING_COLUMNS) - 2)
+    rows: Table = np.hstack([found.seq[:, None], found.due_ns[:, None], words]).reshape(-1, len(WAITING_COLUMNS))
+    return rows
 
 
 def _trade_seconds(venue: Venue) -> Iterator[tuple[int, ...]]:
@@ -82,8 +94,8 @@ def _index(index: Index) -> tuple[int, ...]:
 
 
 def _members(venue: Venue) -> Iterator[tuple[int, ...]]:
-    for waiting in venue.gathered[:MEMBERS_MAX]:
-        yield waiting.symbol, waiting.weight, 0
+    for each in venue.gathered[:MEMBERS_MAX]:
+        yield each.symbol, each.weight, 0
     for index in venue.indices:
         for member in index.members:
             yield member.symbol, member.weight, venue.instrument_by_symbol[member.symbol].number
@@ -117,7 +129,8 @@ def _counters(venue: Venue, seq: int, timers: list[int]) -> tuple[int, ...]:
         room.instruments_max, len(venue.participants), room.participants_max, len(venue.calls),
         len({*venue.calls, *with_stops, *venue.with_breakers, *meeting, *with_pegs}), venue.slices, len(venue.expiries),
         venue.peg_count, len(venue.indices), len(venue.gathered), venue.gathered_name,
-        timers[0] if timers else 0, timers[-1] if timers else 0, int(row is not None), *waits,
+        timers[0] if timers else 0, timers[-1] if timers else 0,
+        venue.day_start_ns, venue.speed_bump_ns, len(venue.waiting), int(row is not None), *waits,
     )  # fmt: skip
 
 

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 
 from engine.bounds import PRICE_E4_MAX, TIME_NS_MAX
-from engine.records import Peg, Side
+from engine.records import COMMAND, Peg, Side
 from engine.reference.indices import index_value_e4
 from engine.reference.limit_command import set_bits
 from engine.reference.state import Instrument, Limits, Order, Participant
 from engine.reference.venue import CALLS, Venue
-from engine.views import INDEX_STATE, INSTRUMENT_STATE, LIMITS_STATE, OPEN_ORDER, PARTICIPANT_STATE, POSITION
+from engine.row_bytes import ROW
+from engine.views import INDEX_STATE, INSTRUMENT_STATE, LIMITS_STATE, OPEN_ORDER, PARTICIPANT_STATE, POSITION, Waiting
 
 Rows = np.ndarray[Any, Any]
 
@@ -42,6 +43,15 @@ def instruments(venue: Venue) -> Rows:
             state["volatility_window_s"] = instrument.breaker.window_s
             state["volatility_halt_ns"] = instrument.breaker.halt_ns
     return states
+
+
+def waiting(venue: Venue) -> Waiting:
+    """Commands that wait for their effect."""
+    return Waiting(
+        np.array([each.seq for each in venue.waiting], np.int64),
+        np.array([each.due_ns for each in venue.waiting], np.int64),
+        np.frombuffer(bytearray().join(ROW.pack(*each.row) for each in venue.waiting), COMMAND),
+    )
 
 
 def indices(venue: Venue) -> Rows:
@@ -83,12 +93,14 @@ def limits(venue: Venue, number: int) -> Rows:
 
 
 def next_due_ns(venue: Venue) -> int:
-    """The earliest time at which a clock value ends a halt, a call after one or an order, or meets a schedule; 0: none.
+    """The earliest time of what a clock value makes due: ends of halts, calls and orders, schedules and commands that
+    wait; 0: none.
 
     A call that begins in the last minute of all time has an end that no clock value can meet.
     """
     ends_ns = [*(instrument.due_ns for instrument in venue.instruments), *(until_ns for until_ns, _ in venue.expiries)]
     ends_ns += [max(each.due_ns, 1) for each in venue.schedules]
+    ends_ns += [each.due_ns for each in venue.waiting]
     return min((end_ns for end_ns in ends_ns if 0 < end_ns <= TIME_NS_MAX), default=0)
 
 

@@ -10,7 +10,7 @@ class NativeOutbox(Outbox[NativeStreams]):
 
     name = "native streams"
     #: Rises with the layout of messages, and with the arrays of ``image``.
-    version = 1
+    version = 2
     folder = "native-streams"
 
     @staticmethod

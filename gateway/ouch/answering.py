@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.bounds import DAY_NS
 from engine.clock import is_extend, moves_clock
+from engine.delay import trading_day_of
 from engine.jit import called, inlined
 from engine.records import CommandKind, EventKind, Instruction, Phase, Reason, TimeInForce
 from gateway.messages import DEFINES, EXTENDS, NEW_DAY, end_of_messages, group, sent
@@ -19,6 +20,8 @@ from gateway.ouch.open_orders import expect, expect_all, find, insert, remove
 from gateway.ouch.reading import instructions_of, is_sale
 from gateway.ouch.tables import EVENT_BYTES_MAX, EVENT_MESSAGES_MAX, StreamTables, unpack_tables
 from gateway.ouch.writing import (
+    DAY_START,
+    DELAYS,
     FAR,
     MISFITS,
     UNTOLD,
@@ -33,6 +36,7 @@ from gateway.ouch.writing import (
     tail_of,
 )
 from reports.contexts import protocol_in, unentered, user_in, with_protocol, with_user
+from reports.waiting import effect_of, put_waiting
 from wire import ouch
 from wire.ouch_codes import BboWeight, Liquidity, RejectReason, ServerMessage
 from wire.ouch_layout import FROM_SERVER, offsets
@@ -267,7 +271,7 @@ def _canceled(tables: StreamTables, m, event, command, time_ns):
     left = max(np.int64(row["leaves_qty"]) - event["qty"], 0)
     head, tail = head_of(client_order_id, rest["token_head"]), tail_of(client_order_id, rest["token_tail"])
     context = rest["context"]
-    by_cancel = np.int64(command["kind"]) == CommandKind.CANCEL
+    by_cancel = np.int64(command["kind"]) == CommandKind.CANCEL and np.int64(event["reason"]) == Reason.USER
     kind = np.int64(ServerMessage.CANCELED)
     if np.int64(event["reason"]) == Reason.SELF_TRADE:
         kind = np.int64(ServerMessage.AIQ_CANCELED)
@@ -415,6 +419,12 @@ def _extend_of(tables: StreamTables, commands, at):
 
 
 @inlined
+def _given(tables: StreamTables, commands, at, waited):
+    """EXTEND row before a command, or before the one in a place of those that waited (-1: it did not wait)."""
+    return tables.waiting[2 * waited] if waited >= 0 else _extend_of(tables, commands, at)
+
+
+@inlined
 def _look_ahead(tables: StreamTables, event):
     """Begin to load the open orders of an event that is answered soon."""
     participant, client_order_id = np.int64(event["participant"]), event["client_order_id"]
@@ -451,6 +461,11 @@ def _answer(tables: StreamTables, first_seq, commands, events, start, clocks, no
             time_ns = tables.clock_ns[clock] % DAY_NS
             clock += 1
         command = commands[at]
+        waited = np.int64(-1)
+        if tables.marks[DELAYS] != 0 and clock > 0 and tables.clock_at[clock - 1] == at:
+            waited = effect_of(tables.waiting_words, tables.waiting_numbers, event)
+            if waited >= 0:
+                command = tables.waiting[2 * waited + 1]
         if np.int64(command["kind"]) == CommandKind.CROSS:
             continue  # it is agreed outside of the market, between participants and not of orders
         if kind == EventKind.TRADE:
@@ -459,11 +474,11 @@ def _answer(tables: StreamTables, first_seq, commands, events, start, clocks, no
             before = m
             m = _canceled(tables, m, event, command, time_ns)
             if m == before and np.int64(command["kind"]) == CommandKind.CANCEL:
-                m = _canceled_by_another(tables, m, event, command, _extend_of(tables, commands, at), time_ns)
+                m = _canceled_by_another(tables, m, event, command, _given(tables, commands, at, waited), time_ns)
         elif kind == EventKind.PHASE or kind == EventKind.HALTED:
             _phase(tables, event)
         else:
-            extend = _extend_of(tables, commands, at)
+            extend = _given(tables, commands, at, waited)
             if kind == EventKind.ACCEPTED:
                 _mark_far_price(tables, event)
                 m = _accepted(tables, m, event, command, extend, time_ns)
@@ -493,6 +508,7 @@ def _survey(tables: StreamTables, commands, now_ns):
             or kind == CommandKind.PARTICIPANT
             or kind == CommandKind.USER
             or kind == CommandKind.CREDENTIAL
+            or kind == CommandKind.VENUE
         ):
             definitions += 1
         elif kind == CommandKind.CLOCK and moves_clock(command, now_ns, waits):
@@ -502,6 +518,23 @@ def _survey(tables: StreamTables, commands, now_ns):
             clocks += 1
         waits = kind == CommandKind.EXTEND and is_extend(command)
     return clocks, definitions, kind == CommandKind.EXTEND
+
+
+@called
+def _note_waiting(tables: StreamTables, first_seq, commands, events):
+    """Keep the commands of a block that wait for their effect: those that should have an answer, and have no event."""
+    n = np.int64(0)
+    for at in range(len(commands)):
+        for _ in range(len(events)):
+            if n == len(events) or events[n]["seq"] >= first_seq + at:
+                break
+            n += 1
+        kind = np.int64(commands[at]["kind"])
+        if n < len(events) and events[n]["seq"] == first_seq + at:
+            continue
+        if kind == CommandKind.ENTER or kind == CommandKind.CANCEL or kind == CommandKind.REPLACE:
+            extend = _extend_of(tables, commands, at)
+            put_waiting(tables.waiting_words, tables.waiting_numbers, commands[at], extend)
 
 
 @called
@@ -524,10 +557,13 @@ def answer_block(pointers, first_seq, commands, events, start, clocks, now_ns):
             words |= EXTENDS
         if definitions > 0:
             words |= DEFINES
-        if time_ns // DAY_NS != now_ns // DAY_NS:
+        start_ns = tables.marks[DAY_START]
+        if trading_day_of(time_ns, start_ns) != trading_day_of(now_ns, start_ns):
             words |= NEW_DAY
         if words & (DEFINES | NEW_DAY):
             return start, np.int64(0), clocks, time_ns, words
+        if tables.marks[DELAYS] != 0:
+            _note_waiting(tables, first_seq, commands, events)
     start, segments = _answer(tables, first_seq, commands, events, start, clocks, now_ns)
     if tables.marks[UNTOLD] != 0:
         words |= UNTELLABLE

@@ -20,7 +20,7 @@ from engine.interface import MarketEngine
 from engine.names import pack, unpack
 from gateway.messages import USER
 from gateway.ouch.outbox import FOLDER, OuchOutbox
-from gateway.ouch.streams import layout_row
+from gateway.ouch.streams import layout_row, without_delay
 from gateway.ouch.tables import OPEN, OPEN_REST, STOCK, TABLES_LAYOUT, TABLES_VERSION
 from gateway.spool import EXTENT_BYTES
 from gateway.streams import session_of
@@ -108,6 +108,7 @@ class EarlierStreams:
             "room": np.zeros(3, np.int64),  # of no capacity, so that each open order is given a place anew
             "carried": carried,
             "now_ns": np.array([engine.now_ns], np.int64),
+            **without_delay(engine.now_ns),
         }
 
     def write(self, journal_id: bytes) -> dict[str, dict[str, NDArray[Any]]]:
@@ -306,4 +307,5 @@ def tables_without_users(engine: MarketEngine) -> dict[str, NDArray[Any]]:
         "room": np.zeros(3, np.int64),
         "carried": np.zeros(64, np.uint8),
         "now_ns": np.array([engine.now_ns], np.int64),
+        **without_delay(engine.now_ns),
     }

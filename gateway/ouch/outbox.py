@@ -17,9 +17,10 @@ class OuchOutbox(Outbox[OuchStreams]):
 
     name = "streams"
     #: Rises with TABLES_VERSION, and with the arrays of ``image`` and of ``Spool.image``.
-    version = 2
-    #: Of version 1 are images with CRC-32 as checksums of spools, and of digests.
-    earlier_versions = (1,)
+    version = 3
+    #: Of version 1 are images with CRC-32 as checksums of spools, and of digests; of 1 and 2, those
+    #: without an entry delay.
+    earlier_versions = (1, 2)
     folder = FOLDER
 
     @staticmethod

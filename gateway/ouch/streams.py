@@ -15,7 +15,7 @@ from engine.bounds import DAY_NS
 from engine.capacity import Capacity
 from engine.jit import Packed
 from engine.names import unpack
-from engine.records import CommandKind, EventKind, Reason
+from engine.records import CommandKind, EventKind, Reason, VenueSetting
 from gateway.messages import DEFINES, EXTENDS, NEW_DAY, SEGMENT, Outgoing
 from gateway.ouch.answering import BECAME_FAR, UNTELLABLE, answer_block, system_event
 from gateway.ouch.open_orders import insert_all, orders_of
@@ -28,10 +28,12 @@ from gateway.ouch.tables import (
     TABLES_VERSION,
     StreamTables,
     new_tables,
+    ring_of,
 )
-from gateway.ouch.writing import FAR, UNTOLD
+from gateway.ouch.writing import DAY_START, DELAYS, FAR, UNTOLD
 from gateway.streams import USERS_MAX, Deliver, LoginEndCallback, NewSessionCallback, Segment, Streams
 from gateway.symbols import add_symbol
+from reports.waiting import restore_waiting, waiting_image
 from wire.ouch import PRICE_E4_MAX
 from wire.ouch_codes import EventCode
 
@@ -132,7 +134,7 @@ class OuchStreams(Streams):
             if words & (UNTELLABLE | BECAME_FAR):
                 self._check_marks(first_seq, events)
             if words & NEW_DAY:
-                self._take_day_change(first_seq, commands, events, self.tables.clock_ns[:clocks] // DAY_NS)
+                self._take_day_change(first_seq, commands, events, self.tables.clock_ns[:clocks])
                 return
             if words & DEFINES:
                 self._take_definitions(first_seq, commands, events)
@@ -216,12 +218,13 @@ class OuchStreams(Streams):
             self._deliver(Segment(user, first_seq, count, position, bytes(data[begin : begin + number_bytes])))
 
     def _take_day_change(
-        self, first_seq: int, commands: NDArray[Any], events: NDArray[Any], days: NDArray[np.int64]
+        self, first_seq: int, commands: NDArray[Any], events: NDArray[Any], clock_ns: NDArray[np.int64]
     ) -> None:
         """Take a block in which a trading day begins: events before, end of the old day, begin of the new, events
         after.
         """
-        at = int(np.argmax(days != self.now_ns // DAY_NS))
+        days = (clock_ns - self.day_start_ns) // DAY_NS
+        at = int(np.argmax(days != (self.now_ns - self.day_start_ns) // DAY_NS))
         row, time_ns = int(self.tables.clock_at[at]), int(self.tables.clock_ns[at])
         cut = int(np.searchsorted(events["seq"], first_seq + row))
         if row:
@@ -235,6 +238,7 @@ class OuchStreams(Streams):
                 self._send(system_event(self.tables, user, int(EventCode.END_OF_DAY), time_ns))
         self.now_ns = time_ns
         self.recent.view(np.uint8).fill(0)  # tokens are free again
+        self._begin_session()
         self._on_new_session(self.session)
         for user in users:
             self._begin_stream(user)
@@ -284,10 +288,19 @@ class OuchStreams(Streams):
                         self._define_instrument(row)
                     case CommandKind.PARTICIPANT:
                         self._define_participant(row)
+                    case CommandKind.VENUE:
+                        self._define_venue(row)
                     case CommandKind.USER:
                         self._define_user(row)
                     case _:
                         self._define_credential(row)
+
+    def _define_venue(self, command: Any) -> None:
+        settings = int(command["settings"])
+        if settings & VenueSetting.DAY_START:
+            self.day_start_ns = self.tables.marks[DAY_START] = int(command["day_start_ns"])
+        if settings & VenueSetting.SPEED_BUMP:
+            self.tables.marks[DELAYS] |= int(command["speed_bump_ns"] != 0)
 
     def _define_instrument(self, command: Any) -> None:
         symbol = int(command["name"])
@@ -320,6 +333,9 @@ class OuchStreams(Streams):
             "room": np.array([len(tables.open), len(tables.users), len(tables.stocks)], np.int64),
             "carried": tables.carried[:1].view(np.uint8).copy(),
             "now_ns": np.array([self.now_ns], np.int64),
+            "day": self._day_of_image(),
+            "delays": tables.marks[DELAYS:DAY_START],
+            "waiting": waiting_image(ring_of(tables)),
         }
 
     def _reinsert(self, open_rows: NDArray[Any], rest: NDArray[Any]) -> None:
@@ -351,6 +367,11 @@ class OuchStreams(Streams):
                 self._reinsert(image["open"], image["rest"])
             tables.carried[:1].view(np.uint8)[:] = image["carried"]
             self.now_ns = int(image["now_ns"][0])
+            times = {**without_delay(self.now_ns), **image}
+            self._restore_day(times)
+            tables.marks[DAY_START] = self.day_start_ns
+            tables.marks[DELAYS] = times["delays"][0]
+            restore_waiting(ring_of(tables), times["waiting"])
         except KeyError as error:
             raise ValueError(f"their table {error.args[0]} is missing") from error
         self._carries = bool(tables.carried[:1].view(np.uint8).any())
@@ -359,13 +380,29 @@ class OuchStreams(Streams):
             self._open_to_users(number)
 
 
+def without_delay(now_ns: int) -> dict[str, NDArray[Any]]:
+    """Tables that images of versions 1 and 2 and of earlier releases lack: there was no entry delay, and trading days
+    began at 00:00."""
+    return {
+        "day": np.array([0, now_ns - now_ns % DAY_NS], np.int64),
+        "delays": np.zeros(1, np.int64),
+        "waiting": np.zeros(0, np.uint8),
+    }
+
+
 def _ending(events: NDArray[Any], seq: int) -> int:
     """Number of the first events that belong to orders that end with the day by the clock value ``seq``."""
     ends = (events["seq"] == seq) & (events["kind"] == EventKind.CANCELED) & (events["reason"] == Reason.END_OF_DAY)
     return len(events) if ends.all() else int(np.argmin(ends))
 
 
-_DEFINING: Final = (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT, CommandKind.USER, CommandKind.CREDENTIAL)
+_DEFINING: Final = (
+    CommandKind.VENUE,
+    CommandKind.INSTRUMENT,
+    CommandKind.PARTICIPANT,
+    CommandKind.USER,
+    CommandKind.CREDENTIAL,
+)
 
 if OUT_BYTES < EVENT_BYTES_MAX:
     raise ValueError("there is no room for the messages of one event")

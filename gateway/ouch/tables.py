@@ -5,10 +5,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from engine.bounds import COMMANDS_PER_CALL_MAX
+from engine.capacity import waiting_max
 from engine.digest import layout_digest
 from engine.jit import unpack_pointers
 from engine.records import COMMAND, Reason
 from gateway.messages import MESSAGE, SEGMENT, USER
+from reports.waiting import WaitingRows, new_waiting
 from wire import ouch, ouch_codes
 from wire.soup import HEAD_BYTES
 
@@ -109,9 +111,10 @@ class StreamTables(NamedTuple):
     tallies: np.ndarray[Any, Any]  # int64[2, 256]: events by kind, rejects by reason, since the start of the process
     clock_at: np.ndarray[Any, Any]  # int64[BLOCK_ROWS_MAX]: places of the accepted CLOCK rows of the block
     clock_ns: np.ndarray[Any, Any]  # int64[BLOCK_ROWS_MAX]: their values
-    marks: np.ndarray[
-        Any, Any
-    ]  # int64[3]: numbers that did not fit their field; instruments that became far; messages that were left out
+    marks: np.ndarray[Any, Any]  # int64[5]: counters and facts of ``writing.py``
+    waiting: np.ndarray[Any, Any]  # COMMAND[2 * places]: commands that wait (``reports.waiting``)
+    waiting_words: np.ndarray[Any, Any]  # int64
+    waiting_numbers: np.ndarray[Any, Any]  # int64[4]
 
 
 def new_tables(users_max: int, instruments_max: int, orders_max: int, out_bytes: int) -> StreamTables:
@@ -120,6 +123,8 @@ def new_tables(users_max: int, instruments_max: int, orders_max: int, out_bytes:
     while rows < 2 * orders_max:
         rows *= 2
     messages = out_bytes // (HEAD_BYTES + ouch.SYSTEM_EVENT.itemsize) + EVENT_MESSAGES_MAX
+    # All of a block are noted before its events are answered.
+    waiting = new_waiting(waiting_max(orders_max) + BLOCK_ROWS_MAX)
     return StreamTables(
         users=np.zeros(users_max + 1, USER),
         stocks=np.zeros(instruments_max + 1, STOCK),
@@ -136,7 +141,10 @@ def new_tables(users_max: int, instruments_max: int, orders_max: int, out_bytes:
         tallies=np.zeros((2, 256), np.int64),
         clock_at=np.zeros(BLOCK_ROWS_MAX, np.int64),
         clock_ns=np.zeros(BLOCK_ROWS_MAX, np.int64),
-        marks=np.zeros(3, np.int64),
+        marks=np.zeros(5, np.int64),
+        waiting=waiting.rows,
+        waiting_words=waiting.words,
+        waiting_numbers=waiting.numbers,
     )
 
 
@@ -144,6 +152,11 @@ _SMALLEST: Final = new_tables(1, 1, 1, 1_024)
 
 #: Unpack the tables in a kernel, from the pointers of a ``Packed``.
 unpack_tables = unpack_pointers(_SMALLEST)
+
+
+def ring_of(tables: StreamTables) -> WaitingRows:
+    """The commands that wait for their effect."""
+    return WaitingRows(tables.waiting, tables.waiting_words, tables.waiting_numbers)
 
 
 def imaged_arrays(tables: StreamTables = _SMALLEST) -> dict[str, np.ndarray[Any, Any]]:

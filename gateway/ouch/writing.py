@@ -21,10 +21,12 @@ _PRICE_MAX: Final = ouch.PRICE_E4_MAX
 _U32_MAX: Final = 2**32 - 1
 _FIRM_CHARACTERS: Final = ouch.FIRM_CHARACTERS
 #: Counters in ``StreamTables.marks``: numbers of the message under way that do not fit; instruments that became far;
-#: messages that were left out.
+#: messages that were left out; 1 since the venue has had an entry delay; when a trading day begins, ns after 00:00.
 MISFITS: Final = 0
 FAR: Final = 1
 UNTOLD: Final = 2
+DELAYS: Final = 3
+DAY_START: Final = 4
 _TAIL_SPACES: Final = 0x202020202020_0000
 
 

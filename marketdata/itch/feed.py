@@ -119,6 +119,11 @@ class ItchFeed:
         return int(self.tables.feed[0]["day"])
 
     @property
+    def day_ns(self) -> int:
+        """Time from which those of the session are counted: 00:00 of the date in which it begins, ns since 1970."""
+        return int(self.tables.feed[0]["day_ns"])
+
+    @property
     def messages(self) -> int:
         """Messages of the session so far."""
         return int(self.tables.feed[0]["messages"])
@@ -169,8 +174,14 @@ class ItchFeed:
             at = self._put(SystemEvent.END_OF_SYSTEM_HOURS, at, time_ns)
             at = self._put(SystemEvent.END_OF_MESSAGES, at, time_ns)
             self._give(at)
-        feed["seq"] = report["seq"]
-        feed["day"], feed["begun"], feed["messages"] = time_ns // DAY_NS, 1, 0
+        start_ns = int(feed["day_start_ns"])
+        begins = (time_ns - start_ns) // DAY_NS
+        feed["day_ns"], feed["day_end_ns"] = begins * DAY_NS, (begins + 1) * DAY_NS + start_ns
+        # A trading day is named by its last moment. Where ``day_start`` has changed meanwhile two may end in one date,
+        # and a session has a later name than the one before.
+        day = begins + (start_ns != 0)
+        feed["day"] = max(day, int(feed["day"]) + 1) if feed["begun"] else day
+        feed["seq"], feed["begun"], feed["messages"] = report["seq"], 1, 0
         feed["opened"] = feed["closed"] = self._given = 0
         at = self._put(SystemEvent.START_OF_MESSAGES, 0, time_ns)
         at = self._put(SystemEvent.START_OF_SYSTEM_HOURS, at, time_ns)

@@ -7,11 +7,11 @@
 
 import hashlib
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from engine.bounds import DAY_NS
 from marketdata.itch.feed import session_name
 from wire.itch import cut, text_of
 from wire.mold import HEAD_BYTES, packets
@@ -43,10 +43,12 @@ class SessionFiles:
     """Files of the sessions in a folder: a callback for the messages of ``ItchFeed``.
 
     A file gets its name once it is whole; until then it has ``.new`` behind it. day: the one session to write, in days
-    since 1970; None for all. Raises OSError.
+    since 1970; None for all. ``counted_from_ns``: gives the time from which those of the session are counted, ns since
+    1970; a capture has whole times. Raises OSError.
     """
 
     def __init__(self, folder: Path, form: str, day: int | None = None) -> None:
+        self.counted_from_ns: Callable[[], int] = lambda: 0
         self._folder, self._form, self._only = folder, form, day
         self._day: int | None = None
         self._file: IO[bytes] | None = None
@@ -67,7 +69,7 @@ class SessionFiles:
             self._put(framed)
         elif self._form == "pcap":
             for packet in packets(about.session, number, framed):
-                self._put(self._captured(packet, day))
+                self._put(self._captured(packet))
         else:
             self._put("".join(f"{text_of(message)}\n" for _, message in cut(framed)).encode())
         about.messages = number - 1 + count
@@ -87,9 +89,9 @@ class SessionFiles:
         self._hash.update(octets)
         self.written[-1].size_bytes += len(octets)
 
-    def _captured(self, packet: bytes, day: int) -> bytes:
+    def _captured(self, packet: bytes) -> bytes:
         first = HEAD_BYTES + 2
-        time_ns = day * DAY_NS + int.from_bytes(packet[first + 5 : first + 11], "big")
+        time_ns = self.counted_from_ns() + int.from_bytes(packet[first + 5 : first + 11], "big")
         size = _IP_UDP_BYTES + len(packet)
         at = divmod(time_ns, _SECOND_NS)
         self._packets += 1

@@ -14,8 +14,10 @@ from typing import Final
 
 import numpy as np
 
+from engine.bounds import DAY_NS
+from engine.delay import trading_day_of
 from engine.jit import called, inlined
-from engine.records import Instruction, Phase, Reason
+from engine.records import Instruction, Phase, Reason, VenueSetting
 from marketdata.itch.shown import find, insert, reference_of, remove
 from marketdata.itch.tables import FURTHER_REFERENCES, FeedRoom, FeedTables, unpack_room, unpack_tables
 from marketdata.itch.writing import (
@@ -57,6 +59,7 @@ ROW_BYTES_MAX: Final = 256
 _BEFORE: Final = int(InBook.BEFORE)
 _AFTER: Final = int(InBook.AFTER)
 _NEW_PRIORITY: Final = int(InBook.NEW_PRIORITY)
+_DAY_START: Final = int(VenueSetting.DAY_START)
 _DARK: Final = int(Instruction.HIDDEN | Instruction.PEG)
 _PRICE_MAX: Final = np.int64(PRICE_E4_MAX)
 #: Reasons of a trading action, as four characters in a word: operations halt, volatility, a market-wide halt.
@@ -299,6 +302,10 @@ def _of_market(tables: FeedTables, room: FeedRoom, at, row):
         stock["reason"] = 0
         at = put_directory(tables, room, at, row["time_ns"], number)
         return put_state(tables, room, at, row["time_ns"], number)
+    if kind == ReportKind.VENUE and np.int64(row["settings"]) & _DAY_START:
+        feed["day_start_ns"] = row["day_start_ns"]
+        feed["day_end_ns"] = (trading_day_of(row["time_ns"], row["day_start_ns"]) + 1) * DAY_NS + row["day_start_ns"]
+        return at
     if kind == ReportKind.INDICATIVE:
         if row["price_e4"] > _PRICE_MAX:
             feed["left_out"] += 1

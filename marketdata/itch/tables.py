@@ -36,13 +36,15 @@ STOCK: Final = np.dtype([("stock", "<i8"), ("lot", "<i8"), ("phase", "<i8"), ("r
 #: messages of the session. instruments: number of those defined; not_closed: of those in another phase than closed.
 #: places: the last place given. seq: the last command whose reports were taken. opened, closed: 1 once market hours
 #: have begun, or ended. left_out: messages that ITCH cannot carry. running: number of the
-#: order that left the book with the last replace, to run again. cross_*: the uncross under way, cross_qty 0: none.
+#: order that left the book with the last replace, to run again. day_start_ns: when a trading day begins, after 00:00;
+#: day_ns, day_end_ns: 00:00 of the date in which the session begins, and the end of its trading day. cross_*: the
+#: uncross under way, cross_qty 0: none.
 FEED: Final = np.dtype(
     [
         (name, "<i8")
         for name in (
             *("day", "begun", "messages", "instruments", "not_closed", "places", "seq", "opened", "closed", "left_out"),
-            "running",
+            *("running", "day_start_ns", "day_ns", "day_end_ns"),
             *("cross_qty", "cross_price_e4", "cross_match", "cross_kind", "cross_instrument", "cross_time_ns"),
         )
     ]

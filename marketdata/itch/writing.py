@@ -7,7 +7,6 @@ from typing import Final
 
 import numpy as np
 
-from engine.bounds import DAY_NS
 from engine.jit import inlined, lshr
 from marketdata.itch.tables import FeedRoom, FeedTables
 from wire.itch_layout import FRAME_BYTES as _FRAME_BYTES
@@ -25,7 +24,6 @@ from wire.itch_layout import (
 )
 from wire.octets import put_u32
 
-_DAY_NS: Final = np.int64(DAY_NS)
 _SPACE: Final = ord(" ")
 
 _HEAD: Final = offsets(HEAD)
@@ -103,12 +101,12 @@ def padded(word):
 def _begin(tables: FeedTables, room: FeedRoom, at, message_bytes, kind, instrument, time_ns):
     """Write the frame and the head of a message; gives the place of its first byte.
 
-    time_ns: as in a report. A session has times of its day only: what the next one's first clock value ends, ends with
-    the last nanosecond of the day.
+    time_ns: as in a report. A session has times of its day only, counted from 00:00 of the date in which it begins,
+    beyond 24 hours too: what the next one's first clock value ends, ends with the last nanosecond of the day.
     """
     out, feed = room.out, tables.feed[0]
     feed["messages"] += 1
-    of_day_ns = min(max(time_ns - feed["day"] * _DAY_NS, np.int64(0)), _DAY_NS - 1)
+    of_day_ns = max(min(time_ns, feed["day_end_ns"] - 1) - feed["day_ns"], np.int64(0))
     out[at] = 0
     out[at + 1] = message_bytes
     begin = at + _FRAME_BYTES

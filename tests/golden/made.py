@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from engine.bounds import DAY_NS
 from engine.capacity import Capacity
 from engine.records import CommandKind, Phase, TimeInForce, UserPermission
-from tests.limit_rows import clock_jump, epoch, limits, resume
+from tests.limit_rows import clock_jump, epoch, limits, resume, venue
 from tests.rows import (
     BUY,
     SELL,
@@ -149,4 +149,24 @@ def commands() -> NDArray[Any]:
         epoch(2**62, "GOLDEN-B"),
         epoch(2**62 + 1, "GOLDEN-A"),
     )
-    return batch(first, second, third, fourth, fifth, sixth)
+    opened_ns = 30_006 * DAY_NS
+    seventh = batch(
+        clock(opened_ns + 10),
+        venue(speed_bump_ns=1_000, day_start_ns=17 * 3_600 * 10**9),
+        phase("GLD", Phase.CONTINUOUS),
+        *(enter(6, 970_000 + n, SIDES[n % 2], 20 + n, 100_000, 3) for n in range(8)),
+        clock(opened_ns + 500),
+        extend("NOBODY", **_TOKEN),
+        cancel(6, 970_000),
+        replace(6, 970_001, 970_100, 30, 100_100),
+        venue(speed_bump_ns=0),
+        mass_cancel("LIMITED"),
+        clock(opened_ns + 1_100),
+        clock(opened_ns + DAY_NS),
+        venue(speed_bump_ns=DAY_NS + 1),
+        venue(speed_bump_ns=0),
+        enter(6, 971_000, BUY, 20, 100_000, 3),
+        venue(speed_bump_ns=350_000),
+        *(enter(6, 972_000 + n, SIDES[n % 2], 20 + n, 100_000, 3) for n in range(8)),
+    )
+    return batch(first, second, third, fourth, fifth, sixth, seventh)
