@@ -546,6 +546,9 @@ def stats(
     bars: Annotated[
         str | None, typer.Option(metavar="WIDTH", help="Print bars of this width instead, such as 1m.")
     ] = None,
+    index: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Print levels of an index: its members, weights and changes.")
+    ] = None,
     symbol: Symbol = None,
     participant: Participant = None,
     begin: FromWhen = None,
@@ -563,15 +566,24 @@ def stats(
     Example: lockstep stats node1 --symbol AAPL --bars 1m
 
     Example: lockstep stats node1 --by symbol,participant --participant ALPHA
+
+    An index is a file such as {"name": "TOP2", "base": 1000, "members": {"AAPL": 4, "MSFT": 3}, "changes":
+    [{"at": "2026-01-05T09:30", "split": {"AAPL": "4:1"}}]}: a change has members, or a split. Levels are exact.
+
+    Example: lockstep stats node1 --index top2.json --bars 1m
     """
     from cli.choice import Selection, range_of
-    from cli.errors import FINE
-    from cli.statistics import statistics, width_of
+    from cli.errors import FINE, WrongUse
+    from cli.statistics import index_levels, statistics, width_of
 
     width_ns = width_of(bars)
+    if index is not None and (symbol, participant, by) != (None, None, "symbol"):
+        raise WrongUse("an index is of its members; leave --symbol, --participant and --by out")
     span = range_of(directory, begin, end)
     if span is None:
         return FINE
+    if index is not None:
+        return index_levels(directory, Selection(*span), index, width_ns, as_json=as_json)
     return statistics(directory, Selection(*span, symbol, participant), by, width_ns, as_json=as_json)
 
 

@@ -15,6 +15,7 @@ from cli.reports import room_of
 from engine.bounds import DAY_NS, SECOND_NS
 from engine.market_time import ClockPosition, clock_at_each
 from marketdata import Ladders
+from marketdata.index_levels import IndexDefinition, IndexLevels, LevelBar, read_definition
 from marketdata.statistics import Bar, Share, Statistics, Totals
 from notation.words import Fault, duration, duration_ns, iso_time, time
 from reports import Reports
@@ -69,6 +70,77 @@ def statistics(directory: Path, selection: Selection, by: str, width_ns: int | N
     if cells:
         screen.table(columns, cells, right=[name for name in columns if name not in _WORDS])
     return errors.FINE
+
+
+def index_levels(directory: Path, selection: Selection, file: Path, width_ns: int | None, *, as_json: bool) -> int:
+    """Print the levels of an index of a file, over a range."""
+    selection.check()
+    try:
+        definition = read_definition(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise WrongUse(f"--index {file}: {error}") from None
+    levels, begin_ns, end_ns = _followed(directory, selection, definition, width_ns)
+    bars = sorted(levels.bars.items()) if width_ns else [(begin_ns, levels.all)]
+    rows = [_level_row(definition.name, at_ns, bar) for at_ns, bar in bars]
+    if as_json:
+        about = {"from": iso_time(begin_ns), "to": iso_time(end_ns), "by": "index"}
+        divisor = None if levels.divisor is None else str(levels.divisor)
+        about |= {"digest": levels.digest(), "divisor": divisor}
+        screen.print_json(about | {"width_ns": width_ns, "statistics": rows})
+        return errors.FINE
+    wide = f", bars of {duration(width_ns)}" if width_ns else ""
+    screen.print_line(f"{time(begin_ns)} to {time(end_ns)}{wide}")
+    columns = ["index", "begin", "open", "high", "low", "close"]
+    cells = [[row["index"], time(row["begin_ns"]), *(_level(row[name]) for name in columns[2:])] for row in rows]
+    if cells:
+        screen.table(columns, cells, right=columns[2:])
+    return errors.FINE
+
+
+def _followed(
+    directory: Path, selection: Selection, definition: IndexDefinition, width_ns: int | None
+) -> tuple[IndexLevels, int, int]:
+    """Levels of an index in a range, and the clock of its first command and of its last, ns since 1970."""
+    from_seq = selection.from_seq or 1
+    fold = Reports(room_of(directory, selection))
+    levels: IndexLevels | None = None
+    begin_ns = now_ns = 0
+    for block in chosen_plays(directory, replace(selection, from_seq=1)):
+        play = block.play
+        clock_ns = clock_at_each(play.commands, ClockPosition(block.before.now_ns))
+        reports = fold.make(play.first_seq, play.commands, play.events)
+        now_ns = int(clock_ns[-1])
+        if levels is None:
+            levels = IndexLevels(definition, width_ns=width_ns, begin_seq=from_seq)
+        if play.first_seq <= from_seq < play.first_seq + len(play.commands):
+            begin_ns = int(clock_ns[from_seq - play.first_seq])
+        try:
+            levels.take(reports)
+            levels.advance(now_ns)
+        except ValueError as error:
+            raise WrongUse(str(error)) from None
+    levels = levels or IndexLevels(definition, width_ns=width_ns)
+    for symbol in definition.members:
+        if symbol not in levels.symbols:
+            known = ", ".join(levels.symbols[:10]) or "none"
+            raise WrongUse(
+                f"index {definition.name} names {symbol}, which is no instrument of {directory}; there are {known}"
+            )
+    return levels, begin_ns, now_ns
+
+
+def _level_row(name: str, begin_ns: int, bar: LevelBar) -> Facts:
+    exact = {each: getattr(bar, each) for each in ("open", "high", "low", "close")}
+    texts = {each: None if level is None else str(level) for each, level in exact.items()}
+    return {"index": name, "begin": iso_time(begin_ns), "begin_ns": begin_ns, **texts}
+
+
+def _level(exact: str | None) -> str:
+    """A level with two decimals, rounded half to even."""
+    if exact is None:
+        return "-"
+    units, cents = divmod(round(Fraction(exact) * 100), 100)
+    return f"{units:,}.{cents:02d}"
 
 
 def _counted(directory: Path, selection: Selection, width_ns: int | None) -> tuple[Statistics, int, int]:

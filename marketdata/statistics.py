@@ -22,7 +22,7 @@ from reports.rows import Liquidity, ReportKind
 Rows = NDArray[Any]
 
 #: Liquidity of trades whose price the displayed book or its auction made.
-_MAKES_PRICE: Final = (
+MAKES_PRICE: Final = (
     *(Liquidity.ADDED, Liquidity.REMOVED),
     *(Liquidity.OPENING_CROSS, Liquidity.CLOSING_CROSS, Liquidity.HALT_CROSS),
 )
@@ -171,7 +171,7 @@ class Statistics:
         instruments = trades["instrument"].astype(np.int64)
         prices, qty = trades["last_price_e4"], trades["last_qty"].astype(np.int64)
         liquidity = trades["liquidity"]
-        made = np.isin(liquidity, _MAKES_PRICE)
+        made = np.isin(liquidity, MAKES_PRICE)
         numbers, places = np.unique(instruments, return_inverse=True)
         totals = [self.totals.setdefault(number, Totals()) for number in numbers.tolist()]
         _add(totals, places, prices, qty)
