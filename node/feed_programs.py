@@ -116,6 +116,8 @@ def feed_options(texts: list[str]) -> tuple[FeedOption, ...]:
     for what, values in (
         ("name", [each.name for each in found]),
         ("group", [str(group) for each in found for group in (each.group, each.second) if group]),
+        ("port for requests", [f"{each.interface}:{each.requests}" for each in found if each.requests]),
+        ("port for snapshots", [f"{each.interface}:{each.snapshots}" for each in found if each.snapshots]),
     ):
         twice = next((value for value in values if values.count(value) > 1), None)
         if twice is not None:

@@ -367,6 +367,12 @@ def test_two_feeds_have_two_names_and_groups() -> None:
         feed_options(["itch:239.192.0.1:26400", "itch:239.192.0.2:26400"])
     with pytest.raises(ValueError, match=r"the group 239\.192\.0\.1:26400"):
         feed_options(["itch:239.192.0.1:26400", "itch:239.192.0.2:26400,name=two,b=239.192.0.1:26400"])
+    for what in ("requests", "snapshots"):
+        one = f"itch:239.192.0.1:26400,{what}=26401"
+        other = f"itch:239.192.0.2:26400,name=two,{what}=26401"
+        with pytest.raises(ValueError, match=f"the port for {what} 127.0.0.1:26401"):
+            feed_options([one, other])
+        assert len(feed_options([one, other + ",interface=127.0.0.2"])) == 2
 
 
 def test_a_feed_without_a_node_or_an_interface_is_refused_with_a_sentence(lockstep: Lockstep, tmp_path: Path) -> None:
