@@ -83,8 +83,8 @@ test-modes: $(READY)  ## the engine and the turn compiled, compiled with bounds 
 	@$(PYTEST) tests/test_engine_modes.py
 	@NUMBA_BOUNDSCHECK=1 $(PYTEST) tests/test_engine_modes.py tests/test_ids.py tests/test_crowded_ids.py tests/test_price_window.py tests/test_calls_and_limits.py tests/test_ahead.py
 	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_engine_modes.py
-	@NUMBA_BOUNDSCHECK=1 $(PYTEST) tests/test_rows_ahead.py
-	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_rows_ahead.py
+	@NUMBA_BOUNDSCHECK=1 $(PYTEST) tests/test_rows_ahead.py tests/test_export_kernels.py
+	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_rows_ahead.py tests/test_export_kernels.py
 	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_direct.py -k 'not lost'
 	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_pair_controls.py -k ahead
 	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_line_protocol.py -k 'two_protocols or turns_by_message'

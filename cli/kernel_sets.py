@@ -17,7 +17,8 @@ REPORTS: Final = "reports.projection"
 NATIVE: Final = "gateway.native.kernels"
 LADDERS: Final = "marketdata.ladders"
 ITCH: Final = "marketdata.itch.feed"
-EACH: Final = (ENGINE, GATEWAY, REPORTS, NATIVE, LADDERS, ITCH)
+EXPORT: Final = "exports.kernels"
+EACH: Final = (ENGINE, GATEWAY, REPORTS, NATIVE, LADDERS, ITCH, EXPORT)
 
 
 def kernel_set(name: str) -> Any:

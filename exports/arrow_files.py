@@ -9,11 +9,11 @@ import numpy as np
 from exports.days import FILE_ROWS_MAX, by_day, day_text, number_of
 from exports.errors import ExportError
 from exports.tables import Columns, Table
-from exports.words import Text, id_keys_of, id_text
+from exports.words import CodeWords, Text, Vocabulary, id_keys_of, id_text
 
 #: Rows of a group at least, but for the last of a file. A question reads the groups whose bounds may have the answer.
 GROUP_ROWS: Final = 131_072
-_ROWS_AT_ONCE: Final = 1 << 16
+_ROWS_AT_ONCE: Final = 1 << 17
 
 
 def _library() -> Any:
@@ -65,17 +65,27 @@ class _Rows:
         return self._library.Table.from_arrays(found, schema=self.schema)
 
     def _array(self, name: str, parts: list[Any]) -> Any:
-        values = np.ascontiguousarray(np.concatenate(parts), np.int64)
+        values = np.ascontiguousarray(np.concatenate(parts) if len(parts) > 1 else parts[0], np.int64)
         vocabulary = self._table.text.get(name)
         if vocabulary is None:
             return self._library.array(values)
         if not vocabulary.few:
             return _texts(self._library, id_text(values))
-        places = self._library.array(values).dictionary_encode()
-        words = vocabulary.words(places.dictionary.to_numpy(zero_copy_only=False))
-        text = self._library.array(words, self._library.string())
-        found = self._library.DictionaryArray.from_arrays(places.indices, text)
+        keys, places = self._keys_and_places(values, vocabulary)
+        text = self._library.array(vocabulary.words(keys), self._library.string())
+        found = self._library.DictionaryArray.from_arrays(places, text)
         return found if self._coded else found.dictionary_decode()
+
+    def _keys_and_places(self, values: Any, vocabulary: Vocabulary) -> tuple[Any, Any]:
+        """The numbers that a column has, each once, and the place of each value among them."""
+        if not isinstance(vocabulary, CodeWords):
+            coded = self._library.array(values).dictionary_encode()
+            return coded.dictionary.to_numpy(zero_copy_only=False), coded.indices
+        least, codes = vocabulary.least, values - vocabulary.least  # few and small: they need no hash
+        keys = np.flatnonzero(np.bincount(codes, minlength=1))
+        places = np.zeros(len(keys) and keys[-1] + 1, np.int32)
+        places[keys] = np.arange(len(keys))
+        return keys + least, self._library.array(places[codes])
 
 
 def _texts(library: Any, text: Text) -> Any:
@@ -131,6 +141,8 @@ class ParquetForm:
             use_dictionary=[name for name in table.columns if name not in codings],
             column_encoding=codings,
             store_schema=False,
+            # Bounds of words are those of all names in nearly every group, and would take a third of the writing.
+            write_statistics=[name for name in table.columns if name not in table.text],
         )
 
     def _close(self, table: Table) -> None:

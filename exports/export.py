@@ -18,6 +18,7 @@ from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory
 from exports.errors import ExportError
 from exports.formats import FORMS, WHOLE_FILES, Form
+from exports.reported import Orders, ReportColumns, trade_columns
 from exports.tables import (
     EVENTS,
     ORDERS,
@@ -26,22 +27,16 @@ from exports.tables import (
     TABLES,
     TRADES,
     Columns,
-    Orders,
     Table,
     event_columns,
     event_rows,
     position_columns,
-    report_columns,
-    trade_columns,
 )
 from replay.past import PlayedBlock
 from reports import Reports
-from reports.rows import REPORT
 
 MANIFEST: Final = "manifest.json"
 VERSION: Final = 4
-#: Rows that are made columns at once, at least.
-_ROWS_AT_ONCE: Final = 65_536
 
 
 class End(NamedTuple):
@@ -95,13 +90,22 @@ def write_export(
     """
     tables = tuple(table for table in TABLES if table in (EVENTS, *only))
     form: Form = FORMS[form_name](folder, tables)
-    fold, orders = Reports(capacity), Orders()
+    fold, reported, orders = Reports(capacity), ReportColumns(), Orders()
     digests = {table.name: TableDigest(table) for table in tables}
     folds = REPORTS in tables or TRADES in tables or ORDERS in tables
 
     def add(table: Table, columns: Columns) -> None:
         form.write(table, columns)
         digests[table.name].add(columns)
+
+    def add_reported(each: Iterator[Columns]) -> None:
+        for columns in each:
+            if REPORTS in tables:
+                add(REPORTS, {name: columns[name] for name in REPORTS.columns})
+            if TRADES in tables:
+                add(TRADES, trade_columns(columns))
+            if ORDERS in tables:
+                orders.take(columns)
 
     empty = np.zeros(0, np.int64)
     for table in tables:  # so that each is there
@@ -112,13 +116,9 @@ def write_export(
             add(EVENTS, event_columns(play.events, clock_ns[play.events["seq"] - play.first_seq], names))
         if not folds:
             continue
-        for batch in _gathered(fold.batches(play.first_seq, play.commands, play.events)):
-            if REPORTS in tables:
-                add(REPORTS, report_columns(batch))
-            if TRADES in tables:
-                add(TRADES, trade_columns(batch))
-            if ORDERS in tables:
-                orders.take(batch)
+        for batch in fold.batches(play.first_seq, play.commands, play.events):
+            add_reported(reported.take(batch))
+    add_reported(reported.rest())
     for columns in orders.batches():
         add(ORDERS, columns)
     if POSITIONS in tables:
@@ -139,20 +139,6 @@ def write_export(
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
     return manifest
-
-
-def _gathered(batches: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
-    """Batches of REPORT rows as fewer large ones: a column costs as much for each."""
-    held: list[NDArray[Any]] = []
-    rows = 0
-    for batch in batches:
-        held.append(np.ascontiguousarray(batch).view(f"V{REPORT.itemsize}").copy())
-        rows += len(batch)
-        if rows >= _ROWS_AT_ONCE:
-            yield np.concatenate(held).view(REPORT)
-            held, rows = [], 0
-    if rows:
-        yield np.concatenate(held).view(REPORT)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -7,26 +7,18 @@ numbers until they are written.
 
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.names import EVERY, ID_CHARACTERS, pack
+from engine.names import pack
+from exports.id_text import IS_ID, RAW_LENGTH, put_ids, put_names, take_ids, take_names
 
 Ints = NDArray[np.int64]
 Words = NDArray[Any]
-
-_IS_ID: Final = np.zeros(256, np.bool_)
-_IS_ID[[ord(character) for character in ID_CHARACTERS]] = True
-_IS_ID_OR_ZERO: Final = _IS_ID.copy()
-_IS_ID_OR_ZERO[0] = True
-#: Eight bytes that are each True.
-_ALL: Final = np.uint64(0x0101010101010101)
-#: Characters of an id that is no word, ``~`` and 16 hexadecimal digits.
-_LONGEST: Final = 17
 
 
 class Vocabulary(Protocol):
@@ -52,6 +44,11 @@ class CodeWords:
 
     codes: type[IntEnum]
     few: bool = True
+
+    @property
+    def least(self) -> int:
+        """The least code, or 0."""
+        return _code_table(self.codes)[0]
 
     def words(self, keys: Ints) -> Words:
         """Words of codes. Raises KeyError for a code that is none."""
@@ -86,19 +83,10 @@ class Text(NamedTuple):
 
 def id_text(values: Ints) -> Text:
     """Ids or names of numbers; "" for 0, * for every."""
-    values = np.ascontiguousarray(values, np.int64)
-    octets = values.astype(">i8").view(np.uint8).reshape(-1, 8)
-    is_raw = ~(_is_plain(octets) | (values == EVERY) | (values == 0))
-    if not is_raw.any():
-        used = octets != 0
-        return Text(used.sum(axis=1, dtype=np.int64), octets[used])
-    if (is_raw | (values == 0)).all():
-        return Text(np.where(is_raw, _LONGEST, 0), _raw_words(values[is_raw]).reshape(-1))
-    whole = np.zeros((len(values), _LONGEST), np.uint8)
-    whole[:, _LONGEST - 8 :] = octets
-    whole[is_raw] = _raw_words(values[is_raw])
-    used = whole != 0
-    return Text(used.sum(axis=1, dtype=np.int64), whole[used])
+    lengths = np.empty(len(values), np.int64)
+    octets = np.empty(RAW_LENGTH * len(values), np.uint8)
+    end = put_ids(_read_only(np.ascontiguousarray(values, np.int64)), IS_ID, lengths, octets)
+    return Text(lengths, octets[:end])
 
 
 def id_keys_of(text: Text) -> Ints:
@@ -106,16 +94,18 @@ def id_keys_of(text: Text) -> Ints:
     lengths, octets = text
     if int(lengths.sum()) != len(octets):
         raise ValueError("words of ids are not as long as they say")
-    found = np.zeros(len(lengths), np.int64)
-    starts = np.cumsum(lengths) - lengths
-    for length in np.flatnonzero(np.bincount(lengths, minlength=1)).tolist():
-        if not length:
-            continue
-        at = np.flatnonzero(lengths == length)
-        alone = len(at) * length == len(octets)
-        raw = octets.reshape(-1, length) if alone else octets[starts[at][:, None] + np.arange(length)]
-        found[at] = _raw_keys(raw) if length == _LONGEST else _plain_keys(raw)
+    found = np.empty(len(lengths), np.int64)
+    wrong = take_ids(_read_only(lengths), _read_only(octets), IS_ID, found)
+    if wrong >= 0:
+        raise ValueError(f"a word of {lengths[wrong]} characters is no id")
     return found
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """A view that nobody writes to: a kernel is compiled for one kind of array."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def id_words(values: Ints) -> Words:
@@ -140,50 +130,6 @@ def id_keys(words: Words) -> Ints:
     texts: list[str] = np.asarray(words).tolist()
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))
     return id_keys_of(Text(lengths, np.frombuffer("".join(texts).encode("ascii"), np.uint8)))
-
-
-def _is_plain(octets: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """True for numbers (rows of 8 bytes, big-endian) whose bytes are a word after leading zeros."""
-    right = _IS_ID_OR_ZERO[octets].view(np.uint64).reshape(-1) == _ALL
-    used = (octets != 0).view(">u8").reshape(-1).astype(np.uint64) * np.uint64(255)
-    leading = (used & (used + np.uint64(1))) == 0  # its ones are the lowest bits, or all of them
-    plain: NDArray[np.bool_] = right & leading & (used != 0)
-    return plain
-
-
-def _raw_words(values: Ints) -> NDArray[np.uint8]:
-    """Rows of ``~`` and 16 hexadecimal digits."""
-    found = np.full((len(values), _LONGEST), ord("~"), np.uint8)
-    digits = values.astype(">i8").tobytes().hex().encode("ascii")
-    found[:, 1:] = np.frombuffer(digits, np.uint8).reshape(-1, 16)
-    return found
-
-
-def _raw_keys(rows: NDArray[np.uint8]) -> Ints:
-    """Numbers of rows as ``_raw_words`` gives them. Raises ValueError for others."""
-    digits = rows[:, 1:].tobytes()
-    try:
-        raw = bytes.fromhex(digits.decode("ascii"))
-    except ValueError as error:
-        raise ValueError("a word of 17 characters is no id") from error
-    found = np.frombuffer(raw, ">i8").astype(np.int64)
-    octets = np.frombuffer(raw, np.uint8).reshape(-1, 8)
-    if (rows[:, 0] != ord("~")).any() or raw.hex().encode("ascii") != digits or _is_plain(octets).any():
-        raise ValueError("a word of 17 characters is no id")
-    return found
-
-
-def _plain_keys(rows: NDArray[np.uint8]) -> Ints:
-    """Numbers of rows with one word each. Raises ValueError for a word that is no id."""
-    length = rows.shape[1]
-    right = _IS_ID[rows].all(axis=1)
-    if length == 1:
-        right |= rows[:, 0] == EVERY
-    if length > 8 or not right.all():
-        raise ValueError(f"a word of {length} characters is no id")
-    padded = np.zeros((len(rows), 8), np.uint8)
-    padded[:, 8 - length :] = rows
-    return padded.view(">i8").reshape(-1).astype(np.int64)
 
 
 @cache
@@ -225,11 +171,19 @@ def name_keys(numbers: NDArray[Any], names: tuple[str, ...]) -> Ints:
     return found
 
 
+@lru_cache(maxsize=4)
+def _numbered(names: tuple[str, ...]) -> tuple[Ints, Ints]:
+    """Table of the numbers of names, for ``take_names``."""
+    size = 2 << (2 * len(names) + 1).bit_length()
+    keys, numbers = np.zeros(size, np.int64), np.full(size, -1, np.int64)
+    put_names(_read_only(_packed(names)), keys, numbers)
+    return _read_only(keys), _read_only(numbers)
+
+
 def name_numbers(keys: Ints, names: tuple[str, ...]) -> Ints:
     """Numbers of names. Raises KeyError for a name that is not defined."""
-    packed = _packed(names)
-    order = np.argsort(packed)
-    found: Ints = order[np.minimum(np.searchsorted(packed, keys, sorter=order), len(packed) - 1)]
-    if not np.array_equal(packed[found], keys):
-        raise KeyError(str(id_words(keys[packed[found] != keys][:1])[0]))
+    found = np.empty(len(keys), np.int64)
+    unknown = take_names(_read_only(np.ascontiguousarray(keys, np.int64)), *_numbered(names), found)
+    if unknown >= 0:
+        raise KeyError(str(id_words(keys[unknown : unknown + 1])[0]))
     return found

@@ -246,6 +246,8 @@ def test_words_of_any_number_are_those_that_people_see_and_give_the_number_again
     "word",
     [
         "~0000000000006131",
+        "~0000000000000000",
+        "~000000000000002a",
         "~FFFFFFFFFFFFFFFE",
         "~fffffffffffffff ",
         "-fffffffffffffffe",
