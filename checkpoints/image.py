@@ -18,6 +18,7 @@ import ast
 import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, BinaryIO, Final, NamedTuple
 
 import msgpack
@@ -166,6 +167,7 @@ def _dtype_text(dtype: "np.dtype[Any]") -> str:
     return text
 
 
+@lru_cache(maxsize=256)  # a directory has many checkpoints, with the same dtypes in all headers
 def _dtype(text: str) -> "np.dtype[Any]":
     dtype: np.dtype[Any] = np.lib.format.descr_to_dtype(ast.literal_eval(text))
     return dtype
