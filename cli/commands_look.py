@@ -447,6 +447,10 @@ def export(
         str | None,
         typer.Option(metavar="TABLES", help="Only these tables, as trades,orders; events are always there."),
     ] = None,
+    snapshots: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="All levels of the books too, each TIME of the market's clock, as 1m."),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing: prove an export that is there against the journal.")
     ] = False,
@@ -463,11 +467,13 @@ def export(
 
     Example: lockstep export node1 --format parquet --only trades,orders --out day1
 
+    Example: lockstep export node1 --format parquet --snapshots 1m --out day1
+
     Example: lockstep export node1 --out day1 --check
     """
     from cli.export import export as command
 
-    return command(directory, out, form.value, only, check=check, as_json=as_json)
+    return command(directory, out, form.value, only, snapshots, check=check, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

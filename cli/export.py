@@ -13,16 +13,24 @@ from cli.reports import room_of
 from engine.records import RULES_VERSION
 from exports.errors import ExportError
 from exports.export import End, prove, read_manifest, write_export
+from exports.snapshots import snapshots
 from exports.tables import TABLES, Table
 from journal.history import History
+from notation.words import duration_ns
 
 
-def export(directory: Path, out: Path, form: str, only: str | None, *, check: bool, as_json: bool) -> int:
-    """`lockstep export`: write the tables and prove them, or prove those that are there against the journal."""
-    if only is not None and check:
-        raise WrongUse("--only is of an export that is written; --check proves all tables that are there")
+def export(
+    directory: Path, out: Path, form: str, only: str | None, every: str | None, *, check: bool, as_json: bool
+) -> int:
+    """`lockstep export`: write the tables and prove them, or prove those that are there against the journal.
+
+    ``every``: time between snapshots of the books, as 1m; None for none.
+    """
+    for option, value in (("--only", only), ("--snapshots", every)):
+        if value is not None and check:
+            raise WrongUse(f"{option} is of an export that is written; --check proves all tables that are there")
     if not check:
-        manifest = write(directory, out, form, _chosen(only))
+        manifest = write(directory, out, form, _chosen(only), _step_ns(every))
     else:
         try:
             manifest = read_manifest(out)
@@ -60,8 +68,23 @@ def _chosen(only: str | None) -> tuple[Table, ...]:
     return tuple(known[name] for name in names)
 
 
-def write(directory: Path, out: Path, form: str, only: tuple[Table, ...] = TABLES) -> dict[str, Any]:
-    """Write the files beside, and give the folder its name once they are whole."""
+def _step_ns(every: str | None) -> int | None:
+    """Time between snapshots (ns). Raises WrongUse for what is none."""
+    if every is None:
+        return None
+    try:
+        step_ns = duration_ns(every, "--snapshots")
+    except ValueError as error:
+        raise WrongUse(str(error)) from error
+    if step_ns < 1:
+        raise WrongUse(f"--snapshots is {every}; give a time above 0, as 1m")
+    return step_ns
+
+
+def write(
+    directory: Path, out: Path, form: str, only: tuple[Table, ...] = TABLES, step_ns: int | None = None
+) -> dict[str, Any]:
+    """Write the files beside, and give the folder its name once they are whole. ``step_ns``: between snapshots."""
     if out.exists():
         raise WrongUse(f"{out} exists already; name a new folder, or give --check to prove what is there")
     room = room_of(directory, Selection(None, None))
@@ -77,7 +100,8 @@ def write(directory: Path, out: Path, form: str, only: tuple[Table, ...] = TABLE
         raise WrongUse(f"{aside} cannot be made: {error.strerror}; name another folder with --out") from error
     try:
         blocks = chosen_plays(directory, Selection(1, end.seq)) if end.seq else iter(())
-        manifest = write_export(aside, form, blocks, room, end, about, only)
+        books = None if step_ns is None else snapshots(directory, step_ns, end.seq)
+        manifest = write_export(aside, form, blocks, room, end, about, only, books)
         aside.rename(out)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)

@@ -11,7 +11,13 @@ import numpy as np
 from exports.tables import Columns, Table
 
 #: Column with the time by which a table is cut; a table without one is a single piece.
-TIMES: Final = {"events": "time_ns", "trades": "time_ns", "reports": "time_ns", "orders": "entry_time_ns"}
+TIMES: Final = {
+    "events": "time_ns",
+    "trades": "time_ns",
+    "reports": "time_ns",
+    "orders": "entry_time_ns",
+    "snapshots": "time_ns",
+}
 DAY_NS: Final = 86_400 * 10**9
 #: Rows of a file at most.
 FILE_ROWS_MAX: Final = 2_000_000

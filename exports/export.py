@@ -24,6 +24,7 @@ from exports.tables import (
     ORDERS,
     POSITIONS,
     REPORTS,
+    SNAPSHOTS,
     TABLES,
     TRADES,
     Columns,
@@ -81,14 +82,16 @@ def write_export(
     end: End,
     about: dict[str, Any],
     only: tuple[Table, ...] = TABLES,
+    snapshots: Iterator[Columns] | None = None,
 ) -> dict[str, Any]:
     """Write the tables of a journal into an empty folder; gives the manifest, which is written last.
 
     ``only``: the tables that are written; events, which are the proof of the others' completeness, are written always.
-    ``blocks``: from command 1 on. ``end``: after the last of them. ``about``: facts for the manifest. Raises
-    OSError.
+    ``blocks``: from command 1 on. ``end``: after the last of them. ``about``: facts for the manifest. ``snapshots``:
+    rows of that table, where it is written. Raises OSError.
     """
     tables = tuple(table for table in TABLES if table in (EVENTS, *only))
+    tables += () if snapshots is None else (SNAPSHOTS,)
     form: Form = FORMS[form_name](folder, tables)
     fold, reported, orders = Reports(capacity), ReportColumns(), Orders()
     digests = {table.name: TableDigest(table) for table in tables}
@@ -123,6 +126,8 @@ def write_export(
         add(ORDERS, columns)
     if POSITIONS in tables:
         add(POSITIONS, position_columns(end.positions, end.directory))
+    for columns in snapshots or ():
+        add(SNAPSHOTS, columns)
     form.finish()
     names_of = end.directory
     manifest = {
@@ -156,7 +161,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def tables_of(manifest: Mapping[str, Any]) -> tuple[Table, ...]:
     """Tables that an export has, by its manifest; events in any case, since they are its proof."""
-    return tuple(table for table in TABLES if table is EVENTS or table.name in manifest["rows"])
+    return tuple(table for table in (*TABLES, SNAPSHOTS) if table is EVENTS or table.name in manifest["rows"])
 
 
 def file_digests(folder: Path) -> dict[str, str]:

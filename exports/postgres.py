@@ -26,11 +26,13 @@ _INDEXES: Final = {
     "reports": ("order_number", "participant, time_ns", "symbol, time_ns"),
     "trades": ("trade_number", "symbol, time_ns"),
     "orders": ("order_number", "participant, entry_time_ns"),
+    "snapshots": ("symbol, time_ns",),
 }
 _KEYS: Final = {
     "reports": "time_ns, seq, number",
     "trades": "time_ns, trade_number",
     "orders": "entry_time_ns, order_number",
+    "snapshots": "time_ns, seq, symbol, side, level",
 }
 
 _REFUSE: Final = """\

@@ -1,7 +1,8 @@
 """Questions to an export in Parquet, by DuckDB (its only importer): SQL, or one of the named questions.
 
-The tables are views of the files: ``events``, ``reports``, ``trades``, ``orders`` and ``positions``, all but the last
-with the column ``day``. Values of a named question are given by name, and are no part of its SQL.
+The tables are views of the files: ``events``, ``reports``, ``trades``, ``orders``, ``positions`` and, where they were
+exported, ``snapshots``, all but positions with the column ``day``. Values of a named question are given by name, and
+are no part of its SQL.
 """
 
 from collections.abc import Iterator, Mapping

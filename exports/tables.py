@@ -90,6 +90,8 @@ POSITIONS: Final = _table(
     "positions",
     "participant symbol position_qty open_buy_qty open_sell_qty",
 )
+#: Levels of the books at times; only where they are asked for.
+SNAPSHOTS: Final = _table("snapshots", "seq time_ns symbol side level price_e4 qty displayed_qty orders")
 TABLES: Final = (EVENTS, TRADES, REPORTS, ORDERS, POSITIONS)
 
 
