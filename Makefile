@@ -59,6 +59,8 @@ $(EXTRAS): $(READY)
 	  || echo "notice: readers of ITCH that judge the feed are not installed and could not be; their tests are skipped"
 	@$(PIP) --pre quickfix-tls==1.16.0.1rc1 fixcore-engine==0.15.0 asyncfix==1.0.1 simplefix==1.0.17 2>/dev/null \
 	  || echo "notice: clients of FIX that judge a session are not installed and could not be; their tests are skipped"
+	@$(PIP) --no-deps ccxt==4.5.90 certifi==2026.10.19.post1 charset-normalizer==3.4.7 idna==3.18 orjson==3.13.0 requests==2.34.2 urllib3==2.8.0 2>/dev/null \
+	  || echo "notice: ccxt, which judges order entry on the web, is not installed and could not be; its tests are skipped"
 	@touch $@
 
 run: $(RUNS)  ## the exchange in a minute: two nodes, traders over TCP, an auction, a halt, a kill, a takeover, a flipped bit, the proof (lockstep demo)

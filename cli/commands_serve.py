@@ -477,18 +477,33 @@ def web(
     host: Annotated[str, typer.Option(help="Address on which clients connect.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port for clients; 0: any free port.")] = 8_080,
     rate: Annotated[int, typer.Option(min=0, help="Requests a second that an address may send; 0: no limit.")] = 30,
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Users who may trade, and the keys with which they sign: a file that only you can read.",
+            show_default="market data alone",
+        ),
+    ] = None,
+    orders_at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT,...", help="Native order entry, through which they trade.", show_default="none"
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> int:
-    """Serve the market data of a node to web clients, in a process of its own, until the node ends, SIGTERM or Ctrl-C.
+    """Serve a node to web clients, in a process of its own, until the node ends, SIGTERM or Ctrl-C.
 
     REST and WebSocket in the words of the Coinbase Exchange: books of levels 1 to 3, trades, candles, and channels
-    level2, full, matches, ticker, heartbeat and status. It needs `pip install 'lockstep[web]'`.
+    level2, full, matches, ticker, heartbeat and status; with --keys and --orders-at accounts, orders, fills and channel
+    user too. It needs `pip install 'lockstep[web]'`.
 
     Example: lockstep web data --port 8080
     """
     from cli.market_web import web as command
 
-    return command(directory, host, port, rate, as_json=as_json)
+    return command(directory, host, port, rate, keys, orders_at, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -13,8 +13,13 @@ from cli.warmup import ready
 _NEEDS = ("starlette", "uvicorn", "websockets", "httptools")
 
 
-def web(directory: Path, host: str, port: int, rate: int, *, as_json: bool) -> int:
-    """Serve web clients. Exit status 0 after an orderly end. rate: requests a second by address; 0: no limit."""
+def web(
+    directory: Path, host: str, port: int, rate: int, keys: Path | None, orders_at: str | None, *, as_json: bool
+) -> int:
+    """Serve web clients. Exit status 0 after an orderly end. rate: requests a second by address; 0: no limit.
+
+    keys: file of the users who may trade; orders_at: addresses of native order entry for them; both or none.
+    """
     check_has_journal(directory)
     try:
         from node.web_process import WebOptions, serve_web
@@ -24,8 +29,17 @@ def web(directory: Path, host: str, port: int, rate: int, *, as_json: bool) -> i
         raise WrongUse(
             f"web clients need the package {error.name}, which is not installed: pip install 'lockstep[web]'"
         ) from error
+    from client.addresses import parse_addresses
     from node.logs import Log
+    from node.web_keys import KeyFileError, read_keys
 
+    if (keys is None) != (orders_at is None):
+        raise WrongUse("order entry needs both --keys and --orders-at; give both, or none for market data alone")
+    try:
+        found = read_keys(keys) if keys is not None else {}
+        parse_addresses(orders_at or "127.0.0.1:1")
+    except (KeyFileError, ValueError) as error:
+        raise WrongUse(str(error)) from error
     ready(web=True)
     listens = opened_port(f"--port {port}", host, lambda: socket.create_server((host, port), backlog=2_048))
 
@@ -41,5 +55,5 @@ def web(directory: Path, host: str, port: int, rate: int, *, as_json: bool) -> i
         screen.flush()
 
     with contextlib.closing(Log(pretty=False if as_json else None)) as log:
-        serve_web(WebOptions(directory, listens, rate), log, on_listening=on_listening)
+        serve_web(WebOptions(directory, listens, rate, found, orders_at or ""), log, on_listening=on_listening)
     return errors.FINE

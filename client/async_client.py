@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from client import outcome
 from client.addresses import parse_addresses
@@ -70,8 +70,8 @@ class _Connection(asyncio.Protocol):
         self.writable.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            self.transport = transport
+        # No check of its type: transports of other event loops are not of asyncio's classes.
+        self.transport = cast(asyncio.Transport, transport)
         self._client._made(self)
 
     def data_received(self, data: bytes) -> None:

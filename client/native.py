@@ -5,7 +5,7 @@ cancel by the user. ``read_report`` gives all that a message says.
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from client import events
@@ -80,7 +80,7 @@ def _row(line: str, shown: str) -> tuple[int, ...]:
     return ROW.unpack(read.row)
 
 
-@cache
+@lru_cache(maxsize=1_024)
 def _terms(kind: str, terms: str) -> tuple[int, ...]:
     """Places of the terms of an order, or of a replace, which are words of the notation."""
     begin = "enter A A buy 1 A @ 1" if kind == "enter" else "replace A A B 1 @ 1"
@@ -172,6 +172,17 @@ def read_report(payload: bytes) -> Any:
     for place in _TEXTS:
         values[place] = values[place].decode("ascii", "backslashreplace").rstrip(" ")
     return Report(*values)
+
+
+def report_in(payload: bytes) -> Any:
+    """The report that a message of the exchange is, as ``read_report`` gives it; None for any other message."""
+    is_report = len(payload) == REPORT.size and payload[0] == FromServer.REPORT and payload[1] == VERSION
+    return read_report(payload) if is_report else None
+
+
+def begins_day(payload: bytes) -> bool:
+    """True for the message with which a trading day, and the stream of it, begins."""
+    return len(payload) == DAY.size and payload[0] == FromServer.DAY and payload[2] == native.DAY_BEGINS
 
 
 def read(seq: int, payload: bytes) -> events.Message:

@@ -6,8 +6,9 @@ four hundred and a sentence, as ``{"message": ...}``.
 
 import asyncio
 import json
+import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -19,17 +20,23 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from marketdata.web import answers
+from marketdata.web import answers, balances, order_requests
+from marketdata.web.account import Account
 from marketdata.web.answers import BadRequest
 from marketdata.web.market import WebMarket
 from node.web_hub import Hub
-from node.web_paths import PATHS, description
+from node.web_keys import Key, NotAuthorized, checked
+from node.web_paths import PATHS, PRIVATE_PATHS, description
+from node.web_trading import Answer, Trading
 
 #: Requests of a subscriber a second, and at once.
 _ASKS_A_SECOND: Final = 20.0
 _ASKS_AT_ONCE: Final = 100.0
 #: Addresses that are remembered for their rates.
 _ADDRESSES_MAX: Final = 10_000
+#: Bytes of the body of a request, and what stands before a client's own id in a path.
+_BODY_BYTES_MAX: Final = 16 << 10
+_OWN: Final = "client:"
 #: Closes of a WebSocket: policy, the server ends, too many (RFC 6455, section 7.4).
 _POLICY: Final = 1008
 _GOES: Final = 1001
@@ -87,9 +94,9 @@ def _json(value: Any, status: int = 200) -> Response:
     return Response(json.dumps(value, separators=(",", ":")), status, media_type="application/json")
 
 
-def application(market: WebMarket, hub: Hub, rate: int) -> ASGIApp:
-    """The application of a market. rate: requests a second by address; 0: no limit."""
-    described = description()
+def application(market: WebMarket, hub: Hub, rate: int, trading: Trading | None = None) -> ASGIApp:
+    """The application of a market. rate: requests a second by address; 0: no limit. trading: None: no order entry."""
+    described = description(has_orders=trading is not None)
 
     def product(ask: Callable[..., Any]) -> Callable[[Request], Any]:
         return lambda request: ask(answers.product_of(market, request.path_params["product_id"]), request.query_params)
@@ -119,6 +126,9 @@ def application(market: WebMarket, hub: Hub, rate: int) -> ASGIApp:
         assert isinstance(error, BadRequest)
         return _json({"message": str(error)}, error.status)
 
+    async def not_authorized(_request: Request, error: Exception) -> Response:
+        return _json({"message": str(error)}, 401)
+
     async def no_such(_request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         made = _json({"message": f"{error.detail}; GET /openapi.json describes what there is"}, error.status_code)
@@ -131,8 +141,110 @@ def application(market: WebMarket, hub: Hub, rate: int) -> ASGIApp:
     assert set(asks) == set(PATHS)
     routes: list[BaseRoute] = [Route(path, endpoint(ask), methods=["GET"]) for path, ask in asks.items()]
     routes += [WebSocketRoute("/", subscribe)]
-    app = Starlette(routes=routes, exception_handlers={BadRequest: refused, HTTPException: no_such})
+    if trading is not None:
+        routes += private_routes(market, trading)
+    handlers: Any = {BadRequest: refused, NotAuthorized: not_authorized, HTTPException: no_such}
+    app = Starlette(routes=routes, exception_handlers=handlers)
     return RateLimit(app, rate)
+
+
+async def _signed_by(request: Request, trading: Trading) -> tuple[Key, str, bytes]:
+    """Key, signature and body of a request. Raises NotAuthorized, BadRequest."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _BODY_BYTES_MAX:
+            raise BadRequest(f"the body has more than {_BODY_BYTES_MAX} bytes; an order is shorter", 413)
+    given = request.headers
+    said = {name: given.get(f"cb-access-{name}", "") for name in ("key", "sign", "timestamp", "passphrase")}
+    path = request.scope["raw_path"].decode("ascii", "replace")
+    query = request.scope["query_string"].decode("ascii", "replace")
+    whole = f"{path}?{query}" if query else path
+    return checked(trading.keys, said, request.method, whole, body, time.time()), said["sign"], body
+
+
+def private_routes(market: WebMarket, trading: Trading) -> list[BaseRoute]:
+    """Routes of signed requests: accounts, orders, fills."""
+
+    def reads(ask: Callable[[Request, Key, Account], Any]) -> Any:
+        async def answer(request: Request) -> Response:
+            key, _, _ = await _signed_by(request, trading)
+            return _json(ask(request, key, trading.of(key).live()))
+
+        return answer
+
+    def pages(ask: Callable[[Request, Account], tuple[list[Any], list[int]]]) -> Any:
+        async def answer(request: Request) -> Response:
+            key, _, _ = await _signed_by(request, trading)
+            values, places = ask(request, trading.of(key).live())
+            made = _json(values)
+            if places:
+                made.headers.update({"cb-before": str(places[0]), "cb-after": str(places[-1])})
+            return made
+
+        return answer
+
+    def acts(act: Callable[[Request, Key, str, bytes], Awaitable[Answer]], *, once: bool) -> Any:
+        async def answer(request: Request) -> Response:
+            key, signed, body = await _signed_by(request, trading)
+            if once:
+                done = await trading.once(signed, lambda: act(request, key, signed, body))
+            else:
+                done = await act(request, key, signed, body)
+            return _json(done.value, done.status)
+
+        return answer
+
+    def product_asked(request: Request) -> str:
+        asked = request.query_params.get("product_id", "")
+        return answers.product_of(market, order_requests.product_id(asked)).id if asked else ""
+
+    def named(request: Request) -> tuple[str, str]:
+        """Order id, or the client's own id, in a path."""
+        text = request.path_params["order_id"]
+        own = text.removeprefix(_OWN)
+        return ("", order_requests.checked_id(own)) if text.startswith(_OWN) else (text, "")
+
+    def order(request: Request, key: Key, account: Account) -> Any:
+        order_id, own = named(request)
+        token = order_requests.token_of(key.user, own) if own else ""
+        return account.order(account.find(order_id, token))
+
+    async def enter(_request: Request, key: Key, signed: str, body: bytes) -> Answer:
+        return await trading.post(key, signed, order_requests.read_order(body, market, time.time_ns()))
+
+    async def cancel(request: Request, key: Key, _signed: str, _body: bytes) -> Answer:
+        return await trading.of(key).cancel(*named(request))
+
+    async def cancel_all(request: Request, key: Key, _signed: str, body: bytes) -> Answer:
+        asked = order_requests.product_of_body(body) or request.query_params.get("product_id", "")
+        product_id = answers.product_of(market, order_requests.product_id(asked)).id if asked else ""
+        return await trading.of(key).cancel_all(product_id)
+
+    def orders(request: Request, account: Account) -> tuple[list[Any], list[int]]:
+        query = request.query_params
+        return account.page(query, query.getlist("status"), product_asked(request))
+
+    def fills(request: Request, account: Account) -> tuple[list[Any], list[int]]:
+        query = request.query_params
+        return account.fills_page(query, query.get("order_id", ""), product_asked(request))
+
+    asks: dict[tuple[str, str], Any] = {
+        ("/accounts", "GET"): reads(lambda _request, _key, account: balances.balances(market, account)),
+        ("/accounts/{account_id}", "GET"): reads(
+            lambda request, _key, account: balances.balance(market, account, request.path_params["account_id"])
+        ),
+        ("/orders", "GET"): pages(orders),
+        ("/orders", "POST"): acts(enter, once=True),
+        ("/orders", "DELETE"): acts(cancel_all, once=True),
+        ("/orders/{order_id}", "GET"): reads(order),
+        ("/orders/{order_id}", "DELETE"): acts(cancel, once=False),
+        ("/fills", "GET"): pages(fills),
+    }
+    assert {path: {method.lower() for at, method in asks if at == path} for path, _ in asks} == {
+        path: set(methods) for path, methods in PRIVATE_PATHS.items()
+    }
+    return [Route(path, answer, methods=[method]) for (path, method), answer in asks.items()]
 
 
 async def serve_subscriber(hub: Hub, websocket: WebSocket) -> None:

@@ -9,7 +9,7 @@ has too much waiting, is ended with the reason.
 import asyncio
 import json
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from marketdata.web import channels
@@ -34,6 +34,18 @@ SUBSCRIPTIONS_MAX: Final = 1_024
 SLOW: Final = "slow consumer: you read less than you subscribed to"
 
 
+USER: Final = "user"
+
+
+def _no_users(_signed: dict[str, str]) -> str:
+    raise BadRequest("there are no users here; the operator gives --keys")
+
+
+def _key(subscriber: "Subscriber", channel: str, product_id: str) -> tuple[str, str]:
+    """Key of a channel and product; channel user is each user's own."""
+    return (f"{USER} {subscriber.user}" if channel == USER else channel), product_id
+
+
 def encoded(message: Message) -> str:
     """A message as JSON text."""
     return json.dumps(message, separators=(",", ":"))
@@ -50,9 +62,12 @@ class Subscriber:
         self.wakes = asyncio.Event()
         self.read_s = 0.0  # when it last took something, or had nothing waiting
         self.end = ""
+        self.user = ""  # whose signature it has sent
 
     def put(self, text: str) -> None:
-        """Have a message sent."""
+        """Have a message sent; nothing more where it has too much waiting, and is to be ended."""
+        if self.end:
+            return
         self.waiting.append(text)
         self.waiting_bytes += len(text)
         if self.waiting_bytes > WAITING_BYTES_MAX:
@@ -84,6 +99,8 @@ class Hub:
         self._ticks = 0
         self.conflated = self.slow = 0
         self.speaks = False
+        #: The user of a signed request to subscribe, a function. Raises BadRequest.
+        self.user_of: Callable[[dict[str, str]], str] = _no_users
 
     def __len__(self) -> int:
         return len(self._members)
@@ -101,10 +118,12 @@ class Hub:
 
     def leave(self, subscriber: Subscriber) -> None:
         """Forget a subscriber."""
+        if subscriber in self._members and subscriber.end == SLOW:
+            self.slow += 1
         self._members.discard(subscriber)
         for name, ids in subscriber.held.items():
             for product_id in ids:
-                self._by[name, product_id].discard(subscriber)
+                self._discard(subscriber, name, product_id)
 
     def ask(self, subscriber: Subscriber, text: "str | bytes") -> None:
         """Follow a request, and answer it."""
@@ -115,6 +134,11 @@ class Hub:
             count = sum(len(ids) for ids in subscriber.held.values())
             if asked.subscribes and count + len(new) > SUBSCRIPTIONS_MAX:
                 raise BadRequest(f"more than {SUBSCRIPTIONS_MAX:,} pairs of channel and product; leave some out")
+            if asked.subscribes and any(channel == USER for channel, _ in new):
+                user = self.user_of(asked.signed)
+                if subscriber.user not in ("", user):
+                    raise BadRequest("this connection is another user's; connect again for this one")
+                subscriber.user = user
         except BadRequest as refused:
             subscriber.put(encoded(channels.error(str(refused))))
             return
@@ -133,18 +157,33 @@ class Hub:
         if product_id in held:
             return
         held.add(product_id)
-        self._by.setdefault((channel, product_id), set()).add(subscriber)
+        self._by.setdefault(_key(subscriber, channel, product_id), set()).add(subscriber)
         if channel == "level2":
             subscriber.behind.add(product_id)
 
     def _remove(self, subscriber: Subscriber, channel: str, product_id: str) -> None:
         for one in [product_id] if product_id else list(subscriber.held.get(channel, ())):
             subscriber.held.get(channel, set()).discard(one)
-            self._by.get((channel, one), set()).discard(subscriber)
+            self._discard(subscriber, channel, one)
             if channel == "level2":
                 subscriber.behind.discard(one)
 
+    def _discard(self, subscriber: Subscriber, channel: str, product_id: str) -> None:
+        key = _key(subscriber, channel, product_id)
+        members = self._by.get(key, set())
+        members.discard(subscriber)
+        if not members:
+            self._by.pop(key, None)
+
     # What they get.
+
+    def on_told(self, user: str, messages: list[Message]) -> None:
+        """Send what happened to orders of a user."""
+        for message in messages:
+            to = self._by.get((f"{USER} {user}", message["product_id"]))
+            product = self.market.by_id.get(message["product_id"]) if to and self.market is not None else None
+            if to and product is not None:
+                self._send(to, encoded({**message, "sequence": product.sequence}))
 
     def on_messages(self, product: Product, full: list[Message], matches: list[Message]) -> None:
         """Send what a report told."""
@@ -187,7 +226,6 @@ class Hub:
             if each.waiting and now_s - each.read_s > SLOW_S and not each.end:
                 each.end = SLOW
                 each.wakes.set()
-                self.slow += 1
 
     def _send_levels(self, market: WebMarket, product: Product) -> None:
         update = channels.l2update(market, product)

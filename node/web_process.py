@@ -11,10 +11,10 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,7 @@ import uvloop
 
 from engine.records import CommandKind
 from journal.history import History
+from marketdata.web.answers import BadRequest
 from marketdata.web.market import WebMarket
 from node import gateway_image
 from node.end_signals import on_end_signal
@@ -30,6 +31,8 @@ from node.feed_process import NoNode
 from node.logs import Log
 from node.web_app import application
 from node.web_hub import TICK_S, Hub
+from node.web_keys import Key, NotAuthorized, checked
+from node.web_trading import Trading
 from replay.feed import Feed
 from replay.live_reports import room_of
 from replay.market_rows import MARKET_ROWS, tape_of
@@ -49,16 +52,23 @@ _IMAGE_COMMANDS: Final = 10_000
 _BACKLOG: Final = 2_048
 _REQUEST_BYTES_MAX: Final = 64 << 10
 _LAST_S: Final = 2
+#: Path that a signature of a request to subscribe is over.
+_VERIFIED_PATH: Final = "/users/self/verify"
 _NODE_ENDED: Final = "the market's node has ended"
 
 
 @dataclass(frozen=True)
 class WebOptions:
-    """Options of the process. listens: a socket that is bound. rate: requests a second by address; 0: no limit."""
+    """Options of the process. listens: a socket that is bound. rate: requests a second by address; 0: no limit.
+
+    keys: of users who may trade; none: market data alone. orders_at: addresses of native order entry for them.
+    """
 
     data: Path
     listens: socket.socket
     rate: int
+    keys: Mapping[str, Key] = field(default_factory=dict)
+    orders_at: str = ""
 
 
 class _Server(uvicorn.Server):
@@ -86,6 +96,10 @@ class WebProcess:
             ) from error
         self.hub = Hub()
         self.market = self.hub.market = WebMarket(capacity, self.hub.on_messages)
+        self.trading: Trading | None = None
+        if options.keys:
+            self.trading = Trading(options.orders_at, options.keys, log, self.hub.on_told)
+            self.hub.user_of = self._user_of
         self._folder = options.data / "web"
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         seq, why = gateway_image.restore(self._folder, options.data, self.market)
@@ -110,10 +124,16 @@ class WebProcess:
             product.levels.clear()  # nobody was told of the levels before
         self.hub.speaks = True
 
+    def _user_of(self, signed: dict[str, str]) -> str:
+        try:
+            return checked(self.options.keys, signed, "GET", _VERIFIED_PATH, b"", time.time()).user
+        except NotAuthorized as error:
+            raise BadRequest(str(error)) from error
+
     async def run(self, on_listening: Callable[[], None]) -> None:
         """Serve until the node or the operator ends it. Raises NoNode where the node has ended."""
         config = uvicorn.Config(
-            application(self.market, self.hub, self.options.rate),
+            application(self.market, self.hub, self.options.rate, self.trading),
             loop="none",
             http="httptools",
             ws="websockets-sansio",
@@ -134,6 +154,8 @@ class WebProcess:
         while not server.started and not serving.done():
             await asyncio.sleep(_LAG_S)
         ticking = asyncio.create_task(self._tick())
+        if self.trading is not None:
+            self.trading.start()
         on_listening()
         try:
             await self._follow(serving, ticking)
@@ -142,6 +164,8 @@ class WebProcess:
             server.should_exit = True
             ticking.cancel()
             await asyncio.gather(serving, ticking, return_exceptions=True)
+            if self.trading is not None:
+                await self.trading.close()
             await self._save_image()
             self._tape.bell.ring()
             self._bell.shutdown(wait=True)

@@ -90,7 +90,14 @@ def test_who_has_too_much_waiting_or_reads_nothing_is_ended_with_the_reason() ->
         assert silent.end == SLOW
         assert good.end == ""
         hub.leave(silent)
-        assert len(hub) == 2
+        hub.leave(full)
+        assert len(hub) == 1
+        # Both were slow: too much that waits counts as nothing read does. Control: one that leaves by itself does not.
+        assert hub.slow == 2
+        hub.leave(good)
+        assert hub.slow == 2
+        # Nothing is kept of channels without a subscriber.
+        assert not hub._by
 
     run(check)
 

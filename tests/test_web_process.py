@@ -33,8 +33,9 @@ Message = dict[str, Any]
 class Served:
     """A node, and `lockstep web` beside it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.node: Running = started(folder)
+    def __init__(self, folder: Path, *options: str) -> None:
+        """options: of the node."""
+        self.node: Running = started(folder, *options)
         self.port = 0
         self.process: subprocess.Popen[str] | None = None
         self.log = folder / "web.log"

@@ -34,7 +34,8 @@ class BadRequest(Exception):
         self.status = status
 
 
-def _number(query: Query, name: str, default: int, low: int, high: int) -> int:
+def whole(query: Query, name: str, default: int, low: int, high: int) -> int:
+    """A number that is asked for. Raises BadRequest unless it is from ``low`` to ``high``."""
     text = query.get(name, "")
     if not text:
         return default
@@ -124,7 +125,7 @@ def _orders(each: Product, side: Side) -> list[list[str]]:
 
 def book(market: WebMarket, each: Product, query: Query) -> Message:
     """The displayed book. level 1: the best prices; 2: price levels; 3: every order. Raises BadRequest."""
-    level = _number(query, "level", 1, 1, 3)
+    level = whole(query, "level", 1, 1, 3)
     if level < 3:
         depth = 1 if level == 1 else LEVELS_MAX
         bids: list[Any] = _levels(market, each, Side.BUY, depth)
@@ -148,9 +149,9 @@ def book(market: WebMarket, each: Product, query: Query) -> Message:
 
 def trades(each: Product, query: Query) -> list[Message]:
     """Recent trades, the newest first. after: older than that trade; before: newer than that. Raises BadRequest."""
-    limit = _number(query, "limit", TRADES, 1, TRADES_MAX)
-    after = _number(query, "after", 2**62, 0, 10**18)
-    before = _number(query, "before", -1, -1, 10**18)
+    limit = whole(query, "limit", TRADES, 1, TRADES_MAX)
+    after = whole(query, "after", 2**62, 0, 10**18)
+    before = whole(query, "before", -1, -1, 10**18)
     found = [trade for trade in reversed(each.trades) if before < trade.trade_number < after]
     return [
         {
@@ -184,7 +185,7 @@ def candles(market: WebMarket, each: Product, query: Query) -> list[list[float]]
 
     Minutes are kept for a day of trading, hours for two months of it.
     """
-    width_s = _number(query, "granularity", 60, 1, 10**9)
+    width_s = whole(query, "granularity", 60, 1, 10**9)
     if width_s not in WIDTHS_S:
         raise BadRequest(f"granularity is {width_s}; give one of {', '.join(str(one) for one in WIDTHS_S)} seconds")
     width_ns = width_s * SECOND_NS
@@ -226,15 +227,28 @@ def stats(market: WebMarket, each: Product) -> Message:
     }
 
 
-def ticker(market: WebMarket, each: Product) -> Message:
-    """The last trade, the best prices and the volume of 24 hours."""
+def best(market: WebMarket, each: Product) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """The best bid and offer: price_e4, quantity and orders of each, zeros for none."""
     (bid,), (ask,) = (market.top(each, side, 1) or [(0, 0, 0)] for side in (Side.BUY, Side.SELL))
+    return bid, ask
+
+
+def last_trade(market: WebMarket, each: Product) -> Message:
+    """Id, price, size and time of the last trade; zeros and the time now before the first."""
     last = each.trades[-1] if each.trades else None
     return {
         "trade_id": last.trade_number if last else 0,
         "price": words.price(last.price_e4 if last else 0),
         "size": str(last.qty if last else 0),
         "time": words.moment(last.time_ns if last else market.now_ns),
+    }
+
+
+def ticker(market: WebMarket, each: Product) -> Message:
+    """The last trade, the best prices and the volume of 24 hours."""
+    bid, ask = best(market, each)
+    return {
+        **last_trade(market, each),
         "bid": words.price(bid[0]),
         "ask": words.price(ask[0]),
         "volume": stats(market, each)["volume"],

@@ -14,10 +14,13 @@ from marketdata.web.market import WebMarket
 from marketdata.web.product import Message, Product
 
 #: Channels, and the other names that clients use for them.
-CHANNELS: Final = ("level2", "full", "matches", "ticker", "heartbeat", "status")
+CHANNELS: Final = ("level2", "full", "matches", "ticker", "heartbeat", "status", "user")
 _OTHER_NAMES: Final = {"level2_batch": "level2", "level2_50": "level2", "ticker_batch": "ticker"}
 #: Entries of a request at most.
 _ENTRIES_MAX: Final = 1_000
+#: Fields of a signed request, and characters of one.
+_SIGNED: Final = {"key": "key", "sign": "signature", "timestamp": "timestamp", "passphrase": "passphrase"}
+_SIGNED_MAX: Final = 200
 
 
 class Request(NamedTuple):
@@ -25,6 +28,7 @@ class Request(NamedTuple):
 
     subscribes: bool
     wants: tuple[tuple[str, str, tuple[str, ...]], ...]
+    signed: dict[str, str]  # key, sign, timestamp and passphrase, where it has them
 
 
 def _names(found: Any, what: str) -> tuple[str, ...]:
@@ -56,7 +60,8 @@ def read_request(text: str | bytes, market: WebMarket) -> Request:
         for one in ids:
             answers.product_of(market, one)
         wants.append((name, channel, ids))
-    return Request(asked["type"] == "subscribe", tuple(wants))
+    signed = {name: str(asked[given])[:_SIGNED_MAX] for name, given in _SIGNED.items() if given in asked}
+    return Request(asked["type"] == "subscribe", tuple(wants), signed)
 
 
 def _named(each: Any, products: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
@@ -111,9 +116,9 @@ def l2update(market: WebMarket, product: Product) -> Message | None:
 
 def ticker(market: WebMarket, product: Product) -> Message:
     """The last trade with best prices and 24 hours."""
-    now = answers.ticker(market, product)
+    bid, ask = answers.best(market, product)
     day = answers.stats(market, product)
-    (bid,), (ask,) = (market.top(product, side, 1) or [(0, 0, 0)] for side in (Side.BUY, Side.SELL))
+    now = answers.last_trade(market, product)
     return {
         "type": "ticker",
         "sequence": product.sequence,
@@ -124,9 +129,9 @@ def ticker(market: WebMarket, product: Product) -> Message:
         "low_24h": day["low"],
         "high_24h": day["high"],
         "volume_30d": day["volume_30day"],
-        "best_bid": now["bid"],
+        "best_bid": words.price(bid[0]),
         "best_bid_size": str(bid[1]),
-        "best_ask": now["ask"],
+        "best_ask": words.price(ask[0]),
         "best_ask_size": str(ask[1]),
         "side": words.side(-product.trades[-1].maker_side) if product.trades else "buy",
         "time": now["time"],

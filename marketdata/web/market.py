@@ -32,6 +32,7 @@ _REFUSED: Final = (int(ReportKind.REJECTED), int(ReportKind.CANCEL_REJECTED))
 _TRADE: Final = int(ReportKind.TRADE)
 _PHASES: Final = (int(ReportKind.PHASE), int(ReportKind.HALTED))
 _INSTRUMENT: Final = int(ReportKind.INSTRUMENT)
+_USER: Final = int(ReportKind.USER)
 
 
 class WebMarket(Projection):
@@ -39,7 +40,7 @@ class WebMarket(Projection):
 
     name = "web-market"
     #: Of reports, ladders and what is here; add to it with any change of the arrays of ``image``.
-    version = 1_000 * Reports.version + 10 * Ladders.version + 1
+    version = 1_000 * Reports.version + 10 * Ladders.version + 2
 
     def __init__(self, capacity: Capacity, on_messages: OnMessages = lambda _product, _full, _matches: None) -> None:
         self.on_messages = on_messages
@@ -48,6 +49,10 @@ class WebMarket(Projection):
         self.ladders = Ladders(capacity)
         self.products: dict[int, Product] = {}
         self.by_id: dict[str, Product] = {}
+        #: Participant of each user by name, and what it has of each instrument by all its trades; under instrument 0
+        #: dollars, price_e4 times quantity.
+        self.users: dict[str, int] = {}
+        self.positions: dict[tuple[int, int], int] = {}
         self._half: Row | None = None  # first report of a trade whose second comes next
 
     @property
@@ -65,8 +70,10 @@ class WebMarket(Projection):
         changes, _ = self.ladders.take(batch)
         kinds = batch["kind"]
         if (kinds > _LAST_OF_ORDERS).any():
-            for row in batch[np.isin(kinds, (*_PHASES, _INSTRUMENT))]:
+            for row in batch[np.isin(kinds, (*_PHASES, _INSTRUMENT, _USER))]:
                 self._define(row)
+        if (kinds == _TRADE).any():
+            self._settle(batch[kinds == _TRADE])
         about = batch[(kinds <= _LAST_OF_ORDERS) & ~np.isin(kinds, _REFUSED)]
         for values in zip(*(about[name].tolist() for name in COLUMNS), strict=True):
             self._take_order(Row(*values))
@@ -78,7 +85,11 @@ class WebMarket(Projection):
                 product.levels[side, price_e4] = qty
 
     def _define(self, row: Any) -> None:
-        """Take the report of an instrument or its phase."""
+        """Take the report of a user, an instrument or its phase."""
+        if int(row["kind"]) == _USER:
+            if int(row["user"]):
+                self.users[unpack(int(row["user_name"]))] = int(row["participant"])
+            return
         number = int(row["instrument"])
         if int(row["kind"]) == _INSTRUMENT:
             product = self.products.get(number)
@@ -92,6 +103,16 @@ class WebMarket(Projection):
         else:
             for each in self.products.values():
                 each.phase = int(row["phase"])
+
+    def _settle(self, trades: Rows) -> None:
+        """Add trades to what the participants have."""
+        columns = ("participant", "instrument", "side", "last_qty", "last_price_e4")
+        for participant, instrument, side, qty, price_e4 in zip(
+            *(trades[name].tolist() for name in columns), strict=True
+        ):
+            of = self.positions
+            of[participant, instrument] = of.get((participant, instrument), 0) + side * qty
+            of[participant, 0] = of.get((participant, 0), 0) - side * qty * price_e4
 
     def _take_order(self, row: Row) -> None:
         product = self.products.get(row.instrument)
@@ -128,6 +149,8 @@ class WebMarket(Projection):
             "orders": _table([(p.number, number, *shown) for p in each for number, shown in p.orders.items()], 5),
             "trades": _table([(p.number, *trade) for p in each for trade in p.trades], 7),
             "minutes": _table([(p.number, begin, *bar) for p in each for begin, bar in p.minutes.items()], 7),
+            "users": _table([(pack(name), participant) for name, participant in sorted(self.users.items())], 2),
+            "positions": _table([(*key, amount) for key, amount in sorted(self.positions.items())], 3),
             "hours": _table([(p.number, begin, *bar) for p in each for begin, bar in p.hours.items()], 7),
         }
 
@@ -150,6 +173,8 @@ class WebMarket(Projection):
             self.products[number].orders[order_number] = Shown(*shown)
         for number, *trade in arrays["trades"].tolist():
             self.products[number].trades.append(Trade(*trade))
+        self.users = {unpack(name): participant for name, participant in arrays["users"].tolist()}
+        self.positions = {(participant, number): amount for participant, number, amount in arrays["positions"].tolist()}
         for name in ("minutes", "hours"):
             for number, begin_ns, *bar in arrays[name].tolist():
                 bars: Bars = getattr(self.products[number], name)
@@ -161,6 +186,8 @@ class WebMarket(Projection):
         self.ladders = Ladders(self._capacity)
         self.products.clear()
         self.by_id.clear()
+        self.users.clear()
+        self.positions.clear()
         self._half = None
 
     def flush(self) -> None:

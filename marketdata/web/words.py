@@ -4,7 +4,9 @@ A product is an instrument priced in dollars: XYZ is XYZ-USD. Prices and sizes a
 UTC with microseconds, ids of orders have the form of a UUID.
 """
 
+import re
 import time
+import uuid
 from functools import lru_cache
 from typing import Final
 
@@ -12,6 +14,7 @@ from engine.records import Side
 
 CURRENCY: Final = "USD"
 _SECOND_NS: Final = 1_000_000_000
+_UUID: Final = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
 
 
 def product_id(symbol: str) -> str:
@@ -24,11 +27,13 @@ def product_id(symbol: str) -> str:
 
 
 def price(price_e4: int) -> str:
-    """Price with two decimals, or four where it needs them.
+    """Price or sum of money with two decimals, or four where it needs them.
 
-    >>> price(100_000), price(100_050)
-    ('10.00', '10.0050')
+    >>> price(100_000), price(100_050), price(-15_000)
+    ('10.00', '10.0050', '-1.50')
     """
+    if price_e4 < 0:
+        return f"-{price(-price_e4)}"
     whole, part = divmod(price_e4, 10_000)
     return f"{whole}.{part // 100:02d}" if part % 100 == 0 else f"{whole}.{part:04d}"
 
@@ -41,6 +46,27 @@ def order_id(order_number: int) -> str:
     """
     digits = f"{order_number:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def order_number(order_id: str) -> int | None:
+    """Order number of an id; None for what is no id.
+
+    >>> order_number("00000000-0000-0000-0000-0000000000ff"), order_number("first")
+    (255, None)
+    """
+    if not _UUID.fullmatch(order_id):
+        return None
+    number = int(order_id.replace("-", ""), 16)
+    return number if 0 < number < 1 << 63 else None
+
+
+def account_id(user: str, code: str) -> str:
+    """Id of an account: it follows from user and currency, and stays the same.
+
+    >>> account_id("ALICE", "USD") == account_id("ALICE", "USD") != account_id("ALICE", "XYZ")
+    True
+    """
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"lockstep account {user} {code}"))
 
 
 def side(code: int) -> str:

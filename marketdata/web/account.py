@@ -1,0 +1,288 @@
+"""Orders and fills of a user as the Coinbase Exchange tells them, kept from the reports of native order entry. No I/O.
+
+A report is complete by itself, so an order is what its last report says. Closed orders and fills are those of the
+trading day, and no more of them than is said here; open orders stay as long as they are open.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final
+
+from engine.records import Instruction, Reason, SelfTrade, Side, TimeInForce
+from marketdata.web import answers, words
+from marketdata.web.answers import BadRequest
+from marketdata.web.product import Message
+from reports.rows import InBook, Liquidity, ReportKind
+
+#: Closed orders and fills of a day that are remembered.
+CLOSED_MAX: Final = 10_000
+FILLS_MAX: Final = 10_000
+#: Entries of a page at most, and where none are asked for.
+PAGE_MAX: Final = 1_000
+PAGE: Final = 100
+#: States of an order that can be asked for.
+STATES: Final = ("open", "active", "pending", "done", "all")
+
+_OF_ORDERS: Final = frozenset(ReportKind(kind) for kind in range(ReportKind.NEW, ReportKind.REPRICED + 1)) - {
+    ReportKind.REJECTED,
+    ReportKind.CANCEL_REJECTED,
+}
+_TIMES: Final = {TimeInForce.GTC: "GTC", TimeInForce.GTD: "GTT", TimeInForce.IOC: "IOC", TimeInForce.FOK: "FOK"}
+_STP: Final = {
+    SelfTrade.DECREMENT: "dc",
+    SelfTrade.CANCEL_OLDEST: "co",
+    SelfTrade.CANCEL_NEWEST: "cn",
+    SelfTrade.CANCEL_BOTH: "cb",
+}
+_TAKES: Final = (Liquidity.REMOVED, Liquidity.MIDPOINT_REMOVED)
+
+
+@dataclass(slots=True)
+class Held:
+    """An order. place: its number among the orders of the account, which only rises. report: the last about it."""
+
+    place: int
+    token: str
+    created_ns: int
+    report: Any
+    closed_ns: int = 0
+
+    @property
+    def state(self) -> str:
+        """State in the words of the dialect: active is a stop that waits."""
+        if self.closed_ns:
+            return "done"
+        return "active" if self.report.in_book & InBook.DORMANT else "open"
+
+
+@dataclass(slots=True)
+class Fill:
+    """A fill. place: its number among the fills of the account, which only rises."""
+
+    place: int
+    report: Any
+
+
+@dataclass
+class Account:
+    """Orders and fills of a user. user: its name in capitals."""
+
+    user: str
+    orders: dict[int, Held] = field(default_factory=dict)  # by order number, as they came
+    numbers: dict[str, int] = field(default_factory=dict)  # order number by each token
+    fills: deque[Fill] = field(default_factory=lambda: deque(maxlen=FILLS_MAX))
+    client_ids: dict[str, str] = field(default_factory=dict)  # client's own id by token, where it gave one
+    _closed: deque[int] = field(default_factory=deque)
+    _count: int = 0
+    _fills: int = 0
+
+    def begin_day(self) -> None:
+        """Forget the day before: closed orders, fills, and tokens that can be used again."""
+        while self._closed:
+            self._forget(self._closed.popleft())
+        self.fills.clear()
+
+    def take(self, report: Any) -> list[Message]:
+        """Take a report, as ``wire.native.REPORT`` has it; what channel user tells of it."""
+        if report.report not in _OF_ORDERS or report.user != self.user:
+            return []
+        held = self.orders.get(report.order_number)
+        if held is None:
+            self._count += 1
+            held = Held(self._count, report.order_token, report.time_ns, report)
+            self.orders[report.order_number] = held
+        held.report = report
+        self.numbers[report.order_token] = report.order_number
+        if report.report == ReportKind.TRADE:
+            self._fills += 1
+            self.fills.append(Fill(self._fills, report))
+        if not report.leaves_qty and not held.closed_ns:
+            held.closed_ns = report.time_ns
+            self._closed.append(report.order_number)
+            if len(self._closed) > CLOSED_MAX:
+                self._forget(self._closed.popleft())
+        return self._told(held, report)
+
+    def _forget(self, number: int) -> None:
+        held = self.orders.pop(number, None)
+        if held is not None:
+            for token in (held.token, held.report.order_token):
+                self.numbers.pop(token, None)
+                self.client_ids.pop(token, None)
+
+    def of_token(self, token: str) -> Held | None:
+        """The order of a token; None for one that is not known."""
+        number = self.numbers.get(token)
+        return None if number is None else self.orders.get(number)
+
+    def find(self, order_id: str, token: str) -> Held:
+        """The order of an id, or of a client's own id by its ``token``. Raises BadRequest."""
+        if token:
+            found = self.of_token(token)
+        else:
+            number = words.order_number(order_id)
+            if number is None:
+                raise BadRequest("Invalid order id")
+            found = self.orders.get(number)
+        if found is None:
+            raise BadRequest("order not found", 404)
+        return found
+
+    # What it tells.
+
+    def order(self, held: Held) -> Message:
+        """An order."""
+        report = held.report
+        is_market = bool(report.instructions & Instruction.MARKET)
+        made: Message = {
+            "id": words.order_id(report.order_number),
+            "product_id": words.product_id(report.symbol),
+            "side": words.side(report.side),
+            "type": "market" if is_market else "limit",
+            "size": str(report.qty),
+            "time_in_force": _TIMES.get(report.time_in_force, "DAY"),
+            "post_only": bool(report.instructions & Instruction.POST_ONLY),
+            "stp": _STP.get(report.self_trade, "none"),
+            "created_at": words.moment(held.created_ns),
+            "fill_fees": "0.00",
+            "filled_size": str(report.cum_qty),
+            "executed_value": words.price(report.notional_e4),
+            "status": held.state,
+            "settled": bool(held.closed_ns),
+        }
+        if not is_market:
+            made["price"] = words.price(report.price_e4)
+        if report.stop_e4:
+            made |= {"stop": "entry" if report.side == Side.BUY else "loss", "stop_price": words.price(report.stop_e4)}
+        if report.until_ns:
+            made["expire_time"] = words.moment(report.until_ns)
+        if held.closed_ns:
+            made |= {"done_at": words.moment(held.closed_ns), "done_reason": _end_of(report)}
+            if _end_of(report) == "canceled" and report.reason:
+                made["reject_reason"] = _reason(report.reason)
+        if own := self.client_ids.get(held.token):
+            made["client_oid"] = own
+        return made
+
+    def fill(self, fill: Fill) -> Message:
+        """A fill."""
+        report = fill.report
+        return {
+            "trade_id": report.trade_number,
+            "product_id": words.product_id(report.symbol),
+            "order_id": words.order_id(report.order_number),
+            "price": words.price(report.last_price_e4),
+            "size": str(report.last_qty),
+            "fee": "0.00",
+            "side": words.side(report.side),
+            "liquidity": "T" if report.liquidity in _TAKES else "M",
+            "created_at": words.moment(report.time_ns),
+            "settled": True,
+            "usd_volume": words.price(report.last_price_e4 * report.last_qty),
+        }
+
+    def page(self, query: Mapping[str, str], states: list[str], product_id: str) -> tuple[list[Message], list[int]]:
+        """Orders, the newest first, and their places. states: of ``STATES``; none: all that are not done."""
+        for state in states:
+            if state not in STATES:
+                raise BadRequest(f"status is {state[:40]!r}; give {', '.join(STATES)}")
+        wanted = set(states) or {"open", "active", "pending"}
+        found = (
+            held
+            for held in reversed(self.orders.values())
+            if ("all" in wanted or held.state in wanted)
+            and (not product_id or words.product_id(held.report.symbol) == product_id)
+        )
+        some = list(_cut(found, query))
+        return [self.order(held) for held in some], [held.place for held in some]
+
+    def fills_page(self, query: Mapping[str, str], order_id: str, product_id: str) -> tuple[list[Message], list[int]]:
+        """Fills, the newest first, and their places."""
+        number = words.order_number(order_id) if order_id else 0
+        if number is None:
+            raise BadRequest("Invalid order id")
+        found = (
+            fill
+            for fill in reversed(self.fills)
+            if (not number or fill.report.order_number == number)
+            and (not product_id or words.product_id(fill.report.symbol) == product_id)
+        )
+        some = list(_cut(found, query))
+        return [self.fill(fill) for fill in some], [fill.place for fill in some]
+
+    def held_back(self) -> dict[str, int]:
+        """Amounts that open orders may take: shares by symbol, and under ``USD`` price_e4 times shares of buys."""
+        sums: dict[str, int] = {}
+        for held in self.orders.values():
+            report = held.report
+            if not held.closed_ns:
+                is_buy = report.side == Side.BUY
+                code = words.CURRENCY if is_buy else report.symbol
+                sums[code] = sums.get(code, 0) + report.leaves_qty * (report.price_e4 if is_buy else 1)
+        return sums
+
+    def _told(self, held: Held, report: Any) -> list[Message]:
+        about: Message = {
+            "time": words.moment(report.time_ns),
+            "product_id": words.product_id(report.symbol),
+            "user_id": self.user,
+            "profile_id": self.user,
+            "order_id": words.order_id(report.order_number),
+            "side": words.side(report.side),
+        }
+        own = self.client_ids.get(held.token)
+        if own:
+            about["client_oid"] = own
+        price = {} if report.instructions & Instruction.MARKET else {"price": words.price(report.price_e4)}
+        told: list[Message] = []
+        if report.report == ReportKind.NEW:
+            kind = "market" if report.instructions & Instruction.MARKET else "limit"
+            told.append({"type": "received", **about, "order_type": kind, "size": str(report.qty), **price})
+        elif report.report == ReportKind.TRADE:
+            takes = report.liquidity in _TAKES
+            told.append(
+                {
+                    "type": "match",
+                    **about,
+                    "trade_id": report.trade_number,
+                    "taker_order_id" if takes else "maker_order_id": about["order_id"],
+                    "taker_user_id" if takes else "maker_user_id": self.user,
+                    "size": str(report.last_qty),
+                    "price": words.price(report.last_price_e4),
+                }
+            )
+        else:
+            told.append(
+                {"type": "change", **about, "reason": "modify_order", "new_size": str(report.leaves_qty)} | price
+            )
+        if not report.leaves_qty:
+            end = {
+                "type": "done",
+                **about,
+                "reason": _end_of(report),
+                "remaining_size": str(report.canceled_qty),
+                **price,
+            }
+            told = [end] if told[0]["type"] == "change" else [*told, end]
+        elif report.report != ReportKind.TRADE and report.in_book & InBook.AFTER and not report.in_book & InBook.BEFORE:
+            opened = {"type": "open", **about, "remaining_size": str(report.leaves_qty), **price}
+            told = [opened] if told[0]["type"] == "change" else [*told, opened]
+        return told
+
+
+def _end_of(report: Any) -> str:
+    return "filled" if report.report == ReportKind.TRADE else "canceled"
+
+
+def _reason(code: int) -> str:
+    return Reason(code).name.lower() if code in Reason._value2member_map_ else str(code)
+
+
+def _cut(found: Any, query: Mapping[str, str]) -> Any:
+    """A page of entries with places: older than ``after``, newer than ``before``, as many as ``limit``."""
+    limit = answers.whole(query, "limit", PAGE, 1, PAGE_MAX)
+    after = answers.whole(query, "after", 2**62, 0, 10**18)
+    before = answers.whole(query, "before", -1, -1, 10**18)
+    return islice((each for each in found if before < each.place < after), limit)
