@@ -1,5 +1,6 @@
-"""A checkpoint, a roll, a replay and a takeover while delayed commands wait: they take effect by the clock, in order, as
-in a market that went on without a break."""
+"""A checkpoint, a roll, a replay and a takeover while delayed commands wait: they take effect by the clock, in order,
+as in a market that went on without a break.
+"""
 
 from dataclasses import replace as with_places
 from pathlib import Path
@@ -79,7 +80,7 @@ def test_what_waits_takes_effect_in_order_and_none_is_lost() -> None:
     events = ReferenceEngine(CAPACITY).apply(ROWS)
     answers = ("accepted", "rejected", "replaced", "cancel_rejected")
     told = [line.split()[:2] for line in events_of(events) if line.split()[0] in answers]
-    assert told[2:10] == [
+    assert told[2:11] == [
         ["accepted", "b1"],
         ["accepted", "b2"],
         ["replaced", "a1"],
@@ -87,6 +88,7 @@ def test_what_waits_takes_effect_in_order_and_none_is_lost() -> None:
         ["accepted", "b3"],
         ["accepted", "b4"],
         ["accepted", "a4"],
+        ["cancel_rejected", "b2"],  # self-trade prevention has ended it when b4 came
         ["accepted", "a5"],
     ]
     assert not waiting(DAY.up_to("evening"))
