@@ -25,6 +25,8 @@ Progress = Callable[[int, int], None]
 
 #: Most commands between two comparisons.
 STRIDE_COMMANDS: Final = 500_000
+#: Bytes of two arrays that are compared at once.
+_COMPARED_BYTES: Final = 1 << 20
 #: Columns that say which row it is, of tables that have several.
 _KEYS: Final = {
     "instruments": ("symbol",),
@@ -210,7 +212,7 @@ def first_row(a: dict[str, NDArray[Any]], b: dict[str, NDArray[Any]]) -> RowPart
     for name in [*a, *(name for name in b if name not in a)]:
         one = a[name] if name in a else b[name][:0]
         other = b[name] if name in b else a[name][:0]
-        if one.dtype == other.dtype and one.tobytes() == other.tobytes() and one.shape == other.shape:
+        if one.dtype == other.dtype and one.shape == other.shape and _first_unequal(one, other) is None:
             continue
         return _row(name, one, other)
     return None
@@ -218,8 +220,8 @@ def first_row(a: dict[str, NDArray[Any]], b: dict[str, NDArray[Any]]) -> RowPart
 
 def _row(name: str, a: NDArray[Any], b: NDArray[Any]) -> RowParted:
     n = min(len(a), len(b))
-    unequal = np.flatnonzero((_octets(a[:n]) != _octets(b[:n])).any(axis=1)) if a.dtype == b.dtype else np.arange(1)
-    at = int(unequal[0]) if len(unequal) else n
+    found = _first_unequal(a[:n], b[:n]) if a.dtype == b.dtype else 0
+    at = n if found is None else found
     one = _values(a, at, b)
     other = _values(b, at, a)
     if one is not None and other is not None and (keys := _KEYS.get(name)):
@@ -230,6 +232,20 @@ def _row(name: str, a: NDArray[Any], b: NDArray[Any]) -> RowParted:
             one = None
     fields = tuple(key for key in one if one[key] != other[key]) if one is not None and other is not None else ()
     return RowParted(name, at, fields, one, other)
+
+
+def _first_unequal(a: NDArray[Any], b: NDArray[Any]) -> int | None:
+    """Index of the first row in which two arrays of one form differ, by their bytes; None where they are equal.
+
+    Some rows at a time: an array of a large market has several hundred MB, and copies of two are most of the memory.
+    """
+    a, b = np.atleast_1d(a), np.atleast_1d(b)
+    rows = max(1, _COMPARED_BYTES // max(1, a[:1].nbytes))
+    for begin in range(0, len(a), rows):
+        one, other = a[begin : begin + rows], b[begin : begin + rows]
+        if one.tobytes() != other.tobytes():
+            return begin + int(np.flatnonzero((_octets(one) != _octets(other)).any(axis=1))[0])
+    return None
 
 
 def _octets(rows: NDArray[Any]) -> NDArray[np.uint8]:
