@@ -10,12 +10,14 @@ from importlib.metadata import version as version_of
 from cli import errors, kernel_sets, screen
 
 
-def ready(*, gateway: bool = False, native: bool = False, feed: bool = False, web: bool = False) -> None:
+def ready(
+    *, gateway: bool = False, native: bool = False, reports: bool = False, feed: bool = False, web: bool = False
+) -> None:
     """Compile the kernels that are not in the cache, with one progress display.
 
     gateway: load those of the gateway too, as a node does before it opens a port. native: compile those of native order
-    entry, which only a gateway of it uses. feed: compile those of the market data feed, and load them. web: those of
-    market data for web clients.
+    entry, which only a gateway of it uses. reports: those of reports, for a gateway of FIX. feed: compile those of the
+    market data feed, and load them. web: those of market data for web clients.
     """
     if web:
         _compile_missing(kernel_sets.ENGINE, kernel_sets.REPORTS, kernel_sets.LADDERS)
@@ -28,7 +30,7 @@ def ready(*, gateway: bool = False, native: bool = False, feed: bool = False, we
     if not gateway:
         _compile_missing(kernel_sets.ENGINE)
         return
-    beside = (kernel_sets.REPORTS, kernel_sets.NATIVE) if native else ()
+    beside = (kernel_sets.REPORTS, kernel_sets.NATIVE) if native else (kernel_sets.REPORTS,) if reports else ()
     _compile_missing(kernel_sets.ENGINE, kernel_sets.GATEWAY, *beside)
     kernel_sets.kernel_set(kernel_sets.GATEWAY).compile_kernels()
 

@@ -14,7 +14,7 @@ from typing import Final, Protocol, cast
 from gateway.addresses import network_of
 from gateway.arrivals import OTHER
 from gateway.attention import Beat
-from gateway.protocol import Entrance, Login, MassCancel
+from gateway.protocol import Entrance, Login, MassCancel, RowSession
 from gateway.spool import Spool, SpoolError
 from wire.errors import ProtocolError
 from wire.session_state import Due, State
@@ -29,6 +29,8 @@ BUFFER_BYTES_MAX: Final = 1 << 20
 BUFFER_BYTES_LOW: Final = 1 << 18
 #: Bytes read from the spool at once.
 CHUNK_BYTES: Final = 1 << 18
+#: The same of streams whose messages are made as they are sent: others have their turn between two such pieces.
+PIECE_BYTES: Final = 1 << 16
 #: Bounds of a slow reader, by time without reading and by bytes behind; beyond them it is disconnected.
 SLOW_NS: Final = 10_000_000_000
 LAG_BYTES_MAX: Final = 1 << 30
@@ -117,6 +119,9 @@ class Connection(asyncio.BufferedProtocol):
         self._socket: asyncio.Transport | None = None
         self._half_closes = True  # TLS ends both directions at once
         self.session = entrance.protocol.session(gateway.now_ns())
+        #: The session, where it makes the rows of its messages itself; None: a kernel does.
+        self.row_session = self.session if isinstance(self.session, RowSession) else None
+        self._piecewise = False  # the next piece of the stream is due
         self.slot = -1
         self.region = self.begin = self.end = self._limit = 0
         self.user = 0
@@ -298,15 +303,32 @@ class Connection(asyncio.BufferedProtocol):
             self._gateway.buffer[self.begin : self.begin + len(rest)] = rest
             self.end = self.begin + len(rest)
             self._gateway.on_bytes(self)
+        self.follow()
+
+    def follow(self) -> None:
+        """Do what a session that makes its rows itself wants now: be closed, read, or sent its stream again."""
+        session = self.row_session
+        if session is None or not self.live:
+            return
+        if session.over:
+            self.close(session.over, tells=False)
+            return
+        if (asked := session.take_mass_cancel()) is not None:
+            self._gateway.on_mass_cancel(self, asked)
+        if session.asks or self.end > self.begin:
+            self._gateway.on_bytes(self)
+        if resend_from := session.take_resend():
+            self.go_back(resend_from)
 
     def catch_up(self) -> None:
         """Send from the spool while the reader takes it."""
+        bytes_max = CHUNK_BYTES if self.row_session is None else PIECE_BYTES
         while not self._paused_ns and not self.closing:
             if self.spool is None or self.spool.is_closed:
                 self.close("the session is not kept any longer")
                 return
             try:
-                stored = self.spool.read(self.user, self.position, CHUNK_BYTES)
+                stored = self.spool.read(self.user, self.position, bytes_max)
             except SpoolError as error:
                 self._gateway.on_spool_error(self, self.spool, error)
                 continue
@@ -320,6 +342,17 @@ class Connection(asyncio.BufferedProtocol):
             taken, data = self.session.outgoing(stored)
             self.position += taken
             self.write(data)
+            if self.row_session is not None:
+                self.follow()
+                if not self._piecewise:
+                    self._piecewise = True
+                    asyncio.get_running_loop().call_soon(self._next_piece)
+                return
+
+    def _next_piece(self) -> None:
+        self._piecewise = False
+        if not self.caught_up:
+            self.catch_up()
 
     def go_back(self, seq: int) -> None:
         """Send the stream again from a message on, at the client's request."""
@@ -341,6 +374,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.caught_up and not self.closing and self.transport is not None:
             self.session.sent(count, now_ns)
             self._write(self.session.outgoing(data)[1])
+            self.follow()
 
     def deliver_rest(self, data: bytes) -> None:
         """Send the end of messages whose beginning was sent directly."""
@@ -375,6 +409,7 @@ class Connection(asyncio.BufferedProtocol):
             self.write(self.session.heartbeat(now_ns))
         elif due is Due.TIMED_OUT:
             self.close("nothing was heard from the client, not even a heartbeat")
+        self.follow()
 
     def _login_is_late(self, beat: Beat) -> bool:
         """End a connection without a login request in time, or with a login that waits too long."""

@@ -13,7 +13,7 @@ for all protocols. ``gateway.ouch.protocol`` is one; ``tests/line_protocol`` ano
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from engine.capacity import Capacity
 from engine.jit import Kernel, Packed
@@ -74,10 +74,14 @@ class Taken(NamedTuple):
 class Session(Protocol):
     """The session of one connection. Pure: bytes and times are given, bytes are returned."""
 
-    state: State
     next_seq: int  # of the next message of the stream
     heard_ns: int  # time of the last whole packet of the client; the gateway sets it for packets that kernels read
     sent_ns: int  # time of the last packet to the client
+
+    @property
+    def state(self) -> State:
+        """State of the session."""
+        ...
 
     def ask(self, data: bytes, now_ns: int, /) -> Sequence["Login | ProtocolError"]:
         """Take bytes before the login is answered; gives the login that they ask for. An error ends the session; its
@@ -131,6 +135,38 @@ class Session(Protocol):
 
     def farewell(self) -> bytes:
         """End of the session, after its last message."""
+        ...
+
+
+@runtime_checkable
+class RowSession(Session, Protocol):
+    """Session of a protocol whose messages become rows in Python and not in a kernel, each when it is its turn.
+
+    It may have rows of its own for the market, and it learns from its stream what has become of them.
+    """
+
+    @property
+    def asks(self) -> bool:
+        """True if rows wait for the next turn."""
+        ...
+
+    @property
+    def over(self) -> str:
+        """Reason for which the connection is to be closed now; "": it goes on."""
+        ...
+
+    def read(
+        self, region: memoryview, rows_max: int, streams: Any, user: int, participant: int, /
+    ) -> tuple[int, list[bytes], int]:
+        """Take messages: bytes taken, COMMAND rows, ``rows_max`` at most, and the messages that these are."""
+        ...
+
+    def take_resend(self) -> int:
+        """Message from which the stream is to be sent again, once; 0: none."""
+        ...
+
+    def take_mass_cancel(self) -> MassCancel | None:
+        """Mass cancel that is to be carried out, once."""
         ...
 
 

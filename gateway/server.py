@@ -59,6 +59,8 @@ _ARRIVED_AT: Final = _offset("time_ns")
 _TAKEN_AT: Final = _offset("begin")
 _OWNER_AT: Final = _offset("connection")
 _STREAM_BYTES: Final = STREAM.itemsize
+#: Rows of one session in a turn at most, where sessions make them.
+ROWS_OF_SESSION: Final = 256
 #: Turns are counted modulo this and one, in arrivals.
 TURN_MASK: Final = (1 << 31) - 1
 #: A turn that took longer is followed by one of half the rows, down to ``ROWS_LEAST``; one that took less than a tenth,
@@ -473,7 +475,10 @@ class Gateway:
         began_ns = time.perf_counter_ns()
         orders = self.orders
         entrance, reading = self._next_to_read()
-        streams, rows = self._read(entrance, reading, self.now_ns())
+        if reading and reading[0].row_session is not None:
+            streams, rows = self._read_sessions(entrance, reading, self.now_ns())
+        else:
+            streams, rows = self._read(entrance, reading, self.now_ns())
         self.turns += 1
         if rows:
             self._take(self._rows[:rows], began_ns)
@@ -558,6 +563,32 @@ class Gateway:
         of_rings = self.rings.packed.arrays.words
         self.orders += int(of_rings[MESSAGES])
         return count + int(of_rings[SOURCES]), rows
+
+    def _read_sessions(self, entrance: Entrance, waiting: list[Connection], now_ns: int) -> tuple[int, int]:
+        """Read messages of connections whose sessions make rows; gives the number of connections, and of rows.
+
+        Each has a part of the turn; those with more have their turn again behind the others.
+        """
+        streams = entrance.outbox.streams
+        made: list[bytes] = []
+        for each in waiting:
+            each.dirty = False
+        for each in waiting:
+            session = each.row_session
+            if session is None or not each.live:
+                continue
+            rows_max = min(ROWS_OF_SESSION, self._rows_max - len(made))
+            region = self.buffer[each.begin : each.end]
+            taken, rows, messages = session.read(region, rows_max, streams, each.user, each.participant)
+            made += rows
+            self.orders += messages
+            if taken:
+                self.bytes_in += taken
+                each.drop(taken, now_ns)
+            each.follow()
+        if made:
+            self._rows[: len(made)] = np.frombuffer(b"".join(made), COMMAND)
+        return len(waiting), len(made)
 
     def received_ns(self, users: NDArray[Any]) -> NDArray[np.int64]:
         """When the bytes of each of these users were received last, in ns since 1970; now, of one that has left."""

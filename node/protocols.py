@@ -2,8 +2,9 @@
 
 from typing import Final
 
+from gateway.fix.protocol import FIX
 from gateway.native.protocol import NATIVE
 from gateway.ouch.protocol import OUCH
 from gateway.protocol import OrderProtocol
 
-PROTOCOLS: Final[dict[str, OrderProtocol]] = {each.name: each for each in (OUCH, NATIVE)}
+PROTOCOLS: Final[dict[str, OrderProtocol]] = {each.name: each for each in (OUCH, NATIVE, FIX)}

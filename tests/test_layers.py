@@ -310,6 +310,7 @@ def test_planted_violations_are_found() -> None:
         "sequencer",
         "directory",
         "gateway",
+        "gateway/fix",
         "gateway/native",
         "gateway/ouch",
         "replication",
@@ -364,7 +365,10 @@ def test_whoever_sends_orders_does_it_with_the_client_library() -> None:
 
 
 #: Rooms of protocols, and what those over SoupBinTCP share.
-_PROTOCOLS = ("gateway/native/", "gateway/ouch/", "gateway/packets.py", "gateway/soup.py", "gateway/tokens.py")
+_PROTOCOLS = (
+    *("gateway/fix/", "gateway/native/", "gateway/ouch/"),
+    *("gateway/packets.py", "gateway/soup.py", "gateway/tokens.py"),
+)
 
 
 def protocol_faults(path: str, source: str) -> list[str]:

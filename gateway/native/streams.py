@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.capacity import Capacity
 from engine.records import COMMAND, CommandKind
-from gateway.report_streams import ReportStreams
+from gateway.bounded_streams import BoundedStreams
 from gateway.streams import Deliver, LoginEndCallback, NewSessionCallback
 from reports.rows import ReportKind
 from wire import native, soup
@@ -120,8 +120,10 @@ def day_message(event: int) -> bytes:
     return soup.packet(soup.PacketType.SEQUENCED, bytes([FromServer.DAY, native.VERSION, event]))
 
 
-class NativeStreams(ReportStreams):
+class NativeStreams(BoundedStreams):
     """Streams of the users."""
+
+    highest_e4 = PRICE_E4_MAX
 
     def __init__(
         self,
@@ -139,7 +141,6 @@ class NativeStreams(ReportStreams):
             day_begins=day_message(native.DAY_BEGINS),
             day_ends=day_message(native.DAY_ENDS),
         )
-        self.price_max_e4[:] = PRICE_E4_MAX
         self._first_seq, self._commands = 0, np.zeros(0, COMMAND)  # of the block that is taken
 
     def __call__(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any], /) -> None:
@@ -153,7 +154,10 @@ class NativeStreams(ReportStreams):
         mass = (kinds == ReportKind.MASS_CANCEL) | (
             (kinds == ReportKind.REJECTED) & (reports["command_kind"] == _MASS_CANCEL)
         )
-        concerned = mass | ((kinds <= _ORDERS_MAX) & ((reports["user"] != 0) | (reports["other_user"] != 0)))
+        # A cancel of no order is a mark of a FIX session (``gateway.fix.marks``), which is told to nobody.
+        marks = (kinds == ReportKind.CANCEL_REJECTED) & (reports["client_order_id"] == 0)
+        told = (kinds <= _ORDERS_MAX) & ~marks & ((reports["user"] != 0) | (reports["other_user"] != 0))
+        concerned = mass | told
         chosen = reports[concerned]
         if not len(chosen):
             return
@@ -174,28 +178,3 @@ class NativeStreams(ReportStreams):
     def _users_of(self, participant_name: int) -> list[int]:
         """Users of a participant, in order of definition."""
         return [user for user, row in self.users() if int(row["participant_name"]) == participant_name]
-
-    def _close_far(self, reports: NDArray[Any]) -> None:
-        """Let users enter no more orders in an instrument in which an order stands above the prices of OUCH."""
-        standing = np.isin(reports["kind"], (ReportKind.NEW, ReportKind.REPLACED))
-        for instrument in np.unique(reports["instrument"][standing & (reports["price_e4"] > PRICE_E4_MAX)]).tolist():
-            self.price_max_e4[instrument] = 0
-
-    def _take_turn(self, report: Any, first_seq: int, commands: NDArray[Any]) -> None:
-        super()._take_turn(report, first_seq, commands)
-        if report["kind"] == ReportKind.INSTRUMENT:
-            far = max(int(report["reference_e4"]), int(report["tick_e4"])) > PRICE_E4_MAX
-            self.price_max_e4[int(report["instrument"])] = 0 if far else PRICE_E4_MAX
-
-    def image(self) -> dict[str, NDArray[Any]]:
-        """Image for ``restore``: copies and views; write them before the next block."""
-        return super().image() | {"price_max_e4": self.price_max_e4.copy()}
-
-    def restore(self, image: Any, seq: int, /) -> None:
-        """Continue after command ``seq`` from an image, in fresh streams. Raises ValueError for one of another kind."""
-        image = dict(image)
-        bounds = image.pop("price_max_e4", None)
-        super().restore(image, seq)
-        if bounds is None or len(bounds) != len(self.price_max_e4):
-            raise ValueError("their table price_max_e4 is missing, or of another size")
-        self.price_max_e4[:] = bounds

@@ -376,6 +376,8 @@ def _refused(tables: StreamTables, m, event, command, extend, time_ns):
     user = user_in(context)
     if not _is_user(tables, user):
         return m
+    if kind == CommandKind.CANCEL and command["client_order_id"] == 0:
+        return m  # a mark of a FIX session (``gateway.fix.marks``): no client of OUCH can send it
     if kind == CommandKind.CANCEL:
         after = _marked(tables, m, event, command, time_ns)
         if after != m:

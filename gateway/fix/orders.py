@@ -1,0 +1,245 @@
+"""Order messages of FIX as COMMAND rows.
+
+A message that says something the market has a row for becomes that row, whatever it says: the market accepts or
+rejects it, and the reject is in the journal. A message that no row can say (an order type that the rulebook does not
+know, a price finer than 1/10,000) is a ``Refused``, which is answered by a business reject.
+"""
+
+from decimal import Decimal, InvalidOperation
+from typing import Final
+
+from engine.names import pack
+from engine.records import Book, CommandKind, Instruction, Peg, SelfTrade, Side, TimeInForce
+from engine.row_bytes import ROW, extend_row
+from gateway.fix import names
+from gateway.fix.answers import SELF_MATCH
+from gateway.fix.marks import context_of
+from wire.fix_codec import Message, Times
+from wire.ouch import PRICE_E4_MAX, SHARES_MAX
+
+#: BusinessRejectReason: other; unknown security; a field that is missing under these circumstances.
+OTHER: Final = 0
+UNKNOWN_SECURITY: Final = 2
+MISSING: Final = 5
+
+_SIDES: Final = {b"1": Side.BUY, b"2": Side.SELL}
+_TIMES_IN_FORCE: Final = {
+    b"0": TimeInForce.DAY,
+    b"1": TimeInForce.GTC,
+    b"2": TimeInForce.OPENING,
+    b"3": TimeInForce.IOC,
+    b"4": TimeInForce.FOK,
+    b"6": TimeInForce.GTD,
+    b"7": TimeInForce.CLOSING,
+}
+_MARKET, _LIMIT, _STOP, _STOP_LIMIT, _PEGGED = b"1", b"2", b"3", b"4", b"P"
+_PEGS: Final = {b"R": Peg.PRIMARY, b"M": Peg.MIDPOINT, b"P": Peg.MARKET}
+_POST_ONLY: Final = b"6"
+#: Codes of ExecInst that change nothing here: not held, work, held, over the day, do not increase or reduce.
+_NO_MATTER: Final = frozenset((b"1", b"2", b"5", b"E", b"F"))
+_SELF_MATCH: Final = {text.encode(): each for each, text in SELF_MATCH.items()}
+_SYMBOL_CHARACTERS: Final = 8
+_E4: Final = 10_000
+#: Book of the midpoint, in ExDestination.
+MIDPOINT: Final = b"MIDPOINT"
+_times: Final = Times()
+
+
+class Refused(Exception):
+    """A message that no row can say; a sentence of at most 32 characters. reason: BusinessRejectReason."""
+
+    def __init__(self, text: str, reason: int = OTHER) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+def name_in(message: Message, tag: bytes) -> bytes:
+    """A ClOrdID. Raises Refused."""
+    text = message.get(tag)
+    if text is None:
+        raise Refused(f"field {tag.decode()} is missing", MISSING)
+    if not names.is_name(text):
+        raise Refused(f"field {tag.decode()} is no id of 1 to 64")
+    return text
+
+
+def symbol_in(message: Message) -> int:
+    """Symbol of an instrument as a number. Raises Refused."""
+    text = message.get(b"55")
+    if text is None:
+        raise Refused("field 55 is missing", MISSING)
+    if not 0 < len(text) <= _SYMBOL_CHARACTERS or not all(0x21 <= each <= 0x7E for each in text):
+        raise Refused("no such symbol", UNKNOWN_SECURITY)
+    return pack(text.decode("ascii"))
+
+
+def side_in(message: Message) -> int:
+    """Side: 1 buy, -1 sell. Raises Refused."""
+    side = _SIDES.get(message.fields.get(b"54", b""))
+    if side is None:
+        raise Refused("this side is not served")
+    return int(side)
+
+
+def whole(message: Message, tag: bytes) -> int | None:
+    """A quantity; None where it is not there. Raises Refused for one with a fraction."""
+    text = message.get(tag)
+    if text is None:
+        return None
+    number = _decimal(text, tag)
+    if number != number.to_integral_value():
+        raise Refused(f"field {tag.decode()} has a fraction")
+    return int(number)
+
+
+def price_e4(message: Message, tag: bytes) -> int | None:
+    """A price in 1/10,000; None where it is not there. Raises Refused for a finer one."""
+    text = message.get(tag)
+    if text is None:
+        return None
+    number = _decimal(text, tag) * _E4
+    if number != number.to_integral_value():
+        raise Refused(f"field {tag.decode()} is finer than 0.0001")
+    return int(number)
+
+
+def _decimal(text: bytes, tag: bytes) -> Decimal:
+    """A number of at most 18 digits, which fits a row."""
+    try:
+        number = Decimal(text.decode("ascii"))
+    except (InvalidOperation, UnicodeDecodeError):
+        raise Refused(f"field {tag.decode()} is no number") from None
+    if len(text) > 20 or abs(number) >= 10**14:
+        raise Refused(f"field {tag.decode()} is too large")
+    return number
+
+
+def _within(number: int, most: int) -> int:
+    """A number, negated where it is more than ``most``, so that the market rejects it."""
+    return number if number <= most else -number
+
+
+def _terms(message: Message) -> tuple[int, int, int, int]:
+    """Instructions, price, and the places of display and of minimum, of an enter and a replace. Raises Refused."""
+    get = message.fields.get
+    kind = get(b"40", _LIMIT)
+    if kind not in (_MARKET, _LIMIT, _STOP, _STOP_LIMIT, _PEGGED):
+        raise Refused("this order type is not served")
+    bits, place = 0, 0
+    price = price_e4(message, b"44")
+    if kind in (_MARKET, _STOP) or (kind == _PEGGED and price is None):
+        bits |= Instruction.MARKET
+        price = 0
+    elif price is None:
+        raise Refused("field 44 is missing", MISSING)
+    if kind in (_STOP, _STOP_LIMIT):
+        stop = price_e4(message, b"99")
+        if stop is None:
+            raise Refused("field 99 is missing", MISSING)
+        bits, place = bits | Instruction.STOP, stop
+    shown = whole(message, b"1138" if get(b"1138") is not None else b"111")
+    if shown == 0:
+        bits |= Instruction.HIDDEN
+    elif shown is not None:
+        bits, place = bits | Instruction.DISPLAY, shown
+    return bits, _within(price, PRICE_E4_MAX), place, 0
+
+
+def enter_rows(message: Message, user: int, participant: int, next_in: int, instrument: int) -> list[bytes]:
+    """Rows of a NewOrderSingle. next_in: number that is expected behind it. instrument: 0: of no such symbol.
+
+    Raises Refused.
+    """
+    get = message.fields.get
+    name, side = name_in(message, b"11"), side_in(message)
+    qty = whole(message, b"38")
+    if qty is None:
+        raise Refused("field 38 is missing", MISSING)
+    bits, price, place, minimum = _terms(message)
+    time_in_force = _TIMES_IN_FORCE.get(get(b"59", b"0"))
+    if time_in_force is None:
+        raise Refused("this time in force is not served")
+    peg = 0
+    for code in get(b"18", b"").split():
+        if code == _POST_ONLY:
+            bits |= Instruction.POST_ONLY
+        elif code in _PEGS and get(b"40") == _PEGGED:
+            peg = int(_PEGS[code])
+        elif code not in _NO_MATTER:
+            raise Refused("this ExecInst is not served")
+    if get(b"40") == _PEGGED:
+        if not peg:
+            raise Refused("field 18 names no peg", MISSING)
+        bits |= Instruction.PEG
+        offset = price_e4(message, b"211")
+        if offset is not None:
+            bits, place = bits | Instruction.OFFSET, offset
+    least = whole(message, b"110")
+    if least is not None:
+        bits, minimum = bits | Instruction.MIN_QTY, least
+    if time_in_force == TimeInForce.GTD:
+        bits, minimum = bits | Instruction.UNTIL, _until_ns(message)
+    matching = get(b"2964")
+    self_trade = SelfTrade.CANCEL_NEWEST if matching is None else _SELF_MATCH.get(matching)
+    if self_trade is None:
+        raise Refused("this value of 2964 is not served")
+    destination = get(b"100", b"")
+    if destination not in (b"", MIDPOINT):
+        raise Refused("this ExDestination is not served")
+    book = Book.MIDPOINT if destination else Book.LIT
+    row = ROW.pack(
+        *(names.id_of(name), context_of(user, next_in), price, _within(qty, SHARES_MAX), minimum, place),
+        *(participant, instrument, int(CommandKind.ENTER), side, int(time_in_force), int(self_trade)),
+        *(bits, int(book), peg),
+    )
+    client_order_id = names.id_of(name)
+    if client_order_id > 0 and instrument:
+        return [row]
+    # A long id is shown by its first characters where another protocol has room for no more.
+    words = names.words_of(name[:14]) if client_order_id < 0 else (0, 0)
+    return [extend_row(0, 0 if instrument else symbol_in(message), *words, 0, 0), row]
+
+
+def _until_ns(message: Message) -> int:
+    """End of a good-till-date order. Raises Refused."""
+    text = message.get(b"126")
+    if text is None:
+        raise Refused("field 126 is missing", MISSING)
+    time_ns = _times.nanoseconds(text)
+    if time_ns is None:
+        raise Refused("field 126 is no time")
+    return time_ns
+
+
+def replace_rows(message: Message, user: int, participant: int, next_in: int) -> list[bytes]:
+    """Rows of an OrderCancelReplaceRequest; the quantity is that of the order in all. Raises Refused."""
+    name, before = name_in(message, b"11"), name_in(message, b"41")
+    qty = whole(message, b"38")
+    if qty is None:
+        raise Refused("field 38 is missing", MISSING)
+    bits, price, place, _ = _terms(message)
+    bits &= ~Instruction.HIDDEN  # an order stays hidden; a replace has no word for it
+    old_id, new_id = names.id_of(before), names.id_of(name)
+    row = ROW.pack(
+        *(old_id, new_id, price, _within(qty, SHARES_MAX), context_of(user, next_in), place, participant, 0),
+        *(int(CommandKind.REPLACE), 0, 0, 0, bits, 0, 0),
+    )
+    if old_id > 0 and new_id > 0:
+        return [row]
+    old_words = names.words_of(before[:14]) if old_id < 0 else (0, 0)
+    new_words = names.words_of(name[:14]) if new_id < 0 else (0, 0)
+    return [extend_row(0, 0, *old_words, *new_words), row]
+
+
+def cancel_rows(message: Message, user: int, participant: int, next_in: int) -> list[bytes]:
+    """Rows of an OrderCancelRequest. The EXTEND row has its own ClOrdID where a replace has that of the new order.
+
+    Raises Refused.
+    """
+    name, before = name_in(message, b"11"), name_in(message, b"41")
+    old_id = names.id_of(before)
+    old_words = names.words_of(before[:14]) if old_id < 0 else (0, 0)
+    row = ROW.pack(
+        *(old_id, context_of(user, next_in), 0, 0, 0, 0, participant, 0, int(CommandKind.CANCEL), 0, 0, 0, 0, 0, 0)
+    )
+    return [extend_row(0, 0, *old_words, *names.words_of(name)), row]

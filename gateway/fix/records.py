@@ -1,0 +1,76 @@
+"""Records of a FIX stream, as a spool keeps them: reports and marks with their numbers, in no version of FIX.
+
+A record has all that its message says, so it is made when a client is there to read it, in the version of its session,
+and is made again from the journal after any end of the gateway.
+
+    size u32, number of the message u32, kind u8, bytes of two texts u8 u8, zero u8
+    MARK      mark's own number i64, number expected next u32, kind of the mark u32
+    REPORT    the REPORT row, ClOrdID, OrigClOrdID
+    STATUS    the last REPORT row of the order, zeros where there is none; ClOrdID
+    BUSINESS  time in ns i64, number of the message u64, reason u64, its type (8 bytes); text
+    MASS      time in ns i64, sequence number i64, symbol i64, side i64; ClOrdID
+"""
+
+import struct
+from typing import Final, NamedTuple
+
+from reports.rows import REPORT_PLACE, REPORT_PLACES
+
+MARK: Final = 0
+REPORT: Final = 1
+STATUS: Final = 2
+BUSINESS: Final = 3
+MASS: Final = 4
+
+HEAD: Final = struct.Struct("<IIBBBx")
+OF_MARK: Final = struct.Struct("<qII")
+OF_BUSINESS: Final = struct.Struct("<qQQ8s")
+OF_MASS: Final = struct.Struct("<4q")
+ROW_BYTES: Final = 256
+
+_CODES: Final = {"i8": "q", "u4": "I", "u2": "H", "u1": "B", "i1": "b"}
+#: All places of a REPORT row as numbers, and where each name is among them.
+PLACES: Final = struct.Struct(
+    "<" + "".join(_CODES[REPORT_PLACE[names[0]][0].str[1:]] for names in REPORT_PLACES.values())
+)
+PLACE_NAMES: Final = tuple(names[0] for names in REPORT_PLACES.values())
+PLACE: Final = {name: at for at, names in enumerate(REPORT_PLACES.values()) for name in names}
+
+
+class Record(NamedTuple):
+    """A record. number: of its message. data: what stands before the texts."""
+
+    number: int
+    kind: int
+    data: bytes
+    text: bytes
+    further: bytes
+
+
+def record_of(number: int, kind: int, data: bytes, text: bytes = b"", further: bytes = b"") -> bytes:
+    """A record as bytes. text: its ClOrdID, or that of a reject; further: its OrigClOrdID."""
+    size = HEAD.size + len(data) + len(text) + len(further)
+    return HEAD.pack(size, number, kind, len(text), len(further)) + data + text + further
+
+
+def record_bytes(data: bytes, at: int = 0, /) -> int:
+    """Bytes of the record at ``at``; 0 where not all of it is there."""
+    if len(data) - at < HEAD.size:
+        return 0
+    size: int = HEAD.unpack_from(data, at)[0]
+    return size if HEAD.size <= size <= len(data) - at else 0
+
+
+def records_in(stored: bytes) -> list[Record]:
+    """Whole records, one behind the other."""
+    found, at = [], 0
+    while size := record_bytes(stored, at):
+        _, number, kind, text_bytes, further_bytes = HEAD.unpack_from(stored, at)
+        end = at + size
+        further_at = end - further_bytes
+        text_at = further_at - text_bytes
+        found.append(
+            Record(number, kind, stored[at + HEAD.size : text_at], stored[text_at:further_at], stored[further_at:end])
+        )
+        at = end
+    return found

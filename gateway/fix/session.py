@@ -1,0 +1,566 @@
+"""Session of a client that speaks FIX: rows of its messages to the market, and records of its stream as messages.
+
+Both directions pass through the journal. What the client sends becomes rows; what this side wants to say by itself (the
+answer to a logon, a heartbeat, a reject) becomes a mark. Each comes back in the client's stream with the number that it
+has, and only then a message goes out. So nothing here is kept that the next life of the gateway would miss:
+
+    bytes -- Session of wire --> orders, marks --> ring ... journal ... released --> records --> messages
+
+Messages are sent when they come for the first time; those before, after a ResendRequest, as possible duplicates with
+the time of the first sending, which is that of the market. A mark whose message is not known any more is a gap.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+from gateway.fix import marks, names, orders, records
+from gateway.fix.answers import Answers
+from gateway.fix.marks import Mark
+from gateway.fix.orders import Refused
+from gateway.fix.records import Record
+from gateway.fix.streams import FixStreams
+from gateway.protocol import Login, MassCancel, Refusal, RowSession, Taken
+from wire.errors import ProtocolError
+from wire.fix_codec import FrameWriter, Garbled, Message, Times, body
+from wire.fix_events import Event, LoggedOut, LogonAsked, Received, Restarted, Terms, identity
+from wire.fix_session import Session as SessionCore
+from wire.fix_table import VERSIONS, own
+from wire.fix_validation import Validator
+from wire.session_state import Due, State
+
+#: CompID of the exchange.
+COMP_ID: Final = "LOCKSTEP"
+#: Version of the messages in a session of FIXT.1.1: FIX 5.0 SP2.
+_APPLICATION_VERSION: Final = "9"
+#: Bytes that a session takes at once, so that the rows of a turn stay within its room.
+_PIECE_BYTES: Final = 4_096
+#: Long ClOrdIDs whose text this session has sent, at most.
+_NAMED_MAX: Final = 4_096
+#: Time for the last messages to come back before the connection is closed.
+_LAST_NS: Final = 2_000_000_000
+_SEQUENCE_RESET: Final = b"4"
+_NEW, _REPLACE, _CANCEL = b"D", b"G", b"F"
+_STATUS, _MASS_CANCEL = b"H", b"q"
+_UNSUPPORTED: Final = 3
+
+
+class FixLogin(NamedTuple):
+    """Login of a Logon message: SenderCompID and Password."""
+
+    user: str
+    password: str
+    session: str = ""
+    requested_seq: int = 0
+
+
+class _Numbers:
+    """The numbers of a session, for the core: messages are in the stream, and are not kept here."""
+
+    def __init__(self) -> None:
+        self.in_seq = self.out_seq = 1
+
+    def keep(self, sent: Any) -> None:
+        """Keep nothing."""
+
+    def messages(self, begin: int, end: int) -> Iterable[Any]:
+        """No message: ``FixSession`` has them from the stream."""
+        del begin, end
+        return ()
+
+    def reset(self) -> None:
+        """Begin again."""
+        self.in_seq = self.out_seq = 1
+
+
+class _Owed(NamedTuple):
+    """A message of the session that waits for its mark."""
+
+    number: int
+    msg_type: bytes
+    fields: bytes
+    header: tuple[tuple[int, bytes], ...]
+
+
+class _Acts(list[Event]):
+    """Events that are acted upon as they come, so that rows stand in the order of the messages."""
+
+    def __init__(self, act: Callable[[Event], None]) -> None:
+        super().__init__()
+        self._act = act
+
+    def append(self, event: Event) -> None:
+        """Act upon an event."""
+        self._act(event)
+
+
+class _Core(SessionCore):
+    """The session core, whose messages go by the journal before they go out."""
+
+    def __init__(self, terms: Terms, validator: Validator, owner: "FixSession") -> None:
+        super().__init__(terms, validator, _Numbers())
+        self._owner = owner
+        self._acts = _Acts(owner.act)
+        #: Number of the message that is said now: its mark has come back. 0: none.
+        self.granted = 0
+
+    def feed(self, data: bytes, now_ns: int) -> None:
+        """Take bytes of a live session."""
+        self._cutter.feed(data)
+        self._go_on(self._acts, now_ns)
+
+    def _go_on(self, events: list[Event], now_ns: int) -> None:
+        super()._go_on(events if self.state is State.LOGIN else self._acts, now_ns)
+
+    def _filled(self, events: list[Event], now_ns: int) -> None:
+        super()._filled(events if self.state is State.LOGIN else self._acts, now_ns)
+
+    @property
+    def logon(self) -> Message | None:
+        """The logon that waits for its answer."""
+        return self._logon
+
+    def accept(self, now_ns: int, more: Iterable[tuple[int, bytes | str | int]] = ()) -> list[Event]:
+        """Accept the logon whose mark has come back; one that begins the numbers again has to be marked first."""
+        if not self.granted:
+            self.state = State.ASKED
+            self._owner.ask_logon()
+            return []
+        return super().accept(now_ns, more)
+
+    def refuse_number(self, now_ns: int) -> list[Event]:
+        """End with a logon whose number was used before; the mark has come back."""
+        message = self._asked()
+        text = f"MsgSeqNum too low, expecting {self.store.in_seq} but received {message.number(b'34') or 0}"
+        events: list[Event] = []
+        self._say_goodbye(text, now_ns)
+        self._end(events, text)
+        return events
+
+    def business_reject(
+        self,
+        message: Message,
+        reason: int,
+        text: str,
+        now_ns: int,
+        more: Iterable[tuple[int, bytes | str | int]] = (),
+    ) -> int:
+        """Have a BusinessMessageReject sent."""
+        del now_ns, more
+        self._owner.mark_business_reject(message.msg_type, reason, text, self.store.in_seq)
+        return 0
+
+    def _begin_resend(self, begin: int, end: int, now_ns: int) -> None:
+        del now_ns
+        self._owner.resend(begin, end)
+
+    def _say(self, msg_type: bytes, fields: bytes, now_ns: int, header: Iterable[tuple[int, bytes]] = ()) -> None:
+        if not self.granted:
+            self._owner.owe(msg_type, fields, tuple(header), self.store.in_seq)
+            self.sent_ns = now_ns
+            return
+        number, self.granted = self.granted, 0
+        self.store.out_seq = number + 1
+        self._put(self._writer.routed(msg_type, number, now_ns, fields, header=tuple(header)), now_ns)
+
+
+@cache
+def _validator(version: str) -> Validator:
+    return Validator(own(version))
+
+
+class FixSession(RowSession):
+    """Server's side of a connection (``gateway.protocol.RowSession``)."""
+
+    def __init__(self, now_ns: int, clock: Callable[[], int] = time.time_ns) -> None:
+        """``clock``: time since 1970 in ns, as messages have it; the times of the gateway count from elsewhere."""
+        self._clock = clock
+        self.next_seq = 1  # of the stream
+        self.heard_ns = self.sent_ns = now_ns
+        self._first = b""
+        self._core: _Core | None = None
+        self._version = VERSIONS[0]
+        self._answers = Answers(self._version)
+        self._times = Times()
+        self._writer = FrameWriter(self._version, COMP_ID, "", self._times)
+        self._logged_in = False
+        self._user = self._participant = 0
+        self._streams: FixStreams | None = None
+        self._queue: deque[list[bytes]] = deque()  # rows of messages, which stay together
+        self._owed: deque[_Owed] = deque()
+        self._logon_mark: Mark | None = None  # that is to be made for a logon
+        self._logon_number = 0  # of the mark that a logon waits for
+        self._marks = clock()  # number of the last mark: no other life of the gateway has it
+        self._named: dict[int, None] = {}
+        self._high = 0  # number of the last message that came
+        self._before_first = 0  # place of the stream's message 1 less the number of that message
+        self._asked_from = 0  # of a resend that is asked for
+        self._resend_end = 0
+        self._fills_from = 0
+        self._mass_cancel: MassCancel | None = None
+        self._ends = ""
+        self._ends_ns = 0
+
+    # What the gateway asks.
+
+    @property
+    def state(self) -> State:
+        """State of the session."""
+        return State.LOGIN if self._core is None else self._core.state
+
+    @property
+    def asks(self) -> bool:
+        """True if rows wait for the next turn."""
+        return bool(self._queue) or self._logon_mark is not None
+
+    @property
+    def over(self) -> str:
+        """Reason for which the connection is to be closed now; "": it goes on, or has more to say."""
+        return self._ends if self._ends and not self._owed else ""
+
+    def ask(self, data: bytes, now_ns: int) -> list[Login | ProtocolError]:
+        """The login of a Logon message, or what is wrong with it. No answer is given before the password is right: it
+        would use up a number of the user's session."""
+        del now_ns
+        if self._core is not None:
+            self._first += data
+            if len(self._first) > _PIECE_BYTES:
+                return [ProtocolError("more came before the logon was answered than a client sends")]
+            return []
+        self._first += data
+        try:
+            found = identity(self._first)
+        except Garbled as error:
+            return [ProtocolError(str(error))]
+        if found is None:
+            return []
+        if found.version not in VERSIONS:
+            return [ProtocolError(f"a logon of another version than {', '.join(VERSIONS)} came")]
+        if found.target != COMP_ID:
+            return [ProtocolError(f"the TargetCompID of a logon is not {COMP_ID}")]
+        version = _APPLICATION_VERSION if found.version == VERSIONS[-1] else None
+        terms = Terms(found.version, COMP_ID, found.sender, version)
+        core = self._core = _Core(terms, _validator(found.version), self)
+        self._version, self._answers = found.version, Answers(found.version)
+        self._writer = FrameWriter(found.version, COMP_ID, found.sender, self._times)
+        wall_ns = self._clock()
+        core.connected(wall_ns)
+        events = core.receive(self._first, wall_ns)
+        self._first = b""
+        for event in events:
+            if isinstance(event, LogonAsked):
+                password = event.message.fields.get(b"554", b"").decode("latin-1")
+                return [FixLogin(found.sender, password)]
+            if isinstance(event, LoggedOut):
+                return [ProtocolError(event.reason)]
+        return [ProtocolError("the logon is not valid")]
+
+    def accept_login(self, session: str, end_seq: int, epoch: int, now_ns: int) -> bytes:
+        """Have the logon answered: the answer is sent when its mark has come back."""
+        del session, epoch, now_ns
+        self.next_seq = end_seq
+        self._logged_in = True
+        self.ask_logon()
+        return b""
+
+    def refuse(self, refusal: Refusal) -> bytes:
+        """Nothing: a Logout would have a number of a user who may be somebody else."""
+        del refusal
+        return b""
+
+    def release(self) -> bytes:
+        """Bytes that came behind the login."""
+        rest, self._first = self._first, b""
+        return rest
+
+    def take(self, region: memoryview, stop: int, now_ns: int) -> Taken:
+        """Take nothing: ``read`` does."""
+        del region, stop, now_ns
+        return Taken(0)
+
+    def survey(self, region: memoryview) -> tuple[int, bool]:
+        """(0, False): while the ring is full all messages wait, as each has its number."""
+        del region
+        return 0, False
+
+    def sent(self, messages: int, now_ns: int) -> None:
+        """Nothing to count: records have their numbers."""
+
+    def excuse(self, away_ns: int, now_ns: int) -> None:
+        """Subtract time from the client's silence: this side was not reading."""
+        del now_ns
+        if self._core is not None:
+            self._core.heard_ns = min(self._core.heard_ns + away_ns, self._clock())
+
+    def tick(self, now_ns: int, read_ns: int | None = None) -> Due:
+        """Have heartbeats and questions marked; a client that is silent for too long is gone."""
+        del read_ns
+        core = self._core
+        if core is None:
+            return Due.NOTHING
+        if self._ends:
+            self._ends_ns = self._ends_ns or now_ns
+            if now_ns - self._ends_ns > _LAST_NS:
+                self._owed.clear()
+            return Due.NOTHING
+        for event in core.tick(self._clock()):
+            if isinstance(event, LoggedOut):
+                return Due.TIMED_OUT
+        return Due.NOTHING
+
+    def heartbeat(self, now_ns: int) -> bytes:
+        """Nothing: ``tick`` marks heartbeats."""
+        del now_ns
+        return b""
+
+    def notice(self, why: str) -> bytes:
+        """Nothing: a Logout has a number, and numbers come from the journal."""
+        del why
+        return b""
+
+    def farewell(self) -> bytes:
+        """Nothing, as ``notice``."""
+        return b""
+
+    # From the client to the market.
+
+    def read(
+        self, region: memoryview, rows_max: int, streams: Any, user: int, participant: int
+    ) -> tuple[int, list[bytes], int]:
+        """Take messages: bytes taken, COMMAND rows, and messages among these. A message that finds no room waits."""
+        self._streams, self._user, self._participant = streams, user, participant
+        if self._logon_mark is not None:
+            self._logon_number = self._mark(self._logon_mark, 0, [])
+            self._logon_mark = None
+        taken, count = 0, 0
+        rows: list[bytes] = []
+        while True:
+            while self._queue and len(rows) + len(self._queue[0]) <= rows_max:
+                rows += self._queue.popleft()
+                count += 1
+            core = self._core
+            if self._queue or core is None or taken >= len(region) or core.state is State.ASKED:
+                return taken, rows, count
+            piece = bytes(region[taken : taken + _PIECE_BYTES])
+            taken += len(piece)
+            if core.state is State.LIVE:
+                core.feed(piece, self._clock())
+
+    def act(self, event: Event) -> None:
+        """Act upon an event of the core."""
+        match event:
+            case Received(seq, message):
+                try:
+                    self._order(message, seq + 1)
+                except Refused as refused:
+                    self.mark_business_reject(message.msg_type, refused.reason, str(refused), seq + 1)
+            case LoggedOut(reason):
+                self._ends = self._ends or reason
+            case LogonAsked() | Restarted():
+                pass
+
+    def _order(self, message: Message, next_in: int) -> None:
+        """Rows of a message of order entry. Raises Refused."""
+        if next_in > marks.SEQ_MAX:
+            raise Refused("numbers of the session are used up")
+        assert self._streams is not None, "a turn reads"
+        user, participant = self._user, self._participant
+        match message.msg_type:
+            case b"D":
+                instrument = self._streams.instrument(orders.symbol_in(message))
+                rows = orders.enter_rows(message, user, participant, next_in, instrument)
+                self._name(message, b"11")
+            case b"G":
+                rows = orders.replace_rows(message, user, participant, next_in)
+                self._name(message, b"11", b"41")
+            case b"F":
+                rows = orders.cancel_rows(message, user, participant, next_in)
+                self._name(message, b"11", b"41")
+            case b"H":
+                name = orders.name_in(message, b"11")
+                said = message.get(b"55")
+                symbol = orders.symbol_in(message) if said else 0
+                words = names.words_of(name[:14])
+                self._name(message, b"11")
+                self._mark(Mark.STATUS, next_in, [names.id_of(name), symbol, *words, orders.side_in(message), 0])
+                return
+            case b"q":
+                self._ask_mass_cancel(message, next_in)
+                return
+            case _:
+                raise Refused("Unsupported Message Type", _UNSUPPORTED)
+        self._queue.append(rows)
+
+    def _ask_mass_cancel(self, message: Message, next_in: int) -> None:
+        kind = message.get(b"530")
+        if kind not in (b"1", b"7"):
+            raise Refused("this 530 is not served")
+        symbol = orders.symbol_in(message) if kind == b"1" else 0
+        assert self._streams is not None, "a turn reads"
+        if symbol and not self._streams.instrument(symbol):
+            raise Refused("no such symbol", orders.UNKNOWN_SECURITY)
+        side = orders.side_in(message) if message.get(b"54") else 0
+        words = names.words_of(orders.name_in(message, b"11"))
+        self._name(message, b"11")
+        self._mark(Mark.MASS_CANCEL, next_in, [side, symbol, *words, 0, 0])
+
+    def _name(self, message: Message, *tags: bytes) -> None:
+        """Have the texts of long ClOrdIDs in the journal before the command that uses them."""
+        assert self._streams is not None, "a turn reads"
+        for tag in tags:
+            text = message.fields.get(tag, b"")
+            if not names.is_long(text):
+                continue
+            client_order_id = names.id_of(text)
+            if client_order_id in self._named or self._streams.is_named(self._user, client_order_id):
+                continue
+            self._named[client_order_id] = None
+            if len(self._named) > _NAMED_MAX:
+                del self._named[next(iter(self._named))]
+            self._queue.extend(marks.name_rows(self._user, self._participant, text))
+
+    def _mark(self, mark: Mark, next_in: int, words: list[int]) -> int:
+        """Queue a mark; gives its own number."""
+        self._marks += 1
+        context = marks.context_of(self._user, next_in, mark)
+        self._queue.append(marks.mark_rows(context, self._participant, self._marks, words))
+        return self._marks
+
+    def mark_business_reject(self, msg_type: bytes, reason: int, text: str, next_in: int) -> None:
+        """Have a business reject of the message before ``next_in`` sent."""
+        words = marks.words_in(text.encode("ascii", "replace")[: marks.TEXT_CHARACTERS])[:4]
+        self._mark(Mark.BUSINESS_REJECT, next_in, [int.from_bytes(msg_type[:8], "big"), reason, *words])
+
+    def owe(self, msg_type: bytes, fields: bytes, header: tuple[tuple[int, bytes], ...], next_in: int) -> None:
+        """Have a message of the session sent, once its mark comes back."""
+        number = self._mark(Mark.SESSION, next_in, [])
+        self._owed.append(_Owed(number, msg_type, fields, header))
+
+    def ask_logon(self) -> None:
+        """Have a logon marked, in the next turn: before, the session does not know its user."""
+        core = self._core
+        assert core is not None, "a logon came"
+        resets = core.logon is not None and core.logon.get(b"141") == b"Y"
+        self._logon_number = 0
+        self._logon_mark = Mark.RESET if resets else Mark.SESSION
+
+    def resend(self, begin: int, end: int) -> None:
+        """Have messages sent again; those that this session has not reached yet come anyway."""
+        if begin <= end:
+            self._asked_from, self._resend_end = begin, min(end, self._high)
+
+    def take_resend(self) -> int:
+        """Place in the stream from which messages are to be sent again, once; 0: none is asked for."""
+        if not self._asked_from:
+            return 0
+        begin, self._asked_from = self._asked_from, 0
+        self._fills_from = begin
+        self.next_seq = max(begin + self._before_first, 1)
+        return self.next_seq
+
+    def take_mass_cancel(self) -> MassCancel | None:
+        """Mass cancel that is to be carried out, once."""
+        asked, self._mass_cancel = self._mass_cancel, None
+        return asked
+
+    # From the stream to the client.
+
+    def outgoing(self, stored: bytes) -> tuple[int, bytes]:
+        """Messages of whole records: all of the stored bytes, and what goes on the line."""
+        frames: list[bytes] = []
+        now_ns = self._clock()
+        for record in records.records_in(stored):
+            self._next(record, frames, now_ns)
+            self.next_seq += 1
+        if frames and self._core is not None:
+            self._core.sent_ns = now_ns
+        return len(stored), b"".join(frames)
+
+    def _next(self, record: Record, frames: list[bytes], now_ns: int) -> None:
+        core = self._core
+        assert core is not None, "it is logged in"
+        number = record.number
+        if record.kind == records.MARK and self._logon_number:
+            own, next_in, mark = records.OF_MARK.unpack(record.data)
+            if own == self._logon_number:
+                self._logon_number = 0
+                self._on_logon_mark(number, next_in, mark == Mark.RESET, frames, now_ns)
+                return
+        if number <= self._high:
+            self._again(record, frames, now_ns)
+            return
+        self._high = number
+        core.store.out_seq = number + 1
+        if core.state is State.ASKED:  # it is asked for when the client sees the number of the answer
+            return
+        if record.kind != records.MARK:
+            msg_type, fields, time_ns = self._answers.message(record)
+            frames.append(self._writer.frame(msg_type, number, time_ns, fields))
+            if record.kind == records.MASS:
+                self._carry_out(record)
+            return
+        own = records.OF_MARK.unpack(record.data)[0]
+        while self._owed and self._owed[0].number < own:
+            self._owed.popleft()
+        if self._owed and self._owed[0].number == own:
+            owed = self._owed.popleft()
+            frames.append(self._writer.routed(owed.msg_type, number, now_ns, owed.fields, header=owed.header))
+        else:
+            frames.append(self._gap_fill(number, number + 1, now_ns))
+
+    def _on_logon_mark(self, number: int, next_in: int, resets: bool, frames: list[bytes], now_ns: int) -> None:
+        core = self._core
+        assert core is not None, "it is logged in"
+        store, message = core.store, core.logon
+        self._before_first = self.next_seq - number
+        self._high = number
+        self._resend_end = self._fills_from = 0
+        if message is None:
+            return
+        if not resets:
+            store.in_seq = next_in
+        store.out_seq = core.granted = number
+        seq = message.number(b"34") or 0
+        low = not resets and seq < store.in_seq and message.get(b"43") != b"Y"
+        events = core.refuse_number(now_ns) if low else core.accept(now_ns)
+        core.granted = 0
+        frames += core.take()
+        for event in events:
+            self.act(event)
+        unmet = self._streams.unmet_mass_cancel(self._user) if self._streams is not None else None
+        if unmet is not None:
+            self._mass_cancel = _mass_cancel_of(*unmet)
+
+    def _carry_out(self, record: Record) -> None:
+        _, _, symbol, side = records.OF_MASS.unpack(record.data)
+        self._mass_cancel = _mass_cancel_of(symbol, side)
+
+    def _again(self, record: Record, frames: list[bytes], now_ns: int) -> None:
+        """Send a message again, as far as it is asked for; what is no message of the application is a gap."""
+        number = record.number
+        if number > self._resend_end:
+            if 0 < self._fills_from <= self._resend_end:  # all of it was before this day
+                frames.append(self._gap_fill(self._fills_from, self._resend_end + 1, now_ns, again=True))
+            self._fills_from = 0
+            return
+        if number < self._fills_from:
+            return
+        if record.kind != records.MARK:
+            if self._fills_from < number:
+                frames.append(self._gap_fill(self._fills_from, number, now_ns, again=True))
+            msg_type, fields, time_ns = self._answers.message(record)
+            frames.append(self._writer.routed(msg_type, number, now_ns, fields, first_sent_ns=time_ns))
+            self._fills_from = number + 1
+        elif number == self._resend_end:
+            frames.append(self._gap_fill(self._fills_from, number + 1, now_ns, again=True))
+            self._fills_from = number + 1
+
+    def _gap_fill(self, number: int, upto: int, now_ns: int, *, again: bool = False) -> bytes:
+        fields = body([(36, upto), (123, b"Y")])
+        return self._writer.routed(_SEQUENCE_RESET, number, now_ns, fields, first_sent_ns=now_ns if again else None)
+
+
+def _mass_cancel_of(symbol: int, side: int) -> MassCancel:
+    return MassCancel(symbol.to_bytes(8, "big").lstrip(b"\0").decode("ascii"), side)

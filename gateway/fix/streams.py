@@ -1,0 +1,325 @@
+"""Streams of FIX: each report about a user's orders, and each mark of its session, as records with their numbers.
+
+So both numbers of a session, and all that a resend needs, are a function of the journal, and are the same after the
+end of a gateway or a node, at whichever node. Numbers go on from day to day, until the client begins them again.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.capacity import Capacity
+from engine.records import COMMAND, CommandKind
+from engine.row_bytes import ROW
+from gateway.bounded_streams import BoundedStreams
+from gateway.fix import marks, names, records
+from gateway.fix.marks import Mark
+from gateway.streams import Deliver, LoginEndCallback, NewSessionCallback
+from reports.rows import REPORT_BYTES, ReportKind
+from wire.ouch import PRICE_E4_MAX
+
+#: Last kind of a report about an order.
+_ORDERS_MAX: Final = 19
+#: Orders that are not open any more whose last report is kept, of all users.
+CLOSED_MAX: Final = 16_384
+_CANCEL, _REPLACE = int(CommandKind.CANCEL), int(CommandKind.REPLACE)
+_EXTEND: Final = int(CommandKind.EXTEND)
+_ENTER: Final = int(CommandKind.ENTER)
+_ORDER_COMMANDS: Final = (_ENTER, _CANCEL, _REPLACE)
+_REFUSALS: Final = (int(ReportKind.REJECTED), int(ReportKind.CANCEL_REJECTED))
+_COLUMNS: Final = (
+    *("seq", "kind", "command_kind", "user", "other_user", "client_order_id", "token_head", "token_tail"),
+    *("previous_client_order_id", "previous_token_head", "previous_token_tail", "leaves_qty", "command_context"),
+)
+_NO_ROW: Final = bytes(ROW.size)
+_WORDS: Final = 6
+
+Key = tuple[int, int]  # number of a user, client order id
+
+
+class FixStreams(BoundedStreams):
+    """Streams of the users."""
+
+    highest_e4 = PRICE_E4_MAX
+
+    def __init__(
+        self,
+        capacity: Capacity,
+        deliver: Deliver,
+        on_new_session: NewSessionCallback,
+        on_login_end: LoginEndCallback,
+    ) -> None:
+        super().__init__(capacity, deliver, on_new_session, on_login_end, frame=self._frame_reports)
+        users = len(self._user_rows)
+        #: int64[users]: number of the next message to each user, and of the next that is expected of it.
+        self.next_out = np.ones(users, np.int64)
+        self.next_in = np.ones(users, np.int64)
+        self._names: dict[Key, bytes] = {}  # texts of long ClOrdIDs; of one that is not all there at id 0
+        self._open: dict[Key, bytes] = {}  # last REPORT row of each open order
+        self._closed: dict[Key, bytes] = {}  # and of some that are not, the oldest first
+        self._mass: dict[int, tuple[int, int]] = {}  # symbol and side of a mass cancel that a user waits for
+        self._instruments: dict[int, int] = {}
+        self._first_seq, self._rows = 0, b""  # of the block that is taken
+        self._carried = _NO_ROW  # last row of the block before
+        #: Commands of FIX that wait for the end of the venue's entry delay, with the row before each, by context.
+        self._delayed: dict[int, deque[bytes]] = {}
+
+    def __call__(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any], /) -> None:
+        """Take a block: COMMAND rows from ``first_seq`` on, and the EVENT rows that they caused."""
+        self._first_seq, self._rows = first_seq, np.ascontiguousarray(commands).tobytes()
+        self._note_waiting(first_seq, commands, events)
+        super().__call__(first_seq, commands, events)
+        self._carried = self._rows[-COMMAND.itemsize :] or self._carried
+        self._rows = b""
+
+    def _note_waiting(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
+        """Keep the commands of a block that have no event of their own: any that does not wait has an answer."""
+        asks = np.isin(commands["kind"], _ORDER_COMMANDS)
+        asks[np.unique(events["seq"][events["seq"] >= first_seq]) - first_seq] = False
+        for at in np.flatnonzero(asks).tolist():
+            begin = at * ROW.size
+            row = self._rows[begin : begin + ROW.size]
+            context = _context_in(ROW.unpack(row))
+            if marks.protocol_of(context) == marks.NUMBER:
+                before = self._rows[begin - ROW.size : begin] if at else self._carried
+                self._delayed.setdefault(context, deque()).append(before + row)
+
+    # What sessions ask.
+
+    def instrument(self, symbol: int) -> int:
+        """Number of the instrument of a symbol in which users may enter orders; 0: there is none."""
+        known = np.count_nonzero(self.symbols["symbol"])
+        if known != len(self._instruments):
+            named = self.symbols[self.symbols["symbol"] != 0]
+            self._instruments = dict(zip(named["symbol"].tolist(), named["instrument"].tolist(), strict=True))
+        number = self._instruments.get(symbol, 0)
+        return number if self.price_max_e4[number] else 0
+
+    def is_named(self, user: int, client_order_id: int) -> bool:
+        """True if the text of a long ClOrdID is in the journal."""
+        return (user, client_order_id) in self._names
+
+    def unmet_mass_cancel(self, user: int) -> tuple[int, int] | None:
+        """Symbol and side of a mass cancel that a user has asked for, and that the market has not seen yet."""
+        return self._mass.get(user)
+
+    # Records.
+
+    def _frame_reports(self, reports: NDArray[Any]) -> Iterator[tuple[int, bytes]]:
+        self._close_far(reports)
+        mass = reports[reports["kind"] == ReportKind.MASS_CANCEL]
+        for report in mass:
+            self._met(report)
+        chosen = reports[(reports["kind"] <= _ORDERS_MAX) & ((reports["user"] != 0) | (reports["other_user"] != 0))]
+        if not len(chosen):
+            return
+        rows = np.ascontiguousarray(chosen).view(REPORT_BYTES)
+        columns = zip(*(chosen[name].tolist() for name in _COLUMNS), strict=True)
+        for at, said in enumerate(columns):
+            seq, kind, command_kind, user, other, own_id, head, tail, old_id, old_head, old_tail, leaves, context = said
+            row = rows[at].tobytes()
+            by_fix = marks.protocol_of(context) == marks.NUMBER
+            before: tuple[int, ...] = (0,) * _WORDS
+            if by_fix:
+                sender, next_in = context & 0xFFFF, marks.next_in_of(context)
+                command, before = self._command_of(seq, context)
+                if marks.mark_of(context) and command_kind == _CANCEL and own_id == 0:
+                    yield from self._take_mark(sender, marks.mark_of(context), next_in, command, before, row)
+                    continue
+                if sender < len(self.next_in) and next_in > self.next_in[sender]:
+                    self.next_in[sender] = next_in
+            elif command_kind == _CANCEL and own_id == 0:
+                continue
+            text = self._text(user, own_id, head, tail)
+            further = b""
+            if kind == ReportKind.REPLACED or (command_kind == _REPLACE and kind in _REFUSALS):
+                further = self._text(user, old_id, old_head, old_tail)
+            elif command_kind == _CANCEL and by_fix:
+                further, text = text, self._text_of_cancel(context & 0xFFFF, before) or text
+            self._remember(user, own_id, old_id if kind == ReportKind.REPLACED else 0, kind, leaves, row)
+            for each in (user, other) if other and other != user else (user,):
+                if each:
+                    yield each, self._numbered(each, records.REPORT, row, text, further)
+
+    def _numbered(self, user: int, kind: int, data: bytes, text: bytes = b"", further: bytes = b"") -> bytes:
+        number = int(self.next_out[user])
+        self.next_out[user] = number + 1
+        return records.record_of(number, kind, data, text, further)
+
+    def _command_of(self, seq: int, context: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Places of the command of FIX that a report answers, and words of the EXTEND row before it, zeros for none.
+
+        seq: of the command, or of the clock value by which one that waited has its effect.
+        """
+        at = (seq - self._first_seq) * ROW.size
+        command = ROW.unpack_from(self._rows, at)
+        before = ROW.unpack_from(self._rows, at - ROW.size) if at else ROW.unpack(self._carried)
+        if command[8] not in _ORDER_COMMANDS:
+            waited = self._delayed.get(context)
+            if not waited:
+                raise ValueError(f"no command with context {context} waits for the clock value {seq}")
+            both = waited.popleft()
+            if not waited:
+                del self._delayed[context]
+            before, command = ROW.unpack(both[: ROW.size]), ROW.unpack(both[ROW.size :])
+        return command, before[:_WORDS] if before[8] == _EXTEND else (0,) * _WORDS
+
+    def _take_mark(
+        self, user: int, mark: int, next_in: int, command: tuple[int, ...], before: tuple[int, ...], row: bytes
+    ) -> Iterator[tuple[int, bytes]]:
+        if not 0 < user <= len(self._by_name):
+            return
+        number = command[3]
+        if mark == Mark.NAME:
+            self._take_name(user, number, marks.text_in(before))
+            return
+        if mark == Mark.RESET:
+            self.next_out[user] = self.next_in[user] = 1
+        elif next_in > self.next_in[user]:
+            self.next_in[user] = next_in
+        match mark:
+            case Mark.BUSINESS_REJECT:
+                type_bytes = before[0].to_bytes(8, "big", signed=True)
+                data = records.OF_BUSINESS.pack(_time_in(row), max(next_in - 1, 0), before[1] % 2**64, type_bytes)
+                text = marks.text_in((*before[2:], 0, 0)).rstrip(b"\0")
+                yield user, self._numbered(user, records.BUSINESS, data, text)
+            case Mark.STATUS:
+                key = user, before[0]
+                found = self._open.get(key) or self._closed.get(key)
+                told = found or self._unknown(before, row)
+                yield user, self._numbered(user, records.STATUS, told, self._text(user, before[0], *before[2:4]))
+            case Mark.MASS_CANCEL:
+                self._mass[user] = before[1], before[0]
+                seq = records.PLACES.unpack(row)[records.PLACE["seq"]]
+                data = records.OF_MASS.pack(_time_in(row), seq, before[1], before[0])
+                yield user, self._numbered(user, records.MASS, data, self._word_text(user, *before[2:4]))
+            case _:
+                data = records.OF_MARK.pack(number, int(self.next_in[user]), mark)
+                yield user, self._numbered(user, records.MARK, data)
+
+    def _take_name(self, user: int, number: int, part: bytes) -> None:
+        size, place = number & 255, number >> 8
+        text = part if place == 0 else self._names.pop((user, 0), b"") + part
+        if len(text) < size:
+            self._names[user, 0] = text
+        else:
+            self._names[user, names.id_of(text[:size])] = text[:size]
+
+    def _text(self, user: int, client_order_id: int, head: int, tail: int) -> bytes:
+        """ClOrdID of an order."""
+        long = self._names.get((user, client_order_id)) if client_order_id < 0 else None
+        return long or names.shown(client_order_id, head, tail)
+
+    def _word_text(self, user: int, head: int, tail: int) -> bytes:
+        """ClOrdID that two words of an EXTEND row say."""
+        if tail == names.LONG:
+            return self._text(user, head, 0, 0)
+        return names.shown(-1, head, tail) if head else b""
+
+    def _text_of_cancel(self, user: int, before: tuple[int, ...]) -> bytes:
+        return self._word_text(user, before[4], before[5])
+
+    def _remember(self, user: int, own_id: int, old_id: int, kind: int, leaves: int, row: bytes) -> None:
+        """Keep the last report of each order."""
+        if not user or kind in _REFUSALS:
+            return
+        if old_id:
+            self._open.pop((user, old_id), None)
+        key = user, own_id
+        if leaves:
+            self._open[key] = row
+            return
+        self._open.pop(key, None)
+        self._closed[key] = row
+        if len(self._closed) > CLOSED_MAX:
+            del self._closed[next(iter(self._closed))]
+
+    @staticmethod
+    def _unknown(before: tuple[int, ...], row: bytes) -> bytes:
+        """REPORT row of an order that is not known: what its request said of it."""
+        places = [0] * len(records.PLACE_NAMES)
+        said = records.PLACES.unpack(row)
+        for name in ("seq", "time_ns", "number", "participant_name", "user_name", "user"):
+            places[records.PLACE[name]] = said[records.PLACE[name]]
+        places[records.PLACE["symbol"]], places[records.PLACE["side"]] = before[1], before[4]
+        return records.PLACES.pack(*places)
+
+    def _met(self, report: Any) -> None:
+        """Take a mass cancel that the market has carried out, from whomever it came."""
+        asked = int(report["symbol"]), int(report["side"])
+        for user in [user for user, each in self._mass.items() if each == asked]:
+            if int(self._user_rows[user]["participant_name"]) == int(report["participant_name"]):
+                del self._mass[user]
+
+    def _begin_day(self, time_ns: int, *, first: bool) -> None:
+        super()._begin_day(time_ns, first=first)
+        # Ids are used once a day: of the days before, those of open orders are needed.
+        self._names = {key: text for key, text in self._names.items() if key in self._open or not key[1]}
+        self._closed.clear()
+
+    # Image.
+
+    def image(self) -> dict[str, NDArray[Any]]:
+        """Image for ``restore``: copies and views; write them before the next block."""
+        users = len(self._by_name) + 1
+        return super().image() | {
+            "numbers": np.column_stack([self.next_out[:users], self.next_in[:users]]),
+            **_packed("names", self._names),
+            **_packed("open", self._open),
+            **_packed("closed", self._closed),
+            **_packed(
+                "waiting", {(of, n): each for of, all_of in self._delayed.items() for n, each in enumerate(all_of)}
+            ),
+            "mass": np.array([(user, *asked) for user, asked in self._mass.items()], np.int64).reshape(-1, 3),
+            "carried": np.frombuffer(self._carried, np.uint8).copy(),
+        }
+
+    def restore(self, image: Any, seq: int, /) -> None:
+        """Continue after command ``seq`` from an image, in fresh streams. Raises ValueError for one of another kind."""
+        image = dict(image)
+        try:
+            numbers, mass, carried = image.pop("numbers"), image.pop("mass"), image.pop("carried")
+            tables = [_unpacked(name, image) for name in ("names", "open", "closed", "delayed")]
+        except KeyError as error:
+            raise ValueError(f"their table {error.args[0]} is missing") from error
+        super().restore(image, seq)
+        if len(numbers) != len(self._by_name) + 1 or len(carried) != ROW.size:
+            raise ValueError("their numbers are not those of their users")
+        self.next_out[: len(numbers)], self.next_in[: len(numbers)] = numbers[:, 0], numbers[:, 1]
+        self._names, self._open, self._closed, delayed = tables
+        for (context, _), both in delayed.items():
+            self._delayed.setdefault(context, deque()).append(both)
+        self._mass = {user: (symbol, side) for user, symbol, side in mass.tolist()}
+        self._carried = carried.tobytes()
+
+
+def _context_in(command: tuple[int, ...]) -> int:
+    """Context of an order command."""
+    return command[4] if command[8] == _REPLACE else command[1]
+
+
+def _time_in(row: bytes) -> int:
+    time_ns: int = records.PLACES.unpack(row)[records.PLACE["time_ns"]]
+    return time_ns
+
+
+def _packed(name: str, table: dict[Key, bytes]) -> dict[str, NDArray[Any]]:
+    """A table as arrays: keys with the end of each value, and the values."""
+    ends = np.cumsum([len(value) for value in table.values()], dtype=np.int64)
+    keys = np.array(list(table), np.int64).reshape(-1, 2)
+    return {
+        f"{name} keys": np.column_stack([keys, ends]),
+        f"{name} values": np.frombuffer(b"".join(table.values()), np.uint8).copy(),
+    }
+
+
+def _unpacked(name: str, image: dict[str, Any]) -> dict[Key, bytes]:
+    keys, values = image.pop(f"{name} keys"), image.pop(f"{name} values").tobytes()
+    table, begin = {}, 0
+    for user, client_order_id, end in keys.tolist():
+        table[user, client_order_id] = values[begin:end]
+        begin = end
+    return table

@@ -1,0 +1,626 @@
+"""Order entry by FIX on a node: orders, their reports, and sessions that go on with their numbers after any end."""
+
+import importlib.util
+import os
+import random
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fix_client import FixClient
+from tests.gateways import gateway
+from tests.pair_processes import pair
+from tests.running import ROOT, Running, started, until
+from tests.running import Client as SoupClient
+from tests.test_node_gateways import port_of
+from tests.test_node_programs import processes
+from wire.fix_codec import Message, Times
+from wire.native import FromServer
+
+MIDPOINT = "instrument MID tick=0.01 lot=1 reference=10.00 books=lit,midpoint\nphase MID continuous"
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Running]:
+    running = started(tmp_path, "--gateway", "fix=fix:0")
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+def client(node: Running, user: str = "UA", **options: Any) -> FixClient:
+    return FixClient(port_of(node, "fix"), user, **options)
+
+
+@pytest.mark.parametrize("version", ["FIX.4.2", "FIX.4.4", "FIXT.1.1"])
+def test_an_order_is_entered_replaced_traded_and_canceled(node: Running, version: str) -> None:
+    with closing(client(node, version=version)) as buyer, closing(client(node, "UB", version=version)) as seller:
+        assert buyer.log_on().fields[b"34"] == b"1"
+        seller.log_on()
+        buyer.order("order-1", qty=10, price="10.00")
+        new = buyer.report("order-1")
+        assert [new.get(tag) for tag in (b"150", b"39", b"38", b"151", b"14", b"6", b"44", b"54", b"55")] == [
+            *(b"0", b"0", b"10", b"10", b"0", b"0", b"10", b"1", b"XYZ"),
+        ]
+        buyer.change(b"G", "a name that is longer than a token".replace(" ", "-"), "order-1", f38=12, f44="10.01")
+        replaced = buyer.report("a-name-that-is-longer-than-a-token")
+        assert (replaced.get(b"41"), replaced.get(b"150")) == (b"order-1", b"5")
+        assert replaced.get(b"39") == (b"5" if version == "FIX.4.2" else b"0")
+        seller.order("s1", "2", 3, "10.00")
+        traded = buyer.report("a-name-that-is-longer-than-a-token")
+        assert traded.get(b"150") == (b"1" if version == "FIX.4.2" else b"F")
+        assert [traded.get(tag) for tag in (b"31", b"32", b"6", b"14", b"151", b"39")] == [
+            *(b"10.01", b"3", b"10.01", b"3", b"9", b"1"),
+        ]
+        assert seller.report("s1", None).get(b"150") == b"0"
+        assert seller.report("s1", None).get(b"39") == b"2"
+        buyer.change(b"F", "c1", "a-name-that-is-longer-than-a-token")
+        canceled = buyer.report("c1")
+        assert (canceled.get(b"41"), canceled.get(b"39")) == (b"a-name-that-is-longer-than-a-token", b"4")
+        buyer.change(b"F", "c2", "a-name-that-is-longer-than-a-token")
+        refused = buyer.until(lambda each: each.msg_type == b"9")
+        assert [refused.get(tag) for tag in (b"11", b"41", b"102", b"434", b"39")] == [
+            *(b"c2", b"a-name-that-is-longer-than-a-token", b"1", b"1", b"8"),
+        ]
+        assert len(set(buyer.frames)) == len(buyer.frames)
+
+
+def killed(node: Running, before: int = 0) -> int:
+    """Kill the gateway once it serves; its process. before: one that was killed already."""
+    found: list[int] = []
+
+    def kills() -> bool:
+        pid = processes(node)["fix"]["pid"]
+        if not pid or pid == before or not processes(node)["fix"]["port"]:
+            return False
+        found[:] = [pid]
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        return True
+
+    until(kills)
+    return found[0]
+
+
+def back(node: Running, user: str = "UA", **options: Any) -> FixClient:
+    """A client that is logged on again, as often as it takes."""
+    found: list[FixClient] = []
+
+    def logs_on() -> bool:
+        again = client(node, user, **options)
+        try:
+            again.log_on()
+        except (AssertionError, OSError):
+            again.close()
+            return False
+        found.append(again)
+        return True
+
+    until(logs_on)
+    return found[0]
+
+
+def plain(frame: bytes) -> list[bytes]:
+    """Fields of a frame that are the same when it is sent again."""
+    return [each for each in frame.split(b"\x01") if each.split(b"=")[0] not in (b"9", b"10", b"43", b"52", b"122")]
+
+
+def of_application(frames: list[bytes]) -> dict[int, list[bytes]]:
+    """Messages of the application by number."""
+    found: dict[int, list[bytes]] = {}
+    for frame in frames:
+        message = Message(frame)
+        if message.msg_type in (b"8", b"9", b"j", b"r"):
+            fields = plain(frame)
+            assert found.setdefault(message.number(b"34") or 0, fields) == fields
+    return found
+
+
+@pytest.mark.parametrize("victim", ["gateway", "core"])
+def test_a_resend_after_a_kill_has_the_messages_that_were_sent(tmp_path: Path, victim: str) -> None:
+    node = started(tmp_path, "--gateway", "fix=fix:0")
+    try:
+        first, other = client(node), client(node, "UB")
+        first.log_on()
+        other.log_on()
+        first.order("a1", qty=5, price="10.00")
+        first.order("an-order-with-a-long-name", qty=7, price="9.99", f59="1")
+        first.send(b"1", [(112, "are you there")])
+        first.until(lambda each: each.msg_type == b"0")
+        first.send(b"B", [(33, 1), (148, "news")])
+        rejected = first.until(lambda each: each.msg_type == b"j")
+        assert (rejected.get(b"372"), rejected.get(b"380")) == (b"B", b"3")
+        first.send(b"H", [(11, "an-order-with-a-long-name"), (54, "1"), (55, "XYZ")])
+        assert first.report("an-order-with-a-long-name", "I").get(b"39") == b"0"
+        other.order("b1", "2", 6, "9.99")
+        first.report("a1", "F")
+        first.report("an-order-with-a-long-name", "F")
+        first.change(b"F", "cx", "an-order-with-a-long-name")
+        first.report("cx", "4")
+        told, numbers = of_application(first.frames), (first.in_seq, first.out_seq)
+        first.close()
+        other.close()
+        until(lambda: node.status()["logged_in"] == 0)
+        if victim == "gateway":
+            killed(node)
+        else:
+            node.end(signal.SIGKILL)
+            node.start()
+        again = back(node, in_seq=numbers[0], out_seq=numbers[1])
+        assert Message(again.frames[0]).number(b"34") == numbers[0], "the numbers go on"
+        again.order("a2")
+        assert again.report("a2").get(b"39") == b"0"
+        again.frames.clear()
+        again.send(b"2", [(7, 1), (16, 0)])
+        again.send(b"1", [(112, "done")])
+        again.until(lambda each: each.get(b"112") == b"done")
+        resent = [Message(each) for each in again.frames if b"\x0143=Y\x01" in each]
+        assert {number: fields for number, fields in of_application(again.frames).items() if number in told} == told
+        assert all(each.get(b"122") for each in resent)
+        numbers_of = [each.number(b"34") for each in resent]
+        assert numbers_of[0] == 1
+        for each, following in pairwise(resent):
+            begins = each.number(b"36") if each.msg_type == b"4" else (each.number(b"34") or 0) + 1
+            assert following.number(b"34") == begins, "no number is left out"
+        again.close()
+    finally:
+        node.stop()
+
+
+class Trader:
+    """QuickFIX in a process of its own (``tests.fix_trader``), and the lines that it prints."""
+
+    def __init__(self, port: int, folder: Path, version: str = "FIX.4.4", user: str = "UA") -> None:
+        folder.mkdir(exist_ok=True)
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.fix_trader", str(port), version, str(folder), user],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+
+    def enter(self, name: str) -> None:
+        """Send an order."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{name}\n")
+        self.process.stdin.flush()
+
+    def told(self) -> Counter[tuple[str, str]]:
+        """Types and names of the reports that came: each message counts once, as QuickFIX takes each number once."""
+        found: Counter[tuple[str, str]] = Counter()
+        for line in list(self.lines):
+            fields = dict(each.split("=", 1) for each in line.strip().split("|") if "=" in each)
+            if fields.get("35") in ("8", "9", "j", "3"):
+                found[fields.get("150", fields["35"]), fields.get("11", "")] += 1
+        return found
+
+    def stop(self) -> None:
+        """Log out, or end it."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._reader.join(60)
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("victim", ["gateway", "core"])
+def test_kills_lose_no_order_of_quickfix_and_double_none(tmp_path: Path, kills: int, victim: str) -> None:
+    if importlib.util.find_spec("quickfix") is None:
+        pytest.skip("quickfix-tls is not installed: make .venv/.extras")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    node, chance = started(tmp_path, "--gateway", f"fix=fix:{port}"), random.Random(kills)
+    trader, pid = None, 0
+    try:
+        port_of(node, "fix")
+        trader = Trader(port, tmp_path / "quickfix")
+        until(lambda: "logged on\n" in trader.lines)
+        order_names: list[str] = []
+        for kill in range(kills):
+            for n in range(chance.randrange(5, 40)):
+                order_names.append(f"kill-{kill}-{n}" + ("-with-a-long-name" if n % 3 == 0 else ""))
+                trader.enter(order_names[-1])
+            time.sleep(chance.random() * 0.03)
+            if victim == "gateway":
+                pid = killed(node, pid)
+            else:
+                node.end(signal.SIGKILL)
+                node.start()
+            if chance.random() < 0.5:
+                seen = len(trader.lines)
+                until(lambda seen=seen: "logged on\n" in trader.lines[seen:])
+        until(lambda: {name for kind, name in trader.told() if kind == "0"} >= set(order_names))
+        assert trader.told() == Counter({("0", name): 1 for name in order_names}), "each order once"
+        assert node.status()["orders_open"] == len(order_names)
+    finally:
+        if trader is not None:
+            trader.stop()
+        node.stop()
+
+
+def test_a_session_goes_on_with_its_numbers_at_the_node_that_takes_over(tmp_path: Path) -> None:
+    with (
+        pair(tmp_path) as (_, a, b),
+        gateway(a, "fix", "--protocol", "fix") as of_a,
+        gateway(b, "fix", "--protocol", "fix") as of_b,
+    ):
+        first = FixClient(of_a.port)
+        first.log_on()
+        for n in range(5):
+            first.order(f"order-{n}-with-a-long-name", f59="1")
+            first.send(b"1", [(112, f"t{n}")])
+            first.until(lambda each, n=n: each.get(b"112") == f"t{n}".encode())
+        told, numbers = of_application(first.frames), (first.in_seq, first.out_seq)
+        a.end(signal.SIGKILL)
+        assert of_a.wait() == 75
+        first.close()
+        b.awaits(state="reigning")
+        found: list[FixClient] = []
+
+        def logs_on() -> bool:
+            again = FixClient(of_b.port, in_seq=numbers[0], out_seq=numbers[1])
+            try:
+                again.log_on()
+            except (AssertionError, OSError):
+                again.close()
+                return False
+            found.append(again)
+            return True
+
+        until(logs_on)
+        (again,) = found
+        assert Message(again.frames[0]).number(b"34") == numbers[0]
+        again.order("a2")
+        again.report("a2")
+        again.send(b"2", [(7, 1), (16, 0)])
+        again.send(b"1", [(112, "done")])
+        again.until(lambda each: each.get(b"112") == b"done")
+        assert told.items() <= of_application(again.frames).items()
+        again.close()
+
+
+def test_terms_of_orders_do_what_the_rulebook_says(node: Running) -> None:
+    with node.link() as link:
+        assert link.ask("commands", text=MIDPOINT)["rejected"] == 0
+    with closing(client(node, version="FIXT.1.1")) as buyer, closing(client(node, "UB")) as seller:
+        buyer.log_on()
+        seller.log_on()
+        buyer.order("stop", qty=5, price="10.20", f40="4", f99="10.10", f59="1")
+        stop = buyer.report("stop")
+        assert [stop.get(tag) for tag in (b"40", b"99", b"44", b"59", b"39")] == [b"4", b"10.1", b"10.2", b"1", b"0"]
+        seller.order("ice", "2", 30, "10.10", f111=10)
+        assert seller.report("ice").get(b"111") == b"10"
+        buyer.order("hidden", qty=7, price="9.90", f1138=0, f59="6", f126="20990101-00:00:00")
+        hidden = buyer.report("hidden")
+        assert [hidden.get(tag) for tag in (b"1138", b"59", b"126")] == [b"0", b"6", b"20990101-00:00:00.000"]
+        buyer.order("fok", qty=12, price="10.10", f59="4")
+        # The trade elects the stop, which meets the iceberg's next part.
+        assert buyer.report("stop", "L").get(b"151") == b"5"
+        assert buyer.report("stop", "F").get(b"39") == b"2"
+        buyer.order("post", price="10.10", f18="6")
+        post = buyer.report("post")
+        assert [post.get(tag) for tag in (b"39", b"103", b"58")] == [b"8", b"99", b"would_cross"]
+        buyer.order("bid", qty=10, price="10.00")
+        buyer.report("bid")
+        buyer.order("peg", qty=5, price=None, f40="P", f18="R", f211="0.02", f59="1")
+        peg = buyer.report("peg")
+        assert (peg.get(b"40"), peg.get(b"18")) == (b"P", b"R")
+        assert buyer.report("peg", "D").get(b"58") == b"price 9.98"
+        buyer.order("least", qty=10, price="10.10", f59="3", f110=100)
+        assert buyer.report("least").get(b"39") == b"8"
+        buyer.order("ioc", qty=2, price="1.00", f59="3")
+        buyer.report("ioc", "0")
+        assert buyer.report("ioc", "4").get(b"58") == b"ioc"
+        buyer.order("middle", qty=4, price=None, f100="MIDPOINT", f55="MID")
+        assert buyer.report("middle").get(b"40") == b"1"
+        buyer.order("unknown", f55="NONE")
+        unknown = buyer.report("unknown")
+        assert [unknown.get(tag) for tag in (b"103", b"55", b"58")] == [b"1", b"NONE", b"unknown_instrument"]
+        buyer.order("bid", price="10.00")
+        assert buyer.report("bid", "8").get(b"103") == b"6"
+        for tag, value in ((b"59", "5"), (b"40", "D"), (b"18", "h"), (b"54", "5"), (b"44", "10.00001"), (b"38", "1.5")):
+            buyer.order("refused", **{f"f{tag.decode()}": value})
+            assert buyer.until(lambda each: each.msg_type == b"j").get(b"372") == b"D"
+        buyer.order("x" * 65)
+        buyer.until(lambda each: each.msg_type == b"j")
+        buyer.order("x" * 64)
+        buyer.report("x" * 64, "0")
+
+
+def test_a_status_is_that_of_the_last_report(node: Running) -> None:
+    with closing(client(node)) as buyer:
+        buyer.log_on()
+        buyer.order("a1", qty=3)
+        buyer.report("a1")
+        buyer.change(b"F", "c1", "a1")
+        buyer.report("c1")
+        buyer.order("a2")
+        buyer.report("a2")
+        found = []
+        for name in ("a1", "a2", "none"):
+            buyer.send(b"H", [(11, name), (54, "1"), (55, "XYZ")])
+            found.append(buyer.report(name, "I"))
+        assert [each.get(b"39") for each in found] == [b"4", b"0", b"8"]
+        assert found[2].get(b"37") == b"NONE"
+        assert node.status()["orders_open"] == 1
+
+
+def test_a_mass_cancel_takes_the_orders_and_is_answered(node: Running) -> None:
+    with closing(client(node)) as buyer, closing(client(node, version="FIX.4.2", user="UB")) as old:
+        buyer.log_on()
+        for n in range(3):
+            buyer.order(f"a{n}")
+            buyer.report(f"a{n}")
+        buyer.send(b"q", [(11, "all-of-them-at-once"), (530, "7"), (60, "20260101-00:00:00")])
+        answer = buyer.until(lambda each: each.msg_type == b"r")
+        assert [answer.get(tag) for tag in (b"11", b"530", b"531")] == [b"all-of-them-at-once", b"7", b"7"]
+        assert {buyer.report(f"a{n}", "4").get(b"58") for n in range(3)} == {b"mass_cancel"}
+        buyer.send(b"i", [(117, "quote")])
+        assert buyer.until(lambda each: each.msg_type == b"j").get(b"372") == b"i"
+        # FIX 4.2 has no mass cancel.
+        old.log_on()
+        old.send(b"q", [(11, "x"), (530, "7"), (60, "20260101-00:00:00")])
+        old.until(lambda each: each.msg_type in (b"j", b"3"))
+
+
+def test_numbers_begin_again_when_the_client_says_so(node: Running) -> None:
+    first = client(node)
+    first.log_on()
+    first.order("a1", f59="1")
+    first.report("a1")
+    first.in_seq = first.out_seq = 1
+    reset = first.log_on("secret", 30, (141, "Y"))
+    assert [reset.get(tag) for tag in (b"34", b"141")] == [b"1", b"Y"]
+    first.order("a2", f59="1")
+    assert first.report("a2").get(b"34") == b"2"
+    first.close()
+    until(lambda: node.status()["logged_in"] == 0)
+    again = client(node, in_seq=1, out_seq=1)
+    assert again.log_on("secret", 30, (141, "Y")).get(b"34") == b"1"
+    again.order("a3")
+    assert again.report("a3").get(b"34") == b"2"
+    again.send(b"5", [])
+    assert again.until(lambda each: each.msg_type == b"5").get(b"34") == b"3"
+    assert again.next() is None
+    again.close()
+    until(lambda: node.status()["logged_in"] == 0)
+    # A number that was used before ends the session, with the reason; it uses one itself.
+    low = client(node, in_seq=4, out_seq=1)
+    assert b"MsgSeqNum too low, expecting 4 but received 1" in low.log_on().fields[b"58"]
+    assert low.next() is None
+    low.close()
+    until(lambda: node.status()["logged_in"] == 0)
+    last = client(node, in_seq=5, out_seq=4)
+    assert last.log_on().get(b"34") == b"5"
+    last.close()
+
+
+def test_what_is_no_logon_ends_the_connection(node: Running) -> None:
+    with closing(client(node)) as bystander:
+        bystander.log_on()
+        for first in (
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"8=FIX.4.4\x019=5\x0135=0\x0110=000\x01",
+            b"8=" + b"9" * 20_000,
+            b"8",
+        ):
+            hostile = socket.create_connection(("127.0.0.1", port_of(node, "fix")))
+            hostile.settimeout(120)
+            hostile.sendall(first)
+            with suppress(ConnectionError):
+                assert hostile.recv(100) == b""
+            hostile.close()
+        bystander.order("a1")
+        bystander.report("a1")
+
+
+def test_faults_of_a_client_disturb_nobody(node: Running) -> None:
+    with closing(client(node)) as bystander:
+        bystander.log_on()
+        for password, user in (("wrong", "UB"), ("secret", "NOBODY"), ("secret", "x" * 300), ("", "UB")):
+            refused = client(node, user)
+            refused.send(b"A", [(98, 0), (108, 30), (554, password)] if password else [(98, 0), (108, 30)])
+            assert refused.next() is None, "a wrong password gets no number of the session"
+            refused.close()
+        second = client(node)
+        second.send(b"A", [(98, 0), (108, 30), (554, "secret")])
+        assert second.next() is None
+        second.close()
+        hostile = client(node, "UB")
+        hostile.log_on()
+        hostile.order("b1", f59="1")
+        hostile.report("b1")
+        for raw in (b"\x00" * 100, b"8=FIX.4.4\x019=zz\x01", b"8=FIX.4.4\x019=5\x0135=0\x0110=000\x01"):
+            hostile.socket.sendall(raw)
+        hostile.send(b"D", [(11, "b2")])
+        assert hostile.until(lambda each: each.msg_type == b"3").get(b"373") == b"1"
+        hostile.send(b"ZZ", [(11, "b2")])
+        assert hostile.until(lambda each: each.msg_type == b"3").get(b"373") == b"11"
+        hostile.send(b"D", [(11, "b2"), (9999, "x")])
+        hostile.until(lambda each: each.msg_type == b"3")
+        frame = hostile.writer.frame(b"1", hostile.out_seq, time.time_ns(), b"112=bytes\x01")
+        hostile.out_seq += 1
+        for at in range(len(frame)):
+            hostile.socket.sendall(frame[at : at + 1])
+        hostile.until(lambda each: each.get(b"112") == b"bytes")
+        hostile.out_seq = 1
+        hostile.send(b"1", [(112, "low")])
+        assert b"MsgSeqNum too low" in hostile.until(lambda each: each.msg_type == b"5").fields[b"58"]
+        assert hostile.next() is None
+        hostile.close()
+        bystander.order("a1")
+        bystander.report("a1")
+        assert bystander.out_seq == 3
+        assert node.status()["orders_open"] == 2
+        assert processes(node)["fix"]["restarts"] == 0
+
+
+def test_marks_are_told_to_no_client(tmp_path: Path) -> None:
+    node = started(tmp_path, "--gateway", "fix=fix:0", "--gateway", "native=native:0")
+    try:
+        with closing(client(node)) as one:
+            one.log_on()
+            one.send(b"1", [(112, "t")])
+            one.until(lambda each: each.get(b"112") == b"t")
+            one.order("an-order-with-a-long-name")
+            one.report("an-order-with-a-long-name")
+        until(lambda: node.status()["logged_in"] == 0)
+        for port, about_orders in ((node.port, b"A"), (port_of(node, "native"), bytes([FromServer.REPORT]))):
+            reader = SoupClient(port, "UA")
+            reader.log_out()
+            sizes = struct.Struct(">H")
+            kinds, at, stream = [], 0, reader.stream
+            while at < len(stream):
+                kinds.append(stream[at + 3 : at + 4])
+                at += 2 + sizes.unpack_from(stream, at)[0]
+            day = b"S" if port == node.port else bytes([FromServer.DAY])
+            assert [each for each in kinds if each != day] == [about_orders], "of the order, and of no mark"
+            until(lambda: node.status()["logged_in"] == 0)
+    finally:
+        node.stop()
+
+
+def test_a_client_of_simplefix_may_fill_each_field_with_anything(node: Running) -> None:
+    simplefix = pytest.importorskip("simplefix", reason="simplefix is not installed: make .venv/.extras")
+    chance, values = random.Random(5), ("", "-1", "0", "x" * 100, "9" * 30, "1e9", "\x02", "N", "2", "\xff")
+    with closing(client(node)) as bystander, closing(client(node, "UB")) as hostile:
+        bystander.log_on()
+        hostile.log_on()
+        answered = 0
+        for tag in (
+            *(1, 11, 18, 21, 22, 34, 38, 40, 41, 43, 44, 48, 52, 54, 55, 59, 60, 99, 100, 110, 111, 122),
+            *(126, 453),
+        ):
+            for kind in "DGF":
+                made = simplefix.FixMessage()
+                fields = {11: f"h{tag}{kind}", 21: "1", 38: "1", 40: "2", 41: "h", 44: "9", 54: "1", 55: "XYZ"}
+                fields |= {60: "20260101-00:00:00", tag: chance.choice(values)}
+                made.append_pair(8, "FIX.4.4")
+                made.append_pair(35, kind)
+                made.append_pair(34, hostile.out_seq)
+                made.append_pair(49, "UB")
+                made.append_pair(52, Times().text(time.time_ns()))
+                made.append_pair(56, "LOCKSTEP")
+                for each, value in sorted(fields.items()):
+                    if each not in (34, 52):
+                        made.append_pair(each, value)
+                hostile.out_seq += 1
+                hostile.socket.sendall(made.encode())
+                answer = hostile.until(lambda each: each.msg_type in (b"3", b"8", b"9", b"j"))
+                answered += answer.msg_type in (b"3", b"j")
+        assert answered > 20
+        bystander.order("a1")
+        bystander.report("a1")
+        hostile.order("still-here")
+        hostile.report("still-here")
+    assert processes(node)["fix"]["restarts"] == 0
+
+
+def test_a_silent_client_is_asked_and_then_gone_and_orders_go_with_a_connection_where_that_is_wanted(
+    node: Running,
+) -> None:
+    goes, stays = client(node, "UC"), client(node)
+    goes.log_on("secret", 1)
+    stays.log_on("secret", 0)
+    for each in (goes, stays):
+        each.order("c1", f59="1")
+        each.report("c1")
+    assert node.status()["orders_open"] == 2
+    kinds = []
+    while (message := goes.next()) is not None:
+        kinds.append(message.msg_type)
+    assert kinds.count(b"1") >= 1, "it was asked"
+    assert set(kinds) <= {b"0", b"1"}
+    until(lambda: node.status()["orders_open"] == 1)
+    goes.close()
+    stays.order("c2", f59="1")
+    stays.report("c2")
+    stays.close()
+    until(lambda: node.status()["logged_in"] == 0)
+    assert node.status()["orders_open"] == 2
+
+
+def test_a_bounded_resend_has_what_was_asked_for_and_nothing_else(node: Running) -> None:
+    with closing(client(node)) as one:
+        one.log_on()
+        for n in range(6):
+            one.order(f"a{n}")
+            one.report(f"a{n}")
+        one.frames.clear()
+        one.send(b"2", [(7, 3), (16, 5)])
+        one.send(b"1", [(112, "t")])
+        one.until(lambda each: each.get(b"112") == b"t")
+        again = [Message(each) for each in one.frames]
+        assert [each.number(b"34") for each in again[:-1]] == [3, 4, 5]
+        assert {each.get(b"43") for each in again[:-1]} == {b"Y"}
+        # With the number that it expects, a client gets what it has missed behind the answer to its logon.
+    until(lambda: node.status()["logged_in"] == 0)
+    with closing(client(node, in_seq=one.in_seq, out_seq=one.out_seq)) as back_again:
+        back_again.log_on("secret", 30, (789, 6))
+        back_again.send(b"1", [(112, "u")])
+        back_again.until(lambda each: each.get(b"112") == b"u")
+        missed = [Message(each) for each in back_again.frames if b"\x0143=Y\x01" in each]
+        assert [each.number(b"34") for each in missed][:2] == [6, 7]
+
+
+def test_sessions_go_on_in_a_venue_with_an_entry_delay(node: Running) -> None:
+    with node.link() as link:
+        assert link.ask("commands", text="venue speed_bump=2ms")["rejected"] == 0
+    first = client(node)
+    first.log_on()
+    for n in range(4):
+        first.order(f"order-{n}-with-a-long-name", f59="1")
+    first.change(b"F", "a-cancel-with-a-long-name", "order-1-with-a-long-name")
+    first.change(b"F", "c2", "order-2-with-a-long-name")
+    first.change(b"G", "r3", "order-3-with-a-long-name", f38=5, f44="9.01")
+    first.send(b"1", [(112, "t")])
+    assert first.report("a-cancel-with-a-long-name").get(b"41") == b"order-1-with-a-long-name"
+    assert first.report("c2").get(b"41") == b"order-2-with-a-long-name"
+    assert first.report("r3").get(b"41") == b"order-3-with-a-long-name"
+    first.until(lambda each: each.get(b"112") == b"t")
+    told, numbers = of_application(first.frames), (first.in_seq, first.out_seq)
+    first.order("on-its-way-when-the-gateway-dies", f59="1")
+    killed(node)
+    first.close()
+    again = back(node, in_seq=numbers[0], out_seq=numbers[1] + 1)
+    again.sent = [*first.sent, *again.sent]
+    again.send(b"1", [(112, "it has come by now")])
+    again.until(lambda each: each.get(b"112") == b"it has come by now")
+    again.frames.clear()
+    again.send(b"2", [(7, 1), (16, 0)])
+    again.send(b"1", [(112, "done")])
+    again.until(lambda each: each.get(b"112") == b"done")
+    found = of_application(again.frames)
+    assert told.items() <= found.items()
+    assert any(b"11=on-its-way-when-the-gateway-dies" in each for each in found.values())
+    again.close()
+    assert node.status()["orders_open"] == 3

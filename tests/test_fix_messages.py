@@ -1,0 +1,189 @@
+"""Messages of FIX order entry as rows, ids as numbers, and records as messages, without a node."""
+
+import time
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.records import COMMAND, CommandKind, Instruction, Reason, Side, TimeInForce
+from gateway.fix import marks, names, orders, records
+from gateway.fix.answers import Answers, average_text
+from gateway.fix.marks import Mark
+from gateway.fix.orders import Refused
+from gateway.fix.session import COMP_ID, FixSession
+from gateway.ouch.context import order_id
+from reports.rows import REPORT, ReportKind
+from wire.errors import ProtocolError
+from wire.fix_codec import FrameWriter, Message, Times, body
+from wire.fix_dictionary import joined, read_xml
+from wire.fix_table import VERSIONS, own
+from wire.fix_validation import Validator
+from wire.session_state import State
+
+_ENDS = (ReportKind.CANCELED, ReportKind.EXPIRED, ReportKind.DONE_FOR_DAY, ReportKind.REJECTED)
+#: OrdStatus of each kind of report, in all versions.
+_STATUSES = {
+    ReportKind.NEW: (b"0",),
+    ReportKind.TRADE: (b"1",),
+    ReportKind.CANCELED: (b"4",),
+    ReportKind.REPLACED: (b"0", b"1", b"5"),
+    ReportKind.REJECTED: (b"8",),
+    ReportKind.RESTATED: (b"0", b"1"),
+    ReportKind.EXPIRED: (b"C",),
+    ReportKind.DONE_FOR_DAY: (b"C",),
+    ReportKind.TRIGGERED: (b"0", b"1"),
+    ReportKind.REPLENISHED: (b"0", b"1"),
+    ReportKind.REPRICED: (b"0", b"1"),
+}
+ORDER = {11: "a1", 21: "1", 38: "10", 40: "2", 44: "10.05", 54: "1", 55: "XYZ", 60: "20260101-00:00:00"}
+
+
+def message(kind: bytes = b"D", **changes: "str | None") -> Message:
+    fields: dict[int, str | None] = ORDER | {int(tag[1:]): value for tag, value in changes.items()}
+    said = body([(tag, value) for tag, value in sorted(fields.items()) if value is not None])
+    return Message(FrameWriter("FIX.4.4", "UA", COMP_ID, Times()).frame(kind, 2, time.time_ns(), said))
+
+
+def _as_session(made: Message) -> list[bytes]:
+    orders.symbol_in(made)
+    return orders.enter_rows(made, 3, 4, 8, 5)
+
+
+def entered(**changes: "str | None") -> np.void:
+    rows = orders.enter_rows(message(**changes), 3, 4, 8, 5)
+    return np.frombuffer(rows[-1], COMMAND)[0]
+
+
+def test_an_order_says_its_terms_in_its_row() -> None:
+    row = entered(f59="6", f126="20990101-00:00:00", f111="4", f18="6")
+    assert (row["kind"], row["client_order_id"]) == (CommandKind.ENTER, 0x6131)
+    assert [int(row[place]) for place in ("price_e4", "qty", "participant", "instrument")] == [100_500, 10, 4, 5]
+    assert (row["side"], row["time_in_force"], row["display_qty"]) == (Side.BUY, TimeInForce.GTD, 4)
+    assert row["instructions"] == Instruction.UNTIL | Instruction.DISPLAY | Instruction.POST_ONLY
+    context = int(row["context"])
+    assert (context & 0xFFFF, marks.next_in_of(context), marks.mark_of(context)) == (3, 8, 0)
+    assert entered(f54="2", f40="1", f44=None)["instructions"] == Instruction.MARKET
+    assert entered(f40="3", f44=None, f99="9")["stop_e4"] == 90_000
+
+
+def test_what_no_row_can_say_is_refused_and_what_is_out_of_bounds_is_for_the_market() -> None:
+    for changes in (
+        *({"f11": None}, {"f11": "a b"}, {"f11": "x" * 65}, {"f38": None}, {"f38": "1.5"}, {"f44": None}),
+        *({"f44": "10.00001"}, {"f44": "1e40"}, {"f54": "3"}, {"f40": "K"}, {"f59": "5"}, {"f18": "Z"}),
+        *({"f55": "TOO-LONG-A-NAME"}, {"f40": "P"}, {"f59": "6"}, {"f2964": "9"}, {"f100": "ELSEWHERE"}, {"f40": "4"}),
+    ):
+        with pytest.raises(Refused) as refused:
+            _as_session(message(**changes))
+        assert len(str(refused.value)) <= marks.TEXT_CHARACTERS
+    assert entered(f38="99999999999")["qty"] < 0, "the market rejects it, and the reject is in the journal"
+    assert entered(f44="99999999")["price_e4"] < 0
+    assert entered(f44="-5")["price_e4"] == -50_000
+    unknown = orders.enter_rows(message(f55="NONE"), 3, 4, 8, 0)
+    assert np.frombuffer(unknown[0], COMMAND)[0]["symbol"] == int.from_bytes(b"NONE", "big")
+
+
+def test_an_id_is_a_token_up_to_14_characters_and_derived_above() -> None:
+    for size in range(1, 15):
+        text = b"x" * size
+        assert names.id_of(text) == order_id(text.ljust(14))
+    ids = {names.id_of(b"order-number-%06d-of-the-day" % each) for each in range(20_000)}
+    assert len(ids) == 20_000
+    assert max(ids) < 0, "none is a short id"
+    for size in (15, 47, 48, 49, 64):
+        text = bytes(range(0x21, 0x21 + size))
+        rows = marks.name_rows(3, 4, text)
+        assert len(rows) == (1 if size <= 48 else 2)
+        words = [marks.text_in(tuple(np.frombuffer(extend, "<i8")[:6].tolist())) for extend, _ in rows]
+        assert b"".join(words)[:size] == text
+        assert all(np.frombuffer(row, COMMAND)[0]["client_order_id"] == 0 for _, row in rows)
+
+
+def reported(kind: ReportKind, filled: int) -> bytes:
+    """A record of a report of an order."""
+    row = np.zeros(1, REPORT)
+    row["kind"], row["command_kind"], row["seq"], row["number"] = kind, CommandKind.ENTER, 77, 2
+    row["side"], row["symbol"], row["qty"], row["time_in_force"] = 1, int.from_bytes(b"XYZ", "big"), 10, 1
+    row["cum_qty"], row["notional_e4"], row["order_number"] = filled, filled * 100_001, 9
+    row["liquidity"], row["instructions"] = 1, Instruction.HIDDEN
+    row["reason"] = Reason.USER if kind != ReportKind.NEW else 0
+    row["leaves_qty"] = 0 if kind in _ENDS else 10 - filled
+    return records.record_of(5, records.REPORT, row.tobytes(), b"new-id", b"old-id")
+
+
+_KINDS_OF_ORDERS = [kind for kind in ReportKind if kind <= ReportKind.REPRICED]
+
+
+def framed(version: str, kind: ReportKind, filled: int) -> Message:
+    """The message of a report."""
+    (record,) = records.records_in(reported(kind, filled))
+    msg_type, fields, time_ns = Answers(version).message(record)
+    return Message(FrameWriter(version, COMP_ID, "UA", Times()).frame(msg_type, 5, time_ns, fields))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_messages_of_each_kind_of_report_are_what_the_tables_say(version: str) -> None:
+    for kind, filled in product(_KINDS_OF_ORDERS, (0, 3)):
+        said = framed(version, kind, filled)
+        fault = Validator(own(version)).fault(said)
+        assert fault is None, (fault, said.frame)
+        if said.msg_type == b"8":
+            total = sum(int(said.fields[tag]) for tag in (b"14", b"151"))
+            assert total == (filled if kind in _ENDS else 10)
+            assert said.get(b"39") in _STATUSES[kind], (kind, said.frame)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_dictionaries_of_others_take_messages_of_each_kind_of_report(version: str) -> None:
+    fixcore = pytest.importorskip("fixcore", reason="fixcore-engine is not installed: make .venv/.extras")
+    folder = Path(fixcore.__file__).parent / "specs"
+    files = {"FIX.4.2": "FIX42.xml", "FIX.4.4": "FIX44.xml", "FIXT.1.1": "FIX50SP2.xml"}
+    theirs = read_xml(folder / files[version])
+    if version == "FIXT.1.1":
+        theirs = joined(read_xml(folder / "FIXT11.xml"), theirs)
+    for kind, filled in product(_KINDS_OF_ORDERS, (0, 3)):
+        said = framed(version, kind, filled)
+        assert Validator(theirs).fault(said) is None, said.frame
+
+
+def test_average_prices_are_exact_or_rounded_half_to_even() -> None:
+    assert average_text(10**16 * 9, 9) == str(10**12)
+    assert average_text(100_001, 2) == "5.00005"
+    assert average_text(1, 3) == "0.00003333"
+    assert average_text(2, 3) == "0.00006667"
+
+
+def test_a_record_is_whole_or_not_there() -> None:
+    one = records.record_of(1, records.MARK, records.OF_MARK.pack(7, 8, Mark.SESSION))
+    both = one + records.record_of(2, records.BUSINESS, b"x" * 30, b"text")
+    assert [each.number for each in records.records_in(both)] == [1, 2]
+    for end in range(len(one)):
+        assert records.record_bytes(one[:end]) == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "why"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", "what came first is no logon"),
+        (b"8=FIX.4.4\x019=5\x0135=0\x0110=161\x01", "length or checksum"),
+        (b"8=" + b"9" * 20_000, "length or checksum"),
+    ],
+)
+def test_what_is_no_logon_is_said_in_the_log(first: bytes, why: str) -> None:
+    (error,) = FixSession(0).ask(first, 0)
+    assert isinstance(error, ProtocolError)
+    assert why in str(error)
+
+
+def test_a_logon_for_somebody_else_or_of_another_version_is_refused() -> None:
+    for version, target, why in (("FIX.4.4", "OTHER", "TargetCompID"), ("FIX.4.3", COMP_ID, "another version")):
+        fields = body([(98, 0), (108, 30), (554, "secret")])
+        frame = FrameWriter(version, "UA", target, Times()).frame(b"A", 1, time.time_ns(), fields)
+        session = FixSession(0)
+        for at in range(len(frame) - 1):
+            assert session.ask(frame[at : at + 1], 0) == []
+        (error,) = session.ask(frame[-1:], 0)
+        assert why in str(error)
+        assert "secret" not in str(error)
+        assert session.state is State.LOGIN
