@@ -109,6 +109,19 @@ def journal_check(directory: Directory, as_json: Json = False) -> int:
     return check(directory, as_json=as_json)
 
 
+@journal.command("index")
+def journal_index(directory: Directory, as_json: Json = False) -> int:
+    """Write the index of events that questions read, DIR/index, or add to it what is new.
+
+    `events` and `commands` do it too where they need it; `order` reads it only. It may be removed at any time.
+
+    Example: lockstep journal index node1
+    """
+    from cli.index_events import index_events
+
+    return index_events(directory, as_json=as_json)
+
+
 @journal.command("keep-events")
 def journal_keep_events(directory: Directory, as_json: Json = False) -> int:
     """Keep the events of closed slices beside them, compressed, so that later releases can read them.

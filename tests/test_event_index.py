@@ -36,6 +36,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_index, "WORTH_COMMANDS", 100)
     monkeypatch.setattr(event_index, "PART_COMMANDS", 250)
     monkeypatch.setattr(event_index, "PIECE_EVENTS", 64)
+    monkeypatch.setattr("cli.index_events.WORTH_COMMANDS", 100)
 
 
 @pytest.fixture
@@ -290,6 +291,32 @@ def test_a_disk_that_fills_up_gives_the_same_answer(
     monkeypatch.undo()
     assert lockstep("events", node, *QUESTION) == expected
     assert not list((node / event_index.FOLDER).glob("*.tmp"))
+
+
+def test_an_index_is_made_ahead_and_told_and_added_to(tmp_path: Path, lockstep: Lockstep) -> None:
+    rows, node = random_stream(4, 1500), tmp_path / "node"
+    write_node(node, rows[:50])
+    assert lockstep("journal", "index", node) == (
+        *(0, f"{node} has 50 commands: below 100 a replay is as good, and nothing is written\n"),
+        "",
+    )
+    grow(node, rows[50:])
+    status, said, _ = lockstep("journal", "index", node, "--json")
+    size = sum(path.stat().st_size for path in files(node))
+    told = {"ok": True, "commands": 1500, "indexed": 1500, "size_bytes": size, "path": str(node / "index")}
+    assert (status, json.loads(said)) == (0, told)
+    assert size > 0
+    assert lockstep("journal", "index", node)[1].startswith(
+        f"{node}/index has the events of 1,500 commands of 1,500, in "
+    )
+
+
+def test_an_index_that_cannot_be_written_is_a_finding(
+    node: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_index, "_KEPT_FREE", 1.0)
+    status, said, _ = lockstep("journal", "index", node)
+    assert (status, "cannot be written" in said) == (1, True)
 
 
 @pytest.mark.parametrize("fault", ["no room", "no right"])

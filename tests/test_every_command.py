@@ -206,6 +206,7 @@ LINES: Final[dict[tuple[str, ...], str]] = {
     ("upgrade",): "NODE",
     ("journal", "info"): "NODE",
     ("journal", "check"): "NODE",
+    ("journal", "index"): "NODE",
     ("journal", "keep-events"): "ROLLED",
     ("repair",): "COPY --from NODE",
     ("archive",): "COPY --older-than 1d --to ARCHIVE",
