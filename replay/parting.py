@@ -201,7 +201,8 @@ def parted_row(a: Side, b: Side) -> RowParted | None:
         return None
     row = None
     with suppress(KeyError, ValueError, IndexError):  # an image that is not whole has no such rows
-        one, other = (side.tables(ids=part == "ids").get(part, {}) for side in (a, b))
+        without = {"ids", "risk"} - {part}
+        one, other = (side.tables(without=without).get(part, {}) for side in (a, b))
         row = first_row(one, other)
     # Links, free lists and trees are in no table.
     return row or first_row(a.arrays().get(part, {}), b.arrays().get(part, {}))

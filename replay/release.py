@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -140,13 +140,13 @@ class ReleaseSide:
         told, _ = self._ask("digests")
         return {part: bytes.fromhex(digest) for part, digest in told["parts"].items()}
 
-    def tables(self, *, ids: bool = True) -> Tables:
+    def tables(self, *, without: Collection[str] = ()) -> Tables:
         """The rows that any engine can show; of a state in our form by its parts."""
         from engine.reference.image_rows import image_rows
         from engine.reference.rows_by_part import with_names
 
         if self.is_same_form:
-            return with_names(image_rows(self._capacity, self.arrays(), ids=ids))
+            return with_names(image_rows(self._capacity, self.arrays(), without=without))
         told, body = self._ask("views")
         return {**release_worker.parts_of(body), "events": {"digest": digest_rows(bytes.fromhex(told["digest"]))}}
 

@@ -5,7 +5,7 @@ on from the first one. Either is of the compiled engine; a replay may be of the 
 (``replay.release``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
@@ -76,8 +76,8 @@ class Side(Protocol):
         """Digest of each part."""
         ...
 
-    def tables(self, *, ids: bool = True) -> Tables:
-        """The rows that any engine can show, by part; those of ``ids`` only where asked."""
+    def tables(self, *, without: Collection[str] = ()) -> Tables:
+        """The rows that any engine can show, by part; ``without``: of "ids" and "risk", those that need not be made."""
         ...
 
     def arrays(self) -> Tables:
@@ -238,8 +238,8 @@ class Replayed:
             return cast(StatefulEngine, self._engine).part_digests()
         return {part: part_digest(each) for part, each in self.tables().items()}
 
-    def tables(self, *, ids: bool = True) -> Tables:
-        """The rows that either engine has; ``ids``: false without those of this part.
+    def tables(self, *, without: Collection[str] = ()) -> Tables:
+        """The rows that either engine has; ``without``: of "ids" and "risk", those that need not be made.
 
         Raises KeyError or ValueError where an image is not whole.
         """
@@ -250,7 +250,7 @@ class Replayed:
             views = {name: getattr(self._engine, name)() for name in VIEWS}
             return {"views": views, "events": {"digest": digest_rows(self._engine.event_digest)}}
         if self._kind == "kernel":
-            return with_names(image_rows(self._engine.capacity, self._parts(), ids=ids))
+            return with_names(image_rows(self._engine.capacity, self._parts(), without=without))
         return with_names(cast("ReferenceEngine", self._engine).rows_by_part())
 
     def arrays(self) -> Tables:

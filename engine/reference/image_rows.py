@@ -3,7 +3,7 @@
 It follows the links of the arrays and trusts none: a number that leads nowhere makes rows that differ, and no error.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -45,11 +45,12 @@ _HIDDEN: Final = int(Instruction.HIDDEN | Instruction.PEG)
 _CALLS: Final = (Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AUCTION)
 
 
-def image_rows(capacity: Capacity, parts: dict[str, Arrays], *, ids: bool = True) -> dict[str, Tables]:
+def image_rows(capacity: Capacity, parts: dict[str, Arrays], *, without: Collection[str] = ()) -> dict[str, Tables]:
     """Part name to table name to rows of ``StatefulEngine.parts``. Raises KeyError or ValueError where the parts are no
     whole image of this release.
 
-    ``ids``: false without the rows of this part, which are by far the most, and take some times their room to make.
+    ``without``: of "ids" and "risk", those whose rows are not made: they are by far the most, and take some times their
+    room to make.
     """
     venue, instruments = parts["venue"]["venue"], parts["reference"]["instruments"]
     orders, terms = parts["orders"]["orders"], _terms(parts["orders"])
@@ -80,13 +81,13 @@ def image_rows(capacity: Capacity, parts: dict[str, Arrays], *, ids: bool = True
             "members": _members(parts["reference"]["members"]),
         },
         "orders": {"orders": _orders(orders, stops_e4, terms)},
-        "ids": {"ids": _ids(parts["ids"], orders)} if ids else {},
+        "ids": {"ids": _ids(parts["ids"], orders)} if "ids" not in without else {},
         "books": _books(parts["books"], orders, stops_e4, terms)
         | {
             "midpoint": _midpoint(orders, parts["orders"]["times"]),
             "pegs": _pegs(parts["books"]["peg_books"], orders, terms),
         },
-        "risk": _risk(capacity, parts["risk"], parts["reference"]["participants"]),
+        "risk": _risk(capacity, parts["risk"], parts["reference"]["participants"]) if "risk" not in without else {},
         "waiting": {"waiting": _waiting(parts["waiting"], int(venue["waiting"][0]), int(venue["waiting_first"][0]))},
         "events": {name: np.asarray(array) for name, array in parts["events"].items()},
     }
