@@ -624,3 +624,20 @@ def test_sessions_go_on_in_a_venue_with_an_entry_delay(node: Running) -> None:
     assert any(b"11=on-its-way-when-the-gateway-dies" in each for each in found.values())
     again.close()
     assert node.status()["orders_open"] == 3
+
+
+def test_a_long_resend_is_whole_and_in_order_though_it_goes_in_pieces(node: Running) -> None:
+    count = 600  # records of three pieces
+    with closing(client(node)) as one:
+        one.log_on()
+        for n in range(count):
+            one.order(f"long-resend-{n}")
+        one.report(f"long-resend-{count - 1}")
+        one.frames.clear()
+        one.send(b"2", [(7, 1), (16, 0)])
+        one.send(b"1", [(112, "t")])
+        one.until(lambda each: each.get(b"112") == b"t")
+        while len(one.frames) < count + 2:
+            assert one.next() is not None
+        again = [Message(each) for each in one.frames if b"\x0143=Y\x01" in each]
+        assert [each.number(b"34") for each in again] == list(range(1, count + 2))

@@ -468,15 +468,16 @@ class FixSession(RowSession):
     # From the stream to the client.
 
     def outgoing(self, stored: bytes) -> tuple[int, bytes]:
-        """Messages of whole records: all of the stored bytes, and what goes on the line."""
+        """Messages of whole records: how many of the stored bytes these are, and what goes on the line."""
         frames: list[bytes] = []
-        now_ns = self._clock()
+        now_ns, taken = self._clock(), 0
         for record in records.records_in(stored):
             self._next(record, frames, now_ns)
             self.next_seq += 1
+            taken += records.HEAD.size + len(record.data) + len(record.text) + len(record.further)
         if frames and self._core is not None:
             self._core.sent_ns = now_ns
-        return len(stored), b"".join(frames)
+        return taken, b"".join(frames)
 
     def _next(self, record: Record, frames: list[bytes], now_ns: int) -> None:
         core = self._core
