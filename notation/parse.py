@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from engine.records import COMMAND_PLACES, CommandKind, EventKind, limit_places
 from engine.row_bytes import ROW, extend_row
-from notation.table import BY_WORD, FLAG, MEMBERS, NOT_BUILT, PLACE_OF, TIME, Command, Field, LimitField
+from notation.table import BY_WORD, FLAG, MEMBERS, PLACE_OF, TIME, Command, Field, LimitField
 from notation.words import Fault, Time
 
 RAW: Final = 0  # the kind of a ``raw`` line
@@ -78,16 +78,14 @@ _OLD_KEY: Final = re.compile(r"\bsurplus=")
 _OLD_OPTIONS: Final = {"memo": "context"}
 
 
-def options_of(words: list[str], known: frozenset[str], later: frozenset[str], command: str) -> dict[str, str]:
-    """Options after the plain words, ``key=value`` or single words; those of a later release raise Fault."""
+def options_of(words: list[str], known: frozenset[str], command: str) -> dict[str, str]:
+    """Options after the plain words, ``key=value`` or single words. Raises Fault."""
     options: dict[str, str] = {}
     for word in words:
         written, equals, value = word.partition("=")
         key = _OLD_OPTIONS.get(written, written)
         if key in options:
             raise Fault(f"{key} stands twice; write it once")
-        if key in later:
-            raise Fault(f"{key}{equals} of {command} {NOT_BUILT}")
         if f"{key}{equals}" not in known:
             raise Fault(f"{command} has no option {word!r}; it has {', '.join(sorted(known)) or 'none'}")
         if equals and not value:
@@ -115,7 +113,7 @@ def _known(found: Command) -> frozenset[str]:
     """Options of a command as they are written; ``=`` where a value follows."""
     options = {field.key if field.value is FLAG else f"{field.key}=" for field in found.options}
     limits = {f"{limit.key}=" for limit in found.limits} | {limit.key for limit in found.limits if not limit.places}
-    return frozenset(options | limits | {f"{key}=" for key in found.fixed})
+    return frozenset(options | limits)
 
 
 @cache
@@ -169,11 +167,8 @@ class _CommandReader:
 
 
 def _options(found: Command, words: list[str]) -> dict[str, str]:
-    """Read the options of a command. Raises Fault if one is missing, or not built in this release."""
-    options = options_of(words, _known(found), found.later, found.word)
-    for key, value in found.fixed.items():
-        if options.get(key, value) != value:
-            raise Fault(f"{key}={options[key]} of {found.word} {NOT_BUILT}")
+    """Read the options of a command. Raises Fault if one is missing."""
+    options = options_of(words, _known(found), found.word)
     if any(field.required and field.key not in options for field in found.options):
         raise Fault(f"the command is not complete; its form is: {found.whole}")
     return options

@@ -6,7 +6,7 @@ goes there unchanged, since rejecting it is for the engine; words that make no r
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
 from typing import Any, Final, NamedTuple
@@ -53,7 +53,6 @@ from notation.words import (
 
 #: Number of the place, by its names.
 PLACE_OF: Final = {name: place for place, names in enumerate(COMMAND_PLACES.values()) for name in names}
-NOT_BUILT: Final = "is not built in this release (rulebook section 13); remove it from the file"
 _64_BITS: Final = 2**64 - 1
 _BYTE_MAX: Final = 255
 
@@ -120,18 +119,13 @@ class LimitField:
 
 @dataclass(frozen=True, eq=False)
 class Command:
-    """A command. ``form``: its plain words, as a message shows them; ``whole``: with the options that it must have.
-
-    ``fixed``: options with the only value of this release. ``later``: options of a later release.
-    """
+    """A command. ``form``: its plain words, as a message shows them; ``whole``: with the options that it must have."""
 
     kind: CommandKind
     form: str
     plain: tuple[Field, ...] = ()
     options: tuple[Field, ...] = ()
     whole: str = ""
-    fixed: Mapping[str, str] = field(default_factory=dict)
-    later: frozenset[str] = frozenset()
     limits: tuple[LimitField, ...] = ()
 
     @cached_property
