@@ -18,7 +18,7 @@ from engine.row_bytes import ROW
 from notation.parse import command
 from notation.table import PLACE_OF
 from notation.words import Fault, price
-from reports.rows import InBook, Liquidity, ReportKind
+from reports.rows import Liquidity, ReportKind
 from wire import native
 from wire.errors import ProtocolError
 from wire.native import FROM_CLIENT, VERSION, FromClient, FromServer
@@ -312,5 +312,4 @@ def words(report: Any) -> str:
     said += ["hidden"] if bits & Instruction.HIDDEN else []
     said += ["post_only"] if bits & Instruction.POST_ONLY else []
     said += [f"min_qty={report.min_qty}"] if bits & Instruction.MIN_QTY else []
-    said += ["dormant"] if report.in_book & InBook.DORMANT else []
     return " ".join(said)

@@ -87,9 +87,6 @@ class InBook(IntFlag):
     BEFORE = 1
     AFTER = 2
     NEW_PRIORITY = 4
-    DORMANT = 8  # a stop that waits for its price
-    UNPRICED = 16  # a peg without a price
-    ASIDE = 32  # a closing order that waits for its auction
 
 
 class ReportFlag(IntFlag):

@@ -61,9 +61,6 @@ CODES = {
         "BEFORE": 1,
         "AFTER": 2,
         "NEW_PRIORITY": 4,
-        "DORMANT": 8,
-        "UNPRICED": 16,
-        "ASIDE": 32,
     },
     "ReportFlag": {
         "FIRST": 1,

@@ -54,7 +54,8 @@ class Held:
         """State in the words of the dialect: active is a stop that waits."""
         if self.closed_ns:
             return "done"
-        return "active" if self.report.in_book & InBook.DORMANT else "open"
+        waits = self.report.instructions & Instruction.STOP and not self.report.in_book & InBook.AFTER
+        return "active" if waits else "open"
 
 
 @dataclass(slots=True)

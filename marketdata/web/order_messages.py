@@ -9,7 +9,7 @@ displayed orders is told as change or done.
 
 from typing import Final, NamedTuple
 
-from engine.records import Book, Instruction
+from engine.records import Book, Instruction, TimeInForce
 from marketdata.web import words
 from marketdata.web.product import Message, Product, Shown, Trade
 from reports.rows import InBook, Liquidity, ReportKind
@@ -18,7 +18,7 @@ from reports.rows import InBook, Liquidity, ReportKind
 COLUMNS: Final = (
     *("time_ns", "kind", "instrument", "order_number", "price_e4", "side", "qty", "leaves_qty", "canceled_qty"),
     *("displayed_qty", "display_qty", "instructions", "book", "in_book", "liquidity", "last_price_e4", "last_qty"),
-    "trade_number",
+    *("trade_number", "time_in_force"),
 )
 
 
@@ -43,12 +43,12 @@ class Row(NamedTuple):
     last_price_e4: int
     last_qty: int
     trade_number: int
+    time_in_force: int
 
 
 _AFTER: Final = int(InBook.AFTER)
 _NEW_PRIORITY: Final = int(InBook.NEW_PRIORITY)
-_WAITS: Final = int(InBook.DORMANT | InBook.ASIDE | InBook.UNPRICED)
-_UNSEEN: Final = int(Instruction.HIDDEN | Instruction.STOP)
+_UNSEEN: Final = int(Instruction.HIDDEN | Instruction.STOP | Instruction.PEG)
 _MARKET: Final = int(Instruction.MARKET)
 _NEW: Final = int(ReportKind.NEW)
 _TRADE: Final = int(ReportKind.TRADE)
@@ -71,7 +71,7 @@ def displayed_of(row: Row) -> Shown | None:
 
 def _is_told(row: Row) -> bool:
     """True for orders whose arrival and end are told also where they never rest."""
-    return row.book == Book.LIT and not row.instructions & _UNSEEN and not row.in_book & _WAITS
+    return row.book == Book.LIT and not row.instructions & _UNSEEN and row.time_in_force != TimeInForce.CLOSING
 
 
 def of_order(product: Product, row: Row, messages: list[Message]) -> None:
