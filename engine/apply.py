@@ -25,6 +25,7 @@ from engine.limit_command import continuation_command, forget_continuation, limi
 from engine.phases import phase_command
 from engine.records import CommandKind, Reason
 from engine.replace import replace
+from engine.room import NEXT_WAITED
 from engine.schedules import schedule_command
 from engine.state import CONTINUED, DELAYED, State, unpack_state
 from engine.users import credential_command, user_command
@@ -42,13 +43,13 @@ def apply_batch(pointers, commands, start, events, n):
     """Apply commands from ``start`` on, and write their events from row ``n`` on.
 
     pointers: of the packed state (``jit.Packed``). Returns (commands applied, events written): it stops before a
-    command whose events might not have room, and within a clock value before such a one that it makes due.
+    command whose events might not have room, and within one that is many before such a part of it.
     """
     venue = unpack_state(pointers).venue[0]
     at = start
     for _ in range(len(commands) + 1):
         if venue["halfway"] != 0:
-            n = _run_delayed(pointers, events, n)
+            n = _go_on(pointers, commands[at], events, n)
             if venue["halfway"] != 0:
                 break
             at += 1
@@ -59,12 +60,19 @@ def apply_batch(pointers, commands, start, events, n):
 
 
 @rare
-def _run_delayed(pointers, events, n):
-    """Run what a clock value makes due, from the first command that waits on. The venue stays halfway where there is
-    no room for its events."""
+def _go_on(pointers, command, events, n):
+    """Go on with a command that is many: with what a clock value makes due, or the instruments of a ``phase``.
+
+    The venue stays halfway where there is no room for the events of the next part.
+    """
     state = unpack_state(pointers)
     venue = state.venue[0]
-    for _ in range(venue["waiting"]):
+    if np.int64(command["kind"]) == CommandKind.PHASE:
+        return phase_command(state, command, events, n)
+    for _ in range(venue["waiting"] + 1):
+        n = run_due(state, events, n)
+        if venue["halfway"] != NEXT_WAITED:
+            break
         first = venue["waiting_first"]
         venue["special"] = 0
         venue["peg_seq"] = 0  # each is a command of its own
@@ -73,9 +81,6 @@ def _run_delayed(pointers, events, n):
         if end == first:
             break
         drop_first_waiting(state)
-        n = run_due(state, events, n)
-        if venue["halfway"] == 0:
-            break
     return n
 
 

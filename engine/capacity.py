@@ -23,9 +23,9 @@ IDS_MAX_MAX: Final = 2**30
 
 
 def events_max(orders: int, slices: int, phase_changes: int, participants: int, pegs: int) -> int:
-    """The most events that one command causes, given how many open orders, slices of icebergs, changes of a phase that
-    it may bring (one of each instrument, those of the schedules that wait, and those of each level of an index),
-    participants and pegs there are.
+    """The most events of one command, or of one part of a command that is many (``room.py``), given how many open
+    orders, slices of icebergs, changes of a phase that it may bring (one of each instrument, those of the schedules
+    that wait, and those of each level of an index), participants and pegs there are.
 
     Three an open order (its election, and two of self-trade prevention or of what ends it and an indicative), two a
     slice (its trade, and the next one that is shown), four a change of a phase (the phase, the indicative, and two

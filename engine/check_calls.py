@@ -4,8 +4,8 @@ import numpy as np
 
 from engine.bounds import CALL_AFTER_HALT_NS, TIME_NS_MAX
 from engine.errors import require
-from engine.places import midpoint_row, stop_row
-from engine.records import CommandKind, Instruction, Phase
+from engine.places import midpoint_row, side_row, stop_row
+from engine.records import CommandKind, Instruction, Phase, Side
 from engine.state import ASIDE, CONTINUED, DELAYED, IN_MIDPOINT, WINDOW_WORDS, Pending, State
 
 CALLS = (Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AUCTION)
@@ -78,7 +78,7 @@ def _check_waiting(state: State) -> None:
     venue = state.venue[0]
     delayed = DELAYED if venue["speed_bump_ns"] else 0
     require(venue["special"] & ~CONTINUED == delayed, "commands wait while there is an entry delay")
-    require(venue["halfway"] == 0, "a clock value is through")
+    require(venue["halfway"] == 0, "a command is through")
     first, count, room = int(venue["waiting_first"]), int(venue["waiting"]), len(state.waits)
     require(0 <= count <= room and 0 <= first < room, "commands that wait are in their ring")
     require(count == 0 or bool(delayed), "no command waits without an entry delay")
@@ -95,7 +95,7 @@ def _check_waiting(state: State) -> None:
 
 def _check_depth(state: State, instrument: int, counted: bool) -> None:
     """Words of the window and branchings of the far tree have the sum of what is below them, in a call."""
-    for b in (2 * instrument - 2, 2 * instrument - 1):
+    for b in (side_row(instrument, Side.BUY), side_row(instrument, Side.SELL)):
         words = range(b * WINDOW_WORDS, (b + 1) * WINDOW_WORDS)
         qty = state.levels["qty"][words[0] * 64 : (words[-1] + 1) * 64].reshape(-1, 64).sum(axis=1)
         expected = qty if counted else qty * 0

@@ -16,6 +16,7 @@ from engine.indices import open_indices
 from engine.jit import called, inlined
 from engine.matching import cancel_resting
 from engine.records import CommandKind, Reason
+from engine.room import NEXT_WAITED, THROUGH, may_begin, take_place
 from engine.schedules import earliest, run_time
 from engine.state import State
 from engine.sweep import gather_day_orders, sort_slots
@@ -89,10 +90,10 @@ def clock(state: State, command, events, n):
 def run_due(state: State, events, n):
     """Run what is due up to the time of the first command that waits, in order of its time.
 
-    Of the same time orders' ends come first, in order of acceptance. Where a command is due the venue is halfway then.
+    Of the same time orders' ends come first, in order of acceptance. The venue is halfway then where a command is due,
+    or where there was no room for the next part.
     """
-    delayed_ns = delayed_due(state)
-    state.venue[0]["halfway"] = np.int64(delayed_ns >= 0)
+    place, delayed_ns = take_place(state), delayed_due(state)
     # What begins now ends later, so that nothing is due twice.
     for _ in range(state.venue[0]["instruments"] + state.venue[0]["orders_open"] + SCHEDULES_MAX):
         slot, due_ns = next_expiry(state), earliest(state)
@@ -102,13 +103,20 @@ def run_due(state: State, events, n):
         if delayed_ns >= 0 and due_ns > delayed_ns:
             due_ns = np.int64(-1)
         if slot != 0 and (due_ns < 0 or state.terms[slot]["until_ns"] <= due_ns):
+            if not may_begin(state, events, n, np.int64(0)):
+                return n
             instrument = np.int64(state.orders[slot]["instrument"])
             n = cancel_resting(state, events, n, slot, Reason.EXPIRED)
             n = consequences(state, events, n, instrument)
         elif due_ns >= 0:
-            n = run_time(state, events, n, due_ns)
+            n = run_time(state, events, n, due_ns, place)
+            place = np.int64(0)
+            if state.venue[0]["halfway"] != THROUGH:
+                return n
         else:
             break
+    if delayed_ns >= 0:
+        state.venue[0]["halfway"] = NEXT_WAITED
     return n
 
 

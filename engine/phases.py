@@ -10,6 +10,7 @@ from engine.jit import called
 from engine.names import EVERY
 from engine.phase_row import set_phase
 from engine.records import Phase, Reason
+from engine.room import may_begin, take_place
 from engine.state import State
 from engine.sweep import cancel_gathered, gather_day_orders_of
 from engine.uncross import price_of_uncross, uncross
@@ -40,7 +41,9 @@ def phase_command(state: State, command, events, n):
     if phase < Phase.CLOSED or phase > Phase.CLOSING_AUCTION:
         return emit_rejected(state, events, n, symbol, 0, 0, Reason.INVALID_COMMAND)
     if symbol == EVERY:
-        for instrument in range(1, state.venue[0]["instruments"] + 1):
+        for instrument in range(max(take_place(state), 1), state.venue[0]["instruments"] + 1):
+            if not may_begin(state, events, n, np.int64(instrument)):
+                break
             n = take_phase(state, events, n, instrument, phase)
         return n
     instrument = find_instrument(state, symbol)

@@ -5,6 +5,8 @@ clock value meets them, and the ends of halts, time by time; at one time instrum
 definition.
 """
 
+from typing import Final
+
 import numpy as np
 
 from engine.bounds import SCHEDULES_MAX, SCHEDULES_OF_ALL_MAX, TIME_NS_MAX
@@ -15,8 +17,12 @@ from engine.jit import called
 from engine.names import EVERY
 from engine.phases import change_phase, take_phase
 from engine.records import Phase, Reason
+from engine.room import may_begin
 from engine.state import State
 from engine.timers import due_instrument
+
+#: Steps of an instrument at one time: its timer, and schedules.
+_STEPS: Final = np.int64(SCHEDULES_MAX + 1)
 
 
 @called
@@ -101,8 +107,11 @@ def earliest(state: State):
 
 
 @called
-def run_time(state: State, events, n, due_ns):
-    """All of one time. What it begins has a later one, so that the rows that wait for this time do not change."""
+def run_time(state: State, events, n, due_ns, place):
+    """All of one time. What it begins has a later one, so that the rows that wait for this time do not change.
+
+    place: of the part to go on at, 0 for the first. The venue is halfway where the next one has no room.
+    """
     venue = state.venue[0]
     count = np.int64(0)
     for at in range(venue["schedules"]):
@@ -114,18 +123,34 @@ def run_time(state: State, events, n, due_ns):
         for _ in range(venue["instruments"]):
             if instrument == 0 or state.instruments[instrument - 1]["due_ns"] != due_ns:
                 break
+            if not may_begin(state, events, n, np.int64(0)):
+                return n
             n = end_timer(state, events, n, instrument)
             instrument = due_instrument(state)
         return n
-    for instrument in range(1, venue["instruments"] + 1):
-        if due_ns != 0 and state.instruments[instrument - 1]["due_ns"] == due_ns:
-            n = end_timer(state, events, n, instrument)
-        for at in range(count):
-            row = state.schedules[at]
-            if np.int64(row["instrument"]) == 0 or np.int64(row["instrument"]) == instrument:
-                n = _run_schedule(state, events, n, instrument, np.int64(row["phase"]))
+    first, begin = max(place // _STEPS, np.int64(1)), place % _STEPS
+    for instrument in range(first, venue["instruments"] + 1):
+        for step in range(begin, count + 1):
+            if not _is_met(state, instrument, step, due_ns):
+                continue
+            if not may_begin(state, events, n, _STEPS * instrument + step):
+                return n
+            if step == 0:
+                n = end_timer(state, events, n, instrument)
+            else:
+                n = _run_schedule(state, events, n, instrument, np.int64(state.schedules[step - 1]["phase"]))
+        begin = np.int64(0)
     _drop_first(state, count)
     return n
+
+
+@called
+def _is_met(state: State, instrument, step, due_ns):
+    """True if an instrument has something to do in a step of a time: 0 is its timer, any other the schedule before."""
+    if step == 0:
+        return due_ns != 0 and state.instruments[instrument - 1]["due_ns"] == due_ns
+    row = state.schedules[step - 1]
+    return np.int64(row["instrument"]) == 0 or np.int64(row["instrument"]) == instrument
 
 
 @called

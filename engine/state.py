@@ -105,7 +105,7 @@ VENUE: Final = np.dtype(
         ("speed_bump_ns", "<i8"),  # the entry delay (``delay.py``); 0: none
         ("waiting", "<i8"),  # how many commands wait for their effect
         ("waiting_first", "<i8"),  # of the ring, the row that is due first
-        ("halfway", "<i8"),  # only within a clock value: 1 while commands that are due are to run
+        ("halfway", "<i8"),  # only within a command that is many: where it goes on (``room.py``)
     ]
 )
 

@@ -1,12 +1,14 @@
 """Pegs: what many of them cost, and how many prices one command gives."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from engine import Capacity, Engine
 from engine.bounds import PEG_PRICES_BESIDES
 from engine.interface import MarketEngine
-from engine.records import COMMAND, CommandKind, EventKind
+from engine.records import COMMAND, EVENT, CommandKind, EventKind
 from engine.reference import ReferenceEngine
 from notation.parse import parse
 from notation.translate import Translator
@@ -30,42 +32,96 @@ def apply(engine: MarketEngine, text: str) -> "np.ndarray[tuple[int], np.dtype[n
     return events[events["seq"] == engine.seq]
 
 
+def chain(symbol: str, pegs: int, rounds: int) -> str:
+    """Orders of which each elects the next: a peg at the midpoint trades with a hidden sell, the stop of that price is
+    elected and bids more, and the midpoint of all pegs rises to the next hidden sell."""
+    text = f"enter ALPHA {symbol}a sell 1 {symbol} @ 20.00\nenter ALPHA {symbol}b buy 1 {symbol} @ 10.00\n"
+    for at in range(1, rounds + 1):
+        mid, bid = 15 + at / 100, 10 + 2 * (at + 1) / 100
+        text += f"enter ALPHA {symbol}h{at} sell 1 {symbol} @ {mid:.2f} hidden\n"
+        text += f"enter ALPHA {symbol}s{at} buy 1 {symbol} @ {bid:.2f} stop={mid:.2f}\n"
+    text += f"enter BETA {symbol}p0 buy {rounds + 1} {symbol} @ market peg=midpoint\n"
+    return text + "".join(f"enter BETA {symbol}p{at} buy 1 {symbol} @ market peg=midpoint\n" for at in range(1, pegs))
+
+
 def test_a_command_gives_no_more_prices_than_its_bound_and_the_next_one_gives_the_rest() -> None:
-    """250 orders that end at one time move 300 pegs each: of 75,000 prices 66,136 are given, and those of the pass."""
-    pegs, ends = 300, 250
-    text = MARKET + "enter ALPHA low buy 1 XYZ @ 5.00\n"
-    text += "".join(f"enter ALPHA e{at} buy 1 XYZ @ {11 - at / 100:.2f} tif=gtd until=09:31:00\n" for at in range(ends))
-    text += "".join(f"enter BETA p{at} buy 1 XYZ @ market peg=primary\n" for at in range(pegs))
+    """A bid begins a chain of 250 stops, each of which moves 300 pegs: of 75,000 prices 66,136 are given, and those of
+    the pass."""
+    pegs, rounds = 300, 250
     engines: list[MarketEngine] = [Engine(CAPACITY), ReferenceEngine(CAPACITY)]
     for engine in engines:
-        apply(engine, text)
-    kernel, reference = (apply(engine, "at 09:31:00\n") for engine in engines)
+        apply(engine, MARKET + chain("XYZ", pegs, rounds))
+    kernel, reference = (apply(engine, "enter ALPHA go buy 1 XYZ @ 10.02\n") for engine in engines)
     assert first_difference(kernel, reference) is None
     told = int((kernel["kind"] == EventKind.REPRICED).sum())
     bound = 2 * pegs + PEG_PRICES_BESIDES
     assert bound <= told < bound + pegs
-    assert set(engines[0].open_orders()["peg_e4"][1:].tolist()) != {50_000}
-    kernel, reference = (apply(engine, "enter ALPHA far sell 1 XYZ @ 20.00\n") for engine in engines)
+    kernel, reference = (apply(engine, "enter ALPHA far sell 1 XYZ @ 30.00\n") for engine in engines)
     assert first_difference(kernel, reference) is None
-    assert int((kernel["kind"] == EventKind.REPRICED).sum()) == pegs
-    assert set(engines[0].open_orders(1)["peg_e4"].tolist()) == {0, 50_000}
+    assert told + int((kernel["kind"] == EventKind.REPRICED).sum()) == pegs * (rounds + 1)
+    assert set(engines[0].open_orders(1)["peg_e4"].tolist()) == {0, 150_000 + 100 * (rounds + 1)}
     for engine in engines:
         engine.check()
 
 
-def test_a_clock_value_at_which_many_orders_end_moves_pegs_after_each() -> None:
-    """Many commands in one, each complete: the bound of one command is far above what ordinary ones give."""
-    ends = 600
-    text = MARKET + "enter ALPHA low buy 1 XYZ @ 4.00\n"
-    text += "".join(f"enter ALPHA e{at} buy 1 XYZ @ {11 - at / 100:.2f} tif=gtd until=09:31:00\n" for at in range(ends))
-    text += "".join(f"enter BETA p{at} buy 1 XYZ @ market peg=primary\n" for at in range(3))
+def events_alone(engine: MarketEngine, text: str, lines: list[str]) -> "np.ndarray[tuple[int], np.dtype[np.void]]":
+    """Events of the last commands of a text, each by itself."""
+    apply(engine, text)
+    return np.concatenate([apply(engine, line) for line in lines])
+
+
+def without_seq(events: "np.ndarray[tuple[int], np.dtype[np.void]]") -> list[tuple[Any, ...]]:
+    return [tuple(event[name].item() for name in EVENT.names or () if name != "seq") for event in events]
+
+
+def test_a_clock_value_at_which_many_orders_end_moves_pegs_after_each_as_if_each_had_its_own() -> None:
+    """Many commands in one, each complete: 250 orders that end move 300 pegs each, more than one command may."""
+    ends, pegs = 250, 300
+
+    def text(until: str) -> str:
+        return (
+            MARKET
+            + "enter ALPHA low buy 1 XYZ @ 5.00\n"
+            + "".join(
+                f"enter ALPHA e{at} buy 1 XYZ @ {11 - at / 100:.2f} tif=gtd until={until.format(at)}\n"
+                for at in range(ends)
+            )
+            + "".join(f"enter BETA p{at} buy 1 XYZ @ market peg=primary\n" for at in range(pegs))
+        )
+
     engines: list[MarketEngine] = [Engine(CAPACITY), ReferenceEngine(CAPACITY)]
     for engine in engines:
-        apply(engine, text)
+        apply(engine, text("09:31:00"))
     kernel, reference = (apply(engine, "at 09:31:00\n") for engine in engines)
     assert first_difference(kernel, reference) is None
-    assert int((kernel["kind"] == EventKind.REPRICED).sum()) == 3 * ends
-    assert set(engines[0].open_orders(1)["peg_e4"].tolist()) == {0, 40_000}
+    assert int((kernel["kind"] == EventKind.REPRICED).sum()) == pegs * ends
+    assert set(engines[0].open_orders(1)["peg_e4"].tolist()) == {0, 50_000}
+    steps = [f"at 09:31:00.{at:03d}\n" for at in range(ends)]
+    alone = events_alone(Engine(CAPACITY), text("09:31:00.{:03d}"), steps)
+    assert without_seq(alone) == without_seq(kernel)
+
+
+@pytest.mark.parametrize("by", ["phase *", "schedule *", "schedule each"])
+def test_instruments_that_open_together_move_pegs_as_if_each_opened_by_itself(by: str) -> None:
+    """Two chains of 250 stops begin: each instrument has the prices of one command."""
+    pegs, rounds = 150, 250
+    symbols = ("XYZ", "ABC")
+    text = MARKET.replace("phase XYZ continuous\n", "") + MARKET.splitlines()[0].replace("XYZ", "ABC") + "\n"
+    text += "phase * continuous\n" + "".join(chain(symbol, pegs, rounds) for symbol in symbols)
+    text += "".join(f"phase {symbol} auction\nenter ALPHA {symbol}go buy 1 {symbol} @ 10.02\n" for symbol in symbols)
+    lines = {
+        "phase *": ["phase * continuous\n"],
+        "schedule *": ["schedule * 09:40:00 continuous\n", "at 09:40:00\n"],
+        "schedule each": [*(f"schedule {symbol} 09:40:00 continuous\n" for symbol in symbols), "at 09:40:00\n"],
+    }[by]
+    engines: list[MarketEngine] = [Engine(CAPACITY), ReferenceEngine(CAPACITY)]
+    kernel, reference = (events_alone(engine, text, lines) for engine in engines)
+    assert first_difference(kernel, reference) is None
+    alone = events_alone(Engine(CAPACITY), text, [f"phase {symbol} continuous\n" for symbol in symbols])
+    assert int((alone["kind"] == EventKind.REPRICED).sum()) > PEG_PRICES_BESIDES + 4 * pegs
+    assert without_seq(kernel) == without_seq(alone)
+    for engine in engines:
+        engine.check()
 
 
 @pytest.mark.parametrize("kind", ["kernel", "reference"])

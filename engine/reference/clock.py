@@ -39,6 +39,7 @@ def _run_due(venue: Venue, events: EventLog) -> None:
         if first_ns is None:
             return
         if order is not None and order.until_ns == first_ns:
+            venue.begin_part()
             cancel_open(venue, order, Reason.EXPIRED, events)
             consequences(venue, events)
         elif due_ns == first_ns:

@@ -73,7 +73,7 @@ def wait_for_effect(venue: Venue, row: Row, events: EventLog) -> None:
 def take_effect(venue: Venue, events: EventLog) -> None:
     """The first command that waits acts like one that comes now, complete with its consequences."""
     row = venue.waiting.popleft().row
-    venue.peg_seq = 0
+    venue.begin_part()
     if can_be_interpreted(row):
         _EFFECTS[row.kind](venue, row, events)
         consequences(venue, events)

@@ -15,6 +15,7 @@ from engine.reference.venue import Venue
 
 def phase_command(venue: Venue, row: Row, events: EventLog) -> None:
     for instrument in named(venue, row, events):
+        venue.begin_part()
         if row.phase == Phase.HALTED:
             events.rejected(instrument.symbol, Reason.INVALID_COMMAND)
         else:

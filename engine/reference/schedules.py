@@ -39,10 +39,12 @@ def run_time(venue: Venue, due_ns: int, events: EventLog) -> None:
     venue.schedules = [each for each in venue.schedules if each.due_ns != due_ns]
     for instrument in venue.instruments:
         if due_ns and instrument.due_ns == due_ns:
+            venue.begin_part()
             end_timer(venue, instrument, events)
             consequences(venue, events)
         for schedule in met:
             if schedule.instrument in (0, instrument.number):
+                venue.begin_part()
                 _run(venue, instrument, schedule.phase, events)
 
 

@@ -112,6 +112,10 @@ class Venue:
     speed_bump_ns: int = 0
     waiting: deque[Waiting] = field(default_factory=deque)
 
+    def begin_part(self) -> None:
+        """Part of a command that is many begins: pegs may take as many prices as in a command of its own."""
+        self.peg_seq = 0
+
     def day_of(self, time_ns: int) -> int:
         """The trading day that a time is in."""
         return (time_ns - self.day_start_ns) // DAY_NS
