@@ -26,6 +26,10 @@ def book(directory: Path, symbol: str, at: str | None, depth: int, *, with_order
         known = f"there are {', '.join(symbols[:10])}" if symbols else "there is none"
         raise WrongUse(f"there is no instrument {symbol} in {directory} after command {rebuilt.seq:,}; {known}")
     found = book_object(engine, symbols.index(symbol) + 1, depth, orders_max=None if with_orders else 0)
+    if found["phase"] == "halted":
+        from cli.halts import cause_of_halt  # it replays with both engines, which takes a while to load
+
+        found["halt"] = cause_of_halt(directory, rebuilt.seq, symbol, symbols.index(symbol) + 1)
     if as_json:
         screen.print_json(found)
         return errors.FINE

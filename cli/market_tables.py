@@ -21,6 +21,10 @@ def show_book(book: Facts, time: str) -> None:
     last = f"last {price(book['last_price_e4'])}" if book["last_price_e4"] else "no trade yet"
     phase = book["phase"] + (f" until {book['until']}" if book["until"] else "")
     screen.print_line(f"{book['symbol']}  {phase}  {last}  after command {screen.count(book['seq'])} at {time}")
+    if book.get("halt"):
+        halt = book["halt"]
+        because = f": {halt['because']}" if halt["because"] else ""
+        screen.print_line(f"{halt['text']} by command {screen.count(halt['seq'])}{because}")
     bids, offers = book["bids"], book["offers"]
     rows = []
     for at in range(max(len(bids), len(offers))):

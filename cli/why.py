@@ -61,7 +61,7 @@ def why(
     ready()
     moments = Moments(directory)
     for number, each in enumerate(seqs):
-        facts = _explained(directory, moments, each)
+        facts = explained(directory, moments, each)
         if as_json:
             screen.print_json({key: value for key, value in facts.items() if key not in ("lines", "time_ns")})
         else:
@@ -73,7 +73,7 @@ def why(
     return errors.FINE
 
 
-def _explained(directory: Path, moments: Moments, seq: int) -> Facts:
+def explained(directory: Path, moments: Moments, seq: int) -> Facts:
     """A command with all that belongs to it."""
     block, seq = _block_of(directory, seq)
     play, names = block.play, block.after

@@ -89,6 +89,7 @@ def book_object(
         "time": iso_time(int(engine.now_ns)),
         "phase": word(Phase, phase),
         "until": iso_time(int(instrument["due_ns"])),
+        "halt": None,  # its cause is history, which the state does not have (``cli.halts``)
         "last_price_e4": int(instrument["last_trade_e4"]) or None,
         "band": _band(instrument),
         "volatility": _volatility(instrument),

@@ -165,6 +165,7 @@ def test_an_object_beside_its_schema_is_found() -> None:
     level = {"price_e4": 100_500, "qty": 10, "reserve_qty": 0, "hidden_qty": 0, "orders": 1}
     book = {"symbol": "XYZ", "seq": 1, "time": "2024-01-15T09:30:00.250114003Z", "phase": "closed", "until": None}
     book |= {
+        "halt": None,
         "last_price_e4": None,
         "band": None,
         "volatility": None,
