@@ -151,6 +151,23 @@ def serve(
             show_default="none",
         ),
     ] = None,
+    web: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="REST and WebSocket for web clients, from a process of its own, such as 127.0.0.1:8080.",
+            show_default="none",
+        ),
+    ] = None,
+    web_keys: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Users who may trade on --web, and their keys; their orders go through the first gateway of native "
+            "order entry.",
+            show_default="market data alone",
+        ),
+    ] = None,
     threads: Annotated[
         Threads,
         typer.Option(
@@ -274,6 +291,7 @@ def serve(
     Example: lockstep serve --data b --node B --arbiter witness://10.0.0.3:9010 --secret-file s --peer 10.0.0.1:9301
     """
     from cli.capacity import CapacityOptions
+    from cli.market_web import check_can_serve
     from cli.pair import PairArguments, plan_of
     from cli.serve import serve as command
     from cli.serve import tls_of
@@ -284,18 +302,28 @@ def serve(
     from node.pinning import check_names, pins
     from node.process_names import CORE
     from node.roll_policy import GB
+    from node.web_programs import NAME as WEB
+    from node.web_programs import web_option
 
     try:
         order_rate, share_bps = checked_rate(default_order_rate), checked_share(default_share)
         gateways, feeds, pinned = gateway_options(gateway or []), feed_options(feed or []), pins(pin)
         dedicated = threads is Threads.dedicated
         programs = {each.name for each in gateways} | {each.name for each in feeds} | ({OUCH} if dedicated else set())
+        on_web = None if web is None else web_option(web, web_keys)
+        programs |= set() if on_web is None else {WEB}
         check_names(pinned, {CORE, *programs})
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+    if web_keys is not None and (web is None or all(each.protocol != "native" for each in gateways)):
+        raise typer.BadParameter("--web-keys needs --web, and a gateway of native order entry: --gateway native:PORT")
+    if on_web is not None:
+        check_can_serve(web_keys)
     if programs and not tape_mb:
-        what = "gateway" if gateways or dedicated else "feed"
+        what = "gateway" if gateways or dedicated else "feed" if feeds else "program for web clients"
         raise typer.BadParameter(f"a {what} in a process of its own reads the tape; give --tape-mb 1 or more")
+    if on_web is not None and WEB in [each.name for each in gateways] + [each.name for each in feeds]:
+        raise typer.BadParameter(f"{WEB} is the process of --web; name the gateway or feed differently")
     if len(programs) < len(gateways) + len(feeds):
         raise typer.BadParameter("a gateway and a feed have the same name; give the feed another with name=")
     if (gateways or dedicated) and tls_cert is not None:
@@ -308,6 +336,7 @@ def serve(
         )
     ports = [each for each in (port, admin_port, metrics_port, *(each.port for each in gateways)) if each]
     ports += [each.snapshots for each in feeds if each.snapshots]
+    ports += [on_web.port] if on_web is not None and on_web.port else []
     if twice := next((each for each in ports if ports.count(each) > 1), None):
         raise typer.BadParameter(f"port {twice} is given twice; give each its own, or 0 for any that is free")
     policy = durability or (Release.fsync if arbiter is None else Release.both)
@@ -351,6 +380,7 @@ def serve(
         tape_bytes=tape_mb << 20,
         gateways=gateways,
         feeds=feeds,
+        web=on_web,
         dedicated=dedicated,
         pins=pinned,
         default_order_rate=order_rate,
@@ -491,6 +521,7 @@ def web(
             metavar="HOST:PORT,...", help="Native order entry, through which they trade.", show_default="none"
         ),
     ] = None,
+    fd: Annotated[int | None, typer.Option(hidden=True)] = None,  # of a socket that listens, from the node
     as_json: Json = False,
 ) -> int:
     """Serve a node to web clients, in a process of its own, until the node ends, SIGTERM or Ctrl-C.
@@ -503,7 +534,7 @@ def web(
     """
     from cli.market_web import web as command
 
-    return command(directory, host, port, rate, keys, orders_at, as_json=as_json)
+    return command(directory, host, port, rate, keys, orders_at, fd=fd, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -1,6 +1,7 @@
 """`lockstep web`: market data for web clients in a process of its own, from its start to its end."""
 
 import contextlib
+import importlib.util
 import os
 import socket
 from pathlib import Path
@@ -13,12 +14,34 @@ from cli.warmup import ready
 _NEEDS = ("starlette", "uvicorn", "websockets", "httptools")
 
 
+def check_can_serve(keys: Path | None) -> None:
+    """Check that packages and keys are there, before a node starts a process that needs them. Raises WrongUse."""
+    if lacks := next((name for name in _NEEDS if importlib.util.find_spec(name) is None), ""):
+        raise WrongUse(f"web clients need the package {lacks}, which is not installed: pip install 'lockstep[web]'")
+    if keys is not None:
+        from node.web_keys import KeyFileError, read_keys
+
+        try:
+            read_keys(keys)
+        except KeyFileError as error:
+            raise WrongUse(str(error)) from error
+
+
 def web(
-    directory: Path, host: str, port: int, rate: int, keys: Path | None, orders_at: str | None, *, as_json: bool
+    directory: Path,
+    host: str,
+    port: int,
+    rate: int,
+    keys: Path | None,
+    orders_at: str | None,
+    *,
+    fd: int | None,
+    as_json: bool,
 ) -> int:
     """Serve web clients. Exit status 0 after an orderly end. rate: requests a second by address; 0: no limit.
 
     keys: file of the users who may trade; orders_at: addresses of native order entry for them; both or none.
+    fd: of a socket that listens; None: it is opened.
     """
     check_has_journal(directory)
     try:
@@ -31,6 +54,7 @@ def web(
         ) from error
     from client.addresses import parse_addresses
     from node.logs import Log
+    from node.program_report import ProgramReport
     from node.web_keys import KeyFileError, read_keys
 
     if (keys is None) != (orders_at is None):
@@ -41,7 +65,12 @@ def web(
     except (KeyFileError, ValueError) as error:
         raise WrongUse(str(error)) from error
     ready(web=True)
-    listens = opened_port(f"--port {port}", host, lambda: socket.create_server((host, port), backlog=2_048))
+
+    def opening() -> socket.socket:
+        return socket.create_server((host, port), backlog=2_048) if fd is None else socket.socket(fileno=fd)
+
+    listens = opened_port(f"--port {port}", host, opening)
+    report = ProgramReport() if as_json else None
 
     def on_listening() -> None:
         at_host, at_port = listens.getsockname()[:2]
@@ -55,5 +84,5 @@ def web(
         screen.flush()
 
     with contextlib.closing(Log(pretty=False if as_json else None)) as log:
-        serve_web(WebOptions(directory, listens, rate, found, orders_at or ""), log, on_listening=on_listening)
+        serve_web(WebOptions(directory, listens, rate, found, orders_at or "", report), log, on_listening=on_listening)
     return errors.FINE

@@ -52,6 +52,7 @@ from node.stages import StageClock
 from node.supervisor import Supervisor
 from node.suspension import Suspension
 from node.timekeeping import Timekeeping
+from node.web_programs import WebOption, WebPrograms
 from sequencer.clock import AHEAD_MAX_NS
 from sequencer.room import RoomWatch
 from sequencer.stamp import LiveStamp
@@ -100,6 +101,7 @@ class NodeOptions:
     protocols: tuple[tuple[OrderProtocol, int], ...] = ()  # beside OUCH, each with its port
     gateways: tuple[GatewayOption, ...] = ()  # in processes of their own
     feeds: tuple[FeedOption, ...] = ()  # of market data, in processes of their own
+    web: WebOption | None = None  # for web clients, in a process of its own
     dedicated: bool = False  # OUCH in a process of its own too, so that this one has the market alone
     pins: Pins = field(default_factory=dict)  # processors of programs, by name
     follows: bool = False  # begin as a copy of another node: nothing is sequenced before ``Node.reign``
@@ -353,6 +355,17 @@ class Node:
             self.log.warning("instruments are not in the feed", feed=option.name, symbols=symbols, why=why)
         self.feed_programs.open(option, name)
 
+    @cached_property
+    def web_programs(self) -> WebPrograms:
+        """The process for web clients of the node."""
+        return WebPrograms(self.supervisor, self.options)
+
+    async def open_web(self, option: WebOption) -> None:
+        """Open the port for web clients, and start their process. Raises OSError."""
+        native = [each.name for each in self.options.gateways if each.protocol == "native"]
+        at = f"{self.options.host}:{self.gateway_programs.ports[native[0]]}" if native else ""
+        self.web_programs.open(option, at)
+
     async def _open(self, entrance: Entrance) -> None:
         """Listen for the clients of an entrance. Raises OSError."""
         tls, gateway = self.options.tls, self.gateway
@@ -518,6 +531,7 @@ class Node:
         self.checkpointing.give_up()
         self.supervisor.close()
         self.feed_programs.close()
+        self.web_programs.close()
         if self._pin is not None:
             self._pin.close()
         self.gateway.close()

@@ -67,6 +67,7 @@ class NodeAddresses(NamedTuple):
     warnings: tuple[str, ...]
     gateways: dict[str, int]  # port of each gateway in a process of its own, by its name
     feeds: dict[str, dict[str, int]]  # ports of each market data feed for requests and snapshots, by its name
+    web_port: int | None  # for web clients
 
 
 def serve(
@@ -266,17 +267,13 @@ async def _served(opened: OpenDirectory, options: NodeOptions, log: Log, setting
     notify = Notifier()
     on_end_signal(_end, node, settings.asked_to_end)
     try:
-        if (options.gateways or options.feeds) and node.tape is None:
+        if (options.gateways or options.feeds or options.web) and node.tape is None:
             raise NoTape(
                 f"gateways and feeds read the tape, and {'; '.join(node.warnings())}; free memory, give a smaller "
                 "--tape-mb, or start without --gateway and --feed"
             )
         await _listen(node.start(), "--port", options.port)
-        for option in options.gateways:
-            await _listen(node.open_gateway(option), "--gateway", option.port)
-        for feed in options.feeds:
-            name = None if pair is None else pair.options.candidate.name
-            await _listen(node.open_feed(feed, name), "--feed", feed.requests or feed.snapshots)
+        await _open_programs(node, options, None if pair is None else pair.options.candidate.name)
         await _listen(admin.start(), "--admin-port", settings.admin_port)
         if metrics is not None:
             await _listen(metrics.start(), "--metrics-port", settings.metrics_port)
@@ -303,6 +300,7 @@ async def _served(opened: OpenDirectory, options: NodeOptions, log: Log, setting
                 tuple(node.warnings()),
                 node.gateway_programs.ports,
                 node.feed_programs.ports,
+                node.web_programs.port,
             )
         )
         notify.ready(f"listening on {options.host}:{node.port}")
@@ -347,10 +345,21 @@ def _pair(node: Node, plan: PairPlan | None) -> Pair | None:
     return pair
 
 
+async def _open_programs(node: Node, options: NodeOptions, name: str | None) -> None:
+    """Start the programs beside the node that the operator wants. name: of the node in its pair."""
+    for option in options.gateways:
+        await _listen(node.open_gateway(option), "--gateway", option.port)
+    for feed in options.feeds:
+        await _listen(node.open_feed(feed, name), "--feed", feed.requests or feed.snapshots)
+    if options.web is not None:
+        await _listen(node.open_web(options.web), "--web", options.web.port)
+
+
 def _check_ports(options: NodeOptions, admin_port: int | None, metrics_port: int | None, pair: PairPlan | None) -> None:
     """Refuse ports in use before the directory is opened, since a recovery may take minutes. Raises PortInUse."""
     wanted = [("--port", options.host, options.port), ("--admin-port", "127.0.0.1", admin_port)]
     wanted += [("--gateway", options.host, each.port) for each in options.gateways]
+    wanted += [] if options.web is None else [("--web", options.web.host, options.web.port)]
     wanted.append(("--metrics-port", "127.0.0.1", metrics_port))
     if pair is not None:
         wanted.append(("--link", pair.options.host, pair.options.port))

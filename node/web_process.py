@@ -29,6 +29,7 @@ from node import gateway_image
 from node.end_signals import on_end_signal
 from node.feed_process import NoNode
 from node.logs import Log
+from node.program_report import ProgramReport
 from node.web_app import application
 from node.web_hub import TICK_S, Hub
 from node.web_keys import Key, NotAuthorized, checked
@@ -52,6 +53,8 @@ _IMAGE_COMMANDS: Final = 10_000
 _BACKLOG: Final = 2_048
 _REQUEST_BYTES_MAX: Final = 64 << 10
 _LAST_S: Final = 2
+#: Interval of signs of life to the supervisor, in seconds.
+_REPORT_S: Final = 1.0
 #: Path that a signature of a request to subscribe is over.
 _VERIFIED_PATH: Final = "/users/self/verify"
 _NODE_ENDED: Final = "the market's node has ended"
@@ -69,6 +72,7 @@ class WebOptions:
     rate: int
     keys: Mapping[str, Key] = field(default_factory=dict)
     orders_at: str = ""
+    report: ProgramReport | None = None  # to the supervisor of the node
 
 
 class _Server(uvicorn.Server):
@@ -215,11 +219,14 @@ class WebProcess:
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
-        due_s = loop.time()
+        due_s = report_due_s = loop.time()
         while True:
             due_s = max(due_s + TICK_S, loop.time())
             await asyncio.sleep(due_s - loop.time())
             self.hub.tick()
+            if self.options.report is not None and loop.time() >= report_due_s:
+                report_due_s = loop.time() + _REPORT_S
+                self.options.report.write(agents=[])
 
     async def _save_image(self) -> None:
         """Write an image, where the journal has all that it is of, in another thread."""

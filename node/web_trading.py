@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from client.async_client import AsyncNativeClient
-from client.errors import ClientError, NotConnected, OutcomeUnknown, RequestNotReceived, RequestRejected
+from client.errors import ClientError, LoginRefused, NotConnected, OutcomeUnknown, RequestNotReceived, RequestRejected
 from client.events import Side
 from client.native import begins_day, report_in
 from client.orders import NewOrder, Order
@@ -100,7 +100,7 @@ class Trader:
                     pass
             except ClientError as error:
                 self.why = str(error)
-                if "refused the login" in self.why:
+                if isinstance(error, LoginRefused) and error.code == "A":
                     pause_s = _REFUSED_PAUSE_S
                 if self.why != told:
                     told = self.why
@@ -236,7 +236,9 @@ class Trader:
         wants = (asked.symbol, asked.side, asked.qty, known.get("price") if is_replaced else price)
         if has != wants:
             return _refusal(409, "client_oid names another order of today; give each order an id of its own")
-        return Answer(200, known)
+        if asked.client_id:
+            self.account.client_ids[held.token] = asked.client_id  # this process may not know it yet
+        return Answer(200, self.account.order(held))
 
 
 def _bare(held: Held) -> Order:

@@ -4,7 +4,11 @@ import asyncio
 import base64
 import http.client
 import json
+import os
 import signal
+import socket
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -16,8 +20,9 @@ from typing import Any
 import pytest
 
 from node.web_keys import signature
-from tests.running import Client, until
+from tests.running import ROOT, Client, Running, started, until
 from tests.test_node_gateways import port_of
+from tests.test_node_programs import processes
 from tests.test_web_process import PRODUCT, Served
 
 for package in ("starlette", "uvicorn", "websockets", "httptools"):
@@ -69,6 +74,20 @@ class Trades(Served):
         except urllib.error.HTTPError as refused:
             with refused:
                 return refused.code, json.load(refused)
+
+    @classmethod
+    def of(cls, node: Running, port: int) -> "Trades":
+        """One whose node has started `lockstep web` by itself."""
+        made = cls.__new__(cls)
+        made.node, made.port, made.process = node, port, None
+        return made
+
+    def again(self, method: str, body: Any = None) -> tuple[int, Any]:
+        """Status and answer of a request of UA about orders; status 0 where the connection broke."""
+        try:
+            return self.signed("UA", method, "/orders", body)
+        except (OSError, http.client.HTTPException, ValueError):
+            return 0, None
 
     def done(self, user: str, method: str, path: str, body: Any = None) -> Any:
         """Answer of a signed request that must be done."""
@@ -270,6 +289,41 @@ def test_without_keys_there_is_no_order_entry_and_a_login_lost_to_another_progra
     until(lambda: "refused the login" in trades.signed("UA", "GET", "/orders")[1]["message"])
     assert trades.signed("UA", "GET", "/orders")[0] == 503
     client.log_out()
+
+
+def test_a_node_starts_its_web_process_and_starts_it_again(tmp_path: Path) -> None:
+    """The port stays the node's: a client that comes while the process is away is served by the next one."""
+    keys = tmp_path / "keys"
+    keys.write_text(f"UA secret key-UA open {base64.b64encode(SECRETS['UA']).decode()}")
+    keys.chmod(0o600)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    options = ("--gateway", "native=native:0", "--web", f"127.0.0.1:{port}", "--web-keys", str(keys))
+    trades = Trades.of(started(tmp_path, *options), port)
+    body = order("buy", 1, "9.00", client_oid="one")
+    try:
+        until(lambda: trades.again("GET")[0] == 200)
+        made = trades.done("UA", "POST", "/orders", body)
+        before = processes(trades.node)["web"]["pid"]
+        os.kill(before, signal.SIGKILL)
+        until(lambda: processes(trades.node)["web"]["pid"] not in (0, before))
+        until(lambda: trades.again("POST", body)[1] == made)
+        assert len(trades.done("UA", "GET", "/orders")) == 1
+        # A port that is taken is told before anything of the directory is opened.
+        line = ["serve", "--data", str(tmp_path / "other"), "--port", "0", "--web", f"127.0.0.1:{port}"]
+        other = subprocess.run(
+            [sys.executable, "-m", "cli.main", *line],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert f"port {port} of --web is in use" in other.stderr
+        assert not (tmp_path / "other").exists()
+    finally:
+        trades.node.stop()
 
 
 def test_ccxt_trades_unmodified(trades: Trades) -> None:

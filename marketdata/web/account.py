@@ -22,6 +22,8 @@ FILLS_MAX: Final = 10_000
 #: Entries of a page at most, and where none are asked for.
 PAGE_MAX: Final = 1_000
 PAGE: Final = 100
+#: Characters of the longest order token, as which a longer id is hashed.
+TOKEN_CHARACTERS: Final = 14
 #: States of an order that can be asked for.
 STATES: Final = ("open", "active", "pending", "done", "all")
 
@@ -163,7 +165,7 @@ class Account:
             made |= {"done_at": words.moment(held.closed_ns), "done_reason": _end_of(report)}
             if _end_of(report) == "canceled" and report.reason:
                 made["reject_reason"] = _reason(report.reason)
-        if own := self.client_ids.get(held.token):
+        if own := self._own_id(held.token):
             made["client_oid"] = own
         return made
 
@@ -224,6 +226,10 @@ class Account:
                 sums[code] = sums.get(code, 0) + report.leaves_qty * (report.price_e4 if is_buy else 1)
         return sums
 
+    def _own_id(self, token: str) -> str:
+        """The client's own id of a token; "" where it is not known: it was hashed, and the process started again."""
+        return self.client_ids.get(token) or (token if len(token) < TOKEN_CHARACTERS else "")
+
     def _told(self, held: Held, report: Any) -> list[Message]:
         about: Message = {
             "time": words.moment(report.time_ns),
@@ -233,7 +239,7 @@ class Account:
             "order_id": words.order_id(report.order_number),
             "side": words.side(report.side),
         }
-        own = self.client_ids.get(held.token)
+        own = self._own_id(held.token)
         if own:
             about["client_oid"] = own
         price = {} if report.instructions & Instruction.MARKET else {"price": words.price(report.price_e4)}

@@ -1,0 +1,75 @@
+"""Market data and order entry for web clients of a node, in a process of its own, as `lockstep serve --web` names it.
+
+The node opens the port and lends it to the process, as it does for gateways: clients that come while the process is
+started again wait, and are served by the next.
+"""
+
+import socket
+import sys
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from client.addresses import parse_addresses
+from node.feed_programs import FeedNode
+from node.supervisor import Program, Supervisor
+
+#: Name of the process, and its order among the programs of a node: it ends with the feeds.
+NAME: Final = "web"
+ORDER: Final = 0
+_BACKLOG: Final = 2_048
+
+
+class WebOption(NamedTuple):
+    """Port for web clients that the operator wants. keys: file of users who may trade; None: market data alone."""
+
+    host: str
+    port: int
+    keys: Path | None = None
+
+
+def web_option(text: str, keys: Path | None) -> WebOption:
+    """Read HOST:PORT; port 0: any that is free. Raises ValueError with a sentence.
+
+    >>> web_option("127.0.0.1:8080", None)
+    WebOption(host='127.0.0.1', port=8080, keys=None)
+    """
+    host, _, port = text.rpartition(":")
+    if port == "0" and host:
+        return WebOption(host.removeprefix("[").removesuffix("]"), 0, keys)
+    (address,) = parse_addresses([text])
+    return WebOption(address.host, address.port, keys)
+
+
+class WebPrograms:
+    """The process for web clients of a node, and its socket. ``port``: None without one."""
+
+    def __init__(self, supervisor: Supervisor, node: FeedNode) -> None:
+        self._supervisor, self._node = supervisor, node
+        self._socket: socket.socket | None = None
+        self.port: int | None = None
+
+    def open(self, option: WebOption, orders_at: str) -> None:
+        """Open the port and start the process. orders_at: native order entry, with ``option.keys``. Raises OSError."""
+        family = socket.AF_INET6 if ":" in option.host else socket.AF_INET
+        self._socket = socket.create_server((option.host, option.port), family=family, backlog=_BACKLOG)
+        self.port = int(self._socket.getsockname()[1])
+        words = ["web", str(self._node.data.absolute()), "--host", option.host, "--fd", str(self._socket.fileno())]
+        if option.keys is not None:
+            words += ["--keys", str(option.keys.absolute()), "--orders-at", orders_at]
+        self._supervisor.start(
+            Program(
+                NAME,
+                (sys.executable, "-m", "cli.main", *words, "--json"),
+                without="its clients wait",
+                lends=(self._socket.fileno(),),
+                cpus=self._node.pins.get(NAME, frozenset()),
+                order=ORDER,
+                named=True,
+                reports=True,
+            )
+        )
+
+    def close(self) -> None:
+        """Close the port. May be repeated."""
+        if self._socket is not None:
+            self._socket.close()
