@@ -13,10 +13,10 @@ import numpy as np
 
 from benchmarks.books import Rows, cancels, hostile, hostile_ids
 from benchmarks.measure import RUNS, Row, child, row, seconds
-from benchmarks.traffic import w1, w2
+from benchmarks.traffic import w1, w2, w3
 from benchmarks.workload import MANY_PARTICIPANTS, PARTICIPANTS, limits
 from engine import Capacity, Engine
-from engine.records import CommandKind
+from engine.records import CommandKind, concatenate
 from engine.reference import ReferenceEngine
 
 _BLOCK: Final = 4_096
@@ -37,6 +37,9 @@ def run() -> list[Row]:
         rates = [rate(*make(symbols), 1_024) for _ in range(RUNS)]
         rows.append(row(f"{over}, blocks of 1,024", rates, "commands/s"))
         rows += _many_participants(over, make(symbols), make(symbols, MANY_PARTICIPANTS))
+    rates = [rate(*w3(100), _BLOCK, limited=True) for _ in range(RUNS)]
+    name = f"W3, 100 symbols, {MANY_PARTICIPANTS} participants, all with limits, blocks of {_BLOCK:,}"
+    rows.append(row(name, rates, "commands/s", at_least=5e6))
     rows += _latency()
     rows += _hostile("hostile book, spread", *hostile(True, _HOSTILE_PAIRS))
     rows += _hostile("hostile book, dense", *hostile(False, _HOSTILE_PAIRS))
@@ -137,11 +140,23 @@ def _memory() -> list[Row]:
 
 
 def _reference() -> list[Row]:
-    definitions, commands = w1(1)
+    definitions, limited = w3(100)[0], limits(MANY_PARTICIPANTS)
+    return [
+        row("reference engine, W1, 1 symbol", _reference_rates(*w1(1)), "commands/s", at_least=100e3),
+        row(
+            f"reference engine, W3, 100 symbols, {MANY_PARTICIPANTS} participants, all with limits",
+            _reference_rates(concatenate([definitions, limited]), w3(100)[1]),
+            "commands/s",
+            at_least=50e3,
+        ),
+    ]
+
+
+def _reference_rates(definitions: Rows, commands: Rows) -> list[float]:
     commands = commands[:_REFERENCE_COMMANDS]
     rates = []
     for _ in range(RUNS):
         engine = ReferenceEngine(Capacity())
         engine.apply(definitions)
         rates.append(len(commands) / seconds(lambda engine=engine: engine.apply(commands)))  # type: ignore[misc]
-    return [row("reference engine, W1, 1 symbol", rates, "commands/s", at_least=100e3)]
+    return rates

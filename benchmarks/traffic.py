@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 
 from benchmarks.books import Rows
-from benchmarks.workload import PARTICIPANTS, W1, W2, workload
+from benchmarks.workload import MANY_PARTICIPANTS, PARTICIPANTS, W1, W2, W3, workload
 from engine import Capacity, Engine
 from engine.bounds import DAY_NS
 from engine.records import COMMAND, CommandKind, concatenate
@@ -26,6 +26,12 @@ def w1(symbols: int, participants: int = PARTICIPANTS) -> tuple[Rows, Rows]:
 def w2(symbols: int, participants: int = PARTICIPANTS) -> tuple[Rows, Rows]:
     """Definitions, and one million commands of W2."""
     return workload(W2, symbols, participants=participants)
+
+
+@cache
+def w3(symbols: int, participants: int = MANY_PARTICIPANTS) -> tuple[Rows, Rows]:
+    """Definitions, and one million commands of W3."""
+    return workload(W3, symbols, participants=participants)
 
 
 @cache

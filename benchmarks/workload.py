@@ -1,9 +1,11 @@
-"""The standard workloads: W1 and W2, over any number of symbols and participants, from a seed.
+"""The standard workloads: W1, W2 and W3, over any number of symbols and participants, from a seed.
 
 W1 is 50% limit, 40% cancel, 6% IOC and 4% market orders; W2 is 20% limit, 10% cancel, 4% IOC, 1% market and 65%
-replace. Sizes are 1 to 500. Limit prices lie exponentially around a drifting mid, 6 ticks away in the mean, one
-in ten on the other side of it. Cancels and replaces aim at live orders, mostly recent ones: which are live is known
-since the stream is made while an engine runs it, some commands ahead.
+replace. W3 is W1, but of all commands 5% are icebergs, 3% hidden orders, 3% pegs (two in three primary, the others
+midpoint) and 2% stops that become market orders, in place of limit orders. Sizes are 1 to 500. Limit prices lie
+exponentially around a drifting mid, 6 ticks away in the mean, one in ten on the other side of it. Cancels and replaces
+aim at live orders, mostly recent ones: which are live is known since the stream is made while an engine runs it, some
+commands ahead.
 """
 
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from engine.records import (
     EventKind,
     Instruction,
     Limit,
+    Peg,
     Phase,
     SelfTrade,
     TimeInForce,
@@ -45,10 +48,21 @@ class Mix:
     ioc: float
     market: float
     replace: float
+    #: Of the limit orders, those that are icebergs, hidden, pegs and stops.
+    iceberg: float = 0.0
+    hidden: float = 0.0
+    peg: float = 0.0
+    stop: float = 0.0
 
 
 W1: Final = Mix("W1", 0.50, 0.40, 0.06, 0.04, 0.0)
 W2: Final = Mix("W2", 0.20, 0.10, 0.04, 0.01, 0.65)
+W3: Final = Mix("W3", 0.50, 0.40, 0.06, 0.04, 0.0, iceberg=0.05, hidden=0.03, peg=0.03, stop=0.02)
+
+#: An iceberg shows a fifth of its quantity; a peg goes at most so far beyond the mid, and a stop waits so far from it.
+_SHOWN: Final = 5
+_PEG_TICKS: Final = 20
+_STOP_TICKS: Final = 10
 
 
 def definitions(symbols: int, participants: int = PARTICIPANTS) -> Rows:
@@ -158,6 +172,8 @@ class Stream:
         market = what == 3
         rows["instructions"][market] = Instruction.MARKET
         rows["price_e4"][market] = 0
+        if mix.iceberg + mix.hidden + mix.peg + mix.stop:
+            self._set_terms(rows, np.flatnonzero(what == 0), symbol, side)
         for table, values in (
             (self.qty, qty),
             (self.price_e4, price_e4),
@@ -168,6 +184,24 @@ class Stream:
             table[new] = values[fresh]
         self._follow(self.engine.apply(rows, copy=False), new)
         return rows
+
+    def _set_terms(self, rows: Rows, limit: Rows, symbol: Rows, side: Rows) -> None:
+        """Make some of the limit orders icebergs, hidden orders, pegs and stops."""
+        mix = self.mix
+        shares = np.cumsum([mix.iceberg, mix.hidden, mix.peg, mix.stop]) / mix.limit
+        iceberg, hidden, peg, stop = (
+            limit[which]
+            for which in np.searchsorted(shares, self.draw.random(len(limit)), "right") == np.arange(4)[:, None]
+        )
+        rows["instructions"][iceberg] = Instruction.DISPLAY
+        rows["display_qty"][iceberg] = -(-rows["qty"][iceberg] // _SHOWN)
+        rows["instructions"][hidden] = Instruction.HIDDEN
+        rows["instructions"][peg] = Instruction.PEG
+        rows["peg"][peg] = self.draw.choice(np.array([Peg.PRIMARY, Peg.PRIMARY, Peg.MIDPOINT]), len(peg))
+        rows["price_e4"][peg] = (self.mid[symbol[peg]] + _PEG_TICKS * side[peg]) * TICK_E4
+        rows["instructions"][stop] = Instruction.STOP | Instruction.MARKET
+        rows["price_e4"][stop] = 0
+        rows["stop_e4"][stop] = (self.mid[symbol[stop]] + _STOP_TICKS * side[stop]) * TICK_E4
 
     def _follow(self, events: Rows, new: Rows) -> None:
         kind = events["kind"]
