@@ -62,7 +62,9 @@ def statistics(directory: Path, selection: Selection, by: str, width_ns: int | N
         rows = list(_totals(counted, selection) if by == BY_SYMBOL else _shares(counted, selection, by))
     if as_json:
         about = {"from": iso_time(begin_ns), "to": iso_time(end_ns), "by": "bar" if width_ns else by}
-        screen.print_json(about | {"width_ns": width_ns, "digest": counted.digest(), "statistics": rows})
+        screen.print_json(
+            about | {"width_ns": width_ns, "digest": counted.digest(), "divisor": None, "statistics": rows}
+        )
         return errors.FINE
     wide = f", bars of {duration(width_ns)}" if width_ns else ""
     screen.print_line(f"{time(begin_ns)} to {time(end_ns)}{wide}")
