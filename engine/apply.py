@@ -84,7 +84,7 @@ def _go_on(pointers, command, events, n):
     return n
 
 
-@called
+@inlined
 def _apply_rows(pointers, commands, start, end, events, n, steps):
     """Apply commands from ``start`` on, up to ``end``. steps: 1, or 0 for rows whose sequence numbers are given."""
     state = unpack_state(pointers)
