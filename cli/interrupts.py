@@ -56,6 +56,14 @@ def _terminate(number: int, _frame: FrameType | None) -> None:
     raise Terminated
 
 
+def interrupt_in(error: BaseException) -> KeyboardInterrupt | None:
+    """The interrupt that an error stands for, if any: Python 3.11 makes a RuntimeError of one that comes as it makes a
+    class.
+    """
+    cause = error.__cause__ if isinstance(error, RuntimeError) else error
+    return cause if isinstance(cause, KeyboardInterrupt) else None
+
+
 def on_interrupt(action: Callable[[int, FrameType | None], None]) -> None:
     """Set the action of Ctrl-C from now on."""
     if (

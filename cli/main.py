@@ -153,21 +153,25 @@ def run_line(arguments: Sequence[str]) -> int:
         return errors.WRONG
     except SystemExit as ended:  # how typer ends after a completion script
         return ended.code if isinstance(ended.code, int) else errors.WRONG
-    except interrupts.Terminated:
-        _complain("terminated")
-        return errors.TERMINATED
-    except KeyboardInterrupt:
-        _complain("interrupted")
-        return errors.INTERRUPTED
+    except KeyboardInterrupt as interrupt:
+        return _interrupted(interrupt)
     except BrokenPipeError:
         errors.close_output()
         return errors.READER_GONE
     except Exception as error:  # nothing may pass here: an unforeseen error is reported as a defect
+        if (within := interrupts.interrupt_in(error)) is not None:
+            return _interrupted(within)
         if os.environ.get("LOCKSTEP_TRACEBACK") == "1":
             raise
         text, status = errors.sentence(error)
         _complain(text)
         return status
+
+
+def _interrupted(interrupt: KeyboardInterrupt) -> int:
+    is_end = isinstance(interrupt, interrupts.Terminated)
+    _complain("terminated" if is_end else "interrupted")
+    return errors.TERMINATED if is_end else errors.INTERRUPTED
 
 
 def _complain(text: str) -> None:

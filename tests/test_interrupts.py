@@ -18,6 +18,7 @@ from typing import Final
 
 import pytest
 
+from cli.interrupts import Terminated
 from cli.main import run_line
 from gateway.ouch.kernels import LAST as LAST_KERNEL
 from tests.conftest import Lockstep
@@ -195,6 +196,27 @@ def test_a_sigterm_is_cleaned_up_after_like_an_interrupt() -> None:
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGTERM, "cleaned up\n", "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "message"),
+    [(KeyboardInterrupt, 130, "interrupted"), (Terminated, 143, "terminated"), (ValueError, 70, "defect")],
+)
+def test_an_interrupt_while_a_class_is_made_is_told_as_one(
+    kind: type[BaseException], status: int, message: str, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupts:
+        def __set_name__(self, owner: type, name: str) -> None:
+            raise kind
+
+    def makes_a_class(*_: object) -> None:
+        type("Made", (), {"field": Interrupts()})
+
+    monkeypatch.setattr("cli.main._commands", makes_a_class)
+    given, _, complaint = lockstep("--version")
+    assert given == status
+    assert message in complaint
+    assert "Traceback" not in complaint
 
 
 @pytest.mark.long
