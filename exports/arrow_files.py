@@ -141,7 +141,7 @@ class ParquetForm:
             use_dictionary=[name for name in table.columns if name not in codings],
             column_encoding=codings,
             store_schema=False,
-            # Bounds of words are those of all names in nearly every group, and would take a third of the writing.
+            # Bounds of words are those of all names in nearly every group, and would take a quarter of the writing.
             write_statistics=[name for name in table.columns if name not in table.text],
         )
 
