@@ -183,7 +183,7 @@ def test_pinned_programs_stay_on_their_processor_and_nothing_else_does(tmp_path:
     [
         (("--gateway", "ouch"), "'ouch' is no gateway; give PROTOCOL:PORT or NAME=PROTOCOL:PORT"),
         (("--gateway", "ouch:70000"), "the port of 'ouch:70000' is above 65,535"),
-        (("--gateway", "fix:9541"), "there is no protocol fix for 'fix:9541'; there are native, ouch"),
+        (("--gateway", "soup:9541"), "there is no protocol soup for 'soup:9541'; there are fix, native, ouch"),
         (("--gateway", "core=ouch:1"), "a process of the node has the name core; give the gateway another"),
         (("--gateway", "history=ouch:1"), "a process of the node has the name history; give the gateway another"),
         (("--gateway", "ouch:1", "--gateway", "b=ouch:1"), "two gateways have the port 1; give each its own"),
