@@ -3,17 +3,23 @@
 import time
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from engine import Capacity, Engine
 from engine.records import COMMAND, CommandKind, Instruction, Reason, Side, TimeInForce
+from engine.row_bytes import ROW
 from gateway.fix import marks, names, orders, records
 from gateway.fix.answers import Answers, average_text
 from gateway.fix.marks import Mark
 from gateway.fix.orders import Refused
 from gateway.fix.session import COMP_ID, FixSession
+from gateway.fix.streams import FixStreams
 from gateway.ouch.context import order_id
+from notation.parse import parse
+from notation.translate import Translator
 from reports.rows import REPORT, ReportKind
 from wire.errors import ProtocolError
 from wire.fix_codec import FrameWriter, Message, Times, body
@@ -187,3 +193,134 @@ def test_a_logon_for_somebody_else_or_of_another_version_is_refused() -> None:
         assert why in str(error)
         assert "secret" not in str(error)
         assert session.state is State.LOGIN
+
+
+# Streams of users, by blocks of an engine.
+
+CAPACITY = Capacity(orders_max=200, ids_max=2_000, instruments_max=4, participants_max=8)
+DEFINED = """at 2026-01-05T09:30:00
+instrument XYZ tick=0.01 lot=1 reference=10.00
+participant ALPHA
+user UA participant=ALPHA
+phase XYZ continuous
+"""
+
+
+class Market:
+    """An engine whose blocks FIX streams take. ``streams``: those; ``seq``: number of the next command."""
+
+    def __init__(self) -> None:
+        self.engine, self.streams, self.seq = Engine(CAPACITY), fix_streams(), 1
+        self.read(DEFINED)
+
+    def read(self, text: str) -> None:
+        """Take a scenario."""
+        translator = Translator(parse(text, "market"), self.engine.directory)
+        while (found := translator.next_batch(self.engine.directory)) is not None:
+            self.take(found.rows)
+
+    def take(self, rows: "np.ndarray[Any, Any]") -> None:
+        """Take COMMAND rows as one block."""
+        self.streams(self.seq, rows, self.engine.apply(rows))
+        self.seq += len(rows)
+
+    def mark(self, mark: Mark, next_in: int, words: list[int]) -> None:
+        """Take a mark of the user."""
+        self.take(rows_in(marks.mark_rows(marks.context_of(1, next_in, mark), 1, next_in, words)))
+
+
+def fix_streams() -> FixStreams:
+    return FixStreams(CAPACITY, lambda *_, **__: None, lambda *_, **__: None, lambda *_, **__: None)
+
+
+def rows_in(parts: "list[bytes]") -> "np.ndarray[Any, Any]":
+    return np.frombuffer(b"".join(parts), COMMAND).copy()
+
+
+def test_an_image_of_streams_goes_on_as_they_do_also_with_orders_that_wait() -> None:
+    market = Market()
+    market.read("venue speed_bump=1s\n")
+    for number in range(3):
+        name = b"an-order-with-a-long-name-%d" % number
+        for row in marks.name_rows(1, 1, name):
+            market.take(rows_in(row))
+        market.take(rows_in(orders.enter_rows(message(t11=name.decode()), 1, 1, 3 + number, 1)))
+    market.mark(Mark.MASS_CANCEL, 9, [0, 0, 0, 0, 0, 0])
+    image = market.streams.image()
+    assert len(image["delayed keys"]) == 3
+    again = fix_streams()
+    again.restore({name: array.copy() for name, array in image.items()}, market.seq - 1)
+    assert {name: array.tolist() for name, array in again.image().items()} == {
+        name: array.tolist() for name, array in image.items()
+    }
+    assert again.unmet_mass_cancel(1) == (0, 0)
+    assert again.names_held(1) == market.streams.names_held(1) == 3
+
+
+def test_a_mass_cancel_that_was_lost_is_not_done_to_later_orders() -> None:
+    for day in (False, True):
+        market = Market()
+        market.mark(Mark.MASS_CANCEL, 2, [0, 0, 0, 0, 0, 0])
+        assert market.streams.unmet_mass_cancel(1) == (0, 0)
+        if day:
+            market.read("at 2026-01-06T09:30:00\n")
+        else:
+            market.take(rows_in(orders.enter_rows(message(), 1, 1, 3, 1)))
+        assert market.streams.unmet_mass_cancel(1) is None
+
+
+def test_a_time_that_no_row_holds_is_refused() -> None:
+    for text in ("99991231-23:59:59", "22620412-00:00:00", "21160220-23:53:39"):
+        with pytest.raises(Refused, match="too far away"):
+            orders.enter_rows(message(t59="6", t126=text), 1, 1, 3, 1)
+    assert orders.enter_rows(message(t59="6", t126="21160220-23:53:38"), 1, 1, 3, 1)
+
+
+def live_session(streams: FixStreams) -> tuple[FixSession, FrameWriter]:
+    """A session that is logged on as user 1, and what frames its messages."""
+    writer = FrameWriter("FIX.4.4", "UA", COMP_ID, Times())
+    made = FixSession(0)
+    made.ask(writer.frame(b"A", 1, time.time_ns(), body([(98, "0"), (108, 30), (554, "x")])), 0)
+    made.accept_login("", 1, 0, 0)
+    _, rows, _ = made.read(memoryview(b""), 256, streams, 1, 1)
+    number = ROW.unpack(rows[-1])[3]
+    made.outgoing(records.record_of(1, records.MARK, records.OF_MARK.pack(number, 1, 1)))
+    return made, writer
+
+
+def rejects(rows: "list[bytes]") -> list[Mark]:
+    """Business rejects among rows."""
+    contexts = [ROW.unpack(row)[1] for row in rows]
+    return [Mark.BUSINESS_REJECT for each in contexts if marks.mark_of(each) == Mark.BUSINESS_REJECT]
+
+
+def test_a_message_that_no_row_holds_is_rejected_and_the_session_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many users have one gateway, which no message of one of them may end."""
+    streams = Market().streams
+    made, writer = live_session(streams)
+    order = {**ORDER, 59: "6", 126: "99991231-23:59:59"}
+    far = writer.frame(b"D", 2, time.time_ns(), body(sorted(order.items())))
+    _, rows, _ = made.read(memoryview(far), 256, streams, 1, 1)
+    assert len(rejects(rows)) == 1
+    monkeypatch.setattr(orders, "_until_ns", lambda _message: 2**70)
+    unforeseen = writer.frame(b"D", 3, time.time_ns(), body(sorted(order.items())))
+    _, rows, _ = made.read(memoryview(unforeseen), 256, streams, 1, 1)
+    assert len(rejects(rows)) == 1
+    assert made.state is State.LIVE
+
+
+def test_long_ids_of_a_user_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.fix.session.NAMES_MAX", 3)
+    market = Market()
+    made, writer = live_session(market.streams)
+    rejected = []
+    for number in range(5):
+        asked = body([(11, f"status of a long name {number}".replace(" ", "-")), (54, "1"), (55, "XYZ")])
+        frame = writer.frame(b"H", 2 + number, time.time_ns(), asked)
+        _, rows, _ = made.read(memoryview(frame), 256, market.streams, 1, 1)
+        rejected.append(len(rejects(rows)))
+        market.take(rows_in(rows))
+    assert rejected == [0, 0, 0, 1, 1]
+    assert market.streams.names_held(1) == 3
+    market.read("at 2026-01-06T09:30:00\n")
+    assert market.streams.names_held(1) == 0

@@ -8,6 +8,7 @@ know, a price finer than 1/10,000) is a ``Refused``, which is answered by a busi
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
+from engine.bounds import TIME_NS_MAX
 from engine.names import pack
 from engine.records import Book, CommandKind, Instruction, Peg, SelfTrade, Side, TimeInForce
 from engine.row_bytes import ROW, extend_row
@@ -208,6 +209,8 @@ def _until_ns(message: Message) -> int:
     time_ns = _times.nanoseconds(text)
     if time_ns is None:
         raise Refused("field 126 is no time")
+    if time_ns > TIME_NS_MAX:
+        raise Refused("field 126 is too far away; give a time before the year 2116")
     return time_ns
 
 

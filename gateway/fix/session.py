@@ -10,6 +10,7 @@ Messages are sent when they come for the first time; those before, after a Resen
 the time of the first sending, which is that of the market. A mark whose message is not known any more is a gap.
 """
 
+import struct
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -37,6 +38,8 @@ COMP_ID: Final = "LOCKSTEP"
 _APPLICATION_VERSION: Final = "9"
 #: Bytes that a session takes at once, so that the rows of a turn stay within its room.
 _PIECE_BYTES: Final = 4_096
+#: Long ClOrdIDs of a user in a day, which are kept until it ends.
+NAMES_MAX: Final = 262_144
 #: Long ClOrdIDs whose text this session has sent, at most.
 _NAMED_MAX: Final = 4_096
 #: Time for the last messages to come back before the connection is closed.
@@ -356,6 +359,8 @@ class FixSession(RowSession):
                     self._order(message, seq + 1)
                 except Refused as refused:
                     self.mark_business_reject(message.msg_type, refused.reason, str(refused), seq + 1)
+                except struct.error:  # no message may end the gateway of all others
+                    self.mark_business_reject(message.msg_type, 0, "a number in it is out of range", seq + 1)
             case LoggedOut(reason):
                 self._ends = self._ends or reason
             case LogonAsked() | Restarted():
@@ -416,6 +421,8 @@ class FixSession(RowSession):
             client_order_id = names.id_of(text)
             if client_order_id in self._named or self._streams.is_named(self._user, client_order_id):
                 continue
+            if self._streams.names_held(self._user) >= NAMES_MAX:
+                raise Refused(f"more than {NAMES_MAX} ids of 15 characters or more today; give shorter ones")
             self._named[client_order_id] = None
             if len(self._named) > _NAMED_MAX:
                 del self._named[next(iter(self._named))]

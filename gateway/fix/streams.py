@@ -4,7 +4,7 @@ So both numbers of a session, and all that a resend needs, are a function of the
 end of a gateway or a node, at whichever node. Numbers go on from day to day, until the client begins them again.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -57,6 +57,7 @@ class FixStreams(BoundedStreams):
         #: int64[users]: number of the next message to each user, and of the next that is expected of it.
         self.next_out = np.ones(users, np.int64)
         self.next_in = np.ones(users, np.int64)
+        self._names_held = Counter[int]()  # by user
         self._names: dict[Key, bytes] = {}  # texts of long ClOrdIDs; of one that is not all there at id 0
         self._open: dict[Key, bytes] = {}  # last REPORT row of each open order
         self._closed: dict[Key, bytes] = {}  # and of some that are not, the oldest first
@@ -206,7 +207,15 @@ class FixStreams(BoundedStreams):
         if len(text) < size:
             self._names[user, 0] = text
         else:
-            self._names[user, names.id_of(text[:size])] = text[:size]
+            self._keep_name(user, names.id_of(text[:size]), text[:size])
+
+    def _keep_name(self, user: int, client_order_id: int, text: bytes) -> None:
+        self._names_held[user] += (user, client_order_id) not in self._names
+        self._names[user, client_order_id] = text
+
+    def names_held(self, user: int) -> int:
+        """Number of the long ClOrdIDs of a user that are kept: those of today, and of open orders."""
+        return self._names_held[user]
 
     def _text(self, user: int, client_order_id: int, head: int, tail: int) -> bytes:
         """ClOrdID of an order."""
@@ -230,6 +239,8 @@ class FixStreams(BoundedStreams):
             self._open.pop((user, old_id), None)
         key = user, own_id
         if leaves:
+            if not old_id and key not in self._open:
+                self._mass.pop(user, None)  # what was asked for before is not done to this order at a later logon
             self._open[key] = row
             return
         self._open.pop(key, None)
@@ -258,7 +269,9 @@ class FixStreams(BoundedStreams):
         super()._begin_day(time_ns, first=first)
         # Ids are used once a day: of the days before, those of open orders are needed.
         self._names = {key: text for key, text in self._names.items() if key in self._open or not key[1]}
+        self._names_held = _counted(self._names)
         self._closed.clear()
+        self._mass.clear()  # a request of the day before is not done to the orders of today
 
     # Image.
 
@@ -271,7 +284,7 @@ class FixStreams(BoundedStreams):
             **_packed("open", self._open),
             **_packed("closed", self._closed),
             **_packed(
-                "waiting", {(of, n): each for of, all_of in self._delayed.items() for n, each in enumerate(all_of)}
+                "delayed", {(of, n): each for of, all_of in self._delayed.items() for n, each in enumerate(all_of)}
             ),
             "mass": np.array([(user, *asked) for user, asked in self._mass.items()], np.int64).reshape(-1, 3),
             "carried": np.frombuffer(self._carried, np.uint8).copy(),
@@ -290,10 +303,15 @@ class FixStreams(BoundedStreams):
             raise ValueError("their numbers are not those of their users")
         self.next_out[: len(numbers)], self.next_in[: len(numbers)] = numbers[:, 0], numbers[:, 1]
         self._names, self._open, self._closed, delayed = tables
+        self._names_held = _counted(self._names)
         for (context, _), both in delayed.items():
             self._delayed.setdefault(context, deque()).append(both)
         self._mass = {user: (symbol, side) for user, symbol, side in mass.tolist()}
         self._carried = carried.tobytes()
+
+
+def _counted(table: dict[Key, bytes]) -> "Counter[int]":
+    return Counter(user for user, client_order_id in table if client_order_id)
 
 
 def _context_in(command: tuple[int, ...]) -> int:
