@@ -239,13 +239,14 @@ def rows_in(parts: "list[bytes]") -> "np.ndarray[Any, Any]":
 
 def test_an_image_of_streams_goes_on_as_they_do_also_with_orders_that_wait() -> None:
     market = Market()
-    market.read("venue speed_bump=1s\n")
-    for number in range(3):
-        name = b"an-order-with-a-long-name-%d" % number
+    long = [b"an-order-with-a-long-name-%d" % number for number in range(3)]
+    for name in long:
         for row in marks.name_rows(1, 1, name):
             market.take(rows_in(row))
-        market.take(rows_in(orders.enter_rows(message(t11=name.decode()), 1, 1, 3 + number, 1)))
-    market.mark(Mark.MASS_CANCEL, 9, [0, 0, 0, 0, 0, 0])
+    market.mark(Mark.MASS_CANCEL, 2, [0, 0, 0, 0, 0, 0])
+    market.read("venue speed_bump=1s\n")
+    for number, name in enumerate(long, 3):
+        market.take(rows_in(orders.enter_rows(message(t11=name.decode()), 1, 1, number, 1)))
     image = market.streams.image()
     assert len(image["delayed keys"]) == 3
     again = fix_streams()
