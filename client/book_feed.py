@@ -44,6 +44,13 @@ def _address(text: str) -> Address:
     return host, int(port)
 
 
+def _resolved(address: Address) -> Address:
+    try:
+        return socket.gethostbyname(address[0]), address[1]
+    except OSError as error:
+        raise CannotConnect(f"the host {address[0]} is not known here: {error}") from error
+
+
 def _joined(group: Address, interface: str) -> socket.socket:
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
@@ -103,7 +110,7 @@ class BookFeed:
 
     groups: addresses of feed A, or of A and B; requests: of the servers that send messages again; snapshots: of the
     server of snapshots (GLIMPSE 5.0). Without both, a book is not whole again after a loss until the next day. Raises
-    CannotConnect where a group cannot be joined, ValueError for what is no address.
+    CannotConnect where a group cannot be joined or a host is unknown, ValueError for what is no address.
     """
 
     def __init__(
@@ -115,8 +122,8 @@ class BookFeed:
         interface: str = "127.0.0.1",
     ) -> None:
         asked = (requests,) if isinstance(requests, str) else requests
-        self._requests = [_address(each) for each in asked]
-        self._snapshots = None if snapshots is None else _address(snapshots)
+        self._requests = [_resolved(_address(each)) for each in asked]
+        self._snapshots = None if snapshots is None else _resolved(_address(snapshots))
         self.order = FeedOrder(requests=bool(self._requests), snapshots=self._snapshots is not None)
         #: Snapshots that were taken, requests for messages that were sent, and messages that could not be.
         self.snapshots_taken = self.requests_sent = self.faults = 0
@@ -199,7 +206,9 @@ class BookFeed:
     def _read(self, each: socket.socket) -> None:
         with contextlib.suppress(OSError):  # nothing more is there, or a port for requests is closed
             for _ in range(512):
-                self.take_packet(each.recv(65_536))
+                octets, sender = each.recvfrom(65_536)
+                if each is not self._asks or sender in self._requests:  # anybody may send to a port
+                    self.take_packet(octets)
 
     def _take(self, messages: list[bytes]) -> None:
         for message in messages:

@@ -28,6 +28,7 @@ from tests.running import Client, until
 from tests.test_client_book import all_orders, opinion
 from tests.test_feed_process import Fed, free_group, has, snapshots_port, trade
 from tests.test_node_programs import processes
+from wire import mold
 
 KILLS = 3
 
@@ -143,7 +144,26 @@ def test_who_joins_late_has_the_book_by_a_snapshot_and_a_wrong_book_is_built_ane
         assert feed.snapshots_taken >= 2
 
 
+def test_packets_of_strangers_at_the_port_of_requests_are_left_alone() -> None:
+    group, port = free_group()
+    with (
+        BookFeed(f"{group}:{port}", requests="127.0.0.1:9") as feed,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger,
+    ):
+        for address in (feed._asks.getsockname()[1], None):
+            to = (group, port) if address is None else ("127.0.0.1", address)
+            stranger.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+            stranger.sendto(mold.heartbeat("20991231", 7), to)
+            until_s = time.monotonic() + (0.3 if address else 60.0)
+            while not feed.order.session and time.monotonic() < until_s:
+                feed.pump(0.01)
+            # Control: the same packet by the group is of the feed.
+            assert feed.order.session == ("" if address else "20991231")
+
+
 def test_a_feed_that_cannot_be_joined_is_told_in_a_sentence() -> None:
+    with pytest.raises(CannotConnect, match="is not known here"):
+        BookFeed("239.192.0.1:26400", snapshots="no.such.host.invalid:1")
     with pytest.raises(CannotConnect, match="cannot be joined at"):
         BookFeed("127.0.0.1:26400")
     for wrong in ("239.192.0.1", "239.192.0.1:0", "239.192.0.1:x", ":1", "h:99999"):
