@@ -449,7 +449,10 @@ def export(
     ] = None,
     snapshots: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="All levels of the books too, each TIME of the market's clock, as 1m."),
+        typer.Option(
+            metavar="TIME",
+            help="All levels of the books too, at each TIME of the market's clock in which a command came, as 1m.",
+        ),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing: prove an export that is there against the journal.")

@@ -315,8 +315,10 @@ def serve(
         check_names(pinned, {CORE, *programs})
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    if web_keys is not None and (web is None or all(each.protocol != "native" for each in gateways)):
-        raise typer.BadParameter("--web-keys needs --web, and a gateway of native order entry: --gateway native:PORT")
+    if web_keys is not None and web is None:
+        raise typer.BadParameter("--web-keys is of --web; give --web HOST:PORT too")
+    if web_keys is not None and all(each.protocol != "native" for each in gateways):
+        raise typer.BadParameter("--web-keys needs a gateway of native order entry; give --gateway native:PORT too")
     if on_web is not None:
         check_can_serve(web_keys)
     if programs and not tape_mb:
