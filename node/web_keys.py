@@ -49,6 +49,7 @@ class NotAuthorized(Exception):
 def parse_keys(text: str, name: str) -> dict[str, Key]:
     """Keys by name. Blank lines and those that begin with # are left out. name: of the file. Raises KeyFileError."""
     found: dict[str, Key] = {}
+    logins: dict[str, tuple[str, int]] = {}  # password and line by user: each has one login
     for at, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
@@ -65,6 +66,9 @@ def parse_keys(text: str, name: str) -> dict[str, Key]:
             raise KeyFileError(f"the secret in {where} has less than {_SECRET_BYTES_MIN} bytes; make a longer one")
         if key in found:
             raise KeyFileError(f"the key in {where} is there twice; give each line a key of its own")
+        known, first = logins.setdefault(user.upper(), (password, at))
+        if password != known:
+            raise KeyFileError(f"{where} has another password for its user than line {first}; give both the same")
         found[key] = Key(user.upper(), password, key, passphrase, secret)
     if not found or len(found) > KEYS_MAX:
         raise KeyFileError(f"{name} has {len(found)} keys; give 1 to {KEYS_MAX}: {_FORM}")

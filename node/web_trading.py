@@ -35,6 +35,8 @@ _AGAIN_S: Final = 1.0
 _FOR_EVER_S: Final = 1e9
 #: Requests whose answers are remembered while their signature is valid.
 _REMEMBERED_MAX: Final = 50_000
+#: Statuses of answers that are not remembered: too many requests wait, and no order entry now.
+_ASK_AGAIN: Final = frozenset({429, 503})
 #: Requests of a user that wait for the exchange at once.
 _WAITING_MAX: Final = 256
 #: Orders that one request cancels.
@@ -69,6 +71,7 @@ class Trader:
         self._client: AsyncNativeClient | None = None
         self._entering: dict[str, asyncio.Task[Answer]] = {}
         self._waiting = 0
+        self._told = ""
         self.why = "it has not logged in yet"
 
     @property
@@ -78,37 +81,47 @@ class Trader:
 
     async def run(self) -> None:
         """Log in, and again after each end, until it is canceled."""
-        told = ""
         while True:
             pause_s = _AGAIN_S
-            client = AsyncNativeClient(
-                self._addresses,
-                None,
-                self._key.user,
-                self._key.password,
-                timeout_s=_ANSWER_S,
-                reconnect_for_s=_FOR_EVER_S,
-                keep_closed=False,
-                events_max=1,
-            )
-            self.account = Account(self._key.user, client_ids=self.account.client_ids)
-            client.on_message = self._on_message
             try:
-                await client.connect()
-                self._client, told = client, ""
-                async for _ in client.events():
-                    pass
-            except ClientError as error:
-                self.why = str(error)
-                if isinstance(error, LoginRefused) and error.code == "A":
-                    pause_s = _REFUSED_PAUSE_S
-                if self.why != told:
-                    told = self.why
-                    self._log.warning("no order entry", user=self._key.user, why=self.why, again_s=pause_s)
-            finally:
-                self._client = None
-                await client.close()
+                pause_s = await self._serve()
+            except Exception as error:  # a defect must not end the user's order entry for good
+                kind = type(error).__name__
+                self.why = f"it failed here ({kind}), see the log"
+                self._log.error("order entry failed", user=self._key.user, error=kind, why=str(error), again_s=pause_s)
             await asyncio.sleep(pause_s)
+
+    async def _serve(self) -> float:
+        """Serve one login until it ends; gives the pause before the next, in seconds."""
+        pause_s = _AGAIN_S
+        client = AsyncNativeClient(
+            self._addresses,
+            None,
+            self._key.user,
+            self._key.password,
+            timeout_s=_ANSWER_S,
+            reconnect_for_s=_FOR_EVER_S,
+            keep_closed=False,
+            events_max=1,
+        )
+        self.account = Account(self._key.user, client_ids=self.account.client_ids)
+        client.on_message = self._on_message
+        try:
+            await client.connect()
+            self._client, self._told = client, ""
+            async for _ in client.events():
+                pass
+        except ClientError as error:
+            self.why = str(error)
+            if isinstance(error, LoginRefused) and error.code == "A":
+                pause_s = _REFUSED_PAUSE_S
+            if self.why != self._told:
+                self._told = self.why
+                self._log.warning("no order entry", user=self._key.user, why=self.why, again_s=pause_s)
+        finally:
+            self._client = None
+            await client.close()
+        return pause_s
 
     def _on_message(self, _seq: int, payload: bytes) -> None:
         if begins_day(payload):
@@ -141,6 +154,7 @@ class Trader:
                 task.add_done_callback(lambda _: self._entering.pop(token, None))
 
     async def _enter(self, asked: Asked, token: str) -> Answer:
+        """Send an order and wait for its answer; for that of the request before, if that one has none yet."""
         client = self._client
         if client is None:
             return _refusal(503, "nothing was sent: there is no order entry now; ask again")
@@ -154,15 +168,21 @@ class Trader:
         elif asked.client_id:
             self.account.client_ids[token] = token
 
+        requests = client.core.day.requests
+        sent_before = requests.of_token(token)
+
         async def send() -> Answer:
-            await client.submit(order, token)
+            if sent_before is None:
+                await client.submit(order, token)
+            else:
+                await client.outcome(sent_before)
             held = self.account.of_token(token)
             if held is None:
                 return _refusal(504, f"the order was taken, and has no report yet; {_ask_for(asked)}")
-            return Answer(200, self.account.order(held))
+            return Answer(200, self.account.order(held)) if sent_before is None else self._again(held, asked)
 
         answer = await self._sent(send, asked)
-        if answer.status not in (200, 504):
+        if answer.status not in (200, 409, 504) and requests.of_token(token) is None:
             self.account.client_ids.pop(token, None)
         return answer
 
@@ -290,7 +310,7 @@ class Trading:
         return self._traders[key.user]
 
     async def once(self, signed: str, do: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Do a request once: with the same signature again, it gives the same answer."""
+        """Do a request once: with the same signature again, it gives the same answer, but for one of ``_ASK_AGAIN``."""
         now_s = time.monotonic()
         while self._done and next(iter(self._done.values()))[0] < now_s:
             self._done.popitem(last=False)
@@ -301,7 +321,13 @@ class Trading:
             task = asyncio.create_task(_answered(do))
             # Twice the window: a signature may be of the future by as much.
             found = self._done[signed] = (now_s + 2 * WINDOW_S + 1, task)
+            task.add_done_callback(lambda task: self._forget(signed, task))
         return await asyncio.shield(found[1])
+
+    def _forget(self, signed: str, task: asyncio.Task[Answer]) -> None:
+        """Forget an answer that tells the client to ask again: the next request may be served."""
+        if not task.cancelled() and task.exception() is None and task.result().status in _ASK_AGAIN:
+            self._done.pop(signed, None)
 
     async def post(self, key: Key, signed: str, asked: Asked) -> Answer:
         """Enter an order. signed: signature of the request."""

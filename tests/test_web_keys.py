@@ -60,12 +60,16 @@ def test_a_file_of_keys_that_others_may_read_or_that_is_wrong_is_refused_without
         ("", "0 keys"),
         ("UA secret key-1 open", "line 1 of keys has 4 words"),
         (f"{LINE}\n{LINE}", "line 2 of keys is there twice"),
+        (f"{LINE}\n#\nUA another key-2 open {SECRET}", "line 3 of keys has another password for its user than line 1"),
         ("UA secret key-1 open c2hvcnQ=", "less than 16 bytes"),
         ("UA secret key-1 open !!!", "no base64"),
     ):
         with pytest.raises(KeyFileError, match=why) as refused:
             parse_keys(text, "keys")
         assert "secret key-1" not in str(refused.value)
+        assert "another key-2" not in str(refused.value)
+    # Control: two keys of one user with its password, and another user with another.
+    assert len(parse_keys(f"{LINE}\nUA secret key-2 open {SECRET}\nUB another key-3 open {SECRET}", "keys")) == 3
 
 
 def market() -> WebMarket:
@@ -116,6 +120,7 @@ def test_an_order_is_read_into_words_of_the_rulebook_with_exact_decimals() -> No
         ({"stop": "loss", "stop_price": "9"}, "give entry"),
         ({"stop": "entry"}, "needs a stop_price"),
         ({"client_oid": "with space"}, "no space"),
+        ({"client_oid": "a/b"}, "no space and no /"),
         ({"client_oid": 5}, "give it as text"),
         ({"product_id": "NO-USD"}, "there is no product"),
     ],

@@ -26,9 +26,9 @@ _TIMES: Final = {"GTC": "tif=gtc", "IOC": "tif=ioc", "FOK": "tif=fok", "DAY": ""
 _AFTER_S: Final = {"min": 60, "hour": 3_600, "day": 86_400}
 _STP: Final = {"dc": "decrement", "co": "cancel_oldest", "cn": "cancel_newest", "cb": "cancel_both"}
 _STOPS: Final = {"buy": "entry", "sell": "loss"}
-#: A client's own id that is an order token as it stands, and one that is not.
+#: A client's own id that is an order token as it stands, and any; it is a part of a path, so it has no slash.
 _TOKEN: Final = re.compile(r"[!-~]{1,14}")
-_OWN_ID: Final = re.compile(r"[!-~]{1,64}")
+_OWN_ID: Final = re.compile(r"[!-.0-~]{1,64}")
 _NUMBER: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,18})?")
 #: Characters of an order token.
 _CHARACTERS: Final = 14
@@ -62,7 +62,9 @@ def token_of(user: str, client_id: str) -> str:
 def checked_id(client_id: str) -> str:
     """A client's own id. Raises BadRequest."""
     if not _OWN_ID.fullmatch(client_id):
-        raise BadRequest(f"client_oid is {client_id[:40]!r}; give 1 to 64 printable characters of ASCII, no space")
+        raise BadRequest(
+            f"client_oid is {client_id[:40]!r}; give 1 to 64 printable characters of ASCII, no space and no /"
+        )
     return client_id
 
 
