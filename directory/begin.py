@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from directory.incomplete import MARK as INCOMPLETE
 from directory.resume import JournalBeginning
+from directory.small_file import aside_name
 from journal import Journal, JournalBusy
 from journal.history import History
 from journal.lock import LOCK_NAME, writer_pid
@@ -23,7 +24,7 @@ from replay.rebuild import journal_of
 _LEFT_OVER: Final = {LOCK_NAME, NEW_FOLDER}
 #: Folder that is there while a journal is fetched from another node, and what may lie beside it then.
 FETCH_FOLDER: Final = "fetch.new"
-_FETCHED: Final = {FETCH_FOLDER, SLICES, "streams", INCOMPLETE}
+_FETCHED: Final = {FETCH_FOLDER, SLICES, "streams", INCOMPLETE, aside_name(INCOMPLETE)}
 
 
 class JournalMatch(NamedTuple):

@@ -8,13 +8,18 @@ from typing import Final
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+def aside_name(name: str) -> str:
+    """Name under which a file is written before it gets its own; a crash may leave it."""
+    return f".{name}.new"
+
+
 def write_whole(path: Path, text: str) -> None:
     """Replace the file at ``path`` by one of mode 0600; on failure the old one stays. Raises OSError.
 
     It is written under another name, synced and renamed, so that a full disk or a crash never leaves a part; then the
     folder is synced, against a loss of power. One process writes a path at a time.
     """
-    aside = path.with_name(f".{path.name}.new")
+    aside = path.with_name(aside_name(path.name))
     with contextlib.suppress(FileNotFoundError):
         aside.unlink()  # left by a crash or made by another user: it is never written to
     try:

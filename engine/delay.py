@@ -30,12 +30,6 @@ def trading_day_of(time_ns, day_start_ns):
     return (time_ns - day_start_ns) // DAY_NS
 
 
-@inlined
-def session_day_of(time_ns, day_start_ns):
-    """Date of the session of a trading day, in days since 1970-01-01: that of its last moment."""
-    return trading_day_of(time_ns, day_start_ns) + (day_start_ns != 0)
-
-
 @called
 def venue_command(state: State, command, events, n):
     """``venue [speed_bump=] [day_start=]``; what it does not name stays."""

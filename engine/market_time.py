@@ -12,10 +12,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.bounds import DAY_NS
 from engine.records import COMMAND, CommandKind
 
 _CLOCK: Final = int(CommandKind.CLOCK)
 _EXTEND: Final = int(CommandKind.EXTEND)
+
+
+def session_day_of(time_ns: int, day_start_ns: int) -> int:
+    """Date of the session of the trading day that a time is in: that of its last moment, in days since 1970-01-01."""
+    return (time_ns - day_start_ns) // DAY_NS + (day_start_ns != 0)
 
 
 @cache

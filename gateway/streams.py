@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.bounds import DAY_NS, PRICE_E4_MAX
-from engine.delay import session_day_of
+from engine.market_time import session_day_of
 from engine.names import unpack
 from engine.records import UserPermission
 from gateway.symbols import new_symbols

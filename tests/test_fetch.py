@@ -24,6 +24,7 @@ from directory.roll import begin_slice_live, roll
 from directory.set_aside import set_aside
 from journal import Block, Journal, JournalError, slices
 from replay.chain import check_chain
+from replay.errors import ReplayError
 from replay.rebuild import capacity_of
 from replication import history_link, link
 from replication.fetch import Fetched, JournalsApart, fetch, find_common
@@ -437,6 +438,15 @@ def test_a_kill_at_any_step_leaves_nothing_or_a_directory_that_opens_and_goes_on
                 assert starts_without_notes(to), "the streams that belong to the image are there"
                 shutil.rmtree(to)
     assert outcomes == {False, True}
+
+
+def test_a_mark_that_a_kill_cut_off_keeps_no_node_from_fetching(tmp_path: Path) -> None:
+    (tmp_path / "fetch.new").mkdir()
+    (tmp_path / ".incomplete.new").touch()
+    assert not holds_journal(tmp_path)
+    (tmp_path / "letters").touch()
+    with pytest.raises(ReplayError, match="is not empty"):
+        holds_journal(tmp_path)
 
 
 def starts_without_notes(directory: Path) -> bool:

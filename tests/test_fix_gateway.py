@@ -1,5 +1,6 @@
 """Order entry by FIX on a node: orders, their reports, and sessions that go on with their numbers after any end."""
 
+import contextlib
 import importlib.util
 import os
 import random
@@ -231,13 +232,22 @@ class Trader:
         self._reader.join(60)
 
 
+def lasting_port() -> int:
+    """A port that no connection gets by itself: a client that tries it again while nobody listens there could meet
+    itself on one of those, and hold it."""
+    first, _ = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    for port in random.Random(os.getpid()).sample(range(10_000, int(first)), 200):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("200 ports below those of connections are in use")
+
+
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("victim", ["gateway", "core"])
 def test_kills_lose_no_order_of_quickfix_and_double_none(tmp_path: Path, kills: int, victim: str) -> None:
     if importlib.util.find_spec("quickfix") is None:
         pytest.skip("quickfix-tls is not installed: make .venv/.extras")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = lasting_port()
     node, chance = started(tmp_path, "--gateway", f"fix=fix:{port}"), random.Random(kills)
     trader, pid = None, 0
     try:
