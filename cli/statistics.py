@@ -79,7 +79,11 @@ def index_levels(directory: Path, selection: Selection, file: Path, width_ns: in
     selection.check()
     try:
         definition = read_definition(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+    except OSError as error:
+        raise WrongUse(f"--index {file} cannot be read: {error.strerror}; name a file with an index") from None
+    except UnicodeDecodeError:
+        raise WrongUse(f"--index {file} is no text; name a file with an index in JSON") from None
+    except ValueError as error:
         raise WrongUse(f"--index {file}: {error}") from None
     levels, begin_ns, end_ns = _followed(directory, selection, definition, width_ns)
     bars = sorted(levels.bars.items()) if width_ns else [(begin_ns, levels.all)]

@@ -1,5 +1,6 @@
 """Messages of FIX order entry as rows, ids as numbers, and records as messages, without a node."""
 
+import re
 import time
 from itertools import product
 from pathlib import Path
@@ -271,9 +272,18 @@ def test_a_mass_cancel_that_was_lost_is_not_done_to_later_orders() -> None:
 
 def test_a_time_that_no_row_holds_is_refused() -> None:
     for text in ("99991231-23:59:59", "22620412-00:00:00", "21160220-23:53:39"):
-        with pytest.raises(Refused, match="too far away"):
+        with pytest.raises(Refused, match="after the year 2115"):
             orders.enter_rows(message(t59="6", t126=text), 1, 1, 3, 1)
     assert orders.enter_rows(message(t59="6", t126="21160220-23:53:38"), 1, 1, 3, 1)
+
+
+def test_a_reason_is_told_to_its_end() -> None:
+    """A business reject has room for 32 characters of text: what is longer would be cut."""
+    folder = Path(orders.__file__).parent
+    said = [text for path in folder.glob("*.py") for text in re.findall(r'Refused\(\s*f?"([^"]*)"', path.read_text())]
+    said += re.findall(r'mark_business_reject\([^"]*"([^"]+)"', (folder / "session.py").read_text())
+    assert len(said) > 20
+    assert [text for text in said if len(text.replace("{tag.decode()}", "1138")) > marks.TEXT_CHARACTERS] == []
 
 
 def live_session(streams: FixStreams) -> tuple[FixSession, FrameWriter]:

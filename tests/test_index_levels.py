@@ -189,4 +189,9 @@ def test_an_index_that_the_journal_does_not_have_is_refused_with_a_sentence(
     status, said, complaint = lockstep("stats", day, "--index", written(tmp_path, definition), *words)
     assert (status, said) == (2, "")
     assert what in complaint
-    assert lockstep("stats", day, "--index", tmp_path / "none.json")[0] == 2
+    (tmp_path / "bytes.json").write_bytes(b"\xeb\xff")
+    for name, why in (("none.json", "No such file"), ("", "Is a directory"), ("bytes.json", "is no text")):
+        status, said, complaint = lockstep("stats", day, "--index", tmp_path / name)
+        assert (status, said) == (2, "")
+        assert why in complaint
+        assert "Errno" not in complaint

@@ -210,7 +210,7 @@ def _until_ns(message: Message) -> int:
     if time_ns is None:
         raise Refused("field 126 is no time")
     if time_ns > TIME_NS_MAX:
-        raise Refused("field 126 is too far away; give a time before the year 2116")
+        raise Refused("field 126 is after the year 2115")
     return time_ns
 
 

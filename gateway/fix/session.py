@@ -369,7 +369,7 @@ class FixSession(RowSession):
     def _order(self, message: Message, next_in: int) -> None:
         """Rows of a message of order entry. Raises Refused."""
         if next_in > marks.SEQ_MAX:
-            raise Refused("numbers of the session are used up")
+            raise Refused("the numbers are used up")
         assert self._streams is not None, "a turn reads"
         user, participant = self._user, self._participant
         match message.msg_type:
@@ -422,7 +422,7 @@ class FixSession(RowSession):
             if client_order_id in self._named or self._streams.is_named(self._user, client_order_id):
                 continue
             if self._streams.names_held(self._user) >= NAMES_MAX:
-                raise Refused(f"more than {NAMES_MAX} ids of 15 characters or more today; give shorter ones")
+                raise Refused("too many ids above 14 characters")
             self._named[client_order_id] = None
             if len(self._named) > _NAMED_MAX:
                 del self._named[next(iter(self._named))]
