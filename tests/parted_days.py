@@ -5,13 +5,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from directory.recover import create, recover
+from directory.recover import checkpoint, create, recover
+from directory.roll import roll
 from engine import Capacity, Engine
 from engine.interface import MarketEngine
 from engine.reference import ReferenceEngine
 from notation.parse import parse
 from notation.translate import Translator
 from replay.difference import unlike
+from replay.rebuild import rebuild
+from replay.verify import verify
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
 from tests.rows import Rows, batch
@@ -47,6 +50,40 @@ class PartedDay(NamedTuple):
         engine = Engine(self.capacity)
         engine.apply(self.rows[: self.ends[cut]])
         return engine
+
+    def checkpoint_goes_on(self, directory: Path, cut: str, truth: Engine) -> None:
+        """Check that the market goes on from a checkpoint after a part as ``truth``, without a break."""
+        self.begun(directory, cut)
+        assert checkpoint(directory)[0] == self.ends[cut]
+        engine, began = self.gone_on(directory, cut)
+        assert began == self.ends[cut]
+        agree(engine, truth)
+
+    def slice_goes_on(self, directory: Path, cut: str, other: Capacity, truth: Engine) -> None:
+        """Check that the market goes on in a new slice after a part, with room as it has or other, as ``truth``."""
+        self.begun(directory, cut)
+        assert roll(directory, capacity=other).number == 2
+        engine, began = self.gone_on(directory, cut)
+        assert began == self.ends[cut]
+        if other == self.capacity:
+            agree(engine, truth)
+        else:
+            engine.check()
+            assert engine.event_digest == truth.event_digest
+        assert verify(directory).ok
+
+    def replays_alike(self, directory: Path, cut: str, truth: Engine) -> None:
+        """Check that a replay up to a part, in either engine, gives the market of that part."""
+        self.begun(directory, cut)
+        roll(directory)
+        agree(self.gone_on(directory, cut)[0], truth)
+        for engine in ("kernel", "reference"):
+            assert verify(directory, engine=engine).ok
+        straight = self.up_to(cut)
+        assert unlike(rebuild(directory, at=self.ends[cut], use_checkpoints=False).engine, straight) == ()
+        reference = rebuild(directory, at=self.ends[cut], engine="reference").engine
+        assert reference.event_digest == straight.event_digest
+        assert unlike(reference, straight) == ()
 
 
 def day_of_rows(parts: dict[str, Rows], capacity: Capacity) -> PartedDay:

@@ -8,20 +8,15 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from directory.recover import checkpoint
-from directory.roll import roll
 from engine import Capacity, Engine
 from engine.records import Phase
 from engine.reference import ReferenceEngine
 from notation.parse import parse
 from notation.translate import Translator
-from replay.difference import unlike
 from replay.ladder import book_object
-from replay.rebuild import rebuild
-from replay.verify import verify
 from replication.register import Register
 from tests.conversions import copied
-from tests.parted_days import agree, day_of_text
+from tests.parted_days import day_of_text
 from tests.rows import events_of
 from tests.test_node_pair import Member, until, with_pair
 
@@ -137,11 +132,7 @@ def _of_part(seq: "np.ndarray[int, np.dtype[np.int64]]", cut: str) -> "np.ndarra
 
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_market_goes_on_from_a_checkpoint_as_without_a_break(cut: str, tmp_path: Path, truth: Engine) -> None:
-    DAY.begun(tmp_path, cut)
-    assert checkpoint(tmp_path)[0] == ENDS[cut]
-    engine, began = DAY.gone_on(tmp_path, cut)
-    assert began == ENDS[cut]
-    agree(engine, truth)
+    DAY.checkpoint_goes_on(tmp_path, cut, truth)
 
 
 @pytest.mark.parametrize("other", OTHERS, ids=["same room", "more room", "less room"])
@@ -149,29 +140,12 @@ def test_a_market_goes_on_from_a_checkpoint_as_without_a_break(cut: str, tmp_pat
 def test_a_market_goes_on_in_a_new_slice_as_without_a_break(
     cut: str, other: Capacity, tmp_path: Path, truth: Engine
 ) -> None:
-    DAY.begun(tmp_path, cut)
-    assert roll(tmp_path, capacity=other).number == 2
-    engine, began = DAY.gone_on(tmp_path, cut)
-    assert began == ENDS[cut]
-    if other == CAPACITY:
-        agree(engine, truth)
-    else:
-        engine.check()
-        assert engine.event_digest == truth.event_digest
-    assert verify(tmp_path).ok
+    DAY.slice_goes_on(tmp_path, cut, other, truth)
 
 
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_replay_in_either_engine_gives_what_waits(cut: str, tmp_path: Path, truth: Engine) -> None:
-    DAY.begun(tmp_path, cut)
-    roll(tmp_path)
-    agree(DAY.gone_on(tmp_path, cut)[0], truth)
-    for engine in ("kernel", "reference"):
-        assert verify(tmp_path, engine=engine).ok
-    straight = DAY.up_to(cut)
-    reference = rebuild(tmp_path, at=ENDS[cut], engine="reference").engine
-    assert reference.event_digest == straight.event_digest
-    assert unlike(reference, straight) == ()
+    DAY.replays_alike(tmp_path, cut, truth)
 
 
 @pytest.mark.parametrize("lost", ["ends of halts", "prices of before", "levels reached", "that stops wait"])

@@ -8,19 +8,14 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from directory.recover import checkpoint
-from directory.roll import roll
 from engine import Capacity, Engine
 from engine.names import pack, unpack
 from engine.records import CommandKind, EventKind, Phase, Reason, TimeInForce
 from engine.reference import ReferenceEngine
 from engine.state import ASIDE
-from replay.difference import unlike
 from replay.ladder import book_object
-from replay.rebuild import rebuild
-from replay.verify import verify
 from tests.conversions import copied
-from tests.parted_days import agree, day_of_rows
+from tests.parted_days import day_of_rows
 from tests.rows import BUY, SELL, Rows, batch, cancel, clock, enter, instrument, participant, phase, replace, row
 
 CAPACITY = Capacity(orders_max=64, ids_max=256, instruments_max=4, participants_max=8)
@@ -168,11 +163,7 @@ def test_the_ladder_has_closing_orders_once_they_are_in_the_book(kind: type[Engi
 
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_market_goes_on_from_a_checkpoint_as_without_a_break(cut: str, tmp_path: Path, truth: Engine) -> None:
-    DAY.begun(tmp_path, cut)
-    assert checkpoint(tmp_path)[0] == ENDS[cut]
-    engine, began = DAY.gone_on(tmp_path, cut)
-    assert began == ENDS[cut]
-    agree(engine, truth)
+    DAY.checkpoint_goes_on(tmp_path, cut, truth)
 
 
 @pytest.mark.parametrize("other", OTHERS, ids=["same room", "more room", "less room"])
@@ -180,32 +171,12 @@ def test_a_market_goes_on_from_a_checkpoint_as_without_a_break(cut: str, tmp_pat
 def test_a_market_goes_on_in_a_new_slice_as_without_a_break(
     cut: str, other: Capacity, tmp_path: Path, truth: Engine
 ) -> None:
-    DAY.begun(tmp_path, cut)
-    assert roll(tmp_path, capacity=other).number == 2
-    engine, began = DAY.gone_on(tmp_path, cut)
-    assert began == ENDS[cut]
-    if other == CAPACITY:
-        agree(engine, truth)
-    else:
-        engine.check()
-        assert engine.event_digest == truth.event_digest
-    assert verify(tmp_path).ok
+    DAY.slice_goes_on(tmp_path, cut, other, truth)
 
 
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_replay_in_either_engine_gives_what_waits(cut: str, tmp_path: Path, truth: Engine) -> None:
-    DAY.begun(tmp_path, cut)
-    roll(tmp_path)
-    agree(DAY.gone_on(tmp_path, cut)[0], truth)
-    for engine in ("kernel", "reference"):
-        assert verify(tmp_path, engine=engine).ok
-    straight = Engine(CAPACITY)
-    straight.apply(ROWS[: ENDS[cut]])
-    rebuilt = rebuild(tmp_path, at=ENDS[cut], use_checkpoints=False)
-    assert unlike(rebuilt.engine, straight) == ()
-    reference = rebuild(tmp_path, at=ENDS[cut], engine="reference").engine
-    assert reference.event_digest == straight.event_digest
-    assert unlike(reference, straight) == ()
+    DAY.replays_alike(tmp_path, cut, truth)
 
 
 @pytest.mark.parametrize("lost", ["schedules", "closing orders", "their time"])
