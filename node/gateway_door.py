@@ -322,7 +322,7 @@ class GatewayEnd(LinkLines):
             self._ring, self.name, self.pid = ring, name, pid
             door.links[name] = self
             door.report("gateway attached", gateway=name, pid=pid)
-            self.send(ring=str(ring.inbound.path), seq=door.published_seq(), elsewhere=door.gateway.register.standing())
+            self.send(seq=door.published_seq(), elsewhere=door.gateway.register.standing())
 
     def _ask(self, number: int, user: int, address: str, *, newest_wins: bool) -> None:
         door, ring = self._door, self._ring

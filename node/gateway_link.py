@@ -7,7 +7,7 @@ another was refused, is absent: the core cancels its orders after the time in wh
 users who read a past session there, from now on.
 
     gateway to core                             core to gateway
-    {"gateway": name, "protocol": n, "pid": n}  {"ring": path, "seq": n}   or  {"refused": sentence}
+    {"gateway": name, "protocol": n, "pid": n}  {"seq": n, "elsewhere": w}     or  {"refused": sentence}
     {"ask": id, "user": n, "address": a,        {"claim": id, "why": w, "epoch": n, "seq": n}
      "newest_wins": b}
     {"gone": user, "cancels": b}                {"displace": user, "why": w}   another gateway has the user

@@ -36,7 +36,7 @@ from node.end_signals import on_end_signal
 from node.logs import Log
 from node.program_report import ProgramReport, agent_values
 from replay.feed import Feed
-from replay.market_rows import MARKET_ROWS, tape_of
+from replay.market_rows import MARKET_ROWS, ring_of, tape_of
 from replay.rebuild import capacity_of
 from tape.agents import Call, Measured
 from tape.errors import TapeError
@@ -108,7 +108,7 @@ class GatewayProcess:
         self._connected, self._rest = connected, rest
         with Journal.open(options.data, readonly=True) as journal:
             self._journal_id, capacity = journal.journal_id, capacity_of(journal)
-        self.producer = Producer(Path(told["ring"]), self._journal_id, MARKET_ROWS)
+        self.producer = Producer(ring_of(options.data, options.name), self._journal_id, MARKET_ROWS)
         self._tape = TapeReader(tape_of(options.data), self._journal_id, MARKET_ROWS)
         self._folder = gateway_image.folder_of(options.data, options.name)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

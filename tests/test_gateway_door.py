@@ -17,7 +17,7 @@ from gateway.admission import FAILURES_MAX
 from gateway.register import UserRegister
 from node.gateway_door import GatewayDoor, GatewayEnd
 from node.gateway_link import LINE_BYTES_MAX, LinkError, LinkLines, object_of
-from replay.market_rows import MARKET_ROWS
+from replay.market_rows import MARKET_ROWS, ring_of
 from tape.form import memory_folder
 from tape.inbound import Producer
 from tests.rows import row
@@ -87,11 +87,11 @@ class Door:
         wire = Wire(end)
         end.connection_made(wire)  # type: ignore[arg-type]
         say(end, gateway=name, protocol=0, pid=1)
-        assert "ring" in wire.told()[0]
+        assert "seq" in wire.told()[0]
         return end, wire
 
     def producer(self, wire: Wire) -> Producer:
-        return Producer(Path(wire.told()[0]["ring"]), JOURNAL_ID, MARKET_ROWS)
+        return Producer(ring_of(self.door.directory, wire.lines.name), JOURNAL_ID, MARKET_ROWS)
 
     def logged(self, what: str) -> list[dict[str, Any]]:
         return [fields for said, fields in self.log if said == what]

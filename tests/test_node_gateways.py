@@ -181,3 +181,20 @@ def test_clients_hear_the_same_from_shared_and_from_dedicated_threads(tmp_path: 
     assert shared[0]
     assert shared[1]
     assert played(tmp_path / "dedicated", "--threads", "dedicated", "--busy-poll-us", "0") == shared
+
+
+def test_a_node_whose_directory_is_named_from_its_own_folder_has_all_its_programs(tmp_path: Path) -> None:
+    gateways = ("--gateway", "desk=ouch:0", "--gateway", "native=native:0", "--gateway", "fix=fix:0")
+    others = ("--web", "127.0.0.1:0", "--feed", "itch:239.255.41.1:26411")
+    running = Running(tmp_path / "node", "--data", "node", *gateways, *others, around=("env", "-C", str(tmp_path)))
+    running.start()
+    try:
+        running.set_up()
+        for name in ("desk", "native", "fix"):
+            assert port_of(running, name), name
+        client = Client(port_of(running, "desk"), "UA")
+        client.socket.sendall(enter("A1", "B", 1, 99_000))
+        client.take(2)
+        assert {name: told["restarts"] for name, told in processes(running).items() if told["restarts"]} == {}
+    finally:
+        running.stop()
