@@ -26,11 +26,19 @@ def new_key(path: Path) -> Path:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     public = path.with_name(f"{path.name}.pub")
-    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(private)
-    public.write_bytes(
-        key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    of_public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
+    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        try:
+            file.write(private)
+            file.flush()
+            public.write_bytes(of_public)
+        except OSError as error:  # half a key is none, and its name would not be free for the next attempt
+            for each in (path, public):
+                each.unlink(missing_ok=True)
+            error.filename = error.filename or str(path)
+            raise
     return public
 
 

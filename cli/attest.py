@@ -19,6 +19,7 @@ from cli.choice import Selection
 from cli.errors import WrongUse
 from cli.history import chosen_plays
 from cli.node import rebuilt_at
+from directory.small_file import write_whole
 from engine.names import Directory
 from engine.records import EVENT, RULES_VERSION
 from engine.row_bytes import ROW
@@ -42,6 +43,11 @@ def new_key(path: Path, *, as_json: bool) -> int:
     return errors.FINE
 
 
+def _write(out: Path, content: dict[str, Any]) -> None:
+    """Write a file that is given away: whole, or not at all. Raises OSError."""
+    write_whole(out, json.dumps(content, indent=1) + "\n", mode=0o644)
+
+
 def sign(directory: Path, key_file: Path, out: Path, *, as_json: bool) -> int:
     """`lockstep attest sign`: write a signed statement about each slice."""
     if out.exists():
@@ -56,7 +62,7 @@ def sign(directory: Path, key_file: Path, out: Path, *, as_json: bool) -> int:
                 made.append(statement)
     if not made:
         raise WrongUse(f"{directory} has no command yet, so there is nothing to attest")
-    out.write_text(json.dumps(statements.signed(made, key, public), indent=1) + "\n")
+    _write(out, statements.signed(made, key, public))
     if as_json:
         screen.print_json(_facts(out, made, public, []))
     else:
@@ -229,7 +235,7 @@ def prove(
     if proof is None:
         raise WrongUse(f"{of} attests nothing of {asked}; attest the journal again, or ask for another")
     assert not proofs.fault(proof, public)
-    out.write_text(json.dumps(proof, indent=1) + "\n")
+    _write(out, proof)
     if as_json:
         number = proof["entry"]["statement"]["slice"]
         screen.print_json({"path": str(out), "kind": proof["kind"], "slice": number})

@@ -6,7 +6,8 @@ report them, 141 the reader of the output went away, and 143 terminated by SIGTE
 their class and the folder it comes from, so that this table loads none of them.
 
 Damage of a journal or a checkpoint is bad input, 2, for a command that needs it to be whole; for a command that looks
-for damage, it is a finding, 1 (``finding``).
+for damage, it is a finding, 1 (``finding``). A disk without room is 75 for every command and whatever it writes, its
+output too: the same line may go well once there is some.
 """
 
 import contextlib
@@ -43,6 +44,7 @@ KNOWN: Final = {
     ("tape", "TapeRoom"): LATER,
     ("tape", "TapeError"): WRONG,
     ("replay", "Divergence"): FOUND,
+    ("replay", "IndexHasNoRoom"): LATER,
     ("directory", "DirectoryDiverged"): FOUND,
     ("replay", "ReplayError"): WRONG,
     ("attestation", "AttestationError"): WRONG,
@@ -130,6 +132,7 @@ def output() -> Iterator[None]:
     except OSError as error:
         close_output()
         why = (error.strerror or str(error)).lower()
+        # The cause says whether another attempt may go well.
         raise OutputFailed(f"the output cannot be written: {why}; make room there, or write it elsewhere") from error
 
 
@@ -186,7 +189,7 @@ def sentence(error: BaseException) -> tuple[str, int]:
     for cls in type(error).__mro__:
         status = KNOWN.get((cls.__module__.split(".", maxsplit=1)[0], cls.__name__))
         if status is not None:
-            return _plain(str(error)), status
+            return _plain(str(error)), LATER if status == WRONG and _may_pass(error) else status
     if isinstance(error, OSError):
         path = error.filename if error.filename is not None else _NO_PATH
         name = os.fsdecode(path) if isinstance(path, str | bytes) else str(path)
@@ -194,10 +197,20 @@ def sentence(error: BaseException) -> tuple[str, int]:
             error.errno or 0, ("{path} cannot be used: " + (error.strerror or str(error)), "see `lockstep doctor`")
         )
         what = what.replace(" of {path}", "") if path is _NO_PATH else what
-        return _plain(f"{what.format(path=name)}; {then}"), LATER if error.errno in _PASSING else WRONG
+        return _plain(f"{what.format(path=name)}; {then}"), LATER if _may_pass(error) else WRONG
     if isinstance(error, MemoryError):
         return "the machine has no memory left; stop something else, or use a smaller capacity", LATER
     return defect(error), DEFECT
+
+
+def _may_pass(error: BaseException) -> bool:
+    """True if the machine refused something that it may grant at the next attempt, whatever words say so."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _PASSING:
+            return True
+        cause = cause.__cause__
+    return False
 
 
 def _plain(text: str) -> str:

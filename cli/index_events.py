@@ -6,35 +6,31 @@ from cli import errors, screen
 from cli.node import check_whole
 from cli.warmup import ready
 from journal.history import History
-from replay.event_index import FOLDER, WORTH_COMMANDS, open_index
+from replay.event_index import FOLDER, WORTH_COMMANDS, EventIndex, open_index
 
 
 def index_events(directory: Path, *, as_json: bool) -> int:
-    """`lockstep journal index`: exit status 1 where nothing can be written."""
+    """`lockstep journal index`. Raises what prevents that the index is written."""
     check_whole(directory)
+    index: EventIndex | None = None
     with History.open(directory) as history, screen.Bar("indexing") as bar:
         begin, end = history.there_from_seq, history.last_seq
         commands = max(0, end - begin + 1)
-        index = open_index(history, begin, end, prepare=ready, progress=bar.to) if commands else None
+        if commands:
+            index = open_index(history, begin, end, prepare=ready, progress=bar.to, insists=True)
         held = 0 if index is None else sum(part.last_seq - part.first_seq + 1 for part in index.parts if part.path)
         size = 0 if index is None else index.bytes
-    ok = index is not None or commands < WORTH_COMMANDS
     if as_json:
-        facts = {"ok": ok, "commands": commands, "indexed": held, "size_bytes": size, "path": str(directory / FOLDER)}
+        facts = {"ok": True, "commands": commands, "indexed": held, "size_bytes": size, "path": str(directory / FOLDER)}
         screen.print_json(facts)
     elif index is not None:
         screen.print_line(
             f"{directory / FOLDER} has the events of {screen.counted(held, 'command')} of {screen.count(commands)}, "
             f"in {screen.size(size)}"
         )
-    elif ok:
+    else:
         screen.print_line(
             f"{directory} has {screen.counted(commands, 'command')}: below {screen.count(WORTH_COMMANDS)} a replay is "
             "as good, and nothing is written"
         )
-    else:
-        screen.print_line(
-            f"{directory / FOLDER} cannot be written: it needs the right to, and a disk of which more than 15% stays "
-            "free"
-        )
-    return errors.FINE if ok else errors.FOUND
+    return errors.FINE

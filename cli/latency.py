@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from cli import errors, screen
 from cli.errors import WrongUse
-from cli.node import check_name, rebuilt_at
+from cli.node import check_name, check_whole, rebuilt_at
 from engine.records import COMMAND, CommandKind
 from gateway.latency_log import COMMAND_TIMES, Latencies
 from journal import Journal
 from journal.history import History
 from notation.words import iso_time
+from replay.past import names_at_end
 
 _ORDERS: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
 #: Each stage with the moments at which it begins and ends.
@@ -94,7 +95,7 @@ def latency(
         raise WrongUse(f"no command is recorded in {directory / 'latencies'} yet")
     first_seq = max(span[0] or 1, int(turns["last_seq"][0] - turns["rows"][0]) + 1)
     last_seq = int(turns["last_seq"][-1]) if span[1] is None else span[1]
-    names = rebuilt_at(directory, None).engine.directory.participants
+    names = _participants(directory)
     if participant is not None and participant not in names:
         raise WrongUse(f"there is no participant {participant} in {directory}; there are {', '.join(names[:10])}")
     seqs, owners = _orders(directory, first_seq, last_seq, 0 if participant is None else names.index(participant) + 1)
@@ -126,6 +127,14 @@ def latency(
     else:
         _show(facts)
     return errors.FINE
+
+
+def _participants(directory: Path) -> tuple[str, ...]:
+    """Names of the participants, in order of definition."""
+    check_whole(directory)
+    with History.open(directory) as history:
+        names = names_at_end(history)
+    return (names or rebuilt_at(directory, None).engine.directory).participants
 
 
 def _orders(directory: Path, first_seq: int, last_seq: int, owner: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

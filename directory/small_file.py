@@ -13,8 +13,8 @@ def aside_name(name: str) -> str:
     return f".{name}.new"
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Replace the file at ``path`` by one of mode 0600; on failure the old one stays. Raises OSError.
+def write_whole(path: Path, text: str, *, mode: int = 0o600) -> None:
+    """Replace the file at ``path`` by one of ``mode``; on failure the old one stays. Raises OSError, which names it.
 
     It is written under another name, synced and renamed, so that a full disk or a crash never leaves a part; then the
     folder is synced, against a loss of power. One process writes a path at a time.
@@ -24,14 +24,15 @@ def write_whole(path: Path, text: str) -> None:
         aside.unlink()  # left by a crash or made by another user: it is never written to
     try:
         with os.fdopen(os.open(aside, _NEW, 0o600), "w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), 0o600)
+            os.fchmod(file.fileno(), mode)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-    except OSError:
+    except OSError as error:
         with contextlib.suppress(OSError):
             aside.unlink()
+        error.filename = error.filename or str(path)
         raise
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -83,7 +83,12 @@ class SqliteForm:
         try:
             self._insert(table, columns)
         except sqlite3.Error as error:
-            raise OSError(errno.EIO, str(error), str(self._path)) from error
+            raise self._failure(error) from error
+
+    def _failure(self, error: sqlite3.Error) -> OSError:
+        """An error of the database as one of the machine: SQLite has numbers of its own."""
+        is_full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        return OSError(errno.ENOSPC if is_full else errno.EIO, str(error), str(self._path))
 
     def _insert(self, table: Table, columns: Columns) -> None:
         if self._database is None:
@@ -102,7 +107,7 @@ class SqliteForm:
         try:
             self._close()
         except sqlite3.Error as error:
-            raise OSError(errno.EIO, str(error), str(self._path)) from error
+            raise self._failure(error) from error
 
     def _close(self) -> None:
         if self._database is not None:

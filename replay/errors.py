@@ -7,3 +7,7 @@ class ReplayError(ValueError):
 
 class Divergence(ReplayError):
     """The replay gave another event digest than the one recorded when the commands were first applied."""
+
+
+class IndexHasNoRoom(ReplayError):
+    """The event index would take the room on the disk that a node needs."""

@@ -12,6 +12,7 @@ be written (no right to, or a disk that fills up) questions replay. What came af
 that is in memory alone.
 """
 
+import errno
 import os
 import re
 from collections.abc import Callable, Generator, Sequence
@@ -30,7 +31,7 @@ from engine.records import EVENT, CommandKind, EventKind, concatenate
 from journal import Journal, JournalDamaged
 from journal.columns import Columns, write_columns
 from journal.history import History, SliceRange
-from replay.errors import Divergence
+from replay.errors import Divergence, IndexHasNoRoom
 from replay.event_columns import PLACES, Arrays, Column, decoded, encoded, rows_of
 from replay.past import PastSlice, PlayedBlock
 from replay.rebuild import ReplayedBlock, owned_rows
@@ -165,10 +166,12 @@ def open_index(
     prepare: Callable[[], object],
     progress: Progress,
     makes: bool = True,
+    insists: bool = False,
 ) -> EventIndex | None:
     """The index of a range of commands; None where a replay is as good, or no index can be had.
 
-    ``makes``: files that are missing and worth it are written. Raises what a replay raises.
+    ``makes``: files that are missing and worth it are written. ``insists``: raise what prevents that, OSError,
+    IndexHasNoRoom, JournalDamaged or Divergence. Raises what a replay raises.
     """
     found: list[Part] = []
     for slice_ in history.ranges(from_seq, to_seq):
@@ -176,10 +179,12 @@ def open_index(
         covered = parts[-1].last_seq if parts else slice_.journal.start_seq
         missing = slice_.to_seq - max(covered, slice_.from_seq - 1)
         if missing >= WORTH_COMMANDS and makes:
-            made = _made(history, slice_.journal, parts, prepare, progress)
-            if made is None:
+            try:
+                parts = _made(history, slice_.journal, parts, prepare, progress)
+            except (OSError, IndexHasNoRoom, JournalDamaged, Divergence):
+                if insists:
+                    raise
                 return None
-            parts = made
             covered = parts[-1].last_seq
         if covered < slice_.to_seq:
             if not parts or slice_.to_seq - covered >= WORTH_COMMANDS:
@@ -235,8 +240,11 @@ def _form() -> str:
 
 def _made(
     history: History, journal: Journal, parts: list[Part], prepare: Callable[[], object], progress: Progress
-) -> list[Part] | None:
-    """The parts of a slice up to its end, those that are missing written; None where they cannot be written."""
+) -> list[Part]:
+    """The parts of a slice up to its end, those that are missing written.
+
+    Raises OSError and IndexHasNoRoom where they cannot be written, JournalDamaged, Divergence.
+    """
     whole = [part for part in parts if part.last_seq - part.first_seq + 1 >= PART_COMMANDS]
     kept = parts[: len(whole)] if parts[: len(whole)] == whole else []
     begin = kept[-1].last_seq + 1 if kept else journal.start_seq + 1
@@ -244,8 +252,9 @@ def _made(
     folder = history.path / FOLDER
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        if not os.access(folder, os.W_OK) or not _has_room(folder, end - begin + 1):
-            return None
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        _check_room(folder, end - begin + 1)
         _clear(folder)
         with closing(_built(history, SliceRange(journal, begin, end), prepare, progress)) as built:
             for meta, arrays in built:
@@ -253,15 +262,23 @@ def _made(
                 write_columns(folder / name, meta, arrays)
                 kept.append(Part(meta, Columns(folder / name)))
         _remove_others(folder, journal.place.number, kept)
-    except (OSError, JournalDamaged, Divergence):
-        return None
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(folder)) from error
     return kept
 
 
-def _has_room(folder: Path, commands: int) -> bool:
+def _check_room(folder: Path, commands: int) -> None:
+    """Raise IndexHasNoRoom where an index of so many commands would leave too little of the disk free."""
     disk = os.statvfs(folder)
-    free = disk.f_bavail * disk.f_frsize - _EVENT_BYTES * 2 * commands
-    return free >= _KEPT_FREE * disk.f_blocks * disk.f_frsize
+    size_bytes = _EVENT_BYTES * 2 * commands
+    if disk.f_bavail * disk.f_frsize - size_bytes < _KEPT_FREE * disk.f_blocks * disk.f_frsize:
+        raise IndexHasNoRoom(
+            f"an index of {commands:,} commands may take {-(-size_bytes // (1 << 20)):,} MiB in {folder}, which would "
+            f"leave less than {_KEPT_FREE:.0%} of the disk free, and a node refuses orders on a disk that is nearly "
+            "full; free some space and run again"
+        )
 
 
 def _clear(folder: Path) -> None:

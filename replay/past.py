@@ -163,6 +163,20 @@ def names_after(before: Directory, commands: NDArray[Any], engine: MarketEngine)
     return before if before.now_ns == engine.now_ns else replace(before, now_ns=engine.now_ns)
 
 
+def names_at_end(history: History) -> Directory | None:
+    """The venue's directory after the last command, out of the definitions alone and without a replay.
+
+    None where it needs a replay: the definitions of slices that are missing count too. Raises JournalError.
+    """
+    journal = history.last
+    definitions = Definitions(history, SliceRange(journal, journal.start_seq + 1, journal.last_seq))
+    if not definitions.is_known:
+        return None
+    for block in journal.blocks(None, None):
+        definitions.take(block.first_seq, np.frombuffer(block.rows, COMMAND))
+    return definitions.names
+
+
 def _kept_of(part: SliceRange, notes: list[str], *, can_replay: bool) -> KeptEvents | None:
     """The kept events of a slice; None where there are none, or they are damaged and a replay can give them again."""
     if not part.journal.place.events.exists():
@@ -187,6 +201,7 @@ class Definitions:
         from engine.reference import ReferenceEngine
 
         self._engine = ReferenceEngine(capacity_of(part.journal))
+        self._held: NDArray[Any] | None = None  # an EXTEND row at the end of a block
         self._known = part.journal.start is None
         if part.journal.start is not None:
             try:
@@ -197,6 +212,11 @@ class Definitions:
                 self._known = False
 
     @property
+    def is_known(self) -> bool:
+        """False where slices before are missing, and with them what was defined there."""
+        return self._known
+
+    @property
     def names(self) -> Directory:
         """Names defined so far; none where those before the slice are not known, since numbers would not be right."""
         return self._engine.directory if self._known else Directory()
@@ -205,14 +225,19 @@ class Definitions:
         """Take up the definitions of a block; EVENT rows of those that are refused."""
         if not (known or self._known):
             return np.empty(0, EVENT)
-        defines = np.isin(commands["kind"], _DEFINITIONS)
+        kinds = commands["kind"]
+        held, self._held = self._held, commands[-1:].copy() if kinds[-1] == CommandKind.EXTEND else None
+        defines = np.isin(kinds, _DEFINITIONS)
         if not defines.any():
             return np.empty(0, EVENT)
+        rows = commands.view("V64")  # as bytes: NumPy would pack rows whose places overlap
+        if held is not None and defines[0]:
+            rows, first_seq = np.concatenate((held.view("V64"), rows)), first_seq - 1
+            kinds, defines = rows.view(COMMAND)["kind"], np.append(False, defines)
         # An EXTEND row before a definition makes it invalid.
-        extends = (commands["kind"] == CommandKind.EXTEND) & np.append(defines[1:], False)
+        extends = (kinds == CommandKind.EXTEND) & np.append(defines[1:], False)
         at = np.flatnonzero(defines | extends)
         first = self._engine.seq + 1
-        # As bytes: NumPy would pack rows whose places overlap.
-        events = self._engine.apply(commands.view("V64")[at].view(COMMAND))
+        events = self._engine.apply(rows[at].view(COMMAND))
         events["seq"] = first_seq + at[events["seq"] - first]
         return events

@@ -99,11 +99,11 @@ def test_output_that_cannot_be_written_is_one_sentence_about_the_output(line: st
     sentence = "lockstep: the output cannot be written: no space left on device; make room there, or write it elsewhere"
     if unbuffered:
         ended = in_shell(f"$L {line} > /dev/full", unbuffered)
-        assert (ended.returncode, ended.stderr) == (2, sentence + "\n")
+        assert (ended.returncode, ended.stderr) == (75, sentence + "\n")
         return
     with open("/dev/full", "w") as full:
         process = nursery.spawn(line.split(), stdout=full.fileno())
-        assert (process.communicate(timeout=600)[1], process.returncode) == (sentence + "\n", 2)
+        assert (process.communicate(timeout=600)[1], process.returncode) == (sentence + "\n", 75)
     assert nursery.run(line.split()).returncode == 0
 
 

@@ -311,12 +311,30 @@ def test_an_index_is_made_ahead_and_told_and_added_to(tmp_path: Path, lockstep: 
     )
 
 
-def test_an_index_that_cannot_be_written_is_a_finding(
-    node: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("fault", "status", "sentence"),
+    [
+        ("nearly full", 75, "would leave less than 100% of the disk free"),
+        ("full", 75, "the disk of {folder} is full; free some space and run again"),
+        ("no right", 2, "no permission for {folder}; run as the user who owns it"),
+    ],
+)
+def test_what_prevents_an_index_is_told_and_nothing_else(
+    node: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch, fault: str, status: int, sentence: str
 ) -> None:
-    monkeypatch.setattr(event_index, "_KEPT_FREE", 1.0)
-    status, said, _ = lockstep("journal", "index", node)
-    assert (status, "cannot be written" in said) == (1, True)
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if fault == "nearly full":
+        monkeypatch.setattr(event_index, "_KEPT_FREE", 1.0)
+    elif fault == "full":
+        monkeypatch.setattr(event_index, "write_columns", full)
+    else:
+        monkeypatch.setattr("replay.event_index.os.access", lambda path, _: path != node / event_index.FOLDER)
+    ended, said, complaint = lockstep("journal", "index", node)
+    assert (ended, said) == (status, "")
+    assert sentence.format(folder=node / event_index.FOLDER) in complaint
+    assert ("permission" in complaint, "space" in complaint) == (fault == "no right", fault != "no right")
 
 
 @pytest.mark.parametrize("fault", ["no room", "no right"])

@@ -4,6 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,9 +12,15 @@ import numpy as np
 import pytest
 
 from cli.latency import STAGES, TIMES, _summary
+from directory.recover import create
+from engine import Capacity
 from gateway.latency_log import LATENCY, Latencies, LatencyFiles, LatencyLog, since_1970_ns
 from gateway.side_files import HEAD_BYTES, PIECES_MAX, SideFileError
 from journal import Journal
+from journal.history import History
+from replay.past import names_at_end
+from sequencer.pump import pump
+from sequencer.stamp import FileStamp
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
 from tests.nodes import write_node
@@ -224,6 +231,23 @@ def test_the_summary_has_every_command_by_stage_participant_and_time(node: Ended
     assert (part["commands"], part["to_seq"]) == (2, ends[1])
     status, said, _ = lockstep("latency", node.data)
     assert (status, said.splitlines()[0].split(" of ")[0]) == (0, "32 orders, cancels and replaces")
+
+
+def test_names_of_participants_need_no_replay(
+    node: Ended, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    expected = lockstep("latency", node.data)
+    monkeypatch.setattr("cli.latency.rebuilt_at", lambda *_: pytest.fail("the state was rebuilt"))
+    assert lockstep("latency", node.data) == expected
+    rows = random_stream(3, 900, hostile=0.1, garbage=0.05, control=0.3)
+    capacity = Capacity(orders_max=4_096, ids_max=16_384, instruments_max=16, participants_max=16)
+    journal, engine = create(tmp_path / "node", capacity, durability="none")
+    with journal:
+        blocks = (rows[at : at + 3] for at in range(0, len(rows), 3))
+        pump(blocks, FileStamp(), journal, engine, durability="none")
+    with History.open(tmp_path / "node") as history:
+        assert names_at_end(history) == replace(engine.directory, now_ns=0)
+    assert len(engine.directory.participants) > 1
 
 
 def test_under_fsync_no_answer_may_leave_before_its_command_is_journaled(node: Ended, lockstep: Lockstep) -> None:
