@@ -31,6 +31,7 @@ def gateway(
     as_json: bool,
 ) -> int:
     """Run a gateway process. Exit status 0 after an orderly end. fd: of a socket that listens; None: host and port."""
+    from gateway.fix.copy_session import FIX_COPIES
     from gateway.fix.protocol import FIX
     from gateway.native.protocol import NATIVE
     from node.process_names import OWN_NAMES
@@ -42,7 +43,7 @@ def gateway(
         raise WrongUse(f"a process of the node has the name {name}; give another --name")
     check_has_journal(directory)
     listening = None if fd is None else _listening(fd)
-    ready(gateway=True, native=protocol == NATIVE.name, reports=protocol == FIX.name)
+    ready(gateway=True, native=protocol == NATIVE.name, reports=protocol in (FIX.name, FIX_COPIES.name))
     from node.gateway_process import GatewayOptions, GatewayProcess, GatewayStopped, serve_gateway
     from node.logs import Log
     from node.program_report import ProgramReport

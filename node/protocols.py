@@ -2,9 +2,10 @@
 
 from typing import Final
 
+from gateway.fix.copy_session import FIX_COPIES
 from gateway.fix.protocol import FIX
 from gateway.native.protocol import NATIVE
 from gateway.ouch.protocol import OUCH
 from gateway.protocol import OrderProtocol
 
-PROTOCOLS: Final[dict[str, OrderProtocol]] = {each.name: each for each in (OUCH, NATIVE, FIX)}
+PROTOCOLS: Final[dict[str, OrderProtocol]] = {each.name: each for each in (OUCH, NATIVE, FIX, FIX_COPIES)}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from engine import Capacity, Engine
+from engine.capacity import waiting_max
 from engine.records import COMMAND, CommandKind, Instruction, Reason, Side, TimeInForce
 from engine.row_bytes import ROW
 from gateway.fix import marks, names, orders, records
@@ -256,6 +257,21 @@ def test_an_image_of_streams_goes_on_as_they_do_also_with_orders_that_wait() -> 
         assert array.tobytes() == image[name].tobytes(), name
     assert again.unmet_mass_cancel(1) == (0, 0)
     assert again.names_held(1) == market.streams.names_held(1) == 3
+
+
+def test_a_number_is_consumed_as_its_command_is_journaled_also_where_a_logon_finds_no_room_to_wait() -> None:
+    """Else the client is asked for an order again that waits for its effect, and is told that it was refused."""
+    market = Market()
+    market.read("venue speed_bump=1s\n")
+    room = waiting_max(CAPACITY.orders_max)
+    for number in range(room):
+        market.take(rows_in(orders.enter_rows(message(f11=f"o{number}"), 1, 1, 2 + number, 1)))
+    assert int(market.streams.next_in[1]) == room + 1
+    told: list[records.Record] = []
+    market.streams._deliver = lambda segment: told.extend(records.records_in(segment.data))
+    market.mark(Mark.SESSION, 0, [])
+    (answer,) = [each for each in told if each.kind == records.MARK]
+    assert records.OF_MARK.unpack(answer.data)[1] == room + 1, "the number behind the last that waits"
 
 
 def test_a_mass_cancel_that_was_lost_is_not_done_to_later_orders() -> None:

@@ -54,6 +54,8 @@ _FIELDS: Final = """
 58 Text STRING
 59 TimeInForce CHAR 0 1 2 3 4 5 6 7 8 9
 60 TransactTime UTCTIMESTAMP
+75 TradeDate LOCALMKTDATE
+76 ExecBroker STRING
 89 Signature DATA
 90 SecureDataLen LENGTH
 91 SecureData DATA
@@ -67,6 +69,7 @@ _FIELDS: Final = """
 102 CxlRejReason INT
 103 OrdRejReason INT
 108 HeartBtInt INT
+109 ClientID STRING
 110 MinQty QTY
 111 MaxFloor QTY
 112 TestReqID STRING
@@ -100,19 +103,24 @@ _FIELDS: Final = """
 383 MaxMessageSize LENGTH
 432 ExpireDate LOCALMKTDATE
 434 CxlRejResponseTo CHAR 1 2
+439 ClearingFirm STRING
 447 PartyIDSource CHAR
 448 PartyID STRING
 452 PartyRole INT
 453 NoPartyIDs NUMINGROUP
 464 TestMessageIndicator BOOLEAN
+487 TradeReportTransType INT
 528 OrderCapacity CHAR A G I P R W
 529 OrderRestrictions MULTIPLECHARVALUE
 530 MassCancelRequestType CHAR 1 2 3 4 5 6 7
 531 MassCancelResponse CHAR 0 1 2 3 4 5 6 7
 532 MassCancelRejectReason INT
 533 TotalAffectedOrders INT
+552 NoSides NUMINGROUP
 553 Username STRING
 554 Password STRING
+570 PreviouslyReported BOOLEAN
+571 TradeReportID STRING
 581 AccountType INT 1 2 3 4 6 7 8
 627 NoHops NUMINGROUP
 628 HopCompID STRING
@@ -120,8 +128,10 @@ _FIELDS: Final = """
 630 HopRefID SEQNUM
 789 NextExpectedMsgSeqNum SEQNUM
 790 OrdStatusReqID STRING
+797 CopyMsgIndicator BOOLEAN
 847 TargetStrategy INT
 851 LastLiquidityInd INT
+856 TradeReportType INT
 880 TrdMatchID STRING
 1084 DisplayMethod CHAR 1 2 3 4
 1128 ApplVerID STRING 0 1 2 3 4 5 6 7 8 9
@@ -149,7 +159,8 @@ _ORDER: Final = (
     "1 18 22 48 207 99 15 44 54! 60! 40! 59 126 432 110 111 211 58 100 336 528 529 581 1084 1138 2362 2964 " + _PARTIES
 )
 
-_REPORTED: Final = f"60 58 110 111 18 126 432 880 790 851 {_PARTIES}"
+_REPORTED: Final = f"60 58 110 111 18 126 432 880 790 797 851 {_PARTIES}"
+_CAPTURED: Final = "571! 487 856 570! 17 150 55! 32! 31! 75! 60! 797 880"
 
 #: Messages that all versions have alike.
 _SESSION: Final = """
@@ -169,7 +180,7 @@ D: 11! 21! 55! 38 {_ORDER.replace(_PARTIES, "")}
 G: 37 41! 11! 21! 55! 38 {_ORDER.replace(_PARTIES, "")}
 F: 41! 37 11! 1 55! 22 48 54! 60! 38 58
 H: 37 11! 1 55! 54!
-8: 37! 11 41 17! 20! 150! 39! 103 378 1 55! 54! 38 40 44 99 59 32 31 151! 14! 6! 60 58 110 111 18 126 432 880
+8: 37! 11 41 17! 20! 150! 39! 103 378 1 55! 54! 38 40 44 99 59 32 31 151! 14! 6! 60 58 110 111 18 126 432 880 76 109 439
 9: 37! 11! 41! 39! 1 60 434! 102 58
 """,
     "FIX.4.4": f"""{_SESSION}
@@ -182,6 +193,7 @@ q: 11! 530! 1 55 22 48 207 54 60! 58 336
 r: 11 37! 530! 531! 532 533 55 54 60 58
 8: 37! 11 41 17! 150! 39! 103 378 1 55 54! 38 40 44 99 59 32 31 151! 14! 6! {_REPORTED}
 9: 37! 11! 41! 39! 1 60 434! 102 58
+AE: {_CAPTURED} 552!(54! 37! 11 {_PARTIES})
 """,
     "FIXT.1.1": f"""{_SESSION.replace("A: 98! 108!", "A: 98! 108! 1137! 1407 1408 1409")}
 j: 45 372! 379 380! 58
@@ -193,6 +205,7 @@ q: 11! 530! 1 55 22 48 207 54 60! 58 336 {_PARTIES}
 r: 11 37! 1369! 530! 531! 532 533 55 54 60 58
 8: 37! 11 41 17! 150! 39! 103 378 1 55 54! 38 40 44 99 59 32 31 151! 14! 6 {_REPORTED} 1138
 9: 37! 11! 41 39! 1 60 434! 102 58
+AE: {_CAPTURED} 552!(54! {_PARTIES} 37 11)
 """,
 }
 _HEADERS: Final[Mapping[str, str]] = {

@@ -106,6 +106,10 @@ class Answers:
         self._old = version == FIX_4_2
         self._times = Times()
 
+    def is_told(self, record: Record) -> bool:
+        """True if a record has a message of the application; False: its number is filled."""
+        return record.kind != records.MARK
+
     def message(self, record: Record) -> tuple[bytes, bytes, int]:
         """Type, body and time in ns of the message of a record that is no mark."""
         match record.kind:

@@ -20,8 +20,9 @@ from typing import Final
 from engine.records import CommandKind
 from engine.row_bytes import ROW, extend_row
 
-#: Number of the protocol in contexts.
+#: Number of the protocol in contexts: of order entry, and of drop copies.
 NUMBER: Final = 2
+COPIES_NUMBER: Final = 4
 #: Highest number of a session.
 SEQ_MAX: Final = 2**32 - 1
 #: Bytes of the words of an EXTEND row.
@@ -45,13 +46,13 @@ class Mark(IntEnum):
     MASS_CANCEL = 6  # the answer to an OrderMassCancelRequest, which is carried out when it comes back
 
 
-def context_of(user: int, next_in: int, mark: Mark = Mark.ORDER) -> int:
+def context_of(user: int, next_in: int, mark: Mark = Mark.ORDER, protocol: int = NUMBER) -> int:
     """Context of a command of a user.
 
     >>> hex(context_of(3, 7, Mark.NAME))
     '0x2005000000070003'
     """
-    return user | next_in << 16 | int(mark) << 48 | NUMBER << 60
+    return user | next_in << 16 | int(mark) << 48 | protocol << 60
 
 
 def protocol_of(context: int) -> int:

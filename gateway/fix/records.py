@@ -9,6 +9,8 @@ and is made again from the journal after any end of the gateway.
     STATUS    the last REPORT row of the order, zeros where there is none; ClOrdID
     BUSINESS  time in ns i64, number of the message u64, reason u64, its type (8 bytes); text
     MASS      time in ns i64, sequence number i64, symbol i64, side i64; ClOrdID
+    COPY      as REPORT, of an order of somebody else
+    CAPTURE   the REPORT row of a trade, ClOrdID
 """
 
 import struct
@@ -21,6 +23,8 @@ REPORT: Final = 1
 STATUS: Final = 2
 BUSINESS: Final = 3
 MASS: Final = 4
+COPY: Final = 5
+CAPTURE: Final = 6
 
 HEAD: Final = struct.Struct("<IIBBBx")
 OF_MARK: Final = struct.Struct("<qII")

@@ -177,6 +177,10 @@ def _validator(version: str) -> Validator:
 class FixSession(RowSession):
     """Server's side of a connection (``gateway.protocol.RowSession``)."""
 
+    #: Number of the protocol in contexts, and what makes its messages.
+    protocol = marks.NUMBER
+    answers: type[Answers] = Answers
+
     def __init__(self, now_ns: int, clock: Callable[[], int] = time.time_ns) -> None:
         """``clock``: time since 1970 in ns, as messages have it; the times of the gateway count from elsewhere."""
         self._clock = clock
@@ -185,7 +189,7 @@ class FixSession(RowSession):
         self._first = b""
         self._core: _Core | None = None
         self._version = VERSIONS[0]
-        self._answers = Answers(self._version)
+        self._answers = self.answers(self._version)
         self._times = Times()
         self._writer = FrameWriter(self._version, COMP_ID, "", self._times)
         self._logged_in = False
@@ -246,7 +250,7 @@ class FixSession(RowSession):
         version = _APPLICATION_VERSION if found.version == VERSIONS[-1] else None
         terms = Terms(found.version, COMP_ID, found.sender, version)
         core = self._core = _Core(terms, _validator(found.version), self)
-        self._version, self._answers = found.version, Answers(found.version)
+        self._version, self._answers = found.version, self.answers(found.version)
         self._writer = FrameWriter(found.version, COMP_ID, found.sender, self._times)
         wall_ns = self._clock()
         core.connected(wall_ns)
@@ -431,7 +435,7 @@ class FixSession(RowSession):
     def _mark(self, mark: Mark, next_in: int, words: list[int]) -> int:
         """Queue a mark; gives its own number."""
         self._marks += 1
-        context = marks.context_of(self._user, next_in, mark)
+        context = marks.context_of(self._user, next_in, mark, self.protocol)
         self._queue.append(marks.mark_rows(context, self._participant, self._marks, words))
         return self._marks
 
@@ -503,13 +507,13 @@ class FixSession(RowSession):
         core.store.out_seq = number + 1
         if core.state is State.ASKED:  # it is asked for when the client sees the number of the answer
             return
-        if record.kind != records.MARK:
+        if self._answers.is_told(record):
             msg_type, fields, time_ns = self._answers.message(record)
             frames.append(self._writer.frame(msg_type, number, time_ns, fields))
             if record.kind == records.MASS:
                 self._carry_out(record)
             return
-        own = records.OF_MARK.unpack(record.data)[0]
+        own = records.OF_MARK.unpack(record.data)[0] if record.kind == records.MARK else 0
         while self._owed and self._owed[0].number < own:
             self._owed.popleft()
         if self._owed and self._owed[0].number == own:
@@ -555,7 +559,7 @@ class FixSession(RowSession):
             return
         if number < self._fills_from:
             return
-        if record.kind != records.MARK:
+        if self._answers.is_told(record):
             if self._fills_from < number:
                 frames.append(self._gap_fill(self._fills_from, number, now_ns, again=True))
             msg_type, fields, time_ns = self._answers.message(record)

@@ -44,6 +44,9 @@ class FixStreams(BoundedStreams):
     """Streams of the users."""
 
     highest_e4 = PRICE_E4_MAX
+    #: Protocol of the sessions of these streams, and those whose commands are read for the texts of ids.
+    protocol = marks.NUMBER
+    protocols: tuple[int, ...] = (marks.NUMBER,)
 
     def __init__(
         self,
@@ -84,7 +87,10 @@ class FixStreams(BoundedStreams):
             begin = at * ROW.size
             row = self._rows[begin : begin + ROW.size]
             context = _context_in(ROW.unpack(row))
-            if marks.protocol_of(context) == marks.NUMBER:
+            if marks.protocol_of(context) == self.protocol and marks.mark_of(context) != Mark.RESET:
+                # Its number is consumed now: a mark that finds no room to wait is answered before it.
+                self._consume(context)
+            if marks.protocol_of(context) in self.protocols:
                 before = self._rows[begin - ROW.size : begin] if at else self._carried
                 self._delayed.setdefault(context, deque()).append(before + row)
 
@@ -114,7 +120,7 @@ class FixStreams(BoundedStreams):
         mass = reports[reports["kind"] == ReportKind.MASS_CANCEL]
         for report in mass:
             self._met(report)
-        chosen = reports[(reports["kind"] <= _ORDERS_MAX) & ((reports["user"] != 0) | (reports["other_user"] != 0))]
+        chosen = reports[(reports["kind"] <= _ORDERS_MAX) & self._concern(reports)]
         if not len(chosen):
             return
         rows = np.ascontiguousarray(chosen).view(REPORT_BYTES)
@@ -122,16 +128,19 @@ class FixStreams(BoundedStreams):
         for at, said in enumerate(columns):
             seq, kind, command_kind, user, other, own_id, head, tail, old_id, old_head, old_tail, leaves, context = said
             row = rows[at].tobytes()
-            by_fix = marks.protocol_of(context) == marks.NUMBER
+            by_fix = marks.protocol_of(context) in self.protocols
             before: tuple[int, ...] = (0,) * _WORDS
             if by_fix:
                 sender, next_in = context & 0xFFFF, marks.next_in_of(context)
                 command, before = self._command_of(seq, context)
                 if marks.mark_of(context) and command_kind == _CANCEL and own_id == 0:
-                    yield from self._take_mark(sender, marks.mark_of(context), next_in, command, before, row)
+                    if marks.protocol_of(context) == self.protocol:
+                        yield from self._take_mark(sender, marks.mark_of(context), next_in, command, before, row)
+                    elif marks.mark_of(context) == Mark.NAME:
+                        self._take_name(sender, command[3], marks.text_in(before))
                     continue
-                if sender < len(self.next_in) and next_in > self.next_in[sender]:
-                    self.next_in[sender] = next_in
+                if marks.protocol_of(context) == self.protocol:
+                    self._consume(context)
             elif command_kind == _CANCEL and own_id == 0:
                 continue
             text = self._text(user, own_id, head, tail)
@@ -141,9 +150,24 @@ class FixStreams(BoundedStreams):
             elif command_kind == _CANCEL and by_fix:
                 further, text = text, self._text_of_cancel(context & 0xFFFF, before) or text
             self._remember(user, own_id, old_id if kind == ReportKind.REPLACED else 0, kind, leaves, row)
-            for each in (user, other) if other and other != user else (user,):
-                if each:
-                    yield each, self._numbered(each, records.REPORT, row, text, further)
+            yield from self._tell(user, other, row, text, further)
+
+    def _consume(self, context: int) -> None:
+        """Take the number of a message that has become a command."""
+        sender, next_in = context & 0xFFFF, marks.next_in_of(context)
+        if sender < len(self.next_in) and next_in > self.next_in[sender]:
+            self.next_in[sender] = next_in
+
+    def _concern(self, reports: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which reports about orders become records, or are needed for them."""
+        concern: NDArray[np.bool_] = (reports["user"] != 0) | (reports["other_user"] != 0)
+        return concern
+
+    def _tell(self, user: int, other: int, row: bytes, text: bytes, further: bytes) -> Iterator[tuple[int, bytes]]:
+        """Records of a report: to the user of the order, and to another whom it concerns."""
+        for each in (user, other) if other and other != user else (user,):
+            if each:
+                yield each, self._numbered(each, records.REPORT, row, text, further)
 
     def _numbered(self, user: int, kind: int, data: bytes, text: bytes = b"", further: bytes = b"") -> bytes:
         number = int(self.next_out[user])

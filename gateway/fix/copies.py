@@ -1,0 +1,132 @@
+"""Drop copies: the reports of all users of a participant, or of a firm, in the stream of one user.
+
+A copy stream begins with the first logon of its user at a gateway of drop copies, and goes on whether or not anybody is
+logged on. Its user sees, by whichever protocol an order came,
+
+- every order of its participant, also one that no user entered;
+- where its participant has the name of a firm, every order of the users of that firm, whoever their participant is: a
+  clearing firm is a participant of that name.
+
+It has numbers of its own, with marks of its own (``marks.COPIES_NUMBER``), so all of it is a function of the journal,
+as in ``gateway.fix.streams``. A trade has two records for a side: the copy of its report, and its capture.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.records import CommandKind, UserPermission
+from gateway.fix import marks, records
+from gateway.fix.marks import Mark
+from gateway.fix.outbox import FixOutbox
+from gateway.fix.records import PLACE, PLACES
+from gateway.fix.streams import FixStreams
+from reports.rows import ReportKind
+
+_CANCEL, _ENTER = int(CommandKind.CANCEL), int(CommandKind.ENTER)
+_KIND, _COMMAND_KIND = PLACE["kind"], PLACE["command_kind"]
+_PARTICIPANT, _FIRM = PLACE["participant_name"], PLACE["firm"]
+_REFUSED: Final = int(ReportKind.REJECTED)
+_CANCEL_REFUSED: Final = int(ReportKind.CANCEL_REJECTED)
+_TRADE: Final = int(ReportKind.TRADE)
+
+
+class CopyStreams(FixStreams):
+    """Streams of copies, of the users who have ever asked for one."""
+
+    protocol = marks.COPIES_NUMBER
+    protocols = (marks.NUMBER, marks.COPIES_NUMBER)
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._readers: dict[int, None] = {}  # users with a stream, in the order of their first logons
+        self._by_party: dict[int, list[int]] = {}  # users who read a participant's or a firm's reports, by its name
+
+    def reads(self, user: int) -> bool:
+        """True if a user has a copy stream."""
+        return user in self._readers
+
+    def _take_mark(
+        self, user: int, mark: int, next_in: int, command: tuple[int, ...], before: tuple[int, ...], row: bytes
+    ) -> Iterator[tuple[int, bytes]]:
+        if 0 < user <= len(self._by_name) and mark != Mark.NAME and user not in self._readers:
+            self._readers[user] = None
+            self._assign()
+        if mark in (Mark.STATUS, Mark.MASS_CANCEL):
+            return  # its gateway asks for neither
+        yield from super()._take_mark(user, mark, next_in, command, before, row)
+
+    def _assign(self) -> None:
+        """Assign readers to the parties whose reports they see."""
+        self._by_party = {}
+        for user in self._readers:
+            if self.may(user, UserPermission.ENABLED):
+                self._by_party.setdefault(int(self._user_rows[user]["participant_name"]), []).append(user)
+
+    def _define_user(self, command: Any) -> None:
+        super()._define_user(command)
+        self._assign()
+
+    def _concern(self, reports: NDArray[Any]) -> NDArray[np.bool_]:
+        marked = (reports["command_kind"] == _CANCEL) & (reports["client_order_id"] == 0)
+        # Ids of long texts are followed for all users: one of them may be read later.
+        concern: NDArray[np.bool_] = marked | (reports["client_order_id"] < 0)
+        if self._by_party:
+            parties = np.fromiter(self._by_party, np.int64, len(self._by_party))
+            concern |= np.isin(reports["participant_name"], parties) | np.isin(reports["firm"], parties)
+        return concern
+
+    def _tell(self, user: int, other: int, row: bytes, text: bytes, further: bytes) -> Iterator[tuple[int, bytes]]:
+        del user, other
+        if not self._by_party:
+            return
+        places = PLACES.unpack(row)
+        kind = places[_KIND]
+        if kind == _CANCEL_REFUSED or (kind == _REFUSED and places[_COMMAND_KIND] != _ENTER):
+            return  # nothing happened to the order, and there is no ExecutionReport of it
+        parties = dict.fromkeys((places[_PARTICIPANT], places[_FIRM]))
+        for reader in dict.fromkeys(each for party in parties for each in self._by_party.get(party, ())):
+            yield reader, self._numbered(reader, records.COPY, row, text, further)
+            if kind == _TRADE:
+                yield reader, self._numbered(reader, records.CAPTURE, row, text)
+
+    def _remember(self, user: int, own_id: int, old_id: int, kind: int, leaves: int, row: bytes) -> None:  # noqa: ARG002
+        """Keep which orders with long ids are open: their texts outlive the day."""
+        if not user or kind in (_REFUSED, _CANCEL_REFUSED):
+            return
+        if old_id < 0:
+            self._open.pop((user, old_id), None)
+        if own_id < 0 and leaves:
+            self._open[user, own_id] = b""
+        elif own_id < 0:
+            self._open.pop((user, own_id), None)
+
+    # Image.
+
+    def image(self) -> dict[str, NDArray[Any]]:
+        """Image for ``restore``: copies and views; write them before the next block."""
+        return super().image() | {"readers": np.array(list(self._readers), np.int64)}
+
+    def restore(self, image: Mapping[str, NDArray[Any]], seq: int, /) -> None:
+        """Continue after command ``seq`` from an image, in fresh streams. Raises ValueError for one of another kind."""
+        image = dict(image)
+        readers = image.pop("readers", None)
+        if readers is None:
+            raise ValueError("their table readers is missing")
+        super().restore(image, seq)
+        self._readers = dict.fromkeys(readers.tolist())
+        self._assign()
+
+
+class CopyOutbox(FixOutbox):
+    """Copy streams and their spools, as one projection."""
+
+    name = "fix copy streams"
+    #: Rises with the layout of records, and with the arrays of ``image``.
+    version = 1
+    folder = "fix-copy-streams"
+
+    def _new_streams(self) -> CopyStreams:
+        return CopyStreams(self._capacity, self._deliver, self._new_session, self._on_login_end)

@@ -1,0 +1,50 @@
+"""Drop copies by FIX as a protocol of the gateway: the sessions of order entry, which take no orders."""
+
+from pathlib import Path
+from typing import Final
+
+from engine.capacity import Capacity
+from gateway.fix import marks
+from gateway.fix.copies import CopyOutbox
+from gateway.fix.copy_answers import CopyAnswers
+from gateway.fix.orders import Refused
+from gateway.fix.protocol import Fix
+from gateway.fix.session import FixSession
+from gateway.outbox import PAST_DAYS
+from wire.fix_codec import Message
+
+#: BusinessRejectReason of whoever may not do it.
+_NOT_AUTHORIZED: Final = 6
+
+
+class CopySession(FixSession):
+    """Server's side of a connection for drop copies."""
+
+    protocol = marks.COPIES_NUMBER
+    answers = CopyAnswers
+
+    def _order(self, message: Message, next_in: int) -> None:
+        """Take no message of the application. Raises Refused."""
+        del message, next_in
+        raise Refused("this session has copies alone", _NOT_AUTHORIZED)
+
+
+class FixCopies(Fix):
+    """Drop copies by FIX (``gateway.protocol.OrderProtocol``)."""
+
+    name = "fixdrop"
+    number = marks.COPIES_NUMBER
+    outbox_name = CopyOutbox.name
+
+    def session(self, now_ns: int) -> CopySession:
+        """Session of a new connection."""
+        return CopySession(now_ns)
+
+    def outbox(
+        self, directory: Path, capacity: Capacity, journal_id: bytes, *, past_days: int = PAST_DAYS
+    ) -> CopyOutbox:
+        """Streams of the users as before the first command."""
+        return CopyOutbox(directory, capacity, journal_id, past_days=past_days)
+
+
+FIX_COPIES: Final = FixCopies()
