@@ -18,6 +18,7 @@ from cli.options import (
     FromWhen,
     Json,
     OneSide,
+    OnOff,
     Participant,
     PastFeed,
     Reasons,
@@ -544,6 +545,30 @@ def sessions(directory: Directory, at: At = None, as_json: Json = False) -> int:
     from cli.sessions import sessions as command
 
     return command(directory, at, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def fix(
+    directory: Directory,
+    session: Annotated[
+        str | None, typer.Option(metavar="USER", help="Print the last messages of this user's sessions.")
+    ] = None,
+    last: Annotated[int, typer.Option(min=1, max=1_000, help="Messages each way.")] = 20,
+    log: Annotated[
+        OnOff | None,
+        typer.Option(help="Have the running gateways log each message of the session, or not any more."),
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Show the FIX sessions of a node, running or not: their numbers, and the last messages of one.
+
+    Numbers and messages come from the journal; passwords are in neither.
+
+    Example: lockstep fix node1 --session ALICE
+    """
+    from cli.fix import fix as command
+
+    return command(directory, session, last, None if log is None else log.value, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

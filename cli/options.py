@@ -21,6 +21,13 @@ class SideChoice(StrEnum):
     sell = "sell"
 
 
+class OnOff(StrEnum):
+    """Something that is on or off."""
+
+    on = "on"
+    off = "off"
+
+
 class FeedForm(StrEnum):
     """Form of a file of the feed."""
 

@@ -278,6 +278,11 @@ class Outbox(Projection, Generic[AnyStreams]):
         return found
 
 
+def streams_of(arrays: Arrays, session: str = _STREAMS) -> dict[str, NDArray[Any]]:
+    """Tables of the streams in an image, or of the spool of a session. Raises KeyError where it has none."""
+    return _grouped(arrays)[session]
+
+
 def _grouped(arrays: Arrays) -> dict[str, dict[str, NDArray[Any]]]:
     """Tables of an image: those of the streams, and of spools by session, the oldest first."""
     groups: dict[str, dict[str, NDArray[Any]]] = {}

@@ -33,6 +33,7 @@ from journal import Journal
 from node import gateway_image
 from node.core_link import CoreLink, attach
 from node.end_signals import on_end_signal
+from node.fix_watch import SessionFacts
 from node.logs import Log
 from node.program_report import ProgramReport, agent_values
 from replay.feed import Feed
@@ -146,6 +147,7 @@ class GatewayProcess:
         #: Work on what happened, as the report of this process has it.
         self._streams = Measured(Call("streams", self._take_blocks))
         self._more = False
+        self._sessions = SessionFacts(self._folder, log)
         self._beats = self._waits = 0  # ``_waits``: times that the ring was full
 
     # The life of the process.
@@ -233,11 +235,13 @@ class GatewayProcess:
             return
         if self._server is not None:
             self._server.close()
+        self._sessions.write(gateway)
         for connection in list(gateway.connections):
             connection.close(why)
         deadline_s = time.monotonic() + _LEAVE_S
         while gateway.connections and time.monotonic() < deadline_s:
             await asyncio.sleep(0.005)
+        self._sessions.write(gateway)
         gateway.close()
 
     async def _save_last_image(self) -> None:
@@ -267,6 +271,7 @@ class GatewayProcess:
         self._loop.call_later(BEAT_S, self._beat)
         self.gateway.beat()
         self.outbox.flush()
+        self._sessions.beat(self.gateway)
         self.link.past(frozenset(each.user for each in self.gateway.connections if each.past and each.user))
         self._refuse_where_full()
         self._beats += 1

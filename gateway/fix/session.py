@@ -25,7 +25,7 @@ from gateway.fix.records import Record
 from gateway.fix.streams import FixStreams
 from gateway.protocol import Login, MassCancel, Refusal, RowSession, Taken
 from wire.errors import ProtocolError
-from wire.fix_codec import FrameWriter, Garbled, Message, Times, body
+from wire.fix_codec import Cutter, FrameWriter, Garbled, Message, Times, body
 from wire.fix_events import Event, LoggedOut, LogonAsked, Received, Restarted, Terms, identity
 from wire.fix_session import Session as SessionCore
 from wire.fix_table import VERSIONS, own
@@ -209,8 +209,24 @@ class FixSession(RowSession):
         self._mass_cancel: MassCancel | None = None
         self._ends = ""
         self._ends_ns = 0
+        #: Called with "in" or "out" and each whole frame that goes that way, while somebody watches the session.
+        self.on_frame: Callable[[str, bytes], None] | None = None
+        self._seen = Cutter()  # of what comes in, for ``on_frame``
 
     # What the gateway asks.
+
+    @property
+    def facts(self) -> dict[str, str | int]:
+        """Facts that the journal does not have: version, and times of the last bytes each way, in ns since 1970."""
+        core = self._core
+        heard_ns, sent_ns = (0, 0) if core is None else (core.heard_ns, core.sent_ns)
+        return {"version": self._version, "heard_ns": heard_ns, "sent_ns": sent_ns}
+
+    def _show_arrived(self, piece: bytes) -> None:
+        if self.on_frame is not None:
+            self._seen.feed(piece)
+            while (cut := self._seen.next()) is not None:
+                self.on_frame("in", cut[0])
 
     @property
     def state(self) -> State:
@@ -352,6 +368,7 @@ class FixSession(RowSession):
                 return taken, rows, count
             piece = bytes(region[taken : taken + _PIECE_BYTES])
             taken += len(piece)
+            self._show_arrived(piece)
             if core.state is State.LIVE:
                 core.feed(piece, self._clock())
 
@@ -488,6 +505,9 @@ class FixSession(RowSession):
             taken += records.HEAD.size + len(record.data) + len(record.text) + len(record.further)
         if frames and self._core is not None:
             self._core.sent_ns = now_ns
+        if self.on_frame is not None:
+            for frame in frames:
+                self.on_frame("out", frame)
         return taken, b"".join(frames)
 
     def _next(self, record: Record, frames: list[bytes], now_ns: int) -> None:

@@ -1,0 +1,142 @@
+"""`lockstep fix`: sessions of FIX, their numbers, and the last messages of one with the names of their fields."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from cli import errors, screen
+from cli.beside import check_has_journal
+from cli.errors import WrongUse
+from notation.words import iso_time
+
+#: Version in which messages are shown where it is not known.
+_VERSION: Final = "FIX.4.4"
+_COLUMNS: Final = ("gateway", "kind", "user", "with", "version", "state", "in", "out", "last in", "last out")
+
+
+def fix(directory: Path, session: str | None, last: int, log: str | None, *, as_json: bool) -> int:
+    """Print sessions, or the messages of one."""
+    from node.fix_sessions import fix_gateways, fix_sessions
+
+    check_has_journal(directory)
+    if log is not None and session is None:
+        raise WrongUse("--log is of one session; give --session USER too")
+    if not fix_gateways(directory):
+        raise WrongUse(f"{directory} has no gateway of FIX; start one with lockstep serve --gateway fix:PORT")
+    user = "" if session is None else session.upper()
+    found = fix_sessions(directory, user)
+    if user and not found:
+        raise WrongUse(f"no session of {session} has been used in {directory}; `lockstep fix {directory}` lists them")
+    if log is not None:
+        return _set_log(directory, user, log == "on", as_json=as_json)
+    told = [_facts(each) for each in found]
+    for each, facts in zip(found, told, strict=True):
+        facts["messages"] = _messages(each, last) if user else None
+    if as_json:
+        screen.print_json({"sessions": told})
+        return errors.FINE
+    screen.table(_COLUMNS, [_row(each) for each in told])
+    for facts in told:
+        for message in facts["messages"] or ():
+            screen.print_line(_line(message))
+    return errors.FINE
+
+
+def _facts(session: Any) -> dict[str, Any]:
+    live = session.live
+    return {
+        "gateway": session.gateway,
+        "kind": session.kind,
+        "user": session.user,
+        "sender": session.user,
+        "target": _target(),
+        "version": live.get("version"),
+        "state": "logged on" if live.get("logged_on") else "logged out",
+        "address": live.get("address"),
+        "in_number": session.in_number,
+        "out_number": session.out_number,
+        "last_in": iso_time(live["heard_ns"]) if live.get("heard_ns") else None,
+        "last_out": iso_time(live["sent_ns"]) if live.get("sent_ns") else None,
+    }
+
+
+def _target() -> str:
+    from gateway.fix.session import COMP_ID
+
+    return COMP_ID
+
+
+def _row(facts: dict[str, Any]) -> list[str]:
+    names = ("gateway", "kind", "user", "target", "version", "state", "in_number", "out_number", "last_in", "last_out")
+    return ["not known" if facts[name] is None else str(facts[name]) for name in names]
+
+
+def _messages(session: Any, last: int) -> list[dict[str, Any]]:
+    """The last messages each way, those that came in first."""
+    from gateway.fix import records
+    from gateway.fix.copy_answers import CopyAnswers
+    from gateway.fix.session import COMP_ID
+    from wire.fix_codec import FrameWriter, Message, Times
+    from wire.fix_table import own
+    from wire.fix_text import TYPE_NAMES, fields_of
+
+    version = session.live.get("version") or _VERSION
+    answers, dictionary = CopyAnswers(version), own(version)
+    writer = FrameWriter(version, COMP_ID, session.user, Times())
+    told: list[dict[str, Any]] = [
+        {
+            "way": "in",
+            "number": each.number,
+            "type": each.msg_type,
+            "name": TYPE_NAMES.get(each.msg_type, ""),
+            "seq": each.seq,
+            "command": each.said,
+            "fields": None,
+        }
+        for each in session.arrived[-last:]
+    ]
+    for record in session.sent[-last:]:
+        fields: list[tuple[str, str]] = []
+        kind = "session"
+        if answers.is_told(record):
+            msg_type, text, time_ns = answers.message(record)
+            message = Message(writer.frame(msg_type, record.number, time_ns, text))
+            kind, fields = msg_type.decode("ascii"), fields_of(message, dictionary)
+        elif record.kind == records.CAPTURE:
+            kind = "filled"
+        told.append(
+            {
+                "way": "out",
+                "number": record.number,
+                "type": kind,
+                "name": TYPE_NAMES.get(kind, "a message of the session" if kind == "session" else ""),
+                "seq": None,
+                "command": None,
+                "fields": [{"name": name, "value": value} for name, value in fields],
+            }
+        )
+    return told
+
+
+def _line(message: dict[str, Any]) -> str:
+    if message["way"] == "in":
+        name = message["name"] or message["type"]
+        return f"in  {message['number']} {name} (command {message['seq']}) {message['command']}".rstrip()
+    said = " ".join(f"{each['name']}={each['value']}" for each in message["fields"])
+    return f"out {message['number']} {message['name'] or message['type']} {said}".rstrip()
+
+
+def _set_log(directory: Path, user: str, on: bool, *, as_json: bool) -> int:
+    """Have the gateways log the messages of a user, or not any more."""
+    from node.fix_sessions import fix_gateways
+    from node.fix_side_file import watch, watched
+    from node.gateway_image import folder_of
+
+    for name in fix_gateways(directory):
+        folder = folder_of(directory, name)
+        users = watched(folder) | {user} if on else watched(folder) - {user}
+        watch(folder, users)
+    if as_json:
+        screen.print_json({"user": user, "logged": on})
+    else:
+        screen.print_line(f"messages of {user} are {'' if on else 'not '}logged from now on (event: fix message)")
+    return errors.FINE

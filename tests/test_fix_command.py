@@ -1,0 +1,101 @@
+"""`lockstep fix`: sessions of FIX, on a node that runs and on one that was killed, and never a password."""
+
+import json
+import signal
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Lockstep
+from tests.fix_client import FixClient
+from tests.json_schemas import checked
+from tests.running import Running, started, until
+from tests.test_node_gateways import port_of
+from wire.fix_codec import FrameWriter, Message, Times, body
+from wire.fix_table import VERSIONS, own
+from wire.fix_text import fields_of, plain
+
+PASSWORD = "secret"
+
+
+def sessions_of(lockstep: Lockstep, node: Running, *more: str) -> list[dict[str, object]]:
+    """What the command says of a directory."""
+    status, out, err = lockstep("fix", node.data, "--json", *more)
+    assert status == 0, err
+    assert PASSWORD not in out
+    (told,) = checked(["fix"], out)
+    return list(told["sessions"])
+
+
+def test_sessions_are_shown_while_the_node_runs_and_after_it_was_killed(tmp_path: Path, lockstep: Lockstep) -> None:
+    node = started(tmp_path, "--gateway", "fix=fix:0")
+    try:
+        with closing(FixClient(port_of(node, "fix"), "UA", version="FIXT.1.1")) as one:
+            one.log_on()
+            one.order("an-order-with-a-long-name", qty=5)
+            one.report("an-order-with-a-long-name")
+            one.change(b"F", "c1", "an-order-with-a-long-name")
+            one.report("c1")
+            until(lambda: sessions_of(lockstep, node)[0]["last_in"] is not None)
+            (session,) = sessions_of(lockstep, node, "--session", "ua")
+            assert [session[key] for key in ("user", "target", "version", "state", "in_number", "out_number")] == [
+                *("UA", "LOCKSTEP", "FIXT.1.1", "logged on", one.out_seq, one.in_seq),
+            ]
+            messages = session["messages"]
+            assert isinstance(messages, list)
+            arrived = [(each["number"], each["name"]) for each in messages if each["way"] == "in"]
+            assert arrived == [(2, "NewOrderSingle"), (3, "OrderCancelRequest")]
+            assert messages[0]["command"].startswith("enter ALPHA")
+            (canceled,) = [each for each in messages if each["way"] == "out" and each["number"] == 3]
+            named = {each["name"]: each["value"] for each in canceled["fields"]}
+            assert (named["ClOrdID"], named["OrigClOrdID"], named["OrdStatus"]) == (
+                *("c1", "an-order-with-a-long-name", "4"),
+            )
+            assert lockstep("fix", node.data, "--session", "UA", "--log", "on")[0] == 0
+            until(lambda: logs_of(one, node))
+            assert lockstep("fix", node.data, "--session", "UA", "--log", "off", "--json")[0] == 0
+            # A logon in a live session has the password once more.
+            one.in_seq = one.out_seq = 1
+            one.log_on(PASSWORD, 30, (141, "Y"))
+        assert PASSWORD not in node.logged()
+        node.end(signal.SIGKILL)
+        until(lambda: sessions_of(lockstep, node)[0]["state"] == "logged out")
+        (session,) = sessions_of(lockstep, node, "--session", "UA", "--last", "1")
+        assert session["version"] == "FIXT.1.1"
+        assert lockstep("fix", node.data)[1].splitlines()[0].split()[:3] == ["gateway", "kind", "user"]
+    finally:
+        node.stop()
+
+
+def logs_of(client: FixClient, node: Running) -> bool:
+    """True once the log has a test request of the client and the answer to it."""
+    client.send(b"1", [(112, "watch")])
+    client.until(lambda each: each.get(b"112") == b"watch")
+    told = [json.loads(line) for line in node.logged().splitlines() if '"fix message"' in line]
+    return {each["way"] for each in told if "112=watch|" in each["message"] and each["user"] == "UA"} == {"in", "out"}
+
+
+def test_what_cannot_be_shown_is_said_in_a_sentence(tmp_path: Path, lockstep: Lockstep) -> None:
+    node = started(tmp_path)
+    node.stop()
+    for words, why in (
+        ((node.data,), "has no gateway of FIX"),
+        ((node.data, "--log", "on"), "--log is of one session"),
+        ((tmp_path / "nothing",), "nothing"),
+    ):
+        status, _, err = lockstep("fix", *words)
+        assert (status, why in err) == (2, True), err
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_passwords_and_signatures_are_stars_in_every_form(version: str) -> None:
+    secrets = {554: "pass-554", 925: "pass-925", 96: "sig\x01nature", 95: 10}
+    fields = [(98, 0), (108, 30), (95, 10), (96, b"sig\x01nature"), (554, "pass-554"), (925, "pass-925")]
+    frame = FrameWriter(version, "UA", "LOCKSTEP", Times()).frame(b"A", 1, 0, body(fields))
+    shown = plain(frame) + str(fields_of(Message(frame), own(version)))
+    assert not any(str(value) in shown for tag, value in secrets.items() if tag != 95)
+    assert "nature" not in shown
+    broken = frame.replace(b"\x0195=10", b"\x0195=99")
+    assert "nature" not in plain(broken)
+    assert "pass-554" not in plain(frame.replace(b"98=0", b"980"))
