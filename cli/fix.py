@@ -8,8 +8,6 @@ from cli.beside import check_has_journal
 from cli.errors import WrongUse
 from notation.words import iso_time
 
-#: Version in which messages are shown where it is not known.
-_VERSION: Final = "FIX.4.4"
 _COLUMNS: Final = ("gateway", "kind", "user", "with", "version", "state", "in", "out", "last in", "last out")
 
 
@@ -72,22 +70,15 @@ def _row(facts: dict[str, Any]) -> list[str]:
 
 def _messages(session: Any, last: int) -> list[dict[str, Any]]:
     """The last messages each way, those that came in first."""
-    from gateway.fix import records
-    from gateway.fix.copy_answers import CopyAnswers
-    from gateway.fix.session import COMP_ID
-    from wire.fix_codec import FrameWriter, Message, Times
-    from wire.fix_table import own
-    from wire.fix_text import TYPE_NAMES, fields_of
+    from gateway.fix.shown import VERSION, Shown, type_name
 
-    version = session.live.get("version") or _VERSION
-    answers, dictionary = CopyAnswers(version), own(version)
-    writer = FrameWriter(version, COMP_ID, session.user, Times())
+    shown = Shown(session.live.get("version") or VERSION, session.user)
     told: list[dict[str, Any]] = [
         {
             "way": "in",
             "number": each.number,
             "type": each.msg_type,
-            "name": TYPE_NAMES.get(each.msg_type, ""),
+            "name": type_name(each.msg_type),
             "seq": each.seq,
             "command": each.said,
             "fields": None,
@@ -95,34 +86,17 @@ def _messages(session: Any, last: int) -> list[dict[str, Any]]:
         for each in session.arrived[-last:]
     ]
     for record in session.sent[-last:]:
-        fields: list[tuple[str, str]] = []
-        kind = "session"
-        if answers.is_told(record):
-            msg_type, text, time_ns = answers.message(record)
-            message = Message(writer.frame(msg_type, record.number, time_ns, text))
-            kind, fields = msg_type.decode("ascii"), fields_of(message, dictionary)
-        elif record.kind == records.CAPTURE:
-            kind = "filled"
-        told.append(
-            {
-                "way": "out",
-                "number": record.number,
-                "type": kind,
-                "name": TYPE_NAMES.get(kind, "a message of the session" if kind == "session" else ""),
-                "seq": None,
-                "command": None,
-                "fields": [{"name": name, "value": value} for name, value in fields],
-            }
-        )
+        message = shown.message(record)
+        fields = [{"name": name, "value": value} for name, value in message["fields"]]
+        told.append({"way": "out", **message, "seq": None, "command": None, "fields": fields})
     return told
 
 
 def _line(message: dict[str, Any]) -> str:
     if message["way"] == "in":
-        name = message["name"] or message["type"]
-        return f"in  {message['number']} {name} (command {message['seq']}) {message['command']}".rstrip()
+        return f"in  {message['number']} {message['name']} (command {message['seq']}) {message['command']}".rstrip()
     said = " ".join(f"{each['name']}={each['value']}" for each in message["fields"])
-    return f"out {message['number']} {message['name'] or message['type']} {said}".rstrip()
+    return f"out {message['number']} {message['name']} {said}".rstrip()
 
 
 def _set_log(directory: Path, user: str, on: bool, *, as_json: bool) -> int:

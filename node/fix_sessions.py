@@ -211,9 +211,7 @@ class _Reading:
         return 0 if len(defined) == 0 else self._streams.user(self._wanted)
 
 
-def _arrived(
-    context: int, values: tuple[int, ...], extended: tuple[int, ...], block: PlayedBlock
-) -> Arrived | None:
+def _arrived(context: int, values: tuple[int, ...], extended: tuple[int, ...], block: PlayedBlock) -> Arrived | None:
     """The message that a command is of; None for one of our side, and for a text that belongs to the next."""
     number, mark = marks.next_in_of(context) - 1, marks.mark_of(context)
     if mark == Mark.ORDER or values[8] != _CANCEL or values[0] != 0:

@@ -10,7 +10,6 @@ from gateway.fix.session import FixSession
 from gateway.server import Gateway
 from node.fix_side_file import watched, write_side_file
 from node.logs import Log
-from wire.fix_text import plain
 
 #: Interval of the side file, in seconds.
 _WRITE_S: Final = 2.0
@@ -45,8 +44,8 @@ class SessionFacts:
                 name = connection.entrance.outbox.streams.name(connection.user)
                 session.on_frame = partial(self._show, name) if name in wanted else None
 
-    def _show(self, user: str, way: str, frame: bytes) -> None:
-        self._log.info("fix message", user=user, way=way, message=plain(frame))
+    def _show(self, user: str, way: str, message: str) -> None:
+        self._log.info("fix message", user=user, way=way, message=message)
 
     def write(self, gateway: Gateway) -> None:
         """Write the file; a disk that is full costs the facts alone."""

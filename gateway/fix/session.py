@@ -29,6 +29,7 @@ from wire.fix_codec import Cutter, FrameWriter, Garbled, Message, Times, body
 from wire.fix_events import Event, LoggedOut, LogonAsked, Received, Restarted, Terms, identity
 from wire.fix_session import Session as SessionCore
 from wire.fix_table import VERSIONS, own
+from wire.fix_text import plain
 from wire.fix_validation import Validator
 from wire.session_state import Due, State
 
@@ -209,8 +210,8 @@ class FixSession(RowSession):
         self._mass_cancel: MassCancel | None = None
         self._ends = ""
         self._ends_ns = 0
-        #: Called with "in" or "out" and each whole frame that goes that way, while somebody watches the session.
-        self.on_frame: Callable[[str, bytes], None] | None = None
+        #: Called with "in" or "out" and the text of each whole frame that goes that way, while the session is watched.
+        self.on_frame: Callable[[str, str], None] | None = None
         self._seen = Cutter()  # of what comes in, for ``on_frame``
 
     # What the gateway asks.
@@ -226,7 +227,7 @@ class FixSession(RowSession):
         if self.on_frame is not None:
             self._seen.feed(piece)
             while (cut := self._seen.next()) is not None:
-                self.on_frame("in", cut[0])
+                self.on_frame("in", plain(cut[0]))
 
     @property
     def state(self) -> State:
@@ -507,7 +508,7 @@ class FixSession(RowSession):
             self._core.sent_ns = now_ns
         if self.on_frame is not None:
             for frame in frames:
-                self.on_frame("out", frame)
+                self.on_frame("out", plain(frame))
         return taken, b"".join(frames)
 
     def _next(self, record: Record, frames: list[bytes], now_ns: int) -> None:
