@@ -95,6 +95,7 @@ _SHORT_WORDS: Final = {
     **{word: f"tif={word}" for word in ("day", "gtc", "gtd", "ioc", "fok", "opening", "closing")},
     "midpoint": "book=midpoint",
 }
+_LONG_WORDS: Final = {long: short for short, long in _SHORT_WORDS.items()}
 
 _SIDES: Final = {"buy": Side.BUY, "sell": Side.SELL, "short": Side.SELL_SHORT}
 _DISPLAYS: Final = {
@@ -294,14 +295,19 @@ def _side(side: int) -> str:
 
 def order_text(order: Order) -> str:
     """An order in a few words."""
-    return f"{_side(order.side)} {order.qty} {order.symbol} @ {shown(order.price_e4)}"
+    return f"{_side(order.side)} {order.qty} {order.symbol} @ {shown(order.price_e4)}{_terms_text(order.terms)}"
+
+
+def _terms_text(terms: str) -> str:
+    """Terms as a trader types them behind a price; "" for none."""
+    return "".join(f" {_LONG_WORDS.get(word, word)}" for word in terms.split())
 
 
 def text(event: Event, orders: Mapping[str, Order]) -> str:
     """Text of an event, on one line; the state of an order is its present one."""
     match event:
-        case Accepted(token=token, side=side, qty=qty, symbol=symbol, price_e4=price_e4):
-            return f"accepted {token}: {_side(side)} {qty} {symbol} @ {shown(price_e4)}"
+        case Accepted(token=token, side=side, qty=qty, symbol=symbol, price_e4=price_e4, terms=terms):
+            return f"accepted {token}: {_side(side)} {qty} {symbol} @ {shown(price_e4)}{_terms_text(terms)}"
         case Replaced(token=token, qty=qty, price_e4=price_e4, previous_token=previous):
             return f"replaced {previous} by {token}: {qty} open @ {shown(price_e4)}"
         case Executed(token=token, qty=qty, price_e4=price_e4, liquidity=liquidity):
@@ -370,7 +376,7 @@ KEYS: Final = (
     *("state", "match_number", "liquidity", "reason", "prevented_qty", "min_qty", "display", "time_in_force_s", "firm"),
     *("capacity", "intermarket_sweep", "cross_type", "order_reference", "live", "code", "session", "previous_session"),
     *("next_seq", "number", "kind", "final", "count", "text", "address", "epoch", "outage_ns", "resent"),
-    *("displayed_qty", "orders"),
+    *("displayed_qty", "orders", "terms"),
 )
 _CODES: Final = ("side", "display", "liquidity", "reason", "code")
 #: Fields of events under another key, because the same word has another meaning elsewhere.
@@ -409,6 +415,7 @@ def order_json(order: Order) -> dict[str, Any]:
         "leaves_qty": order.leaves_qty,
         "cum_qty": order.cum_qty,
         "state": order.state.value,
+        "terms": order.terms,
     }
 
 

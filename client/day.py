@@ -94,6 +94,7 @@ class TradingDay(Generic[OrderT]):
             display=placed.display,
             intermarket_sweep=ord(placed.intermarket_sweep),
             min_qty=placed.min_qty,
+            terms=placed.terms,
         )
 
     def _accepted(self, message: events.Accepted) -> None:

@@ -44,6 +44,7 @@ class OrderPlaced(Message):
     """Terms of an order at the exchange, as Accepted and Replaced report them.
 
     qty: of Accepted the quantity entered, of Replaced what is open. live: whether it is open after this message.
+    terms: all but side, quantity, symbol and limit, as words of the scenario notation, such as ``stop=9.90 tif=gtc``.
     """
 
     token: str
@@ -60,6 +61,7 @@ class OrderPlaced(Message):
     min_qty: int
     cross_type: str
     live: bool
+    terms: str
 
     @property
     def price(self) -> Decimal | None:

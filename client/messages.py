@@ -16,12 +16,14 @@ from wire.ouch_codes import (
     BuySell,
     CancelReason,
     ClientMessage,
+    CrossType,
     Display,
     EventCode,
     Liquidity,
     OrderState,
     RejectReason,
     ServerMessage,
+    TimeInForce,
 )
 from wire.ouch_layout import FIRM_CHARACTERS, FROM_CLIENT, STOCK_CHARACTERS, TOKEN_CHARACTERS, struct_of
 
@@ -152,7 +154,14 @@ _CANCEL_REASONS: Final = _named(CancelReason)
 _REJECT_REASONS: Final = _named(RejectReason)
 _EVENT_CODES: Final = _named(EventCode)
 
-_PlacedFields = tuple[str, BuySell | int, int, str, int, int, str, Display | int, int, str, str, int, str, bool]
+_CROSS_TERMS: Final[dict[int, str]] = {CrossType.OPENING: "tif=opening", CrossType.CLOSING: "tif=closing"}
+_DISPLAY_TERMS: Final[dict[int, str]] = {
+    Display.NON_DISPLAY: "hidden",
+    Display.POST_ONLY: "post_only",
+    Display.MIDPOINT_PEG: "peg=midpoint",
+}
+
+_PlacedFields = tuple[str, BuySell | int, int, str, int, int, str, Display | int, int, str, str, int, str, bool, str]
 
 
 def _placed(fields: list[Any]) -> _PlacedFields:
@@ -174,7 +183,15 @@ def _placed(fields: list[Any]) -> _PlacedFields:
         min_qty,
         chr(cross),
         state == OrderState.LIVE,
+        _terms(tif_s, display, min_qty, cross),
     )
+
+
+def _terms(tif_s: int, display: int, min_qty: int, cross: int) -> str:
+    """Terms of an order over OUCH as words of the scenario notation, as far as the market has them."""
+    words = [] if tif_s != TimeInForce.IMMEDIATE_OR_CANCEL else ["tif=ioc"]
+    words += [each for each in (_CROSS_TERMS.get(cross), _DISPLAY_TERMS.get(display)) if each]
+    return " ".join([*words, *([f"min_qty={min_qty}"] if min_qty else [])])
 
 
 def _system_event(seq: int, time_ns: int, fields: list[Any]) -> events.SystemEvent:

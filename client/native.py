@@ -13,11 +13,12 @@ from client.events import Side
 from client.orders import NewOrder, Order
 from client.prices import PRICE_E4_MARKET
 from engine.bounds import DAY_NS
-from engine.records import Book, CommandKind, Instruction, Peg, Reason, TimeInForce
+from engine.records import CommandKind, Instruction, Reason, TimeInForce
 from engine.row_bytes import ROW
 from notation.parse import command
-from notation.table import PLACE_OF
-from notation.words import Fault, price
+from notation.print import option_words
+from notation.table import BY_KIND, PLACE_OF
+from notation.words import Fault
 from reports.rows import Liquidity, ReportKind
 from wire import native
 from wire.errors import ProtocolError
@@ -49,6 +50,11 @@ _LIQUIDITY: Final = {
 }
 #: Options of the notation that the exchange gives an order by itself.
 _NO_TERMS: Final = ("context", "new_context", "token", "new_token")
+#: Places of an order's terms. Some share one, and no order has two: until_ns, min_qty; display_qty, stop_e4, offset_e4.
+_TERM_PLACES: Final = (
+    *("instructions", "time_in_force", "self_trade", "book", "peg"),
+    *("until_ns", "min_qty", "display_qty", "stop_e4", "offset_e4"),
+)
 _AT_ONCE: Final = (TimeInForce.IOC, TimeInForce.FOK)
 _SIDES: Final = {Side.BUY: native.BUY, Side.SELL: native.SELL}
 
@@ -222,7 +228,16 @@ def _placed(seq: int, time_ns: int, report: Any, qty: int) -> tuple[Any, ...]:
         report.min_qty,
         "N",
         report.leaves_qty > 0,
+        words(report),
     )
+
+
+def words(report: Any) -> str:
+    """The terms of the order in a report, as words of the notation beside side, quantity, symbol and price."""
+    row = list(_terms("enter", ""))  # not every kind of report has every term
+    for name in _TERM_PLACES:
+        row[PLACE_OF[name]] = getattr(report, name) or row[PLACE_OF[name]]
+    return " ".join(option_words(BY_KIND[CommandKind.ENTER], tuple(row)))
 
 
 def _new(seq: int, time_ns: int, report: Any) -> events.Accepted:
@@ -295,21 +310,3 @@ _EVENTS: Final[dict[int, Callable[[int, int, Any], events.Message]]] = {
     ReportKind.MASS_CANCEL: _mass_canceled,
     **dict.fromkeys((ReportKind.TRIGGERED, ReportKind.REPLENISHED, ReportKind.REPRICED), _changed),
 }
-
-
-def words(report: Any) -> str:
-    """The terms of an order in a report, as words of the notation beside side, quantity, symbol and price."""
-    said = []
-    bits = report.instructions
-    if report.time_in_force and report.time_in_force != TimeInForce.DAY:
-        said.append(f"tif={TimeInForce(report.time_in_force).name.lower()}")
-    if report.book == Book.MIDPOINT:
-        said.append("book=midpoint")
-    said += [f"display={report.display_qty}"] if bits & Instruction.DISPLAY else []
-    said += [f"stop={price(report.stop_e4)}"] if bits & Instruction.STOP else []
-    said += [f"peg={Peg(report.peg).name.lower()}"] if bits & Instruction.PEG else []
-    said += [f"offset={price(report.offset_e4)}"] if bits & Instruction.OFFSET else []
-    said += ["hidden"] if bits & Instruction.HIDDEN else []
-    said += ["post_only"] if bits & Instruction.POST_ONLY else []
-    said += [f"min_qty={report.min_qty}"] if bits & Instruction.MIN_QTY else []
-    return " ".join(said)

@@ -85,7 +85,7 @@ class Order:
     """Order by the exchange's messages.
 
     qty: in all, cum_qty: executed, leaves_qty: open (0 unless LIVE). traded_e4: sum of price_e4 times quantity of
-    its trades. order_reference: the exchange's own number.
+    its trades. order_reference: the exchange's own number. terms: as ``events.OrderPlaced`` has them.
     """
 
     token: str
@@ -97,6 +97,7 @@ class Order:
     display: Display | int
     intermarket_sweep: int
     min_qty: int
+    terms: str = ""
     state: OrderState = OrderState.PENDING
     leaves_qty: int = 0
     cum_qty: int = 0
@@ -132,6 +133,7 @@ class Order:
         self.display = placed.display
         self.intermarket_sweep = ord(placed.intermarket_sweep)
         self.min_qty = placed.min_qty
+        self.terms = placed.terms
         self.order_reference = placed.order_reference
         self.qty = self.cum_qty + placed.qty
         self.leaves_qty = placed.qty if placed.live else 0

@@ -83,10 +83,7 @@ def command_text(values: tuple[int, ...], extended: tuple[int, ...], directory: 
             words.append(
                 field.instead if field.instead and bits & field.bit else _word(field, values, extended, directory)
             )
-    for field in found.options:
-        numbers = tuple((extended if field.extended else values)[number] for number in field.numbers)
-        if bits & field.bit if field.bit else field.required or any(number != field.default for number in numbers):
-            words.append(field.key if field.value is FLAG else f"{field.key}={field.value.write(*numbers)}")
+    words += option_words(found, values, extended)
     if found.limits:
         named, off = limit_bits(*values[12:15])
         for limit in found.limits:
@@ -97,6 +94,17 @@ def command_text(values: tuple[int, ...], extended: tuple[int, ...], directory: 
                 text = limit.value.write(*(row[PLACE_OF[place]] for place in limit.places))
                 words.append(f"{limit.key}={text}" if text else limit.key)
     return " ".join(words)
+
+
+def option_words(found: Command, values: tuple[int, ...], extended: tuple[int, ...] = _NOT_EXTENDED) -> list[str]:
+    """Options of a command, a word each, out of its COMMAND row and the EXTEND row before it; limits apart."""
+    words = []
+    for field in found.options:
+        numbers = tuple((extended if field.extended else values)[number] for number in field.numbers)
+        bit = values[12] & field.bit
+        if bit if field.bit else field.required or any(number != field.default for number in numbers):
+            words.append(field.key if field.value is FLAG else f"{field.key}={field.value.write(*numbers)}")
+    return words
 
 
 def row_text(values: tuple[int, ...], directory: Directory) -> str:

@@ -51,6 +51,7 @@ class Resting:
     qty: int
     open: int
     executed: int = 0
+    time_in_force_s: int = 99_998
 
 
 @dataclass
@@ -121,6 +122,7 @@ class Market:
             return
         qty = int(row["shares"])
         order = Resting(user, token, row["stock"], int(row["buy_sell"]), int(row["price_e4"]), qty, qty)
+        order.time_in_force_s = int(row["time_in_force_s"])
         self.orders[user, token] = order
         self._say_placed(ServerMessage.ACCEPTED, order, row["stock"], qty, order_token=token)
         self._match(order)
@@ -136,7 +138,7 @@ class Market:
             shares=qty,
             buy_sell=order.side,
             price_e4=order.price_e4,
-            time_in_force_s=99_998,
+            time_in_force_s=order.time_in_force_s,
             display=Display.ANONYMOUS,
             capacity=ord("P"),
             intermarket_sweep=ord("N"),

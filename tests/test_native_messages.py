@@ -13,7 +13,7 @@ from cli.errors import WrongUse
 from cli.trade_words import Cancel, Enter, Replace, parse, text
 from cli.trade_words import MassCancel as Cancels
 from client import native as written
-from client.events import MassCanceled, OrderChanged, Side
+from client.events import Accepted, MassCanceled, OrderChanged, Side
 from client.orders import NewOrder
 from engine.engine import Engine
 from engine.jit import Packed
@@ -261,6 +261,32 @@ def test_a_report_says_all_of_its_order_and_nothing_of_the_other_side() -> None:
     events = [written.read(n, payload) for n, (_, payload) in enumerate(packets, 1)]
     assert events[2] == OrderChanged(3, 0, "a2", "triggered", 35, written.PRICE_E4_MARKET, 0)
     assert events[3] == MassCanceled(4, 0, "XYZ", Side.SELL, 12, None)
+
+
+@pytest.mark.parametrize("terms", TERMS)
+def test_a_report_tells_the_terms_of_its_order_in_the_words_with_which_it_was_entered(terms: str) -> None:
+    reports = np.zeros(1, REPORT)
+    reports["kind"], reports["client_order_id"], reports["side"] = ReportKind.NEW, pack("a1"), 1
+    reports["symbol"], reports["price_e4"], reports["qty"], reports["leaves_qty"] = pack("XYZ"), 100_500, 40, 40
+    entered = ROW.unpack(command(f"enter A a1 buy 40 XYZ @ 10.05 {terms}", 1).row)
+    for name in ("time_in_force", "self_trade", "book", "instructions"):
+        reports[name] = entered[PLACE_OF[name]]
+    for bit, name, place in (
+        (Instruction.UNTIL, "until_ns", "until_ns"),
+        (Instruction.MIN_QTY, "min_qty", "min_qty"),
+        (Instruction.DISPLAY, "display_qty", "display_qty"),
+        (Instruction.STOP, "stop_e4", "stop_price_e4"),
+        (Instruction.OFFSET, "offset_e4", "offset_e4"),
+        (Instruction.PEG, "peg", "peg"),
+    ):
+        if entered[PLACE_OF["instructions"]] & bit:
+            reports[place] = entered[PLACE_OF[name]]
+    ((_, payload),) = soup.packets(messages_of(reports).tobytes())
+    told = written.read(1, payload)
+    assert isinstance(told, Accepted)
+    assert sorted(told.terms.split()) == sorted(terms.split())
+    assert text(told, {}).startswith("accepted a1: buy 40 XYZ @ 10.05")
+    assert ("stop=9.90 gtc" in text(told, {}) or "gtc stop=9.90" in text(told, {})) == (terms == "stop=9.90 tif=gtc")
 
 
 def test_a_report_of_a_peg_says_its_reference_and_the_price_that_it_has_now() -> None:

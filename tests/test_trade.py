@@ -86,16 +86,16 @@ help
         "accepted mine: buy 300 XYZ @ 10.05",
         "token  order                open  executed  state",
         "mine   buy 300 XYZ @ 10.05   300         0  live",
-        "accepted s1: sell 100 XYZ @ 10.00",
+        "accepted s1: sell 100 XYZ @ 10.00 ioc",
         "executed mine: 100 @ 10.05, added liquidity",
         "executed s1: 100 @ 10.05, removed liquidity",
         "canceled mine: 50, user",
         "replaced mine by ALICEMINE2---: 300 open @ 10.06",
         "token          order                open  executed  state",
         "ALICEMINE2---  buy 400 XYZ @ 10.06   300       100  live",
-        "token          order                 open  executed  state",
-        "s1             sell 100 XYZ @ 10.00     0       100  filled",
-        "ALICEMINE2---  buy 400 XYZ @ 10.06    300       100  live",
+        "token          order                     open  executed  state",
+        "s1             sell 100 XYZ @ 10.00 ioc     0       100  filled",
+        "ALICEMINE2---  buy 400 XYZ @ 10.06        300       100  live",
         "token  executed  price  match",
         "mine        100  10.05      1",
         "s1          100  10.05      1",
@@ -119,7 +119,7 @@ def test_programs_get_one_event_a_line() -> None:
     assert (accepted["price_e4"], accepted["side"], accepted["qty"], accepted["live"]) == (100_000, "buy", 5, True)
     assert {key: value for key, value in events[-1].items() if value is not None} == {
         "event": "order", "token": "a1", "side": "buy", "qty": 5, "symbol": "XYZ", "price_e4": 100_000,
-        "leaves_qty": 0, "cum_qty": 0, "state": "canceled",
+        "leaves_qty": 0, "cum_qty": 0, "state": "canceled", "terms": "",
     }  # fmt: skip
 
 
