@@ -267,13 +267,26 @@ def _check_instrument(instrument: Instrument) -> None:
     _check_pegs(instrument)
     for side in Side:
         last_rank = MARKET_RANK - 1
-        for rank, level in instrument.book.sides[side].items():
-            _promise(rank > last_rank, f"{symbol} {side.name}: levels are out of order at {level.price_e4}")
-            last_rank = rank
-            _check_level(instrument, side, rank, level)
+        for level in instrument.book.levels(side):
+            _promise(level.rank > last_rank, f"{symbol} {side.name}: levels are out of order at {level.price_e4}")
+            last_rank = level.rank
+        _check_levels(instrument, side)
     best_buy, best_sell = instrument.book.best(Side.BUY), instrument.book.best(Side.SELL)
     if instrument.phase == Phase.CONTINUOUS and best_buy and best_sell:
         _promise(best_buy.price_e4 < best_sell.price_e4, f"{symbol} is crossed in continuous trading")
+
+
+def _check_levels(instrument: Instrument, side: Side) -> None:
+    """Displayed and hidden levels of a side, each apart, and the first of each."""
+    symbol = unpack(instrument.symbol)
+    for hidden, sides in ((False, instrument.book.displayed), (True, instrument.book.hidden)):
+        levels = sides[side]
+        first = next(levels.values(), None)
+        _promise(levels.first is first, f"{symbol} {side.name}: another level is kept as the first")
+        _promise(first is None or levels.first_rank == first.rank, f"{symbol} {side.name}: the first has another rank")
+        for rank, level in levels.items():
+            _promise(level.hidden == hidden, f"{symbol} {side.name}: level {level.price_e4} has another visibility")
+            _check_level(instrument, side, rank, level)
 
 
 def _check_stops(instrument: Instrument) -> None:

@@ -1,8 +1,8 @@
 """Consequences of a command, instrument by instrument in order of definition (section 7)."""
 
-from engine.records import Phase, Side
 from engine.reference.breakers import look_at_trade
 from engine.reference.calls import publish_indicative
+from engine.reference.codes import CONTINUOUS
 from engine.reference.events import EventLog
 from engine.reference.matching import run_aggressor
 from engine.reference.midpoint import meet_at_midpoint
@@ -20,29 +20,24 @@ def consequences(venue: Venue, events: EventLog) -> None:
     for number in sorted(events.touched):
         instrument = venue.instruments[number - 1]
         look_at_trade(venue, instrument, events)
-        trades = True
-        while trades:
-            while (order := _elected(instrument)) is not None:
-                _run_elected(venue, order, events)
-                look_at_trade(venue, instrument, events)
-            trades = reprice(venue, instrument, events)
+        _run_all_elected(venue, instrument, events)
+        while reprice(venue, instrument, events):
             look_at_trade(venue, instrument, events)
+            _run_all_elected(venue, instrument, events)
         meet_at_midpoint(venue, instrument, events)
         if number in venue.calls:
             publish_indicative(instrument, events)
     events.touched.clear()
 
 
-def _elected(instrument: Instrument) -> Order | None:
-    """The stop that the last trade elects next: buys first, by lowest stop, then sells, by highest, then by time."""
-    last_e4 = instrument.last_trade_e4
-    if instrument.phase != Phase.CONTINUOUS or last_e4 == 0:
-        return None
-    for side in (Side.BUY, Side.SELL):
-        order = instrument.stops.first(side)
-        if order is not None and side * (last_e4 - order.stop_e4) >= 0:
-            return order
-    return None
+def _run_all_elected(venue: Venue, instrument: Instrument, events: EventLog) -> None:
+    """While the last trade elects a stop it runs: buys first, by lowest stop, then sells, by highest, then by time."""
+    while instrument.last_trade_e4 and instrument.phase == CONTINUOUS:
+        order = instrument.stops.elected(instrument.last_trade_e4)
+        if order is None:
+            return
+        _run_elected(venue, order, events)
+        look_at_trade(venue, instrument, events)
 
 
 def _run_elected(venue: Venue, order: Order, events: EventLog) -> None:

@@ -51,9 +51,9 @@ def venue_command(venue: Venue, row: Row, events: EventLog) -> None:
         venue.trading_day = day
 
 
-def is_delayed(venue: Venue, row: Row) -> bool:
-    """True of a command that waits for its effect, whatever else it holds."""
-    return venue.speed_bump_ns != 0 and row.kind in _EFFECTS
+def is_delayed(row: Row) -> bool:
+    """True of a command that waits for its effect while there is an entry delay, whatever else it holds."""
+    return row.kind in _EFFECTS
 
 
 def wait_for_effect(venue: Venue, row: Row, events: EventLog) -> None:

@@ -8,7 +8,7 @@ steps as a price has bits, however many prices there are.
 from typing import Final
 
 from engine.bounds import PRICE_E4_MAX
-from engine.records import Side
+from engine.reference.codes import BUY
 
 #: Above every price; the trees' size.
 _SIZE: Final = 1 << PRICE_E4_MAX.bit_length()
@@ -28,7 +28,7 @@ class Depth:
 
     def count(self, side: int, price_e4: int, qty: int) -> None:
         """Count ``qty`` more at a price (less, below 0)."""
-        if side == Side.BUY:
+        if side == BUY:
             self.buy_qty += qty
             tree, at = self._buys_below, price_e4 + 1
         else:

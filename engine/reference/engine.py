@@ -34,11 +34,7 @@ from engine.reference.users import credential_command, user_command
 from engine.reference.venue import Cause, Venue
 from engine.views import Waiting
 
-_EXTEND: Final = int(CommandKind.EXTEND)
-_LIMITS: Final = int(CommandKind.LIMITS)
-_INSTRUMENT: Final = int(CommandKind.INSTRUMENT)
-_INDEX: Final = int(CommandKind.INDEX)
-
+#: Of each kind but ``extend`` what it does: alone, or with the continuation row before it.
 _RULES: Final[dict[int, Callable[[Venue, Row, EventLog], None]]] = {
     int(CommandKind.CLOCK): clock,
     int(CommandKind.VENUE): venue_command,
@@ -61,15 +57,20 @@ _RULES: Final[dict[int, Callable[[Venue, Row, EventLog], None]]] = {
     int(CommandKind.CLOCK_JUMP): clock_jump,
     int(CommandKind.EPOCH): epoch_command,
 }
+_CONTINUED: Final[dict[int, Callable[[Venue, Row, Row | None, EventLog], None]]] = {
+    int(CommandKind.LIMITS): limits_command,
+    int(CommandKind.INSTRUMENT): define_instrument,
+    int(CommandKind.INDEX): define_index,
+}
 #: The kinds that an ``extend`` may stand before, of which it is one itself (section 13, 12 and 29).
 _CONTINUABLE: Final = frozenset(
     map(
         int,
         (
-            _EXTEND,
-            _LIMITS,
-            _INSTRUMENT,
-            _INDEX,
+            CommandKind.EXTEND,
+            CommandKind.LIMITS,
+            CommandKind.INSTRUMENT,
+            CommandKind.INDEX,
             CommandKind.ENTER,
             CommandKind.CANCEL,
             CommandKind.REPLACE,
@@ -223,18 +224,14 @@ class ReferenceEngine:
 
 def _apply_row(venue: Venue, row: Row, log: EventLog) -> None:
     continuation, venue.continuation = venue.continuation, None
-    if is_delayed(venue, row):
+    if venue.speed_bump_ns and is_delayed(row):
         wait_for_effect(venue, row, log)
     elif not can_be_interpreted(row) or (continuation is not None and row.kind not in _CONTINUABLE):
         log.rejected(row.client_order_id, Reason.INVALID_COMMAND)
-    elif row.kind == _EXTEND:
-        venue.continuation = row
-    elif row.kind == _LIMITS:
-        limits_command(venue, row, continuation, log)
-    elif row.kind == _INSTRUMENT:
-        define_instrument(venue, row, continuation, log)
-    elif row.kind == _INDEX:
-        define_index(venue, row, continuation, log)
-    else:
+    elif row.kind in _RULES:
         _RULES[row.kind](venue, row, log)
         consequences(venue, log)
+    elif row.kind in _CONTINUED:
+        _CONTINUED[row.kind](venue, row, continuation, log)
+    else:
+        venue.continuation = row

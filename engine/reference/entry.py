@@ -7,7 +7,8 @@ counts.
 from typing import Final
 
 from engine.bounds import TIME_NS_MAX
-from engine.records import Book, Peg, Permission, Phase, Reason, SelfTrade, TimeInForce
+from engine.records import Book, Peg, Permission, Reason, SelfTrade
+from engine.reference.codes import CLOSING, CONTINUOUS, DAY, FOK, GTC, GTD, IOC, OPENING
 from engine.reference.events import EventLog
 from engine.reference.limit_checks import check_limits, check_restricted, count_entry, entered
 from engine.reference.matching import run_aggressor
@@ -26,15 +27,16 @@ from engine.reference.rows import DISPLAY, HIDDEN, MARKET, MIN_QTY, OFFSET, PEG,
 from engine.reference.state import Instrument, Order, Participant
 from engine.reference.venue import Venue
 
+_LIT: Final = Book.LIT
+_MIDPOINT: Final = Book.MIDPOINT
+_STP_NONE: Final = SelfTrade.NONE
 _RESTING: Final = POST_ONLY | DISPLAY | HIDDEN
 _MARKET_PERMISSION: Final = int(Permission.MARKET)
 _STP_NONE_PERMISSION: Final = int(Permission.STP_NONE)
 
-_MARKET_TIMES: Final = frozenset(
-    {TimeInForce.DAY, TimeInForce.IOC, TimeInForce.FOK, TimeInForce.OPENING, TimeInForce.CLOSING}
-)
-_LIMIT_TIMES: Final = _MARKET_TIMES | {TimeInForce.GTC, TimeInForce.GTD}
-_RESTING_TIMES: Final = frozenset({TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD})
+_MARKET_TIMES: Final = frozenset({DAY, IOC, FOK, OPENING, CLOSING})
+_LIMIT_TIMES: Final = _MARKET_TIMES | {GTC, GTD}
+_RESTING_TIMES: Final = frozenset({DAY, GTC, GTD})
 
 
 def enter(venue: Venue, row: Row, events: EventLog) -> None:
@@ -58,20 +60,19 @@ def enter(venue: Venue, row: Row, events: EventLog) -> None:
 
 
 def run_or_rest(venue: Venue, order: Order, events: EventLog) -> None:
-    midpoint = order.instrument.midpoint if order.in_midpoint else None
-    if midpoint is not None:
-        run_at_midpoint(venue, order, midpoint, events)
-        return
-    if order.peg:
-        order.instrument.fresh_peg = order
-        return
-    if order.instrument.phase == Phase.CONTINUOUS and not order.dormant and not order.aside:
+    instrument = order.instrument
+    if order.in_midpoint and instrument.midpoint is not None:
+        run_at_midpoint(venue, order, instrument.midpoint, events)
+    elif order.peg:
+        instrument.fresh_peg = order
+    elif instrument.phase == CONTINUOUS and not order.dormant and not order.aside:
         run_aggressor(venue, order, events)
     else:
         venue.rest(order)
 
 
 def _check_entry(venue: Venue, row: Row, participant: Participant, instrument: Instrument) -> Reason | None:
+    stop_e4 = row.stop_e4 if row.instructions & STOP else 0
     return (
         (Reason.KILLED if participant.killed else None)
         or check_phase(instrument.phase, row.time_in_force, row.instructions, row.book)
@@ -80,27 +81,24 @@ def _check_entry(venue: Venue, row: Row, participant: Participant, instrument: I
         or check_id(participant, row.client_order_id)
         or check_restricted(participant, instrument)
         or _check_permissions(participant, row)
-        or check_band(instrument, row.side, row.price_e4, _stop_of(row))
-        or check_limits(venue, entered(participant, instrument, row.side, row.qty, row.price_e4 or _stop_of(row)))
+        or check_band(instrument, row.side, row.price_e4, stop_e4)
+        or check_limits(venue, entered(participant, instrument, row.side, row.qty, row.price_e4 or stop_e4))
         or (check_post_only(instrument, row.side, row.price_e4) if row.instructions & POST_ONLY else None)
         or _check_room(venue, participant)
         or (check_slices(venue, row.qty, row.display_qty) if row.instructions & DISPLAY else None)
     )
 
 
-def _stop_of(row: Row) -> int:
-    return row.stop_e4 if row.instructions & STOP else 0
-
-
 def _check_instructions(venue: Venue, instrument: Instrument, row: Row) -> Reason | None:
     """Reason why the instructions of an entry do not fit together (section 4, as far as built), or None."""
     instructions = row.instructions
-    ends = row.time_in_force == TimeInForce.GTD
+    ends = row.time_in_force == GTD
     if ends != bool(instructions & UNTIL) or (ends and not venue.now_ns < row.until_ns <= TIME_NS_MAX):
         return Reason.INVALID_INSTRUCTION
-    if row.book == Book.MIDPOINT:
+    if row.book == _MIDPOINT:
         fit = instrument.midpoint is not None and not instructions & ~(MARKET | UNTIL | MIN_QTY)
-        fit = fit and row.time_in_force not in (TimeInForce.OPENING, TimeInForce.CLOSING) and _min_qty_fits(row)
+        fit = fit and row.time_in_force not in (OPENING, CLOSING)
+        fit = fit and (not instructions & MIN_QTY or _min_qty_fits(row))
         return None if fit else Reason.INVALID_INSTRUCTION
     if instructions & (STOP | PEG | OFFSET):
         # None of the other instructions but ``until`` and ``@ market``, which is then one without a limit.
@@ -112,7 +110,7 @@ def _check_instructions(venue: Venue, instrument: Instrument, row: Row) -> Reaso
         and (not instructions & _RESTING or (not instructions & MARKET and row.time_in_force in _RESTING_TIMES))
         and not (instructions & DISPLAY and instructions & HIDDEN)
         and (not instructions & DISPLAY or may_show(instrument, row.display_qty, row.qty))
-        and _min_qty_fits(row)
+        and (not instructions & MIN_QTY or _min_qty_fits(row))
     )
     return None if fit else Reason.INVALID_INSTRUCTION
 
@@ -126,16 +124,14 @@ def _offset_fits(instrument: Instrument, row: Row) -> bool:
 
 
 def _min_qty_fits(row: Row) -> bool:
-    if not row.instructions & MIN_QTY:
-        return True
-    return row.time_in_force == TimeInForce.IOC and 1 <= row.min_qty <= row.qty
+    return row.time_in_force == IOC and 1 <= row.min_qty <= row.qty
 
 
 def _check_permissions(participant: Participant, row: Row) -> Reason | None:
-    plain_or_stop = row.book == Book.LIT and not row.peg
-    if row.instructions & MARKET and plain_or_stop and not participant.permissions & _MARKET_PERMISSION:
+    is_market = row.instructions & MARKET and row.book == _LIT and not row.peg
+    if is_market and not participant.permissions & _MARKET_PERMISSION:
         return Reason.MARKET_NOT_PERMITTED
-    if row.self_trade == SelfTrade.NONE and not participant.permissions & _STP_NONE_PERMISSION:
+    if row.self_trade == _STP_NONE and not participant.permissions & _STP_NONE_PERMISSION:
         return Reason.STP_NOT_PERMITTED
     return None
 

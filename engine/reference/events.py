@@ -80,16 +80,7 @@ class EventLog:
 
     def repriced(self, order: Order) -> None:
         """After the peg has its new price."""
-        self._append(
-            _REPRICED,
-            client_order_id=order.client_order_id,
-            price_e4=order.peg_e4,
-            qty=order.leaves_qty,
-            order_number=order.order_number,
-            participant=order.participant.number,
-            instrument=order.instrument.number,
-            side=order.side,
-        )
+        self._of_order(_REPRICED, order, order.leaves_qty, price_e4=order.peg_e4)
 
     def trade(self, first: Order, second: Order, price_e4: int, qty: int, trade_number: int, side: int) -> None:
         """``first`` is the resting order (uncross: the buy), ``side`` that of the aggressor (uncross: 0)."""
@@ -192,19 +183,21 @@ class EventLog:
     def unkilled(self, participant: Participant) -> None:
         self._append(_UNKILLED, participant=participant.number)
 
-    def _of_order(self, kind: int, order: Order, qty: int, reason: int = 0) -> None:
-        self.touched.add(order.instrument.number)
+    def _of_order(self, kind: int, order: Order, qty: int, reason: int = 0, price_e4: int | None = None) -> None:
+        """``price_e4``: where it is not the order's own."""
+        instrument = order.instrument.number
+        self.touched.add(instrument)
         self._rows.append(
             _pack(
                 self.seq,
                 order.client_order_id,
                 0,
-                order.price_e4,
+                order.price_e4 if price_e4 is None else price_e4,
                 qty,
                 order.order_number,
                 order.participant.number,
                 0,
-                order.instrument.number,
+                instrument,
                 kind,
                 reason,
                 order.side,

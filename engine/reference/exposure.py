@@ -20,8 +20,9 @@ def take_off(order: Order, qty: int) -> None:
         order.instrument.book.reduce(order, qty)
     else:
         order.leaves_qty -= qty
-    # An iceberg loses its reserve first; a trade with what it shows takes that off itself.
-    order.shown_qty = min(order.shown_qty, order.leaves_qty)
+    if order.display_qty:
+        # An iceberg loses its reserve first; a trade with what it shows takes that off itself.
+        order.shown_qty = min(order.shown_qty, order.leaves_qty)
 
 
 def execute(order: Order, qty: int) -> None:

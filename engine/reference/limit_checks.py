@@ -4,14 +4,13 @@ A limit is passed when it is met exactly. Python's integers do not wrap, so a su
 every limit; where one is refused without a limit, the bound is written down.
 """
 
-from typing import Final, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
 from engine.bounds import BPS_MAX, INT64_MAX
 from engine.records import Reason
 from engine.reference.state import Instrument, Limits, Order, Participant
 from engine.reference.venue import Venue
-
-_NO_LIMITS: Final = Limits()
 
 
 class Request(NamedTuple):
@@ -44,33 +43,48 @@ def replaced(order: Order, qty: int, price_e4: int) -> Request:
 
 def check_restricted(participant: Participant, instrument: Instrument) -> Reason | None:
     """A restriction in either restricts, that of the participant in all or that in the instrument."""
-    in_instrument = participant.limits_in.get(instrument.number, _NO_LIMITS)
-    return Reason.RESTRICTED if participant.limits.restricted or in_instrument.restricted else None
+    own = participant.limits_in.get(instrument.number)
+    restricted = participant.limits.restricted or (own is not None and own.restricted)
+    return Reason.RESTRICTED if restricted else None
 
 
 def check_limits(venue: Venue, request: Request) -> Reason | None:
     """The rows of section 8 from ``max_order_qty`` to ``credit``, in their order."""
-    own = request.participant.limits_in.get(request.instrument.number, _NO_LIMITS)
-    every = request.participant.limits
-    return (
-        _above(request.qty, _first(own.max_order_qty, every.max_order_qty), Reason.MAX_ORDER_QTY)
-        or _above(
-            request.qty * request.price_e4,
-            _first(own.max_order_value_e4, every.max_order_value_e4),
-            Reason.MAX_ORDER_VALUE,
-        )
-        or _check_order_rate(venue, request.participant)
-        or _check_adv(request, _first(own.adv_share_bps, every.adv_share_bps))
-        or _check_position(request, _first(own.max_position_qty, every.max_position_qty))
-        or _check_credit(venue, request)
+    limits = in_force(request.participant, request.instrument)
+    if limits.max_order_qty is not None and request.qty > limits.max_order_qty:
+        return Reason.MAX_ORDER_QTY
+    if limits.max_order_value_e4 is not None and request.qty * request.price_e4 > limits.max_order_value_e4:
+        return Reason.MAX_ORDER_VALUE
+    if limits.order_rate is not None and _is_too_fast(venue, request.participant, *limits.order_rate):
+        return Reason.ORDER_RATE
+    if limits.adv_share_bps is not None and _is_above_share(request, limits.adv_share_bps):
+        return Reason.ADV
+    if limits.max_position_qty is not None and _is_beyond_position(request, limits.max_position_qty):
+        return Reason.POSITION_LIMIT
+    return _check_credit(venue, request)
+
+
+def in_force(participant: Participant, instrument: Instrument) -> Limits:
+    """The limits of a participant in an instrument: each that is set for it, else that in all."""
+    own, every = participant.limits_in.get(instrument.number), participant.limits
+    if own is None:
+        return every
+    return replace(
+        every,
+        max_order_qty=_first(own.max_order_qty, every.max_order_qty),
+        max_order_value_e4=_first(own.max_order_value_e4, every.max_order_value_e4),
+        max_position_qty=_first(own.max_position_qty, every.max_position_qty),
+        adv_share_bps=_first(own.adv_share_bps, every.adv_share_bps),
+        restricted=own.restricted or every.restricted,
     )
 
 
 def check_position_of(participant: Participant, instrument: Instrument, side: int, qty: int) -> Reason | None:
     """The position row for a cross, which trades all of it at once."""
-    own = participant.limits_in.get(instrument.number, _NO_LIMITS)
+    limit_qty = in_force(participant, instrument).max_position_qty
     request = Request(participant, instrument, side, qty, 0, qty, None)
-    return _check_position(request, _first(own.max_position_qty, participant.limits.max_position_qty))
+    beyond = limit_qty is not None and _is_beyond_position(request, limit_qty)
+    return Reason.POSITION_LIMIT if beyond else None
 
 
 def check_credit_of(venue: Venue, participant: Participant, notional_e4: int) -> Reason | None:
@@ -97,36 +111,27 @@ def _first(own: int | None, every: int | None) -> int | None:
     return own if own is not None else every
 
 
-def _above(value: int, limit: int | None, reason: Reason) -> Reason | None:
-    return reason if limit is not None and value > limit else None
-
-
-def _check_order_rate(venue: Venue, participant: Participant) -> Reason | None:
-    if participant.limits.order_rate is None:
-        return None
-    orders, window_ns = participant.limits.order_rate
+def _is_too_fast(venue: Venue, participant: Participant, orders: int, window_ns: int) -> bool:
     counted_ns = participant.counted_ns
     # Times never fall, so when the one that is as many back as the limit is in the window, all after it are too.
-    full = len(counted_ns) >= orders and counted_ns[-orders] > venue.now_ns - window_ns
-    return Reason.ORDER_RATE if full else None
+    return len(counted_ns) >= orders and counted_ns[-orders] > venue.now_ns - window_ns
 
 
-def _check_adv(request: Request, share_bps: int | None) -> Reason | None:
+def _is_above_share(request: Request, share_bps: int) -> bool:
+    """True if the quantity is more than a share of the average daily volume, where that is known."""
     adv_qty = request.instrument.adv_qty
-    if share_bps is None or adv_qty == 0:
-        return None
-    return Reason.ADV if request.qty * BPS_MAX > share_bps * adv_qty else None
+    return adv_qty != 0 and request.qty * BPS_MAX > share_bps * adv_qty
 
 
-def _check_position(request: Request, limit_qty: int | None) -> Reason | None:
+def _is_beyond_position(request: Request, limit_qty: int) -> bool:
     was_open_qty = request.replaced.leaves_qty if request.replaced else 0
-    if limit_qty is None or request.open_qty <= was_open_qty:
-        return None
+    if request.open_qty <= was_open_qty:
+        return False
     holding = request.participant.holding(request.instrument)
     others_qty = holding.open_qty[request.side] - was_open_qty
     # A buy adds to the position and a sell takes from it: the side's sign mirrors one rule into the other.
     reached_qty = request.side * holding.position_qty + others_qty + request.open_qty
-    return Reason.POSITION_LIMIT if reached_qty > limit_qty else None
+    return reached_qty > limit_qty
 
 
 def _check_credit(venue: Venue, request: Request) -> Reason | None:

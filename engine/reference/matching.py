@@ -6,7 +6,8 @@ price.
 
 from typing import NamedTuple
 
-from engine.records import Reason, SelfTrade, TimeInForce
+from engine.records import Reason, SelfTrade
+from engine.reference.codes import FOK, IOC
 from engine.reference.events import EventLog
 from engine.reference.exposure import execute, take_off
 from engine.reference.rows import MARKET, MIN_QTY
@@ -26,10 +27,11 @@ def run_aggressor(venue: Venue, order: Order, events: EventLog) -> None:
     instrument = order.instrument
     is_market = order.instructions & MARKET and not order.peg
     collar = Collar(instrument, instrument.reference_e4) if is_market else None
-    refused = _trial(order, collar)
-    if refused is not None:
-        cancel_open(venue, order, refused, events)
-        return
+    if order.time_in_force == FOK or order.instructions & MIN_QTY:
+        refused = _trial(order, collar)
+        if refused is not None:
+            cancel_open(venue, order, refused, events)
+            return
     book = instrument.book
     while order.leaves_qty:
         level = book.best(-order.side)
@@ -59,12 +61,10 @@ def _reaches(order: Order, collar: Collar | None, price_e4: int) -> bool:
 
 
 def _trial(order: Order, collar: Collar | None) -> Reason | None:
-    """Reason why a ``fok`` or ``min_qty`` order may not trade on the book as it stands."""
-    if order.time_in_force == TimeInForce.FOK:
+    """Reason why a ``fok`` or ``min_qty`` order may not trade on the book as it stands, or None."""
+    if order.time_in_force == FOK:
         return None if _tradable_qty(order, collar, order.leaves_qty) >= order.leaves_qty else Reason.FOK
-    if order.instructions & MIN_QTY:
-        return None if _tradable_qty(order, collar, order.min_qty) >= order.min_qty else Reason.MIN_QTY
-    return None
+    return None if _tradable_qty(order, collar, order.min_qty) >= order.min_qty else Reason.MIN_QTY
 
 
 def _tradable_qty(order: Order, collar: Collar | None, enough_qty: int) -> int:
@@ -143,7 +143,7 @@ def _settle_what_is_left(venue: Venue, order: Order, events: EventLog) -> None:
         # What the other side still has is beyond the collar.
         beyond = order.instrument.book.best(-order.side) is not None
         cancel_open(venue, order, Reason.PRICE_BAND if beyond else Reason.NO_LIQUIDITY, events)
-    elif order.time_in_force == TimeInForce.IOC:
+    elif order.time_in_force == IOC:
         cancel_open(venue, order, Reason.IOC, events)
     else:
         venue.rest(order)

@@ -1,6 +1,7 @@
 """The midpoint book (sections 3, 5 and 7, d): orders run as incoming, and quotes of the lit book let them meet."""
 
-from engine.records import Reason, SelfTrade, Side, TimeInForce
+from engine.records import Reason, SelfTrade, Side
+from engine.reference.codes import BUY, FOK, IOC, SELL
 from engine.reference.events import EventLog
 from engine.reference.exposure import execute, take_off
 from engine.reference.matching import cancel_open
@@ -26,7 +27,7 @@ def run_at_midpoint(venue: Venue, order: Order, book: MidpointBook, events: Even
             return
     if order.leaves_qty == 0:
         venue.close(order)
-    elif order.time_in_force == TimeInForce.IOC:
+    elif order.time_in_force == IOC:
         cancel_open(venue, order, Reason.IOC, events)
     else:
         venue.rest(order)
@@ -40,7 +41,7 @@ def meet_at_midpoint(venue: Venue, instrument: Instrument, events: EventLog) -> 
     price_e4 = instrument.midpoint_e4
     if not price_e4 or not all(book.takes_part(side, price_e4) for side in Side):
         return
-    buys, sells = (book.taking_part(side, price_e4) for side in (Side.BUY, Side.SELL))
+    buys, sells = (book.taking_part(side, price_e4) for side in (BUY, SELL))
     while (buy := buys.first()) is not None and (sell := sells.first()) is not None:
         resting, incoming = sorted((buy, sell), key=lambda each: each.priority)
         if _meet(venue, resting, incoming, price_e4, events) and incoming.leaves_qty == 0:
@@ -77,7 +78,7 @@ def _meet(venue: Venue, resting: Order, incoming: Order, price_e4: int, events: 
 
 def _asked(order: Order) -> tuple[int, Reason]:
     """Quantity that must trade at once, 0 for none; and the reason for which the order is canceled otherwise."""
-    if order.time_in_force == TimeInForce.FOK:
+    if order.time_in_force == FOK:
         return order.leaves_qty, Reason.FOK
     return (order.min_qty if order.instructions & MIN_QTY else 0), Reason.MIN_QTY
 

@@ -1,28 +1,29 @@
 """Checks of an order's own terms (section 8), for entries and replaces: a reason, or None when it passes."""
 
 from engine.bounds import PRICE_E4_MAX, QTY_MAX
-from engine.records import Book, Phase, Reason, TimeInForce
+from engine.records import Book, Phase, Reason
+from engine.reference.codes import CLOSED, CONTINUOUS, FOK, HALTED, IOC, OPENING
 from engine.reference.rows import MARKET, POST_ONLY, STOP, Row
 from engine.reference.state import Instrument, Participant, accepts, within_band
 from engine.reference.venue import Venue, slices_of
 
 
 def check_phase(phase: Phase, time_in_force: int, instructions: int, book: int) -> Reason | None:
-    if phase == Phase.CONTINUOUS:
-        return Reason.NOT_AUCTION if time_in_force == TimeInForce.OPENING else None
-    if phase == Phase.CLOSED:
+    if phase == CONTINUOUS:
+        return Reason.NOT_AUCTION if time_in_force == OPENING else None
+    if phase == CLOSED:
         return Reason.CLOSED
-    if phase == Phase.HALTED:
+    if phase == HALTED:
         return Reason.HALTED
-    if time_in_force in (TimeInForce.IOC, TimeInForce.FOK) or instructions & POST_ONLY or book == Book.MIDPOINT:
+    if time_in_force in (IOC, FOK) or instructions & POST_ONLY or book == Book.MIDPOINT:
         return Reason.NOT_CONTINUOUS
-    if time_in_force == TimeInForce.OPENING and phase not in (Phase.PRE_OPEN, Phase.OPENING_AUCTION):
+    if time_in_force == OPENING and phase not in (Phase.PRE_OPEN, Phase.OPENING_AUCTION):
         return Reason.NOT_AUCTION
     return None
 
 
 def check_phase_of_cross(phase: Phase) -> Reason | None:
-    if phase == Phase.CONTINUOUS:
+    if phase == CONTINUOUS:
         return None
     return {Phase.CLOSED: Reason.CLOSED, Phase.HALTED: Reason.HALTED}.get(phase, Reason.NOT_CONTINUOUS)
 
@@ -35,10 +36,12 @@ def check_terms(instrument: Instrument, row: Row) -> Reason | None:
     prices_e4 = [] if row.instructions & MARKET else [row.price_e4]
     if row.instructions & STOP:
         prices_e4.append(row.stop_e4)
-    if not all(1 <= price_e4 <= PRICE_E4_MAX for price_e4 in prices_e4):
-        return Reason.INVALID_PRICE
-    if any(price_e4 % instrument.tick_e4 for price_e4 in prices_e4):
-        return Reason.INVALID_TICK
+    for price_e4 in prices_e4:
+        if not 1 <= price_e4 <= PRICE_E4_MAX:
+            return Reason.INVALID_PRICE
+    for price_e4 in prices_e4:
+        if price_e4 % instrument.tick_e4:
+            return Reason.INVALID_TICK
     return None
 
 
@@ -48,10 +51,10 @@ def check_id(participant: Participant, client_order_id: int) -> Reason | None:
 
 def check_band(instrument: Instrument, side: int, price_e4: int, stop_e4: int) -> Reason | None:
     """The fat finger: a limit price (0: none) too far from the reference price, of a stop-limit from its stop."""
-    from_e4 = stop_e4 or instrument.reference_e4
-    if price_e4 == 0 or within_band(instrument, side, price_e4, from_e4):
+    if instrument.band_bps is None or price_e4 == 0:
         return None
-    return Reason.PRICE_BAND
+    within = within_band(instrument, side, price_e4, stop_e4 or instrument.reference_e4)
+    return None if within else Reason.PRICE_BAND
 
 
 def check_post_only(instrument: Instrument, side: int, price_e4: int) -> Reason | None:

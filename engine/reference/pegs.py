@@ -1,20 +1,23 @@
 """Pegs (section 4; section 7, c): their prices follow the best displayed ones, and they run as incoming with new ones.
 
 The pegs of a side with the same reference are together, in order of acceptance, and with them the price of the
-reference by which they are priced: while that is what it is now, none of them is looked at.
+reference by which they are priced: while that is what it is now, none of them is looked at. While both best displayed
+prices are what they were, no reference is.
 """
 
 from heapq import merge
 from typing import Final
 
 from engine.bounds import PEG_PRICES_BESIDES, PEG_PRICES_EACH, PRICE_E4_MAX
-from engine.records import Peg, Phase, Side
+from engine.records import Peg
+from engine.reference.codes import BUY, CONTINUOUS, SELL
 from engine.reference.events import EventLog
 from engine.reference.matching import run_aggressor
-from engine.reference.state import Instrument, Order
+from engine.reference.state import Instrument, Order, Quotes
 from engine.reference.venue import Venue
 
-_LISTS: Final = tuple((int(side), int(peg)) for side in (Side.BUY, Side.SELL) for peg in Peg)
+_PRIMARY: Final = Peg.PRIMARY
+_MARKET: Final = Peg.MARKET
 
 
 def reprice(venue: Venue, instrument: Instrument, events: EventLog) -> bool:
@@ -24,10 +27,13 @@ def reprice(venue: Venue, instrument: Instrument, events: EventLog) -> bool:
     """
     if not instrument.pegs:
         return False
-    if instrument.phase == Phase.CONTINUOUS and not _may_price(venue, events.seq):
+    quotes = instrument.quotes
+    if quotes == instrument.peg_quotes and instrument.fresh_peg is None:
+        return False
+    if instrument.phase == CONTINUOUS and not _may_price(venue, events.seq):
         return False
     runs = []
-    for order in _to_look_at(instrument):
+    for order in _to_look_at(instrument, quotes):
         price_e4 = price_of(order, instrument.peg_references[order.side, order.peg])
         if price_e4 != order.peg_e4:
             if order.level is not None:
@@ -49,14 +55,14 @@ def _may_price(venue: Venue, seq: int) -> bool:
     return venue.peg_prices < PEG_PRICES_EACH * venue.peg_count + PEG_PRICES_BESIDES
 
 
-def _to_look_at(instrument: Instrument) -> list[Order]:
+def _to_look_at(instrument: Instrument, quotes: Quotes) -> list[Order]:
     """The pegs whose reference has another price, and the one that is new, in order of acceptance."""
     fresh, instrument.fresh_peg = instrument.fresh_peg, None
+    instrument.peg_quotes = quotes
     lists = []
-    for of in _LISTS:
-        pegs = instrument.pegs.get(of)
-        now_e4 = reference_e4(instrument, *of)
-        if pegs and instrument.peg_references[of] != now_e4:
+    for of, pegs in instrument.pegs.items():
+        now_e4 = reference_e4(quotes, *of)
+        if instrument.peg_references[of] != now_e4:
             instrument.peg_references[of] = now_e4
             lists.append(list(pegs.values()))
             if fresh is not None and (fresh.side, fresh.peg) == of:
@@ -66,18 +72,14 @@ def _to_look_at(instrument: Instrument) -> list[Order]:
     return list(merge(*lists, key=lambda each: each.order_number))
 
 
-def reference_e4(instrument: Instrument, side: int, peg: int) -> int:
-    """The price that the pegs of a side refer to now; 0: none."""
-    if instrument.phase != Phase.CONTINUOUS:
-        return 0
-    own_e4, other_e4 = (instrument.book.displayed_best_e4(each) for each in (side, -side))
-    if peg == Peg.PRIMARY:
-        return own_e4
-    if peg == Peg.MARKET:
-        return other_e4
-    if not own_e4 or not other_e4:
-        return 0
-    return (own_e4 + other_e4 + (side == Side.SELL)) // 2
+def reference_e4(quotes: Quotes, side: int, peg: int) -> int:
+    """The price that the pegs of a side refer to; 0: none."""
+    bid_e4, offer_e4 = quotes
+    if peg == _PRIMARY:
+        return bid_e4 if side == BUY else offer_e4
+    if peg == _MARKET:
+        return offer_e4 if side == BUY else bid_e4
+    return (bid_e4 + offer_e4 + (side == SELL)) // 2 if bid_e4 and offer_e4 else 0
 
 
 def price_of(order: Order, reference: int) -> int:

@@ -271,11 +271,12 @@ def rows_of(commands: "np.ndarray[Any, Any]") -> Iterator[list[Row]]:
         yield list(map(Row._make, plain[start : start + ROWS_AT_ONCE].tolist()))
 
 
-def _places_not_used(kind: CommandKind) -> Callable[[Row], tuple[int, ...]]:
+def _places_not_used(kind: CommandKind) -> Callable[[Row], tuple[int, ...]] | None:
+    """Getter of the values of the places that a kind does not use; None: it uses all."""
     used = {*COMMAND_FIELDS[kind], "kind"}
     places = [at for at, names in enumerate(COMMAND_PLACES.values()) if used.isdisjoint(names)]
     if not places:
-        return lambda _row: ()
+        return None
     return itemgetter(*places, places[0])  # one twice, since of a single place it would give no tuple
 
 
@@ -332,8 +333,8 @@ _HAS_FORM: Final = {
 
 def can_be_interpreted(row: Row) -> bool:
     """True if the row is a command of this release, as far as the row alone tells (section 13, 1)."""
-    not_used = _NOT_USED.get(row.kind)
-    if not_used is None or any(not_used(row)):
+    kind = row.kind
+    if kind not in _NOT_USED:
         return False
-    has_form = _HAS_FORM.get(row.kind)
-    return has_form is None or has_form(row)
+    not_used, has_form = _NOT_USED[kind], _HAS_FORM.get(kind)
+    return (not_used is None or not any(not_used(row))) and (has_form is None or has_form(row))

@@ -7,7 +7,8 @@ id. An id that was used today stays known after its order has gone, with None in
 The lit book of an instrument has for each side its price levels, best first, and in each level a queue by time. Levels
 stand under a *rank*, which is lower for a better price whatever the side: twice minus side times price, and one more
 for orders that are not displayed. Market orders rank before every limit (section 3). So buy and sell are one piece of
-code, and the first level of a side is always the one that trades next.
+code, and the level of the lowest rank is always the one that trades next. Levels of displayed orders and of hidden ones
+are apart, so that the best displayed price, by which pegs and the midpoint book go, is at hand like the best of all.
 """
 
 from collections import OrderedDict, deque
@@ -19,8 +20,10 @@ from typing import Final, NamedTuple
 from sortedcontainers import SortedDict
 
 from engine.bounds import BPS_MAX, PRICE_E4_MAX, RATE_ORDERS_MAX
-from engine.records import Phase, Side
+from engine.records import Phase
+from engine.reference.codes import BUY, CONTINUOUS, SELL
 from engine.reference.depth import Depth
+from engine.reference.ranked import Ranked
 from engine.reference.rows import HIDDEN, PEG, POST_ONLY
 
 #: Lower than the rank of any limit price.
@@ -41,32 +44,39 @@ class Level:
     leaves_qty: int = 0
     orders: "OrderedDict[int, Order]" = field(default_factory=OrderedDict)
 
+    @property
+    def hidden(self) -> bool:
+        return self.rank % 2 == 1
+
     def first(self) -> "Order":
         return next(iter(self.orders.values()))
 
 
 class LitBook:
-    """Both sides of the book: ``sides[side]`` maps rank to level. A level is never empty.
+    """Both sides of the book: ``displayed[side]`` and ``hidden[side]`` are levels by rank. A level is never empty.
 
     ``changes`` counts what has been done to it, so that who has looked at it can tell whether to look again. ``depth``
     follows it during a call, and is None outside of one.
     """
 
-    __slots__ = ("changes", "depth", "sides")
+    __slots__ = ("changes", "depth", "displayed", "hidden")
 
     def __init__(self) -> None:
         self.changes = 0
         self.depth: Depth | None = None
-        self.sides: dict[int, SortedDict[int, Level]] = {int(Side.BUY): SortedDict(), int(Side.SELL): SortedDict()}
+        self.displayed: dict[int, Ranked[Level]] = {int(BUY): Ranked(), int(SELL): Ranked()}
+        self.hidden: dict[int, Ranked[Level]] = {int(BUY): Ranked(), int(SELL): Ranked()}
 
     def add(self, order: "Order") -> None:
         """Add an order behind all others at its price."""
         self._changed(order, order.leaves_qty)
-        levels = self.sides[order.side]
-        rank = rank_of(order.side, order.trading_e4, order.hidden)
+        price_e4, hidden = order.trading_e4, order.hidden
+        levels = (self.hidden if hidden else self.displayed)[order.side]
+        rank = rank_of(order.side, price_e4, hidden)
         level = levels.get(rank)
         if level is None:
-            level = levels[rank] = Level(rank, order.trading_e4)
+            level = Level(rank, price_e4)
+            levels.put(rank, level)
         level.orders[order.order_number] = order
         level.leaves_qty += order.leaves_qty
         order.level = level
@@ -110,26 +120,27 @@ class LitBook:
         if self.depth is not None:
             return self.depth
         depth = Depth()
-        for side, levels in self.sides.items():
-            for level in levels.values():
+        for side in (BUY, SELL):
+            for level in self.levels(side):
                 if level.price_e4:
                     depth.count(side, level.price_e4, level.leaves_qty)
         return depth
 
     def market_qty(self, side: int) -> int:
         """Open quantity of the market orders of a side."""
-        level: Level | None = self.sides[side].get(MARKET_RANK)
+        level = self.displayed[side].get(MARKET_RANK)
         return level.leaves_qty if level is not None else 0
 
     def next_price(self, side: int, price_e4: int, direction: int) -> int:
         """The limit price of a side next above another one (``direction`` 1) or below it (-1); 0 for none."""
-        levels = self.sides[side]
         rank = -2 * side * price_e4
-        at = levels.bisect_right(rank + 1) if side * direction < 0 else levels.bisect_left(rank) - 1
-        if not 0 <= at < len(levels):
-            return 0
-        found: Level = levels.peekitem(at)[1]
-        return found.price_e4
+        both = (self.displayed[side], self.hidden[side])
+        if side * direction < 0:
+            found = [levels.at_or_above(rank + 2) for levels in both]
+        else:
+            found = [levels.below(rank) for levels in both]
+        prices_e4 = [level.price_e4 for level in found if level is not None and level.price_e4]
+        return direction * min((direction * each for each in prices_e4), default=0)
 
     def replenish(self, order: "Order") -> None:
         """Put a resting order behind all others at its price and visibility."""
@@ -141,25 +152,25 @@ class LitBook:
         del level.orders[order.order_number]
         order.level = None
         if not level.orders:
-            del self.sides[order.side][level.rank]
+            (self.hidden if level.hidden else self.displayed)[order.side].drop(level.rank)
 
     def best(self, side: int) -> Level | None:
         """The level of that side that trades next."""
-        levels = self.sides[side]
-        if not levels:
-            return None
-        level: Level = levels.peekitem(0)[1]
-        return level
+        displayed, hidden = self.displayed[side], self.hidden[side]
+        return displayed.first if displayed.first_rank < hidden.first_rank else hidden.first
 
     def displayed_best_e4(self, side: int) -> int:
         """The best price of displayed limit orders of a side; 0 for none."""
-        displayed = (level for level in self.levels(side) if level.price_e4 and not level.first().hidden)
-        best = next(displayed, None)
+        displayed = self.displayed[side]
+        best = displayed.first
+        if displayed.first_rank == MARKET_RANK:
+            best = displayed.at_or_above(MARKET_RANK + 1)
         return best.price_e4 if best is not None else 0
 
     def levels(self, side: int) -> Iterator[Level]:
         """The levels of that side in the order in which they trade."""
-        return iter(self.sides[side].values())
+        displayed, hidden = self.displayed[side].values(), self.hidden[side].values()
+        return merge(displayed, hidden, key=lambda level: level.rank)
 
 
 class StopBook:
@@ -168,29 +179,36 @@ class StopBook:
     __slots__ = ("sides",)
 
     def __init__(self) -> None:
-        self.sides: dict[int, SortedDict[int, OrderedDict[int, Order]]] = {
-            int(Side.BUY): SortedDict(),
-            int(Side.SELL): SortedDict(),
-        }
+        self.sides: dict[int, Ranked[OrderedDict[int, Order]]] = {int(BUY): Ranked(), int(SELL): Ranked()}
 
     def __bool__(self) -> bool:
         return any(self.sides.values())
 
     def add(self, order: "Order") -> None:
         """Add an order behind all others with its stop."""
-        self.sides[order.side].setdefault(order.side * order.stop_e4, OrderedDict())[order.order_number] = order
+        queues, rank = self.sides[order.side], order.side * order.stop_e4
+        queue = queues.get(rank)
+        if queue is None:
+            queue = OrderedDict()
+            queues.put(rank, queue)
+        queue[order.order_number] = order
 
     def remove(self, order: "Order") -> None:
         """Remove a dormant order, which keeps its stop."""
         queues, rank = self.sides[order.side], order.side * order.stop_e4
-        del queues[rank][order.order_number]
-        if not queues[rank]:
-            del queues[rank]
+        queue = queues.get(rank)
+        if queue is None:
+            raise ValueError(f"order {order.order_number} is not among the stops")
+        del queue[order.order_number]
+        if not queue:
+            queues.drop(rank)
 
-    def first(self, side: int) -> "Order | None":
-        """The order of that side that is elected first."""
-        queues = self.sides[side]
-        return next(iter(queues.peekitem(0)[1].values())) if queues else None
+    def elected(self, last_e4: int) -> "Order | None":
+        """The order that a last trade price elects first: of the buys before the sells; None: it elects none."""
+        for side, queues in self.sides.items():
+            if queues.first is not None and queues.first_rank <= side * last_e4:
+                return next(iter(queues.first.values()))
+        return None
 
     def orders(self, side: int) -> Iterator["Order"]:
         """The orders of that side in the order of their election."""
@@ -208,8 +226,8 @@ class MidpointBook:
 
     def __init__(self) -> None:
         self.sides: dict[int, SortedDict[int, OrderedDict[int, Order]]] = {
-            int(Side.BUY): SortedDict(),
-            int(Side.SELL): SortedDict(),
+            int(BUY): SortedDict(),
+            int(SELL): SortedDict(),
         }
 
     def add(self, order: "Order") -> None:
@@ -294,7 +312,7 @@ class Holding:
     """
 
     position_qty: int = 0
-    open_qty: dict[int, int] = field(default_factory=lambda: {int(Side.BUY): 0, int(Side.SELL): 0})
+    open_qty: dict[int, int] = field(default_factory=lambda: {int(BUY): 0, int(SELL): 0})
 
 
 class Indicative(NamedTuple):
@@ -306,6 +324,16 @@ class Indicative(NamedTuple):
 
 
 NOTHING_PAIRED: Final = Indicative(0, 0, 0)
+
+
+class Quotes(NamedTuple):
+    """The best displayed prices; 0 for none."""
+
+    bid_e4: int
+    offer_e4: int
+
+
+NO_QUOTES: Final = Quotes(0, 0)
 
 
 class Breaker(NamedTuple):
@@ -346,8 +374,9 @@ class Instrument:
     ``due_ns``: when a clock value ends the halt, or the call after it; 0 where none does. ``published`` is what the
     last indicative event of the present call said, and ``told_at_change`` the state of the book that it was looked for
     in (-1: not yet in this call). ``aside``: closing orders that wait, in order of time. ``pegs``: by side and
-    reference, in order of acceptance; ``peg_references``: the price by which those are priced, 0 for none;
-    ``fresh_peg``: the one that the command entered or replaced. ``unseen_trade``: its volatility breaker has not looked
+    reference, in order of acceptance; ``peg_references``: the price by which those are priced, 0 for none, and
+    ``peg_quotes``: what they were looked at with (None: not yet); ``fresh_peg``: the one that the command entered or
+    replaced. ``unseen_trade``: its volatility breaker has not looked
     at the last trade; ``unweighed_trade``: indices have not. ``trade_seconds``: second to its last trade price, as far
     back as the breaker looks and after the uncross at ``last_uncross_e4`` (0: none).
     """
@@ -376,6 +405,7 @@ class Instrument:
     aside: "dict[int, Order]" = field(default_factory=dict)
     pegs: "dict[tuple[int, int], dict[int, Order]]" = field(default_factory=dict)
     peg_references: dict[tuple[int, int], int] = field(default_factory=dict)
+    peg_quotes: Quotes | None = None
     fresh_peg: "Order | None" = None
     open_orders: "dict[int, Order]" = field(default_factory=dict)
 
@@ -395,12 +425,17 @@ class Instrument:
             del self.pegs[of], self.peg_references[of]
 
     @property
+    def quotes(self) -> Quotes:
+        """The best displayed prices in continuous trading, by which pegs and the midpoint book go; else none."""
+        if self.phase != CONTINUOUS:
+            return NO_QUOTES
+        return Quotes(self.book.displayed_best_e4(BUY), self.book.displayed_best_e4(SELL))
+
+    @property
     def midpoint_e4(self) -> int:
         """Midpoint of the best displayed bid and offer, rounded down; 0 without both, and outside of ``continuous``."""
-        bid_e4, offer_e4 = self.book.displayed_best_e4(Side.BUY), self.book.displayed_best_e4(Side.SELL)
-        if not bid_e4 or not offer_e4 or self.phase != Phase.CONTINUOUS:
-            return 0
-        return (bid_e4 + offer_e4) // 2
+        bid_e4, offer_e4 = self.quotes
+        return (bid_e4 + offer_e4) // 2 if bid_e4 and offer_e4 else 0
 
     @property
     def reference_e4(self) -> int:

@@ -8,10 +8,14 @@ from sortedcontainers import SortedDict
 
 from engine.bounds import DAY_NS
 from engine.capacity import Capacity
-from engine.records import Book, Peg, Phase, TimeInForce
+from engine.records import Book, Peg, Phase
+from engine.reference.codes import CLOSING
 from engine.reference.exposure import add_open
-from engine.reference.rows import DISPLAY, OFFSET, STOP, UNTIL, Row
+from engine.reference.rows import DISPLAY, OFFSET, PEG, STOP, UNTIL, Row
 from engine.reference.state import NOTHING_PAIRED, Index, Instrument, Member, MidpointBook, Order, Participant
+
+_MIDPOINT: Final = Book.MIDPOINT
+_WITH_TERMS: Final = STOP | UNTIL | DISPLAY | PEG
 
 #: The phases in which orders rest without matching and the indicative event tells what the uncross would give.
 CALLS: Final = frozenset({Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AUCTION})
@@ -176,19 +180,11 @@ class Venue:
             min_qty=row.min_qty,
             entry_reference_e4=instrument.reference_e4,
             holding=participant.holding(instrument),
-            stop_e4=row.stop_e4 if row.instructions & STOP else 0,
-            value_stop_e4=row.stop_e4 if row.instructions & STOP else 0,
-            until_ns=row.until_ns if row.instructions & UNTIL else 0,
-            in_midpoint=row.book == Book.MIDPOINT,
-            aside=row.time_in_force == TimeInForce.CLOSING and instrument.phase != Phase.CLOSING_AUCTION,
-            peg=row.peg,
-            offset_e4=_offset_of(row, instrument),
+            in_midpoint=row.book == _MIDPOINT,
+            aside=row.time_in_force == CLOSING and instrument.phase != Phase.CLOSING_AUCTION,
         )
-        if order.peg:
-            instrument.add_peg(order)
-            self.peg_count += 1
-        self.note_expiry(order)
-        self.set_display(order, row.display_qty if row.instructions & DISPLAY else 0)
+        if row.instructions & _WITH_TERMS:
+            self._set_terms(order, row)
         add_open(order, order.leaves_qty)
         participant.ids[order.client_order_id] = order
         participant.open_orders[order.order_number] = order
@@ -196,6 +192,20 @@ class Venue:
         self.open_order_count += 1
         self.id_count += 1
         return order
+
+    def _set_terms(self, order: Order, row: Row) -> None:
+        """Set the terms that only some orders have."""
+        if row.instructions & STOP:
+            order.stop_e4 = order.value_stop_e4 = row.stop_e4
+        if row.instructions & UNTIL:
+            order.until_ns = row.until_ns
+            self.note_expiry(order)
+        if row.instructions & DISPLAY:
+            self.set_display(order, row.display_qty)
+        if row.instructions & PEG:
+            order.peg, order.offset_e4 = row.peg, _offset_of(row, order.instrument)
+            order.instrument.add_peg(order)
+            self.peg_count += 1
 
     def note_expiry(self, order: Order) -> None:
         """Remember when an open order ends, if it ends at a time of its own."""
@@ -237,7 +247,8 @@ class Venue:
         elif order.dormant:
             order.instrument.stops.add(order)
         else:
-            order.show()
+            if order.display_qty:
+                order.show()
             order.instrument.book.add(order)
 
     def withdraw(self, order: Order) -> None:
@@ -263,7 +274,8 @@ class Venue:
 
     def close(self, order: Order) -> None:
         """Remove an order that is in no queue, with any open quantity."""
-        add_open(order, -order.leaves_qty)
+        if order.leaves_qty:
+            add_open(order, -order.leaves_qty)
         self._give_up_id(order)
         del order.participant.open_orders[order.order_number]
         del order.instrument.open_orders[order.order_number]
