@@ -43,13 +43,17 @@ _TAKES: Final = (Liquidity.REMOVED, Liquidity.MIDPOINT_REMOVED)
 
 @dataclass(slots=True)
 class Held:
-    """An order. place: its number among the orders of the account, which only rises. report: the last about it."""
+    """An order. place: its number among the orders of the account, which only rises. report: the last about it.
+
+    tokens: all that it has had, since each replace gives it another.
+    """
 
     place: int
     token: str
     created_ns: int
     report: Any
     closed_ns: int = 0
+    tokens: set[str] = field(default_factory=set)
 
     @property
     def state(self) -> str:
@@ -98,6 +102,7 @@ class Account:
             self.orders[report.order_number] = held
         held.report = report
         self.numbers[report.order_token] = report.order_number
+        held.tokens.add(report.order_token)
         if report.report == ReportKind.TRADE:
             self._fills += 1
             self.fills.append(Fill(self._fills, report))
@@ -109,10 +114,11 @@ class Account:
         return self._told(held, report)
 
     def _forget(self, number: int) -> None:
+        """Forget an order, and its tokens: but for those that a later order has by now, on another day."""
         held = self.orders.pop(number, None)
-        if held is not None:
-            for token in (held.token, held.report.order_token):
-                self.numbers.pop(token, None)
+        for token in held.tokens if held is not None else ():
+            if self.numbers.get(token) == number:
+                del self.numbers[token]
                 self.client_ids.pop(token, None)
 
     def of_token(self, token: str) -> Held | None:

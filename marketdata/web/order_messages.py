@@ -10,6 +10,7 @@ displayed orders is told as change or done.
 from typing import Final, NamedTuple
 
 from engine.records import Book, Instruction, TimeInForce
+from marketdata.statistics import MAKES_PRICE
 from marketdata.web import words
 from marketdata.web.product import Message, Product, Shown, Trade
 from reports.rows import InBook, Liquidity, ReportKind
@@ -53,13 +54,6 @@ _MARKET: Final = int(Instruction.MARKET)
 _NEW: Final = int(ReportKind.NEW)
 _TRADE: Final = int(ReportKind.TRADE)
 _ADDED: Final = (int(Liquidity.ADDED), int(Liquidity.MIDPOINT_ADDED))
-_MAKES_PRICE: Final = tuple(
-    int(each)
-    for each in (
-        *(Liquidity.ADDED, Liquidity.REMOVED),
-        *(Liquidity.OPENING_CROSS, Liquidity.CLOSING_CROSS, Liquidity.HALT_CROSS),
-    )
-)
 
 
 def displayed_of(row: Row) -> Shown | None:
@@ -91,7 +85,7 @@ def of_trade(product: Product, one: Row, other: Row, messages: list[Message]) ->
         maker.last_price_e4,
         maker.last_qty,
         maker.side,
-        int(maker.liquidity in _MAKES_PRICE),
+        int(maker.liquidity in MAKES_PRICE),
     )
     product.add_trade(made)
     shown = product.orders.get(maker.order_number)
