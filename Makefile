@@ -53,7 +53,7 @@ $(READY): $(RUNS) requirements.lock
 # Packages of optional commands. Where they cannot be had, their tests skip, and say so.
 $(EXTRAS): $(READY)
 	@echo "adding the packages of optional commands to $(VENV) (once; up to a minute)"
-	@$(PIP) --no-build-isolation --editable '.[attest,parquet,ask,inspect,incident,web]' pandas==3.1.1 2>/dev/null \
+	@$(PIP) --no-build-isolation --editable '.[attest,parquet,ask,inspect,incident,nats,web]' pandas==3.1.1 2>/dev/null \
 	  || echo "notice: packages of optional commands are not installed and could not be; their tests are skipped"
 	@$(PIP) itchfeed==1.6.4 itchcpp==1.6.4 itch-book==0.2.1 meatpy==0.5.0 2>/dev/null \
 	  || echo "notice: readers of ITCH that judge the feed are not installed and could not be; their tests are skipped"

@@ -42,9 +42,9 @@ def readers(node: Node, orders: int, runs: int) -> Iterator[Row]:
             ):
                 ratios = []
                 for _ in range(runs):
-                    alone = _cost_ns(generator, node, orders)
+                    alone = cost_ns(generator, node, orders)
                     with _reader(node.directory, arguments, stop, generator):
-                        ratios.append(_cost_ns(generator, node, orders) / alone)
+                        ratios.append(cost_ns(generator, node, orders) / alone)
                 words = f"a reader that is {name}: processor time of the node, to that without"
                 yield row(words, ratios, "", at_most=_AT_MOST)
         finally:
@@ -53,16 +53,17 @@ def readers(node: Node, orders: int, runs: int) -> Iterator[Row]:
         close_lines(lines)
 
 
-def _cost_ns(generator: Generator, node: Node, orders: int) -> float:
+def cost_ns(generator: Generator, node: Node, orders: int) -> float:
+    """Processor time of a node for an order, in ns. Raises LoadError."""
     assert node.pid is not None, "a node of its own"
-    before_ns = _processor_ns(node.pid)
+    before_ns = processor_ns(node.pid)
     result = generator.saturate(orders)
     if not result.good:
         raise LoadError(f"of {result.requests:,} requests and their answers: {result.complaint()}")
-    return (_processor_ns(node.pid) - before_ns) / result.answered
+    return (processor_ns(node.pid) - before_ns) / result.answered
 
 
-def _processor_ns(pid: int) -> int:
+def processor_ns(pid: int) -> int:
     """Processor time of a process in all its threads, as the scheduler counts it."""
     tasks = Path(f"/proc/{pid}/task")
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir())

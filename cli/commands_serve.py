@@ -168,6 +168,23 @@ def serve(
             show_default="market data alone",
         ),
     ] = None,
+    web_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Proxy before --web whose X-Forwarded-For says for whom it asks; may be repeated.",
+            show_default="none",
+        ),
+    ] = None,
+    nats: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL[,WORD=VALUE]",
+            help="Publish blocks and ITCH messages through a NATS server, such as nats://127.0.0.1:4222, from a "
+            "process of its own. Words: venue=, requests=HOST:PORT (readers that miss something), login=FILE.",
+            show_default="none",
+        ),
+    ] = None,
     threads: Annotated[
         Threads,
         typer.Option(
@@ -291,56 +308,47 @@ def serve(
     Example: lockstep serve --data b --node B --arbiter witness://10.0.0.3:9010 --secret-file s --peer 10.0.0.1:9301
     """
     from cli.capacity import CapacityOptions
+    from cli.market_nats import check_can_publish
     from cli.market_web import check_can_serve
     from cli.pair import PairArguments, plan_of
     from cli.serve import serve as command
     from cli.serve import tls_of
+    from cli.serve_programs import Programs, check_programs
     from node.defaults import checked_rate, checked_share
     from node.feed_programs import feed_options
     from node.gateway_programs import gateway_options
+    from node.nats_programs import nats_option
     from node.node import NodeOptions
     from node.pinning import check_names, pins
     from node.process_names import CORE
     from node.roll_policy import GB
-    from node.web_programs import NAME as WEB
     from node.web_programs import web_option
 
     try:
         order_rate, share_bps = checked_rate(default_order_rate), checked_share(default_share)
         gateways, feeds, pinned = gateway_options(gateway or []), feed_options(feed or []), pins(pin)
         dedicated = threads is Threads.dedicated
-        programs = {each.name for each in gateways} | {each.name for each in feeds} | ({OUCH} if dedicated else set())
-        on_web = None if web is None else web_option(web, web_keys)
-        programs |= set() if on_web is None else {WEB}
-        check_names(pinned, {CORE, *programs})
+        on_web = None if web is None else web_option(web, web_keys, web_proxy or [])
+        published = None if nats is None else nats_option(nats)
+        check_names(pinned, {CORE, *Programs(gateways, feeds, on_web, published, dedicated).names})
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     if web_keys is not None and web is None:
         raise typer.BadParameter("--web-keys is of --web; give --web HOST:PORT too")
     if web_keys is not None and all(each.protocol != "native" for each in gateways):
         raise typer.BadParameter("--web-keys needs a gateway of native order entry; give --gateway native:PORT too")
+    if web_proxy and web is None:
+        raise typer.BadParameter("--web-proxy is of --web; give --web HOST:PORT too")
     if on_web is not None:
         check_can_serve(web_keys)
-    if programs and not tape_mb:
-        what = "gateway" if gateways or dedicated else "feed" if feeds else "program for web clients"
-        raise typer.BadParameter(f"a {what} in a process of its own reads the tape; give --tape-mb 1 or more")
-    if on_web is not None and WEB in [each.name for each in gateways] + [each.name for each in feeds]:
-        raise typer.BadParameter(f"{WEB} is the process of --web; name the gateway or feed differently")
-    if len(programs) < len(gateways) + len(feeds):
-        raise typer.BadParameter("a gateway and a feed have the same name; give the feed another with name=")
-    if (gateways or dedicated) and tls_cert is not None:
-        raise typer.BadParameter(
-            "a gateway in a process of its own takes no TLS; leave out --tls-cert, or --gateway and --threads dedicated"
-        )
-    if dedicated and OUCH in {each.name for each in gateways}:
-        raise typer.BadParameter(
-            f"{OUCH} is the gateway of --port with --threads dedicated; name the other differently"
-        )
-    ports = [each for each in (port, admin_port, metrics_port, *(each.port for each in gateways)) if each]
-    ports += [each.snapshots for each in feeds if each.snapshots]
-    ports += [on_web.port] if on_web is not None and on_web.port else []
-    if twice := next((each for each in ports if ports.count(each) > 1), None):
-        raise typer.BadParameter(f"port {twice} is given twice; give each its own, or 0 for any that is free")
+    if published is not None:
+        check_can_publish(published)
+    check_programs(
+        Programs(gateways, feeds, on_web, published, dedicated),
+        tape_mb=tape_mb,
+        tls=tls_cert is not None,
+        ports=(port, admin_port, metrics_port),
+    )
     policy = durability or (Release.fsync if arbiter is None else Release.both)
     pair = plan_of(
         PairArguments(
@@ -383,6 +391,7 @@ def serve(
         gateways=gateways,
         feeds=feeds,
         web=on_web,
+        nats=published,
         dedicated=dedicated,
         pins=pinned,
         default_order_rate=order_rate,
@@ -523,6 +532,14 @@ def web(
             metavar="HOST:PORT,...", help="Native order entry, through which they trade.", show_default="none"
         ),
     ] = None,
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Proxy whose X-Forwarded-For says for whom it asks, so that --rate is of its clients. Repeatable.",
+            show_default="none",
+        ),
+    ] = None,
     fd: Annotated[int | None, typer.Option(hidden=True)] = None,  # of a socket that listens, from the node
     as_json: Json = False,
 ) -> int:
@@ -536,7 +553,49 @@ def web(
     """
     from cli.market_web import web as command
 
-    return command(directory, host, port, rate, keys, orders_at, fd=fd, as_json=as_json)
+    return command(directory, host, port, rate, keys, orders_at, proxy or [], fd=fd, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def nats(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Data directory of a running node.")],
+    url: Annotated[str, typer.Option(help="NATS server, such as nats://127.0.0.1:4222 or tls://nats.example:4222.")],
+    venue: Annotated[str, typer.Option(help="Word in the subjects; letters, digits, - and _.")] = "main",
+    requests: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65_535, help="TCP port for readers that miss something; 0: any.")
+    ] = 0,
+    requests_host: Annotated[
+        str, typer.Option(help="Address of that port: who reaches it may read all.")
+    ] = "127.0.0.1",
+    login: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="user:password or token of the server: a file only you can read.", show_default="none"
+        ),
+    ] = None,
+    node: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Name of the node in its pair: publish only while it reigns."),
+    ] = None,
+    requests_fd: Annotated[int | None, typer.Option(hidden=True)] = None,  # of a socket that listens, from the node
+    as_json: Json = False,
+) -> int:
+    """Publish a node's market through NATS, in a process of its own, until the node ends, SIGTERM or Ctrl-C.
+
+    Whole blocks of the journal on lockstep.VENUE.blocks, and the messages of the ITCH feed on lockstep.VENUE.itch, each
+    with its place, epoch and digest. Nothing waits for the server; while it is away nothing is lost, and all of it goes
+    out in order after. It needs `pip install 'lockstep[nats]'`.
+
+    Example: lockstep nats data --url nats://127.0.0.1:4222 --requests 26500
+    """
+    from cli.market_nats import nats as command
+    from node.nats_programs import nats_option
+
+    try:
+        option = nats_option(f"{url},venue={venue}")._replace(host=requests_host, port=requests, login=login)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return command(directory, option, node, requests_fd=requests_fd, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

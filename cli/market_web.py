@@ -34,6 +34,7 @@ def web(
     rate: int,
     keys: Path | None,
     orders_at: str | None,
+    proxies: list[str],
     *,
     fd: int | None,
     as_json: bool,
@@ -53,12 +54,15 @@ def web(
             f"web clients need the package {error.name}, which is not installed: pip install 'lockstep[web]'"
         ) from error
     from client.addresses import parse_addresses
+    from gateway.addresses import is_address
     from node.logs import Log
     from node.program_report import ProgramReport
     from node.web_keys import KeyFileError, read_keys
 
     if (keys is None) != (orders_at is None):
         raise WrongUse("order entry needs both --keys and --orders-at; give both, or none for market data alone")
+    if bad := next((each for each in proxies if not is_address(each)), None):
+        raise WrongUse(f"--proxy is {bad!r}; give the IP address of a proxy")
     try:
         found = read_keys(keys) if keys is not None else {}
         parse_addresses(orders_at or "127.0.0.1:1")
@@ -84,5 +88,6 @@ def web(
         screen.flush()
 
     with contextlib.closing(Log(pretty=False if as_json else None)) as log:
-        serve_web(WebOptions(directory, listens, rate, found, orders_at or "", report), log, on_listening=on_listening)
+        options = WebOptions(directory, listens, rate, found, orders_at or "", frozenset(proxies), report)
+        serve_web(options, log, on_listening=on_listening)
     return errors.FINE

@@ -68,13 +68,16 @@ def serve(
         else:
             metrics = f", metrics on port {where.metrics_port}" if where.metrics_port is not None else ""
             web = f", web clients on port {where.web_port}" if where.web_port is not None else ""
+            nats = (
+                f", published through NATS (requests on port {where.nats_port})" if where.nats_port is not None else ""
+            )
             gateways = "".join(f", gateway {name} on port {port}" for name, port in where.gateways.items())
             feeds = "".join(
                 f", feed {name} (requests on port {ports['requests']}, snapshots on port {ports['snapshots']})"
                 for name, ports in where.feeds.items()
             )
             line = (
-                f"listening on {where.host} port {where.port}{gateways}{feeds}{web}{metrics}; command it with "
+                f"listening on {where.host} port {where.port}{gateways}{feeds}{web}{nats}{metrics}; command it with "
                 f"`lockstep admin`, end it with Ctrl-C"
             )
         _print_beside(line)

@@ -7,6 +7,19 @@ from typing import Final
 _HOST_BITS: Final = 64
 
 
+def is_address(text: str) -> bool:
+    """True for the text of an IPv4 or IPv6 address.
+
+    >>> is_address("192.0.2.7"), is_address("unknown")
+    (True, False)
+    """
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def network_of(address: str) -> str:
     """Counting key of an address: an IPv4 address itself, the /64 network of an IPv6 address.
 

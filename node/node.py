@@ -42,6 +42,7 @@ from node.logs import Log
 from node.market import Market
 from node.market_tape import open_shared
 from node.mass_cancels import MassCancels
+from node.nats_programs import NatsOption, NatsPrograms
 from node.opening import OpenDirectory
 from node.pinning import CorePin, Pins
 from node.process_names import CHECKPOINT, DEATH_WATCH
@@ -102,6 +103,7 @@ class NodeOptions:
     gateways: tuple[GatewayOption, ...] = ()  # in processes of their own
     feeds: tuple[FeedOption, ...] = ()  # of market data, in processes of their own
     web: WebOption | None = None  # for web clients, in a process of its own
+    nats: NatsOption | None = None  # publication through NATS, in a process of its own
     dedicated: bool = False  # OUCH in a process of its own too, so that this one has the market alone
     pins: Pins = field(default_factory=dict)  # processors of programs, by name
     follows: bool = False  # begin as a copy of another node: nothing is sequenced before ``Node.reign``
@@ -366,6 +368,19 @@ class Node:
         at = f"{self.options.host}:{self.gateway_programs.ports[native[0]]}" if native else ""
         self.web_programs.open(option, at)
 
+    @cached_property
+    def nats_programs(self) -> NatsPrograms:
+        """The process that publishes the market through NATS."""
+        return NatsPrograms(self.supervisor, self.options)
+
+    async def open_nats(self, option: NatsOption, name: str | None) -> None:
+        """Open the port for readers of what is published, and start the process. Raises OSError.
+
+        name: of the node in its pair.
+        """
+        self.command_entry.has_feed = True
+        self.nats_programs.open(option, name)
+
     async def _open(self, entrance: Entrance) -> None:
         """Listen for the clients of an entrance. Raises OSError."""
         tls, gateway = self.options.tls, self.gateway
@@ -532,6 +547,7 @@ class Node:
         self.supervisor.close()
         self.feed_programs.close()
         self.web_programs.close()
+        self.nats_programs.close()
         if self._pin is not None:
             self._pin.close()
         self.gateway.close()

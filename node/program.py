@@ -68,6 +68,7 @@ class NodeAddresses(NamedTuple):
     gateways: dict[str, int]  # port of each gateway in a process of its own, by its name
     feeds: dict[str, dict[str, int]]  # ports of each market data feed for requests and snapshots, by its name
     web_port: int | None  # for web clients
+    nats_port: int | None  # for readers of what is published that miss something
 
 
 def serve(
@@ -267,7 +268,7 @@ async def _served(opened: OpenDirectory, options: NodeOptions, log: Log, setting
     notify = Notifier()
     on_end_signal(_end, node, settings.asked_to_end)
     try:
-        if (options.gateways or options.feeds or options.web) and node.tape is None:
+        if (options.gateways or options.feeds or options.web or options.nats) and node.tape is None:
             raise NoTape(
                 f"gateways and feeds read the tape, and {'; '.join(node.warnings())}; free memory, give a smaller "
                 "--tape-mb, or start without --gateway and --feed"
@@ -301,6 +302,7 @@ async def _served(opened: OpenDirectory, options: NodeOptions, log: Log, setting
                 node.gateway_programs.ports,
                 node.feed_programs.ports,
                 node.web_programs.port,
+                node.nats_programs.port,
             )
         )
         notify.ready(f"listening on {options.host}:{node.port}")
@@ -353,6 +355,8 @@ async def _open_programs(node: Node, options: NodeOptions, name: str | None) -> 
         await _listen(node.open_feed(feed, name), "--feed", feed.requests or feed.snapshots)
     if options.web is not None:
         await _listen(node.open_web(options.web), "--web", options.web.port)
+    if options.nats is not None:
+        await _listen(node.open_nats(options.nats, name), "--nats", options.nats.port)
 
 
 def _check_ports(options: NodeOptions, admin_port: int | None, metrics_port: int | None, pair: PairPlan | None) -> None:
@@ -360,6 +364,7 @@ def _check_ports(options: NodeOptions, admin_port: int | None, metrics_port: int
     wanted = [("--port", options.host, options.port), ("--admin-port", "127.0.0.1", admin_port)]
     wanted += [("--gateway", options.host, each.port) for each in options.gateways]
     wanted += [] if options.web is None else [("--web", options.web.host, options.web.port)]
+    wanted += [] if options.nats is None else [("--nats", options.nats.host, options.nats.port)]
     wanted.append(("--metrics-port", "127.0.0.1", metrics_port))
     if pair is not None:
         wanted.append(("--link", pair.options.host, pair.options.port))

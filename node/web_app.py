@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from gateway.addresses import is_address, network_of
 from marketdata.web import answers, balances, order_requests
 from marketdata.web.account import Account
 from marketdata.web.answers import BadRequest
@@ -61,10 +62,14 @@ class Bucket:
 
 
 class RateLimit:
-    """Requests by address, ahead of an application. rate: a second; twice as many come at once; 0: no limit."""
+    """Requests by address, ahead of an application. rate: a second; twice as many come at once; 0: no limit.
 
-    def __init__(self, app: ASGIApp, rate: int) -> None:
-        self._app, self._rate = app, rate
+    proxies: addresses whose word is taken for whom they ask: the last address of X-Forwarded-For that is none of them
+    counts. Without any, a proxy's clients count as one.
+    """
+
+    def __init__(self, app: ASGIApp, rate: int, proxies: frozenset[str] = frozenset()) -> None:
+        self._app, self._rate, self._proxies = app, rate, proxies
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
 
     def allows(self, address: str, now_s: float) -> bool:
@@ -79,10 +84,23 @@ class RateLimit:
         self._buckets.move_to_end(address)
         return bucket.take(now_s)
 
+    def address_of(self, scope: Scope) -> str:
+        """The address that a request counts for; of IPv6 its network."""
+        client = scope.get("client")
+        address = client[0] if client is not None else ""
+        if address in self._proxies:
+            said = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
+            for each in reversed(said.decode("latin-1").split(",")):
+                if not is_address(each.strip()):
+                    break  # who wrote it is not known, so what is before it counts for nothing
+                address = each.strip()
+                if address not in self._proxies:
+                    break
+        return network_of(address)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it with status 429."""
-        client = scope.get("client")
-        address = client[0] if scope["type"] == "http" and client is not None else ""
+        address = self.address_of(scope) if scope["type"] == "http" else ""
         if address and not self.allows(address, asyncio.get_running_loop().time()):
             sentence = f"more than {self._rate} requests a second; wait a second and ask again"
             await _json({"message": sentence}, 429)(scope, receive, send)
@@ -94,8 +112,13 @@ def _json(value: Any, status: int = 200) -> Response:
     return Response(json.dumps(value, separators=(",", ":")), status, media_type="application/json")
 
 
-def application(market: WebMarket, hub: Hub, rate: int, trading: Trading | None = None) -> ASGIApp:
-    """The application of a market. rate: requests a second by address; 0: no limit. trading: None: no order entry."""
+def application(
+    market: WebMarket, hub: Hub, rate: int, trading: Trading | None = None, proxies: frozenset[str] = frozenset()
+) -> ASGIApp:
+    """The application of a market. rate: requests a second by address; 0: no limit. trading: None: no order entry.
+
+    proxies: addresses that say for whom they ask (``RateLimit``).
+    """
     described = description(has_orders=trading is not None)
 
     def product(ask: Callable[..., Any]) -> Callable[[Request], Any]:
@@ -145,7 +168,7 @@ def application(market: WebMarket, hub: Hub, rate: int, trading: Trading | None 
         routes += private_routes(market, trading)
     handlers: Any = {BadRequest: refused, NotAuthorized: not_authorized, HTTPException: no_such}
     app = Starlette(routes=routes, exception_handlers=handlers)
-    return RateLimit(app, rate)
+    return RateLimit(app, rate, proxies)
 
 
 async def _signed_by(request: Request, trading: Trading) -> tuple[Key, str, bytes]:
@@ -188,7 +211,7 @@ def private_routes(market: WebMarket, trading: Trading) -> list[BaseRoute]:
         async def answer(request: Request) -> Response:
             key, signed, body = await _signed_by(request, trading)
             if once:
-                done = await trading.once(signed, lambda: act(request, key, signed, body))
+                done = await trading.of(key).once(signed, lambda: act(request, key, signed, body))
             else:
                 done = await act(request, key, signed, body)
             return _json(done.value, done.status)

@@ -72,6 +72,7 @@ class WebOptions:
     rate: int
     keys: Mapping[str, Key] = field(default_factory=dict)
     orders_at: str = ""
+    proxies: frozenset[str] = frozenset()  # addresses that say for whom they ask
     report: ProgramReport | None = None  # to the supervisor of the node
 
 
@@ -137,7 +138,7 @@ class WebProcess:
     async def run(self, on_listening: Callable[[], None]) -> None:
         """Serve until the node or the operator ends it. Raises NoNode where the node has ended."""
         config = uvicorn.Config(
-            application(self.market, self.hub, self.options.rate, self.trading),
+            application(self.market, self.hub, self.options.rate, self.trading, self.options.proxies),
             loop="none",
             http="httptools",
             ws="websockets-sansio",

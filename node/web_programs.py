@@ -6,10 +6,12 @@ started again wait, and are served by the next.
 
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from client.addresses import parse_addresses
+from gateway.addresses import is_address
 from node.feed_programs import FeedNode
 from node.supervisor import Program, Supervisor
 
@@ -20,24 +22,30 @@ _BACKLOG: Final = 2_048
 
 
 class WebOption(NamedTuple):
-    """Port for web clients that the operator wants. keys: file of users who may trade; None: market data alone."""
+    """Port for web clients that the operator wants. keys: file of users who may trade; None: market data alone.
+
+    proxies: addresses before it that say for whom they ask.
+    """
 
     host: str
     port: int
     keys: Path | None = None
+    proxies: tuple[str, ...] = ()
 
 
-def web_option(text: str, keys: Path | None) -> WebOption:
+def web_option(text: str, keys: Path | None, proxies: Sequence[str] = ()) -> WebOption:
     """Read HOST:PORT; port 0: any that is free. Raises ValueError with a sentence.
 
     >>> web_option("127.0.0.1:8080", None)
-    WebOption(host='127.0.0.1', port=8080, keys=None)
+    WebOption(host='127.0.0.1', port=8080, keys=None, proxies=())
     """
+    if bad := next((each for each in proxies if not is_address(each)), None):
+        raise ValueError(f"--web-proxy is {bad!r}; give the IP address of a proxy")
     host, _, port = text.rpartition(":")
     if port == "0" and host:
-        return WebOption(host.removeprefix("[").removesuffix("]"), 0, keys)
+        return WebOption(host.removeprefix("[").removesuffix("]"), 0, keys, tuple(proxies))
     (address,) = parse_addresses([text])
-    return WebOption(address.host, address.port, keys)
+    return WebOption(address.host, address.port, keys, tuple(proxies))
 
 
 class WebPrograms:
@@ -54,6 +62,7 @@ class WebPrograms:
         self._socket = socket.create_server((option.host, option.port), family=family, backlog=_BACKLOG)
         self.port = int(self._socket.getsockname()[1])
         words = ["web", str(self._node.data.absolute()), "--host", option.host, "--fd", str(self._socket.fileno())]
+        words += [word for each in option.proxies for word in ("--proxy", each)]
         if option.keys is not None:
             words += ["--keys", str(option.keys.absolute()), "--orders-at", orders_at]
         self._supervisor.start(

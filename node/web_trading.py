@@ -33,8 +33,8 @@ _ANSWER_S: Final = 10.0
 _REFUSED_PAUSE_S: Final = 30.0
 _AGAIN_S: Final = 1.0
 _FOR_EVER_S: Final = 1e9
-#: Requests whose answers are remembered while their signature is valid.
-_REMEMBERED_MAX: Final = 50_000
+#: Requests of a user whose answers are remembered while their signature is valid.
+_REMEMBERED_MAX: Final = 20_000
 #: Statuses of answers that are not remembered: too many requests wait, and no order entry now.
 _ASK_AGAIN: Final = frozenset({429, 503})
 #: Requests of a user that wait for the exchange at once.
@@ -63,7 +63,8 @@ class Answer(NamedTuple):
 
 
 class Trader:
-    """A user: its login, which is made again whenever it ends, and its account."""
+    """A user: its login, which is made again whenever it ends, its account, and the answers to its requests whose
+    signatures are valid yet."""
 
     def __init__(self, addresses: str, key: Key, log: Log, on_told: OnTold) -> None:
         self.account = Account(key.user)
@@ -72,6 +73,9 @@ class Trader:
         self._entering: dict[str, asyncio.Task[Answer]] = {}
         self._waiting = 0
         self._told = ""
+        self._done: OrderedDict[str, tuple[float, asyncio.Task[Answer]]] = OrderedDict()
+        #: Session and number of the last message of the user's stream that channel user has told, or had no need to.
+        self._told_to: tuple[str, int] | None = None
         self.why = "it has not logged in yet"
 
     @property
@@ -105,10 +109,11 @@ class Trader:
             events_max=1,
         )
         self.account = Account(self._key.user, client_ids=self.account.client_ids)
-        client.on_message = self._on_message
+        client.on_message = lambda seq, payload: self._on_message(client.core.session, seq, payload)
         try:
             await client.connect()
             self._client, self._told = client, ""
+            self._told_to = self._told_to or (client.core.session, client.core.next_seq - 1)
             async for _ in client.events():
                 pass
         except ClientError as error:
@@ -123,13 +128,21 @@ class Trader:
             await client.close()
         return pause_s
 
-    def _on_message(self, _seq: int, payload: bytes) -> None:
+    def _on_message(self, session: str, seq: int, payload: bytes) -> None:
+        """Take a message of the user's stream, which is read from its beginning at each login.
+
+        What was told is not told again, and what happened while the login was away is told then.
+        """
         if begins_day(payload):
             self.account.begin_day()
+        told = self._told_to
+        is_new = told is not None and (session != told[0] or seq > told[1])
         if (report := report_in(payload)) is not None:
             messages = self.account.take(report)
-            if messages and self.is_live:
+            if messages and is_new:
                 self._on_told(self._key.user, messages)
+        if is_new:
+            self._told_to = session, seq
 
     def live(self) -> Account:
         """The account, as long as it is complete. Raises BadRequest."""
@@ -137,6 +150,26 @@ class Trader:
             why = self._client.outage if self._client is not None else self.why
             raise BadRequest(f"there is no order entry now; ask again: {why or 'the exchange was lost'}", 503)
         return self.account
+
+    async def once(self, signed: str, do: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Do a request once: with the same signature again, it gives the same answer, but for one of ``_ASK_AGAIN``."""
+        now_s = time.monotonic()
+        while self._done and next(iter(self._done.values()))[0] < now_s:
+            self._done.popitem(last=False)
+        found = self._done.get(signed)
+        if found is None:
+            if len(self._done) >= _REMEMBERED_MAX:
+                return _refusal(429, "too many requests of this user within a minute; ask again later")
+            task = asyncio.create_task(_answered(do))
+            # Twice the window: a signature may be of the future by as much.
+            found = self._done[signed] = (now_s + 2 * WINDOW_S + 1, task)
+            task.add_done_callback(lambda task: self._forget(signed, task))
+        return await asyncio.shield(found[1])
+
+    def _forget(self, signed: str, task: asyncio.Task[Answer]) -> None:
+        """Forget an answer that tells the client to ask again: the next request may be served."""
+        if not task.cancelled() and task.exception() is None and task.result().status in _ASK_AGAIN:
+            self._done.pop(signed, None)
 
     async def enter(self, asked: Asked, token: str) -> Answer:
         """Enter an order; the one that has its token already, if it is the same."""
@@ -286,13 +319,12 @@ def _ask_for(asked: Asked | None) -> str:
 
 
 class Trading:
-    """All keys and their users, and the answers to requests whose signatures are valid yet."""
+    """All keys and their users."""
 
     def __init__(self, addresses: str, keys: Mapping[str, Key], log: Log, on_told: OnTold) -> None:
         self.keys = keys
         by_user = {key.user: key for key in keys.values()}
         self._traders = {user: Trader(addresses, key, log, on_told) for user, key in by_user.items()}
-        self._done: OrderedDict[str, tuple[float, asyncio.Task[Answer]]] = OrderedDict()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -308,26 +340,6 @@ class Trading:
     def of(self, key: Key) -> Trader:
         """The user of a key."""
         return self._traders[key.user]
-
-    async def once(self, signed: str, do: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Do a request once: with the same signature again, it gives the same answer, but for one of ``_ASK_AGAIN``."""
-        now_s = time.monotonic()
-        while self._done and next(iter(self._done.values()))[0] < now_s:
-            self._done.popitem(last=False)
-        found = self._done.get(signed)
-        if found is None:
-            if len(self._done) >= _REMEMBERED_MAX:
-                return _refusal(429, "too many requests within a minute; ask again later")
-            task = asyncio.create_task(_answered(do))
-            # Twice the window: a signature may be of the future by as much.
-            found = self._done[signed] = (now_s + 2 * WINDOW_S + 1, task)
-            task.add_done_callback(lambda task: self._forget(signed, task))
-        return await asyncio.shield(found[1])
-
-    def _forget(self, signed: str, task: asyncio.Task[Answer]) -> None:
-        """Forget an answer that tells the client to ask again: the next request may be served."""
-        if not task.cancelled() and task.exception() is None and task.result().status in _ASK_AGAIN:
-            self._done.pop(signed, None)
 
     async def post(self, key: Key, signed: str, asked: Asked) -> Answer:
         """Enter an order. signed: signature of the request."""

@@ -47,6 +47,9 @@ ONLY: dict[str, tuple[str, ...]] = {
     "client/book.py": (*_CLIENT, "wire.itch_layout"),
     "client/feed.py": (*_CLIENT, "wire.mold"),
     "client/book_feed.py": _CLIENT,
+    # Readers of what a market publishes through NATS: blocks of its journal, proven as the journal proves them.
+    "client/publication.py": (*_CLIENT, "engine.digest"),
+    "client/published_order.py": (*_CLIENT, "engine.records", "journal", "journal.frame"),
     # Clients beside the node, which nothing else of the client imports.
     "client/local.py": (*_CLIENT, "journal", "tape.errors", "tape.form", "tape.lines", "tape.shared_file"),
     "client/local_reports.py": (
@@ -79,6 +82,7 @@ HOMES = {
     "matplotlib": ("incidents/pictures.py",),
     "textual": ("cli/inspect_screen.py",),
     "cryptography": ("attestation/signatures.py",),
+    "nats": ("client/nats_line.py",),
     # Ours, but measuring is not the product: only the command that measures needs it.
     "benchmarks": ("benchmarks/", "cli/bench.py"),
 }

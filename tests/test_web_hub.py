@@ -125,3 +125,26 @@ def test_rates_are_of_each_address_and_fill_again() -> None:
     assert limit.allows("a", 0.5)
     assert not limit.allows("a", 0.5)
     assert all(RateLimit(app, 0).allows("a", 0.0) for _ in range(1_000))
+
+
+@pytest.mark.parametrize(
+    ("said", "counts"),
+    [
+        ("", "10.0.0.9"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("192.0.2.1, 192.0.2.2", "192.0.2.2"),  # what the client wrote itself counts for nothing
+        ("192.0.2.1, 10.0.0.8", "192.0.2.1"),
+        ("unknown", "10.0.0.9"),
+        ("192.0.2.1, what", "10.0.0.9"),
+        ("2001:db8::7:0:0:9", "2001:db8::/64"),
+    ],
+)
+def test_a_proxy_says_for_whom_it_asks_where_the_operator_says_so(said: str, counts: str) -> None:
+    async def app(_scope: Any, _receive: Any, _send: Any) -> None:
+        raise AssertionError
+
+    headers = [(b"x-forwarded-for", said.encode())] if said else []
+    trusting = RateLimit(app, 2, frozenset({"10.0.0.9", "10.0.0.8"}))
+    assert trusting.address_of({"client": ("10.0.0.9", 1), "headers": headers}) == counts
+    assert trusting.address_of({"client": ("192.0.2.77", 1), "headers": headers}) == "192.0.2.77"
+    assert RateLimit(app, 2).address_of({"client": ("10.0.0.9", 1), "headers": headers}) == "10.0.0.9"

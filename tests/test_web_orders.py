@@ -201,7 +201,7 @@ def test_orders_come_in_pages(trades: Trades) -> None:
     assert trades.signed("UA", "GET", "/orders?limit=0")[0] == 400
 
 
-@pytest.mark.parametrize("killed", ["web", "node"])
+@pytest.mark.parametrize("killed", ["web", "node", "gateway"])
 def test_no_order_is_lost_or_doubled_by_a_kill(trades: Trades, killed: str) -> None:
     """Orders are sent while the process is killed; each is sent again until it is answered, and is there once."""
     bodies = [order("buy", 1, f"9.{n:02d}", client_oid=str(uuid.uuid4())) for n in range(30)]
@@ -222,6 +222,8 @@ def test_no_order_is_lost_or_doubled_by_a_kill(trades: Trades, killed: str) -> N
         await asyncio.to_thread(until, lambda: len(made) >= 5)
         if killed == "web":
             trades.end(signal.SIGKILL)
+        elif killed == "gateway":
+            os.kill(processes(trades.node)["native"]["pid"], signal.SIGKILL)
         else:
             trades.node.end(signal.SIGKILL)
         await asyncio.gather(*sending)
@@ -231,7 +233,8 @@ def test_no_order_is_lost_or_doubled_by_a_kill(trades: Trades, killed: str) -> N
         trades.node.start()
         if trades.process is not None:
             trades.end(signal.SIGKILL)
-    trades.start_trading()
+    if killed != "gateway":  # beneath the process, which goes on
+        trades.start_trading()
     for body in bodies:
         until(lambda body=body: send(body), what="the order is not answered")
     found = trades.done("UA", "GET", "/orders?status=all&limit=1000")

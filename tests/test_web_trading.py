@@ -4,15 +4,19 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from marketdata.web.account import Account
 from marketdata.web.order_requests import Asked
 from node import web_trading
 from node.web_keys import Key
 from node.web_trading import Answer, Trader, Trading
-from tests.running import started
+from reports.rows import ReportKind
+from tests.ouch_messages import enter
+from tests.running import Client, started
 from tests.test_node_gateways import port_of
 from tests.test_node_programs import processes
 
@@ -85,6 +89,7 @@ class Odd:
 
     made = 0
     outage = ""
+    core = SimpleNamespace(session="", next_seq=1)
 
     def __init__(self, *_places: Any, **_named: Any) -> None:
         Odd.made += 1
@@ -133,14 +138,99 @@ def test_a_defect_is_logged_and_the_user_is_logged_in_again(monkeypatch: pytest.
 @pytest.mark.parametrize(("status", "times"), [(429, 2), (503, 2), (200, 1), (400, 1), (504, 1)])
 def test_an_answer_that_says_ask_again_is_not_remembered(status: int, times: int) -> None:
     async def check() -> None:
-        trading, done = Trading("127.0.0.1:1", {}, Lines(), lambda _user, _messages: None), []  # type: ignore[arg-type]
+        trading, done = Trading("127.0.0.1:1", {KEY.name: KEY}, Lines(), lambda _user, _messages: None), []  # type: ignore[arg-type]
 
         async def do() -> Answer:
             done.append(1)
             return Answer(status, {})
 
         for _ in range(2):
-            assert (await trading.once("signed", do)).status == status
+            assert (await trading.of(KEY).once("signed", do)).status == status
         assert len(done) == times
 
     asyncio.run(check())
+
+
+def test_the_requests_of_one_user_take_no_room_from_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_trading, "_REMEMBERED_MAX", 3)
+    other = KEY._replace(user="UB", name="key-UB")
+    told = Lines()
+
+    async def check() -> None:
+        keys = {KEY.name: KEY, other.name: other}
+        trading = Trading("127.0.0.1:1", keys, told, lambda _user, _messages: None)  # type: ignore[arg-type]
+
+        async def do() -> Answer:
+            return Answer(200, {})
+
+        found = [(await trading.of(KEY).once(f"signed {n}", do)).status for n in range(4)]
+        assert found == [200, 200, 200, 429]
+        assert (await trading.of(other).once("signed 0", do)).status == 200
+
+    asyncio.run(check())
+
+
+def test_channel_user_tells_later_what_happened_while_the_login_was_away_and_nothing_twice(tmp_path: Path) -> None:
+    """The gateway is killed, and the order of the user is filled before it is there again."""
+    node = started(tmp_path, "--gateway", "native=native:0")
+    port = port_of(node, "native")
+    told: list[tuple[str, str]] = []
+
+    def on_told(_user: str, messages: list[dict[str, Any]]) -> None:
+        told.extend((each["type"], each["order_id"]) for each in messages)
+
+    async def check() -> None:
+        trader = Trader(f"127.0.0.1:{port}", KEY, Lines(), on_told)  # type: ignore[arg-type]
+        running = asyncio.create_task(trader.run())
+        await live(trader)
+        made = (await trader.enter(ASKED, "mine")).value["id"]
+        async with asyncio.timeout(WAIT_S):
+            while len(told) < 2:
+                await asyncio.sleep(0.02)
+        assert told == [("received", made), ("open", made)]
+        os.kill(processes(node)["native"]["pid"], signal.SIGKILL)
+        async with asyncio.timeout(WAIT_S):
+            while trader.is_live:
+                await asyncio.sleep(0.002)
+        seller = Client(node.port, "UB")
+        seller.socket.sendall(enter("S1", "S", 1, 90_000))
+        async with asyncio.timeout(WAIT_S):
+            while len(told) < 4:
+                await asyncio.sleep(0.02)
+        await live(trader)
+        await trader.enter(ASKED._replace(client_id="next"), "next")
+        async with asyncio.timeout(WAIT_S):
+            while len(told) < 6:
+                await asyncio.sleep(0.02)
+        assert told[2:4] == [("match", made), ("done", made)]
+        assert [kind for kind, _ in told[4:]] == ["received", "open"]
+        await ended(running)
+
+    try:
+        asyncio.run(check())
+    finally:
+        node.stop()
+
+
+def test_an_order_is_forgotten_with_all_its_tokens_but_for_those_that_another_order_has() -> None:
+    account = Account("UA")
+    account.take(report(1, "first"))
+    account.take(report(1, "second"))
+    account.take(report(1, "third"))
+    account.client_ids |= {"first": "own", "second": "own", "third": "own"}
+    account.take(report(1, "third", leaves_qty=0))
+    # Another day: the exchange takes a token again, before the order that had it is forgotten.
+    account.take(report(2, "second"))
+    account.client_ids["second"] = "other"
+    account.begin_day()
+    assert account.numbers == {"second": 2}
+    assert account.client_ids == {"second": "other"}
+    assert list(account.orders) == [2]
+
+
+def report(number: int, token: str, leaves_qty: int = 1) -> Any:
+    """A report as ``wire.native.REPORT`` has it, of a buy at 9.00."""
+    return SimpleNamespace(
+        report=ReportKind.NEW, user="UA", order_number=number, order_token=token, time_ns=1, leaves_qty=leaves_qty,
+        instructions=0, in_book=0, side=1, symbol="XYZ", qty=1, price_e4=90_000, canceled_qty=0, liquidity=0, reason=0,
+    )  # fmt: skip

@@ -133,6 +133,10 @@ class SessionSpool:
                 return None
         return self._open[name].messages
 
+    def sessions(self) -> list[str]:
+        """Names of the sessions whose files are there, in order."""
+        return sorted(path.stem for path in self._folder.glob(f"*{_SUFFIX}") if path.stem.isdigit())
+
     def newest_before(self, day: int) -> str | None:
         """Name of the newest session before a day whose file is there; None without one."""
         name = session_name(day)

@@ -1,0 +1,282 @@
+"""Market data feeds: from the tape to the wire, subscribers of level 2, and what the market loses beside all feeds.
+
+python -m benchmarks.feeds            all of it, as one JSON object a line
+python -m benchmarks.feeds NAME...    path, subscribers, loss
+
+``path``: one command a block, from the moment at which the market may tell it (RELEASED) until its packet was given to
+the system. One thread does both sides, as a feed that spins on a core of its own would; the way of the words from one
+core to the other, some 0.1 us, is not in it.
+
+``subscribers``: 1,000 by WebSocket of one product whose book changes all the time, in a process of their own.
+
+``loss``: the multicast feed and the web process beside a node under load, stopped (SIGSTOP) in every other turn: the
+node's processor time an order, and orders a second where all share the cores.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+
+from benchmarks.measure import RUNS, Row, machine, row
+from benchmarks.ports import free_port
+from benchmarks.wire_node import Node, running_node
+from benchmarks.wire_readers import cost_ns, processor_ns
+from benchmarks.workload import W1, workload
+from client.events import Side
+from client.sync_client import Client
+from engine import Capacity, Engine
+from load.generator import Generator
+from load.lines import LoadError, close_lines, open_lines
+from marketdata.itch import session_name
+from marketdata.itch.stream import ItchStream
+from node.feed_programs import Address
+from node.market_tape import MarketTape
+from node.multicast import Outlet
+from replay.feed import Feed
+from replay.market_rows import MARKET_ROWS, tape_of
+from tape.places import Place
+from tape.writer import TapeWriter
+from wire.mold import packets
+
+_JOURNAL: Final = bytes(range(16))
+_COMMANDS: Final = 10_000
+_PATH_P50_US: Final = 15.0
+_SUBSCRIBERS: Final = 1_000
+_UPDATES_PER_S: Final = 10.0
+_WATCH_S: Final = 10.0
+_LOSS_PERCENT: Final = 3.0
+_LOSS_ORDERS: Final = 100_000
+_LOSS_RUNS: Final = 5
+_READY_S: Final = 240.0
+
+
+def path() -> Iterator[Row]:
+    """Time from RELEASED to the last packet of a command that gives messages, in us."""
+    medians, highs, costs = [], [], []
+    for _ in range(RUNS):
+        taken_us, cpu_us = _path()
+        medians.append(float(np.percentile(taken_us, 50)))
+        highs.append(float(np.percentile(taken_us, 99)))
+        costs.append(cpu_us)
+    yield row("tape to wire, spinning, p50", medians, "us", at_most=_PATH_P50_US)
+    yield row("tape to wire, spinning, p99", highs, "us")
+    yield row("tape to wire, processor time a command", costs, "us")
+
+
+def _path() -> tuple[list[float], float]:
+    with tempfile.TemporaryDirectory(prefix="lockstep-bench-") as name:
+        directory, engine = Path(name), Engine(Capacity(orders_max=1 << 16, ids_max=1 << 17))
+        tape_of(directory).parent.mkdir(mode=0o700)
+        tape = MarketTape(TapeWriter(tape_of(directory), _JOURNAL, MARKET_ROWS, size_bytes=64 << 20, seq=0))
+        outlet = Outlet([Address("239.192.255.1", 26_400)], "127.0.0.1", 0)
+
+        def send(day: int, number: int, _count: int, framed: memoryview) -> None:
+            for packet in packets(session_name(day), number, framed):
+                outlet.send(packet)
+
+        stream, feed = ItchStream(directory / "feeds", Capacity(), send), Feed(directory, _JOURNAL, 0)
+        definitions, commands = workload(W1, 1, _COMMANDS)
+        taken_us: list[float] = []
+        seq, began_ns, cpu_ns = 1, 0, 0
+        for at in range(-1, _COMMANDS):
+            rows = definitions if at < 0 else commands[at : at + 1]
+            events = engine.apply(rows)
+            tape.write(seq, 0, engine.now_ns, rows, events)
+            seq += len(rows)
+            sent, began_ns = outlet.sent, time.perf_counter_ns()
+            before_ns = time.thread_time_ns()
+            tape.store(Place.RELEASED, seq - 1)
+            while (found := feed.take()) is not None:
+                stream.observe(found.first_seq, found.commands, found.events)
+            if outlet.sent > sent and at >= 1_000:
+                taken_us.append((time.perf_counter_ns() - began_ns) / 1e3)
+                cpu_ns += time.thread_time_ns() - before_ns
+        assert feed.journaled == 0
+        feed.close()
+        stream.close()
+        outlet.close()
+        tape.close()
+        return taken_us, cpu_ns / 1e3 / len(taken_us)
+
+
+class _Beside:
+    """A program beside a node, once it serves. ``port``: where it listens."""
+
+    def __init__(self, node: Node, words: list[str]) -> None:
+        assert node.directory is not None, "a node of its own"
+        command = [sys.executable, "-m", "cli.main", words[0], str(node.directory), *words[1:], "--json"]
+        root = Path(__file__).parent.parent
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=root, text=True)
+        said = _first_line(self.process.stdout)
+        self.port = int(json.loads(said)["listening"]["port"]) if said else 0
+        if not self.port:
+            self.end()
+            raise LoadError(f"lockstep {words[0]} did not start")
+        threading.Thread(target=self._drain, daemon=True).start()
+
+    def _drain(self) -> None:
+        """Read what it reports, so that it need not be left out."""
+        assert self.process.stdout is not None
+        for _ in self.process.stdout:
+            pass
+
+    def end(self) -> None:
+        """End it."""
+        self.process.kill()
+        self.process.wait()
+
+
+def _first_line(stream: "IO[str] | None") -> str:
+    assert stream is not None
+    return stream.readline()
+
+
+def subscribers() -> Iterator[Row]:
+    """Updates a second that each subscriber gets, and the share of a core that the process needs for all."""
+    with running_node("none", 1, arguments=["--tape-mb", "64"]) as node, ExitStack() as ends:
+        web = _Beside(node, ["web", "--port", "0", "--rate", "0"])
+        ends.callback(web.end)
+        changing = _Changing(node)
+        ends.callback(changing.end)
+        words = [sys.executable, "-m", "benchmarks.feeds", "--subscribe", str(web.port)]
+        child = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        ends.callback(child.kill)
+        if _first_line(child.stdout) != "ready\n":
+            raise LoadError("the subscribers did not connect")
+        before_ns, began_s = processor_ns(web.process.pid), time.monotonic()
+        counts = json.loads(_first_line(child.stdout))
+        used = (processor_ns(web.process.pid) - before_ns) / 1e9 / (time.monotonic() - began_s)
+        rates = sorted(count / _WATCH_S for count in counts)
+        yield row(f"level2 updates/s of each of {_SUBSCRIBERS:,}", rates, "1/s", at_least=_UPDATES_PER_S * 0.99)
+        yield row("the web process, of a core", [100 * used], "%", at_most=100.0)
+
+
+class _Changing(threading.Thread):
+    """A trader that changes the best bid of a product all the time."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(daemon=True)
+        self._ends = threading.Event()
+        user = node.users[0]
+        self._client = Client(node.host, node.port, user.name, user.password)
+        self._symbol = node.symbols[0]
+        self.start()
+
+    def run(self) -> None:
+        with self._client as client:
+            n = 0
+            while not self._ends.is_set():
+                n += 1
+                order = client.enter(self._symbol, Side.BUY, 1 + n % 9, f"{90 + n % 7}.00")
+                order.cancel()
+                time.sleep(0.02)
+
+    def end(self) -> None:
+        """End it."""
+        self._ends.set()
+        self.join()
+
+
+async def _subscribe(port: int) -> None:
+    """Be all subscribers: say when each has its first snapshot, then how many updates each got."""
+    from websockets.asyncio.client import ClientConnection, connect
+
+    counts = [0] * _SUBSCRIBERS
+    ready = asyncio.Event()
+    there = 0
+
+    async def watch(at: int, line: ClientConnection) -> None:
+        nonlocal there
+        while True:
+            kind = str(await line.recv())[:24]
+            if "l2update" in kind:
+                counts[at] += 1
+            elif "snapshot" in kind:
+                there += 1
+                if there >= _SUBSCRIBERS:
+                    ready.set()
+
+    asked = json.dumps({"type": "subscribe", "product_ids": ["S0-USD"], "channels": ["level2"]})
+    tasks = []
+    for at in range(_SUBSCRIBERS):
+        line = await connect(f"ws://127.0.0.1:{port}/", proxy=None, compression=None, ping_interval=None)
+        tasks.append(asyncio.create_task(watch(at, line)))
+        await line.send(asked)
+    async with asyncio.timeout(_READY_S):
+        await ready.wait()
+    print("ready", flush=True)
+    before = list(counts)
+    await asyncio.sleep(_WATCH_S)
+    print(json.dumps([after - first for after, first in zip(counts, before, strict=True)]), flush=True)
+    for task in tasks:
+        task.cancel()
+
+
+def loss() -> Iterator[Row]:
+    """Processor time of the node an order, and orders a second, beside all feeds, to those while they stand still."""
+    with running_node("none", 8, 8, ["--tape-mb", "64"]) as node, ExitStack() as ends:
+        group = f"239.192.254.1:{free_port()}"
+        programs = [_Beside(node, ["feed", "--group", group]), _Beside(node, ["web", "--port", "0"])]
+        for each in programs:
+            ends.callback(each.end)
+        lines = open_lines(node.host, node.port, node.users)
+        ends.callback(close_lines, lines)
+        generator = Generator(lines, node.symbols, window=32_768)
+        ends.callback(generator.close)
+        generator.saturate(_LOSS_ORDERS // 4)
+        costs, speeds = [], []
+        for _ in range(_LOSS_RUNS):
+            found = []
+            for stands in (True, False):
+                for each in programs:
+                    os.kill(each.process.pid, signal.SIGSTOP if stands else signal.SIGCONT)
+                if not stands:
+                    _await_readers(node)
+                began_s = time.monotonic()
+                cost = cost_ns(generator, node, _LOSS_ORDERS)
+                found.append((cost, time.monotonic() - began_s))
+            (alone_ns, alone_s), (beside_ns, beside_s) = found
+            costs.append(100 * (beside_ns / alone_ns - 1))
+            speeds.append(100 * (1 - alone_s / beside_s))
+        yield row("loss beside all feeds, processor time of the node an order", costs, "%", at_most=_LOSS_PERCENT)
+        yield row("loss beside all feeds, orders/s where all share the cores", speeds, "%")
+
+
+def _await_readers(node: Node) -> None:
+    """Wait until programs that stood still have caught up. Raises LoadError."""
+    assert node.link is not None, "a node of its own"
+    until_s = time.monotonic() + _READY_S
+    while any(each["lag_bytes"] for each in _readers(node)):
+        if time.monotonic() > until_s:
+            raise LoadError("the feeds do not catch up")
+        time.sleep(0.05)
+
+
+def _readers(node: Node) -> list[dict[str, Any]]:
+    assert node.link is not None, "a node of its own"
+    return list(node.link.ask("workings")["workings"]["readers"])
+
+
+PARTS: Final[dict[str, Callable[[], Iterator[Row]]]] = {"path": path, "subscribers": subscribers, "loss": loss}
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--subscribe"]:
+        asyncio.run(_subscribe(int(sys.argv[2])))
+        sys.exit()
+    print(json.dumps(machine()), flush=True)
+    for part in sys.argv[1:] or PARTS:
+        for each in PARTS[part]():
+            print(json.dumps(each), flush=True)

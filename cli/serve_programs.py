@@ -1,0 +1,67 @@
+"""Programs beside the core that `lockstep serve` is asked for, and what cannot be together."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import typer
+
+from node.feed_programs import FeedOption
+from node.gateway_programs import GatewayOption
+from node.nats_programs import NAME as NATS
+from node.nats_programs import NatsOption
+from node.web_programs import NAME as WEB
+from node.web_programs import WebOption
+
+#: Name of the gateway of --port, where it has a process of its own.
+OUCH = "ouch"
+
+
+class Programs(NamedTuple):
+    """Programs beside the core that the operator wants. dedicated: OUCH has a process of its own."""
+
+    gateways: tuple[GatewayOption, ...]
+    feeds: tuple[FeedOption, ...]
+    web: WebOption | None
+    nats: NatsOption | None
+    dedicated: bool
+
+    @property
+    def names(self) -> list[str]:
+        """Name of each process."""
+        found = [each.name for each in self.gateways] + [each.name for each in self.feeds]
+        found += [OUCH] if self.dedicated else []
+        return found + ([WEB] if self.web is not None else []) + ([NATS] if self.nats is not None else [])
+
+
+def check_programs(wanted: Programs, *, tape_mb: int, tls: bool, ports: Sequence[int | None]) -> None:
+    """Raise typer.BadParameter, with a sentence, for programs that cannot be together. ports: others of the node."""
+    gateways, feeds = wanted.gateways, wanted.feeds
+    named = {each.name for each in gateways}
+    if wanted.names and not tape_mb:
+        what = (
+            "gateway"
+            if gateways or wanted.dedicated
+            else "feed"
+            if feeds
+            else "program for web clients"
+            if wanted.web is not None
+            else "program that publishes"
+        )
+        raise typer.BadParameter(f"a {what} in a process of its own reads the tape; give --tape-mb 1 or more")
+    for name, option in ((WEB, wanted.web), (NATS, wanted.nats)):
+        if option is not None and name in named | {each.name for each in feeds}:
+            raise typer.BadParameter(f"{name} is the process of --{name}; name the gateway or feed differently")
+    if named & {each.name for each in feeds}:
+        raise typer.BadParameter("a gateway and a feed have the same name; give the feed another with name=")
+    if (gateways or wanted.dedicated) and tls:
+        raise typer.BadParameter(
+            "a gateway in a process of its own takes no TLS; leave out --tls-cert, or --gateway and --threads dedicated"
+        )
+    if wanted.dedicated and OUCH in named:
+        raise typer.BadParameter(
+            f"{OUCH} is the gateway of --port with --threads dedicated; name the other differently"
+        )
+    taken = [each for each in (*ports, *(each.port for each in gateways), *(each.snapshots for each in feeds)) if each]
+    taken += [each.port for each in (wanted.web, wanted.nats) if each is not None and each.port]
+    if twice := next((each for each in taken if taken.count(each) > 1), None):
+        raise typer.BadParameter(f"port {twice} is given twice; give each its own, or 0 for any that is free")

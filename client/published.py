@@ -1,0 +1,207 @@
+"""Readers of what a market publishes through NATS: whole blocks of its journal, and messages of its ITCH feed.
+
+    async with BlockReader("nats://127.0.0.1:4222", "main", requests="127.0.0.1:26500", from_seq=1) as reader:
+        async for block in reader:
+            print(block.first_seq, block.commands, block.event_digest.hex())
+
+NATS brings what is published, and may lose, double or reorder it; it is no record. What is missing, and what does not
+come out at its digest, is asked of the owners of the journal, the nodes of the market, at their addresses ``requests``.
+While NATS is silent they are asked too. Each block or message is given once, in order and proven, or ``FeedFault`` says
+why there can be no more.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Final, Generic, Self, TypeVar
+
+from client.addresses import Address, parse_addresses
+from client.errors import CannotConnect, ClientError, ConnectionLost
+from client.nats_line import CONNECT_S, NatsLine
+from client.publication import (
+    HEAD_BYTES,
+    BadPublication,
+    Publication,
+    Refused,
+    Request,
+    checked_url,
+    is_venue,
+    read,
+    sizes,
+    subject,
+    unpacked,
+)
+from client.published_order import BlockOrder, MessageOrder, PublishedBlock, PublishedMessages, PublishedOrder
+
+#: Time between two looks at what is missing, and before another try where an owner or the server is not there.
+_LOOK_S: Final = 0.01
+_RETRY_S: Final = 0.2
+#: Silence in which an owner that answers is given up, in seconds.
+_ANSWER_S: Final = 10.0
+#: Publications that wait to be taken; while there are so many, no more are read.
+_WAITING_MAX: Final = 256
+
+Made = TypeVar("Made", PublishedBlock, PublishedMessages)
+
+
+class _Reader(Generic[Made]):
+    """Connection and requests of both readers. ``order``: the part without a socket, with its counts."""
+
+    order: PublishedOrder[Made]
+
+    def __init__(self, url: str, venue: str, requests: str | Sequence[str], login: str) -> None:
+        if not is_venue(venue):
+            raise ValueError(f"{venue[:80]!r} is no venue; give up to 32 letters, digits, - and _")
+        self._url, self._venue, self._login = checked_url(url), venue, login
+        self._owners: list[Address] = list(parse_addresses(requests)) if requests else []
+        #: Connections to the NATS server, requests to owners, answers that were whole, and the last refusal of one.
+        self.connections = self.requests_sent = self.answers = 0
+        self.refused_why = ""
+        self._came: asyncio.Queue[tuple[Publication, bool]] = asyncio.Queue(_WAITING_MAX)
+        self._ready: list[Made] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._asking: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Begin to read. The server may come later."""
+        self._tasks.append(asyncio.create_task(self._listen()))
+        return self
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End reading. May be repeated."""
+        tasks = [*self._tasks, *([self._asking] if self._asking else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    @property
+    def is_whole(self) -> bool:
+        """True if all that is known of was given, and the publisher is heard."""
+        return self.order.is_whole(time.monotonic_ns()) and self._came.empty()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Made:
+        """The next, however long it takes. Raises FeedFault, and ConnectionLost after ``close``."""
+        while not self._ready:
+            if not self._tasks:
+                raise ConnectionLost("the reader is closed; make another one")
+            await self._take()
+        return self._ready.pop(0)
+
+    async def _take(self) -> None:
+        """Take what came, or comes soon, and ask for what is missing."""
+        asked = self.order.due(time.monotonic_ns())
+        if asked is not None and self._owners and (self._asking is None or self._asking.done()):
+            self._asking = asyncio.create_task(self._ask(asked))
+        try:
+            came, from_owner = self._came.get_nowait()
+        except asyncio.QueueEmpty:
+            try:
+                async with asyncio.timeout(_LOOK_S):
+                    came, from_owner = await self._came.get()
+            except TimeoutError:
+                return
+        self._ready += self.order.take(came, time.monotonic_ns(), from_owner=from_owner)
+
+    async def _listen(self) -> None:
+        """Have a line to the NATS server, and another one after each end."""
+        while True:
+            with contextlib.suppress(CannotConnect, ConnectionLost):
+                line = await NatsLine.connect(self._url, name=f"lockstep reader of {self._venue}", login=self._login)
+                try:
+                    await line.subscribe(subject(self._venue, self.order.kind), self._on_message)
+                    self.connections += 1
+                    while line.is_open:
+                        await asyncio.sleep(_RETRY_S)
+                finally:
+                    await line.close()
+            await asyncio.sleep(_RETRY_S)
+
+    async def _on_message(self, headers: dict[str, str], payload: bytes) -> None:
+        try:
+            found = read(headers, payload)
+        except BadPublication:
+            self.order.counts.refused += 1
+            return
+        await self._came.put((found, False))
+
+    async def _ask(self, asked: Request) -> None:
+        """Ask one owner after the other until one has answered whole."""
+        for _ in range(len(self._owners)):
+            self.requests_sent += 1
+            try:
+                await self._ask_of(self._owners[0], asked)
+            except Refused as error:
+                self.refused_why = str(error)
+            except (OSError, TimeoutError, BadPublication, asyncio.IncompleteReadError, ClientError):
+                pass
+            else:
+                self.answers += 1
+                return
+            self._owners.append(self._owners.pop(0))
+        await asyncio.sleep(_RETRY_S)
+
+    async def _ask_of(self, owner: Address, asked: Request) -> None:
+        async with asyncio.timeout(CONNECT_S):
+            answers, line = await asyncio.open_connection(owner.host, owner.port)
+        try:
+            line.write(asked.line())
+            while True:
+                async with asyncio.timeout(_ANSWER_S):
+                    head = await answers.readexactly(HEAD_BYTES)
+                    if not any(head):
+                        break  # the end of a whole answer
+                    lines, payload = sizes(head)
+                    found = unpacked(await answers.readexactly(lines), await answers.readexactly(payload))
+                await self._came.put((found, True))
+        finally:
+            line.close()
+        while not self._came.empty():  # it counts as answered once it was taken
+            await asyncio.sleep(_LOOK_S)
+        self.order.answered()
+
+
+class BlockReader(_Reader[PublishedBlock]):
+    """Reader of the blocks of a journal, each linked to the one before.
+
+    from_seq: the command to begin with, in whose block it is; None: with the first that is published. requests: of the
+    owners of the journal, HOST:PORT; without any, a gap is never filled. login: "user:password" or a token of the NATS
+    server. Raises ValueError for what is no URL, venue or address.
+    """
+
+    def __init__(
+        self, url: str, venue: str, *, requests: str | Sequence[str] = (), from_seq: int | None = None, login: str = ""
+    ) -> None:
+        super().__init__(url, venue, requests, login)
+        self.order = BlockOrder(from_seq)
+
+
+class MessageReader(_Reader[PublishedMessages]):
+    """Reader of the messages of the ITCH feed, session by session, proven by the chain of their digests.
+
+    session: the day to begin with, as 20240115, from its message ``from_number`` on; "" with None: with the first that
+    is published, or the present session from that number on. The rest as ``BlockReader``.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        venue: str,
+        *,
+        requests: str | Sequence[str] = (),
+        session: str = "",
+        from_number: int | None = None,
+        login: str = "",
+    ) -> None:
+        super().__init__(url, venue, requests, login)
+        self.order = MessageOrder(1 if session and from_number is None else from_number, session)

@@ -1,0 +1,228 @@
+"""Blocks of a running node into a projection of a program beside it: from the tape, and from the journal those that the
+tape has lost.
+
+    tape, journal --> replay.feed --> TapeFollower --> projection --> image in a folder of the program
+                                           '--> ``then``: the program's own work on what is new
+
+The follower takes blocks in turns of some milliseconds on the event loop of its program; between two it sleeps on the
+tape's doorbell, in a thread. Whatever the program does, and however it ends, the market goes on. After a start it goes
+on from its image, and the projection makes the same of the same blocks.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from checkpoints import Projection
+from engine.capacity import Capacity
+from engine.records import CommandKind
+from journal.history import History
+from node import gateway_image
+from replay.feed import Feed
+from replay.live_reports import room_of
+from replay.market_rows import MARKET_ROWS, tape_of
+from replay.past import PlayedRows
+from tape.agents import Call, Measured
+from tape.errors import TapeError
+from tape.places import Place
+from tape.reader import TapeReader
+from tape.writer import NAME_BYTES
+
+#: Longest work on blocks before the loop has its turn, in ns.
+_TURN_NS: Final = 5_000_000
+#: Wait where the journal has not yet what the tape has lost, and longest sleep for a block.
+_LAG_S: Final = 0.002
+_SLEEP_NS: Final = 100_000_000
+#: Interval of images, in seconds, and the commands between two of them at least.
+_IMAGE_S: Final = 30.0
+_IMAGE_COMMANDS: Final = 10_000
+#: Time for the last blocks at the end, in seconds.
+_LAST_S: Final = 1.0
+
+
+class NoNode(Exception):
+    """No node writes a tape in the directory; the message says what to do."""
+
+
+class Market(NamedTuple):
+    """The market of a running node: its tape, the id of its journal, and room that is enough for all of it."""
+
+    directory: Path
+    tape: TapeReader
+    journal_id: bytes
+    capacity: Capacity
+
+
+def market_of(directory: Path) -> Market:
+    """The market of the node that runs in a data directory. Raises NoNode, OSError, and what the journal raises."""
+    with History.open(directory) as history:
+        journal_id, capacity = history.journal_id, room_of(history)
+    try:
+        return Market(directory, TapeReader(tape_of(directory), journal_id, MARKET_ROWS), journal_id, capacity)
+    except (TapeError, OSError) as error:
+        raise NoNode(
+            f"no node writes a tape in {directory}; start it with `lockstep serve`, --tape-mb above 0"
+        ) from error
+
+
+def _ignore(_rows: PlayedRows) -> None:
+    """Do nothing more with a block."""
+
+
+class TapeFollower:
+    """Blocks of a node into a projection, on a running event loop.
+
+    folder: of the image; name: under which the node shows the reader. ``on_fault``: called with the fault that ends
+    the following, also that the node has ended (NoNode). ``then``: called after each turn. ``on_rows``: called with
+    each block after the projection has it. ``agent``: the work on blocks, with its counters.
+    """
+
+    def __init__(
+        self,
+        market: Market,
+        folder: Path,
+        name: str,
+        projection: Projection,
+        on_fault: Callable[[BaseException], None],
+        then: Callable[[], None] = lambda: None,
+        on_rows: Callable[[PlayedRows], None] = _ignore,
+    ) -> None:
+        """Restore the projection. Raises OSError, and what journal and replay raise."""
+        self.market, self.projection = market, projection
+        self.tape = market.tape
+        self._folder, self._on_fault, self._then, self._on_rows = folder, on_fault, then, on_rows
+        self._loop = asyncio.get_running_loop()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        #: Reason for which the projection is made from the journal; "" where an image was there.
+        seq, self.why = gateway_image.restore(folder, market.directory, projection)
+        self.feed = Feed(market.directory, market.journal_id, seq, name=name[:NAME_BYTES])
+        self.agent = Measured(Call(name, self._take_blocks))
+        self._imaged_seq = seq
+        self._image_due_s = time.monotonic() + _IMAGE_S
+        self._saving: asyncio.Task[None] | None = None
+        self._carries = self._more = self._working = self._stopping = False
+        self._idle = threading.Event()
+        self._watch = threading.Thread(target=self._watch_tape, name="tape", daemon=True)
+
+    @property
+    def seq(self) -> int:
+        """The last command that was taken."""
+        return self.feed.seq
+
+    async def catch_up(self) -> None:
+        """Take what is released now. Raises NoNode, and what replay raises."""
+        released_seq = self.tape.load(Place.RELEASED)
+        while self.feed.seq < released_seq:
+            seq = self.feed.seq
+            self.agent.turn()
+            if self.feed.ended:
+                raise self._no_node()
+            await asyncio.sleep(0 if self.feed.seq > seq or self._more else _LAG_S)
+
+    def start(self) -> None:
+        """Follow from now on."""
+        self.tape.bell.arm()
+        self.tape.bell.ring()
+        self._watch.start()
+        self._turn()
+
+    def take_last(self) -> None:
+        """Take what is released, for a moment: before an orderly end."""
+        until_s = time.monotonic() + _LAST_S
+        with suppress(TapeError, OSError):
+            while self._take_blocks() and time.monotonic() < until_s:
+                pass
+
+    async def stop(self) -> None:
+        """End following, with a last image. Raises OSError, JournalError."""
+        self._stopping = True
+        self._idle.set()
+        self.tape.bell.ring()
+        try:
+            if self._saving is not None:
+                await asyncio.wait([self._saving])
+            await self._save_image()
+        finally:
+            self.feed.close()
+
+    def _no_node(self) -> NoNode:
+        return NoNode(f"the node of {self.market.directory} has ended; start it again")
+
+    def _watch_tape(self) -> None:
+        """Wake the loop for each block that is released, in a thread that sleeps on the tape's doorbell."""
+        bell = self.tape.bell
+        while not self._stopping:
+            bell.arm()
+            if self.tape.load(Place.RELEASED) <= self.feed.seq and self.tape.writer_lives():
+                bell.sleep(_SLEEP_NS)
+            self._idle.clear()
+            try:
+                self._loop.call_soon_threadsafe(self._turn)
+            except RuntimeError:
+                return  # the loop has ended
+            self._idle.wait()
+
+    def _turn(self) -> None:
+        if self._stopping or self._working:
+            return
+        self._working = True
+        try:
+            self.agent.turn()
+            self._then()
+        except Exception as error:  # damage, or a defect: it ends the program, which is started again
+            self._stopping = True
+            self._idle.set()
+            self._on_fault(error)
+            return
+        finally:
+            self._working = False
+        if self.feed.ended:
+            self._on_fault(self._no_node())
+        elif self._more:
+            self._loop.call_soon(self._turn)
+        elif self.feed.lags:
+            self._loop.call_later(_LAG_S, self._turn)
+        else:
+            self._image_where_due()
+            self._idle.set()
+
+    def _take_blocks(self) -> int:
+        """Take blocks for a while; gives the number of commands. ``_more`` is True then if there may be more now."""
+        seq, until_ns = self.feed.seq, time.monotonic_ns() + _TURN_NS
+        self._more = True
+        while self._more and time.monotonic_ns() <= until_ns:
+            rows = self.feed.take()
+            if rows is not None:
+                self.projection.observe(rows.first_seq, rows.commands, rows.events)
+                self._carries = bool(rows.commands["kind"][-1] == CommandKind.EXTEND)
+                self._on_rows(rows)
+            self._more = rows is not None or self.feed.replays
+        return self.feed.seq - seq
+
+    # Images.
+
+    def _image_where_due(self) -> None:
+        if time.monotonic() < self._image_due_s or self.feed.seq - self._imaged_seq < _IMAGE_COMMANDS:
+            return
+        self._image_due_s = time.monotonic() + _IMAGE_S
+        if self._saving is None:
+            self._saving = self._loop.create_task(self._save_image())
+            self._saving.add_done_callback(self._on_saved)
+
+    async def _save_image(self) -> None:
+        """Write an image, where the journal has all that it is of, in another thread."""
+        seq = self.feed.seq
+        if self._carries or seq <= self._imaged_seq or self.tape.load(Place.JOURNALED) < seq:
+            return
+        image = gateway_image.take(self.projection, seq)
+        if await asyncio.to_thread(gateway_image.save, self._folder, self.market.directory, image):
+            self._imaged_seq = seq
+
+    def _on_saved(self, saving: "asyncio.Task[None]") -> None:
+        self._saving = None
+        if not saving.cancelled() and (error := saving.exception()) is not None and not self._stopping:
+            self._on_fault(error)
