@@ -1,4 +1,8 @@
-"""Cause of the halt that an instrument is in: the command that brought it, and what that met."""
+"""Cause of the halt that an instrument is in: the command that brought it, and what that met.
+
+The last halt of the instrument is looked up in the event index, where there is one. Without it the newest commands are
+replayed, and no more than ``_COMMANDS_MAX``: further back nothing is looked for, and the user is told.
+"""
 
 from contextlib import closing
 from pathlib import Path
@@ -6,12 +10,15 @@ from typing import Any, Final
 
 import numpy as np
 
+from cli import screen
 from cli.node import plays
+from cli.warmup import ready
 from cli.why import explained
 from engine.records import EventKind
 from journal import JournalError
 from journal.history import History
 from replay.errors import ReplayError
+from replay.event_index import EventIndex, open_index
 from replay.moments import Moments
 
 Facts = dict[str, Any]
@@ -19,6 +26,8 @@ Facts = dict[str, Any]
 #: Commands that are looked through first; each further look has so many times as many before them.
 _COMMANDS: Final = 4_096
 _TIMES: Final = 8
+#: Commands that are replayed at most, about a second of work.
+_COMMANDS_MAX: Final = 1_000_000
 
 
 def cause_of_halt(directory: Path, seq: int, symbol: str, number: int) -> Facts | None:
@@ -41,12 +50,17 @@ def cause_of_halt(directory: Path, seq: int, symbol: str, number: int) -> Facts 
 
 
 def _last_halt(directory: Path, seq: int, number: int) -> int | None:
-    """Command that caused the last HALTED event of an instrument, from the newest commands backwards."""
+    """Command that caused the last HALTED event of an instrument; None where it is not found."""
     with History.open(directory) as history:
         first_seq = history.there_from_seq
+        with screen.Bar("looking for the halt") as bar:
+            index = open_index(history, first_seq, seq, prepare=ready, progress=bar.to, makes=False)
+        if index is not None:
+            return _indexed(index, seq, number)
+    least_seq = max(first_seq, seq - _COMMANDS_MAX + 1)
     end, commands = seq, _COMMANDS
-    while end >= first_seq:
-        begin = max(end - commands + 1, first_seq)
+    while end >= least_seq:
+        begin = max(end - commands + 1, least_seq)
         found = None
         with closing(plays(directory, begin, end, "looking for the halt", again=True)) as blocks:
             for block in blocks:
@@ -57,4 +71,24 @@ def _last_halt(directory: Path, seq: int, number: int) -> int | None:
         if found is not None:
             return found
         end, commands = begin - 1, commands * _TIMES
+    if least_seq > first_seq:
+        screen.notice(
+            f"note: the halt began before command {screen.count(least_seq)}, and its cause was not looked for there; "
+            f"`lockstep journal index {directory}` makes an index that finds it"
+        )
+    return None
+
+
+def _indexed(index: EventIndex, seq: int, number: int) -> int | None:
+    """The same out of an index."""
+    for part in reversed(index.parts):
+        for piece in reversed(part.pieces):
+            if piece.first_seq > seq:
+                continue
+            halted = piece.column("kind").among(np.array([int(EventKind.HALTED)]))
+            halted &= piece.column("instrument").among(np.array([number]))
+            seqs = piece.column("seq").at(np.flatnonzero(halted))
+            seqs = seqs[seqs <= seq]
+            if len(seqs):
+                return int(seqs[-1])
     return None

@@ -55,6 +55,8 @@ def show_waiting(waiting: list[Facts]) -> None:
 
 def _beside(book: Facts) -> Iterator[str]:
     """Lines about what stands beside the ladder, where there is any."""
+    if book["speed_bump_ns"]:
+        yield f"entry delay {duration(book['speed_bump_ns'])}"
     call, band, breaker, middle = book["indicative"], book["band"], book["volatility"], book["midpoint"]
     if call is not None and call["price_e4"] is None:
         yield "the uncross would trade nothing"

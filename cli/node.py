@@ -181,6 +181,12 @@ def check_begins(history: History, seq: int) -> None:
         )
 
 
+def check_asked(history: History, seq: int) -> None:
+    """Raise what ``plays`` raises for a command that a directory does not have, or not any more."""
+    check_begins(history, seq)
+    history.check_there(seq, check_range(history.path, seq, seq, _end(history)))
+
+
 def _end(history: History) -> int:
     """Last command; for a damaged journal a number above all, so that reading reaches the damage and reports it."""
     try:

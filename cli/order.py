@@ -33,7 +33,8 @@ from journal.history import History
 from notation.objects import event_object
 from notation.print import print_event
 from notation.rules import RULES, rule_object
-from notation.words import time
+from notation.words import duration, iso_time, time
+from replay.delayed import Entries, Entry
 from replay.errors import ReplayError
 from replay.event_index import open_index
 from replay.mentions import Mentions, mentions
@@ -206,10 +207,11 @@ def order(
         queue = standings(directory, life.number, steps)
         moments = sorted({int(moment.event["seq"]) for moment in life.moments}) if with_latency else []
         times = times_of(directory, moments) if with_latency else None
+        entries = Entries(directory, sorted({int(moment.event["seq"]) for moment in life.moments}))
         if as_json:
-            screen.print_json(_facts(life, names, tokens, queue, times))
+            screen.print_json(_facts(life, names, tokens, queue, times, entries))
         else:
-            _show(life, names, tokens, queue if with_queue else None, times)
+            _show(life, names, tokens, queue if with_queue else None, times, entries)
     return errors.FINE
 
 
@@ -232,6 +234,7 @@ def orders_of(directory: Path, asked: Asked, participant: str | None) -> tuple[l
     if participant is not None:
         known = [life for life in known if _whose(life, names) == participant]
     if not known:
+        _check_waits(directory, ends_seq, wanted)
         whose = f" of {participant}" if participant else ""
         had = "has" if asked.number is not None or asked.trade is not None else "ever had"
         raise WrongUse(
@@ -243,6 +246,23 @@ def orders_of(directory: Path, asked: Asked, participant: str | None) -> tuple[l
     for sentence in absent:
         screen.notice(f"note: {sentence}; what happened there is not shown")
     return known, names
+
+
+def _check_waits(directory: Path, last_seq: int, wanted: set[int]) -> None:
+    """Raise WrongUse, which says until when, where a command with an id waits for its effect still."""
+    if not wanted:
+        return
+    try:
+        found = Moments(directory).at(last_seq).waiting()
+    except (JournalError, ReplayError):  # nothing is known of the state, so nothing is said of it
+        return
+    waits = np.flatnonzero(np.isin(found.commands["client_order_id"], sorted(wanted)))
+    if len(waits):
+        seq, due_ns = int(found.seq[waits[0]]), int(found.due_ns[waits[0]])
+        raise WrongUse(
+            f"command {screen.count(seq)} of {directory} names it, and waits for the entry delay: it has its effect by "
+            f"the first clock value at or after {iso_time(due_ns)}; `lockstep why {directory} {seq}` shows it"
+        )
 
 
 def _here(directory: Path) -> tuple[int, int, list[str]]:
@@ -439,11 +459,17 @@ def _whose(life: OrderHistory, names: Directory) -> str:
 
 
 def _facts(
-    life: OrderHistory, names: Directory, tokens: Tokens, queue: dict[int, Standing], times: Times | None
+    life: OrderHistory,
+    names: Directory,
+    tokens: Tokens,
+    queue: dict[int, Standing],
+    times: Times | None,
+    entries: Entries,
 ) -> dict[str, Any]:
     history = [
         {
             "leaves_qty": moment.leaves_qty,
+            "delayed": _entry_object(entries.of(moment.event)),
             "queue": queue_object(queue.get(int(moment.event["seq"])), names),
             "event": event_object(moment.event, names, moment.time_ns),
             "latency": None if times is None else latency_object(times.get(int(moment.event["seq"]))),
@@ -461,8 +487,20 @@ def _facts(
     }
 
 
+def _entry_object(entry: Entry | None) -> dict[str, Any] | None:
+    """The command behind an event that waited for its effect."""
+    if entry is None:
+        return None
+    return {"seq": entry.seq, "time": iso_time(entry.time_ns), "waited_ns": entry.effect_ns - entry.time_ns}
+
+
 def _show(
-    life: OrderHistory, names: Directory, tokens: Tokens, queue: dict[int, Standing] | None, times: Times | None
+    life: OrderHistory,
+    names: Directory,
+    tokens: Tokens,
+    queue: dict[int, Standing] | None,
+    times: Times | None,
+    entries: Entries,
 ) -> None:
     if life.number:
         entry: Any = life.moments[0].event if life.opening is None else life.opening
@@ -491,6 +529,11 @@ def _show(
         ]
         for moment in life.moments
     ]
+    if entries:
+        columns.append("entered by")
+        for row, moment in zip(rows, life.moments, strict=True):
+            entry = entries.of(moment.event)
+            row.append("" if entry is None else _entry_words(entry))
     if queue is not None:
         columns.append("ahead in the queue")
         left_qty = {int(moment.event["seq"]): moment.leaves_qty for moment in life.moments}
@@ -506,6 +549,11 @@ def _show(
     for reason in life.rules():
         section, sentence = RULES[reason]
         screen.print_line(f"{reason.name.lower()}: {sentence} (rulebook section {section})")
+
+
+def _entry_words(entry: Entry) -> str:
+    waited = duration(entry.effect_ns - entry.time_ns)
+    return f"command {screen.count(entry.seq)} at {time(entry.time_ns)}, {waited} before"
 
 
 def _said(event: "np.void", names: Directory) -> str:

@@ -60,6 +60,7 @@ _FIGURES: Final[dict[str, tuple[str, Words]]] = {
     "published_seq": ("last command answered", _counted),
     "event_digest": ("event digest", str),
     "clock": ("market time", str),
+    "speed_bump_ns": ("entry delay", lambda ns: duration(ns) if ns else "none"),
     "clock_discipline": ("machine clock", str),
     "clock_offset_ns": ("machine clock, offset", duration),
     "clock_error_max_ns": ("machine clock, largest error", duration),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cli import errors, screen
 from cli.admin import connected, session_object, status_object
 from cli.pair_report import pair_facts, report_object
+from cli.status import duration
 from cli.top_workings import summary, tables, tape_line
 from node.link import Link
 
@@ -130,7 +131,7 @@ def line(sample: Sample) -> str:
         f"{sample['at_s']:5.1f} s  {_not_open(status)}{_of_pair(sample)}"
         f"seq {screen.count(status.get('seq', 0))}, {rates}, "
         f"answered in {answer}, disk {_lag(status)} behind, {screen.counted(sample['sessions_total'], 'session')}, "
-        f"digest {str(status.get('event_digest', ''))[:12]}, clock {status.get('clock', 'unset')}"
+        f"digest {str(status.get('event_digest', ''))[:12]}, clock {_clock(status)}"
         f"{_of_processes(sample)}"
     )
 
@@ -153,6 +154,13 @@ def _of_pair(sample: Sample) -> str:
     """Part of a line about the pair; "" for a node that is not of one."""
     pair = sample.get("pair")
     return "" if pair is None else ", ".join(f"{name} {value}" for name, value, _ in pair_facts(pair)) + ", "
+
+
+def _clock(status: Sample) -> str:
+    """The market's clock, and the entry delay where there is one."""
+    delay_ns = status.get("speed_bump_ns", 0)
+    delayed = f", entry delay {duration(delay_ns)}" if delay_ns else ""
+    return f"{status.get('clock', 'unset')}{delayed}"
 
 
 def _lag(status: Sample) -> str:
@@ -275,7 +283,7 @@ def _about(status: Sample) -> list[tuple[str, str]]:
     return [
         ("state", f"{status.get('state', 'unknown')}, {status.get('durability', '?')}"),
         ("up", _duration(status.get("uptime_s", 0))),
-        ("clock", str(status.get("clock", "unset"))),
+        ("clock", _clock(status)),
         ("discipline", str(status.get("clock_discipline", "unknown"))),
         ("digest", str(status.get("event_digest", ""))),
         ("memory", screen.size(status.get("memory_rss_bytes", 0))),

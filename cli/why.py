@@ -4,40 +4,41 @@
 """
 
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cli import errors, screen
 from cli.errors import WrongUse
-from cli.history import Look, as_one, event_lines
+from cli.history import Look, event_lines
 from cli.market_tables import show_book
-from cli.node import check_name, plays
+from cli.node import check_asked, check_name, note_side_files
 from cli.order import Asked, orders_of
 from cli.warmup import ready
 from engine.engine import Engine
 from engine.interface import MarketEngine
 from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory, unpack
-from engine.records import CommandKind, EventKind, Reason, Side
+from engine.records import CommandKind, EventKind, Reason, Side, concatenate
 from engine.reference import ReferenceEngine
-from engine.reference.restore import restored_venue
+from engine.reference.restore import venue_about
 from engine.reference.rows import rows_of
 from journal.history import History
 from notation.objects import command_object, event_object
 from notation.print import Printer
 from notation.rules import RULES, link_of, rule_object, section_of
-from notation.words import iso_time, percent, price, time
+from notation.words import duration, iso_time, percent, price, time
 from replay.checks import Check, Met, met, verdicts
+from replay.delayed import caused_by, effect_seq
 from replay.ladder import book_object
 from replay.moments import Moments
-from replay.past import PlayedBlock
+from replay.rebuild import owned_rows
 
 Facts = dict[str, Any]
 
+_CHECKED: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE, CommandKind.CROSS)
 _REFUSALS: Final = (EventKind.REJECTED, EventKind.CANCEL_REJECTED)
 #: Price levels a side of the books that are shown.
 _DEPTH: Final = 5
@@ -74,38 +75,50 @@ def why(
 
 
 def explained(directory: Path, moments: Moments, seq: int) -> Facts:
-    """A command with all that belongs to it."""
-    block, seq = _block_of(directory, seq)
-    play, names = block.play, block.after
-    at = seq - play.first_seq
-    extended = at > 0 and play.commands["kind"][at - 1] == CommandKind.EXTEND
-    first = at - 1 if extended else at
-    unit = play.commands[first : at + 1]
-    caused = play.events[play.events["seq"] == seq]
-    clock_ns = clock_at_each(play.commands, ClockPosition(block.before.now_ns))
-    before_seq = play.first_seq + first - 1
-    found, instrument = _met(moments, before_seq, unit, caused)
-    book_before = _book(moments, before_seq, instrument)
-    book_after = _book(moments, seq, instrument)
-    refusals = caused[np.isin(caused["kind"], _REFUSALS)]
+    """A command with all that belongs to it. ``moments``: at no later command."""
+    unit, seq = _unit_of(directory, seq)
+    first_seq = seq - len(unit) + 1
+    engine = moments.at(first_seq - 1)
+    before, waiting = engine.directory, engine.waiting()
+    found, instrument = _met(engine, unit)
+    book_before = _book(engine, instrument)
+    until_ns = _until_of(engine)
+    caused = moments.events_to(seq)
+    engine = moments.at(seq)
+    effect, due_ns = None, _due_ns(engine, seq)
+    if due_ns is not None:
+        found = Met([], instrument, 0)
+        effect = _effect_of(directory, moments, seq, due_ns)
+    names = engine.directory if effect is None else effect.names
+    instrument = instrument or _named(caused if effect is None else effect.events)
+    if effect is not None:
+        book_before, book_after = _around(directory, effect.seq, instrument)
+    else:
+        if book_before is None and instrument:  # what an event named, of a command that does not
+            book_before = _book(Moments(directory).at(first_seq - 1), instrument)
+        book_after = _book(engine, instrument)
+    by_others = caused_by(waiting, caused) if unit[-1]["kind"] == CommandKind.CLOCK else np.zeros(len(caused), np.int64)
+    answered = caused[by_others == 0] if effect is None else effect.events
+    refusals = answered[np.isin(answered["kind"], _REFUSALS)]
     refused = Reason(int(refusals[0]["reason"])) if len(refusals) else None
-    printer = Printer(block.before)
-    printer.print_block(play.commands[:first], play.events[play.events["seq"] < play.first_seq + first], play.first_seq)
-    lines = printer.print_block(unit, caused, play.first_seq + first, with_events=False)
-    time_ns = int(clock_ns[at])
+    printer = Printer(before)
+    printer.go_to(before.now_ns, first=first_seq == 1)
+    lines = printer.print_block(unit, caused, first_seq, with_events=False)
+    time_ns = int(clock_at_each(unit, ClockPosition(before.now_ns))[-1])
     raw = [line.removeprefix("raw ") for line in lines if line.startswith("raw ")]
     consequences = list(_consequences(caused, names, time_ns))
-    if any(each["event"]["kind"] in ("halted", "phase") for each in consequences):
-        _name_breakers(consequences, moments.at(before_seq), unit)
+    for each, by_seq in zip(consequences, by_others.tolist(), strict=True):
+        each["delayed_seq"] = by_seq or None
+    _name_terms(consequences, unit[-1], until_ns, dict(zip(waiting.seq.tolist(), waiting.commands, strict=True)))
+    if any(_is_by_breaker(each["event"]) for each in consequences):
+        _name_breakers(consequences, Moments(directory).at(first_seq - 1), unit)
     if unit[-1]["kind"] == CommandKind.ENTER and book_before is not None and book_before["band"] is not None:
         _name_collar(consequences, unit[-1], book_before["band"])
-    waits_until = _waits_until(moments.at(seq), seq)
-    if waits_until is not None:
-        found = Met([], 0, 0)
     return {
         "time_ns": time_ns,
         "lines": lines,
-        "waits_until": waits_until,
+        "waits_until": None if due_ns is None else iso_time(due_ns),
+        "effect": None if effect is None else effect.facts(time_ns, unit[-1]),
         "command": command_object(list(unit), seq, names, time_ns, raw=raw),
         "checks": [
             _check_object(check, verdict)
@@ -118,40 +131,92 @@ def explained(directory: Path, moments: Moments, seq: int) -> Facts:
     }
 
 
-def _block_of(directory: Path, seq: int) -> tuple[PlayedBlock, int]:
-    """The block with a command, whole commands of it, and the command: after an EXTEND row the one that it extends."""
+def _unit_of(directory: Path, seq: int) -> tuple[NDArray[Any], int]:
+    """COMMAND rows of a command with the EXTEND row before it, and its number: after an EXTEND row the one that it
+    extends."""
     with History.open(directory) as history:
-        end = seq + 1 if seq < history.last_seq else seq  # the command after an EXTEND row
-    with closing(plays(directory, seq, end, "replaying", row_before=True)) as blocks:
-        gathered = list(blocks)
-    block = as_one(gathered)
-    at = seq - block.play.first_seq
-    is_extend = block.play.commands["kind"][at] == CommandKind.EXTEND
-    return block, seq + 1 if is_extend and at + 1 < len(block.play.commands) else seq
+        check_asked(history, seq)
+        journal = history.slice_of(seq)  # no slice ends with an EXTEND row
+        note_side_files(journal)
+        first, last = max(seq - 1, journal.start_seq + 1), min(seq + 1, journal.last_seq)
+        blocks = list(journal.blocks(first, last))
+        rows = concatenate([owned_rows(block.rows) for block in blocks])[first - blocks[0].first_seq :]
+    at = seq - first
+    extends = rows["kind"] == CommandKind.EXTEND
+    if extends[at] and first + at < last:
+        at += 1
+    begin = at - 1 if at and extends[at - 1] else at
+    return rows[begin : at + 1], first + at
 
 
-def _met(moments: Moments, before_seq: int, unit: NDArray[Any], caused: NDArray[Any]) -> tuple[Met, int]:
+def _met(engine: MarketEngine, unit: NDArray[Any]) -> tuple[Met, int]:
     """Checks of the command, and the number of its instrument; 0 for none."""
-    engine = moments.at(before_seq)
     row = next(rows_of(unit[-1:]))[0]
-    found = Met([], 0, 0)
-    if row.kind in (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE, CommandKind.CROSS):
-        assert isinstance(engine, Engine)
-        venue, _ = restored_venue(engine.capacity, {name: dict(part) for name, part in engine.parts().items()})
-        found = met(venue, row)
-    named = caused["instrument"][caused["instrument"] != 0]
-    return found, found.instrument or (int(named[0]) if len(named) else 0)
+    if row.kind not in _CHECKED:
+        return Met([], 0, 0), 0
+    assert isinstance(engine, Engine)
+    is_cross = row.kind == CommandKind.CROSS
+    names = [unpack(each) for each in (row.buyer, row.seller)] if is_cross else []
+    known = engine.directory.participants
+    numbers = {row.participant, *(known.index(each) + 1 for each in names if each in known)}
+    venue = venue_about(engine.capacity, engine.parts(), numbers, row.instrument if is_cross else 0)
+    found = met(venue, row)
+    return found, found.instrument
 
 
-def _waits_until(engine: MarketEngine, seq: int) -> str | None:
+def _named(events: NDArray[Any]) -> int:
+    """The first instrument that events name; 0 for none."""
+    named = events["instrument"][events["instrument"] != 0]
+    return int(named[0]) if len(named) else 0
+
+
+class _Effect(NamedTuple):
+    """Effect of a command that waited: the clock value that gave it, and EVENT rows."""
+
+    seq: int
+    clock_ns: int
+    events: NDArray[Any]
+    names: Directory
+
+    def facts(self, time_ns: int, row: "np.void") -> Facts:
+        """The effect of a command ``row`` as an object. ``time_ns``: the clock at it."""
+        consequences = [each | {"delayed_seq": None} for each in _consequences(self.events, self.names, self.clock_ns)]
+        _name_terms(consequences, row, {}, {})
+        return {
+            "seq": self.seq,
+            "time": iso_time(self.clock_ns),
+            "waited_ns": self.clock_ns - time_ns,
+            "consequences": consequences,
+        }
+
+
+def _due_ns(engine: MarketEngine, seq: int) -> int | None:
     """Time at or after which a clock value gives a command its effect; None of one that does not wait."""
     found = engine.waiting()
     due_ns = found.due_ns[found.seq == seq].tolist()
-    return iso_time(due_ns[0]) if due_ns else None
+    return due_ns[0] if due_ns else None
 
 
-def _book(moments: Moments, seq: int, instrument: int) -> Facts | None:
-    engine = moments.at(seq)
+def _effect_of(directory: Path, moments: Moments, seq: int, due_ns: int) -> _Effect | None:
+    """Effect of a command that waits until a time; None where it waits still."""
+    with History.open(directory) as history:
+        by_seq = effect_seq(history, due_ns)
+    if by_seq is None:
+        return None
+    waiting = moments.at(by_seq - 1).waiting()
+    events = moments.events_to(by_seq)
+    after = moments.at(by_seq)
+    return _Effect(by_seq, after.now_ns, events[caused_by(waiting, events) == seq], after.directory)
+
+
+def _around(directory: Path, seq: int, instrument: int) -> tuple[Facts | None, Facts | None]:
+    """The book before and after a command."""
+    moments = Moments(directory)
+    before = _book(moments.at(seq - 1), instrument)
+    return before, _book(moments.at(seq), instrument)
+
+
+def _book(engine: MarketEngine, instrument: int) -> Facts | None:
     if not 0 < instrument <= len(engine.directory.symbols):
         return None
     return book_object(engine, instrument, _DEPTH)
@@ -181,6 +246,38 @@ def _consequences(caused: NDArray[Any], names: Directory, time_ns: int) -> Itera
             "link": link_of(section),
             "because": RULES[Reason(code)].sentence if code else None,
         }
+
+
+def _until_of(engine: MarketEngine) -> dict[int, int]:
+    """When each open order that ends at a time does so, ns since 1970, by its number."""
+    orders = engine.open_orders()
+    ending = orders[orders["until_ns"] != 0]
+    return dict(zip(ending["order_number"].tolist(), ending["until_ns"].tolist(), strict=True))
+
+
+def _name_terms(
+    consequences: list[Facts], row: "np.void", until_ns: dict[int, int], waited: dict[int, "np.void"]
+) -> None:
+    """Say which term of its own ended an order: the quantity that it asked for at least, or its time.
+
+    ``row``: the command. ``waited``: those that waited for it, by number.
+    """
+    for each in consequences:
+        event, by = each["event"], waited.get(each["delayed_seq"] or 0, row)
+        if event["kind"] != "canceled":
+            continue
+        if event["reason"] == "expired" and event["order_number"] in until_ns:
+            each["because"] += f"; it was good until {iso_time(until_ns[event['order_number']])}"
+        elif event["reason"] in ("fok", "min_qty") and by["kind"] == CommandKind.ENTER:
+            least = int(by["qty"] if event["reason"] == "fok" else by["min_qty"])
+            each["because"] += f"; it asked for at least {least:,} at once, of {int(by['qty']):,}"
+
+
+def _is_by_breaker(event: Facts) -> bool:
+    """True for the halt or the close of an instrument that a breaker may have caused."""
+    if event["kind"] == "halted":
+        return event["reason"] in ("volatility", "market_wide")
+    return bool(event["kind"] == "phase" and event["phase"] == "closed")
 
 
 def _name_collar(consequences: list[Facts], row: Any, band: Facts) -> None:
@@ -233,13 +330,26 @@ def _show(facts: Facts) -> None:
         screen.print_line(f"it waits for its effect: the first clock value at or after {until} (rulebook section 10)")
     elif not facts["consequences"]:
         screen.print_line("it caused no event")
-    for each in facts["consequences"]:
-        because = f": {each['because']}" if each["because"] else ""
-        screen.print_line(f"> {each['text']}{because} (rulebook section {each['section']})")
+    _show_consequences(facts["consequences"])
+    if facts["effect"]:
+        effect = facts["effect"]
+        waited = duration(effect["waited_ns"])
+        screen.print_line(
+            f"it took effect by command {screen.count(effect['seq'])} at {effect['time']}, {waited} later"
+        )
+        _show_consequences(effect["consequences"])
     for name in ("before", "after"):
         if facts[f"book_{name}"] is not None:
             screen.print_line(f"the book {name}")
             show_book(facts[f"book_{name}"], facts[f"book_{name}"]["time"] or time(0))
+
+
+def _show_consequences(consequences: list[Facts]) -> None:
+    for each in consequences:
+        because = f": {each['because']}" if each["because"] else ""
+        delayed = each["delayed_seq"]
+        by = f", by command {screen.count(delayed)}, which waited for it" if delayed else ""
+        screen.print_line(f"> {each['text']}{because} (rulebook section {each['section']}{by})")
 
 
 def _number(value: int | None, unit: str | None) -> str:

@@ -219,6 +219,7 @@ def status(node: Node) -> Status:
         "event_digest": engine.event_digest.hex(),
         "clock": iso_time(engine.now_ns) or "unset",
         "clock_ns": engine.now_ns,
+        "speed_bump_ns": engine.speed_bump_ns,
         "held_rows": node.market.pipeline.held_rows,
         **room_status(engine, sum(1 for _ in node.outbox.streams.users())),
         "session": node.outbox.streams.session,

@@ -35,6 +35,7 @@ STATUS_KEYS: Final = (
     "event_digest",  # after seq, hexadecimal
     "clock",  # of the market, as 2026-03-02T14:30:00.000000001
     "clock_ns",
+    "speed_bump_ns",  # entry delay of the venue; 0: none
     "clock_discipline",  # synchronization of the machine's clock, in a word
     "clock_offset_ns",  # offset of the clock; absent if it is not synchronized
     "clock_error_max_ns",  # largest error of the clock, which grows without corrections

@@ -55,6 +55,7 @@ GAUGES: Final = (
     ("seq", "lockstep_seq", "Sequence number of the last command applied", 1.0),
     ("durable_seq", "lockstep_durable_seq", "Sequence number of the last command that is durable", 1.0),
     ("published_seq", "lockstep_published_seq", "Sequence number of the last command answered", 1.0),
+    ("speed_bump_ns", "lockstep_entry_delay_seconds", "Entry delay of the venue; 0 for none", 1e-9),
     ("checkpoint_seq", "lockstep_checkpoint_seq", "Sequence number of the newest checkpoint", 1.0),
     ("orders_per_s", "lockstep_order_rate", "Orders a second, over the last seconds", 1.0),
     ("commands_per_s", "lockstep_command_rate", "Commands a second, over the last seconds", 1.0),

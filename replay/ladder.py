@@ -87,6 +87,7 @@ def book_object(
         "symbol": unpack(int(instrument["symbol"])),
         "seq": int(engine.seq),
         "time": iso_time(int(engine.now_ns)),
+        "speed_bump_ns": int(engine.speed_bump_ns),
         "phase": word(Phase, phase),
         "until": iso_time(int(instrument["due_ns"])),
         "halt": None,  # its cause is history, which the state does not have (``cli.halts``)

@@ -1,9 +1,12 @@
 """The market after one command and after the next: an engine that is moved forward through a journal."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from numpy.typing import NDArray
 
 from engine.interface import MarketEngine
+from engine.records import EVENT, concatenate
 from journal.history import History
 from replay.rebuild import Rebuild, played, rebuild
 
@@ -36,3 +39,12 @@ class Moments:
             for _ in played(journal, rebuilt.engine, seq):
                 pass
             return rebuilt.engine
+
+    def events_to(self, seq: int) -> NDArray[Any]:
+        """Go on to command ``seq``, of the same slice; EVENT rows of the commands after the last moment. Raises as
+        ``at``."""
+        rebuilt = self._rebuilt
+        assert rebuilt is not None, "a moment was asked for"
+        with History.open(self._directory) as history:
+            journal = history.slice_of(seq)
+            return concatenate([each.events for each in played(journal, rebuilt.engine, seq)], EVENT)

@@ -68,8 +68,13 @@ def first_seq_at(directory: Path | str, when: str) -> int:
     """Sequence number of the first command not earlier than a time, written as for ``seq_at``; one more than the last
     where there is none. Raises as ``seq_at``."""
     with History.open(directory) as history:
-        time_ns = _time_ns(when.strip(), _clock_at_end(history.last)) - 1
-        return _newest_not_later(history.slice_at_time(time_ns), time_ns) + 1
+        return first_seq_not_earlier(history, _time_ns(when.strip(), _clock_at_end(history.last)))
+
+
+def first_seq_not_earlier(history: History, time_ns: int) -> int:
+    """Sequence number of the first command not earlier than a time, ns since 1970; one more than the last where there
+    is none. Raises as ``seq_at``."""
+    return _newest_not_later(history.slice_at_time(time_ns - 1), time_ns - 1) + 1
 
 
 def _numbered(history: History, seq: int) -> int:

@@ -219,6 +219,29 @@ def test_the_book_of_a_halted_instrument_says_why_it_is_halted(
     assert (book["phase"], book["halt"]) == ("continuous", None)
 
 
+@pytest.mark.parametrize("has_index", [True, False])
+def test_a_halt_is_not_looked_for_without_bound(
+    has_index: bool, tmp_path: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an index only so many commands are replayed, and the user is told; with one nothing is."""
+    (tmp_path / "day.txt").write_text("".join(HALTS.splitlines(keepends=True)[:13]) + "at +1s\n" * 1_000)
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node", "--block-rows", 20)[0] == 0
+    monkeypatch.setattr("cli.halts._COMMANDS", 10)
+    monkeypatch.setattr("cli.halts._COMMANDS_MAX", 500)
+    if has_index:
+        monkeypatch.setattr("replay.event_index.WORTH_COMMANDS", 100)
+        assert lockstep("journal", "index", tmp_path / "node")[0] == 0
+        monkeypatch.setattr("cli.halts.plays", lambda *_, **__: pytest.fail("commands were replayed"))
+    status, said, noted = lockstep("book", tmp_path / "node", "XYZ", "--json")
+    (book,) = checked(["book"], said)
+    assert (status, book["phase"]) == (0, "halted")
+    if has_index:
+        assert (book["halt"]["text"], noted) == ("halted XYZ reason=command", "")
+    else:
+        assert book["halt"] is None
+        assert "its cause was not looked for there; `lockstep journal index" in noted
+
+
 #: Reasons to refuse what is no order, which no check is told of.
 NO_ORDER = {"invalid_command", "not_halted"}
 SCENARIOS = Path(__file__).parent / "scenarios"
@@ -250,6 +273,37 @@ WITH_NUMBERS = {
     *("invalid_qty", "invalid_lot", "invalid_price", "invalid_tick", "price_band", "max_order_qty", "max_order_value"),
     *("order_rate", "adv", "position_limit", "credit", "capacity"),
 }
+
+
+#: Reasons to cancel or halt behind which there is a limit, a term or a price, and a word of the sentence that has it.
+WITH_WORDS = {
+    "fok": "at least",
+    "min_qty": "at least",
+    "expired": "good until",
+    "volatility": "more than",
+    "market_wide": "below its opening value",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reason", [each.name.lower() for each in Reason if each >= Reason.USER])
+def test_each_end_of_an_order_and_each_halt_is_explained_by_its_rule(
+    reason: str, tmp_path: Path, lockstep: Lockstep
+) -> None:
+    shows = re.compile(rf"^> (?:canceled|halted) .*reason={reason}$", re.M)
+    scenario = next(each for each in sorted(SCENARIOS.glob("*.txt")) if shows.search(each.read_text()))
+    assert lockstep("run", scenario, "--data", tmp_path / "node")[0] == 0
+    caused = commands(lockstep, tmp_path / "node", "--reason", reason)
+    seq = next(each["seq"] for each in caused if any(event["reason"] == reason for event in each["events"]))
+    (facts,) = told(lockstep, tmp_path / "node", seq)
+    found = [each for each in facts["consequences"] if each["event"]["reason"] == reason]
+    assert found
+    for each in found:
+        sentence, _, value = each["because"].partition("; ")
+        rule = RULES[Reason[reason.upper()]]
+        assert (sentence, each["section"], each["link"]) == (rule.sentence, rule.section, link_of(rule.section))
+        assert WITH_WORDS.get(reason, "") in value
+        assert (value != "") == (reason in WITH_WORDS), each
 
 
 def test_every_section_is_linked_to_a_heading_of_the_rulebook() -> None:

@@ -5,15 +5,16 @@ levels, counters of orders and ids and the list of calls are made anew, so that 
 engine counted shows when the two are compared.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.bounds import MEMBERS_MAX, MEMORY_SECONDS, RATE_ORDERS_MAX
 from engine.capacity import Capacity
 from engine.errors import InvariantError
-from engine.parts import Arrays, fill_state
+from engine.parts import Arrays, fill_pages, fill_state, regions
 from engine.places import peg_row
 from engine.records import COMMAND, CommandKind, Instruction, Limit, Phase
 from engine.reference.check import check_state
@@ -45,6 +46,68 @@ def restored_venue(capacity: Capacity, parts: dict[str, Arrays]) -> tuple[Venue,
     of that capacity."""
     state = new_state(capacity)
     fill_state(state, parts)
+    venue = _with_instruments(capacity, state)
+    _set_positions_and_limits(venue.participants, state)
+    _set_entry_times(venue.participants, state)
+    by_slot = dict(_orders(venue, state, np.flatnonzero(state.orders["participant"])))
+    _rest(venue, state, by_slot)
+    for instrument in venue.calls.values():
+        instrument.book.depth = instrument.book.counted()
+    _set_ids(venue, (state.ids, state.id_tree[1 : int(state.venue[0]["id_leaves"]) + 1]), by_slot)
+    venue.id_count = sum(len(participant.ids) for participant in venue.participants)
+    if venue.id_count != int(state.venue[0]["ids_used"]):
+        raise ValueError(f"{venue.id_count} ids are in use, {int(state.venue[0]['ids_used'])} are counted")
+    try:
+        check_state(venue)
+    except InvariantError as error:
+        raise ValueError(f"the image is not whole: {error}") from error
+    return venue, int(state.venue[0]["seq"])
+
+
+def venue_about(capacity: Capacity, parts: dict[str, Arrays], numbers: Collection[int], instrument: int = 0) -> Venue:
+    """The venue with the orders, ids, limits and holdings of the participants ``numbers`` alone, and the whole book of
+    ``instrument`` (0: of none); its counts of orders and ids are those of all.
+
+    For questions about what these participants have, which a busy day's ids of all would take seconds. Unchecked, and
+    no market to go on with. Raises as ``restored_venue``.
+    """
+    state = new_state(capacity)
+    state.venue[:] = parts["venue"]["venue"]
+    for region in regions(state)[1:]:
+        if region.part in ("ids", "books"):
+            continue
+        if region.paged:
+            fill_pages(region.rows, parts[region.part], region.name)
+        else:
+            region.rows[:] = parts[region.part][region.name]
+    counters = state.venue[0]
+    venue = _with_instruments(capacity, state)
+    asked = [each for each in venue.participants if each.number in numbers]
+    known = [each.number for each in asked]
+    _set_positions_and_limits(asked, state)
+    _set_entry_times(asked, state)
+    owners, instruments = state.orders["participant"], state.orders["instrument"]
+    chosen = _of_any(owners, known) | ((owners != 0) & (instruments == instrument))
+    by_slot = dict(_orders(venue, state, np.flatnonzero(chosen)))
+    _rest(venue, state, {slot: each for slot, each in by_slot.items() if each.instrument.number == instrument})
+    ids = parts["ids"]["ids_pages"].reshape(-1).view(state.ids.dtype)
+    tree = parts["ids"]["id_tree"][1 : int(counters["id_leaves"]) + 1]
+    own = [rows[_of_any(rows["participant"], known)] for rows in (ids, tree)]
+    _set_ids(venue, own, by_slot)
+    venue.open_order_count, venue.id_count = int(counters["orders_open"]), int(counters["ids_used"])
+    return venue
+
+
+def _of_any(owners: Rows, numbers: Collection[int]) -> NDArray[np.bool_]:
+    """Mask of the rows of a few participants: one comparison each costs a fraction of a search in a list."""
+    found = np.zeros(len(owners), np.bool_)
+    for number in numbers:
+        found |= owners == number
+    return found
+
+
+def _with_instruments(capacity: Capacity, state: State) -> Venue:
+    """The venue with its instruments and participants, before these have anything."""
     counters = state.venue[0]
     venue = Venue(capacity, now_ns=int(counters["now_ns"]), trading_day=int(counters["trading_day"]))
     venue.epoch = int(counters["epoch"])
@@ -61,20 +124,10 @@ def restored_venue(capacity: Capacity, parts: dict[str, Arrays]) -> tuple[Venue,
     _set_waiting(venue, state)
     for each in state.schedules[: int(counters["schedules"])]:
         venue.schedules.append(Schedule(int(each["due_ns"]), int(each["instrument"]), Phase(int(each["phase"]))))
+    first_of: dict[int, int] = {}
     for row in state.participants[: int(counters["participants"])]:
-        _add_participant(venue, row)
-    _set_positions_and_limits(venue, state)
-    _set_entry_times(venue, state)
-    by_slot = dict(_orders(venue, state))
-    _rest(venue, state, by_slot)
-    for instrument in venue.calls.values():
-        instrument.book.depth = instrument.book.counted()
-    _set_ids(venue, state, by_slot)
-    try:
-        check_state(venue)
-    except InvariantError as error:
-        raise ValueError(f"the image is not whole: {error}") from error
-    return venue, int(counters["seq"])
+        _add_participant(venue, row, first_of)
+    return venue
 
 
 def _set_waiting(venue: Venue, state: State) -> None:
@@ -149,21 +202,22 @@ def _set_indices(venue: Venue, state: State) -> None:
             venue.with_breakers[int(each["instrument"])] = venue.instruments[int(each["instrument"]) - 1]
 
 
-def _add_participant(venue: Venue, row: Any) -> None:
+def _add_participant(venue: Venue, row: Any, first_of: dict[int, int]) -> None:
+    """``first_of``: the first participant of each group so far."""
     number = len(venue.participants) + 1
     group = int(row["group_name"]) or -number
     participant = Participant(number, int(row["name"]), group, int(row["permissions"]), killed=bool(row["killed"]))
     venue.participants.append(participant)
     venue.participant_by_name[participant.name] = participant
-    first = next(each.number for each in venue.participants if each.group == group)
+    first = first_of.setdefault(group, number)
     if first != int(row["group"]):
         raise ValueError(f"participant {number} is of the group of participant {int(row['group'])}, not of {first}")
 
 
-def _set_positions_and_limits(venue: Venue, state: State) -> None:
+def _set_positions_and_limits(participants: Iterable[Participant], state: State) -> None:
     stride = len(state.instruments) + 1
     exposures = state.exposures.view(EXPOSURE)
-    for participant in venue.participants:
+    for participant in participants:
         start = participant.number * stride
         positions = exposures["position_qty"][start : start + stride]
         for number in np.flatnonzero(positions).tolist():
@@ -198,12 +252,12 @@ def _limits(row: Any) -> Limits:
     )
 
 
-def _set_entry_times(venue: Venue, state: State) -> None:
+def _set_entry_times(participants: Iterable[Participant], state: State) -> None:
     """Times of the newest entries, each as often as there were entries at it.
 
     The ring of a participant has, for each time, how many entries were made before.
     """
-    for participant in venue.participants:
+    for participant in participants:
         row = state.participants[participant.number - 1]
         newest = int(row["entry_time_count"])
         places = np.arange(max(newest + 1 - RATE_ORDERS_MAX, 0), newest + 1) % RATE_ORDERS_MAX
@@ -215,9 +269,11 @@ def _set_entry_times(venue: Venue, state: State) -> None:
             participant.counted_ns.extend([time_ns] * min(count, RATE_ORDERS_MAX))
 
 
-def _orders(venue: Venue, state: State) -> Iterator[tuple[int, Order]]:
-    """Slot and order of each open order, in order of acceptance; each is known to participant and instrument."""
-    slots = np.flatnonzero(state.orders["participant"])
+def _orders(venue: Venue, state: State, slots: NDArray[np.intp]) -> Iterator[tuple[int, Order]]:
+    """Slot and order of each open order, in order of acceptance; each is known to participant and instrument.
+
+    ``slots``: those in which there is an order.
+    """
     for slot in slots[np.argsort(state.orders["order_number"][slots], kind="stable")].tolist():
         row = state.orders[slot]
         participant, instrument = venue.participant(int(row["participant"])), venue.instrument(int(row["instrument"]))
@@ -310,9 +366,10 @@ def _queue_of(order: Order) -> tuple[int, int, int, bool, bool]:
     return order.instrument.number, order.side, price_e4, order.dormant, order.hidden
 
 
-def _set_ids(venue: Venue, state: State, by_slot: dict[int, Order]) -> None:
+def _set_ids(venue: Venue, ids: Sequence[Rows], by_slot: dict[int, Order]) -> None:
     """Ids of the day, those whose order is gone too; of earlier days those that an open order bears."""
-    for rows in (state.ids[state.ids["participant"] != 0], state.id_tree[1 : int(state.venue[0]["id_leaves"]) + 1]):
+    for table in ids:
+        rows = table[table["participant"] != 0]
         # Columns as lists: a row of an array costs several times as much, and there are millions.
         columns = (rows[name].tolist() for name in ("participant", "slot", "client_order_id"))
         for number, slot, client_order_id in zip(*columns, strict=True):
@@ -326,6 +383,3 @@ def _set_ids(venue: Venue, state: State, by_slot: dict[int, Order]) -> None:
                 raise ValueError(f"id {client_order_id} of participant {participant.number} is there twice")
             if order is not None or slot < _CARRIED:
                 participant.ids[client_order_id] = order
-    venue.id_count = sum(len(participant.ids) for participant in venue.participants)
-    if venue.id_count != int(state.venue[0]["ids_used"]):
-        raise ValueError(f"{venue.id_count} ids are in use, {int(state.venue[0]['ids_used'])} are counted")
