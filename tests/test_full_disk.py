@@ -26,7 +26,7 @@ LINES = {
     "commands": "commands DIR --with-events > DISK/out",
     "reports": "events DIR --reports --json > DISK/out",
 }
-#: What a failed command may leave: what a shell wrote to its output.
+#: Lines whose output a shell has made before they begin.
 _OUTPUT = ("events", "commands", "reports")
 
 
