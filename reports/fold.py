@@ -53,6 +53,7 @@ _AHEAD: Final = 8
 def _last_of(events, n, participant, client_order_id):
     """Place of the last event of the command of event n that is about an order which runs as aggressor; n if none."""
     last = n
+    traded = False
     seq = events[n]["seq"]
     for m in range(n + 1, len(events)):
         event = events[m]
@@ -62,10 +63,11 @@ def _last_of(events, n, participant, client_order_id):
             or kind == EventKind.TRIGGERED
             or kind == EventKind.REPRICED
             or is_answer(event)
-            or ends_effect(event)
+            or ends_effect(event, traded)
         ):
             break
         if kind == EventKind.TRADE:
+            traded = True
             if (
                 event["contra_client_order_id"] == client_order_id
                 and np.int64(event["contra_participant"]) == participant

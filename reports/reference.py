@@ -219,7 +219,7 @@ class ReferenceReports:
 
     def _effects(self, clock: Any, events: list[Any]) -> Iterator[list[Place]]:
         """The reports of a clock value, part by part: of itself, and of each command that waited for it."""
-        begins = [0, *(at for at, event in enumerate(events) if at and _begins(event)), len(events)]
+        begins = [0, *_beginnings(events), len(events)]
         if events and _is_answer(events[0]):
             begins.insert(0, 0)
         yield self._complete(clock, self._of_command(clock, events[: begins[1]]))
@@ -655,11 +655,20 @@ def _is_answer(event: Any) -> bool:
     return bool(by_owner or event["kind"] in _ANSWERS)
 
 
-def _begins(event: Any) -> bool:
-    """True of an event within those of a clock value that another command, or the clock value itself, causes."""
-    expires = event["kind"] == EventKind.CANCELED and event["reason"] == Reason.EXPIRED
-    changes = event["kind"] == EventKind.PHASE and event["phase"] != Phase.CLOSED
-    return bool(_is_answer(event) or expires or changes)
+def _beginnings(events: list[Any]) -> Iterator[int]:
+    """Places after the first where another command, or the clock value itself, begins to cause events.
+
+    A breaker closes only after a trade of the command that it looks at.
+    """
+    traded = False
+    for at, event in enumerate(events):
+        expires = event["kind"] == EventKind.CANCELED and event["reason"] == Reason.EXPIRED
+        changes = event["kind"] == EventKind.PHASE and not (event["phase"] == Phase.CLOSED and traded)
+        if _is_answer(event) or expires or changes:
+            traded = False
+            if at:
+                yield at
+        traded = traded or event["kind"] == EventKind.TRADE
 
 
 def _octets(context: Any) -> bytes:

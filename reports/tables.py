@@ -102,7 +102,7 @@ class ReportTables(NamedTuple):
     carried: np.ndarray[Any, Any]  # COMMAND[2]
     waiting: np.ndarray[Any, Any]  # COMMAND[2 * waiting_max]
     waiting_words: np.ndarray[Any, Any]  # int64
-    waiting_numbers: np.ndarray[Any, Any]  # int64[4]
+    waiting_numbers: np.ndarray[Any, Any]  # int64[5]
 
 
 class ReportRoom(NamedTuple):

@@ -3,7 +3,8 @@
 An enter, cancel or replace without an event of its own waits: any other has an answer. They have their effect in the
 order in which they came, within the events of a clock value: each answer there is that of the next one. What follows
 an answer is caused by the same command, up to the next answer, an order that expires or a phase that no breaker
-brings. So a reader needs neither the entry delay nor the clock.
+brings. A breaker looks at trades, so that before the command traded no breaker closes an instrument. So a reader
+needs neither the entry delay nor the clock.
 
 ``WaitingRows`` is a ring of such commands, each with the EXTEND row before it.
 """
@@ -18,11 +19,13 @@ from engine.jit import called, inlined, word_of
 from engine.records import COMMAND, EventKind, Phase, Reason
 
 #: Numbers of a ring: its first place, how many wait, and for the clock value ``_SEQ`` the place of the command whose
-#: effect is under way (-1: none).
+#: effect is under way (-1: none), and whether that has traded.
 _FIRST: Final = 0
 _COUNT: Final = 1
 _SEQ: Final = 2
 _PLACE: Final = 3
+_TRADED: Final = 4
+_NUMBERS: Final = 5
 #: Words of a place: of the EXTEND row, then of the command.
 _PLACE_WORDS: Final = 2 * ROW_WORDS
 
@@ -32,13 +35,13 @@ class WaitingRows(NamedTuple):
 
     rows: NDArray[Any]  # COMMAND[2 * places]: EXTEND row and command
     words: NDArray[Any]  # int64[as many words]
-    numbers: NDArray[Any]  # int64[4]
+    numbers: NDArray[Any]  # int64[5]
 
 
 def new_waiting(places: int) -> WaitingRows:
     """A ring with nothing in it. The system provides memory as it is first written."""
     rows = np.zeros(2 * places, COMMAND)
-    return WaitingRows(rows, rows.view(np.int64), np.zeros(4, np.int64))
+    return WaitingRows(rows, rows.view(np.int64), np.zeros(_NUMBERS, np.int64))
 
 
 @inlined
@@ -57,14 +60,15 @@ def is_answer(event):
 
 
 @inlined
-def ends_effect(event):
+def ends_effect(event, traded):
     """True if an event of a clock value is caused by no command that waited, nor what follows it.
 
-    A phase is, but for ``closed``, to which a breaker may take an instrument.
+    traded: whether the command before it has traded. A phase is such an event, but for ``closed`` after a trade, since
+    a breaker may take an instrument there.
     """
     kind = np.int64(event["kind"])
     if kind == EventKind.PHASE:
-        return np.int64(event["phase"]) != Phase.CLOSED
+        return np.int64(event["phase"]) != Phase.CLOSED or not traded
     return kind == EventKind.CANCELED and np.int64(event["reason"]) == Reason.EXPIRED
 
 
@@ -88,13 +92,17 @@ def effect_of(words, numbers, event):
     if numbers[_SEQ] != event["seq"]:
         numbers[_SEQ] = event["seq"]
         numbers[_PLACE] = -1
-    if is_answer(event):
+        numbers[_TRADED] = 0
+    if np.int64(event["kind"]) == EventKind.TRADE:
+        numbers[_TRADED] = 1
+    elif is_answer(event):
         numbers[_PLACE] = -1
+        numbers[_TRADED] = 0
         if numbers[_COUNT] > 0:
             numbers[_PLACE] = numbers[_FIRST]
             numbers[_FIRST] = (numbers[_FIRST] + 1) % (len(words) // _PLACE_WORDS)
             numbers[_COUNT] -= 1
-    elif ends_effect(event):
+    elif ends_effect(event, numbers[_TRADED] != 0):
         numbers[_PLACE] = -1
     return numbers[_PLACE]
 
@@ -113,4 +121,4 @@ def restore_waiting(waiting: WaitingRows, image: NDArray[np.uint8]) -> None:
     if len(kept) > len(waiting.words):
         raise ValueError(f"it has {len(kept) // _PLACE_WORDS} commands that wait, more than there is room for")
     waiting.words[: len(kept)] = kept
-    waiting.numbers[:] = 0, len(kept) // _PLACE_WORDS, 0, -1
+    waiting.numbers[:] = 0, len(kept) // _PLACE_WORDS, 0, -1, 0

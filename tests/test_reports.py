@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from checkpoints import Projection, Projections
 from engine import Capacity, Engine
 from engine.capacity import events_max
-from engine.records import COMMAND, EVENT, Book, CommandKind, EventKind
+from engine.names import unpack
+from engine.records import COMMAND, EVENT, Book, CommandKind, EventKind, Phase
 from engine.reference import ReferenceEngine
 from notation.parse import ScenarioError, parse
 from notation.translate import Translator
-from reports import REPORT, Liquidity, ReportFlag, ReportKind, Reports
+from reports import REPORT, InBook, Liquidity, ReportFlag, ReportKind, Reports
 from reports.fold import EVENT_REPORTS_MAX
 from reports.reference import ReferenceReports
 from reports.rows import REPORT_FIELDS, joined
@@ -43,7 +44,7 @@ def difference(kernel: NDArray[Any], reference: NDArray[Any]) -> str:
 
 def all_reports(rows: NDArray[Any], seed: int, *, largest: int = 120, room_rows: int = 1_024) -> NDArray[Any]:
     fold = Reports(CAPACITY, room_rows=room_rows)
-    return joined([fold.make(*block) for block in blocks(rows, seed, largest=largest)])
+    return joined([fold.make(*block).copy() for block in blocks(rows, seed, largest=largest)])
 
 
 class IndexReader:
@@ -91,6 +92,21 @@ def test_who_reads_reports_alone_has_the_value_of_each_index() -> None:
                 assert len(reader.members[name]) == index["members"], path.name
                 found += 1
     assert found > 20
+
+
+def test_a_scheduled_close_behind_a_delayed_command_is_told_as_the_clock_s_own() -> None:
+    """One clock value makes both due: each is like a command of its own (section 10), and a cancel waits before one."""
+    path = SCENARIOS[0].with_name("schedule-closes-behind-delayed-commands.txt")
+    for fold in (Reports(Capacity()), ReferenceReports()):
+        reports = joined([fold.make(*block).copy() for block in scenario_blocks(path)])
+        closed = reports[(reports["kind"] == ReportKind.PHASE) & (reports["phase"] == Phase.CLOSED)]
+        ended = reports[reports["kind"] == ReportKind.DONE_FOR_DAY]
+        assert (len(closed), len(ended)) == (2, 4)
+        assert set(ended["command_context"].tolist()) == {0}
+        assert set(closed["command_kind"].tolist()) | set(ended["command_kind"].tolist()) == {CommandKind.CLOCK}
+        new = reports[reports["kind"] == ReportKind.NEW]
+        rested = [unpack(int(each["client_order_id"])) for each in new if each["in_book"] & InBook.AFTER]
+        assert rested == ["a1", "a2", "a3", "b1", "b2", "b3"]
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 10))])

@@ -114,7 +114,7 @@ class StreamTables(NamedTuple):
     marks: np.ndarray[Any, Any]  # int64[5]: counters and facts of ``writing.py``
     waiting: np.ndarray[Any, Any]  # COMMAND[2 * places]: commands that wait (``reports.waiting``)
     waiting_words: np.ndarray[Any, Any]  # int64
-    waiting_numbers: np.ndarray[Any, Any]  # int64[4]
+    waiting_numbers: np.ndarray[Any, Any]  # int64[5]
 
 
 def new_tables(users_max: int, instruments_max: int, orders_max: int, out_bytes: int) -> StreamTables:
