@@ -57,6 +57,8 @@ $(EXTRAS): $(READY)
 	  || echo "notice: packages of optional commands are not installed and could not be; their tests are skipped"
 	@$(PIP) itchfeed==1.6.4 itchcpp==1.6.4 itch-book==0.2.1 meatpy==0.5.0 2>/dev/null \
 	  || echo "notice: readers of ITCH that judge the feed are not installed and could not be; their tests are skipped"
+	@$(PIP) schemathesis==4.32.5 2>/dev/null \
+	  || echo "notice: schemathesis, which makes hostile requests for the web, is not installed and could not be; its tests are skipped"
 	@$(PIP) --pre quickfix-tls==1.16.0.1rc1 fixcore-engine==0.15.0 asyncfix==1.0.1 simplefix==1.0.17 2>/dev/null \
 	  || echo "notice: clients of FIX that judge a session are not installed and could not be; their tests are skipped"
 	@$(PIP) --no-deps ccxt==4.5.90 certifi==2026.10.19.post1 charset-normalizer==3.4.7 idna==3.18 orjson==3.13.0 requests==2.34.2 urllib3==2.8.0 2>/dev/null \

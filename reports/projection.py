@@ -79,6 +79,7 @@ class Reports:
         self._on_reports = on_reports
         self._packed = Packed(new_tables(*self._sizes))
         self._room = Packed(new_room(room_rows))
+        self.ends_block = False
 
     @property
     def tables(self) -> ReportTables:
@@ -105,8 +106,10 @@ class Reports:
     def batches(self, first_seq: int, commands: Rows, events: Rows) -> Iterator[Rows]:
         """Reports of a block: COMMAND rows from ``first_seq`` on, and the EVENT rows that they caused, all of them.
 
-        Each batch is a view that the next writes over. Take all before the next block.
+        Each batch is a view that the next writes over. Take all before the next block. ``ends_block`` is True while
+        the last batch is at hand, and after it.
         """
+        self.ends_block = False
         at = n = 0
         rows = self._room.arrays.rows
         commands, events = _read_only(commands), _read_only(events)
@@ -114,6 +117,7 @@ class Reports:
             at, n, end = make_reports(
                 self._packed.pointers, self._room.pointers, first_seq, commands, events, at, n, 0, len(rows)
             )
+            self.ends_block = at >= len(commands)
             if end:
                 yield rows[:end]
 

@@ -43,16 +43,19 @@ class ItchStream(Projection):
         self.reign = 0
 
     def _on_messages(self, day: int, number: int, count: int, framed: memoryview) -> None:
+        self.on_messages(day, number, count, framed)  # first: who asks for what it misses is served in another turn
         self.spool.append(day, number, framed)
-        self.on_messages(day, number, count, framed)
 
     def observe(self, first_seq: int, commands: Rows, events: Rows, /) -> None:
         """Take a block."""
+        ended = False
         for batch in self.reports.batches(first_seq, commands, events):
             if (epochs := batch[batch["kind"] == ReportKind.EPOCH]).size:
                 self.reign = int(epochs["name"][-1])
-            self.feed.take(batch)
-        self.feed.end_block()
+            ended = self.reports.ends_block
+            self.feed.take(batch, ends_block=ended)
+        if not ended:
+            self.feed.end_block()
 
     @property
     def now_ns(self) -> int:
