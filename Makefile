@@ -63,6 +63,8 @@ $(EXTRAS): $(READY)
 	  || echo "notice: clients of FIX that judge a session are not installed and could not be; their tests are skipped"
 	@$(PIP) --no-deps ccxt==4.5.90 certifi==2026.10.19.post1 charset-normalizer==3.4.7 idna==3.18 orjson==3.13.0 requests==2.34.2 urllib3==2.8.0 2>/dev/null \
 	  || echo "notice: ccxt, which judges order entry on the web, is not installed and could not be; its tests are skipped"
+	@$(PIP) playwright==1.65.2 greenlet==3.5.6 2>/dev/null \
+	  || echo "notice: playwright, which drives the browser that looks at the page, is not installed and could not be; its tests are skipped"
 	@touch $@
 
 run: $(RUNS)  ## the exchange in a minute: two nodes, traders over TCP, an auction, a halt, a kill, a takeover, a flipped bit, the proof (lockstep demo)

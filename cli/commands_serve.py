@@ -155,7 +155,7 @@ def serve(
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="REST and WebSocket for web clients, from a process of its own, such as 127.0.0.1:8080.",
+            help="A page, REST and WebSocket for web clients, from a process of its own, such as 127.0.0.1:8080.",
             show_default="none",
         ),
     ] = None,
@@ -166,6 +166,14 @@ def serve(
             help="Users who may trade on --web, and their keys; their orders go through the first gateway of native "
             "order entry.",
             show_default="market data alone",
+        ),
+    ] = None,
+    web_operators: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Who may sign in to the operator's view of the page of --web, as `lockstep operator` writes it.",
+            show_default="nobody",
         ),
     ] = None,
     web_proxy: Annotated[
@@ -328,19 +336,17 @@ def serve(
         order_rate, share_bps = checked_rate(default_order_rate), checked_share(default_share)
         gateways, feeds, pinned = gateway_options(gateway or []), feed_options(feed or []), pins(pin)
         dedicated = threads is Threads.dedicated
-        on_web = None if web is None else web_option(web, web_keys, web_proxy or [])
+        on_web = None if web is None else web_option(web, web_keys, web_proxy or [], web_operators)
         published = None if nats is None else nats_option(nats)
         check_names(pinned, {CORE, *Programs(gateways, feeds, on_web, published, dedicated).names})
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    if web_keys is not None and web is None:
-        raise typer.BadParameter("--web-keys is of --web; give --web HOST:PORT too")
+    if web is None and (web_proxy or (web_keys, web_operators) != (None, None)):
+        raise typer.BadParameter("--web-keys, --web-operators and --web-proxy are of --web; give --web HOST:PORT too")
     if web_keys is not None and all(each.protocol != "native" for each in gateways):
         raise typer.BadParameter("--web-keys needs a gateway of native order entry; give --gateway native:PORT too")
-    if web_proxy and web is None:
-        raise typer.BadParameter("--web-proxy is of --web; give --web HOST:PORT too")
     if on_web is not None:
-        check_can_serve(web_keys)
+        check_can_serve(web_keys, web_operators, on_web.host)
     if published is not None:
         check_can_publish(published)
     check_programs(
@@ -532,6 +538,14 @@ def web(
             metavar="HOST:PORT,...", help="Native order entry, through which they trade.", show_default="none"
         ),
     ] = None,
+    operators: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Who may sign in to the operator's view of the page, as `lockstep operator` writes it.",
+            show_default="nobody",
+        ),
+    ] = None,
     proxy: Annotated[
         list[str] | None,
         typer.Option(
@@ -547,13 +561,34 @@ def web(
 
     REST and WebSocket in the words of the Coinbase Exchange: books of levels 1 to 3, trades, candles, and channels
     level2, full, matches, ticker, heartbeat and status; with --keys and --orders-at accounts, orders, fills and channel
-    user too. It needs `pip install 'lockstep[web]'`.
+    user too. Browsers get a page, with an operator's view with --operators. It needs `pip install 'lockstep[web]'`.
 
     Example: lockstep web data --port 8080
     """
     from cli.market_web import web as command
 
-    return command(directory, host, port, rate, keys, orders_at, proxy or [], fd=fd, as_json=as_json)
+    return command(directory, host, port, rate, keys, orders_at, proxy or [], operators, fd=fd, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def operator(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File of operators, new or existing.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name with which the operator signs in.")],
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input, one line.")
+    ] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the operator.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Write who may sign in to the operator's view of the page, with a hash of the password.
+
+    The password is asked for on the terminal. `lockstep serve --web-operators FILE` reads the file at its start.
+
+    Example: lockstep operator operators ada
+    """
+    from cli.operator import operator as command
+
+    return command(file, name, password_stdin=password_stdin, remove=remove, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -5,17 +5,24 @@ import importlib.util
 import os
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cli import errors, screen
 from cli.beside import check_has_journal, opened_port
 from cli.errors import WrongUse
 from cli.warmup import ready
 
+if TYPE_CHECKING:
+    from node.operators import OperatorPassword
+
 _NEEDS = ("starlette", "uvicorn", "websockets", "httptools")
 
 
-def check_can_serve(keys: Path | None) -> None:
-    """Check that packages and keys are there, before a node starts a process that needs them. Raises WrongUse."""
+def check_can_serve(keys: Path | None, operators: Path | None, host: str) -> None:
+    """Check that packages, keys and operators are there, before a node starts a process that needs them.
+
+    Raises WrongUse.
+    """
     if lacks := next((name for name in _NEEDS if importlib.util.find_spec(name) is None), ""):
         raise WrongUse(f"web clients need the package {lacks}, which is not installed: pip install 'lockstep[web]'")
     if keys is not None:
@@ -25,6 +32,22 @@ def check_can_serve(keys: Path | None) -> None:
             read_keys(keys)
         except KeyFileError as error:
             raise WrongUse(str(error)) from error
+    if operators is not None:
+        operators_of(operators, host)
+
+
+def operators_of(path: Path, host: str) -> "dict[str, OperatorPassword]":
+    """Operators of a file, for a page on an address of loopback alone: it has no TLS. Raises WrongUse, OSError."""
+    from node.admin import AdminError, check_loopback
+    from node.operators import OperatorFileError, read_operators
+
+    try:
+        check_loopback(host, "the page of operators, whose passwords must not be read on the way,")
+        return read_operators(path)
+    except AdminError as error:
+        raise WrongUse(f"{error}, and put a proxy with TLS before it") from error
+    except OperatorFileError as error:
+        raise WrongUse(str(error)) from error
 
 
 def web(
@@ -35,6 +58,7 @@ def web(
     keys: Path | None,
     orders_at: str | None,
     proxies: list[str],
+    operators: Path | None = None,
     *,
     fd: int | None,
     as_json: bool,
@@ -42,6 +66,7 @@ def web(
     """Serve web clients. Exit status 0 after an orderly end. rate: requests a second by address; 0: no limit.
 
     keys: file of the users who may trade; orders_at: addresses of native order entry for them; both or none.
+    operators: file of those who may sign in to the page.
     fd: of a socket that listens; None: it is opened.
     """
     check_has_journal(directory)
@@ -68,6 +93,7 @@ def web(
         parse_addresses(orders_at or "127.0.0.1:1")
     except (KeyFileError, ValueError) as error:
         raise WrongUse(str(error)) from error
+    may_sign_in = operators_of(operators, host) if operators is not None else {}
     ready(web=True)
 
     def opening() -> socket.socket:
@@ -83,11 +109,12 @@ def web(
             screen.print_line(screen.json_line({"listening": place}))
         else:
             screen.print_line(
-                f"web clients on http://{at_host}:{at_port} and ws://{at_host}:{at_port}; end with Ctrl-C"
+                f"web clients on http://{at_host}:{at_port} and ws://{at_host}:{at_port}, the page on "
+                f"http://{at_host}:{at_port}/page/; end with Ctrl-C"
             )
         screen.flush()
 
     with contextlib.closing(Log(pretty=False if as_json else None)) as log:
-        options = WebOptions(directory, listens, rate, found, orders_at or "", frozenset(proxies), report)
+        options = WebOptions(directory, listens, rate, found, orders_at or "", frozenset(proxies), report, may_sign_in)
         serve_web(options, log, on_listening=on_listening)
     return errors.FINE

@@ -101,9 +101,12 @@ def is_open_to_others(directory: Path) -> bool:
 
 
 class Link:
-    """Connection to the node that serves a data directory. The constructor raises LinkError or OSError."""
+    """Connection to the node that serves a data directory. The constructor raises LinkError or OSError.
 
-    def __init__(self, directory: Path) -> None:
+    answer_s: longest wait for an answer.
+    """
+
+    def __init__(self, directory: Path, *, answer_s: float = ANSWER_S) -> None:
         self._directory = directory
         self._rest = bytearray()
         self._changes = False  # the last request may change something
@@ -123,7 +126,7 @@ class Link:
         except BaseException:
             self.close()
             raise
-        self._socket.settimeout(ANSWER_S)
+        self._socket.settimeout(answer_s)
 
     def __enter__(self) -> "Link":
         return self

@@ -1,4 +1,4 @@
-"""REST answers and WebSocket of the Coinbase Exchange dialect, as an ASGI application by Starlette: its only importer.
+"""REST answers and WebSocket of the Coinbase Exchange dialect, as an ASGI application by Starlette.
 
 Every answer is made by ``marketdata.web``; here are paths, limits and errors. A bad question is answered by a status of
 four hundred and a sentence, as ``{"message": ...}``.
@@ -25,8 +25,11 @@ from marketdata.web import answers, balances, order_requests
 from marketdata.web.account import Account
 from marketdata.web.answers import BadRequest
 from marketdata.web.market import WebMarket
+from node.operator_desk import Desk
+from node.token_bucket import Bucket
 from node.web_hub import Hub
 from node.web_keys import Key, NotAuthorized, checked
+from node.web_page import ADDRESS, page_routes, to_page, wants_page
 from node.web_paths import PATHS, PRIVATE_PATHS, description
 from node.web_trading import Answer, Trading
 
@@ -42,23 +45,6 @@ _OWN: Final = "client:"
 _POLICY: Final = 1008
 _GOES: Final = 1001
 _BUSY: Final = 1013
-
-
-class Bucket:
-    """Tokens that fill by the clock: one for each request. rate: of them a second; most: that it holds."""
-
-    def __init__(self, rate: float, most: float, now_s: float) -> None:
-        self._rate, self._most = rate, most
-        self._tokens, self._at_s = most, now_s
-
-    def take(self, now_s: float) -> bool:
-        """Take a token; False where there is none."""
-        self._tokens = min(self._most, self._tokens + (now_s - self._at_s) * self._rate)
-        self._at_s = now_s
-        if self._tokens < 1.0:
-            return False
-        self._tokens -= 1.0
-        return True
 
 
 class RateLimit:
@@ -105,6 +91,7 @@ class RateLimit:
             sentence = f"more than {self._rate} requests a second; wait a second and ask again"
             await _json({"message": sentence}, 429)(scope, receive, send)
             return
+        scope[ADDRESS] = address
         await self._app(scope, receive, send)
 
 
@@ -113,11 +100,16 @@ def _json(value: Any, status: int = 200) -> Response:
 
 
 def application(
-    market: WebMarket, hub: Hub, rate: int, trading: Trading | None = None, proxies: frozenset[str] = frozenset()
+    market: WebMarket,
+    hub: Hub,
+    rate: int,
+    trading: Trading | None = None,
+    proxies: frozenset[str] = frozenset(),
+    desk: Desk | None = None,
 ) -> ASGIApp:
     """The application of a market. rate: requests a second by address; 0: no limit. trading: None: no order entry.
 
-    proxies: addresses that say for whom they ask (``RateLimit``).
+    proxies: addresses that say for whom they ask (``RateLimit``). desk: None: the page has no operator's view.
     """
     described = description(has_orders=trading is not None)
 
@@ -141,6 +133,8 @@ def application(
 
     def endpoint(ask: Callable[[Request], Any]) -> Any:
         async def answer(request: Request) -> Response:
+            if request.url.path == "/" and wants_page(request):
+                return to_page()
             return _json(ask(request))
 
         return answer
@@ -164,6 +158,7 @@ def application(
     assert set(asks) == set(PATHS)
     routes: list[BaseRoute] = [Route(path, endpoint(ask), methods=["GET"]) for path, ask in asks.items()]
     routes += [WebSocketRoute("/", subscribe)]
+    routes += page_routes(desk)
     if trading is not None:
         routes += private_routes(market, trading)
     handlers: Any = {BadRequest: refused, NotAuthorized: not_authorized, HTTPException: no_such}

@@ -1,9 +1,9 @@
 """Subscribers of channels: what each gets, when, and its end where it does not read.
 
-Channels full, matches and heartbeat are sent message by message. Level2 and ticker go out ten times a second, one
-message for all that changed meanwhile, made once for all subscribers. One that reads slowly is conflated: it gets no
-updates of a product, and once it has read almost all that waits, the whole book anew. One that still does not read, or
-has too much waiting, is ended with the reason.
+Channels full, matches and heartbeat are sent message by message. Level2, ticker and auctionfeed go out ten times a
+second, one message for all that changed meanwhile, made once for all subscribers; status as soon as a phase differs.
+One that reads slowly is conflated: it gets no updates of a product, and once it has read almost all that waits, the
+whole book anew. One that still does not read, or has too much waiting, is ended with the reason.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Any, Final
 from marketdata.web import channels
 from marketdata.web.answers import BadRequest
 from marketdata.web.market import WebMarket
-from marketdata.web.product import Message, Product
+from marketdata.web.product import Call, Message, Product
 
 #: Interval of level2 and ticker, of heartbeats, and of status, in seconds.
 TICK_S: Final = 0.1
@@ -96,6 +96,8 @@ class Hub:
         self._members: set[Subscriber] = set()
         self._by: dict[tuple[str, str], set[Subscriber]] = {}
         self._traded: set[str] = set()
+        self._calls: dict[str, Call | None] = {}  # as they were told last
+        self._phases: list[tuple[str, int, int]] = []
         self._ticks = 0
         self.conflated = self.slow = 0
         self.speaks = False
@@ -149,8 +151,23 @@ class Hub:
                 self._remove(subscriber, channel, product_id)
         told = {name: ids - {""} for name, ids in subscriber.held.items() if ids}
         subscriber.put(encoded(channels.subscriptions(told)))
-        if asked.subscribes and any(channel == "status" for channel, _ in new):
-            subscriber.put(encoded(channels.status(self.market)))
+        if asked.subscribes:
+            self._begin(subscriber, self.market, new)
+
+    @staticmethod
+    def _begin(subscriber: Subscriber, market: WebMarket, new: "set[tuple[str, str]]") -> None:
+        """Tell a subscriber the state of what it has subscribed to, where only changes would follow."""
+        if any(channel == "status" for channel, _ in new):
+            subscriber.put(encoded(channels.status(market)))
+        for channel, product_id in sorted(new):
+            product = market.by_id.get(product_id)
+            if product is None:
+                continue
+            if channel == "ticker":
+                subscriber.put(encoded(channels.ticker(market, product)))
+            call = channels.auction(market, product) if channel == "auctionfeed" else None
+            if call is not None:
+                subscriber.put(encoded(call))
 
     def _add(self, subscriber: Subscriber, channel: str, product_id: str) -> None:
         held = subscriber.held.setdefault(channel, set())
@@ -206,7 +223,7 @@ class Hub:
             each.put(text)
 
     def tick(self) -> None:
-        """Send level2 and ticker, heartbeats and status in their time, and end who does not read."""
+        """Send level2, ticker and calls, heartbeats and status in their time, and end who does not read."""
         market = self.market
         assert market is not None
         self._ticks += 1
@@ -218,14 +235,28 @@ class Hub:
             if to and self._ticks % round(HEARTBEAT_S / TICK_S) == 0:
                 self._send(to, encoded(channels.heartbeat(market, product)))
             self._send_levels(market, product)
+            self._send_call(market, product)
         self._traded.clear()
-        if self._ticks % round(STATUS_S / TICK_S) == 0 and self._by.get(("status", "")):
+        phases = [(each.id, each.phase, each.halt_reason) for each in market.products.values()]
+        is_due = self._ticks % round(STATUS_S / TICK_S) == 0 or phases != self._phases
+        self._phases = phases
+        if is_due and self._by.get(("status", "")):
             self._send(self._by["status", ""], encoded(channels.status(market)))
         now_s = asyncio.get_running_loop().time()
         for each in self._members:
             if each.waiting and now_s - each.read_s > SLOW_S and not each.end:
                 each.end = SLOW
                 each.wakes.set()
+
+    def _send_call(self, market: WebMarket, product: Product) -> None:
+        """Send what the uncross of a call would give, where it differs from what was told."""
+        if self._calls.get(product.id) == product.call:
+            return
+        self._calls[product.id] = product.call
+        to = self._by.get(("auctionfeed", product.id))
+        told = channels.auction(market, product) if to else None
+        if to and told is not None:
+            self._send(to, encoded(told))
 
     def _send_levels(self, market: WebMarket, product: Product) -> None:
         update = channels.l2update(market, product)

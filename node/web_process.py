@@ -29,6 +29,8 @@ from node import gateway_image
 from node.end_signals import on_end_signal
 from node.feed_process import NoNode
 from node.logs import Log
+from node.operator_desk import Desk
+from node.operators import Operators
 from node.program_report import ProgramReport
 from node.web_app import application
 from node.web_hub import TICK_S, Hub
@@ -74,6 +76,7 @@ class WebOptions:
     orders_at: str = ""
     proxies: frozenset[str] = frozenset()  # addresses that say for whom they ask
     report: ProgramReport | None = None  # to the supervisor of the node
+    operators: Operators = field(default_factory=dict)  # who may sign in to the page
 
 
 class _Server(uvicorn.Server):
@@ -105,6 +108,9 @@ class WebProcess:
         if options.keys:
             self.trading = Trading(options.orders_at, options.keys, log, self.hub.on_told)
             self.hub.user_of = self._user_of
+        self.desk: Desk | None = None
+        if options.operators:
+            self.desk = Desk(options.data, options.operators, self.market, log)
         self._folder = options.data / "web"
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         seq, why = gateway_image.restore(self._folder, options.data, self.market)
@@ -138,7 +144,7 @@ class WebProcess:
     async def run(self, on_listening: Callable[[], None]) -> None:
         """Serve until the node or the operator ends it. Raises NoNode where the node has ended."""
         config = uvicorn.Config(
-            application(self.market, self.hub, self.options.rate, self.trading, self.options.proxies),
+            application(self.market, self.hub, self.options.rate, self.trading, self.options.proxies, self.desk),
             loop="none",
             http="httptools",
             ws="websockets-sansio",
@@ -171,6 +177,8 @@ class WebProcess:
             await asyncio.gather(serving, ticking, return_exceptions=True)
             if self.trading is not None:
                 await self.trading.close()
+            if self.desk is not None:
+                self.desk.close()
             await self._save_image()
             self._tape.bell.ring()
             self._bell.shutdown(wait=True)

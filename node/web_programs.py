@@ -24,28 +24,30 @@ _BACKLOG: Final = 2_048
 class WebOption(NamedTuple):
     """Port for web clients that the operator wants. keys: file of users who may trade; None: market data alone.
 
-    proxies: addresses before it that say for whom they ask.
+    proxies: addresses before it that say for whom they ask. operators: file of those who may sign in to the page; None:
+    it shows the market alone.
     """
 
     host: str
     port: int
     keys: Path | None = None
     proxies: tuple[str, ...] = ()
+    operators: Path | None = None
 
 
-def web_option(text: str, keys: Path | None, proxies: Sequence[str] = ()) -> WebOption:
+def web_option(text: str, keys: Path | None, proxies: Sequence[str] = (), operators: Path | None = None) -> WebOption:
     """Read HOST:PORT; port 0: any that is free. Raises ValueError with a sentence.
 
     >>> web_option("127.0.0.1:8080", None)
-    WebOption(host='127.0.0.1', port=8080, keys=None, proxies=())
+    WebOption(host='127.0.0.1', port=8080, keys=None, proxies=(), operators=None)
     """
     if bad := next((each for each in proxies if not is_address(each)), None):
         raise ValueError(f"--web-proxy is {bad!r}; give the IP address of a proxy")
     host, _, port = text.rpartition(":")
     if port == "0" and host:
-        return WebOption(host.removeprefix("[").removesuffix("]"), 0, keys, tuple(proxies))
+        return WebOption(host.removeprefix("[").removesuffix("]"), 0, keys, tuple(proxies), operators)
     (address,) = parse_addresses([text])
-    return WebOption(address.host, address.port, keys, tuple(proxies))
+    return WebOption(address.host, address.port, keys, tuple(proxies), operators)
 
 
 class WebPrograms:
@@ -65,6 +67,8 @@ class WebPrograms:
         words += [word for each in option.proxies for word in ("--proxy", each)]
         if option.keys is not None:
             words += ["--keys", str(option.keys.absolute()), "--orders-at", orders_at]
+        if option.operators is not None:
+            words += ["--operators", str(option.operators.absolute())]
         self._supervisor.start(
             Program(
                 NAME,

@@ -229,6 +229,7 @@ LEFT_OUT: Final = {
     ("promote",): "wants a running pair; test_promotion runs it, with --json",
     ("gateway",): "likewise; test_gateway_process runs it",
     ("web",): "likewise; test_web_process runs it",
+    ("operator",): "asks for a password; test_operators runs it, with --json",
     ("nats",): "likewise; test_nats_process runs it",
     ("feed",): "likewise; test_feed_process runs it",
     ("witness",): "likewise; test_witness reads its JSON",

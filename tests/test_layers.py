@@ -72,7 +72,7 @@ HOMES = {
     "typer": ("cli/",),
     "rich": ("cli/",),
     "uvloop": ("node/",),
-    "starlette": ("node/web_app.py",),
+    "starlette": ("node/web_app.py", "node/web_page.py"),
     "uvicorn": ("node/web_process.py",),
     "prometheus_client": ("node/metrics.py",),
     "hdrh": ("load/latency.py",),

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from engine.bounds import DAY_NS, SECOND_NS
-from engine.records import Phase, Side
+from engine.records import Phase, Reason, Side
 from marketdata.web import words
 from marketdata.web.market import WebMarket
 from marketdata.web.product import HOUR_NS, MINUTE_NS, TRADES_MAX, Bar, Message, Product, bars_between
@@ -105,6 +105,7 @@ def product(each: Product) -> Message:
         "fx_stablecoin": False,
         "status": "online",
         "status_message": Phase(each.phase).name.lower(),
+        "halt_reason": Reason(each.halt_reason).name.lower() if each.halt_reason else "",
     }
 
 
@@ -142,8 +143,29 @@ def book(market: WebMarket, each: Product, query: Query) -> Message:
         "asks": asks,
         "sequence": each.sequence,
         "auction_mode": each.phase in _AUCTIONS,
-        "auction": None,
+        "auction": auction(market, each),
         "time": words.moment(market.now_ns),
+    }
+
+
+def auction(market: WebMarket, each: Product) -> Message | None:
+    """Result of the uncross of a call as it would be now; None outside of calls. 0 where nothing would trade."""
+    call = each.call
+    if call is None:
+        return None
+    bid, ask = best(market, each)
+    return {
+        "open_price": words.price(call.price_e4),
+        "open_size": str(call.paired_qty),
+        "imbalance_size": str(call.imbalance_qty),
+        "imbalance_side": words.side(call.imbalance_side) if call.imbalance_side else "none",
+        "best_bid_price": words.price(bid[0]),
+        "best_bid_size": str(bid[1]),
+        "best_ask_price": words.price(ask[0]),
+        "best_ask_size": str(ask[1]),
+        "auction_state": "collecting",
+        "can_open": "yes" if call.paired_qty else "no",
+        "timestamp": words.moment(call.time_ns),
     }
 
 

@@ -14,7 +14,7 @@ from marketdata.web.market import WebMarket
 from marketdata.web.product import Message, Product
 
 #: Channels, and the other names that clients use for them.
-CHANNELS: Final = ("level2", "full", "matches", "ticker", "heartbeat", "status", "user")
+CHANNELS: Final = ("level2", "full", "matches", "ticker", "heartbeat", "status", "auctionfeed", "user")
 _OTHER_NAMES: Final = {"level2_batch": "level2", "level2_50": "level2", "ticker_batch": "ticker"}
 #: Entries of a request at most.
 _ENTRIES_MAX: Final = 1_000
@@ -149,6 +149,14 @@ def heartbeat(market: WebMarket, product: Product) -> Message:
         "product_id": product.id,
         "time": words.moment(market.now_ns),
     }
+
+
+def auction(market: WebMarket, product: Product) -> Message | None:
+    """Result of the uncross of a call as it would be now; None outside of calls."""
+    now = answers.auction(market, product)
+    if now is None:
+        return None
+    return {"type": "auction", "product_id": product.id, "sequence": product.sequence, **now}
 
 
 def status(market: WebMarket) -> Message:

@@ -14,11 +14,11 @@ from checkpoints import Projection
 from engine.capacity import Capacity
 from engine.digest import part_digest
 from engine.names import pack, unpack
-from engine.records import Side
+from engine.records import Phase, Side
 from marketdata.ladders import Ladders
 from marketdata.web import order_messages
 from marketdata.web.order_messages import COLUMNS, Row
-from marketdata.web.product import Bar, Bars, Message, Product, Shown, Trade
+from marketdata.web.product import Bar, Bars, Call, Message, Product, Shown, Trade
 from reports import ReportKind, Reports
 
 Rows = NDArray[Any]
@@ -31,8 +31,14 @@ _LAST_OF_ORDERS: Final = int(ReportKind.REPRICED)
 _REFUSED: Final = (int(ReportKind.REJECTED), int(ReportKind.CANCEL_REJECTED))
 _TRADE: Final = int(ReportKind.TRADE)
 _PHASES: Final = (int(ReportKind.PHASE), int(ReportKind.HALTED))
+_CALLS: Final = (int(Phase.OPENING_AUCTION), int(Phase.AUCTION), int(Phase.CLOSING_AUCTION))
+_INDICATIVE: Final = int(ReportKind.INDICATIVE)
+_PARTICIPANTS: Final = (int(ReportKind.PARTICIPANT), int(ReportKind.KILLED), int(ReportKind.UNKILLED))
+_KILLED: Final = int(ReportKind.KILLED)
 _INSTRUMENT: Final = int(ReportKind.INSTRUMENT)
 _USER: Final = int(ReportKind.USER)
+_DEFINED: Final = int(ReportKind.PARTICIPANT)
+_MARKET: Final = (*_PHASES, _INDICATIVE, _INSTRUMENT, _USER, *_PARTICIPANTS)
 
 
 class WebMarket(Projection):
@@ -40,7 +46,7 @@ class WebMarket(Projection):
 
     name = "web-market"
     #: Of reports, ladders and what is here; add to it with any change of the arrays of ``image``.
-    version = 1_000 * Reports.version + 10 * Ladders.version + 2
+    version = 1_000 * Reports.version + 10 * Ladders.version + 3
 
     def __init__(self, capacity: Capacity, on_messages: OnMessages = lambda _product, _full, _matches: None) -> None:
         self.on_messages = on_messages
@@ -53,6 +59,8 @@ class WebMarket(Projection):
         #: dollars, price_e4 times quantity.
         self.users: dict[str, int] = {}
         self.positions: dict[tuple[int, int], int] = {}
+        #: True for a participant that is killed, by name. For the operator alone.
+        self.participants: dict[str, bool] = {}
         self._half: Row | None = None  # first report of a trade whose second comes next
 
     @property
@@ -70,7 +78,7 @@ class WebMarket(Projection):
         changes, _ = self.ladders.take(batch)
         kinds = batch["kind"]
         if (kinds > _LAST_OF_ORDERS).any():
-            for row in batch[np.isin(kinds, (*_PHASES, _INSTRUMENT, _USER))]:
+            for row in batch[np.isin(kinds, _MARKET)]:
                 self._define(row)
         if (kinds == _TRADE).any():
             self._settle(batch[kinds == _TRADE])
@@ -85,24 +93,33 @@ class WebMarket(Projection):
                 product.levels[side, price_e4] = qty
 
     def _define(self, row: Any) -> None:
-        """Take the report of a user, an instrument or its phase."""
-        if int(row["kind"]) == _USER:
+        """Take the report of a user, a participant, an instrument, its phase or its call."""
+        kind = int(row["kind"])
+        if kind == _USER:
             if int(row["user"]):
                 self.users[unpack(int(row["user_name"]))] = int(row["participant"])
             return
+        if kind in _PARTICIPANTS:
+            name = unpack(int(row["participant_name"]))
+            self.participants[name] = kind == _KILLED or (kind == _DEFINED and self.participants.get(name, False))
+            return
         number = int(row["instrument"])
-        if int(row["kind"]) == _INSTRUMENT:
+        if kind == _INSTRUMENT:
             product = self.products.get(number)
             if product is None:
                 product = Product(number, unpack(int(row["symbol"])))
                 self.products[number] = self.by_id[product.id] = product
             product.tick_e4 = int(row["tick_e4"]) or product.tick_e4
             product.lot = int(row["lot"]) or product.lot
-        elif number:
-            self.products[number].phase = int(row["phase"])
+        elif kind == _INDICATIVE:
+            self.products[number].call = Call(
+                *(int(row[name]) for name in ("time_ns", "price_e4", "paired_qty", "imbalance_qty", "side"))
+            )
         else:
-            for each in self.products.values():
+            for each in [self.products[number]] if number else self.products.values():
                 each.phase = int(row["phase"])
+                each.halt_reason = int(row["reason"]) if each.phase == Phase.HALTED else 0
+                each.call = Call(int(row["time_ns"])) if each.phase in _CALLS else None
 
     def _settle(self, trades: Rows) -> None:
         """Add trades to what the participants have."""
@@ -145,12 +162,18 @@ class WebMarket(Projection):
         return {
             **{f"{_REPORTS}{name}": array for name, array in self.reports.image().items()},
             **{f"{_LADDERS}{name}": array for name, array in self.ladders.image().items()},
-            "products": _table([(p.number, pack(p.symbol), p.tick_e4, p.lot, p.phase, p.sequence) for p in each], 6),
+            "products": _table(
+                [(p.number, pack(p.symbol), p.tick_e4, p.lot, p.phase, p.sequence, p.halt_reason) for p in each], 7
+            ),
+            "calls": _table([(p.number, *p.call) for p in each if p.call is not None], 6),
             "orders": _table([(p.number, number, *shown) for p in each for number, shown in p.orders.items()], 5),
             "trades": _table([(p.number, *trade) for p in each for trade in p.trades], 7),
             "minutes": _table([(p.number, begin, *bar) for p in each for begin, bar in p.minutes.items()], 7),
             "users": _table([(pack(name), participant) for name, participant in sorted(self.users.items())], 2),
             "positions": _table([(*key, amount) for key, amount in sorted(self.positions.items())], 3),
+            "participants": _table(
+                [(pack(name), is_killed) for name, is_killed in sorted(self.participants.items())], 2
+            ),
             "hours": _table([(p.number, begin, *bar) for p in each for begin, bar in p.hours.items()], 7),
         }
 
@@ -166,14 +189,17 @@ class WebMarket(Projection):
         self.ladders.restore(
             {name.removeprefix(_LADDERS): rows for name, rows in arrays.items() if name.startswith(_LADDERS)}
         )
-        for number, symbol, tick_e4, lot, phase, sequence in arrays["products"].tolist():
-            product = Product(number, unpack(symbol), tick_e4, lot, phase, sequence)
+        for number, symbol, tick_e4, lot, phase, sequence, halt_reason in arrays["products"].tolist():
+            product = Product(number, unpack(symbol), tick_e4, lot, phase, sequence, halt_reason=halt_reason)
             self.products[number] = self.by_id[product.id] = product
+        for number, *call in arrays["calls"].tolist():
+            self.products[number].call = Call(*call)
         for number, order_number, *shown in arrays["orders"].tolist():
             self.products[number].orders[order_number] = Shown(*shown)
         for number, *trade in arrays["trades"].tolist():
             self.products[number].trades.append(Trade(*trade))
         self.users = {unpack(name): participant for name, participant in arrays["users"].tolist()}
+        self.participants = {unpack(name): bool(is_killed) for name, is_killed in arrays["participants"].tolist()}
         self.positions = {(participant, number): amount for participant, number, amount in arrays["positions"].tolist()}
         for name in ("minutes", "hours"):
             for number, begin_ns, *bar in arrays[name].tolist():
@@ -188,6 +214,7 @@ class WebMarket(Projection):
         self.by_id.clear()
         self.users.clear()
         self.positions.clear()
+        self.participants.clear()
         self._half = None
 
     def flush(self) -> None:

@@ -62,6 +62,16 @@ class Bar(NamedTuple):
         )
 
 
+class Call(NamedTuple):
+    """Result of the uncross of a call as it would be now. price_e4: 0: no trade. imbalance_side: 1, -1, 0: none."""
+
+    time_ns: int
+    price_e4: int = 0
+    paired_qty: int = 0
+    imbalance_qty: int = 0
+    imbalance_side: int = 0
+
+
 Bars = dict[int, Bar]
 
 
@@ -90,7 +100,8 @@ class Product:
     """A product. ``sequence``: number of its last message in channel full, from 1, without a gap.
 
     ``orders``: displayed orders by number, in the order of their places at a price. ``levels``: what has changed of its
-    price levels since they were last told, quantities by side and price.
+    price levels since they were last told, quantities by side and price. ``call``: None outside of calls.
+    ``halt_reason``: code of why it is halted, 0 where it is not.
     """
 
     number: int
@@ -104,6 +115,8 @@ class Product:
     minutes: Bars = field(default_factory=dict)
     hours: Bars = field(default_factory=dict)
     levels: dict[tuple[int, int], int] = field(default_factory=dict)
+    call: Call | None = None
+    halt_reason: int = 0
 
     @property
     def id(self) -> str:

@@ -1,0 +1,231 @@
+"""Operators of the page: who may sign in, how often, for how long, and that an act is a command and has an author."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from marketdata.web.market import WebMarket
+from node import operator_desk
+from node.operator_desk import ATTEMPT_S, ATTEMPTS, IDLE_S, SESSION_S, Desk
+from node.operators import (
+    OperatorFileError,
+    hashed,
+    parse_operators,
+    read_operators,
+    remove_operator,
+    set_operator,
+    verify,
+)
+from tests.json_schemas import checked
+from tests.running import ROOT, started
+from tests.test_web_market import CAPACITY
+
+PASSWORD = "correct-horse"
+
+
+def command(*words: str, given: str = "") -> "subprocess.CompletedProcess[str]":
+    line = [sys.executable, "-m", "cli.main", "operator", *words]
+    return subprocess.run(line, cwd=ROOT, input=given, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_command_writes_hashes_that_only_the_right_password_has(tmp_path: Path) -> None:
+    file = tmp_path / "operators"
+    for done in ("added", "changed"):
+        ran = command(str(file), "ada", "--password-stdin", "--json", given=f"{PASSWORD}\n")
+        assert ran.returncode == 0, ran.stderr
+        (said,) = checked(("operator",), ran.stdout)
+        assert said == {"operator": "ada", "file": str(file), "done": done}
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert PASSWORD not in file.read_text(encoding="ascii")
+    found = read_operators(file)
+    # Control: the right one.
+    assert verify(found, "ada", PASSWORD)
+    for name, password in (("ada", "correct-horsf"), ("ada", ""), ("eve", PASSWORD), ("ADA", PASSWORD)):
+        assert not verify(found, name, password)
+    assert command(str(file), "ada", "--remove").returncode == 0
+    with pytest.raises(OperatorFileError, match="has no operator; add one"):
+        read_operators(file)
+
+
+def test_bad_names_passwords_and_files_are_told_in_a_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "operators"
+    for words, given, why in (
+        ((str(file), "a b", "--password-stdin"), PASSWORD, "1 to 40 letters"),
+        ((str(file), "ada", "--password-stdin"), "short", "give 8 to 128"),
+        ((str(file), "ada"), "", "no terminal"),
+        ((str(file), "ada", "--remove", "--password-stdin"), PASSWORD, "give one of them"),
+        ((str(tmp_path / "none"), "ada", "--remove"), "", "none"),
+    ):
+        ran = command(*words, given=given)
+        assert (ran.returncode, "Traceback" in ran.stderr) == (2, False), ran.stderr
+        assert why in ran.stderr.replace("\n", " "), ran.stderr
+    set_operator(file, "ada", PASSWORD)
+    with pytest.raises(OperatorFileError, match="has no operator 'eve'"):
+        remove_operator(file, "eve")
+    file.chmod(0o644)
+    with pytest.raises(OperatorFileError, match="chmod 600"):
+        read_operators(file)
+    line = file.read_text(encoding="ascii").strip()
+    for text in ("ada", "ada scrypt:14:x:y", line.replace("scrypt:14", "scrypt:60"), f"{line}\n{line}", f"{line} more"):
+        with pytest.raises(OperatorFileError) as refused:
+            parse_operators(text, "operators")
+        assert line.split()[1] not in str(refused.value)
+
+
+class Lines:
+    """A log that keeps its lines."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[str, dict[str, Any]]] = []
+
+    def info(self, event: str, **fields: Any) -> None:
+        self.found.append((event, fields))
+
+    warning = error = info
+
+
+class Clock:
+    """A clock that is set."""
+
+    now_s = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def desk_of(directory: Path, market: WebMarket | None = None, **options: Any) -> tuple[Desk, Lines, Clock]:
+    lines, clock = Lines(), Clock()
+    market = WebMarket(CAPACITY) if market is None else market
+    operators = {"ada": hashed(PASSWORD), "bob": hashed(PASSWORD)}
+    return Desk(directory, operators, market, lines, now_s=clock, **options), lines, clock  # type: ignore[arg-type]
+
+
+def run(directory: Path, check: Callable[[Desk, Lines, Clock], Any], market: WebMarket | None = None) -> None:
+    async def checked_() -> None:
+        desk, lines, clock = desk_of(directory, market, answer_s=30.0)
+        try:
+            await check(desk, lines, clock)
+        finally:
+            desk.close()
+
+    asyncio.run(checked_())
+
+
+def test_wrong_passwords_are_refused_slowed_down_and_logged_without_them(tmp_path: Path) -> None:
+    async def check(desk: Desk, lines: Lines, clock: Clock) -> None:
+        for _ in range(round(ATTEMPTS)):
+            answer = await desk.sign_in("10.0.0.1", "ada", "wrong-password")
+            assert (answer.status, answer.cookie) == (401, None)
+        assert (await desk.sign_in("10.0.0.1", "ada", PASSWORD)).status == 429
+        # Control: another address is not slowed down by it, and this one is not for ever.
+        assert (await desk.sign_in("10.0.0.2", "ada", PASSWORD)).status == 200
+        clock.now_s += ATTEMPT_S
+        assert (await desk.sign_in("10.0.0.1", "ada", PASSWORD)).status == 200
+        said = json.dumps(lines.found)
+        assert "an operator was refused on the page" in said
+        assert "wrong-password" not in said
+        assert PASSWORD not in said
+
+    run(tmp_path, check)
+
+
+def test_a_session_ends_without_use_after_its_time_and_by_its_operator(tmp_path: Path) -> None:
+    async def signed_in(desk: Desk) -> str:
+        answer = await desk.sign_in("10.0.0.1", "ada", PASSWORD)
+        assert answer.cookie
+        assert answer.value["operator"] == "ada"
+        return answer.cookie
+
+    async def check(desk: Desk, _lines: Lines, clock: Clock) -> None:
+        token = await signed_in(desk)
+        for _ in range(round(SESSION_S / IDLE_S)):
+            clock.now_s += IDLE_S - 1.0
+            assert desk.session(token) is not None
+        clock.now_s += IDLE_S - 1.0
+        assert desk.session(token) is None  # in all too long
+        token = await signed_in(desk)
+        clock.now_s += IDLE_S + 1.0
+        assert desk.session(token) is None
+        token, other = await signed_in(desk), await signed_in(desk)
+        assert token != other
+        assert desk.sign_out(token).cookie == ""
+        assert desk.session(token) is None
+        assert desk.session(other) is not None
+        assert (await desk.report(token)).status == 401
+        assert desk.who("").value == {"operator": None, "proof": None}
+
+    run(tmp_path, check)
+
+
+def test_an_act_needs_session_proof_and_known_name_and_is_a_journaled_command(tmp_path: Path) -> None:
+    node = started(tmp_path)
+    market = WebMarket(CAPACITY)
+    market.participants = {"ALPHA": False, "NOBODY": False}
+
+    async def check(desk: Desk, lines: Lines, _clock: Clock) -> None:
+        answer = await desk.sign_in("10.0.0.1", "ada", PASSWORD)
+        token, proof = str(answer.cookie), answer.value["proof"]
+        before = (await desk.report(token)).value["status"]["seq"]
+        for given, status in (
+            ((token, "x", "kill", "ALPHA"), 403),
+            (("", proof, "kill", "ALPHA"), 401),
+            ((token, proof, "shutdown", "ALPHA"), 400),
+            ((token, proof, "kill", "GAMMA"), 404),
+            ((token, proof, "kill", "*"), 404),
+            ((token, proof, "kill", "ALPHA\nkill BETA"), 404),
+            ((token, proof, "halt", "ALPHA"), 404),
+        ):
+            assert (await desk.act(*given)).status == status, given
+        assert (await desk.report(token)).value["status"]["seq"] == before
+        # The market refuses what it does not know, and that is told.
+        refused = await desk.act(token, proof, "kill", "NOBODY")
+        assert refused.status == 409
+        done = await desk.act(token, proof, "kill", "ALPHA")
+        assert (done.status, done.value["operator"], done.value["command"]) == (200, "ada", "kill ALPHA")
+        assert "> killed ALPHA" in done.value["events"]
+        acted = [fields for event, fields in lines.found if event == "an operator acted on the page"]
+        assert {"operator": "ada", "command": "kill ALPHA"}.items() <= acted[-1].items()
+
+    try:
+        run(node.data, check, market)
+    finally:
+        node.stop()
+    said = subprocess.run(
+        [sys.executable, "-m", "cli.main", "commands", str(node.data)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    ).stdout
+    assert "kill ALPHA" in said
+    assert "kill BETA" not in said
+
+
+def test_a_node_that_is_not_there_is_told_in_a_sentence_and_its_next_life_is_asked(tmp_path: Path) -> None:
+    node = started(tmp_path)
+
+    async def check(desk: Desk, _lines: Lines, _clock: Clock) -> None:
+        token = str((await desk.sign_in("10.0.0.1", "ada", PASSWORD)).cookie)
+        assert (await desk.report(token)).status == 200
+        node.end(9)
+        answer = await desk.report(token)
+        assert answer.status == 503
+        assert answer.value["message"].startswith("no report of the node: ")
+        await asyncio.to_thread(node.start)
+        assert (await desk.report(token)).status == 200
+
+    try:
+        run(node.data, check)
+    finally:
+        node.stop()
+
+
+def test_only_four_acts_are_possible() -> None:
+    assert set(operator_desk.ACT_LINES) == {"kill", "unkill", "halt", "resume"}
