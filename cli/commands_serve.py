@@ -79,6 +79,12 @@ def serve(
     tls_key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Key of the certificate, PEM.", show_default="no TLS")
     ] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Clients show a certificate of these CAs, PEM.", show_default="clients show none"
+        ),
+    ] = None,
     arrivals: Annotated[
         bool,
         typer.Option(
@@ -320,7 +326,7 @@ def serve(
     from cli.market_web import check_can_serve
     from cli.pair import PairArguments, plan_of
     from cli.serve import serve as command
-    from cli.serve import tls_of
+    from cli.serve import tls_files, tls_of
     from cli.serve_programs import Programs, check_programs
     from node.defaults import checked_rate, checked_share
     from node.feed_programs import feed_options
@@ -346,13 +352,12 @@ def serve(
     if web_keys is not None and all(each.protocol != "native" for each in gateways):
         raise typer.BadParameter("--web-keys needs a gateway of native order entry; give --gateway native:PORT too")
     if on_web is not None:
-        check_can_serve(web_keys, web_operators, on_web.host)
+        check_can_serve(web_keys, web_operators, on_web.host, tls=tls_cert is not None)
     if published is not None:
         check_can_publish(published)
     check_programs(
         Programs(gateways, feeds, on_web, published, dedicated),
         tape_mb=tape_mb,
-        tls=tls_cert is not None,
         ports=(port, admin_port, metrics_port),
     )
     policy = durability or (Release.fsync if arbiter is None else Release.both)
@@ -384,7 +389,8 @@ def serve(
         connections_per_address_max=connections_per_address_max,
         waiting_per_address_max=waiting_per_address_max,
         arrivals=arrivals,
-        tls=tls_of(tls_cert, tls_key),
+        tls=tls_of(tls_cert, tls_key, tls_client_ca),
+        tls_files=tls_files(tls_cert, tls_key, tls_client_ca),
         busy_poll_us=busy_poll_us if busy_poll_us is not None else 1_000_000 if dedicated else 200,
         clock_error_max_ns=None if clock_error_max_ms is None else round(clock_error_max_ms * 1e6),
         past_days=past_days,
@@ -441,6 +447,18 @@ def gateway(
         ),
     ] = None,
     past_days: Annotated[int, typer.Option(min=0, max=366, help="Past days whose streams clients can request.")] = 5,
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TLS: certificate chain, PEM.", show_default="no TLS")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Key of the certificate, PEM.", show_default="no TLS")
+    ] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Clients show a certificate of these CAs, PEM.", show_default="clients show none"
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Run a gateway of a node in a process of its own, until the node ends, SIGTERM or Ctrl-C.
@@ -451,6 +469,7 @@ def gateway(
     Example: lockstep gateway data --name desks --port 9101
     """
     from cli.gateway import gateway as command
+    from cli.serve import tls_of
 
     return command(
         directory,
@@ -464,6 +483,7 @@ def gateway(
         connections_per_address_max=connections_per_address_max,
         waiting_per_address_max=waiting_per_address_max,
         past_days=past_days,
+        tls=tls_of(tls_cert, tls_key, tls_client_ca),
         as_json=as_json,
     )
 

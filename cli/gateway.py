@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import socket
+import ssl
 from pathlib import Path
 from typing import Final, Literal
 
@@ -28,6 +29,7 @@ def gateway(
     connections_per_address_max: int | None,
     waiting_per_address_max: int | None,
     past_days: int,
+    tls: ssl.SSLContext | None,
     as_json: bool,
 ) -> int:
     """Run a gateway process. Exit status 0 after an orderly end. fd: of a socket that listens; None: host and port."""
@@ -68,6 +70,7 @@ def gateway(
         connections_per_address_max,
         waiting_per_address_max,
         past_days,
+        tls,
         report=ProgramReport() if as_json else None,
     )
     log = Log(pretty=False if as_json else None)

@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 _NEEDS = ("starlette", "uvicorn", "websockets", "httptools")
 
 
-def check_can_serve(keys: Path | None, operators: Path | None, host: str) -> None:
+def check_can_serve(keys: Path | None, operators: Path | None, host: str, *, tls: bool = False) -> None:
     """Check that packages, keys and operators are there, before a node starts a process that needs them.
 
-    Raises WrongUse.
+    tls: the gateways of the node take TLS alone. Raises WrongUse.
     """
+    if keys is not None and tls:
+        raise WrongUse(
+            "the process of --web-keys trades through a gateway without TLS; leave out --tls-cert, or --web-keys"
+        )
     if lacks := next((name for name in _NEEDS if importlib.util.find_spec(name) is None), ""):
         raise WrongUse(f"web clients need the package {lacks}, which is not installed: pip install 'lockstep[web]'")
     if keys is not None:

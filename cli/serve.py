@@ -21,6 +21,7 @@ from engine.capacity import Capacity
 if TYPE_CHECKING:
     import ssl
 
+    from gateway.tls import TlsFiles
     from node.node import NodeOptions
     from node.pair_plan import PairPlan
 
@@ -124,15 +125,24 @@ def _names(directory: Path) -> Iterator[None]:
         raise
 
 
-def tls_of(certificate: Path | None, key: Path | None) -> "ssl.SSLContext | None":
-    """TLS context of the options; None if neither is given. Raises WrongUse, TlsError."""
-    if certificate is None and key is None:
+def tls_of(certificate: Path | None, key: Path | None, client_ca: Path | None = None) -> "ssl.SSLContext | None":
+    """TLS context of the options; None if none is given. Raises WrongUse, TlsError."""
+    if certificate is None and key is None and client_ca is None:
         return None
     if certificate is None or key is None:
         raise WrongUse("TLS needs both a certificate and its key; give --tls-cert and --tls-key")
     from gateway.tls import server_context
 
-    return server_context(certificate, key)
+    return server_context(certificate, key, client_ca)
+
+
+def tls_files(certificate: Path | None, key: Path | None, client_ca: Path | None) -> "TlsFiles | None":
+    """Files of ``tls_of``, for processes of a node; None if there is no TLS."""
+    if certificate is None or key is None:
+        return None
+    from gateway.tls import TlsFiles
+
+    return TlsFiles(certificate, key, client_ca)
 
 
 def _is_loopback(host: str) -> bool:

@@ -33,7 +33,7 @@ class Programs(NamedTuple):
         return found + ([WEB] if self.web is not None else []) + ([NATS] if self.nats is not None else [])
 
 
-def check_programs(wanted: Programs, *, tape_mb: int, tls: bool, ports: Sequence[int | None]) -> None:
+def check_programs(wanted: Programs, *, tape_mb: int, ports: Sequence[int | None]) -> None:
     """Raise typer.BadParameter, with a sentence, for programs that cannot be together. ports: others of the node."""
     gateways, feeds = wanted.gateways, wanted.feeds
     named = {each.name for each in gateways}
@@ -53,10 +53,6 @@ def check_programs(wanted: Programs, *, tape_mb: int, tls: bool, ports: Sequence
             raise typer.BadParameter(f"{name} is the process of --{name}; name the gateway or feed differently")
     if named & {each.name for each in feeds}:
         raise typer.BadParameter("a gateway and a feed have the same name; give the feed another with name=")
-    if (gateways or wanted.dedicated) and tls:
-        raise typer.BadParameter(
-            "a gateway in a process of its own takes no TLS; leave out --tls-cert, or --gateway and --threads dedicated"
-        )
     if wanted.dedicated and OUCH in named:
         raise typer.BadParameter(
             f"{OUCH} is the gateway of --port with --threads dedicated; name the other differently"

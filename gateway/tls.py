@@ -8,7 +8,7 @@ import asyncio
 import ssl
 from collections.abc import Coroutine, Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from gateway.connection import LOGIN_NS
 from gateway.protocol import Entrance
@@ -24,9 +24,22 @@ class TlsError(ValueError):
     """A certificate or key that cannot be used; the message says which, and what to do."""
 
 
-def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """Context of TLS 1.2 and later with a certificate chain and its key, both PEM. Raises TlsError."""
-    for path, what in ((certificate, "certificate"), (key, "key")):
+class TlsFiles(NamedTuple):
+    """Files of TLS: certificate chain, its key, and the certificates that those of clients go back to; all PEM.
+
+    client_ca: None where clients show no certificate.
+    """
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+
+def server_context(certificate: Path, key: Path, client_ca: Path | None = None) -> ssl.SSLContext:
+    """Context of TLS 1.2 and later with the files of ``TlsFiles``. Raises TlsError."""
+    files = [(certificate, "certificate"), (key, "key")]
+    files += [] if client_ca is None else [(client_ca, "client CA")]
+    for path, what in files:
         try:
             path.read_bytes()
         except OSError as error:
@@ -42,6 +55,12 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
             f"{certificate} and {key} are no TLS certificate and key ({reason}); give a PEM chain, and its key without "
             "a passphrase"
         ) from error
+    if client_ca is not None:
+        try:
+            context.load_verify_locations(client_ca)
+        except ssl.SSLError as error:
+            raise TlsError(f"{client_ca} has no certificates of clients; give those of their CA, PEM") from error
+        context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 

@@ -12,6 +12,7 @@ finds the same bytes here and there, and after every restart.
 import asyncio
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from engine.records import CommandKind
 from gateway.outbox import PAST_DAYS, Outbox
 from gateway.protocol import Entrance, OrderProtocol
 from gateway.server import BEAT_S, ROWS_MAX, Gateway
+from gateway.tls import TlsDoor
 from journal import Journal
 from node import gateway_image
 from node.core_link import CoreLink, attach
@@ -96,6 +98,7 @@ class GatewayOptions:
     connections_per_address_max: int | None = None
     waiting_per_address_max: int | None = None
     past_days: int = PAST_DAYS
+    tls: ssl.SSLContext | None = None
     report: ProgramReport | None = None  # to the supervisor of the node
 
 
@@ -181,7 +184,9 @@ class GatewayProcess:
         gateway.elsewhere = self._elsewhere
         gateway.limit_rows(min(ROWS_MAX, self.producer.rows // 4))
         await self.link.start(self._connected, self._rest)
-        made = partial(gateway.connection, entrance)
+        made: Callable[[], asyncio.BaseProtocol] = partial(gateway.connection, entrance)
+        if options.tls is not None:
+            made = partial(TlsDoor, gateway, entrance, options.tls)
         if options.listening is not None:
             self._server = await self._loop.create_server(made, sock=options.listening, backlog=1_024)
         else:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, Protocol, cast
 
+from gateway.tls import TlsFiles
 from node.pinning import Pins
 from node.process_names import OWN_NAMES
 from node.protocols import PROTOCOLS
@@ -28,6 +29,8 @@ _DRAINS: Final = "its port is closed, and the node takes no logins"
 _PORT_MAX: Final = 65_535
 #: Clients that wait for a process to take them at most.
 _BACKLOG: Final = 1_024
+#: Options for the files of TLS, in their order.
+_TLS_WORDS: Final = ("--tls-cert", "--tls-key", "--tls-client-ca")
 
 
 class GatewayOption(NamedTuple):
@@ -50,6 +53,11 @@ class ServeOptions(Protocol):
     @property
     def host(self) -> str:
         """Address on which clients connect."""
+        ...
+
+    @property
+    def tls_files(self) -> TlsFiles | None:
+        """Files of TLS for clients; None: there is none."""
         ...
 
     @property
@@ -126,6 +134,8 @@ def command(option: GatewayOption, node: ServeOptions, fd: int) -> tuple[str, ..
         ("--waiting-per-address-max", node.waiting_per_address_max),
     ):
         words += [] if bound is None else [name, str(bound)]
+    for name, file in zip(_TLS_WORDS, node.tls_files or (), strict=False):
+        words += [] if file is None else [name, str(file.absolute())]
     return (sys.executable, "-m", "cli.main", *words, "--json")
 
 

@@ -21,7 +21,7 @@ from gateway.ouch.protocol import OUCH
 from gateway.outbox import PAST_DAYS
 from gateway.protocol import Entrance, MassCancel, OrderProtocol
 from gateway.server import BEAT_S, ROWS_MAX, Gateway
-from gateway.tls import TlsDoor
+from gateway.tls import TlsDoor, TlsFiles
 from journal import Durability, JournalError
 from node import account, health, workings
 from node.capacity import CapacityWatch, room_status
@@ -86,6 +86,7 @@ class NodeOptions:
     waiting_per_address_max: int | None = None  # None: a quarter of connections_max
     arrivals: bool = True
     tls: ssl.SSLContext | None = None  # of order entry
+    tls_files: TlsFiles | None = None  # of the same, for gateways in processes of their own
     grace_s: float = GRACE_S
     busy_poll_us: int = 200
     clock_error_max_ns: int | None = None  # None: a clock without synchronization is only reported

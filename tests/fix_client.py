@@ -1,6 +1,7 @@
 """A client of FIX for tests: a socket, its two numbers, and the frames that came."""
 
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,14 @@ class FixClient:
     """One connection of a user. ``in_seq``, ``out_seq``: of the next message that is expected, and that it sends."""
 
     def __init__(
-        self, port: int, user: str = "UA", *, version: str = "FIX.4.4", in_seq: int = 1, out_seq: int = 1
+        self,
+        port: int,
+        user: str = "UA",
+        *,
+        version: str = "FIX.4.4",
+        in_seq: int = 1,
+        out_seq: int = 1,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.version, self.user = version, user
         self.in_seq, self.out_seq = in_seq, out_seq
@@ -24,6 +32,8 @@ class FixClient:
         self.sent: list[tuple[int, bytes, bytes, int]] = []
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.settimeout(120)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
 
     def send(self, kind: bytes, fields: Fields, **header: Any) -> int:
         """Send a message; its number."""

@@ -7,9 +7,6 @@ import random
 import signal
 import socket
 import struct
-import subprocess
-import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -21,9 +18,10 @@ from typing import Any
 import pytest
 
 from tests.fix_client import FixClient
+from tests.fix_trader import LOGGED_ON, Trader
 from tests.gateways import gateway
 from tests.pair_processes import pair
-from tests.running import ROOT, Running, started, until
+from tests.running import Running, started, until
 from tests.running import Client as SoupClient
 from tests.test_node_gateways import port_of
 from tests.test_node_programs import processes
@@ -183,55 +181,6 @@ def test_a_resend_after_a_kill_has_the_messages_that_were_sent(tmp_path: Path, v
         node.stop()
 
 
-class Trader:
-    """QuickFIX in a process of its own (``tests.fix_trader``), and the lines that it prints."""
-
-    def __init__(self, port: int, folder: Path, version: str = "FIX.4.4", user: str = "UA") -> None:
-        folder.mkdir(exist_ok=True)
-        self.lines: list[str] = []
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fix_trader", str(port), version, str(folder), user],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            bufsize=1,
-        )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line)
-
-    def enter(self, name: str) -> None:
-        """Send an order."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{name}\n")
-        self.process.stdin.flush()
-
-    def told(self) -> Counter[tuple[str, str]]:
-        """Types and names of the reports that came: each message counts once, as QuickFIX takes each number once."""
-        found: Counter[tuple[str, str]] = Counter()
-        for line in list(self.lines):
-            fields = dict(each.split("=", 1) for each in line.strip().split("|") if "=" in each)
-            if fields.get("35") in ("8", "9", "j", "3"):
-                found[fields.get("150", fields["35"]), fields.get("11", "")] += 1
-        return found
-
-    def stop(self) -> None:
-        """Log out, or end it."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self._reader.join(60)
-
-
 def lasting_port() -> int:
     """A port that no connection gets by itself: a client that tries it again while nobody listens there could meet
     itself on one of those, and hold it."""
@@ -242,7 +191,9 @@ def lasting_port() -> int:
     raise AssertionError("200 ports below those of connections are in use")
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "kills", [2, pytest.param(20, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.long)]
+)
 @pytest.mark.parametrize("victim", ["gateway", "core"])
 def test_kills_lose_no_order_of_quickfix_and_double_none(tmp_path: Path, kills: int, victim: str) -> None:
     if importlib.util.find_spec("quickfix") is None:
@@ -253,7 +204,7 @@ def test_kills_lose_no_order_of_quickfix_and_double_none(tmp_path: Path, kills: 
     try:
         port_of(node, "fix")
         trader = Trader(port, tmp_path / "quickfix")
-        until(lambda: "logged on\n" in trader.lines)
+        until(lambda: LOGGED_ON in trader.lines)
         order_names: list[str] = []
         for kill in range(kills):
             for n in range(chance.randrange(5, 40)):
@@ -267,7 +218,7 @@ def test_kills_lose_no_order_of_quickfix_and_double_none(tmp_path: Path, kills: 
                 node.start()
             if chance.random() < 0.5:
                 seen = len(trader.lines)
-                until(lambda seen=seen: "logged on\n" in trader.lines[seen:])
+                until(lambda seen=seen: LOGGED_ON in trader.lines[seen:])
         until(lambda: {name for kind, name in trader.told() if kind == "0"} >= set(order_names))
         assert trader.told() == Counter({("0", name): 1 for name in order_names}), "each order once"
         assert node.status()["orders_open"] == len(order_names)

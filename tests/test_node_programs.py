@@ -183,12 +183,11 @@ def test_pinned_programs_stay_on_their_processor_and_nothing_else_does(tmp_path:
     [
         (("--gateway", "ouch"), "'ouch' is no gateway; give PROTOCOL:PORT or NAME=PROTOCOL:PORT"),
         (("--gateway", "ouch:70000"), "the port of 'ouch:70000' is above 65,535"),
-        (("--gateway", "soup:9541"), "there is no protocol soup for 'soup:9541'; there are fix, native, ouch"),
+        (("--gateway", "soup:9541"), "there is no protocol soup for 'soup:9541'; there are fix, fixdrop, native, ouch"),
         (("--gateway", "core=ouch:1"), "a process of the node has the name core; give the gateway another"),
         (("--gateway", "history=ouch:1"), "a process of the node has the name history; give the gateway another"),
         (("--gateway", "ouch:1", "--gateway", "b=ouch:1"), "two gateways have the port 1; give each its own"),
         (("--gateway", "ouch:1", "--tape-mb", "0"), "a gateway in a process of its own reads the tape"),
-        (("--gateway", "ouch:1", "--tls-cert", "x"), "a gateway in a process of its own takes no TLS"),
         (("--threads", "dedicated", "--tape-mb", "0"), "a gateway in a process of its own reads the tape"),
         (("--threads", "dedicated", "--gateway", "ouch=ouch:1"), "ouch is the gateway of --port"),
         (("--pin", "ouch=0"), "there is no program ouch to bind; there are core"),
