@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.fix.session import COMP_ID
 from tests.running import ROOT
 from wire.fix_dictionary import Dictionary, joined, read_xml
 
@@ -56,13 +57,43 @@ def echo(version: str, *arguments: str) -> Iterator[int]:
 def verdicts(version: str, definitions: Iterable[Path], dictionaries: Iterable[Path]) -> tuple[set[str], str]:
     """Names of the definitions that an echo behind our session passes by QuickFIX's runner, and what it printed."""
     with echo(version, *map(str, dictionaries)) as port:
-        done = subprocess.run(
-            ["ruby", "-I.", "Runner.rb", "127.0.0.1", str(port), *map(str, definitions)],
-            cwd=QUICKFIX / "test",
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
+        return passed_by(port, definitions)
+
+
+#: What an exchange does not give back: orders and definitions, which a definition behind an echo expects.
+_ECHOED = re.compile(r"^E.*\x0135=[dD]\x01", re.MULTILINE)
+
+
+def without_echo(folder: Path) -> list[Path]:
+    """Definitions that need no echo behind the session."""
+    return [each for each in sorted(folder.glob("*.def")) if not _ECHOED.search(each.read_text("latin-1"))]
+
+
+def for_exchange(definition: str, user: str) -> str:
+    """A definition between ISLD and TW as one between the exchange and a user of two characters, with a password."""
+    lines = []
+    for line in definition.split("\n"):
+        said = line
+        if line.startswith("E"):
+            before, length, behind = re.split(r"(?<=\x019=)(\d+)", line, maxsplit=1)
+            more = (len(COMP_ID) - len("ISLD")) * line.count("=ISLD\x01")
+            said = f"{before}{int(length) + more}{behind}"
+        elif line.startswith("I") and "\x0135=A\x01" in line:
+            said = re.sub(r"\x0198=", "\x01554=secret\x0198=", line, count=1)
+        said = said.replace("=ISLD\x01", f"={COMP_ID}\x01").replace("=TW\x01", f"={user}\x01")
+        lines.append(said)
+    return "\n".join(lines)
+
+
+def passed_by(port: int, definitions: Iterable[Path]) -> tuple[set[str], str]:
+    """Names of the definitions that an acceptor passes by QuickFIX's runner, and what it printed."""
+    done = subprocess.run(
+        ["ruby", "-I.", "Runner.rb", "127.0.0.1", str(port), *map(str, definitions)],
+        cwd=QUICKFIX / "test",
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
     found = re.findall(r"<test name='([^']*)' result='success'", done.stdout)
     return {Path(name).stem for name in found}, done.stdout + done.stderr

@@ -21,8 +21,8 @@ from tests.fix_client import FixClient
 from tests.fix_trader import LOGGED_ON, Trader
 from tests.gateways import gateway
 from tests.pair_processes import pair
-from tests.running import Running, started, until
 from tests.running import Client as SoupClient
+from tests.running import Running, started, until
 from tests.test_node_gateways import port_of
 from tests.test_node_programs import processes
 from wire.fix_codec import Message, Times

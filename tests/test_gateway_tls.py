@@ -75,7 +75,7 @@ def test_wrong_files_are_told_in_a_sentence(tmp_path: Path, lockstep: Lockstep) 
     empty.write_text("nothing")
     with pytest.raises(TlsError, match="has no certificates of clients"):
         server_context(*ours, empty)
-    with pytest.raises(TlsError, match="the TLS client CA .* cannot be read"):
+    with pytest.raises(TlsError, match=r"the TLS client CA .* cannot be read"):
         server_context(*ours, tmp_path / "none.pem")
     status, _, err = lockstep("serve", "--data", tmp_path / "node", "--tls-client-ca", empty)
     assert (status, "give --tls-cert and --tls-key" in err) == (2, True), err
