@@ -47,7 +47,7 @@ _NOT_EXTENDED: Final = (0,) * 15
 
 
 class _Kind(NamedTuple):
-    """What a protocol of FIX has: its word, number, outbox and streams."""
+    """Word, number, outbox and streams of a protocol of FIX."""
 
     word: str
     number: int

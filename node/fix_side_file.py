@@ -1,4 +1,4 @@
-"""What a gateway of FIX leaves beside its streams: facts of its sessions that the journal does not have.
+"""Facts of FIX sessions that the journal does not have, in files which a gateway leaves beside its streams.
 
 ``sessions.json`` has the version, the address and the times of the last bytes each way of every session since the
 gateway started, and the gateway's process; it is written every few seconds and at the end. ``watched`` is written by

@@ -412,6 +412,12 @@ def test_faults_of_a_client_disturb_nobody(node: Running) -> None:
             refused.send(b"A", [(98, 0), (108, 30), (554, password)] if password else [(98, 0), (108, 30)])
             assert refused.next() is None, "a wrong password gets no number of the session"
             refused.close()
+        for user in ("UB", "NOBODY"):
+            refused = client(node, user)
+            said = refused.log_on("wrong", 30, (141, "Y"))
+            assert (said.msg_type, said.number(b"34")) == (b"5", 1), "numbers begin again anyway"
+            assert said.fields[b"58"] == b"user or password is wrong, or the user may not log in"
+            refused.close()
         second = client(node)
         second.send(b"A", [(98, 0), (108, 30), (554, "secret")])
         assert second.next() is None

@@ -274,6 +274,21 @@ def test_a_number_is_consumed_as_its_command_is_journaled_also_where_a_logon_fin
     assert records.OF_MARK.unpack(answer.data)[1] == room + 1, "the number behind the last that waits"
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_a_user_who_has_not_spoken_has_numbers_and_no_records_wherever_a_block_ends(together: bool) -> None:
+    market = Market()
+    told: list[records.Record] = []
+    market.streams._deliver = lambda segment: told.extend(records.records_in(segment.data))
+    silent = [ROW.unpack(row) for row in orders.enter_rows(message(f11="quiet"), 1, 1, 2, 1)]
+    by_ouch = [ROW.pack(*(1 if at == 1 else value for at, value in enumerate(row))) for row in silent]
+    mark = marks.mark_rows(marks.context_of(1, 1, Mark.SESSION), 1, 7)
+    status = marks.mark_rows(marks.context_of(1, 2, Mark.STATUS), 1, 8, [names.id_of(b"quiet"), 0, 0, 0, 1, 0])
+    for rows in [[*by_ouch, *mark, *status]] if together else [by_ouch, mark, status]:
+        market.take(rows_in(rows))
+    assert [(each.number, each.kind) for each in told] == [(2, records.MARK), (3, records.STATUS)]
+    assert records.PLACES.unpack(told[1].data)[records.PLACE["leaves_qty"]] == 10, "its open order is known"
+
+
 def test_a_mass_cancel_that_was_lost_is_not_done_to_later_orders() -> None:
     for day in (False, True):
         market = Market()

@@ -73,10 +73,16 @@ class CopyStreams(FixStreams):
         marked = (reports["command_kind"] == _CANCEL) & (reports["client_order_id"] == 0)
         # Ids of long texts are followed for all users: one of them may be read later.
         concern: NDArray[np.bool_] = marked | (reports["client_order_id"] < 0)
+        if self._next_speaker(reports) < len(reports):
+            concern[:] = True  # somebody reads from the midst of these on
         if self._by_party:
             parties = np.fromiter(self._by_party, np.int64, len(self._by_party))
             concern |= np.isin(reports["participant_name"], parties) | np.isin(reports["firm"], parties)
         return concern
+
+    def _in_silence(self, chosen: NDArray[Any]) -> NDArray[np.bool_]:
+        """None of those that are chosen."""
+        return np.zeros(len(chosen), np.bool_)
 
     def _tell(self, user: int, other: int, row: bytes, text: bytes, further: bytes) -> Iterator[tuple[int, bytes]]:
         del user, other

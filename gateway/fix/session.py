@@ -46,6 +46,7 @@ _NAMED_MAX: Final = 4_096
 #: Time for the last messages to come back before the connection is closed.
 _LAST_NS: Final = 2_000_000_000
 _SEQUENCE_RESET: Final = b"4"
+_LOGOUT: Final = b"5"
 _NEW, _REPLACE, _CANCEL = b"D", b"G", b"F"
 _STATUS, _MASS_CANCEL = b"H", b"q"
 _UNSUPPORTED: Final = 3
@@ -290,9 +291,15 @@ class FixSession(RowSession):
         return b""
 
     def refuse(self, refusal: Refusal) -> bytes:
-        """Nothing: a Logout would have a number of a user who may be somebody else."""
-        del refusal
-        return b""
+        """A Logout with the reason to a logon that begins the numbers again; nothing to another.
+
+        A Logout uses a number, of a user who may be somebody else, and the specification asks for none. Only
+        where both sides begin at 1 it disturbs nobody. It says nothing that an unknown user would not be told.
+        """
+        core = self._core
+        if core is None or core.logon is None or core.logon.get(b"141") != b"Y":
+            return b""
+        return self._writer.frame(_LOGOUT, 1, self._clock(), body([(58, refusal.value)]))
 
     def release(self) -> bytes:
         """Bytes that came behind the login."""

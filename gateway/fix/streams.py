@@ -1,7 +1,10 @@
 """Streams of FIX: each report about a user's orders, and each mark of its session, as records with their numbers.
 
-So both numbers of a session, and all that a resend needs, are a function of the journal, and are the same after the
-end of a gateway or a node, at whichever node. Numbers go on from day to day, until the client begins them again.
+Records begin with a user's first logon by FIX: what came before has numbers alone, and an open order its last report,
+so that users of other protocols cost little.
+
+So both numbers of a session, and all that a resend needs, are a function of the journal, and are the same after the end
+of a gateway or a node, at whichever node. Numbers go on from day to day, until the client begins them again.
 """
 
 from collections import Counter, deque
@@ -60,6 +63,8 @@ class FixStreams(BoundedStreams):
         #: int64[users]: number of the next message to each user, and of the next that is expected of it.
         self.next_out = np.ones(users, np.int64)
         self.next_in = np.ones(users, np.int64)
+        #: bool[users]: users who have spoken FIX, of whom alone records are made.
+        self._speaks = np.zeros(users, np.bool_)
         self._names_held = Counter[int]()  # by user
         self._names: dict[Key, bytes] = {}  # texts of long ClOrdIDs; of one that is not all there at id 0
         self._open: dict[Key, bytes] = {}  # last REPORT row of each open order
@@ -121,13 +126,42 @@ class FixStreams(BoundedStreams):
         for report in mass:
             self._met(report)
         chosen = reports[(reports["kind"] <= _ORDERS_MAX) & self._concern(reports)]
-        if not len(chosen):
-            return
+        while len(chosen):
+            # Whoever speaks for the first time is told what comes behind, wherever a block ends.
+            end = self._next_speaker(chosen)
+            yield from self._frame_chosen(chosen[:end])
+            chosen = chosen[end:]
+
+    def _next_speaker(self, chosen: NDArray[Any]) -> int:
+        """Number of reports up to the first mark of a user who has not spoken before; of all where there is none."""
+        contexts = chosen["command_context"]
+        begins = (chosen["command_kind"] == _CANCEL) & (chosen["client_order_id"] == 0)
+        begins &= (contexts >> 60 & 15 == self.protocol) & (contexts >> 48 & 255 != Mark.NAME)
+        senders = np.where(begins, contexts & 0xFFFF, 0)
+        begins &= ~self._speaks[np.minimum(senders, len(self._speaks) - 1)]
+        return int(np.argmax(begins)) + 1 if begins.any() else len(chosen)
+
+    def _in_silence(self, chosen: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which reports concern only users who have never spoken FIX: they have numbers, and no records."""
+        by_fix = np.isin(chosen["command_context"] >> 60 & 15, self.protocols)
+        silent: NDArray[np.bool_] = ~(by_fix | self._speaks[chosen["user"]] | self._speaks[chosen["other_user"]])
+        counts = silent & ~((chosen["command_kind"] == _CANCEL) & (chosen["client_order_id"] == 0))
+        users, others = chosen["user"][counts], chosen["other_user"][counts]
+        self.next_out += np.bincount(users, minlength=len(self.next_out))
+        self.next_out += np.bincount(others[others != users], minlength=len(self.next_out))
+        self.next_out[0] = 1
+        return silent
+
+    def _frame_chosen(self, chosen: NDArray[Any]) -> Iterator[tuple[int, bytes]]:
+        silent = self._in_silence(chosen).tolist()
         rows = np.ascontiguousarray(chosen).view(REPORT_BYTES)
         columns = zip(*(chosen[name].tolist() for name in _COLUMNS), strict=True)
         for at, said in enumerate(columns):
             seq, kind, command_kind, user, other, own_id, head, tail, old_id, old_head, old_tail, leaves, context = said
             row = rows[at].tobytes()
+            if silent[at]:
+                self._keep_open(user, own_id, old_id if kind == ReportKind.REPLACED else 0, kind, leaves, row)
+                continue
             by_fix = marks.protocol_of(context) in self.protocols
             before: tuple[int, ...] = (0,) * _WORDS
             if by_fix:
@@ -166,8 +200,10 @@ class FixStreams(BoundedStreams):
     def _tell(self, user: int, other: int, row: bytes, text: bytes, further: bytes) -> Iterator[tuple[int, bytes]]:
         """Records of a report: to the user of the order, and to another whom it concerns."""
         for each in (user, other) if other and other != user else (user,):
-            if each:
+            if self._speaks[each]:
                 yield each, self._numbered(each, records.REPORT, row, text, further)
+            elif each:
+                self.next_out[each] += 1
 
     def _numbered(self, user: int, kind: int, data: bytes, text: bytes = b"", further: bytes = b"") -> bytes:
         number = int(self.next_out[user])
@@ -201,6 +237,7 @@ class FixStreams(BoundedStreams):
         if mark == Mark.NAME:
             self._take_name(user, number, marks.text_in(before))
             return
+        self._speaks[user] = True
         if mark == Mark.RESET:
             self.next_out[user] = self.next_in[user] = 1
         elif next_in > self.next_in[user]:
@@ -272,6 +309,17 @@ class FixStreams(BoundedStreams):
         if len(self._closed) > CLOSED_MAX:
             del self._closed[next(iter(self._closed))]
 
+    def _keep_open(self, user: int, own_id: int, old_id: int, kind: int, leaves: int, row: bytes) -> None:
+        """Keep the last report of an open order, for a user who may speak FIX later."""
+        if not user or kind in _REFUSALS:
+            return
+        if old_id:
+            self._open.pop((user, old_id), None)
+        if leaves:
+            self._open[user, own_id] = row
+        else:
+            self._open.pop((user, own_id), None)
+
     @staticmethod
     def _unknown(before: tuple[int, ...], row: bytes) -> bytes:
         """REPORT row of an order that is not known: what its request said of it."""
@@ -303,6 +351,7 @@ class FixStreams(BoundedStreams):
         """Image for ``restore``: copies and views; write them before the next block."""
         users = len(self._by_name) + 1
         return super().image() | {
+            "speaks": self._speaks[:users].copy(),
             "numbers": np.column_stack([self.next_out[:users], self.next_in[:users]]),
             **_packed("names", self._names),
             **_packed("open", self._open),
@@ -319,13 +368,15 @@ class FixStreams(BoundedStreams):
         image = dict(image)
         try:
             numbers, mass, carried = image.pop("numbers"), image.pop("mass"), image.pop("carried")
+            speaks = image.pop("speaks")
             tables = [_unpacked(name, image) for name in ("names", "open", "closed", "delayed")]
         except KeyError as error:
             raise ValueError(f"their table {error.args[0]} is missing") from error
         super().restore(image, seq)
-        if len(numbers) != len(self._by_name) + 1 or len(carried) != ROW.size:
+        if not len(numbers) == len(speaks) == len(self._by_name) + 1 or len(carried) != ROW.size:
             raise ValueError("their numbers are not those of their users")
         self.next_out[: len(numbers)], self.next_in[: len(numbers)] = numbers[:, 0], numbers[:, 1]
+        self._speaks[: len(speaks)] = speaks
         self._names, self._open, self._closed, delayed = tables
         self._names_held = _counted(self._names)
         for (context, _), both in delayed.items():
