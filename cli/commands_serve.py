@@ -199,6 +199,14 @@ def serve(
             show_default="none",
         ),
     ] = None,
+    fix_data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Market data by FIX (4.2, 4.4, 5.0 SP2), from a process of its own, such as 127.0.0.1:9300.",
+            show_default="none",
+        ),
+    ] = None,
     threads: Annotated[
         Threads,
         typer.Option(
@@ -330,6 +338,7 @@ def serve(
     from cli.serve_programs import Programs, check_programs
     from node.defaults import checked_rate, checked_share
     from node.feed_programs import feed_options
+    from node.fix_data_programs import fix_data_option
     from node.gateway_programs import gateway_options
     from node.nats_programs import nats_option
     from node.node import NodeOptions
@@ -344,7 +353,8 @@ def serve(
         dedicated = threads is Threads.dedicated
         on_web = None if web is None else web_option(web, web_keys, web_proxy or [], web_operators)
         published = None if nats is None else nats_option(nats)
-        check_names(pinned, {CORE, *Programs(gateways, feeds, on_web, published, dedicated).names})
+        on_fix_data = None if fix_data is None else fix_data_option(fix_data)
+        check_names(pinned, {CORE, *Programs(gateways, feeds, on_web, published, on_fix_data, dedicated).names})
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     if web is None and (web_proxy or (web_keys, web_operators) != (None, None)):
@@ -356,7 +366,7 @@ def serve(
     if published is not None:
         check_can_publish(published)
     check_programs(
-        Programs(gateways, feeds, on_web, published, dedicated),
+        Programs(gateways, feeds, on_web, published, on_fix_data, dedicated),
         tape_mb=tape_mb,
         ports=(port, admin_port, metrics_port),
     )
@@ -404,6 +414,7 @@ def serve(
         feeds=feeds,
         web=on_web,
         nats=published,
+        fix_data=on_fix_data,
         dedicated=dedicated,
         pins=pinned,
         default_order_rate=order_rate,
@@ -651,6 +662,26 @@ def nats(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     return command(directory, option, node, requests_fd=requests_fd, as_json=as_json)
+
+
+@app.command("fix-data", rich_help_panel=PANEL)
+def fix_data(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Data directory of a running node.")],
+    host: Annotated[str, typer.Option(help="Address on which subscribers connect.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port for subscribers; 0: any free port.")] = 9_300,
+    fd: Annotated[int | None, typer.Option(hidden=True)] = None,  # of a socket that listens, from the node
+    as_json: Json = False,
+) -> int:
+    """Serve a node's market data by FIX, in a process of its own, until the node ends, SIGTERM or Ctrl-C.
+
+    FIX 4.2, 4.4 and 5.0 SP2: books by price level, trades, prices of the day, the indication of a call, lists of
+    instruments, their phases and halts. It is public: a subscriber logs on without a password.
+
+    Example: lockstep fix-data data --port 9300
+    """
+    from cli.market_fix import fix_data as command
+
+    return command(directory, host, port, fd=fd, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -72,6 +72,7 @@ def serve(
             nats = (
                 f", published through NATS (requests on port {where.nats_port})" if where.nats_port is not None else ""
             )
+            web += f", market data by FIX on port {where.fix_data_port}" if where.fix_data_port is not None else ""
             gateways = "".join(f", gateway {name} on port {port}" for name, port in where.gateways.items())
             feeds = "".join(
                 f", feed {name} (requests on port {ports['requests']}, snapshots on port {ports['snapshots']})"

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import typer
 
 from node.feed_programs import FeedOption
+from node.fix_data_programs import NAME as FIX_DATA
+from node.fix_data_programs import FixDataOption
 from node.gateway_programs import GatewayOption
 from node.nats_programs import NAME as NATS
 from node.nats_programs import NatsOption
@@ -23,6 +25,7 @@ class Programs(NamedTuple):
     feeds: tuple[FeedOption, ...]
     web: WebOption | None
     nats: NatsOption | None
+    fix_data: FixDataOption | None
     dedicated: bool
 
     @property
@@ -30,7 +33,8 @@ class Programs(NamedTuple):
         """Name of each process."""
         found = [each.name for each in self.gateways] + [each.name for each in self.feeds]
         found += [OUCH] if self.dedicated else []
-        return found + ([WEB] if self.web is not None else []) + ([NATS] if self.nats is not None else [])
+        beside = ((WEB, self.web), (NATS, self.nats), (FIX_DATA, self.fix_data))
+        return found + [name for name, option in beside if option is not None]
 
 
 def check_programs(wanted: Programs, *, tape_mb: int, ports: Sequence[int | None]) -> None:
@@ -46,9 +50,11 @@ def check_programs(wanted: Programs, *, tape_mb: int, ports: Sequence[int | None
             else "program for web clients"
             if wanted.web is not None
             else "program that publishes"
+            if wanted.nats is not None
+            else "program of market data by FIX"
         )
         raise typer.BadParameter(f"a {what} in a process of its own reads the tape; give --tape-mb 1 or more")
-    for name, option in ((WEB, wanted.web), (NATS, wanted.nats)):
+    for name, option in ((WEB, wanted.web), (NATS, wanted.nats), (FIX_DATA, wanted.fix_data)):
         if option is not None and name in named | {each.name for each in feeds}:
             raise typer.BadParameter(f"{name} is the process of --{name}; name the gateway or feed differently")
     if named & {each.name for each in feeds}:
@@ -58,6 +64,6 @@ def check_programs(wanted: Programs, *, tape_mb: int, ports: Sequence[int | None
             f"{OUCH} is the gateway of --port with --threads dedicated; name the other differently"
         )
     taken = [each for each in (*ports, *(each.port for each in gateways), *(each.snapshots for each in feeds)) if each]
-    taken += [each.port for each in (wanted.web, wanted.nats) if each is not None and each.port]
+    taken += [each.port for each in (wanted.web, wanted.nats, wanted.fix_data) if each is not None and each.port]
     if twice := next((each for each in taken if taken.count(each) > 1), None):
         raise typer.BadParameter(f"port {twice} is given twice; give each its own, or 0 for any that is free")

@@ -35,6 +35,7 @@ from node.event_keeper import EventKeeper
 from node.far_prices import UntoldMessages
 from node.feed_prices import far_symbols
 from node.feed_programs import FeedOption, FeedPrograms
+from node.fix_data_programs import FixDataOption, FixDataPrograms
 from node.gateway_door import GatewayDoor
 from node.gateway_programs import GatewayOption, GatewayPrograms
 from node.intake import Intake
@@ -105,6 +106,7 @@ class NodeOptions:
     feeds: tuple[FeedOption, ...] = ()  # of market data, in processes of their own
     web: WebOption | None = None  # for web clients, in a process of its own
     nats: NatsOption | None = None  # publication through NATS, in a process of its own
+    fix_data: FixDataOption | None = None  # for subscribers of market data by FIX, in a process of its own
     dedicated: bool = False  # OUCH in a process of its own too, so that this one has the market alone
     pins: Pins = field(default_factory=dict)  # processors of programs, by name
     follows: bool = False  # begin as a copy of another node: nothing is sequenced before ``Node.reign``
@@ -382,6 +384,15 @@ class Node:
         self.command_entry.has_feed = True
         self.nats_programs.open(option, name)
 
+    @cached_property
+    def fix_data_programs(self) -> FixDataPrograms:
+        """The process of market data by FIX of the node."""
+        return FixDataPrograms(self.supervisor, self.options)
+
+    async def open_fix_data(self, option: FixDataOption) -> None:
+        """Open the port for subscribers of market data by FIX, and start their process. Raises OSError."""
+        self.fix_data_programs.open(option)
+
     async def _open(self, entrance: Entrance) -> None:
         """Listen for the clients of an entrance. Raises OSError."""
         tls, gateway = self.options.tls, self.gateway
@@ -549,6 +560,7 @@ class Node:
         self.feed_programs.close()
         self.web_programs.close()
         self.nats_programs.close()
+        self.fix_data_programs.close()
         if self._pin is not None:
             self._pin.close()
         self.gateway.close()

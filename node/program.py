@@ -69,6 +69,7 @@ class NodeAddresses(NamedTuple):
     feeds: dict[str, dict[str, int]]  # ports of each market data feed for requests and snapshots, by its name
     web_port: int | None  # for web clients
     nats_port: int | None  # for readers of what is published that miss something
+    fix_data_port: int | None  # for subscribers of market data by FIX
 
 
 def serve(
@@ -303,6 +304,7 @@ async def _served(opened: OpenDirectory, options: NodeOptions, log: Log, setting
                 node.feed_programs.ports,
                 node.web_programs.port,
                 node.nats_programs.port,
+                node.fix_data_programs.port,
             )
         )
         notify.ready(f"listening on {options.host}:{node.port}")
@@ -357,6 +359,8 @@ async def _open_programs(node: Node, options: NodeOptions, name: str | None) -> 
         await _listen(node.open_web(options.web), "--web", options.web.port)
     if options.nats is not None:
         await _listen(node.open_nats(options.nats, name), "--nats", options.nats.port)
+    if options.fix_data is not None:
+        await _listen(node.open_fix_data(options.fix_data), "--fix-data", options.fix_data.port)
 
 
 def _check_ports(options: NodeOptions, admin_port: int | None, metrics_port: int | None, pair: PairPlan | None) -> None:
@@ -365,6 +369,8 @@ def _check_ports(options: NodeOptions, admin_port: int | None, metrics_port: int
     wanted += [("--gateway", options.host, each.port) for each in options.gateways]
     wanted += [] if options.web is None else [("--web", options.web.host, options.web.port)]
     wanted += [] if options.nats is None else [("--nats", options.nats.host, options.nats.port)]
+    if options.fix_data is not None:
+        wanted.append(("--fix-data", options.fix_data.host, options.fix_data.port))
     wanted.append(("--metrics-port", "127.0.0.1", metrics_port))
     if pair is not None:
         wanted.append(("--link", pair.options.host, pair.options.port))

@@ -68,6 +68,7 @@ class Running:
         self._options = ["--data", str(data), "--json", *SMALL, *options]
         self.log = data.parent / f"{data.name}.log"
         self.process: subprocess.Popen[str] | None = None
+        self.listening: dict[str, Any] = {}  # what it said once it listened
 
     def spawn(self) -> None:
         """Begin a process, and do not wait until it listens."""
@@ -107,7 +108,8 @@ class Running:
         try:
             said = self.process.stdout.readline()
             assert said, self.logged()
-            self.port = json.loads(said)["listening"]["port"]
+            self.listening = json.loads(said)["listening"]
+            self.port = self.listening["port"]
         except BaseException:  # such as a time limit: nobody else knows of the process
             self.stop()
             raise

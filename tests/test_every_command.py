@@ -231,6 +231,7 @@ LEFT_OUT: Final = {
     ("web",): "likewise; test_web_process runs it",
     ("operator",): "asks for a password; test_operators runs it, with --json",
     ("nats",): "likewise; test_nats_process runs it",
+    ("fix-data",): "likewise; test_fix_data_process runs it",
     ("feed",): "likewise; test_feed_process runs it",
     ("witness",): "likewise; test_witness reads its JSON",
     ("arrivals",): "wants the records of a node; test_arrivals reads them, with --json",

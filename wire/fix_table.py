@@ -173,8 +173,13 @@ _SESSION: Final = """
 A: 98! 108! 95 96 141 383 464 553 554 789
 """
 
+_SESSIONS: Final[Mapping[str, str]] = {
+    "FIX.4.2": _SESSION,
+    "FIX.4.4": _SESSION,
+    "FIXT.1.1": _SESSION.replace("A: 98! 108!", "A: 98! 108! 1137! 1407 1408 1409"),
+}
 _MESSAGES: Final[Mapping[str, str]] = {
-    "FIX.4.2": f"""{_SESSION}
+    "FIX.4.2": f"""
 j: 45 372! 379 380! 58
 D: 11! 21! 55! 38 {_ORDER.replace(_PARTIES, "")}
 G: 37 41! 11! 21! 55! 38 {_ORDER.replace(_PARTIES, "")}
@@ -183,7 +188,7 @@ H: 37 11! 1 55! 54!
 8: 37! 11 41 17! 20! 150! 39! 103 378 1 55! 54! 38 40 44 99 59 32 31 151! 14! 6! 60 58 110 111 18 126 432 880 76 109 439
 9: 37! 11! 41! 39! 1 60 434! 102 58
 """,
-    "FIX.4.4": f"""{_SESSION}
+    "FIX.4.4": f"""
 j: 45 372! 379 380! 58
 D: 11! 21 55! 38 {_ORDER}
 G: 37 41! 11! 21 55! 38 {_ORDER}
@@ -195,7 +200,7 @@ r: 11 37! 530! 531! 532 533 55 54 60 58
 9: 37! 11! 41! 39! 1 60 434! 102 58
 AE: {_CAPTURED} 552!(54! 37! 11 {_PARTIES})
 """,
-    "FIXT.1.1": f"""{_SESSION.replace("A: 98! 108!", "A: 98! 108! 1137! 1407 1408 1409")}
+    "FIXT.1.1": f"""
 j: 45 372! 379 380! 58
 D: 11! 21 55! 38 {_ORDER}
 G: 37 41 11! 21 55! 38 {_ORDER}
@@ -242,15 +247,23 @@ def _types(version: str) -> frozenset[str]:
     return frozenset([*ascii_letters, *digits, *pairs])
 
 
+def composed(version: str, messages: str, fields: str = "") -> Dictionary:
+    """A dictionary of a version: the session, and messages in the notation of this module.
+
+    fields: that these have beside those here. Raises KeyError for a version that the exchange does not speak.
+    """
+    lines = [line.split() for line in f"{_FIELDS}{fields}".split("\n") if line]
+    known = {int(tag): Field(int(tag), name, kind, frozenset(values)) for tag, name, kind, *values in lines}
+    rows = (line.split(":") for line in f"{_SESSIONS[version]}{messages}".split("\n") if line.strip())
+    made = {kind: _read_members(members) for kind, members in rows}
+    header, trailer = _read_members(_HEADERS[version]), _read_members(_TRAILER)
+    return Dictionary(version, known, header, trailer, made, unserved=_types(version) - made.keys())
+
+
 @cache
 def own(version: str) -> Dictionary:
-    """The dictionary of a version that the exchange speaks; FIXT.1.1 has the messages of FIX 5.0 SP2.
+    """The dictionary of order entry in a version that the exchange speaks; FIXT.1.1 has the messages of FIX 5.0 SP2.
 
     Raises KeyError for another version.
     """
-    lines = [line.split() for line in _FIELDS.split("\n") if line]
-    fields = {int(tag): Field(int(tag), name, kind, frozenset(values)) for tag, name, kind, *values in lines}
-    rows = (line.split(":") for line in _MESSAGES[version].split("\n") if line.strip())
-    messages = {kind: _read_members(members) for kind, members in rows}
-    header, trailer = _read_members(_HEADERS[version]), _read_members(_TRAILER)
-    return Dictionary(version, fields, header, trailer, messages, unserved=_types(version) - messages.keys())
+    return composed(version, _MESSAGES[version])

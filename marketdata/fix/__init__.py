@@ -1,0 +1,1 @@
+"""Market data by FIX: what is public of each instrument, requests for it, and the messages that tell it."""

@@ -1,0 +1,400 @@
+"""Market data by FIX in a process of its own, beside the core of a node.
+
+    subscribers <-- Connection, Subscribers <-- FixMarket (reports, ladders) <-- replay.feed: tape, journal
+
+What happened it reads from the tape, as far as it is released, and from the journal what the tape has lost. Whatever it
+does, and however it ends, the market and order entry go on. The public data of instruments is a projection with an
+image in DIR/fix-data, so the count of updates of each goes on from there.
+
+A turn takes changes for a while, sends whole books for a while, and then the loop serves everybody else: nobody is held
+up longer than by one block of these.
+"""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, cast
+
+import uvloop
+
+from engine.records import CommandKind
+from journal.history import History
+from marketdata.fix.market import Change, FixMarket
+from marketdata.fix.session import DataSession, Subscribers
+from node import gateway_image
+from node.end_signals import on_end_signal
+from node.feed_process import NoNode
+from node.logs import Log
+from node.program_report import ProgramReport
+from replay.feed import Feed
+from replay.live_reports import room_of
+from replay.market_rows import MARKET_ROWS, tape_of
+from tape.errors import TapeError
+from tape.places import Place
+from tape.reader import TapeReader
+
+#: Longest work on changes, and on whole books, before the loop has its turn, in ns.
+_TURN_NS: Final = 4_000_000
+_BOOKS_NS: Final = 4_000_000
+#: Wait where the journal has not yet what the tape has lost, and longest sleep for a block.
+_LAG_S: Final = 0.002
+_SLEEP_NS: Final = 100_000_000
+#: Interval of images, in seconds, and the commands between two of them at least.
+_IMAGE_S: Final = 30.0
+_IMAGE_COMMANDS: Final = 10_000
+#: Connections at once, those of one address, and those that wait for the loop.
+CONNECTIONS_MAX: Final = 1_024
+_PER_ADDRESS_MAX: Final = 256
+_BACKLOG: Final = 256
+#: Bytes that wait for a subscriber from which on it is paused, and below which it goes on.
+PAUSED_BYTES: Final = 256 << 10
+READING_BYTES: Final = 32 << 10
+#: Time that a subscriber may be paused, and time for its logon, in seconds.
+SLOW_S: Final = 30.0
+LOGON_S: Final = 10.0
+#: Interval of looks at heartbeats and silence, and of signs of life to the supervisor, in seconds.
+_BEAT_S: Final = 0.25
+_REPORT_S: Final = 1.0
+#: Time for the last messages at the end, in seconds.
+_LAST_S: Final = 1.0
+SLOW: Final = "slow consumer: you read less than you subscribed to"
+_ENDS: Final = "the market data ends"
+_NODE_ENDED: Final = "the market's node has ended"
+
+
+@dataclass(frozen=True)
+class FixDataOptions:
+    """Options of the process. listens: a socket that is bound."""
+
+    data: Path
+    listens: socket.socket
+    report: ProgramReport | None = None  # to the supervisor of the node
+
+
+class Connection(asyncio.Protocol):
+    """One connection of a subscriber."""
+
+    def __init__(self, process: "FixDataProcess") -> None:
+        self._process = process
+        self._transport: asyncio.Transport | None = None
+        self.session: DataSession | None = None
+        self.address = ""
+        self.paused_s = 0.0  # when it was paused; 0: it is not
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, where there is room."""
+        transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        self._transport = transport
+        peer = transport.get_extra_info("peername")
+        self.address = str(peer[0]) if peer else ""
+        if not self._process.join(self):
+            transport.abort()
+            return
+        transport.set_write_buffer_limits(PAUSED_BYTES, READING_BYTES)
+        self.session = DataSession(self._process.subscribers, time.time_ns())
+        self._process.by_session[self.session] = self
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        del exc
+        self._process.leave(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes, and act upon them in the next turn."""
+        if self.session is not None:
+            self.session.receive(data, time.time_ns())
+            self.write()
+            self._process.wake()
+
+    def pause_writing(self) -> None:
+        """Note that it reads slowly. It is not read meanwhile, so that answers do not pile up."""
+        self.paused_s = time.monotonic()
+        if self.session is not None:
+            self.session.paused = True
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Note that it reads again: whole books are due."""
+        self.paused_s = 0.0
+        if self.session is not None:
+            self.session.paused = False
+            self.session.excuse(time.time_ns())
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+        self._process.wake()
+
+    def write(self) -> None:
+        """Write what the session has to say, and close where it has ended."""
+        session, transport = self.session, self._transport
+        if session is None or transport is None or transport.is_closing():
+            return
+        data = session.take()
+        if data:
+            transport.write(data)
+        if session.ends:
+            self._process.log.info("session ended", user=session.name, address=self.address, why=session.ends)
+            transport.close()
+
+    def abort(self) -> None:
+        """Close without waiting for what is not written."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def beat(self, now_ns: int, now_s: float) -> None:
+        """Do what is due by time."""
+        session = self.session
+        if session is None or session.ends:
+            return
+        if self.paused_s:
+            session.excuse(now_ns)
+            if now_s - self.paused_s > SLOW_S:
+                self._process.log.warning("slow reader", user=session.name, address=self.address)
+                session.log_out(SLOW, now_ns)
+                self.abort()
+                return
+        if session.live:
+            session.tick(now_ns)
+        elif now_ns - session.began_ns > LOGON_S * 1e9:
+            session.ends = "no logon came"
+            self._process.subscribers.written.add(session)
+
+
+class FixDataProcess:
+    """Market data by FIX on a running event loop."""
+
+    def __init__(self, options: FixDataOptions, log: Log) -> None:
+        """Restore the market. Raises NoNode, OSError, and what journal, tape and replay raise."""
+        self.options, self.log = options, log
+        with History.open(options.data) as history:
+            journal_id, capacity = history.journal_id, room_of(history)
+        try:
+            self._tape = TapeReader(tape_of(options.data), journal_id, MARKET_ROWS)
+        except (TapeError, OSError) as error:
+            raise NoNode(
+                f"no node writes a tape in {options.data}; start it with `lockstep serve`, --tape-mb above 0"
+            ) from error
+        self.market = FixMarket(capacity)
+        self.subscribers = Subscribers(self.market)
+        self.by_session: dict[DataSession, Connection] = {}
+        self._addresses: dict[str, int] = {}
+        self._folder = options.data / "fix-data"
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        seq, why = gateway_image.restore(self._folder, options.data, self.market)
+        if why:
+            log.info("books made from the journal", why=why)
+        self.feed = Feed(options.data, journal_id, seq, name="fix-data")
+        self._imaged_seq = seq
+        self._image_due_s = time.monotonic() + _IMAGE_S
+        self._carries = self._more = self._stopping = False
+        self._changes: Iterator[list[Change]] | None = None  # of a block that is not all taken
+        self._refreshing = False
+        self._bell = ThreadPoolExecutor(1, "tape")
+        self.refused = 0
+
+    # Connections.
+
+    def join(self, connection: Connection) -> bool:
+        """Take a new connection; False where there are too many."""
+        of_address = self._addresses.get(connection.address, 0)
+        if len(self.by_session) >= CONNECTIONS_MAX or of_address >= _PER_ADDRESS_MAX:
+            self.refused += 1
+            if self.refused & (self.refused - 1) == 0:  # the 1st, 2nd, 4th, 8th …
+                self.log.warning("connection refused", address=connection.address, refused=self.refused)
+            return False
+        self._addresses[connection.address] = of_address + 1
+        return True
+
+    def leave(self, connection: Connection) -> None:
+        """Forget a connection that is gone."""
+        session, connection.session = connection.session, None
+        if session is None:
+            return
+        self.by_session.pop(session, None)
+        self.subscribers.leave(session)
+        left = self._addresses[connection.address] - 1
+        if left:
+            self._addresses[connection.address] = left
+        else:
+            del self._addresses[connection.address]
+
+    def wake(self) -> None:
+        """Have the next turn now: somebody asked for something."""
+        self._refreshing = True
+        self._tape.bell.ring()
+
+    # Its life.
+
+    async def start(self) -> None:
+        """Catch up with what is released now. Raises NoNode, and what replay raises."""
+        released_seq = self._tape.load(Place.RELEASED)
+        while self.feed.seq < released_seq or self._changes is not None:
+            seq = self.feed.seq
+            self._take_changes()
+            if self.feed.ended:
+                raise NoNode(_NODE_ENDED)
+            await asyncio.sleep(0 if self.feed.seq > seq or self._more else _LAG_S)
+        # Load the kernels of the bell before a thread sleeps on it: one that is loaded beside running ones may end the
+        # process (ADR 39).
+        self._tape.bell.arm()
+        self._tape.bell.ring()
+        self._tape.bell.sleep(1)
+
+    async def run(self, on_listening: Callable[[], None]) -> None:
+        """Serve until the node or the operator ends it. Raises NoNode where the node has ended."""
+        loop = asyncio.get_running_loop()
+        self.options.listens.setblocking(False)
+        server = await loop.create_server(lambda: Connection(self), sock=self.options.listens, backlog=_BACKLOG)
+        beating = asyncio.create_task(self._beat())
+        on_listening()
+        try:
+            await self._follow(beating)
+        finally:
+            server.close()
+            beating.cancel()
+            await asyncio.gather(beating, return_exceptions=True)
+            await self._end_sessions()
+            while self._changes is not None:
+                self._take_changes()
+            await self._save_image()
+            self._tape.bell.ring()
+            self._bell.shutdown(wait=True)
+            self.feed.close()
+        if self.feed.ended:
+            raise NoNode(f"the node of {self.options.data} has ended; start it again")
+
+    def stop(self) -> None:
+        """End in order."""
+        self._stopping = True
+        self._tape.bell.ring()
+
+    async def _end_sessions(self) -> None:
+        now_ns = time.time_ns()
+        for session, connection in list(self.by_session.items()):
+            session.log_out(_ENDS, now_ns)
+            connection.write()
+        until_s = time.monotonic() + _LAST_S
+        while self.by_session and time.monotonic() < until_s:
+            await asyncio.sleep(_LAG_S)
+        for connection in list(self.by_session.values()):
+            connection.abort()
+
+    async def _follow(self, beating: "asyncio.Task[None]") -> None:
+        loop = asyncio.get_running_loop()
+        while not self._stopping and not self.feed.ended:
+            if beating.done():
+                beating.result()
+                return
+            self._take_changes()
+            self._send_books()
+            if self._more or self._refreshing:
+                await asyncio.sleep(0)
+            elif self.feed.lags:
+                await asyncio.sleep(_LAG_S)
+            else:
+                await loop.run_in_executor(self._bell, self._wait_for_block)
+            if time.monotonic() >= self._image_due_s and self.feed.seq - self._imaged_seq >= _IMAGE_COMMANDS:
+                self._image_due_s = time.monotonic() + _IMAGE_S
+                await self._save_image()
+
+    def _wait_for_block(self) -> None:
+        """Sleep on the tape's doorbell, in a thread of its own."""
+        bell = self._tape.bell
+        bell.arm()
+        idle = not self._refreshing and not self._stopping
+        if idle and self._tape.load(Place.RELEASED) <= self.feed.seq and self._tape.writer_lives():
+            bell.sleep(_SLEEP_NS)
+
+    def _take_changes(self) -> None:
+        """Take changes for a while, and tell them. ``_more`` is True then if there may be more now."""
+        until_ns = time.monotonic_ns() + _TURN_NS
+        now_ns = time.time_ns()
+        self._more = True
+        while self._more and time.monotonic_ns() <= until_ns:
+            if self._changes is None:
+                rows = self.feed.take()
+                if rows is None:
+                    self._more = self.feed.replays
+                    continue
+                self._changes = self.market.follow(rows.first_seq, rows.commands, rows.events)
+                self._carries = bool(rows.commands["kind"][-1] == CommandKind.EXTEND)
+            for changes in self._changes:
+                self.subscribers.tell(changes, now_ns)
+                if time.monotonic_ns() > until_ns:
+                    break
+            else:
+                self._changes = None
+        self._write()
+
+    def _send_books(self) -> None:
+        """Send whole books, and parts of long answers, for a while."""
+        until_ns = time.monotonic_ns() + _BOOKS_NS
+        now_ns = time.time_ns()
+        self._refreshing = False
+        while self.subscribers.refresh(now_ns):
+            self._write()
+            if time.monotonic_ns() > until_ns:
+                self._refreshing = True
+                break
+        for session in [each for each in self.by_session if each.has_more and not each.paused]:
+            session.go_on(now_ns)
+            self._refreshing = True
+            if time.monotonic_ns() > until_ns:
+                break
+        self._write()
+
+    def _write(self) -> None:
+        written = self.subscribers.written
+        while written:
+            connection = self.by_session.get(written.pop())
+            if connection is not None:
+                connection.write()
+
+    async def _beat(self) -> None:
+        report_due_s = time.monotonic()
+        while True:
+            await asyncio.sleep(_BEAT_S)
+            now_ns, now_s = time.time_ns(), time.monotonic()
+            for connection in list(self.by_session.values()):
+                connection.beat(now_ns, now_s)
+            self._write()
+            if self.options.report is not None and now_s >= report_due_s:
+                report_due_s = now_s + _REPORT_S
+                with suppress(OSError):
+                    self.options.report.write(agents=[])
+
+    async def _save_image(self) -> None:
+        """Write an image, where the journal has all that it is of, in another thread."""
+        seq = self.feed.seq
+        behind = self._changes is not None or self._carries
+        if behind or seq <= self._imaged_seq or self._tape.load(Place.JOURNALED) < seq:
+            return
+        image = gateway_image.take(self.market, seq)
+        if await asyncio.to_thread(gateway_image.save, self._folder, self.options.data, image):
+            self._imaged_seq = seq
+
+
+def serve_fix_data(options: FixDataOptions, log: Log, *, on_listening: Callable[[], None] = lambda: None) -> None:
+    """Serve until the node, its operator, SIGTERM or SIGINT ends it. Raises NoNode, OSError, and the fault that ended
+    it."""
+    with log.adopted(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_served(options, log, on_listening))
+
+
+async def _served(options: FixDataOptions, log: Log, on_listening: Callable[[], None]) -> None:
+    process = FixDataProcess(options, log)
+    on_end_signal(process.stop)
+    await process.start()
+    host, port = options.listens.getsockname()[:2]
+    log.info("listening", fix_data=f"{host}:{port}", seq=process.feed.seq, pid=os.getpid())
+    try:
+        await process.run(on_listening)
+    finally:
+        with suppress(OSError):
+            options.listens.close()

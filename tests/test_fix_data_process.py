@@ -1,0 +1,282 @@
+"""Market data by FIX of a real node: books through kills and restarts, bad input, slow readers."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from marketdata.fix.encoding import price_text
+from tests.captures import PORT, Segment, needs_tshark, write_pcap
+from tests.fix_book import FixBook
+from tests.fix_client import FixClient
+from tests.json_schemas import checked
+from tests.ouch_messages import cancel, enter
+from tests.running import ROOT, Client, Running, started
+from wire.fix_codec import FrameWriter, Message, Times, body
+from wire.fix_table import VERSIONS
+
+TYPES = "012478"
+
+
+class Served:
+    """A node, and `lockstep fix-data` beside it."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.node: Running = started(folder, *options)
+        self.port = 0
+        self.process: subprocess.Popen[str] | None = None
+        self.log = folder / "fix-data.log"
+
+    def start(self) -> None:
+        line = ["-m", "cli.main", "fix-data", str(self.node.data), "--port", str(self.port), "--json"]
+        with self.log.open("a", encoding="utf-8") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *line], cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True
+            )
+        assert self.process.stdout is not None
+        said = self.process.stdout.readline()
+        assert said, self.log.read_text(encoding="utf-8")
+        (place,) = checked(("fix-data",), said)
+        self.port = place["listening"]["port"]
+
+    def end(self, number: int) -> int:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        self.process.send_signal(number)
+        status = self.process.wait(60)
+        self.process.stdout.close()
+        self.process = None
+        return status
+
+    def book(self) -> dict[tuple[bytes, bytes], tuple[int, int]]:
+        """The market's own book of XYZ."""
+        asked = subprocess.run(
+            [sys.executable, "-m", "cli.main", "admin", "book", str(self.node.data), "XYZ", "--depth", "200", "--json"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        said = json.loads(asked.stdout)
+        return {
+            (kind, price_text(level["price_e4"])): (level["qty"], level["orders"])
+            for kind, side in ((b"0", "bids"), (b"1", "offers"))
+            for level in said[side]
+        }
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    made = Served(tmp_path)
+    try:
+        made.start()
+        yield made
+    finally:
+        if made.process is not None:
+            made.end(signal.SIGTERM)
+        made.node.stop()
+
+
+class Viewer(FixClient):
+    """A subscriber with a book."""
+
+    def __init__(self, port: int, version: str = "FIXT.1.1") -> None:
+        super().__init__(port, "VIEWER", version=version)
+        self.book = FixBook()
+        self.log_on("none", 30, (141, "Y"))
+
+    def subscribe(self, request_id: str = "xyz", **more: Any) -> None:
+        fields: list[tuple[int, Any]] = [(262, request_id), (263, "1"), (264, 0)]
+        fields += [(int(tag[1:]), value) for tag, value in more.items()]
+        fields += [(267, len(TYPES)), *((269, each) for each in TYPES), (146, 1), (55, "XYZ")]
+        self.send(b"V", fields)
+
+    def follow(self, wanted: Any) -> None:
+        """Take messages until the book is as wanted."""
+        while not wanted():
+            self.until(self._took)
+
+    def _took(self, message: Message) -> bool:
+        if message.msg_type not in (b"W", b"X"):
+            return False
+        self.book.take(message)
+        return True
+
+
+class Traders:
+    """Two participants, who trade with each other at random."""
+
+    def __init__(self, port: int, first: int = 0) -> None:
+        """first: number before that of their first order."""
+        self.clients = Client(port, "UA"), Client(port, "UC")
+        self._chance = random.Random(16)
+        self._tokens = first
+
+    def trade(self, count: int) -> None:
+        """Enter orders of both sides, some of which trade, and cancel some."""
+        chance = self._chance
+        for _ in range(count):
+            client = self.clients[chance.randrange(2)]
+            self._tokens += 1
+            order = enter(f"T{self._tokens}", chance.choice("BS"), 10, 100_000 + 100 * chance.randint(-5, 5))
+            client.socket.sendall(order)
+            if chance.random() < 0.3:
+                client.socket.sendall(cancel(f"T{chance.randint(1, self._tokens)}"))
+
+    def log_out(self) -> None:
+        """Leave, with nothing more on its way."""
+        for client in self.clients:
+            client.log_out()
+
+    def mark(self, price_e4: int) -> None:
+        """Enter an order at a price of its own: the last that the flow does."""
+        for client in self.clients:
+            self._tokens += 1
+            client.socket.sendall(enter(f"T{self._tokens}", "B", 7, price_e4))
+
+
+def marked(viewer: Viewer, price: bytes) -> Callable[[], bool]:
+    return lambda: viewer.book.levels.get((b"0", price)) == (14, 2)
+
+
+def test_a_subscribers_book_is_the_markets_through_kills_and_restarts(served: Served) -> None:
+    updates = 0
+    for turn, version in enumerate((VERSIONS[2], VERSIONS[0], VERSIONS[1], VERSIONS[2])):
+        traders = Traders(served.node.port, turn * 1_000)
+        traders.trade(100)
+        viewer = Viewer(served.port, version)
+        viewer.subscribe()
+        for _ in range(3):
+            traders.trade(100)
+            time.sleep(0.05)
+        traders.mark(50_000 + turn * 100)
+        viewer.follow(marked(viewer, price_text(50_000 + turn * 100)))
+        assert viewer.book.levels == served.book()
+        assert viewer.book.snapshots == 1
+        assert viewer.book.trades
+        if version == VERSIONS[2]:
+            assert viewer.book.updates > updates, "the count of updates goes on behind every end"
+            updates = viewer.book.updates
+        viewer.close()
+        traders.log_out()
+        if turn < 3:
+            served.end((signal.SIGKILL, signal.SIGTERM)[turn % 2])
+            served.start()
+
+
+def test_a_subscriber_that_stops_reading_is_conflated_and_then_ended(served: Served) -> None:
+    traders, viewer = Traders(served.node.port), Viewer(served.port)
+    viewer.subscribe()
+    slow = Viewer(served.port)
+    slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    for number in range(60):  # as many copies of each change
+        slow.subscribe(f"r{number}")
+    for _ in range(15):
+        traders.trade(20)
+        time.sleep(0.02)
+    traders.mark(50_000)
+    books = {b"r%d" % number: FixBook() for number in range(60)}
+    while any(book.levels.get((b"0", b"5")) != (14, 2) for book in books.values()):
+        message = slow.until(lambda each: each.msg_type in (b"W", b"X"))
+        books[message.fields[b"262"]].take(message)
+    viewer.follow(marked(viewer, b"5"))
+    assert viewer.book.snapshots == 1, "who reads is not conflated"
+    assert all(book.levels == viewer.book.levels for book in books.values())
+    assert max(book.snapshots for book in books.values()) > 1, "it was conflated"
+
+
+def test_no_bytes_end_the_process_and_others_are_served(served: Served) -> None:
+    chance = random.Random(7)
+    viewer = Viewer(served.port)
+    viewer.subscribe()
+    viewer.follow(lambda: viewer.book.snapshots == 1)
+    writer = FrameWriter("FIX.4.4", "HOSTILE", "LOCKSTEP", Times())
+    logon = writer.frame(b"A", 1, time.time_ns(), body([(98, 0), (108, 30), (141, "Y")]))
+    request = body([(262, "x"), (263, "1"), (264, 0), (267, 1), (269, "0"), (146, 1), (55, "XYZ")])
+    for _ in range(60):
+        with socket.create_connection(("127.0.0.1", served.port), timeout=60) as raw:
+            data = bytearray(request)
+            for _ in range(chance.randrange(1, 4)):
+                data[chance.randrange(len(data))] = chance.choice(b"\x01=0129|AZ\xff\x00")
+            kind = chance.choice([b"V", b"x", b"c", b"e", b"g", b"2", b"4", b"A", b"5", b"D", b"\xff"])
+            frames = logon + writer.frame(kind, 2, time.time_ns(), bytes(data)) + chance.randbytes(chance.randrange(99))
+            with contextlib.suppress(OSError):
+                for at in range(0, len(frames), chance.choice([1, 7, 10_000])):
+                    raw.sendall(frames[at : at + 10_000])
+    with socket.create_connection(("127.0.0.1", served.port), timeout=60) as raw:
+        for at in range(len(logon)):  # byte by byte
+            raw.sendall(logon[at : at + 1])
+        assert b"\x0135=A\x01" in raw.recv(65_536)
+    traders = Traders(served.node.port)
+    traders.mark(50_000)
+    viewer.follow(marked(viewer, b"5"))
+    assert "Traceback" not in served.log.read_text(encoding="utf-8")
+
+
+def test_the_process_ends_with_its_node_and_says_so(served: Served) -> None:
+    assert served.node.end(signal.SIGTERM) == 0
+    assert served.process is not None
+    assert served.process.wait(60) != 0
+    assert "has ended; start it again" in served.log.read_text(encoding="utf-8")
+
+
+def test_a_node_starts_the_process_again_and_its_port_stays(tmp_path: Path) -> None:
+    node = Running(tmp_path / "node", "--fix-data", "127.0.0.1:0")
+    node.start()
+    try:
+        node.set_up()
+        port = node.listening["fix_data_port"]
+        viewer = Viewer(port)
+        viewer.subscribe()
+        viewer.follow(lambda: viewer.book.snapshots == 1)
+        (found,) = [path for path in Path("/proc").glob("[0-9]*/cmdline") if _is_of(path, tmp_path)]
+        os.kill(int(found.parent.name), signal.SIGKILL)
+        while viewer.next() is not None:
+            pass
+        again = Viewer(port)
+        again.subscribe()
+        Traders(node.port).mark(50_000)
+        again.follow(marked(again, b"5"))
+    finally:
+        node.stop()
+
+
+def _is_of(path: Path, folder: Path) -> bool:
+    with contextlib.suppress(OSError):
+        words = path.read_bytes().split(b"\0")
+        return b"fix-data" in words and any(word.startswith(str(folder).encode()) for word in words)
+    return False
+
+
+@needs_tshark
+def test_wireshark_reads_every_message(served: Served, tmp_path: Path) -> None:
+    segments: list[Segment] = []
+    for version in VERSIONS:
+        viewer, traders = Viewer(served.port, version), Traders(served.node.port, len(segments) * 1_000)
+        viewer.subscribe()
+        viewer.send(b"c", [(320, "c"), (321, 3)])
+        viewer.send(b"e", [(324, "e"), (55, "XYZ"), (263, "1")])
+        viewer.send(b"g", [(335, "g"), (263, "1")])
+        viewer.subscribe("bad", f265="7")
+        traders.trade(100)
+        traders.mark(50_000)
+        viewer.follow(marked(viewer, b"5"))
+        segments += [(True, frame) for frame in viewer.frames]
+        traders.log_out()
+    path = tmp_path / "fix.pcap"
+    write_pcap(path, segments)
+    command = ["tshark", "-r", str(path), "-d", f"tcp.port=={PORT},fix", "-o", "tcp.desegment_tcp_streams:TRUE"]
+    done = subprocess.run([*command, "-V"], check=True, capture_output=True, text=True, timeout=600)
+    assert "Malformed" not in done.stdout
+    for name in ("MARKET DATA SNAPSHOT", "MARKET DATA INCREMENTAL", "SECURITY STATUS", "TRADING SESSION STATUS"):
+        assert name in done.stdout.upper().replace("_", " "), name
