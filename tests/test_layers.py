@@ -339,7 +339,7 @@ def test_every_error_with_an_exit_status_is_a_class_of_the_folder_that_the_table
 
 #: Files outside wire/, client/ and gateway/ that have to do with bytes of OUCH or SoupBinTCP: the kernels that make and
 #: judge millions of messages a second, the server without a market, bounds of names and prices,
-#: snapshots of market data, and the cost of FIX, of which there is no client.
+#: snapshots of market data, market data by FIX, and the cost of FIX, of which there is no client.
 _OF_BYTES = {
     "benchmarks/fix.py",
     "cli/who.py",
@@ -348,6 +348,9 @@ _OF_BYTES = {
     "load/sink.py",
     "load/sink_kernel.py",
     "load/state.py",
+    "marketdata/fix/encoding.py",
+    "marketdata/fix/requests.py",
+    "marketdata/fix/session.py",
     "node/far_prices.py",
     "node/feed_snapshots.py",
 }
