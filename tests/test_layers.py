@@ -342,6 +342,7 @@ def test_every_error_with_an_exit_status_is_a_class_of_the_folder_that_the_table
 #: snapshots of market data, market data by FIX, and the cost of FIX, of which there is no client.
 _OF_BYTES = {
     "benchmarks/fix.py",
+    "benchmarks/fix_data.py",
     "cli/who.py",
     "load/answers.py",
     "load/orders.py",
