@@ -174,14 +174,24 @@ def test_a_subscribers_book_is_the_markets_through_kills_and_restarts(served: Se
             served.start()
 
 
-def test_a_subscriber_that_stops_reading_is_conflated_and_then_ended(served: Served) -> None:
+def narrow(address: tuple[str, int]) -> socket.socket:
+    """A connection whose system keeps little of what is not read."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    made.connect(address)
+    return made
+
+
+def test_a_subscriber_that_stops_reading_gets_whole_books_later(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     traders, viewer = Traders(served.node.port), Viewer(served.port)
     viewer.subscribe()
+    monkeypatch.setattr(socket, "create_connection", narrow)
     slow = Viewer(served.port)
-    slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     for number in range(60):  # as many copies of each change
         slow.subscribe(f"r{number}")
-    for _ in range(15):
+    for _ in range(30):
         traders.trade(20)
         time.sleep(0.02)
     traders.mark(50_000)
