@@ -114,16 +114,7 @@ def cases() -> Iterator[tuple[str, Single]]:
             MANY,
         ),
     )
-    yield (
-        "clock value that ends a day of 100,000 orders",
-        Single(resting, one(CommandKind.CLOCK, time_ns=OPEN_NS + DAY_NS), MANY),
-    )
-    good = orders(MANY, 1, -1 - spread)
-    good["time_in_force"] = TimeInForce.GTC
-    yield (
-        "clock value that begins a day beside 100,000 orders",
-        Single(concatenate([market(), good]), one(CommandKind.CLOCK, time_ns=OPEN_NS + DAY_NS), MANY),
-    )
+    yield from _days(resting)
     until = orders(MANY, 1, -1 - spread)
     until["time_in_force"], until["until_ns"] = TimeInForce.GTD, OPEN_NS + 10**9
     until["instructions"] = Instruction.UNTIL
@@ -148,6 +139,24 @@ def cases() -> Iterator[tuple[str, Single]]:
     yield "quote that moves none of 100,000 pegs", Single(apart, orders(1, -1, 30, 10 * MANY), 1)
     yield "trade that leaves the quote of 100,000 pegs", Single(apart, orders(1, 1, 20, 10 * MANY), 1)
     yield "mass cancel of 100,000 pegs", Single(apart, canceling, MANY)
+
+
+def _days(resting: Rows) -> Iterator[tuple[str, Single]]:
+    """Clock values that begin a day."""
+    yield (
+        "clock value that ends a day of 100,000 orders",
+        Single(resting, one(CommandKind.CLOCK, time_ns=OPEN_NS + DAY_NS), MANY),
+    )
+    good = orders(MANY, 1, -1 - np.arange(MANY) % 4_000)
+    good["time_in_force"] = TimeInForce.GTC
+    lasting = concatenate([market(), good])
+    tomorrow, day_after = (one(CommandKind.CLOCK, time_ns=OPEN_NS + days * DAY_NS) for days in (1, 2))
+    yield "clock value that begins a day beside 100,000 orders", Single(lasting, tomorrow, 1)
+    with_one = concatenate([lasting, orders(1, 1, -1, 10 * MANY)])
+    yield "clock value that ends one of them", Single(with_one, tomorrow, 1)
+    yield "clock value that begins the next day at once", Single(concatenate([lasting, tomorrow]), day_after, 1)
+    first = one(CommandKind.CANCEL, client_order_id=MANY, participant=int(good["participant"][-1]))
+    yield "cancel of one of them, first in a day", Single(concatenate([lasting, tomorrow]), first, 1)
 
 
 def _cascade() -> tuple[Rows, Rows]:

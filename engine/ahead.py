@@ -58,6 +58,7 @@ def ask_ahead(pointers, commands, start, following):
         state.coming[at & (COMING - 1)] = ask_for_place(state, participant, coming["client_order_id"])
         if kind == CommandKind.ENTER:
             prefetch(state.exposures, 4 * pair_of(state, participant, np.int64(coming["instrument"])))
+            prefetch(state.limits, pair_of(state, participant, 0))
         elif kind == CommandKind.REPLACE:
             ask_for_id(state, participant, coming["new_client_order_id"])
         at = min(n + _ORDERS_AHEAD, last)

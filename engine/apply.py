@@ -15,6 +15,7 @@ from engine.delay import drop_first_waiting, venue_command, wait_for_effect
 from engine.entry import enter
 from engine.epoch import epoch_command
 from engine.events import emit_rejected
+from engine.forgetting import forget_more
 from engine.form import has_form
 from engine.halts import halt_command, resume_command
 from engine.index import ask_for_id
@@ -27,7 +28,7 @@ from engine.records import CommandKind, Reason
 from engine.replace import replace
 from engine.room import NEXT_WAITED
 from engine.schedules import schedule_command
-from engine.state import CONTINUED, DELAYED, State, unpack_state
+from engine.state import CONTINUED, DELAYED, FORGETTING, State, unpack_state
 from engine.users import credential_command, user_command
 
 _events_max = inlined(events_max)
@@ -74,10 +75,10 @@ def _go_on(pointers, command, events, n):
         if venue["halfway"] != NEXT_WAITED:
             break
         first = venue["waiting_first"]
-        venue["special"] = 0
+        venue["special"] &= ~DELAYED
         venue["peg_seq"] = 0  # each is a command of its own
         end, n = _apply_rows(pointers, state.waiting, first, first + 1, events, n, 0)
-        venue["special"] = DELAYED
+        venue["special"] |= DELAYED
         if end == first:
             break
         drop_first_waiting(state)
@@ -108,7 +109,7 @@ def _apply_rows(pointers, commands, start, end, events, n, steps):
         venue["seq"] += steps
         kind = np.int64(command["kind"])
         if venue["special"] != 0:
-            kind = _kind_in_special(venue, kind)
+            kind = _kind_in_special(state, command, kind)
         if kind == CommandKind.ENTER:
             n = enter(state, command, events, n)
         elif kind == CommandKind.CANCEL:
@@ -126,8 +127,14 @@ def _apply_rows(pointers, commands, start, end, events, n, steps):
 
 
 @rare
-def _kind_in_special(venue, kind):
-    """Kind of a row as it is to be applied: after a continuation row, and while there is an entry delay."""
+def _kind_in_special(state: State, command, kind):
+    """Kind of a row as it is to be applied: after a continuation row, and while there is an entry delay.
+
+    A venue that is forgetting goes on with it first.
+    """
+    venue = state.venue[0]
+    if venue["special"] & FORGETTING:
+        forget_more(state, command, kind)
     if venue["special"] & CONTINUED:
         kind = _use_continuation(venue, kind)
     if venue["special"] & DELAYED and (

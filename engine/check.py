@@ -11,12 +11,24 @@ from engine.check_pegs import check_pegs
 from engine.check_risk import check_risk
 from engine.errors import require
 from engine.hidden import better_tick
+from engine.idtree import leaf_row
 from engine.index import find_place
 from engine.midpoint import first_in_time, midpoint_e4
 from engine.owned import list_owned
 from engine.places import between_level, hidden_row, midpoint_row, side_row, stop_row
 from engine.records import Instruction, Phase, TimeInForce
-from engine.state import ASIDE, ID_MARK_ROWS, IN_MIDPOINT, WINDOW, WINDOW_WORDS, State
+from engine.state import (
+    ASIDE,
+    FORGETTING,
+    ID_LINE_ROWS,
+    ID_LINES_OF_A_WORD,
+    ID_MARK_ROWS,
+    IN_MIDPOINT,
+    WINDOW,
+    WINDOW_WORDS,
+    State,
+)
+from engine.state_forms import live_ids
 
 _CARRIED = 2**31
 _STOP = int(Instruction.STOP)
@@ -73,7 +85,7 @@ def _check_slots(state: State) -> list[int]:
     resting = (TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD, TimeInForce.OPENING, TimeInForce.CLOSING)
     require(np.isin(live["time_in_force"], resting).all(), "orders that trade at once or not at all do not rest")
     of_day = np.isin(live["time_in_force"], (TimeInForce.DAY, TimeInForce.OPENING, TimeInForce.CLOSING))
-    require(not live["carried"][of_day].any(), "no order good for the day is of an earlier day")
+    require((live["id_day"][of_day] == venue["id_day"]).all(), "no order good for the day is of an earlier day")
     return open_slots
 
 
@@ -314,44 +326,58 @@ def _check_far_pools(state: State) -> None:
 
 def _check_ids(state: State, open_slots: list[int]) -> None:
     venue = state.venue[0]
-    table: dict[tuple[int, int], int] = {}
+    stale = [int(word) >> bit & 1 for word in state.stale_lines for bit in range(ID_LINES_OF_A_WORD)]
+    is_forgetting = bool(venue["special"] & FORGETTING)
+    progress = [int(venue[name]) for name in ("old_id_leaves", "old_id_root", "old_id_leaf", "id_word", "id_leaf")]
+    require(is_forgetting or not any((*progress, *stale)), "a venue that has forgotten has nothing of the day before")
     rows = np.flatnonzero(state.ids["participant"]).tolist()
     marked = set(np.flatnonzero(state.id_marks).tolist())
     require(marked == {row // ID_MARK_ROWS for row in rows}, "the rows of ids with a mark are those in use")
     leaves = range(len(state.ids) + 1, len(state.ids) + 1 + int(venue["id_leaves"]))
     for place in (*rows, *leaves):
-        row = state.ids[place] if place < len(state.ids) else state.id_tree[place - len(state.ids)]
+        row = state.ids[place] if place < len(state.ids) else leaf_row(state, place - len(state.ids))
+        if (place < len(state.ids) and stale[place // ID_LINE_ROWS]) or (place >= len(state.ids) and is_forgetting):
+            continue
+        if place >= len(state.ids) and row["slot"] == _CARRIED:
+            continue  # it waited there for its row
         found = find_place(state, np.int64(row["participant"]), np.int64(row["client_order_id"]))
         require(found == place, "the search for an id leads to its row")
-        table[int(row["participant"]), int(row["client_order_id"])] = int(row["slot"])
-    require(len(table) == len(rows) + len(leaves), "an id of a participant has one row")
-    freed = 0
+    found_rows, slots = live_ids(state)
+    table: dict[tuple[int, int], int] = {}
     used = dict.fromkeys(range(1, int(venue["participants"]) + 1), 0)
-    for (participant, client_order_id), slot in table.items():
-        order = state.orders[slot % _CARRIED]
-        bears = order["participant"] == participant and order["client_order_id"] == client_order_id
-        free = slot >= _CARRIED and not bears
-        freed += free
-        used[participant] += not free
-        require(not bears or order["carried"] == (slot >= _CARRIED), "an order knows whether its id is of today")
+    for found_row, slot in zip(found_rows, slots.tolist(), strict=True):
+        key = int(found_row["participant"]), int(found_row["client_order_id"])
+        require(key not in table, "an id of a participant has one row")
+        table[key] = slot
+        used[key[0]] += 1
+        is_carried = bool(found_row["slot"] & _CARRIED)
+        require(
+            slot == 0 or is_carried == (state.orders[slot]["id_day"] != venue["id_day"]),
+            "an order knows whether its id is of today",
+        )
     for slot in open_slots:
         order = state.orders[slot]
         key = (int(order["participant"]), int(order["client_order_id"]))
-        require(key in table and table[key] % _CARRIED == slot, "the id of an open order leads to it")
-    require(venue["ids_used"] == len(table) - freed, "ids_used counts the ids in use")
+        require(table.get(key) == slot, "the id of an open order leads to it")
+    require(venue["ids_used"] == len(table), "ids_used counts the ids in use")
     require(venue["ids_used"] <= venue["ids_max"], "no more ids than there is room for")
     counted = state.participants["ids_used"][: len(used)].tolist()
     require(list(used.values()) == counted, "a participant's ids in use are counted")
 
 
-def _check_ring(state: State, participant: int, count: int) -> None:
-    """Each row of the ring of a participant's orders is the one before the one after it."""
-    row = end = len(state.orders) - 1 + participant
-    for _ in range(count + 1):
-        after = int(state.owned["after"][row])
-        require(int(state.owned["before"][after]) == row, "an order of a participant knows the one before it")
-        row = after
-    require(row == end, "the ring of a participant's orders closes")
+def _check_rings(state: State, participant: int, open_slots: list[int]) -> None:
+    """Each row of the rings of a participant's orders is the one before the one after it."""
+    for lasting in (0, 1):
+        row = end = len(state.orders) - 1 + lasting * len(state.participants) + participant
+        for _ in range(len(open_slots) + 1):
+            after = int(state.owned["after"][row])
+            require(int(state.owned["before"][after]) == row, "an order of a participant knows the one before it")
+            row = after
+            if row == end:
+                break
+            lasts = state.orders["time_in_force"][row] in (TimeInForce.GTC, TimeInForce.GTD)
+            require(lasts == bool(lasting), "an order is in the ring of those that end when it does")
+        require(row == end, "the ring of a participant's orders closes")
 
 
 def _check_participants(state: State, open_slots: list[int]) -> None:
@@ -364,7 +390,7 @@ def _check_participants(state: State, open_slots: list[int]) -> None:
         count = int(list_owned(state, number, owned, 0))
         numbers = state.orders["order_number"][owned[:count]].tolist()
         require(numbers == sorted(mine["order_number"].tolist()), "a participant's list has its orders by acceptance")
-        _check_ring(state, number, count)
+        _check_rings(state, number, open_slots)
         require((mine["group"] == row["group"]).all(), "an order bears its participant's group")
         require(row["killed"] in (0, 1), "a participant is killed or not")
         require(not row["killed"] or len(mine) == 0, "a participant that is killed has no open order")

@@ -6,7 +6,7 @@ from engine.bounds import CALL_AFTER_HALT_NS, TIME_NS_MAX
 from engine.errors import require
 from engine.places import midpoint_row, side_row, stop_row
 from engine.records import CommandKind, Instruction, Phase, Side
-from engine.state import ASIDE, CONTINUED, DELAYED, IN_MIDPOINT, WINDOW_WORDS, Pending, State
+from engine.state import ASIDE, CONTINUED, DELAYED, FORGETTING, IN_MIDPOINT, WINDOW_WORDS, Pending, State
 
 CALLS = (Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AUCTION)
 
@@ -77,7 +77,7 @@ def _check_schedules(state: State) -> None:
 def _check_waiting(state: State) -> None:
     venue = state.venue[0]
     delayed = DELAYED if venue["speed_bump_ns"] else 0
-    require(venue["special"] & ~CONTINUED == delayed, "commands wait while there is an entry delay")
+    require(venue["special"] & ~(CONTINUED | FORGETTING) == delayed, "commands wait while there is an entry delay")
     require(venue["halfway"] == 0, "a command is through")
     first, count, room = int(venue["waiting_first"]), int(venue["waiting"]), len(state.waits)
     require(0 <= count <= room and 0 <= first < room, "commands that wait are in their ring")

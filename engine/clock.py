@@ -10,8 +10,8 @@ from engine.consequences import cancel_listed, consequences
 from engine.delay import delayed_due, trading_day_of
 from engine.events import emit_rejected
 from engine.expiries import next_expiry
+from engine.forgetting import begin_to_forget
 from engine.form import has_form
-from engine.index import forget_ids
 from engine.indices import open_indices
 from engine.jit import called, inlined
 from engine.matching import cancel_resting
@@ -81,7 +81,7 @@ def clock(state: State, command, events, n):
     if day != venue["trading_day"]:
         n = _end_day(state, events, n)
         venue["trading_day"] = day
-        forget_ids(state)
+        begin_to_forget(state)
         open_indices(state)
     return run_due(state, events, n)
 

@@ -17,6 +17,7 @@ from engine.jit import called, rare
 from engine.matching import cancel_resting
 from engine.midpoint_run import meet_at_midpoint
 from engine.peg_run import reprice
+from engine.pegs import quote_as_before
 from engine.records import EventKind, Instruction, Phase
 from engine.seen import begin_to_look
 from engine.state import Pending, State
@@ -78,6 +79,7 @@ def consequences(state: State, events, n, instrument):
         if row["pending"] & BREAKERS:
             n = look_at_trade(state, events, n, instrument)
     begin_to_look(state.venue[0])
+    state.venue[0]["fresh_stop"] = 0
     if row["pending"] & _MIDPOINT:
         n = meet_at_midpoint(state, events, n, instrument)
     if row["pending"] & _CALL:
@@ -91,6 +93,17 @@ def consequences_of_order(state: State, events, n):
     event = events[n - 1]
     instrument = np.int64(event["instrument"])
     if instrument == 0 or np.int64(event["kind"]) == EventKind.REJECTED:
+        return n
+    venue, row = state.venue[0], state.instruments[instrument - 1]
+    # Stops wait for a trade or one of them is new, and pegs for another quote or one of them is new. Else none moves.
+    if (
+        (row["pending"] & ~(_STOPS | _PEGS)) == 0
+        and row["phase"] == Phase.CONTINUOUS
+        and venue["last_trade_number"] == venue["looked_trade_number"]
+        and (venue["fresh_stop"] | venue["fresh_peg"]) == 0
+        and (row["pending"] & _PEGS == 0 or quote_as_before(state, instrument))
+    ):
+        begin_to_look(venue)
         return n
     return consequences(state, events, n, instrument)
 

@@ -48,7 +48,7 @@ def venue_command(state: State, command, events, n):
         return emit_rejected(state, events, n, _VENUE_NAME, 0, 0, Reason.INVALID_COMMAND)
     if settings & _SPEED_BUMP:
         venue["speed_bump_ns"] = bump_ns
-        venue["special"] = DELAYED if bump_ns != 0 else 0
+        venue["special"] = (venue["special"] & ~DELAYED) | (DELAYED if bump_ns != 0 else 0)
     if settings & _DAY_START:
         venue["day_start_ns"] = start_ns
         # The day goes on under the date that it has by now: only a clock value ends one.

@@ -249,8 +249,8 @@ def _new_order(state: State, command, participant, instrument, tick):
     order["side"] = command["side"]
     order["time_in_force"] = command["time_in_force"]
     order["self_trade"] = command["self_trade"]
-    order["carried"] = 0
-    own(state, participant, slot)
+    order["id_day"] = venue["id_day"]
+    own(state, participant, slot, np.int64(command["time_in_force"]))
     return slot
 
 

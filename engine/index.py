@@ -12,8 +12,9 @@ A row says that a participant used an id, and which slot the order had. Whether 
 the slot itself: its participant and id are the row's, or it is another order by now. So nothing is written here
 when an order goes.
 
-An id of an earlier day is in use only as long as its open order bears it. A new day writes the table anew with just
-those, marked as carried over, and the orders too; the row of one whose order has gone counts as free.
+An id of an earlier day is in use only as long as its open order bears it. Such an id has a row of the new day, marked
+as carried over; the row of one whose order has gone counts as free. How the others are forgotten is told in
+``forgetting.py``: what is here finds only rows of the day.
 """
 
 from typing import Final
@@ -21,12 +22,12 @@ from typing import Final
 import numpy as np
 
 from engine.bounds import ID_LINES_MAX
-from engine.idtree import leaf_of, plant
-from engine.jit import called, inlined, prefetch, wrapping_multiply
+from engine.idtree import leaf_of, plant, set_slot_at_leaf, slot_at_leaf
+from engine.jit import inlined, prefetch, rare, wrapping_multiply
 from engine.state import ID_MARK_ROWS, State
 
 #: Bit of a row's slot: the id is of an earlier day.
-_CARRIED: Final = 2**31
+CARRIED: Final = 2**31
 _NEIGHBOURS_BITS: Final = 10
 _NEIGHBOURS: Final = 2**_NEIGHBOURS_BITS - 1
 #: Bits of a row's number within the rows that share a mark.
@@ -46,7 +47,8 @@ def first_place(state: State, participant, client_order_id, line):
 
 
 @inlined
-def _bears(state: State, slot, participant, client_order_id):
+def bears(state: State, slot, participant, client_order_id):
+    """True if the order in a slot is open and has an id."""
     order = state.orders[slot]
     return (order["client_order_id"] == client_order_id) & (np.int64(order["participant"]) == participant)
 
@@ -74,7 +76,7 @@ def find_place(state: State, participant, client_order_id):
 def _slot_at(state: State, place):
     if place < len(state.ids):
         return np.int64(state.ids[place]["slot"])
-    return np.int64(state.id_tree[place - len(state.ids)]["slot"])
+    return slot_at_leaf(state, place - len(state.ids))
 
 
 @inlined
@@ -84,7 +86,7 @@ def find_id(state: State, participant, client_order_id):
     if place < 0:
         return place
     slot = _slot_at(state, place)
-    if slot & _CARRIED and not _bears(state, slot - _CARRIED, participant, client_order_id):
+    if slot & CARRIED and not bears(state, slot - CARRIED, participant, client_order_id):
         return -1 - place
     return place
 
@@ -95,8 +97,8 @@ def open_slot(state: State, participant, client_order_id):
     place = find_place(state, participant, client_order_id)
     if place < 0:
         return np.int64(0)
-    slot = _slot_at(state, place) & (_CARRIED - 1)
-    return slot if _bears(state, slot, participant, client_order_id) else np.int64(0)
+    slot = _slot_at(state, place) & (CARRIED - 1)
+    return slot if bears(state, slot, participant, client_order_id) else np.int64(0)
 
 
 @inlined
@@ -106,15 +108,21 @@ def take_id(state: State, free, participant, client_order_id, slot):
     state.participants[participant - 1]["ids_used"] += 1
     place = -1 - free
     if place < len(state.ids):
-        row = state.ids[place]
-        row["client_order_id"] = client_order_id
-        row["participant"] = participant
-        row["slot"] = slot
-        state.id_marks[place >> ID_MARK_BITS] = 1
+        take_place_of_id(state, place, participant, client_order_id, slot)
     elif place > len(state.ids):
-        state.id_tree[place - len(state.ids)]["slot"] = slot
+        set_slot_at_leaf(state, place - len(state.ids), slot)
     else:
         plant(state, participant, client_order_id, slot)
+
+
+@inlined
+def take_place_of_id(state: State, place, participant, client_order_id, slot):
+    """Write a row of ``ids``."""
+    row = state.ids[place]
+    row["client_order_id"] = client_order_id
+    row["participant"] = participant
+    row["slot"] = slot
+    state.id_marks[place >> ID_MARK_BITS] = 1
 
 
 @inlined
@@ -137,46 +145,19 @@ def slot_named_at(state: State, place, client_order_id):
     row = state.ids[place]
     if row["client_order_id"] != client_order_id:
         return np.int64(0)
-    return np.int64(row["slot"]) & (_CARRIED - 1)
-
-
-@called
-def forget_ids(state: State):
-    """A new trading day: only the ids that open orders bear stay in use."""
-    venue = state.venue[0]
-    for mark in range(len(state.id_marks)):
-        state.id_marks[mark] = 0
-    for place in range(len(state.ids)):
-        row = state.ids[place]
-        row["client_order_id"] = 0
-        row["participant"] = 0
-        row["slot"] = 0
-    for leaf in range(1, venue["id_leaves"] + 1):
-        node = state.id_tree[leaf]
-        node["client_order_id"] = 0
-        node["participant"] = 0
-        node["slot"] = 0
-        node["zero"] = 0
-        node["one"] = 0
-        node["bit"] = 0
-    venue["ids_used"] = 0
-    for number in range(venue["participants"]):
-        state.participants[number]["ids_used"] = 0
-    venue["id_leaves"] = 0
-    venue["id_root"] = 0
-    for slot in range(1, venue["orders_high"] + 1):
-        order = state.orders[slot]
-        participant = np.int64(order["participant"])
-        if participant != 0:
-            free = find_id(state, participant, order["client_order_id"])
-            take_id(state, free, participant, order["client_order_id"], slot | _CARRIED)
-            order["carried"] = 1
+    return np.int64(row["slot"]) & (CARRIED - 1)
 
 
 @inlined
 def drop_carried_id(state: State, order):
     """An order that goes, or takes another id, no longer bears its own: one of an earlier day is free by that."""
-    if np.int64(order["carried"]) != 0:
-        order["carried"] = 0
-        state.venue[0]["ids_used"] -= 1
-        state.participants[np.int64(order["participant"]) - 1]["ids_used"] -= 1
+    if np.int64(order["id_day"]) != state.venue[0]["id_day"]:
+        _free_id(state, order)
+
+
+@rare
+def _free_id(state: State, order):
+    venue = state.venue[0]
+    order["id_day"] = venue["id_day"]
+    venue["ids_used"] -= 1
+    state.participants[np.int64(order["participant"]) - 1]["ids_used"] -= 1

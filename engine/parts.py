@@ -12,6 +12,8 @@ from engine.bounds import MEMBERS_MAX, MEMORY_SECONDS, RATE_ORDERS_MAX
 from engine.form import ROW_WORDS
 from engine.state import (
     EXPOSURE,
+    FORGETTING,
+    ID_LINES_OF_A_WORD,
     ID_MARK_ROWS,
     LINE_BYTES,
     PAIRS_OF_A_PAGE,
@@ -52,10 +54,12 @@ def regions(state: State) -> list[Region]:
 
 
 def whole_regions(state: State) -> list[Region]:
-    """The same regions with all the rows for which there is room."""
+    """The same regions with all the rows for which there is room: of this trading day, as the tree of ids changes its
+    place with the day."""
     lit = 2 * len(state.instruments)
     market = lit * WINDOW
     far = len(state.levels) - len(state.leaf_ticks)
+    half, of_day = len(state.id_tree) // 2, int(state.venue[0]["id_half"])
     return [
         Region("venue", "venue", state.venue),
         Region("reference", "instruments", state.instruments),
@@ -66,12 +70,15 @@ def whole_regions(state: State) -> list[Region]:
         Region("reference", "trade_seconds", state.trade_seconds, paged=True),
         Region("orders", "orders", state.orders),
         Region("orders", "owned", state.owned[: len(state.orders)]),
-        Region("orders", "owners", state.owned[len(state.orders) :]),
+        Region("orders", "owners", state.owned[len(state.orders) :][: len(state.participants)]),
+        Region("orders", "lasting_owners", state.owned[len(state.orders) + len(state.participants) :]),
         Region("orders", "times", state.times),
         Region("orders", "terms", state.terms, paged=True),
         Region("orders", "expiries", state.expiries),
         Region("ids", "ids", state.ids, paged=True),
-        Region("ids", "id_tree", state.id_tree),
+        Region("ids", "stale_lines", state.stale_lines),
+        Region("ids", "id_tree", state.id_tree[half:] if of_day else state.id_tree[:half]),
+        Region("ids", "old_id_tree", state.id_tree[:half] if of_day else state.id_tree[half:]),
         Region("books", "books", state.books[:lit]),
         Region("books", "stop_books", state.books[lit : 2 * lit]),
         Region("books", "hidden_books", state.books[2 * lit : 3 * lit]),
@@ -113,11 +120,14 @@ def row_counts(state: State) -> tuple[int, ...]:
         orders,
         orders,
         participants,
+        participants,
         orders,
         orders + -orders % TERMS_OF_A_PAGE,
         int(venue["expiries"]) + 1,
         len(state.ids),
+        len(state.stale_lines) if venue["special"] & FORGETTING else 0,
         int(venue["id_leaves"]) + 1,
+        int(venue["old_id_leaves"]) + 1,
         sides,
         sides,
         sides,
@@ -183,6 +193,15 @@ def fill_pages(rows: Rows, arrays: Arrays, name: str) -> None:
     ):
         raise ValueError(f"the pages of {name} are not those of {len(rows)} rows of {rows.itemsize} bytes")
     pages[places] = kept
+
+
+def is_stale(stale_lines: Rows, lines: Rows) -> Rows:
+    """True for each line of the table of ids that is of the day before; a line that there is not is none."""
+    words = lines // ID_LINES_OF_A_WORD
+    known = words < len(stale_lines)
+    stale: Rows = np.zeros(len(lines), np.bool_)
+    stale[known] = stale_lines[words[known]] >> (lines[known] % ID_LINES_OF_A_WORD) & 1 != 0
+    return stale
 
 
 def state_parts(state: State) -> dict[str, Arrays]:

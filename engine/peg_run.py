@@ -16,7 +16,7 @@ from engine.exposure import count_open, value_price_of
 from engine.hidden import better_tick, join_hidden, leave_hidden
 from engine.jit import called, rare
 from engine.matching import match_rarely, release
-from engine.pegs import REFERENCES, price_of_peg, reference_of_pegs
+from engine.pegs import REFERENCES, note_quote, price_of_peg, quote_as_before, reference_of_pegs
 from engine.places import peg_row, side_row
 from engine.records import Phase, Reason
 from engine.state import Pending, State
@@ -56,6 +56,7 @@ def _begin_lists(state: State, instrument):
             ):
                 fresh = np.int64(0)
     _begin(state, np.int64(_LISTS), fresh)
+    note_quote(state, instrument)
     return found + np.int64(fresh != 0)
 
 
@@ -86,8 +87,11 @@ def _may_price(state: State):
 def reprice(state: State, events, n, instrument):
     """One pass. Gives (n, whether any peg traded)."""
     continuous = state.instruments[instrument - 1]["phase"] == Phase.CONTINUOUS
-    if continuous and not _may_price(state):
-        return n, False
+    if continuous:
+        if state.venue[0]["fresh_peg"] == 0 and quote_as_before(state, instrument):
+            return n, False
+        if not _may_price(state):
+            return n, False
     if _begin_lists(state, instrument) == 0:
         return n, False
     count = np.int64(0)

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from engine.bounds import PRICE_E4_MAX
-from engine.jit import called, rare
+from engine.jit import called, inlined, rare
 from engine.pending import set_pending
 from engine.places import peg_row, side_row
 from engine.records import Instruction, Peg, Phase
@@ -85,6 +85,25 @@ def end_peg(state: State, slot):
     row["pegs"] -= 1
     if row["pegs"] == 0:
         set_pending(state, np.int64(order["instrument"]), _PEGS, False)
+
+
+@inlined
+def quote_as_before(state: State, instrument):
+    """True in continuous trading where the best displayed prices are those by which the pegs were last priced.
+
+    No list refers to another price then than before; a fresh peg is to be looked for besides.
+    """
+    buys, sells = state.books[side_row(instrument, 1)], state.books[side_row(instrument, -1)]
+    return (buys["pegs_tick"] == buys["best_tick"]) & (sells["pegs_tick"] == sells["best_tick"])
+
+
+@called
+def note_quote(state: State, instrument):
+    """The pegs are priced by the best displayed prices of now."""
+    continuous = state.instruments[instrument - 1]["phase"] == Phase.CONTINUOUS
+    for s in range(2):
+        book = state.books[side_row(instrument, 1 - 2 * s)]
+        book["pegs_tick"] = book["best_tick"] if continuous else np.int64(-1)
 
 
 @called

@@ -47,8 +47,10 @@ class Pieces:
     def __init__(self, state: State, chain: EventChain) -> None:
         self.chain = chain
         self._state = state
-        self._regions = whole_regions(state)
-        self._raw = [region.rows.view(np.uint8).reshape(-1) for region in self._regions]
+        self._regions: list[Region] = []
+        self._raw: list[Rows] = []
+        self._half = -1
+        self._find_regions()
         self._row_bytes = [region.rows.itemsize for region in self._regions]
         self._following, firsts = _walk_order(tuple(map(_kind, self._regions)))
         self.events: int = len(self._regions) << _OFFSET_BITS
@@ -64,9 +66,18 @@ class Pieces:
 
     def look(self) -> None:
         """Note the length of the regions after the last command."""
+        self._find_regions()
         counts = row_counts(self._state)
         self._sizes = [count * size for count, size in zip(counts, self._row_bytes, strict=True)]
         self._used = None
+
+    def _find_regions(self) -> None:
+        """Note where the regions are: those of the tree of ids change their place with the trading day."""
+        half = int(self._state.venue[0]["id_half"])
+        if half != self._half:
+            self._half = half
+            self._regions = whole_regions(self._state)
+            self._raw = [region.rows.view(np.uint8).reshape(-1) for region in self._regions]
 
     def _bytes(self, index: int) -> tuple[str, str, Rows]:
         """Part, name and bytes of a region."""

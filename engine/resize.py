@@ -18,7 +18,7 @@ from engine.index import find_id, take_id
 from engine.jit import Packed, called, quiet
 from engine.owned import own_all
 from engine.parts import CAPACITY_NUMBERS, capacity_numbers
-from engine.state import EXPOSURE, WINDOW, WINDOW_WORDS, State, new_state, unpack_state
+from engine.state import EXPOSURE, FORGETTING, WINDOW, WINDOW_WORDS, State, new_state, unpack_state
 from engine.state_forms import CARRIED, live_ids
 
 Rows = np.ndarray[Any, Any]
@@ -30,6 +30,10 @@ _IN_USE: Final = {
     "instruments_max": ("instruments", "instruments"),
     "participants_max": ("participants", "participants"),
 }
+
+
+#: Progress of a venue in forgetting the ids of the day before: one of another capacity has forgotten them.
+_FORGETTING: Final = (*("id_half", "old_id_leaves", "old_id_root", "old_id_leaf", "id_word", "id_leaf", "aged_slot"),)
 
 
 def resized(state: State, to: Capacity) -> State:
@@ -200,8 +204,9 @@ def _take_ids(state: State, new: State, slots: _Numbers) -> None:
         raise ValueError(f"the state is not whole: {len(rows)} ids are in use, and it counts {int(venue['ids_used'])}")
     if len(rows) and not 1 <= int(rows["participant"].min()) <= int(rows["participant"].max()) <= len(counted):
         raise ValueError("the state is not whole: an id is of a participant who is not defined")
-    for name in ("ids_used", "id_leaves", "id_root"):
+    for name in ("ids_used", "id_leaves", "id_root", *_FORGETTING):
         venue[name] = 0
+    venue["special"] &= ~FORGETTING
     new.participants["ids_used"] = 0
     given = slots(open_slots) | rows["slot"] & CARRIED
     columns = (np.ascontiguousarray(rows[name]) for name in ("participant", "client_order_id"))

@@ -27,7 +27,7 @@ from engine.records import COMMAND
 #: (``digest.py``), the name of a field, or the dtype of rows of which an image keeps pages (``parts.Region``). Declare
 #: then in ``state_forms.py`` how an image of before is converted. Do not increment it for anything else: checkpoints of
 #: before are not used any more, and a node that starts replays its whole journal.
-STATE_VERSION: Final = 3
+STATE_VERSION: Final = 4
 
 #: Ticks of the window of directly indexed prices of each side of a book: 64 words of 64 bits.
 WINDOW: Final = 4_096
@@ -35,6 +35,10 @@ WINDOW_WORDS: Final = 64
 
 #: Rows of the table of ids, a power of two, that share a mark: those of neighbouring ids (``index.py``).
 ID_MARK_ROWS: Final = 1_024
+
+#: Rows of that table in a cache line, and lines of which a word of ``stale_lines`` tells.
+ID_LINE_ROWS: Final = 4
+ID_LINES_OF_A_WORD: Final = 64
 
 #: Commands ahead of which it is noted where they lead, a power of two (``ahead.py``).
 COMING: Final = 32
@@ -72,7 +76,7 @@ VENUE: Final = np.dtype(
         ("leaves_high", "<i8"),
         ("nodes_free", "<i8"),
         ("nodes_high", "<i8"),
-        ("special", "<i8"),  # bits ``CONTINUED`` and ``DELAYED``: why a command is not applied as it comes
+        ("special", "<i8"),  # bits ``CONTINUED``, ``DELAYED``, ``FORGETTING``: why a command is not applied as it comes
         ("continuation_0", "<i8"),  # the six numbers of a continuation row (EXTEND) that waits for its command
         ("continuation_8", "<i8"),
         ("continuation_16", "<i8"),
@@ -99,6 +103,7 @@ VENUE: Final = np.dtype(
         ("timers_last", "<i8"),
         ("pegs", "<i8"),  # open pegs
         ("fresh_peg", "<i8"),  # only within a command: slot of the peg that it entered or replaced, which has no price
+        ("fresh_stop", "<i8"),  # 1: a stop came to wait after the consequences of the last command
         ("peg_prices", "<i8"),  # that pegs took in the command ``peg_seq``
         ("peg_seq", "<i8"),
         ("day_start_ns", "<i8"),  # when a trading day begins, after 00:00 UTC
@@ -106,6 +111,14 @@ VENUE: Final = np.dtype(
         ("waiting", "<i8"),  # how many commands wait for their effect
         ("waiting_first", "<i8"),  # of the ring, the row that is due first
         ("halfway", "<i8"),  # only within a command that is many: where it goes on (``room.py``)
+        ("id_day", "<i8"),  # what orders that took their id today have as ``id_day``: 0, 2 and so on to 255, 0
+        ("id_half", "<i8"),  # half of ``id_tree`` that has the tree of today: 0 or 1
+        ("old_id_leaves", "<i8"),  # the newest leaf, and the root, of the tree of the day before, in the other half;
+        ("old_id_root", "<i8"),  # zeros when all its open orders are found otherwise (``forgetting.py``)
+        ("old_id_leaf", "<i8"),  # the last of those leaves that was looked at
+        ("id_word", "<i8"),  # words of ``stale_lines`` that were gone through since the day began
+        ("id_leaf", "<i8"),  # leaves of today that were, after them
+        ("aged_slot", "<i8"),  # the last slot whose ``id_day`` was looked at
     ]
 )
 
@@ -210,14 +223,15 @@ ORDER: Final = np.dtype(
         ("side", "i1"),
         ("time_in_force", "u1"),
         ("self_trade", "u1"),
-        ("carried", "u1"),  # its id is of an earlier trading day
+        ("id_day", "u1"),  # that of the venue when it took its id; another or 1: on an earlier trading day
     ]
 )
 
 #: Of an open order: rows of the orders of the same participant before and after it (``owned.py``).
 OWNED: Final = np.dtype([("before", "<u4"), ("after", "<u4")])
 
-#: A client order id used today. participant 0: free. The row of one whose order is gone stays for the day.
+#: A client order id used today. participant 0: free. The row of one whose order is gone stays for the day, and after it
+#: until its line is no longer stale (``forgetting.py``).
 ID: Final = np.dtype([("client_order_id", "<i8"), ("participant", "<u4"), ("slot", "<u4")])
 
 #: Of the tree of ids that are not in the table: a leaf, and a branching with the bit that decides (``idtree.py``).
@@ -270,7 +284,8 @@ BOOK: Final = np.dtype(
         ("qty", "<i8"),  # of what is aside
         # Of a side of a lit book: price of its pegs between two ticks; of pegs: the price that they refer to. 0: none.
         ("price_e4", "<i8"),
-        ("reserved_2", "<i8", (1,)),
+        # Of a side of a lit book: its best tick as pegs were last priced by it; -1: not in continuous trading.
+        ("pegs_tick", "<i8"),
     ]
 )
 
@@ -287,9 +302,10 @@ IN_MIDPOINT: Final = 1 << 15
 ASIDE: Final = 1 << 14
 
 #: Bits of the venue's ``special``: a continuation row waits for the next command; enters, cancels and replaces wait for
-#: their effect.
+#: their effect; ids of the day before are still in their tables.
 CONTINUED: Final = 1
 DELAYED: Final = 2
+FORGETTING: Final = 4
 
 
 #: Price of the last trade in a second, counted from 1970.
@@ -344,11 +360,12 @@ class State(NamedTuple):
     orders: np.ndarray[Any, Any]  # ORDER[orders_max + 1]
     owned: np.ndarray[
         Any, Any
-    ]  # OWNED[orders_max + 1, then participants_max]: orders of each participant (``owned.py``)
+    ]  # OWNED[orders_max + 1, then twice participants_max]: orders of each participant (``owned.py``)
     times: np.ndarray[Any, Any]  # int64[orders_max + 1]: counter of the venue when an order last went to a queue's end
     ids: np.ndarray[Any, Any]  # ID[power of two]: open addressing (``index.py``)
-    id_marks: np.ndarray[Any, Any]  # uint8: 1 for each ID_MARK_ROWS rows of ``ids`` of which one was written today
-    id_tree: np.ndarray[Any, Any]  # ID_TREE[as many as a day can use, plus 1]
+    id_marks: np.ndarray[Any, Any]  # uint8: 1 for each ID_MARK_ROWS rows of ``ids`` of which one is not free
+    stale_lines: np.ndarray[Any, Any]  # int64: a bit for each line of four rows of ``ids`` that is of the day before
+    id_tree: np.ndarray[Any, Any]  # ID_TREE[two halves, each as many as a day can use, plus 1]
     terms: np.ndarray[Any, Any]  # TERMS[as many, in whole pages]
     expiries: np.ndarray[Any, Any]  # int64[orders_max + 1]: slots of orders that end at a time of their own
     books: np.ndarray[
@@ -392,11 +409,12 @@ def new_state(capacity: Capacity) -> State:
         instruments=_in_lines(capacity.instruments_max, INSTRUMENT),
         participants=_in_lines(capacity.participants_max, PARTICIPANT),
         orders=_in_lines(slots, ORDER),
-        owned=_in_lines(slots + capacity.participants_max, OWNED),
+        owned=_in_lines(slots + 2 * capacity.participants_max, OWNED),
         times=_in_lines(slots, _INT64),
         ids=_in_lines(ids_rows, ID),
         id_marks=_in_lines(max(ids_rows // ID_MARK_ROWS, 1), np.dtype(np.uint8)),
-        id_tree=_in_small_pages(ids + 1, ID_TREE),
+        stale_lines=_in_lines(max(ids_rows // (ID_LINE_ROWS * ID_LINES_OF_A_WORD), 1), _INT64),
+        id_tree=_in_small_pages(2 * (ids + 1), ID_TREE),
         terms=_in_lines(slots + -slots % TERMS_OF_A_PAGE, TERMS),
         expiries=_in_small_pages(slots, _INT64),
         books=_in_lines(7 * sides, BOOK),

@@ -19,9 +19,10 @@ from engine.calls import is_call
 from engine.depth import count_depth
 from engine.jit import Packed, called, quiet
 from engine.owned import own_all
+from engine.parts import is_stale
 from engine.pending import set_pending
 from engine.records import TimeInForce
-from engine.state import Pending, State, unpack_state
+from engine.state import ID_LINE_ROWS, Pending, State, unpack_state
 
 #: Bit of the slot in a row of ids: the id is of an earlier day (``index.py``).
 CARRIED: Final = 2**31
@@ -93,6 +94,8 @@ DEFAULTS: Final[Mapping[tuple[str, str], Default]] = {
     ("venue", "waiting"): Default(0, ""),
     ("venue", "waiting_first"): Default(0, ""),
     ("venue", "halfway"): Default(0, ""),
+    **{("venue", name): Default(0, "") for name in ("id_day", "id_half", "id_word", "id_leaf", "aged_slot")},
+    **{("venue", f"old_id_{name}"): Default(0, "") for name in ("leaves", "root", "leaf")},
     ("venue", "last_time"): Default(0, ""),
     ("venue", "schedules"): Default(0, ""),
     ("venue", "schedules_of_all"): Default(0, ""),
@@ -101,7 +104,8 @@ DEFAULTS: Final[Mapping[tuple[str, str], Default]] = {
     ("books", "tail"): Default(0, ""),
     ("books", "qty"): Default(0, ""),
     ("instruments", "cancel_on_halt"): Default(0, ""),
-    **{("venue", name): Default(0, "") for name in ("pegs", "fresh_peg", "peg_prices", "peg_seq")},
+    ("books", "pegs_tick"): Default(0, ""),
+    **{("venue", name): Default(0, "") for name in ("fresh_stop", "pegs", "fresh_peg", "peg_prices", "peg_seq")},
     ("instruments", "pegs"): Default(0, ""),
     ("books", "price_e4"): Default(0, ""),
     ("nodes", "qty"): Default(0, ""),
@@ -113,12 +117,20 @@ DEFAULTS: Final[Mapping[tuple[str, str], Default]] = {
 def live_ids(state: State) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Rows of ids in use, of the table first and then of the tree; and the slot of the open order of each, or 0.
 
-    The row of an id of an earlier day whose order is gone is not among them: its id is free.
+    The slot of a row has the bit ``CARRIED`` where the id is of an earlier day. The row of such an id whose order is
+    gone is not among them: its id is free.
     """
     fields = ["participant", "client_order_id", "slot"]
-    table = state.ids[state.ids["participant"] != 0][fields]
-    tree = state.id_tree[1 : int(state.venue[0]["id_leaves"]) + 1][fields]
-    rows = np.concatenate((np.array(table, _ID_ROW), np.array(tree, _ID_ROW)))
+    in_table = np.flatnonzero(state.ids["participant"])
+    table = np.array(state.ids[in_table][fields], _ID_ROW)
+    # What is of the day before counts only where an open order bears it.
+    table["slot"][is_stale(state.stale_lines, in_table // ID_LINE_ROWS)] |= CARRIED
+    venue, half = state.venue[0], len(state.id_tree) // 2
+    today = state.id_tree[half * int(venue["id_half"]) :][1 : int(venue["id_leaves"]) + 1]
+    before = state.id_tree[half * (1 - int(venue["id_half"])) :][1 : int(venue["old_id_leaves"]) + 1]
+    old = np.array(before[fields], _ID_ROW)
+    old["slot"] |= CARRIED
+    rows = np.concatenate((table, np.array(today[fields], _ID_ROW), old))
     slots = rows["slot"] & (CARRIED - 1)
     if len(slots) and int(slots.max()) >= len(state.orders):
         raise ValueError("an id leads to an order beyond the end of the orders")
@@ -147,7 +159,7 @@ def _take_day_orders_into_this_day(state: State) -> Change:
     Its id counts as one of this day from now on: it stays in use until the day ends.
     """
     orders = state.orders
-    late = (orders["participant"] != 0) & (orders["time_in_force"] == TimeInForce.DAY) & (orders["carried"] != 0)
+    late = (orders["participant"] != 0) & (orders["time_in_force"] == TimeInForce.DAY) & (orders["id_day"] != 0)
     count = int(np.count_nonzero(late))
     for ids in (state.ids, state.id_tree):
         slots = ids["slot"] & (CARRIED - 1)
@@ -157,7 +169,7 @@ def _take_day_orders_into_this_day(state: State) -> Change:
             ids["client_order_id"] == orders["client_order_id"][slots]
         )
         ids["slot"][bears & late[slots]] &= CARRIED - 1
-    orders["carried"][late] = 0
+    orders["id_day"][late] = 0
     if not count:
         return Change()
     orders_are = "open order good for the day is" if count == 1 else "open orders good for the day are"
@@ -249,10 +261,17 @@ _NAMES_1: Final[Mapping[tuple[str, str], str]] = {
     ("participants", "limits_count"): "limited",
     ("participants", "entry_time_count"): "entry_times",
     ("orders", "order_number"): "number",
+    ("orders", "id_day"): "carried",
 }
 
 #: The same before STATE_VERSION 3.
-_NAMES_2: Final[Mapping[tuple[str, str], str]] = {("venue", "special"): "continuation"}
+_NAMES_2: Final[Mapping[tuple[str, str], str]] = {
+    ("venue", "special"): "continuation",
+    ("orders", "id_day"): "carried",
+}
+
+#: The same before STATE_VERSION 4.
+_NAMES_3: Final[Mapping[tuple[str, str], str]] = {("orders", "id_day"): "carried"}
 
 
 def _look_at_calls(state: State) -> Change:
@@ -278,7 +297,7 @@ def _give_times(state: State) -> Change:
 
 
 def _list_owned(state: State) -> Change:
-    """Before STATE_VERSION 3 no participant had a list of its orders."""
+    """Before STATE_VERSION 4 no participant had two lists of its orders, and before 3 none."""
     own_all(state)
     return Change()
 
@@ -294,7 +313,8 @@ def _begin_depth_kernel(pointers: Any, instrument: Any) -> Any:
 _begin_depth = quiet(_begin_depth_kernel)
 
 _CALL: Final = int(Pending.CALL)
-_LACKS_2: Final = frozenset(
+_LACKS_3: Final = frozenset({"lasting_owners", "stale_lines", "old_id_tree"})
+_LACKS_2: Final = _LACKS_3 | frozenset(
     {
         "word_qty",
         "stop_books",
@@ -313,6 +333,15 @@ _LACKS_2: Final = frozenset(
     }
 )
 
+_PAGED_3: Final[Mapping[str, Dtype]] = {
+    **_PAGED_1,
+    "window": _WINDOW_3,
+    "terms": _TERMS_3,
+    "trade_seconds": _TRADE_SECONDS_3,
+    "waiting": np.dtype(np.int64),
+    "waits": np.dtype([("seq", "<i8"), ("due_ns", "<i8")]),
+}
+
 #: By (STATE_VERSION, RULES_VERSION). That of this release is among them.
 FORMS: Final[Mapping[tuple[int, int], Form]] = {
     (0, 3): Form(
@@ -325,16 +354,8 @@ FORMS: Final[Mapping[tuple[int, int], Form]] = {
     (1, 4): Form(_PAGED_1, _NAMES_1, (_look_at_calls, _give_times, _list_owned), _LACKS_2),
     (2, 4): Form(_PAGED_1, _NAMES_2, (_look_at_calls, _give_times, _list_owned), _LACKS_2),
     (2, 5): Form(_PAGED_1, _NAMES_2, (_look_at_calls, _give_times, _list_owned), _LACKS_2),
-    (3, 6): Form(
-        {
-            **_PAGED_1,
-            "window": _WINDOW_3,
-            "terms": _TERMS_3,
-            "trade_seconds": _TRADE_SECONDS_3,
-            "waiting": np.dtype(np.int64),
-            "waits": np.dtype([("seq", "<i8"), ("due_ns", "<i8")]),
-        }
-    ),
+    (3, 6): Form(_PAGED_3, _NAMES_3, (_list_owned,), _LACKS_3),
+    (4, 6): Form(_PAGED_3),
 }
 
 

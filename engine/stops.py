@@ -35,6 +35,7 @@ def join_stops(state: State, slot, stop_tick):
         set_pending(state, instrument, _STOPS, True)
     append(state, state.levels[leaf_level(state, leaf)], slot)
     state.times[slot] = next_time(state)
+    state.venue[0]["fresh_stop"] = 1
 
 
 @rare

@@ -7,7 +7,7 @@ import numpy as np
 from engine.jit import called, inlined
 from engine.listing import list_level, list_open_orders
 from engine.matching import cancel_resting
-from engine.owned import list_owned
+from engine.owned import list_owned, list_owned_of_day
 from engine.places import market_level, side_row
 from engine.records import Instruction, TimeInForce
 from engine.state import ASIDE, IN_MIDPOINT, State
@@ -56,12 +56,9 @@ def _ends_with_day(order):
 @called
 def gather_day_orders(state: State):
     """Put the slots of all open orders that end with the day into ``scratch``."""
-    count = 0
-    for slot in range(1, state.venue[0]["orders_high"] + 1):
-        order = state.orders[slot]
-        if np.int64(order["participant"]) != 0 and _ends_with_day(order):
-            state.scratch[count] = slot
-            count += 1
+    count = np.int64(0)
+    for participant in range(1, state.venue[0]["participants"] + 1):
+        count = list_owned_of_day(state, participant, state.scratch, count)
     return count
 
 

@@ -25,7 +25,7 @@ PLACES = {
     "reference": ("instruments", 0, "volatility_window_s"),
     "orders": ("orders", 1, "order_number"),
     "ids": ("ids", 0, "client_order_id"),
-    "books": ("books", 0, "reserved_2"),
+    "books": ("books", 0, "pegs_tick"),
     "risk": ("exposures", 1, "position_qty"),
 }
 EVENTS = "events"

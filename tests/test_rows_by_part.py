@@ -79,7 +79,7 @@ FIELDS = [
     *(("reference", "instruments", name) for name in ("symbol", "lot", "last_trade_e4", "phase", "adv_qty", "touched")),
     *(("reference", "participants", name) for name in ("name", "group", "permissions", "open_notional_e4", "ids_used")),
     *(("orders", "orders", name) for name in ("order_number", "client_order_id", "price_e4", "qty", "cum_qty")),
-    *(("orders", "orders", name) for name in ("leaves_qty", "participant", "time_in_force", "carried")),
+    *(("orders", "orders", name) for name in ("leaves_qty", "participant", "time_in_force", "id_day")),
     *(("ids", "ids", name) for name in ("client_order_id", "slot")),
     *(("books", "books", name) for name in ("best_tick",)),
     *(("books", "levels", name) for name in ("head", "qty")),

@@ -11,7 +11,7 @@ import numpy as np
 from engine.bounds import MEMORY_SECONDS, RATE_ORDERS_MAX
 from engine.capacity import Capacity
 from engine.form import ROW_WORDS
-from engine.parts import Arrays
+from engine.parts import Arrays, is_stale
 from engine.records import Instruction, Phase
 from engine.reference.rows_by_part import (
     ASIDE_COLUMNS,
@@ -34,12 +34,25 @@ from engine.reference.rows_by_part import (
     Tables,
     table,
 )
-from engine.state import CONTINUED, ENTRY_TIME, EXPOSURE, ID, IN_MIDPOINT, LEVEL, LIMITS, TERMS, TRADE_SECOND, WAIT
+from engine.state import (
+    CONTINUED,
+    ENTRY_TIME,
+    EXPOSURE,
+    ID,
+    ID_LINE_ROWS,
+    IN_MIDPOINT,
+    LEVEL,
+    LIMITS,
+    TERMS,
+    TRADE_SECOND,
+    WAIT,
+)
 
 Rows = np.ndarray[Any, Any]
 
 #: Bit of the slot in a row of ids: the id is of an earlier trading day.
 _CARRIED: Final = 2**31
+_ID_FIELDS: Final = ("participant", "client_order_id", "slot")
 _STOP: Final = int(Instruction.STOP)
 _HIDDEN: Final = int(Instruction.HIDDEN | Instruction.PEG)
 _CALLS: Final = (Phase.OPENING_AUCTION, Phase.AUCTION, Phase.CLOSING_AUCTION)
@@ -80,7 +93,7 @@ def image_rows(capacity: Capacity, parts: dict[str, Arrays], *, without: Collect
             "indices": _columns(parts["reference"]["indices"], INDEX_COLUMNS),
             "members": _members(parts["reference"]["members"]),
         },
-        "orders": {"orders": _orders(orders, stops_e4, terms)},
+        "orders": {"orders": _orders(orders, stops_e4, terms, int(venue["id_day"][0]))},
         "ids": {"ids": _ids(parts["ids"], orders)} if "ids" not in without else {},
         "books": _books(parts["books"], orders, stops_e4, terms)
         | {
@@ -155,30 +168,39 @@ def _stops_e4(orders: Rows, terms: Rows, instruments: Rows) -> Rows:
     return stops
 
 
-def _orders(orders: Rows, stops_e4: Rows, terms: Rows) -> Table:
+def _orders(orders: Rows, stops_e4: Rows, terms: Rows, id_day: int) -> Table:
     slots = np.flatnonzero(orders["participant"])
     slots = slots[np.argsort(orders["order_number"][slots], kind="stable")]
     live = orders[slots]
     value_price_e4 = np.where(live["price_e4"] != 0, live["price_e4"], -live["tick"])
     further = _columns(terms[slots], ORDER_COLUMNS[-7:])
-    return np.hstack([_columns(live, ORDER_COLUMNS[:-9]), value_price_e4[:, None], stops_e4[slots][:, None], further])
+    carried = live["id_day"] != id_day
+    return np.hstack(
+        [
+            _columns(live, ORDER_COLUMNS[:-10]),
+            carried[:, None],
+            value_price_e4[:, None],
+            stops_e4[slots][:, None],
+            further,
+        ]
+    )
 
 
 def _ids(arrays: Arrays, orders: Rows) -> Table:
-    _, rows = _paged(arrays, "ids", ID)
-    leaves = arrays["id_tree"][1:]
-    every = np.concatenate(
-        [
-            _columns(each, ("participant", "client_order_id", "slot"))
-            for each in (rows[rows["participant"] != 0], leaves)
-        ]
-    )
+    places, rows = _paged(arrays, "ids", ID)
+    used = rows["participant"] != 0
+    # What is of the day before counts only where an open order bears it.
+    table = _columns(rows[used], _ID_FIELDS)
+    table[is_stale(arrays["stale_lines"], places[used] // ID_LINE_ROWS), 2] |= _CARRIED
+    old = _columns(arrays["old_id_tree"][1:], _ID_FIELDS)
+    old[:, 2] |= _CARRIED
+    every = np.concatenate([table, _columns(arrays["id_tree"][1:], _ID_FIELDS), old])
     found = _orders_at(orders, every[:, 2] % _CARRIED)
     bears = (found["participant"] == every[:, 0]) & (found["client_order_id"] == every[:, 1])
     carried = every[:, 2] >= _CARRIED
     number = np.where(bears, found["order_number"], 0)
-    used: Table = np.stack([every[:, 0], every[:, 1], number, carried.astype(np.int64)], axis=1)[bears | ~carried]
-    ids: Table = used[np.lexsort((used[:, 1], used[:, 0]))]
+    found_ids: Table = np.stack([every[:, 0], every[:, 1], number, carried.astype(np.int64)], axis=1)[bears | ~carried]
+    ids: Table = found_ids[np.lexsort((found_ids[:, 1], found_ids[:, 0]))]
     return ids
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from engine.bounds import MEMBERS_MAX, MEMORY_SECONDS, RATE_ORDERS_MAX
 from engine.capacity import Capacity
 from engine.errors import InvariantError
-from engine.parts import Arrays, fill_pages, fill_state, regions
+from engine.parts import Arrays, fill_pages, fill_state, is_stale, regions
 from engine.places import peg_row
 from engine.records import COMMAND, CommandKind, Instruction, Limit, Phase
 from engine.reference.check import check_state
@@ -33,7 +33,8 @@ from engine.reference.state import (
     Participant,
 )
 from engine.reference.venue import CALLS, Schedule, Venue, Waiting
-from engine.state import ASIDE, CONTINUED, EXPOSURE, IN_MIDPOINT, State, new_state
+from engine.state import ASIDE, CONTINUED, EXPOSURE, ID_LINE_ROWS, IN_MIDPOINT, State, new_state
+from engine.state_forms import live_ids
 
 Rows = np.ndarray[Any, Any]
 
@@ -53,7 +54,7 @@ def restored_venue(capacity: Capacity, parts: dict[str, Arrays]) -> tuple[Venue,
     _rest(venue, state, by_slot)
     for instrument in venue.calls.values():
         instrument.book.depth = instrument.book.counted()
-    _set_ids(venue, (state.ids, state.id_tree[1 : int(state.venue[0]["id_leaves"]) + 1]), by_slot)
+    _set_ids(venue, (live_ids(state)[0],), by_slot)
     venue.id_count = sum(len(participant.ids) for participant in venue.participants)
     if venue.id_count != int(state.venue[0]["ids_used"]):
         raise ValueError(f"{venue.id_count} ids are in use, {int(state.venue[0]['ids_used'])} are counted")
@@ -90,9 +91,16 @@ def venue_about(capacity: Capacity, parts: dict[str, Arrays], numbers: Collectio
     chosen = _of_any(owners, known) | ((owners != 0) & (instruments == instrument))
     by_slot = dict(_orders(venue, state, np.flatnonzero(chosen)))
     _rest(venue, state, {slot: each for slot, each in by_slot.items() if each.instrument.number == instrument})
-    ids = parts["ids"]["ids_pages"].reshape(-1).view(state.ids.dtype)
-    tree = parts["ids"]["id_tree"][1 : int(counters["id_leaves"]) + 1]
-    own = [rows[_of_any(rows["participant"], known)] for rows in (ids, tree)]
+    kept = parts["ids"]
+    ids, places = kept["ids_pages"].reshape(-1).view(state.ids.dtype), kept["ids_places"]
+    of_day, before = kept["id_tree"][1:], kept["old_id_tree"][1:]
+    own = [rows[_of_any(rows["participant"], known)] for rows in (ids, of_day, before)]
+    at = np.flatnonzero(_of_any(ids["participant"], known))
+    of_page = max(len(ids) // max(len(places), 1), 1)
+    # What is of the day before counts only where an open order bears it.
+    stale = is_stale(kept["stale_lines"], (places[at // of_page] * of_page + at % of_page) // ID_LINE_ROWS)
+    own[0]["slot"][stale] |= _CARRIED
+    own[2]["slot"] |= _CARRIED
     _set_ids(venue, own, by_slot)
     venue.open_order_count, venue.id_count = int(counters["orders_open"]), int(counters["ids_used"])
     return venue
@@ -286,7 +294,7 @@ def _orders(venue: Venue, state: State, slots: NDArray[np.intp]) -> Iterator[tup
         order = Order(
             order_number=int(row["order_number"]),
             client_order_id=int(row["client_order_id"]),
-            id_day=venue.trading_day - int(row["carried"]),
+            id_day=venue.trading_day - int(row["id_day"] != state.venue[0]["id_day"]),
             participant=participant,
             instrument=instrument,
             side=int(row["side"]),
