@@ -38,7 +38,7 @@ from client.events import Side
 from client.sync_client import Client
 from engine import Capacity, Engine
 from load.generator import Generator
-from load.lines import LoadError, close_lines, open_lines
+from load.lines import LoadError, User, close_lines, open_lines
 from marketdata.itch import session_name
 from marketdata.itch.stream import ItchStream
 from node.feed_programs import Address
@@ -54,11 +54,13 @@ _JOURNAL: Final = bytes(range(16))
 _COMMANDS: Final = 10_000
 _PATH_P50_US: Final = 15.0
 _SUBSCRIBERS: Final = 1_000
+_AT_ONCE: Final = 50  # connections that are made at a time
 _UPDATES_PER_S: Final = 10.0
 _WATCH_S: Final = 10.0
 _LOSS_PERCENT: Final = 3.0
 _LOSS_ORDERS: Final = 100_000
-_LOSS_RUNS: Final = 5
+_LOSS_RUNS: Final = 3
+_LOSS_USERS: Final = 8
 _READY_S: Final = 240.0
 
 
@@ -176,11 +178,12 @@ class _Changing(threading.Thread):
 
     def run(self) -> None:
         with self._client as client:
-            n = 0
+            n, before = 0, client.enter(self._symbol, Side.BUY, 1, "89.00")
             while not self._ends.is_set():
                 n += 1
                 order = client.enter(self._symbol, Side.BUY, 1 + n % 9, f"{90 + n % 7}.00")
-                order.cancel()
+                before.cancel()
+                before = order
                 time.sleep(0.02)
 
     def end(self) -> None:
@@ -209,11 +212,12 @@ async def _subscribe(port: int) -> None:
                     ready.set()
 
     asked = json.dumps({"type": "subscribe", "product_ids": ["S0-USD"], "channels": ["level2"]})
-    tasks = []
-    for at in range(_SUBSCRIBERS):
-        line = await connect(f"ws://127.0.0.1:{port}/", proxy=None, compression=None, ping_interval=None)
-        tasks.append(asyncio.create_task(watch(at, line)))
-        await line.send(asked)
+    url, lines = f"ws://127.0.0.1:{port}/", list[ClientConnection]()
+    for _ in range(0, _SUBSCRIBERS, _AT_ONCE):
+        some = (connect(url, proxy=None, compression=None, ping_interval=None) for _ in range(_AT_ONCE))
+        lines += await asyncio.gather(*some)
+    tasks = [asyncio.create_task(watch(at, line)) for at, line in enumerate(lines)]
+    await asyncio.gather(*(line.send(asked) for line in lines))
     async with asyncio.timeout(_READY_S):
         await ready.wait()
     print("ready", flush=True)
@@ -226,17 +230,12 @@ async def _subscribe(port: int) -> None:
 
 def loss() -> Iterator[Row]:
     """Processor time of the node an order, and orders a second, beside all feeds, to those while they stand still."""
-    with running_node("none", 8, 8, ["--tape-mb", "64"]) as node, ExitStack() as ends:
+    with running_node("none", 2 * _LOSS_RUNS * _LOSS_USERS, 8, ["--tape-mb", "64"]) as node, ExitStack() as ends:
         group = f"239.192.254.1:{free_port()}"
         programs = [_Beside(node, ["feed", "--group", group]), _Beside(node, ["web", "--port", "0"])]
         for each in programs:
             ends.callback(each.end)
-        lines = open_lines(node.host, node.port, node.users)
-        ends.callback(close_lines, lines)
-        generator = Generator(lines, node.symbols, window=32_768)
-        ends.callback(generator.close)
-        generator.saturate(_LOSS_ORDERS // 4)
-        costs, speeds = [], []
+        costs, speeds, users = [], [], list(node.users)  # each enters its orders once
         for _ in range(_LOSS_RUNS):
             found = []
             for stands in (True, False):
@@ -244,14 +243,27 @@ def loss() -> Iterator[Row]:
                     os.kill(each.process.pid, signal.SIGSTOP if stands else signal.SIGCONT)
                 if not stands:
                     _await_readers(node)
-                began_s = time.monotonic()
-                cost = cost_ns(generator, node, _LOSS_ORDERS)
-                found.append((cost, time.monotonic() - began_s))
+                found.append(_loaded(node, [users.pop() for _ in range(_LOSS_USERS)]))
             (alone_ns, alone_s), (beside_ns, beside_s) = found
             costs.append(100 * (beside_ns / alone_ns - 1))
             speeds.append(100 * (1 - alone_s / beside_s))
         yield row("loss beside all feeds, processor time of the node an order", costs, "%", at_most=_LOSS_PERCENT)
         yield row("loss beside all feeds, orders/s where all share the cores", speeds, "%")
+
+
+def _loaded(node: Node, users: list[User]) -> tuple[float, float]:
+    """Processor time of a node an order, in ns, and time for all orders, in seconds. Raises LoadError."""
+    lines = open_lines(node.host, node.port, users)
+    try:
+        generator = Generator(lines, node.symbols, window=32_768)
+        try:
+            generator.saturate(_LOSS_ORDERS // 10)
+            began_s = time.monotonic()
+            return cost_ns(generator, node, _LOSS_ORDERS), time.monotonic() - began_s
+        finally:
+            generator.close()
+    finally:
+        close_lines(lines)
 
 
 def _await_readers(node: Node) -> None:

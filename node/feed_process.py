@@ -4,7 +4,7 @@ What happened it reads from the tape, as far as it is released, and from the jou
 does, and however it ends, the market goes on. Its messages are a projection of the journal: after every restart, and on
 the other node of a pair, they are the same bytes under the same numbers.
 
-    receivers <-- Outlet (multicast, A and B) <-- ItchStream (reports, feed, spool) <-- tape <-- core
+    receivers <-- Outlet (multicast, A and B) <-- ItchStream (reports, feed, spool) <-- TapeFollower <-- tape <-- core
     receivers --> requests (UDP)              --> spool
     receivers --> snapshots (SoupBinTCP)      --> tables of the feed
 
@@ -15,7 +15,6 @@ caught up is not sent: receivers see a heartbeat with a higher number and ask fo
 import asyncio
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,53 +24,28 @@ from typing import Any, Final
 
 import uvloop
 
-from engine.records import CommandKind
-from journal.history import History
 from marketdata.itch import session_name
 from marketdata.itch.stream import ItchStream
-from node import gateway_image
 from node.end_signals import on_end_signal
 from node.feed_programs import Address
 from node.feed_snapshots import SnapshotServer
 from node.logs import Log
 from node.multicast import Outlet
 from node.program_report import ProgramReport, agent_values
-from replay.feed import Feed
-from replay.live_reports import room_of
-from replay.market_rows import MARKET_ROWS, tape_of
+from node.tape_follower import NoNode, TapeFollower, market_of
 from sequencer.reign import name_in_row
-from tape.agents import Call, Measured
-from tape.errors import TapeError
-from tape.places import Place
-from tape.reader import TapeReader
-from tape.writer import NAME_BYTES
 from wire.errors import ProtocolError
 from wire.mold import HEAD_BYTES, PACKET_BYTES_MAX, Request, end_of_session, heartbeat, packets, read_request
 
-#: Longest work on blocks before the loop has its turn, in ns.
-_TURN_NS: Final = 5_000_000
-#: Wait where the journal has not yet what the tape has lost, and longest sleep for a block.
-_LAG_S: Final = 0.002
-_SLEEP_NS: Final = 100_000_000
-#: Interval of looks at heartbeats and images, and silence of the feed after which it sends a heartbeat, in seconds.
+#: Interval of looks at heartbeats, and silence of the feed after which it sends a heartbeat, in seconds.
 _BEAT_S: Final = 0.25
 HEARTBEAT_S: Final = 1.0
 #: Silence after messages that a first heartbeat ends, in seconds: who lost the last message knows it by then.
 _FIRST_HEARTBEAT_S: Final = 0.05
 #: Heartbeats of the feed that are also sent as the end of a session that is over.
 _ENDS: Final = 3
-#: Interval of images, in seconds, and the commands between two of them at least.
-_IMAGE_S: Final = 30.0
-_IMAGE_COMMANDS: Final = 10_000
 #: Packets that one request gives at most: what a receiver's system keeps for it by default.
 REQUEST_PACKETS_MAX: Final = 64
-#: Time for the last messages at the end, in seconds.
-_LAST_S: Final = 1.0
-_NODE_ENDED: Final = "the node has ended"
-
-
-class NoNode(Exception):
-    """No node writes a tape in the directory; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -97,40 +71,23 @@ class FeedProcess:
         """Restore the stream. Raises NoNode, OSError, and what journal, tape and replay raise."""
         self.options, self.log = options, log
         self._loop = asyncio.get_running_loop()
-        with History.open(options.data) as history:
-            journal_id, capacity = history.journal_id, room_of(history)
-        try:
-            self._tape = TapeReader(tape_of(options.data), journal_id, MARKET_ROWS)
-        except (TapeError, OSError) as error:
-            raise NoNode(
-                f"no node writes a tape in {options.data}; start it with `lockstep serve`, --tape-mb above 0"
-            ) from error
+        market = market_of(options.data)
         self._outlet = Outlet(options.groups, options.interface, options.ttl)
         self._folder = options.data / "feeds" / options.name
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.stream = ItchStream(self._folder, capacity, self._on_messages)
-        seq, why = gateway_image.restore(self._folder, options.data, self.stream)
-        if why:
-            log.info("feed made from the journal", why=why)
-        self.feed = Feed(options.data, journal_id, seq, name=options.name[:NAME_BYTES])
+        self.stream = ItchStream(self._folder, market.capacity, self._on_messages)
+        self.follower = TapeFollower(market, self._folder, options.name, self.stream, self.stop)
+        if self.follower.why:
+            log.info("feed made from the journal", why=self.follower.why)
         self._name = None if options.node is None else name_in_row(options.node)
         self._caught_up = False
-        self._imaged_seq = seq
-        self._image_due_s = time.monotonic() + _IMAGE_S
-        self._saving: asyncio.Task[None] | None = None
-        self._carries = False
         self._sent_s = 0.0
         self._ends_silence = False  # a first heartbeat is due
         self._over: tuple[str, int, int] | None = None  # session that is over, its next number, times left to say so
         self._beats = 0
-        self._more = False
-        self._working = False
         self._stopping = False
         self._failure: BaseException | None = None
-        self._idle = threading.Event()
         self._ended = asyncio.Event()
-        self._watch = threading.Thread(target=self._watch_tape, name="tape", daemon=True)
-        self._agent = Measured(Call("feed", self._take_blocks))
         self._snapshots = SnapshotServer(self.stream)
         self._server: asyncio.Server | None = None
         self.answered = 0  # packets that requests were answered with
@@ -139,13 +96,7 @@ class FeedProcess:
 
     async def start(self) -> None:
         """Catch up with what is released now, and open the ports. Raises OSError, NoNode."""
-        released_seq = self._tape.load(Place.RELEASED)
-        while self.feed.seq < released_seq:
-            seq = self.feed.seq
-            self._agent.turn()
-            if self.feed.ended:
-                raise NoNode(_NODE_ENDED)
-            await asyncio.sleep(0 if self.feed.seq > seq or self._more else _LAG_S)
+        await self.follower.catch_up()
         self._caught_up = True
         self._loop.set_exception_handler(self._on_loop_error)
         self.options.requests.setblocking(False)
@@ -153,10 +104,7 @@ class FeedProcess:
         self._server = await asyncio.start_server(self._snapshots.serve, sock=self.options.snapshots)
         self._loop.call_later(_BEAT_S, self._beat)
         self._heartbeat()
-        self._tape.bell.arm()
-        self._tape.bell.ring()
-        self._watch.start()
-        self._turn()
+        self.follower.start()
 
     async def run(self) -> None:
         """Run until the node or the operator ends it. Raises the fault that ended it, if any."""
@@ -168,18 +116,19 @@ class FeedProcess:
         """End in order: what is released now is sent first."""
         if self._stopping:
             return
-        if failure is None:
-            until_s = time.monotonic() + _LAST_S
-            with suppress(TapeError, OSError):
-                while self._take_blocks() and time.monotonic() < until_s:
-                    pass
+        if isinstance(failure, NoNode):
+            self.log.warning("the feed ends", why="the node has ended")
+        elif failure is not None:
+            self.log.error("the feed stops", why=str(failure))
+        else:
+            self.follower.take_last()
         self._stopping, self._failure = True, failure
         self._loop.create_task(self._leave())
 
     async def _leave(self) -> None:
         """End: each step is done though one before it has failed."""
         self._loop.remove_reader(self.options.requests.fileno())
-        for step in (self._close_server, self._save_last_image, self._close_files):
+        for step in (self._close_server, self.follower.stop, self._close_files):
             try:
                 await step()
             except Exception as error:  # it ended the step, and the process ends with it
@@ -190,24 +139,15 @@ class FeedProcess:
         if self._server is not None:
             self._server.close()
 
-    async def _save_last_image(self) -> None:
-        self._idle.set()
-        if self._saving is not None:
-            await asyncio.wait([self._saving])
-        await self._save_image()
-
     async def _close_files(self) -> None:
         self._outlet.close()
         self.stream.close()
-        self.feed.close()
 
     def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if isinstance(error, OSError) and context.get("transport") is not None:
             return  # a client of snapshots has left
-        fault = error if isinstance(error, BaseException) else RuntimeError(str(context.get("message")))
-        self.log.error("the feed stops", why=str(fault))
-        self.stop(fault)
+        self.stop(error if isinstance(error, BaseException) else RuntimeError(str(context.get("message"))))
 
     def _beat(self) -> None:
         if self._stopping:
@@ -218,63 +158,14 @@ class FeedProcess:
         self._beats += 1
         if self._beats % round(1.0 / _BEAT_S) == 0:
             self._report_figures()
-        if time.monotonic() >= self._image_due_s and self.feed.seq - self._imaged_seq >= _IMAGE_COMMANDS:
-            self._image_due_s = time.monotonic() + _IMAGE_S
-            if self._saving is None:
-                self._saving = self._loop.create_task(self._save_image())
-                self._saving.add_done_callback(self._on_saved)
 
     def _report_figures(self) -> None:
         """Report to the supervisor, which may be gone, or reading nothing."""
         if self.options.report is not None:
             with suppress(OSError):
-                self.options.report.write(agents=agent_values([self._agent]))
+                self.options.report.write(agents=agent_values([self.follower.agent]))
 
-    # What happened: from the tape to the groups.
-
-    def _watch_tape(self) -> None:
-        """Wake the loop for each block that is released, in a thread that sleeps on the tape's doorbell."""
-        bell = self._tape.bell
-        while not self._stopping:
-            bell.arm()
-            if self._tape.load(Place.RELEASED) <= self.feed.seq and self._tape.writer_lives():
-                bell.sleep(_SLEEP_NS)
-            self._idle.clear()
-            try:
-                self._loop.call_soon_threadsafe(self._turn)
-            except RuntimeError:
-                return  # the loop has ended
-            self._idle.wait()
-
-    def _turn(self) -> None:
-        if self._stopping or self._working:
-            return
-        self._working = True
-        try:
-            self._agent.turn()
-        finally:
-            self._working = False
-        if self.feed.ended:
-            self.log.warning("the feed ends", why=_NODE_ENDED)
-            self.stop(NoNode(f"the node of {self.options.data} has ended; start it again"))
-        elif self._more:
-            self._loop.call_soon(self._turn)
-        elif self.feed.lags:
-            self._loop.call_later(_LAG_S, self._turn)
-        else:
-            self._idle.set()
-
-    def _take_blocks(self) -> int:
-        """Take blocks for a while; gives the number of commands. ``_more`` is True then if there may be more now."""
-        seq, until_ns = self.feed.seq, time.monotonic_ns() + _TURN_NS
-        self._more = True
-        while self._more and time.monotonic_ns() <= until_ns:
-            rows = self.feed.take()
-            if rows is not None:
-                self.stream.observe(rows.first_seq, rows.commands, rows.events)
-                self._carries = bool(rows.commands["kind"][-1] == CommandKind.EXTEND)
-            self._more = rows is not None or self.feed.replays
-        return self.feed.seq - seq
+    # What happened, to the groups.
 
     @property
     def speaks(self) -> bool:
@@ -342,23 +233,6 @@ class FeedProcess:
                 self.options.requests.sendto(packet, sender)
                 self.answered += 1
 
-    # Images.
-
-    async def _save_image(self) -> None:
-        """Write an image, where the journal has all that it is of, in another thread."""
-        seq = self.feed.seq
-        if self._carries or seq <= self._imaged_seq or self._tape.load(Place.JOURNALED) < seq:
-            return
-        image = gateway_image.take(self.stream, seq)
-        if await asyncio.to_thread(gateway_image.save, self._folder, self.options.data, image):
-            self._imaged_seq = seq
-
-    def _on_saved(self, saving: "asyncio.Task[None]") -> None:
-        self._saving = None
-        if not saving.cancelled() and (error := saving.exception()) is not None and not self._stopping:
-            self.log.error("the feed stops", why=str(error))
-            self.stop(error)
-
 
 def serve_feed(options: FeedOptions, log: Log, *, on_listening: Callable[[FeedProcess], None] = lambda _: None) -> None:
     """Run a feed until its node, its operator, SIGTERM or SIGINT ends it. Raises NoNode, OSError, and the fault that
@@ -376,11 +250,11 @@ async def _served(options: FeedOptions, log: Log, on_listening: Callable[[FeedPr
         feed=options.name,
         groups=[str(each) for each in options.groups],
         interface=options.interface,
-        seq=process.feed.seq,
+        seq=process.follower.seq,
         pid=os.getpid(),
     )
     on_listening(process)
     try:
         await process.run()
     finally:
-        log.info("ended", feed=options.name, seq=process.feed.seq)
+        log.info("ended", feed=options.name, seq=process.follower.seq)

@@ -105,6 +105,7 @@ class TapeFollower:
         self._image_due_s = time.monotonic() + _IMAGE_S
         self._saving: asyncio.Task[None] | None = None
         self._carries = self._more = self._working = self._stopping = False
+        self._is_broken = False  # a fault has left the projection within a block
         self._idle = threading.Event()
         self._watch = threading.Thread(target=self._watch_tape, name="tape", daemon=True)
 
@@ -173,8 +174,9 @@ class TapeFollower:
         try:
             self.agent.turn()
             self._then()
+            self._image_where_due()
         except Exception as error:  # damage, or a defect: it ends the program, which is started again
-            self._stopping = True
+            self._stopping = self._is_broken = True
             self._idle.set()
             self._on_fault(error)
             return
@@ -187,7 +189,6 @@ class TapeFollower:
         elif self.feed.lags:
             self._loop.call_later(_LAG_S, self._turn)
         else:
-            self._image_where_due()
             self._idle.set()
 
     def _take_blocks(self) -> int:
@@ -216,7 +217,7 @@ class TapeFollower:
     async def _save_image(self) -> None:
         """Write an image, where the journal has all that it is of, in another thread."""
         seq = self.feed.seq
-        if self._carries or seq <= self._imaged_seq or self.tape.load(Place.JOURNALED) < seq:
+        if self._is_broken or self._carries or seq <= self._imaged_seq or self.tape.load(Place.JOURNALED) < seq:
             return
         image = gateway_image.take(self.projection, seq)
         if await asyncio.to_thread(gateway_image.save, self._folder, self.market.directory, image):

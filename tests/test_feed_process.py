@@ -20,7 +20,7 @@ from tests.itch_reader import Reader
 from tests.json_schemas import checked
 from tests.ouch_messages import cancel, enter
 from tests.pair_processes import nodes, pair
-from tests.running import ROOT, SET_UP, Client, Running, started, until
+from tests.running import HEARTBEAT, ROOT, SET_UP, Client, Running, started, until
 from tests.test_node_programs import processes
 from wire import ClientSession, LoginRequest, itch, mold
 from wire.soup import LoginAccepted, LoginRejected, Sequenced
@@ -76,6 +76,18 @@ def trade(client: Client, name: str, count: int, chance: random.Random) -> None:
             client.socket.sendall(cancel(f"{name}{chance.randint(0, n)}"))
 
 
+def beats(client: Client) -> bool:
+    """Send a heartbeat, so that a client that waits long is not ended."""
+    client.socket.sendall(HEARTBEAT)
+    return True
+
+
+def runs_again(node: Running, name: str, restarts: int) -> bool:
+    """True once a program that was killed so many times serves again."""
+    found = processes(node)[name]
+    return found["restarts"] == restarts and bool(found["port"])
+
+
 def has(receiver: Receiver, price_e4: int) -> bool:
     """True once the receiver has the add of an order at a price, and all before it."""
     receiver.pump()
@@ -103,8 +115,7 @@ def test_receivers_of_a_bad_network_have_every_message_though_the_feed_is_killed
             bad.pump()
         os.kill(processes(fed.node)["itch"]["pid"], signal.SIGKILL)
         trade(client, f"A{kills}y", 20, chance)
-        until(lambda kills=kills: processes(fed.node)["itch"]["restarts"] == kills + 1)  # type: ignore[misc]
-        fed.ports()
+        until(lambda kills=kills: beats(client) and runs_again(fed.node, "itch", kills + 1), 300.0)  # type: ignore[misc]
     client.socket.sendall(enter("LAST", "B", 7, 77_700))
     until(lambda: has(good, 77_700), what="the feed has not come")
     until(lambda: has(bad, 77_700), what="the feed has not come over the bad network")

@@ -35,7 +35,7 @@ from tests.nats_server import BadPath, NatsServer
 from tests.ouch_messages import enter
 from tests.pair_processes import pair
 from tests.running import ROOT, SOON_S, Client, answered_in_s, resident_bytes, started, until
-from tests.test_feed_process import trade, written
+from tests.test_feed_process import beats, runs_again, trade, written
 from tests.test_node_programs import processes
 
 if shutil.which("nats-server") is None:
@@ -172,8 +172,7 @@ def test_readers_over_a_bad_path_have_every_block_and_message_though_the_publish
             time.sleep(0.02)
         os.kill(processes(published.node)["nats"]["pid"], signal.SIGKILL)
         trade(client, f"A{kills}y", 20, chance)
-        until(lambda kills=kills: processes(published.node)["nats"]["restarts"] == kills + 1)  # type: ignore[misc]
-        assert published.owner
+        until(lambda kills=kills: beats(client) and runs_again(published.node, "nats", kills + 1), 300.0)  # type: ignore[misc]
     client.socket.sendall(enter("LAST", "B", 7, 77_700))
     for reading in readings[:2]:
         until(lambda reading=reading: reading.has(77_700), what="the last message has not come")  # type: ignore[misc]

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -20,7 +21,7 @@ import pytest
 
 from tests.json_schemas import checked
 from tests.ouch_messages import cancel, enter
-from tests.running import ROOT, Client, Running, started, until
+from tests.running import HEARTBEAT, ROOT, Client, Running, started, until
 from tests.web_book import FullBook
 
 for package in ("starlette", "uvicorn", "websockets", "httptools"):
@@ -100,6 +101,15 @@ class Traders:
 
     def __init__(self, port: int) -> None:
         self.clients = Client(port, "UA"), Client(port, "UC")
+        # Else the exchange ends them where a process takes long to start, and cancels the orders of UC.
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def _beat(self) -> None:
+        with contextlib.suppress(OSError):  # closed at the end
+            while True:
+                time.sleep(1.0)
+                for client in self.clients:
+                    client.socket.sendall(HEARTBEAT)
 
     def trade(self, name: str, count: int, chance: random.Random) -> None:
         """Enter orders of both sides, some of which trade, and cancel some."""

@@ -1,0 +1,106 @@
+"""The follower of a tape: every block once into the projection, and no image of one that a fault has left half done."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from checkpoints import Projection
+from node.tape_follower import NoNode, TapeFollower, market_of
+from tests.ouch_messages import enter
+from tests.running import Client, started
+
+WAIT_S = 120.0
+
+
+class Counted(Projection):
+    """Places of all blocks so far. ``fails``: a defect in the next block, half done."""
+
+    name = "counted"
+    version = 1
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, int]] = []
+        self.fails = False
+
+    @property
+    def seq(self) -> int:
+        return self.seen[-1][1] if self.seen else 0
+
+    def observe(self, first_seq: int, commands: Any, _events: Any, /) -> None:
+        assert first_seq == self.seq + 1
+        self.seen.append((first_seq, first_seq + len(commands) - 1))
+        if self.fails:
+            raise RuntimeError("a defect")
+
+    def image(self) -> dict[str, Any]:
+        return {"seen": np.array(self.seen, np.int64)}
+
+    def digest(self) -> bytes:
+        return bytes(16)
+
+    def restore(self, arrays: Any, _seq: int, /) -> None:
+        self.seen = [(int(first), int(last)) for first, last in arrays["seen"]]
+
+    def clear(self) -> None:
+        self.seen = []
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def test_blocks_come_once_and_an_image_is_of_whole_blocks_alone(tmp_path: Path) -> None:
+    node = started(tmp_path)
+    folder, faults = tmp_path / "program", list[BaseException]()
+
+    async def follow() -> None:
+        first = Counted()
+        follower = TapeFollower(market_of(node.data), folder, "counted", first, faults.append)
+        assert follower.why
+        await follower.catch_up()
+        follower.start()
+        client = Client(node.port, "UA")
+        for n in range(5):
+            client.socket.sendall(enter(f"A{n}", "B", 1, 90_000))
+        seq = 0
+
+        def has_all() -> bool:
+            nonlocal seq
+            seq = node.status()["seq"]
+            return first.seq == seq
+
+        await until(lambda: first.seq > 15 and has_all())
+        await follower.stop()
+
+        second = Counted()
+        follower = TapeFollower(market_of(node.data), folder, "counted", second, faults.append)
+        assert (follower.why, follower.seq) == ("", first.seq)
+        assert second.seen == first.seen
+        await follower.catch_up()
+        follower.start()
+        second.fails = True
+        client.socket.sendall(enter("B1", "B", 1, 90_000))
+        await until(lambda: faults)
+        await follower.stop()
+        assert [str(each) for each in faults] == ["a defect"]
+
+        # What the defect has left is in no image: the next start is before it.
+        third = Counted()
+        follower = TapeFollower(market_of(node.data), folder, "counted", third, faults.append)
+        assert (follower.why, third.seen) == ("", first.seen)
+        await follower.catch_up()
+        assert third.seq > first.seq
+        await follower.stop()
+
+    try:
+        asyncio.run(follow())
+    finally:
+        node.stop()
+    with pytest.raises(NoNode, match="no node writes a tape"):
+        market_of(node.data)
