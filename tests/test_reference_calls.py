@@ -4,6 +4,9 @@ In a line ``indicative INSTRUMENT QTY @ PRICE IMBALANCE SIDE`` a price of 0 is n
 """
 
 import random
+import sys
+from types import FrameType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -389,3 +392,35 @@ def test_the_uncross_trades_what_the_last_indicative_event_told() -> None:
         last = indicatives[-1] if indicatives else np.zeros(1, EVENT)[0]
         assert sum(int(trade["qty"]) for trade in trades) == last["qty"]
         assert {int(trade["price_e4"]) for trade in trades} == ({int(last["price_e4"])} if trades else set())
+
+
+def _steps_of_an_order(levels: int) -> int:
+    """Lines that run for an entry and a cancel in a call with so many prices a side, all of them crossed."""
+    engine = _in(Phase.OPENING_AUCTION)
+    rows = [
+        enter(who, f"{name}{at}", side, 10, 100_000 + side * 100 * (1 + at))
+        for at in range(levels)
+        for who, name, side in ((1, "b", BUY), (2, "s", SELL))
+    ]
+    engine.apply(batch(*rows))
+    steps = 0
+
+    def count(_frame: FrameType, _event: str, _argument: object) -> Any:
+        nonlocal steps
+        steps += 1
+        return count
+
+    asked = batch(enter(3, "c", BUY, 5, 100_000 + 50 * levels // 100 * 100), cancel(3, "c"))
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        answers = engine.apply(asked)
+    finally:
+        sys.settrace(before)
+    assert len(told(answers)) == 4, "both change what is indicative"
+    return steps
+
+
+def test_an_order_in_a_call_takes_no_more_steps_for_more_prices() -> None:
+    few, many = _steps_of_an_order(50), _steps_of_an_order(800)
+    assert many < 1.5 * few, f"{few} lines at 50 prices a side, {many} at 800"

@@ -1,5 +1,7 @@
 """Cancels, one and many. They are accepted in every phase (section 4)."""
 
+from typing import Final
+
 from engine.records import Reason
 from engine.reference.events import EventLog
 from engine.reference.exposure import take_off
@@ -8,6 +10,8 @@ from engine.reference.rows import Row
 from engine.reference.state import Instrument, Order
 from engine.reference.venue import Venue
 
+_USER: Final = Reason.USER
+
 
 def cancel(venue: Venue, row: Row, events: EventLog) -> None:
     participant = venue.participant(row.participant)
@@ -15,7 +19,7 @@ def cancel(venue: Venue, row: Row, events: EventLog) -> None:
     if order is None:
         events.cancel_rejected(row.client_order_id, participant)
     elif row.qty == 0:
-        cancel_open(venue, order, Reason.USER, events)
+        cancel_open(venue, order, _USER, events)
     else:
         _cancel_part(venue, order, row.qty, events)
 
@@ -28,10 +32,10 @@ def _cancel_part(venue: Venue, order: Order, qty: int, events: EventLog) -> None
     elif qty % order.instrument.lot:
         events.cancel_rejected(order.client_order_id, order.participant, Reason.INVALID_LOT)
     elif open_qty <= 0:
-        cancel_open(venue, order, Reason.USER, events)
+        cancel_open(venue, order, _USER, events)
     else:
         lost_qty = order.leaves_qty - open_qty
-        events.canceled(order, lost_qty, Reason.USER)
+        events.canceled(order, lost_qty, _USER)
         take_off(order, lost_qty)
         order.qty = qty
 

@@ -24,7 +24,8 @@ def consequences(venue: Venue, events: EventLog) -> None:
         while reprice(venue, instrument, events):
             look_at_trade(venue, instrument, events)
             _run_all_elected(venue, instrument, events)
-        meet_at_midpoint(venue, instrument, events)
+        if instrument.midpoint is not None:
+            meet_at_midpoint(venue, instrument, instrument.midpoint, events)
         if number in venue.calls:
             publish_indicative(instrument, events)
     events.touched.clear()

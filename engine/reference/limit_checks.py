@@ -102,7 +102,7 @@ def check_credit_of(venue: Venue, participant: Participant, notional_e4: int) ->
 
 def count_entry(venue: Venue, participant: Participant, refused: Reason | None) -> None:
     """Every entry and replace counts at its time, whatever the answer, except those refused for their rate."""
-    if refused != Reason.ORDER_RATE:
+    if refused is None or refused != Reason.ORDER_RATE:
         participant.counted_ns.append(venue.now_ns)
 
 

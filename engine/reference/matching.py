@@ -32,9 +32,9 @@ def run_aggressor(venue: Venue, order: Order, events: EventLog) -> None:
         if refused is not None:
             cancel_open(venue, order, refused, events)
             return
-    book = instrument.book
+    book, other_side = instrument.book, -order.side
     while order.leaves_qty:
-        level = book.best(-order.side)
+        level = book.best(other_side)
         if level is None or not _reaches(order, collar, level.price_e4):
             break
         resting = level.first()

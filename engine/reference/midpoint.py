@@ -33,10 +33,9 @@ def run_at_midpoint(venue: Venue, order: Order, book: MidpointBook, events: Even
         venue.rest(order)
 
 
-def meet_at_midpoint(venue: Venue, instrument: Instrument, events: EventLog) -> None:
+def meet_at_midpoint(venue: Venue, instrument: Instrument, book: MidpointBook, events: EventLog) -> None:
     """While both sides have an order that takes part, the oldest of each meet, the later one as incoming."""
-    book = instrument.midpoint
-    if book is None or not all(book.sides.values()):
+    if not all(book.sides.values()):
         return
     price_e4 = instrument.midpoint_e4
     if not price_e4 or not all(book.takes_part(side, price_e4) for side in Side):

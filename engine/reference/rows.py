@@ -280,9 +280,6 @@ def _places_not_used(kind: CommandKind) -> Callable[[Row], tuple[int, ...]] | No
     return itemgetter(*places, places[0])  # one twice, since of a single place it would give no tuple
 
 
-_NOT_USED: Final = {int(kind): _places_not_used(kind) for kind in COMMAND_FIELDS}
-
-
 def _enter_has_form(row: Row) -> bool:
     instructions = row.instructions
     return (
@@ -321,7 +318,7 @@ def _phase_has_form(row: Row) -> bool:
     return row.phase in _PHASES
 
 
-_HAS_FORM: Final = {
+_HAS_FORM: Final[dict[int, Callable[[Row], bool]]] = {
     int(CommandKind.ENTER): _enter_has_form,
     int(CommandKind.REPLACE): _replace_has_form,
     int(CommandKind.MASS_CANCEL): _mass_cancel_has_form,
@@ -331,10 +328,13 @@ _HAS_FORM: Final = {
 }
 
 
+#: Of each kind the places that must be zero, and what else a row must be like.
+_FORMS: Final = {int(kind): (_places_not_used(kind), _HAS_FORM.get(int(kind))) for kind in COMMAND_FIELDS}
+
+
 def can_be_interpreted(row: Row) -> bool:
     """True if the row is a command of this release, as far as the row alone tells (section 13, 1)."""
-    kind = row.kind
-    if kind not in _NOT_USED:
+    if row.kind not in _FORMS:
         return False
-    not_used, has_form = _NOT_USED[kind], _HAS_FORM.get(kind)
+    not_used, has_form = _FORMS[row.kind]
     return (not_used is None or not any(not_used(row))) and (has_form is None or has_form(row))

@@ -69,7 +69,9 @@ class LitBook:
 
     def add(self, order: "Order") -> None:
         """Add an order behind all others at its price."""
-        self._changed(order, order.leaves_qty)
+        self.changes += 1
+        if self.depth is not None:
+            self._count(self.depth, order, order.leaves_qty)
         price_e4, hidden = order.trading_e4, order.hidden
         levels = (self.hidden if hidden else self.displayed)[order.side]
         rank = rank_of(order.side, price_e4, hidden)
@@ -95,7 +97,9 @@ class LitBook:
         level = order.level
         if level is None:
             raise ValueError(f"order {order.order_number} does not rest")
-        self._changed(order, -qty)
+        self.changes += 1
+        if self.depth is not None:
+            self._count(self.depth, order, -qty)
         level.leaves_qty -= qty
         order.leaves_qty -= qty
         if order.leaves_qty == 0:
@@ -106,14 +110,16 @@ class LitBook:
         level = order.level
         if level is None:
             raise ValueError(f"order {order.order_number} does not rest")
-        self._changed(order, -order.leaves_qty)
+        self.changes += 1
+        if self.depth is not None:
+            self._count(self.depth, order, -order.leaves_qty)
         level.leaves_qty -= order.leaves_qty
         self._take_out(order, level)
 
-    def _changed(self, order: "Order", qty: int) -> None:
-        self.changes += 1
-        if self.depth is not None and order.trading_e4:
-            self.depth.count(order.side, order.trading_e4, qty)
+    @staticmethod
+    def _count(depth: Depth, order: "Order", qty: int) -> None:
+        if order.trading_e4:
+            depth.count(order.side, order.trading_e4, qty)
 
     def counted(self) -> Depth:
         """The depth as it is, counted anew where no call keeps it."""
@@ -312,7 +318,7 @@ class Holding:
     """
 
     position_qty: int = 0
-    open_qty: dict[int, int] = field(default_factory=lambda: {int(BUY): 0, int(SELL): 0})
+    open_qty: dict[int, int] = field(default_factory={int(BUY): 0, int(SELL): 0}.copy)
 
 
 class Indicative(NamedTuple):
@@ -326,14 +332,9 @@ class Indicative(NamedTuple):
 NOTHING_PAIRED: Final = Indicative(0, 0, 0)
 
 
-class Quotes(NamedTuple):
-    """The best displayed prices; 0 for none."""
-
-    bid_e4: int
-    offer_e4: int
-
-
-NO_QUOTES: Final = Quotes(0, 0)
+#: The best displayed bid and offer; 0 for none.
+Quotes = tuple[int, int]
+NO_QUOTES: Final = (0, 0)
 
 
 class Breaker(NamedTuple):
@@ -429,7 +430,7 @@ class Instrument:
         """The best displayed prices in continuous trading, by which pegs and the midpoint book go; else none."""
         if self.phase != CONTINUOUS:
             return NO_QUOTES
-        return Quotes(self.book.displayed_best_e4(BUY), self.book.displayed_best_e4(SELL))
+        return self.book.displayed_best_e4(BUY), self.book.displayed_best_e4(SELL)
 
     @property
     def midpoint_e4(self) -> int:

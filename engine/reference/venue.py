@@ -244,7 +244,7 @@ class Venue:
             order.instrument.aside[order.order_number] = order
         elif order.in_midpoint:
             _midpoint_book(order).add(order)
-        elif order.dormant:
+        elif order.stop_e4:
             order.instrument.stops.add(order)
         else:
             if order.display_qty:
