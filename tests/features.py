@@ -341,6 +341,8 @@ def meeting_stream(seed: int, n: int, *, delayed: bool = False) -> NDArray[Any]:
         _control(rng, rows[at])
     if seed % 8 == 4:
         _quote(rng, rows)
+    if seed % 4 == 3:
+        _fall(rng, rows)
     opening = definitions(2, 5)
     defined = opening["kind"] == CommandKind.INSTRUMENT
     opening["settings"][defined] |= np.uint16(InstrumentSetting.MIDPOINT | InstrumentSetting.BAND)
@@ -392,6 +394,94 @@ def _quote(rng: np.random.Generator, rows: NDArray[Any]) -> None:
 
 #: Commands of a burst.
 _BURST: Final = 12
+
+#: Orders of a fall: (participant, instrument, side, ticks from the reference price, quantity, instructions). In I2 they
+#: are good till canceled but for the quote of P1, behind which a peg meets a hidden bid.
+_QUOTED: Final = (
+    (1, 1, 1, 0, 10, 0),
+    (2, 1, -1, 0, 10, 0),
+    (1, 2, 1, -1, 10, 0),
+    (2, 2, 1, -6, 10, 0),
+    (2, 2, -1, 6, 10, 0),
+    (3, 2, 1, -4, 10, Instruction.HIDDEN),
+    (4, 2, -1, 5, 20, 0),
+    (5, 2, -1, 0, 10, Instruction.PEG | Instruction.MARKET),
+)
+#: Orders of an opening call in I1: the first is for the opening, the last is a stop that the uncross elects.
+_OPENED: Final = (
+    (1, 1, 1, 0, 10, 0),
+    (2, 1, -1, 0, 10, 0),
+    (3, 1, -1, 4, 10, 0),
+    (4, 1, 1, 0, 5, Instruction.STOP | Instruction.MARKET),
+)
+#: Ticks at which I2 trades before, from above or below, since no price may be further than four from the last.
+_STEPS: Final = (5, 2, -5, -2, 0)
+_BEGIN: Final = 3 + 2 * len(_STEPS) + 2
+_FALL: Final = _BEGIN + len(_QUOTED) + 1
+
+
+def _fall(rng: np.random.Generator, rows: NDArray[Any]) -> None:
+    """Bursts in which the index falls, or a breaker halts, by the command in which other things happen too.
+
+    A trading day begins; then I1 is in an opening call. In I2 a bid of P1 goes by a mass cancel or with the next day,
+    so that a peg trades four ticks lower; or a replace trades as far down; or in I1 the uncross elects a stop.
+    """
+    for start in range(0, len(rows) - _FALL, 3 * _FALL):
+        burst = rows[start : start + _FALL]
+        burst.view(np.uint8)[:] = 0
+        burst["kind"] = CommandKind.CLOCK_JUMP
+        begin = burst[:_BEGIN]
+        begin["kind"][:3] = CommandKind.KILL, CommandKind.UNKILL, CommandKind.PHASE
+        begin["name"][:3], begin["phase"][2] = EVERY, Phase.CONTINUOUS
+        ids = pack("f0") + _FALL * start + np.arange(_FALL)
+        for at, ticks in enumerate(_STEPS):
+            _enter(begin[3 + 2 * at], ids[3 + 2 * at], (1, 2, 1, ticks, 10, 0))
+            _enter(begin[4 + 2 * at], ids[4 + 2 * at], (2, 2, -1, ticks, 10, 0))
+        begin["kind"][-2:] = CommandKind.CLOCK, CommandKind.PHASE
+        begin["time_ns"][-2] = _next_day(rows, start, _BEGIN - 2)
+        begin["name"][-1], begin["phase"][-1] = pack("I1"), Phase.OPENING_AUCTION
+        how = int(rng.integers(0, 4))
+        entered = _OPENED if how == 3 else _QUOTED
+        for at, terms in enumerate(entered, _BEGIN):
+            _enter(burst[at], ids[at], terms)
+        last = burst[_BEGIN + len(entered)]
+        if how == 0:
+            last["kind"], last["name"], last["reason"] = CommandKind.MASS_CANCEL, pack("P1"), Reason.MASS_CANCEL
+        elif how == 1:
+            last["kind"] = CommandKind.CLOCK
+            last["time_ns"] = _next_day(rows, start, _BEGIN + len(entered))
+        elif how == 2:
+            last["kind"], last["participant"], last["qty"] = CommandKind.REPLACE, 4, 20
+            last["client_order_id"], last["new_client_order_id"] = ids[_BEGIN + 6], ids[-1]
+            last["price_e4"] = REFERENCE_E4 - 4 * TICK_E4
+        else:
+            burst["time_in_force"][_BEGIN] = TimeInForce.OPENING
+            last["kind"], last["name"], last["phase"] = CommandKind.PHASE, pack("I1"), Phase.CONTINUOUS
+
+
+def _enter(row: Any, order_id: int, terms: tuple[int, int, int, int, int, int]) -> None:
+    """Make a row the entry of an order of a fall."""
+    row["kind"], row["client_order_id"], row["self_trade"] = CommandKind.ENTER, order_id, SelfTrade.CANCEL_NEWEST
+    row["participant"], row["instrument"], row["side"], ticks, row["qty"], row["instructions"] = terms
+    of_the_day = terms[1] == 1 or terms[0] == 1
+    row["time_in_force"] = TimeInForce.DAY if of_the_day else TimeInForce.GTC
+    price_e4 = REFERENCE_E4 + TICK_E4 * ticks
+    if terms[5] & Instruction.PEG:
+        row["peg"] = Peg.MARKET
+    elif terms[5] & Instruction.STOP:
+        row["stop_e4"] = price_e4
+    else:
+        row["price_e4"] = price_e4
+
+
+def _next_day(rows: NDArray[Any], start: int, at: int) -> int:
+    """Time of a clock row on the day after those before it; all times behind it move by a day."""
+    before, behind = rows[: start + at], rows[start + at + 1 :]
+    clocks = before["kind"] == CommandKind.CLOCK
+    last_ns = int(before["time_ns"][clocks].max(initial=OPEN_NS))
+    behind["time_ns"][behind["kind"] == CommandKind.CLOCK] += DAY_NS
+    behind["until_ns"][behind["instructions"] & np.uint16(Instruction.UNTIL) != 0] += DAY_NS
+    return last_ns + DAY_NS
 
 
 def _clock_rows(rng: np.random.Generator, rows: NDArray[Any]) -> None:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from engine import COMMAND, Capacity, Engine
 from engine.names import EVERY, pack, unpack
-from engine.records import CommandKind, EventKind, Instruction, Limit, Phase
+from engine.records import CommandKind, EventKind, Instruction, Limit, Phase, Reason
 from engine.reference import ReferenceEngine
-from tests.features import ORDERS, Meetings
+from tests.features import ORDERS, Meetings, meeting_stream
 from tests.streams import REFERENCE_E4, TICK_E4, call_stream, random_stream
 
 ROOMY = Capacity(orders_max=8_192, ids_max=65_536, instruments_max=8, participants_max=16)
@@ -25,12 +25,13 @@ Rows = NDArray[Any]
 
 
 def a_market(seed: int, *, calls: bool = False) -> Rows:
-    """A stream without what depends on a price as a percentage."""
+    """A stream without what depends on a price as a percentage; of odd seeds with an entry delay now and then."""
     # Of every third seed no instrument has a band.
+    delayed = seed % 2 == 1
     rows = (
-        call_stream(3 * seed, 5_000)
+        call_stream(3 * seed, 5_000, delayed=delayed)
         if calls
-        else random_stream(3 * seed, 8_000, hostile=0.0, garbage=0.0, control=0.01)
+        else random_stream(3 * seed, 8_000, hostile=0.0, garbage=0.0, control=0.01, delayed=delayed)
     )
     limits = rows["kind"] == CommandKind.LIMITS
     ofmoney = limits & (rows["limits"] & np.uint16(Limit.CREDIT | Limit.MAX_ORDER_VALUE) != 0)
@@ -100,7 +101,7 @@ def test_the_markets_have_orders_of_every_type_and_every_phase() -> None:
             changes = np.isin(events["kind"], (EventKind.PHASE, EventKind.HALTED))
             phases |= set(events["phase"][changes].tolist())
     seen = set[str]().union(*meetings.pairs)
-    assert set(ORDERS) - seen == set()
+    assert {*ORDERS, "replenishment", "repricing", "delay"} - seen == set()
     assert phases == {int(each) for each in Phase}
 
 
@@ -200,8 +201,13 @@ def renamed(rows: Rows, order: list[int]) -> Rows:
 
 @pytest.mark.parametrize("make", ENGINES, ids=["kernel", "reference"])
 @pytest.mark.parametrize("order", [[5, 4, 3, 2, 1], [2, 5, 1, 3, 4]], ids=str)
-def test_renamed_participants_trade_as_before(order: list[int], make: type[Engine]) -> None:
-    rows = random_stream(50, 8_000, hostile=0.0, garbage=0.0, control=0.02, participants=PARTICIPANTS)
+@pytest.mark.parametrize("narrow", [False, True], ids=["wide", "narrow"])
+def test_renamed_participants_trade_as_before(narrow: bool, order: list[int], make: type[Engine]) -> None:
+    """In the narrow market indices fall and breakers halt, and orders wait for their effect."""
+    if narrow:
+        rows = meeting_stream(31, 8_000, delayed=True)
+    else:
+        rows = random_stream(50, 8_000, hostile=0.0, garbage=0.0, control=0.02, participants=PARTICIPANTS)
     of_all = np.isin(rows["kind"], (CommandKind.KILL, CommandKind.UNKILL)) & (rows["name"] == EVERY)
     rows = without(rows, of_all | (rows["participant"] >= 2**8))
     wanted = events_of(make, rows)
@@ -217,6 +223,9 @@ def test_renamed_participants_trade_as_before(order: list[int], make: type[Engin
             wanted[place][at] = names.get(int(wanted[place][at]), int(wanted[place][at]))
     assert_same(wanted, events_of(make, renamed(rows, order)))
     assert {EventKind.KILLED, EventKind.TRADE, EventKind.REPRICED} <= set(wanted["kind"].tolist())
+    if narrow:
+        halted = wanted[wanted["kind"] == EventKind.HALTED]
+        assert {Reason.MARKET_WIDE, Reason.VOLATILITY} <= set(halted["reason"].tolist())
     assert [unpack(name) for name in names.values()][:1] != ["P1"]
 
 
