@@ -142,7 +142,7 @@ class Meetings:
         if row["kind"] != CommandKind.CLOCK or not self._waiting or _is_refused_clock(row, caused):
             yield row, caused, set()
             return
-        begins = [at for at, event in enumerate(caused) if _is_answer(event) or _is_of_clock(event)]
+        begins = list(_beginnings(caused))
         for begin, end in pairwise([0, *[at for at in begins if at], len(caused)]):
             if begin < end and _is_answer(caused[begin]) and self._waiting:
                 yield self._waiting.popleft(), caused[begin:end], {"delay"}
@@ -192,10 +192,19 @@ def _is_answer(event: Any) -> bool:
     return bool(by_owner or event["kind"] in (*_REFUSED, EventKind.ACCEPTED, EventKind.REPLACED))
 
 
-def _is_of_clock(event: Any) -> bool:
-    """True of an event of a clock value that no command which waited causes."""
-    expires = event["kind"] == EventKind.CANCELED and event["reason"] == Reason.EXPIRED
-    return bool(expires or (event["kind"] == EventKind.PHASE and event["phase"] != Phase.CLOSED))
+def _beginnings(caused: NDArray[Any]) -> Iterator[int]:
+    """Places where a command that waited begins to cause events, or the clock value does again.
+
+    A close is by a breaker only where the command has traded.
+    """
+    traded = False
+    for at, event in enumerate(caused):
+        expires = event["kind"] == EventKind.CANCELED and event["reason"] == Reason.EXPIRED
+        changes = event["kind"] == EventKind.PHASE and not (event["phase"] == Phase.CLOSED and traded)
+        if _is_answer(event) or expires or changes:
+            traded = False
+            yield at
+        traded = traded or event["kind"] == EventKind.TRADE
 
 
 def _packed(name: str) -> int:
@@ -414,6 +423,8 @@ _OPENED: Final = (
     (3, 1, -1, 4, 10, 0),
     (4, 1, 1, 0, 5, Instruction.STOP | Instruction.MARKET),
 )
+#: Orders of an opening call in I2, of which the first is for the opening and trades at a lower price.
+_LOWERED: Final = ((3, 2, 1, -4, 10, 0), (1, 2, -1, -4, 10, 0))
 #: Ticks at which I2 trades before, from above or below, since no price may be further than four from the last.
 _STEPS: Final = (5, 2, -5, -2, 0)
 _BEGIN: Final = 3 + 2 * len(_STEPS) + 2
@@ -424,7 +435,7 @@ def _fall(rng: np.random.Generator, rows: NDArray[Any]) -> None:
     """Bursts in which the index falls, or a breaker halts, by the command in which other things happen too.
 
     A trading day begins; then I1 is in an opening call. In I2 a bid of P1 goes by a mass cancel or with the next day,
-    so that a peg trades four ticks lower; or a replace trades as far down; or in I1 the uncross elects a stop.
+    so that a peg trades four ticks lower; or a replace trades as far down, or an uncross; or that of I1 elects a stop.
     """
     for start in range(0, len(rows) - _FALL, 3 * _FALL):
         burst = rows[start : start + _FALL]
@@ -440,8 +451,8 @@ def _fall(rng: np.random.Generator, rows: NDArray[Any]) -> None:
         begin["kind"][-2:] = CommandKind.CLOCK, CommandKind.PHASE
         begin["time_ns"][-2] = _next_day(rows, start, _BEGIN - 2)
         begin["name"][-1], begin["phase"][-1] = pack("I1"), Phase.OPENING_AUCTION
-        how = int(rng.integers(0, 4))
-        entered = _OPENED if how == 3 else _QUOTED
+        how = int(rng.integers(0, 5))
+        entered = _OPENED if how == 3 else _LOWERED if how == 4 else _QUOTED
         for at, terms in enumerate(entered, _BEGIN):
             _enter(burst[at], ids[at], terms)
         last = burst[_BEGIN + len(entered)]
@@ -456,7 +467,8 @@ def _fall(rng: np.random.Generator, rows: NDArray[Any]) -> None:
             last["price_e4"] = REFERENCE_E4 - 4 * TICK_E4
         else:
             burst["time_in_force"][_BEGIN] = TimeInForce.OPENING
-            last["kind"], last["name"], last["phase"] = CommandKind.PHASE, pack("I1"), Phase.CONTINUOUS
+            begin["name"][-1] = pack(f"I{entered[0][1]}")
+            last["kind"], last["name"], last["phase"] = CommandKind.PHASE, begin["name"][-1], Phase.CONTINUOUS
 
 
 def _enter(row: Any, order_id: int, terms: tuple[int, int, int, int, int, int]) -> None:
