@@ -31,11 +31,13 @@ def _library() -> Any:
 #: Codings of numbers: of those that rise by their steps, of others by their bytes; those that repeat have a dictionary.
 _STEPS: Final = frozenset({"seq", "time_ns", "entry_seq", "entry_time_ns"})
 _BYTES: Final = frozenset(
-    {"order_number", "buy_order_number", "sell_order_number", "end_seq", "number", "trade_number"}
+    {"order_number", "buy_order_number", "sell_order_number", "end_seq", "number", "trade_number", "entered_ago"}
 )
 _PLAIN: Final = frozenset({"notional_e4"})
 #: Tables in order of these numbers, whose column so rises.
-_RISING: Final = frozenset({("orders", "order_number"), ("trades", "trade_number")})
+_RISING: Final = frozenset(
+    {("orders", "order_number"), ("trades", "trade_number"), ("reports", "trade_number"), ("events", "number")}
+)
 
 
 class _Rows:
@@ -65,36 +67,44 @@ class _Rows:
         return self._library.Table.from_arrays(found, schema=self.schema)
 
     def _array(self, name: str, parts: list[Any]) -> Any:
-        values = np.ascontiguousarray(np.concatenate(parts) if len(parts) > 1 else parts[0], np.int64)
+        values = np.ascontiguousarray(_joined([np.ma.getdata(part) for part in parts]), np.int64)
+        missing = None
+        if name in self._table.partial:
+            missing = _joined([np.ma.getmaskarray(part) for part in parts])
+            missing = missing if missing.any() else None
         vocabulary = self._table.text.get(name)
         if vocabulary is None:
-            return self._library.array(values)
+            return self._library.array(values, mask=missing)
         if not vocabulary.few:
-            return _texts(self._library, id_text(values))
-        keys, places = self._keys_and_places(values, vocabulary)
+            return _texts(self._library, id_text(values), missing)
+        keys, places = self._keys_and_places(values, vocabulary, missing)
         text = self._library.array(vocabulary.words(keys), self._library.string())
         found = self._library.DictionaryArray.from_arrays(places, text)
         return found if self._coded else found.dictionary_decode()
 
-    def _keys_and_places(self, values: Any, vocabulary: Vocabulary) -> tuple[Any, Any]:
+    def _keys_and_places(self, values: Any, vocabulary: Vocabulary, missing: Any) -> tuple[Any, Any]:
         """The numbers that a column has, each once, and the place of each value among them."""
         if not isinstance(vocabulary, CodeWords):
-            coded = self._library.array(values).dictionary_encode()
+            coded = self._library.array(values, mask=missing).dictionary_encode()
             return coded.dictionary.to_numpy(zero_copy_only=False), coded.indices
         least, codes = vocabulary.least, values - vocabulary.least  # few and small: they need no hash
         keys = np.flatnonzero(np.bincount(codes, minlength=1))
         places = np.zeros(len(keys) and keys[-1] + 1, np.int32)
         places[keys] = np.arange(len(keys))
-        return keys + least, self._library.array(places[codes])
+        return keys + least, self._library.array(places[codes], mask=missing)
 
 
-def _texts(library: Any, text: Text) -> Any:
-    """Words as an array of texts."""
+def _joined(parts: list[Any]) -> Any:
+    return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+
+def _texts(library: Any, text: Text, missing: Any = None) -> Any:
+    """Words as an array of texts; those that are missing are empty."""
     ends = np.zeros(len(text.lengths) + 1, np.int32)
     np.cumsum(text.lengths, out=ends[1:])
-    return library.StringArray.from_buffers(
-        len(text.lengths), library.py_buffer(ends), library.py_buffer(np.ascontiguousarray(text.octets))
-    )
+    there = None if missing is None else library.py_buffer(np.packbits(~missing, bitorder="little"))
+    octets = library.py_buffer(np.ascontiguousarray(text.octets))
+    return library.StringArray.from_buffers(len(text.lengths), library.py_buffer(ends), octets, there)
 
 
 class ParquetForm:
@@ -244,18 +254,31 @@ def _columns(table: Table, batch: Any) -> Columns:
     batch.validate(full=True)  # a spoilt file may have codes of no word, and texts that end before they begin
     found: Columns = {}
     for name in table.columns:
-        column, vocabulary = batch.column(name), table.text.get(name)
-        if column.null_count:
-            raise ValueError(f"column {name} of the table {table.name} has a place without a value")
-        if vocabulary is None:
-            found[name] = np.asarray(column.to_numpy(zero_copy_only=False), np.int64)
-        elif not vocabulary.few:
-            found[name] = id_keys_of(_text(column))
-        else:  # each word is looked up once
-            coded = column if hasattr(column, "dictionary") else column.dictionary_encode()
-            keys = vocabulary.keys(coded.dictionary.to_numpy(zero_copy_only=False))
-            found[name] = keys[coded.indices.to_numpy(zero_copy_only=False)]
+        column = batch.column(name)
+        if name not in table.partial:
+            if column.null_count:
+                raise ValueError(f"column {name} of the table {table.name} has a place without a value")
+            found[name] = _values(column, table.text.get(name))
+            continue
+        missing = np.ones(len(column), np.bool_)
+        values = np.zeros(len(column), np.int64)
+        if column.null_count < len(column):
+            missing[:] = column.is_null().to_numpy(zero_copy_only=False)
+            values[~missing] = _values(column.drop_null() if column.null_count else column, table.text.get(name))
+        found[name] = np.ma.array(values, mask=missing)
     return found
+
+
+def _values(column: Any, vocabulary: Vocabulary | None) -> Any:
+    """Numbers of a column that has a value in each place."""
+    if vocabulary is None:
+        return np.asarray(column.to_numpy(zero_copy_only=False), np.int64)
+    if not vocabulary.few:
+        return id_keys_of(_text(column))
+    # Each word is looked up once.
+    coded = column if hasattr(column, "dictionary") else column.dictionary_encode()
+    keys = vocabulary.keys(coded.dictionary.to_numpy(zero_copy_only=False))
+    return keys[coded.indices.to_numpy(zero_copy_only=False)]
 
 
 def _text(column: Any) -> Text:

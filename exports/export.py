@@ -17,8 +17,9 @@ from engine.digest import ByteHash, EventChain
 from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory
 from exports.errors import ExportError
-from exports.formats import FORMS, WHOLE_FILES, Form
-from exports.reported import Orders, ReportColumns, trade_columns
+from exports.formats import FORMS, SAID_ONCE, WHOLE_FILES, Form
+from exports.once import ONCE, Facts, events_once, orders_once, reports_once, trade_rows
+from exports.reported import IN_ARRAY, Orders, ReportColumns, trade_columns
 from exports.tables import (
     EVENTS,
     ORDERS,
@@ -33,11 +34,14 @@ from exports.tables import (
     event_rows,
     position_columns,
 )
+from exports.whole import write_views
 from replay.past import PlayedBlock
 from reports import Reports
 
 MANIFEST: Final = "manifest.json"
-VERSION: Final = 4
+#: Events, at least, that are made rows of all tables at once.
+_EVENTS_AT_ONCE: Final = 131_072
+VERSION: Final = 5
 
 
 class End(NamedTuple):
@@ -58,19 +62,24 @@ class TableDigest:
     def __init__(self, table: Table) -> None:
         self._first = table.columns[0]
         self._hashes = {name: ByteHash() for name in table.columns}
+        self._missing = {name: ByteHash() for name in table.columns if name in table.partial}
         self.rows = 0
 
     def add(self, columns: Columns) -> None:
         """Add rows."""
         self.rows += len(columns[self._first])
         for name, hasher in self._hashes.items():
-            hasher.update(np.ascontiguousarray(columns[name], np.int64).view(np.uint8).data)
+            hasher.update(np.ascontiguousarray(np.ma.getdata(columns[name]), np.int64).view(np.uint8).data)
+        for name, hasher in self._missing.items():
+            hasher.update(np.ascontiguousarray(np.ma.getmaskarray(columns[name])).view(np.uint8).data)
 
     def digest(self) -> str:
         """16 hexadecimal digits."""
         whole = ByteHash()
         for name, hasher in self._hashes.items():
             whole.update(f"{name}:{hasher.hexdigest()};".encode())
+        for name, hasher in self._missing.items():
+            whole.update(f"missing {name}:{hasher.hexdigest()};".encode())
         return str(whole.hexdigest())
 
 
@@ -92,43 +101,26 @@ def write_export(
     """
     tables = tuple(table for table in TABLES if table in (EVENTS, *only))
     tables += () if snapshots is None else (SNAPSHOTS,)
-    form: Form = FORMS[form_name](folder, tables)
-    fold, reported, orders = Reports(capacity), ReportColumns(), Orders()
-    digests = {table.name: TableDigest(table) for table in tables}
-    folds = REPORTS in tables or TRADES in tables or ORDERS in tables
+    written = {table.name: _as_written(table, form_name) for table in tables}
+    form: Form = FORMS[form_name](folder, tuple(written.values()))
+    digests = {name: TableDigest(table) for name, table in written.items()}
 
     def add(table: Table, columns: Columns) -> None:
-        form.write(table, columns)
+        form.write(written[table.name], columns)
         digests[table.name].add(columns)
 
-    def add_reported(each: Iterator[Columns]) -> None:
-        for columns in each:
-            if REPORTS in tables:
-                add(REPORTS, {name: columns[name] for name in REPORTS.columns})
-            if TRADES in tables:
-                add(TRADES, trade_columns(columns))
-            if ORDERS in tables:
-                orders.take(columns)
-
     empty = np.zeros(0, np.int64)
-    for table in tables:  # so that each is there
+    for table in written.values():  # so that each is there
         form.write(table, dict.fromkeys(table.columns, empty))
-    for play, before, names in blocks:
-        clock_ns = clock_at_each(play.commands, ClockPosition(before.now_ns))
-        if len(play.events):
-            add(EVENTS, event_columns(play.events, clock_ns[play.events["seq"] - play.first_seq], names))
-        if not folds:
-            continue
-        for batch in fold.batches(play.first_seq, play.commands, play.events):
-            add_reported(reported.take(batch))
-    add_reported(reported.rest())
-    for columns in orders.batches():
-        add(ORDERS, columns)
+    for table, columns in _rows(blocks, capacity, tables, once=form_name in SAID_ONCE):
+        add(table, columns)
     if POSITIONS in tables:
         add(POSITIONS, position_columns(end.positions, end.directory))
     for columns in snapshots or ():
         add(SNAPSHOTS, columns)
     form.finish()
+    if form_name in SAID_ONCE:
+        write_views(folder, tuple(written))
     names_of = end.directory
     manifest = {
         "version": VERSION,
@@ -146,6 +138,58 @@ def write_export(
     return manifest
 
 
+def _as_written(table: Table, form_name: str) -> Table:
+    """The table as a form has it."""
+    return ONCE.get(table.name, table) if form_name in SAID_ONCE else table
+
+
+def _rows(
+    blocks: Iterator[PlayedBlock], capacity: Capacity, tables: tuple[Table, ...], *, once: bool
+) -> Iterator[tuple[Table, Columns]]:
+    """Rows of events and of the tables that are made of reports. ``once``: each fact is said once."""
+    fold, reported, orders = Reports(capacity), ReportColumns(), Orders()
+    folds = REPORTS in tables or TRADES in tables or ORDERS in tables
+    events: list[Columns] = []
+    reports: list[Columns] = []
+
+    def take() -> Iterator[tuple[Table, Columns]]:
+        """Rows of what is held, which ends with a block: no command has a part of its events there."""
+        reports.extend(reported.rest())
+        trades = [trade_columns(columns) for columns in reports] if TRADES in tables else []
+        yield from ((TRADES, columns) for columns in trades)
+        if ORDERS in tables:
+            for columns in reports:
+                orders.take(columns)
+        rows_of_trades = trade_rows(trades)
+        if once and events:
+            yield EVENTS, events_once(events, orders.first_of, rows_of_trades)
+        elif not once:
+            yield from ((EVENTS, columns) for columns in events)
+        for columns in reports if REPORTS in tables else ():
+            if once:
+                yield REPORTS, reports_once(columns, IN_ARRAY, orders.first_of, rows_of_trades)
+            else:
+                yield REPORTS, {name: columns[name] for name in REPORTS.columns}
+        events.clear()
+        reports.clear()
+
+    held = 0
+    for play, before, names in blocks:
+        clock_ns = clock_at_each(play.commands, ClockPosition(before.now_ns))
+        if len(play.events):
+            events.append(event_columns(play.events, clock_ns[play.events["seq"] - play.first_seq], names))
+        if folds:
+            for batch in fold.batches(play.first_seq, play.commands, play.events):
+                reports.extend(reported.take(batch))
+        held += len(play.events)
+        if held >= _EVENTS_AT_ONCE:
+            yield from take()
+            held = 0
+    yield from take()
+    for columns in orders.batches() if ORDERS in tables else ():
+        yield ORDERS, orders_once(columns) if once else columns
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Manifest of an export. Raises ExportError where there is none that this release reads."""
     try:
@@ -161,7 +205,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def tables_of(manifest: Mapping[str, Any]) -> tuple[Table, ...]:
     """Tables that an export has, by its manifest; events in any case, since they are its proof."""
-    return tuple(table for table in (*TABLES, SNAPSHOTS) if table is EVENTS or table.name in manifest["rows"])
+    tables = (table for table in (*TABLES, SNAPSHOTS) if table is EVENTS or table.name in manifest["rows"])
+    return tuple(_as_written(table, manifest["format"]) for table in tables)
 
 
 def file_digests(folder: Path) -> dict[str, str]:
@@ -193,12 +238,17 @@ def prove(folder: Path, manifest: dict[str, Any]) -> list[str]:
     names = Directory(tuple(manifest["symbols"]), tuple(manifest["participants"]))
     chain = EventChain()
     digests = {table.name: TableDigest(table) for table in tables}
+    once = manifest["format"] in SAID_ONCE
     try:
-        for table in tables:
+        facts = Facts(manifest["rows"], manifest["last_seq"])
+        # What events leave to other tables has to be read before them.
+        for table in sorted(tables, key=lambda table: table.name == EVENTS.name):
             for columns in form.read(table):
                 digests[table.name].add(columns)
-                if table is EVENTS:
-                    chain.add(event_rows(columns, names))
+                if table.name == EVENTS.name:
+                    chain.add(event_rows(facts.events(columns) if once else columns, names))
+                elif once:
+                    facts.add(table, columns)
     except (OSError, ValueError, KeyError, OverflowError) as error:
         return [f"the files in {folder} are not as they were written: {error}", *_file_faults(folder, manifest)]
     faults = _file_faults(folder, manifest)

@@ -140,6 +140,9 @@ class SqliteForm:
 #: names, another program might read other rows than the proof.
 WHOLE_FILES: Final = frozenset({"parquet", "arrow", "sql"})
 
+#: Forms that say each fact once (``exports.once``), and all again by views.
+SAID_ONCE: Final = frozenset({"parquet"})
+
 FORMS: Final[dict[str, Any]] = {
     "csv": CsvForm,
     "sqlite": SqliteForm,

@@ -6,14 +6,15 @@ import numpy as np
 
 from engine.jit import INTERPRETED
 from engine.kernel_cache import cache_directory_of
-from exports.reported import Orders, ReportColumns
+from exports.once import EVENTS_ONCE, Facts, events_once, reports_once, trade_rows
+from exports.reported import IN_ARRAY, Orders, ReportColumns, trade_columns
 from exports.words import id_keys_of, id_text, name_numbers
 from reports.rows import REPORT, ReportKind
 
 
 def is_compiled() -> bool:
     """True if the kernels are in the cache of this machine."""
-    return INTERPRETED or any(cache_directory_of(Path(__file__).parent).rglob("row_columns.put_orders*.nbc"))
+    return INTERPRETED or any(cache_directory_of(Path(__file__).parent).rglob("once_rows.fill_events*.nbc"))
 
 
 def compile_kernels() -> None:
@@ -24,3 +25,7 @@ def compile_kernels() -> None:
     row["kind"], row["order_number"] = ReportKind.NEW, 1
     for columns in ReportColumns(1).take(row):
         orders.take(columns)
+        trades = trade_rows([trade_columns(columns)])
+        reports_once(columns, IN_ARRAY, orders.first_of, trades)
+    nothing = {name: np.zeros(1, np.int64) for name in EVENTS_ONCE.columns}
+    Facts({}, 0).events(events_once([nothing], orders.first_of, trades))

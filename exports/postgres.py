@@ -29,6 +29,7 @@ _INDEXES: Final = {
     "snapshots": ("symbol, time_ns",),
 }
 _KEYS: Final = {
+    "events": "time_ns, seq, event_number",
     "reports": "time_ns, seq, number",
     "trades": "time_ns, trade_number",
     "orders": "entry_time_ns, order_number",

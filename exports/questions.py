@@ -1,7 +1,8 @@
 """Questions to an export in Parquet, by DuckDB (its only importer): SQL, or one of the named questions.
 
-The tables are views of the files: ``events``, ``reports``, ``trades``, ``orders``, ``positions`` and, where they were
-exported, ``snapshots``, all but positions with the column ``day``. Values of a named question are given by name, and
+The tables are views that say all (``exports.whole``): ``events``, ``reports``, ``trades``, ``orders``, ``positions``
+and, where they were exported, ``snapshots``, all but positions with the column ``day``; rows as the files have them are
+``events_files`` and so on. Values of a named question are given by name, and
 are no part of its SQL.
 """
 
@@ -13,6 +14,7 @@ from typing import Any, Final
 from exports.errors import ExportError
 from exports.export import tables_of
 from exports.tables import TABLES
+from exports.whole import files_view, views
 
 
 @dataclass(frozen=True)
@@ -28,18 +30,27 @@ _TIME: Final = "make_timestamp_ns(time_ns) AS time"
 #: Open orders in the books after a command: no dormant stops, no pegs without a price, and no closing orders, which
 #: reports show in no book. ``book_e4``: the price at which an order is in the book.
 _LEDGER: Final = """
-    WITH newest AS (
-        SELECT order_number, max_by(seq * 1000000 + number, seq * 1000000 + number) AS place FROM reports
-        WHERE order_number > 0 AND kind NOT IN ('rejected', 'cancel_rejected') AND seq <= $seq GROUP BY order_number),
+    WITH changes AS MATERIALIZED (
+        SELECT *, seq * 1000000 + number AS place FROM reports
+        WHERE order_number IN (SELECT order_number FROM orders
+                WHERE symbol = $symbol AND entry_seq <= $seq AND (end_seq = 0 OR end_seq > $seq))
+            AND symbol = $symbol AND seq <= $seq AND kind NOT IN ('rejected', 'cancel_rejected')),
+    newest AS (SELECT order_number, max(place) AS place FROM changes WHERE order_number > 0 GROUP BY order_number),
     priced AS (
-        SELECT order_number, max_by(last_price_e4, seq * 1000000 + number) AS peg_e4 FROM reports
-        WHERE kind = 'repriced' AND seq <= $seq GROUP BY order_number),
+        SELECT order_number, max_by(last_price_e4, place) AS peg_e4 FROM changes
+        WHERE kind = 'repriced' GROUP BY order_number),
     live AS (
         SELECT r.*, CASE WHEN r.peg = '' THEN r.price_e4 ELSE p.peg_e4 END AS book_e4
-        FROM reports r JOIN newest n ON r.order_number = n.order_number AND r.seq * 1000000 + r.number = n.place
+        FROM changes r JOIN newest n ON r.order_number = n.order_number AND r.place = n.place
             LEFT JOIN priced p ON p.order_number = r.order_number
-        WHERE r.leaves_qty > 0 AND r.seq <= $seq AND r.stop_price_e4 = 0 AND (r.peg = '' OR r.rests = 1)
+        WHERE r.leaves_qty > 0 AND r.stop_price_e4 = 0 AND (r.peg = '' OR r.rests = 1)
             AND NOT (r.time_in_force = 'closing' AND r.displayed_qty = 0))"""
+#: Of the order whose number is given, by its row alone.
+_ITS_SEQ: Final = "(SELECT entry_seq FROM orders WHERE order_number = $order)"
+_ITS_SYMBOL: Final = "(SELECT symbol FROM orders WHERE order_number = $order)"
+_SIDES: Final = """(
+            SELECT day, time_ns, buy_participant AS participant, 'buy' AS side, symbol, qty FROM trades
+            UNION ALL SELECT day, time_ns, sell_participant, 'sell', symbol, qty FROM trades)"""
 
 QUESTIONS: Final[dict[str, Question]] = {
     "order": Question(
@@ -58,14 +69,14 @@ QUESTIONS: Final[dict[str, Question]] = {
     "symbol": Question(
         "all events of a symbol on a day",
         f"SELECT seq, {_TIME}, kind, participant, side, client_order_id, price_e4, qty, contra_participant, reason "
-        "FROM events WHERE symbol = $symbol AND day = $day::DATE ORDER BY seq",
+        "FROM events WHERE symbol = $symbol AND day = $day::DATE ORDER BY seq, event_number",
         {"symbol": None, "day": None},
     ),
     "book": Question(
         "open orders of a symbol in the lit book by price after a command: what is shown, and what is open",
         f"{_LEDGER} SELECT side, book_e4 AS price_e4, sum(displayed_qty)::BIGINT AS displayed_qty, "
         "sum(leaves_qty)::BIGINT AS leaves_qty, count(*) AS orders FROM live "
-        "WHERE symbol = $symbol AND book = 'lit' "
+        "WHERE book = 'lit' "
         "GROUP BY side, book_e4 ORDER BY side, book_e4 DESC",
         {"symbol": None, "seq": 2**62},
     ),
@@ -77,7 +88,7 @@ QUESTIONS: Final[dict[str, Question]] = {
                 SELECT min_by(last_price_e4, number) FROM reports
                 WHERE order_number = $order AND kind = 'repriced' AND seq = n.seq) END AS book_e4
             FROM reports n WHERE n.order_number = $order AND n.kind = 'new'),
-        {_LEDGER.replace("WITH", "", 1).replace("$seq", "(SELECT seq FROM its)")}
+        {_LEDGER.replace("WITH", "", 1).replace("$seq", _ITS_SEQ).replace("$symbol", _ITS_SYMBOL)}
         SELECT r.order_number, r.participant, r.client_order_id, r.leaves_qty FROM live r, its
         WHERE r.symbol = its.symbol AND r.side = its.side AND r.book = its.book AND r.book_e4 = its.book_e4
             AND r.order_number < its.order_number AND (r.displayed_qty > 0 OR its.displayed_qty = 0)
@@ -104,12 +115,14 @@ QUESTIONS: Final[dict[str, Question]] = {
     ),
     "otr": Question(
         "orders and trades of each participant in each symbol on each day, with their ratios",
-        """WITH entered AS (
-            SELECT day, participant, symbol, count(*) AS orders, sum(qty)::BIGINT AS qty FROM reports
-            WHERE kind IN ('new', 'replaced') GROUP BY ALL),
+        f"""WITH entered AS (
+            SELECT day, participant, symbol, count(*) AS orders, sum(qty)::BIGINT AS qty FROM (
+                SELECT day, participant, symbol, entry_qty AS qty FROM orders WHERE entry_seq > 0
+                UNION ALL SELECT day, participant, symbol, qty FROM reports WHERE kind = 'replaced'
+            ) GROUP BY ALL),
         traded AS (
-            SELECT day, participant, symbol, count(*) AS trades, sum(last_qty)::BIGINT AS traded_qty FROM reports
-            WHERE kind = 'trade' GROUP BY ALL)
+            SELECT day, participant, symbol, count(*) AS trades, sum(qty)::BIGINT AS traded_qty FROM {_SIDES}
+            GROUP BY ALL)
         SELECT e.day, e.participant, e.symbol, orders, coalesce(trades, 0) AS trades, qty,
             coalesce(traded_qty, 0) AS traded_qty, round(orders / greatest(coalesce(trades, 0), 1) - 1, 4) AS ratio,
             round(qty / greatest(coalesce(traded_qty, 0), 1) - 1, 4) AS qty_ratio
@@ -119,7 +132,7 @@ QUESTIONS: Final[dict[str, Question]] = {
     "halts": Question(
         "halts, kills and phases",
         f"SELECT seq, {_TIME}, kind, symbol, phase, participant, reason FROM events "
-        "WHERE kind IN ('halted', 'killed', 'unkilled', 'phase') ORDER BY seq",
+        "WHERE kind IN ('halted', 'killed', 'unkilled', 'phase') ORDER BY seq, event_number",
         {},
     ),
     "bars": Question(
@@ -133,10 +146,10 @@ QUESTIONS: Final[dict[str, Question]] = {
     ),
     "closing": Question(
         "trades of each participant in a symbol in the last seconds of a day",
-        """WITH ends AS (SELECT max(time_ns) - $seconds::BIGINT * 1000000000 AS after_ns FROM events
+        f"""WITH ends AS (SELECT max(time_ns) - $seconds::BIGINT * 1000000000 AS after_ns FROM events
             WHERE symbol = $symbol AND day = $day::DATE)
-        SELECT participant, side, count(*) AS trades, sum(last_qty)::BIGINT AS shares FROM reports, ends
-        WHERE kind = 'trade' AND symbol = $symbol AND day = $day::DATE AND time_ns > after_ns
+        SELECT participant, side, count(*) AS trades, sum(qty)::BIGINT AS shares FROM {_SIDES}, ends
+        WHERE symbol = $symbol AND day = $day::DATE AND time_ns > after_ns
         GROUP BY ALL ORDER BY shares DESC, participant, side""",
         {"symbol": None, "day": None, "seconds": 60},
     ),
@@ -144,7 +157,7 @@ QUESTIONS: Final[dict[str, Question]] = {
         "rows, first and last command of each table and day, to hold beside the manifest",
         " UNION ALL ".join(
             f"SELECT '{name}' AS name, day, count(*) AS rows, min({seq}) AS first_seq, max({seq}) AS last_seq "
-            f"FROM {name} GROUP BY day"
+            f"FROM {name}_files GROUP BY day"
             for name, seq in (("events", "seq"), ("reports", "seq"), ("trades", "seq"), ("orders", "entry_seq"))
         )
         + " ORDER BY name, day",
@@ -172,13 +185,9 @@ class Answers:
         self._connection = duckdb.connect()
         self._connection.execute("SET preserve_insertion_order = true")
         for table in tables_of(manifest):
-            files = sorted(str(path) for path in (folder / table.name).rglob("*.parquet"))
-            dated = all("day=" in path for path in files)
-            # A table without rows has no day.
-            day = "" if dated or table.name == "positions" else ", NULL::DATE AS day"
-            relation = self._connection.read_parquet(files, hive_partitioning=dated)
-            relation.create_view(f"{table.name}_files")
-            self._connection.execute(f"CREATE VIEW {table.name} AS SELECT *{day} FROM {table.name}_files")
+            self._connection.execute(files_view(folder, table.name))
+        for view in views(self._tables):
+            self._connection.execute(view)
 
     def ask(self, question: str, values: Mapping[str, str | int]) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
         """Names of the columns of an answer, and its rows. Raises ExportError for SQL that DuckDB refuses."""

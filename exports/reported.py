@@ -20,6 +20,8 @@ _REFUSALS: Final = (ReportKind.REJECTED, ReportKind.CANCEL_REJECTED)
 #: Columns beside those of ``reports``, for the other tables: the kind of what changes an order, else 0; the other side.
 _BESIDE: Final = ("order_kind", "contra_client_order_id", "contra_order_number")
 _COLUMNS: Final = (*REPORTS.columns, *_BESIDE)
+#: Rows of the array that the columns are in. The last is room for what ``exports.once`` finds.
+IN_ARRAY: Final = (*_COLUMNS, "entered_ago")
 #: Places of a REPORT row with another name than their column.
 _PLACES: Final = {
     "command": "command_kind",
@@ -93,7 +95,7 @@ class ReportColumns:
         self._n = 0
 
     def _new(self) -> NDArray[np.int64]:
-        return np.empty((len(_COLUMNS), self._rows_max), np.int64)
+        return np.empty((len(IN_ARRAY), self._rows_max), np.int64)
 
     def take(self, reports: NDArray[Any]) -> Iterator[Columns]:
         """Take REPORT rows, in order; gives the columns that are full."""
@@ -144,8 +146,13 @@ _AGGRESSORS[[Liquidity.ADDED, Liquidity.MIDPOINT_ADDED]] = Side.SELL
 _FIRST: Final = {
     "participant": "participant",
     "symbol": "symbol",
+    "user": "user",
     "side": "side",
+    "book": "book",
+    "time_in_force": "time_in_force",
     "entry_client_order_id": "client_order_id",
+    "entry_price_e4": "price_e4",
+    "entry_qty": "qty",
     "entry_seq": "seq",
     "entry_time_ns": "time_ns",
 }
@@ -168,7 +175,8 @@ class Orders:
 
     def __init__(self) -> None:
         self._last = 0
-        self._first_of, self._newest_of, self._last_of = (
+        #: int64[orders and more, facts of its report of entry], by order number; 0 for an order that has none.
+        self.first_of, self._newest_of, self._last_of = (
             np.zeros((1024, len(names)), np.int64) for names in (_FIRST, _NEWEST, _LAST)
         )
 
@@ -180,16 +188,17 @@ class Orders:
         self._make_room(int(numbers.max()))
         table = columns["seq"].base
         assert table is not None, "columns are those of one table"
-        put_orders(table, len(columns["seq"]), _ABOUT, *_ROWS_OF, self._first_of, self._newest_of, self._last_of)
+        put_orders(table, len(columns["seq"]), _ABOUT, *_ROWS_OF, self.first_of, self._newest_of, self._last_of)
 
     def _make_room(self, last: int) -> None:
-        """Room up to order ``last``, a quarter more each time: a day's orders are most of the memory of an export."""
+        """Room up to order ``last`` and one more, a sixteenth more each time: a day's orders are most of the memory of
+        an export."""
         self._last = max(self._last, last)
-        rows = len(self._first_of)
-        while rows <= self._last:
-            rows += rows // 4
-        if rows > len(self._first_of):
-            for each in (self._first_of, self._newest_of, self._last_of):
+        rows = len(self.first_of)
+        while rows <= self._last + 1:
+            rows += rows // 16
+        if rows > len(self.first_of):
+            for each in (self.first_of, self._newest_of, self._last_of):
                 each.resize((rows, each.shape[1]), refcheck=False)
 
     def batches(self) -> Iterator[Columns]:
@@ -197,6 +206,6 @@ class Orders:
         for first in range(1, self._last + 1, ROWS_AT_ONCE):
             end = min(first + ROWS_AT_ONCE, self._last + 1)
             found: Columns = {"order_number": np.arange(first, end)}
-            for names, held in ((_FIRST, self._first_of), (_NEWEST, self._newest_of), (_LAST, self._last_of)):
+            for names, held in ((_FIRST, self.first_of), (_NEWEST, self._newest_of), (_LAST, self._last_of)):
                 found |= {name: np.ascontiguousarray(held[first:end, at]) for at, name in enumerate(names)}
             yield {name: found[name] for name in ORDERS.columns}

@@ -1,6 +1,7 @@
 """Tables of an export: their columns, and the rows of a batch of events as columns.
 
-``events`` has all that an EVENT row has: ``event_rows`` gives the rows back, byte for byte. Every column is int64:
+``events`` has all that an EVENT row has: ``event_rows`` gives the rows back, byte for byte. ``event_number`` is that of
+the event among those of its command, from 1: seq and it are the order of the rows. Every column is int64:
 times in ns since 1970, prices and money in 1/10000, and of words the numbers that their vocabulary knows, 0 for none.
 The forms of an export write words in their place.
 """
@@ -48,32 +49,39 @@ _VOCABULARIES: Final[dict[str, Vocabulary]] = {
 
 
 class Table(NamedTuple):
-    """Name of a table, and of its columns in order; those in ``text`` are words, by their vocabularies."""
+    """Name of a table, and of its columns in order; those in ``text`` are words, by their vocabularies.
+
+    Those in ``partial`` have no value in some rows: they are masked arrays, with 0 where a value is missing.
+    """
 
     name: str
     columns: tuple[str, ...]
     text: Mapping[str, Vocabulary]
+    partial: frozenset[str] = frozenset()
 
 
-def _table(name: str, columns: str, kinds: type[IntEnum] | None = None) -> Table:
+def table_of(
+    name: str, columns: str, kinds: type[IntEnum] | None = None, partial: frozenset[str] = frozenset()
+) -> Table:
     """A table; ``kinds``: codes of its column ``kind``."""
     known = _VOCABULARIES if kinds is None else {**_VOCABULARIES, "kind": CodeWords(kinds)}
     each = tuple(columns.split())
-    return Table(name, each, {column: known[column] for column in each if column in known})
+    return Table(name, each, {column: known[column] for column in each if column in known}, partial)
 
 
-EVENTS: Final = _table(
+EVENTS: Final = table_of(
     "events",
-    "seq time_ns kind symbol participant client_order_id contra_participant contra_client_order_id side price_e4 qty "
+    "seq event_number time_ns kind symbol participant client_order_id contra_participant contra_client_order_id side "
+    "price_e4 qty "
     "number reason phase",
     EventKind,
 )
-TRADES: Final = _table(
+TRADES: Final = table_of(
     "trades",
     "trade_number seq time_ns symbol price_e4 qty aggressor_side buy_participant buy_client_order_id buy_order_number "
     "sell_participant sell_client_order_id sell_order_number",
 )
-REPORTS: Final = _table(
+REPORTS: Final = table_of(
     "reports",
     "seq number time_ns kind command order_number client_order_id previous_client_order_id symbol participant user "
     "side book time_in_force price_e4 stop_price_e4 peg offset_e4 qty leaves_qty displayed_qty rests cum_qty "
@@ -81,28 +89,37 @@ REPORTS: Final = _table(
     "last_price_e4 last_qty trade_number contra_participant liquidity reason",
     ReportKind,
 )
-ORDERS: Final = _table(
+ORDERS: Final = table_of(
     "orders",
     "order_number participant symbol side entry_client_order_id client_order_id entry_seq entry_time_ns end_seq "
-    "end_time_ns price_e4 qty leaves_qty cum_qty canceled_qty notional_e4 end_reason",
+    "end_time_ns entry_price_e4 entry_qty price_e4 qty leaves_qty cum_qty canceled_qty notional_e4 end_reason user "
+    "book time_in_force",
 )
-POSITIONS: Final = _table(
+POSITIONS: Final = table_of(
     "positions",
     "participant symbol position_qty open_buy_qty open_sell_qty",
 )
 #: Levels of the books at times; only where they are asked for.
-SNAPSHOTS: Final = _table("snapshots", "seq time_ns symbol side level price_e4 qty displayed_qty orders")
+SNAPSHOTS: Final = table_of("snapshots", "seq time_ns symbol side level price_e4 qty displayed_qty orders")
 TABLES: Final = (EVENTS, TRADES, REPORTS, ORDERS, POSITIONS)
 
 
 def event_columns(events: NDArray[Any], times_ns: NDArray[np.int64], names: Directory) -> Columns:
-    """EVENT rows as columns. ``times_ns``: the clock at each."""
+    """EVENT rows of whole commands as columns. ``times_ns``: the clock at each."""
     found = {name: events[place].astype(np.int64) for name, place in _EVENT_PLACES.items()}
+    found["event_number"] = _numbers_within(found["seq"])
     found["time_ns"] = np.asarray(times_ns, np.int64)
     found["symbol"] = name_keys(events["instrument"], names.symbols)
     found["participant"] = name_keys(events["participant"], names.participants)
     found["contra_participant"] = name_keys(events["contra_participant"], names.participants)
     return {name: found[name] for name in EVENTS.columns}
+
+
+def _numbers_within(seqs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number of each event among those of its command, from 1."""
+    places = np.arange(len(seqs))
+    firsts = np.where(np.diff(seqs, prepend=-1) != 0, places, 0)
+    return places - np.maximum.accumulate(firsts) + 1
 
 
 def event_rows(columns: Columns, names: Directory) -> NDArray[Any]:

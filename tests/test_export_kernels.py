@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from engine.names import pack, unpack
-from engine.records import Book, CommandKind, Peg, TimeInForce
-from exports.reported import Orders, ReportColumns, trade_columns
-from exports.tables import ORDERS, REPORTS
+from engine.records import Book, CommandKind, EventKind, Peg, TimeInForce
+from exports.once import EVENTS_ONCE, Facts, events_once, reports_once, trade_rows
+from exports.once_rows import ENTRY_FACTS, TRADE_FACTS
+from exports.reported import IN_ARRAY, Orders, ReportColumns, trade_columns
+from exports.tables import EVENTS, ORDERS, REPORTS, TRADES
 from exports.words import Text, id_keys_of, id_text, name_keys, name_numbers
 from reports.rows import REPORT, REPORT_BYTES, REPORT_FIELDS, InBook, ReportKind
 
@@ -76,7 +78,8 @@ def test_orders_are_as_their_newest_reports_leave_them() -> None:
         order = plain.setdefault(int(row["order_number"]), {})
         said = {name: expected(row, name) for name in REPORTS.columns}
         if kind == ReportKind.NEW:
-            order |= {name: said[name] for name in ("participant", "symbol", "side")}
+            order |= {name: said[name] for name in ("participant", "symbol", "side", "user", "book", "time_in_force")}
+            order |= {"entry_price_e4": said["price_e4"], "entry_qty": said["qty"]}
             order |= {"entry_client_order_id": said["client_order_id"]}
             order |= {"entry_seq": said["seq"], "entry_time_ns": said["time_ns"]}
         newest = ("client_order_id", "price_e4", "qty", "leaves_qty", "cum_qty", "canceled_qty", "notional_e4")
@@ -139,3 +142,86 @@ def test_words_that_are_read_are_those_that_their_numbers_have() -> None:
         read += 1
         assert again.octets.tobytes() == octets.tobytes()
     assert 300 < read < 1700
+
+
+def alike(numbers: np.random.Generator, n: int) -> np.ndarray[Any, Any]:
+    """Values that are mostly 1, else 0 or -1."""
+    return numbers.choice([1, 0, -1], n, p=[0.9, 0.05, 0.05])
+
+
+def entries(numbers: np.random.Generator, orders: int) -> dict[str, np.ndarray[Any, Any]]:
+    """Entries of orders with few values; some are entered with others by one command."""
+    found = {name: alike(numbers, orders) for name in ENTRY_FACTS}
+    found["entry_seq"] = np.sort(numbers.integers(1, 2 * orders, orders))
+    found["order_number"] = np.arange(1, orders + 1)
+    return found
+
+
+def test_events_that_say_each_fact_once_say_all_again() -> None:
+    numbers = np.random.default_rng(21)
+    orders, n = entries(numbers, 40), 4_000
+    trades = {name: alike(numbers, 60) for name in TRADE_FACTS}
+    trades["trade_number"] = np.arange(7, 67)
+    events = {name: alike(numbers, n) for name in EVENTS.columns}
+    events["seq"] = np.sort(numbers.integers(1, 120, n))
+    events["kind"] = numbers.choice([EventKind.ACCEPTED, EventKind.CANCELED, EventKind.TRADE, EventKind.REJECTED], n)
+    events["number"] = numbers.choice([0, -1, 2**63 - 1, *range(1, 45), *range(7, 70)], n)
+    first_of = np.stack([np.concatenate(([0], orders[name], [0])) for name in ENTRY_FACTS], axis=1)
+    once = events_once([events], first_of, trade_rows([trades]))
+    trade = events["kind"] == EventKind.TRADE
+    for kind in (trade, ~trade):
+        share = np.ma.getmaskarray(once["participant"])[kind].mean()
+        assert 0.005 < share < 0.9, "the control: some rows of each are said by others, and some are not"
+    facts = Facts({"orders": 40}, 80)
+    facts.add(ORDERS, orders)
+    facts.add(TRADES, trades)
+    whole = facts.events(once)
+    for name in EVENTS.columns:
+        assert whole[name].tolist() == events[name].tolist(), name
+    shared = {seq for seq, count in zip(*np.unique(orders["entry_seq"], return_counts=True), strict=True) if count > 1}
+    told = np.ma.asarray(once["seq"] - once["entered_ago"])
+    assert shared
+    assert not shared & set(told.compressed().tolist()), "no row refers to orders that came together"
+
+
+def test_events_that_refer_to_nothing_are_refused() -> None:
+    for kind, missing in ((EventKind.CANCELED, False), (EventKind.TRADE, True)):
+        row: dict[str, np.ndarray[Any, Any]] = {
+            name: np.ma.array([1], mask=[name in EVENTS_ONCE.partial]) for name in EVENTS_ONCE.columns
+        }
+        row |= {"kind": np.array([int(kind)]), "entered_ago": np.ma.array([0], mask=[missing])}
+        with pytest.raises(ValueError, match="refers to nothing"):
+            Facts({}, 5).events(row)
+    facts = Facts({"orders": 2}, 5)
+    good = {name: np.ones(2, np.int64) for name in ENTRY_FACTS} | {"order_number": np.array([1, 2])}
+    for wrong in (
+        {"order_number": np.array([1, 3])},
+        {"entry_seq": np.array([1, 6])},
+        {"entry_seq": np.array([-1, 1])},
+    ):
+        with pytest.raises(ValueError, match="other orders than were written"):
+            facts.add(ORDERS, good | wrong)
+
+
+def test_reports_of_random_bytes_leave_out_only_what_their_rules_give() -> None:
+    numbers = np.random.default_rng(5)
+    rows = hostile(600, 8)
+    rows["order_number"], rows["seq"] = numbers.integers(0, 50, 600), np.arange(1, 601)
+    rows["kind"][::3] = ReportKind.NEW
+    found, orders = ReportColumns(600), Orders()
+    (columns,) = found.take(rows)
+    before = {name: values.copy() for name, values in columns.items()}
+    orders.take(columns)
+    trades = trade_rows([trade_columns(columns)])
+    once = reports_once(columns, IN_ARRAY, orders.first_of, trades)
+    for name in REPORTS.columns:
+        values, missing = np.ma.getdata(once[name]), np.ma.getmaskarray(once[name])
+        assert (values[~missing] == before[name][~missing]).all(), name
+        assert not values[missing].any()
+    entry = {name: at for at, name in enumerate(ENTRY_FACTS)}
+    plain = ~np.ma.getmaskarray(once["entered_ago"])
+    for row in np.flatnonzero(plain):
+        order = orders.first_of[before["order_number"][row]]
+        assert order[entry["entry_seq"]] == before["seq"][row] - once["entered_ago"][row]
+        assert all(order[entry[name]] == before[name][row] for name in ("participant", "symbol", "side", "user"))
+    assert 10 < plain.sum() < 600
