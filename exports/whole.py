@@ -25,7 +25,7 @@ _PRICE: Final = "coalesce(r.price_e4, o.entry_price_e4)"
 _CANCELED: Final = f"coalesce(r.canceled_qty, CASE WHEN {_ENDS} THEN {_QTY} - r.cum_qty ELSE 0 END)"
 _LEAVES: Final = f"coalesce(r.leaves_qty, {_QTY} - r.cum_qty - {_CANCELED})"
 _PAID: Final = f"CASE WHEN r.kind = 'trade' THEN r.last_price_e4 ELSE {_PRICE} END"
-#: What a report says by the order ``o`` that it is about.
+#: Columns of a report by the order ``o`` that it is about.
 _REPORT_OF_ORDER: Final = {
     **{name: f"o.{name}" for name in ("order_number", "participant", "symbol", "user", "side", "book")},
     "time_in_force": "o.time_in_force",
@@ -57,7 +57,7 @@ _EVENT_OF_ORDER: Final = {
 
 
 def _side(own: str, what: str) -> str:
-    """What a trade says of the side that its event names first (``own``), or of the other."""
+    """Words of a trade about the side that its event names first (``own``), or about the other."""
     first, second = ("sell", "buy") if own == "own" else ("buy", "sell")
     return f"CASE WHEN t.aggressor_side = 'buy' THEN t.{first}_{what} ELSE t.{second}_{what} END"
 
