@@ -20,7 +20,7 @@ PASSWORD = "secret"
 
 
 def sessions_of(lockstep: Lockstep, node: Running, *more: str) -> list[dict[str, object]]:
-    """What the command says of a directory."""
+    """Sessions of a directory, by the command."""
     status, out, err = lockstep("fix", node.data, "--json", *more)
     assert status == 0, err
     assert PASSWORD not in out

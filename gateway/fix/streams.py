@@ -142,7 +142,7 @@ class FixStreams(BoundedStreams):
         return int(np.argmax(begins)) + 1 if begins.any() else len(chosen)
 
     def _in_silence(self, chosen: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which reports concern only users who have never spoken FIX: they have numbers, and no records."""
+        """True for reports that concern only users who have never spoken FIX: they have numbers, and no records."""
         by_fix = np.isin(chosen["command_context"] >> 60 & 15, self.protocols)
         silent: NDArray[np.bool_] = ~(by_fix | self._speaks[chosen["user"]] | self._speaks[chosen["other_user"]])
         counts = silent & ~((chosen["command_kind"] == _CANCEL) & (chosen["client_order_id"] == 0))
@@ -193,7 +193,7 @@ class FixStreams(BoundedStreams):
             self.next_in[sender] = next_in
 
     def _concern(self, reports: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which reports about orders become records, or are needed for them."""
+        """True for reports about orders that become records, or are needed for them."""
         concern: NDArray[np.bool_] = (reports["user"] != 0) | (reports["other_user"] != 0)
         return concern
 
