@@ -1,6 +1,7 @@
 """Market data by FIX of a real node: books through kills and restarts, bad input, slow readers."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import random
@@ -19,6 +20,7 @@ from marketdata.fix.encoding import price_text
 from tests.captures import PORT, Segment, needs_tshark, write_pcap
 from tests.fix_book import FixBook
 from tests.fix_client import FixClient
+from tests.fix_judge import SPEC
 from tests.json_schemas import checked
 from tests.ouch_messages import cancel, enter
 from tests.running import ROOT, Client, Running, started
@@ -290,3 +292,28 @@ def test_wireshark_reads_every_message(served: Served, tmp_path: Path) -> None:
     assert "Malformed" not in done.stdout
     for name in ("MARKET DATA SNAPSHOT", "MARKET DATA INCREMENTAL", "SECURITY STATUS", "TRADING SESSION STATUS"):
         assert name in done.stdout.upper().replace("_", " "), name
+
+
+def test_quickfix_subscribes_and_rejects_nothing(served: Served, tmp_path: Path) -> None:
+    if importlib.util.find_spec("quickfix") is None:
+        pytest.skip("quickfix-tls is not installed: make .venv/.extras")
+    if not SPEC.is_dir():
+        pytest.skip("QuickFIX's dictionaries are not here; .ci/run fetches them: it cannot tell groups without")
+    for turn, version in enumerate(VERSIONS):
+        viewer = subprocess.Popen(
+            [sys.executable, "-m", "tests.fix_subscriber", str(served.port), version, str(tmp_path), "4"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert viewer.stdout is not None
+        first = viewer.stdout.readline()
+        assert "|35=W|" in first, first
+        traders = Traders(served.node.port, turn * 1_000)
+        traders.trade(30)
+        traders.mark(50_000)
+        traders.log_out()
+        kinds = {line.split("|35=")[1].split("|")[0] for line in viewer.stdout}
+        assert viewer.wait(60) == 0
+        viewer.stdout.close()
+        assert kinds == {"X"}, version
