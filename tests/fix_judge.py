@@ -60,7 +60,7 @@ def verdicts(version: str, definitions: Iterable[Path], dictionaries: Iterable[P
         return passed_by(port, definitions)
 
 
-#: What an exchange does not give back: orders and definitions, which a definition behind an echo expects.
+#: Messages that an exchange does not give back: orders and definitions, which a definition behind an echo expects.
 _ECHOED = re.compile(r"^E.*\x0135=[dD]\x01", re.MULTILINE)
 
 
