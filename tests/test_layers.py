@@ -38,6 +38,7 @@ ONLY: dict[str, tuple[str, ...]] = {
         "engine.records",
         "engine.row_bytes",
         "notation.parse",
+        "notation.print",
         "notation.table",
         "notation.words",
         "reports.rows",
