@@ -236,6 +236,7 @@ LEFT_OUT: Final = {
     ("operator",): "asks for a password; test_operators runs it, with --json",
     ("arrivals",): "wants the records of a node; test_arrivals reads them, with --json",
     ("sessions",): "likewise",
+    ("fix",): "wants a gateway of FIX; test_fix_command reads its sessions, with --json",
     ("latency",): "wants the records of a node; test_latency reads them, with --json",
     ("trade",): "wants a running node; test_trade runs it against an exchange of its own, with --json",
     ("inspect",): "is a screen; test_inspect reads its JSON",
