@@ -30,12 +30,15 @@ LIMIT_S: Final = 900
 #: Ports in the README; each run takes free ones in their place.
 PORTS: Final = ("9001", "9002", "9003", "9004", "9010", "9102", "9103")
 _TYPED: Final = re.compile(r"(buy|sell|cancel|replace|mass_cancel|orders|quit)\b")
+_TOLD: Final = "accepted|executed|rejected|canceled|replaced|repriced"
 _UNIT: Final = r"(?:s|ms|us|µs|min|B|kB|MB|GB)"
 _MASKS: Final = [
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z| UTC)?"), "<time>"),
     (re.compile(r"\b[0-9a-f]{12,32}\b"), "<digest>"),
     (
-        re.compile(r"\b(accepted|executed|rejected|canceled|replaced|repriced) (?:[A-Z]+[A-Z0-9]*\d[A-Z0-9]*|[A-Z0-9]{8,14})\b"),
+        re.compile(
+            r"\b(accepted|executed|rejected|canceled|replaced|repriced) (?:[A-Z]+[A-Z0-9]*\d[A-Z0-9]*|[A-Z0-9]{8,14})\b"
+        ),
         r"\1 <token>",
     ),
     (re.compile(r"\bsession \d{8}\b"), "session <day>"),
