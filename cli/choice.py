@@ -19,6 +19,7 @@ from cli.errors import WrongUse
 from cli.node import check_name, next_seq
 from engine.names import EVERY, Directory, pack
 from engine.records import CommandKind, EventKind, Reason, Side
+from notation.words import price_e4 as price_of
 from replay.times import first_seq_at, is_seq, seq_at
 
 #: Number of a participant or instrument that no row has; 0 in a row means none.
@@ -32,6 +33,8 @@ _OF_PARTICIPANT: Final = (
     *(CommandKind.PARTICIPANT, CommandKind.LIMITS, CommandKind.MASS_CANCEL),
     *(CommandKind.KILL, CommandKind.UNKILL),
 )
+#: Kinds that name a limit price, in a place that has other names in other kinds.
+_PRICED: Final = (CommandKind.ENTER, CommandKind.REPLACE, CommandKind.CROSS)
 _REFUSALS: Final = (EventKind.REJECTED, EventKind.CANCEL_REJECTED)
 #: Events whose side is that of the command's order.
 LIFE: Final = (EventKind.ACCEPTED, EventKind.REPLACED, EventKind.CANCELED)
@@ -46,7 +49,7 @@ class Selection:
 
     contra: with ``participant`` the other side of its trades; alone either side. side: of an order; of a trade that of
     ``participant``, or of the aggressor where none is given. follows: what a running node adds is selected too, as it
-    comes; ``from_seq`` is given then.
+    comes; ``from_seq`` is given then. price: of an event; of a command the limit that it names.
     """
 
     from_seq: int | None
@@ -58,6 +61,7 @@ class Selection:
     side: str | None = None
     reasons: tuple[str, ...] = ()
     follows: bool = False
+    price: str | None = None
 
     def check(self) -> None:
         """Raise WrongUse for impossible names and words."""
@@ -65,6 +69,15 @@ class Selection:
         check_name(self.participant, "participant")
         check_name(self.contra, "participant")
         codes_of(self.reasons, Reason, "reason")
+        try:
+            _ = self.price_e4
+        except ValueError as error:
+            raise WrongUse(f"--price: {error}") from None
+
+    @property
+    def price_e4(self) -> int | None:
+        """The price; None for all. Raises ValueError for a word that is none."""
+        return None if self.price is None else price_of(self.price, "a price")
 
     @property
     def reason_codes(self) -> NDArray[np.uint8] | None:
@@ -263,6 +276,8 @@ class Choice:
             wanted &= np.isin(rows["kind"], self.kinds)
         if (reasons := selection.reason_codes) is not None:
             wanted &= np.isin(rows["reason"], reasons)
+        if selection.price_e4 is not None:
+            wanted &= rows["price_e4"] == selection.price_e4
         if selection.participant is not None:
             number = number_of(names.participants, selection.participant)
             wanted &= (rows["participant"] == number) | (rows["contra_participant"] == number)
@@ -350,6 +365,8 @@ class Choice:
         if (reasons := self.selection.reason_codes) is not None:
             own = (last["kind"] == CommandKind.MASS_CANCEL) & np.isin(last["reason"], reasons)
             wanted &= own | np.isin(seqs, events["seq"][np.isin(events["reason"], reasons)])
+        if self.selection.price_e4 is not None:
+            wanted &= np.isin(last["kind"], _PRICED) & (last["price_e4"] == self.selection.price_e4)
         if self.selection.participant is not None:
             wanted &= self._of_participant(rows, lasts, row_seqs, names)
         if self.selection.contra is not None:

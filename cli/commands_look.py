@@ -21,6 +21,7 @@ from cli.options import (
     OnOff,
     Participant,
     PastFeed,
+    Price,
     Reasons,
     Symbol,
     ToSeq,
@@ -43,6 +44,7 @@ def events(
     contra: Contra = None,
     side: OneSide = None,
     reason: Reasons = None,
+    price: Price = None,
     kind: Annotated[
         list[str] | None, typer.Option(help="Only events of this kind, such as trade; may be repeated.")
     ] = None,
@@ -72,7 +74,7 @@ def events(
     span = range_of(directory, begin, end)
     if span is None:
         return FINE
-    chosen = Selection(*span, symbol, participant, tuple(kind or ()), contra, side, tuple(reason or ()))
+    chosen = Selection(*span, symbol, participant, tuple(kind or ()), contra, side, tuple(reason or ()), price=price)
     look = Look(with_seq=with_seq, with_time=with_time, as_json=as_json)
     if reports:
         from cli.reports import reports as print_reports
@@ -91,6 +93,7 @@ def commands(
     contra: Contra = None,
     side: OneSide = None,
     reason: Reasons = None,
+    price: Price = None,
     kind: Annotated[
         list[str] | None, typer.Option(help="Only commands of this kind, such as enter; may be repeated.")
     ] = None,
@@ -111,6 +114,8 @@ def commands(
 
     Example: lockstep commands node1 --quarantine 1001-3fa2b1c4 --with-seq
 
+    Example: lockstep commands node1 --symbol AAPL --side buy --price 187.25
+
     Example: lockstep commands node1 --participant ALPHA --reason max_order_qty --with-events --with-time
     """
     from cli.choice import Selection, range_of
@@ -121,7 +126,7 @@ def commands(
     span = range_of(directory, begin, end)
     if span is None:
         return FINE
-    chosen = Selection(*span, symbol, participant, tuple(kind or ()), contra, side, tuple(reason or ()))
+    chosen = Selection(*span, symbol, participant, tuple(kind or ()), contra, side, tuple(reason or ()), price=price)
     look = Look(with_seq=with_seq, with_time=with_time, with_events=with_events, as_json=as_json)
     return command(directory, chosen, look, quarantine=quarantine)
 
@@ -144,6 +149,7 @@ def tail(
     contra: Contra = None,
     side: OneSide = None,
     reason: Reasons = None,
+    price: Price = None,
     kind: Annotated[
         list[str] | None, typer.Option(help="Only events of this kind, such as trade; may be repeated.")
     ] = None,
@@ -174,7 +180,17 @@ def tail(
     span = range_of(directory, begin, end, follows=True)
     if span is None:
         return FINE
-    chosen = Selection(*span, symbol, participant, tuple(kind or ()), contra, side, tuple(reason or ()), follows=True)
+    chosen = Selection(
+        *span,
+        symbol,
+        participant,
+        tuple(kind or ()),
+        contra,
+        side,
+        tuple(reason or ()),
+        follows=True,
+        price=price,
+    )
     look = Look(with_seq=with_seq, with_time=with_time, as_json=as_json)
     if reports:
         return print_reports(directory, chosen, look)

@@ -77,7 +77,7 @@ def indexed(directory: Path, choice: Choice, what: CommandRows) -> Generator[Ite
     selection = choice.selection
     of_events = what is CommandRows.REFUSED
     names_some = selection.participant or selection.contra or selection.symbol or selection.reasons
-    if selection.follows or not (names_some or (of_events and selection.kinds)):
+    if selection.follows or not (names_some or (of_events and (selection.kinds or selection.price))):
         yield None
         return
     with History.open(directory) as history:
@@ -231,6 +231,7 @@ class _Masks:
     """Masks of the rows of a piece that may be of a selection. ``kinds``: codes of kinds of events; None for all."""
 
     def __init__(self, selection: Selection, kinds: NDArray[np.uint8] | None, names: Directory) -> None:
+        self._price_e4 = selection.price_e4
         self._kinds, self._reasons, self._has_side = kinds, selection.reason_codes, selection.side is not None
         self._participant, self._contra = (
             None if name is None else number_of(names.participants, name)
@@ -243,6 +244,8 @@ class _Masks:
         found = np.ones(piece.rows, np.bool_)
         if self._kinds is not None:
             found &= piece.column("kind").among(np.sort(self._kinds).astype(np.int64))
+        if self._price_e4 is not None:
+            found &= piece.column("price_e4").among(np.array([self._price_e4]))
         for mask in self._each(piece).values():
             found &= mask
         return found

@@ -138,6 +138,10 @@ Reasons = Annotated[
     list[str] | None,
     typer.Option("--reason", metavar="WORD", help="Only with this reason, such as credit; may be repeated."),
 ]
+Price = Annotated[
+    str | None,
+    typer.Option(metavar="PRICE", help="Only with this price: the limit of an order or replace, or that of an event."),
+]
 WithTime = Annotated[bool, typer.Option("--with-time", help="Print the time too, in the comment; JSON has it always.")]
 WithSeq = Annotated[bool, typer.Option("--with-seq", help="Print sequence numbers too, as comments.")]
 Tls = Annotated[bool, typer.Option("--tls", help="Encrypt, and verify the node's certificate and host name.")]

@@ -85,6 +85,8 @@ def _mask(batch: NDArray[Any], selection: Selection, kinds: NDArray[np.uint8] | 
         wanted &= batch["side"] == side
     if (reasons := selection.reason_codes) is not None:
         wanted &= np.isin(batch["reason"], reasons)
+    if selection.price_e4 is not None:
+        wanted &= batch["price_e4"] == selection.price_e4
     if selection.symbol is not None:
         wanted &= batch["symbol"] == pack(selection.symbol)
     return wanted

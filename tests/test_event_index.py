@@ -57,6 +57,10 @@ def files(directory: Path) -> list[Path]:
     return sorted((directory / event_index.FOLDER).glob("*.events"))
 
 
+#: Prices of random streams.
+PRICES = [f"10.{cents:02}" for cents in range(0, 12)]
+
+
 def questions(seed: int, symbols: tuple[str, ...], participants: tuple[str, ...], last_seq: int) -> Iterator[list[str]]:
     """Random selections, each of events or of commands."""
     random = np.random.default_rng(seed)
@@ -71,6 +75,7 @@ def questions(seed: int, symbols: tuple[str, ...], participants: tuple[str, ...]
             "--side": ["buy", "sell"],
             "--reason": [reason.name.lower() for reason in Reason if reason],
             "--kind": [kind.name.lower() for kind in kinds[what]],
+            "--price": PRICES,
         }
         for option, values in chances.items():
             if random.random() < (0.5 if option in ("--symbol", "--participant") else 0.15):
