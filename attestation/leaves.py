@@ -61,8 +61,15 @@ class Leaves:
         self._kept_day = kept_day
         self._days: dict[tuple[int, str], list[Any]] = {}
 
-    def take(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any], now_ns: int, names: Directory) -> None:
-        """Take commands with their events. ``now_ns``: the clock before them. ``names``: those defined after them."""
+    def take(
+        self,
+        first_seq: int,
+        commands: NDArray[Any],
+        events: NDArray[Any],
+        position: ClockPosition,
+        names: Directory,
+    ) -> None:
+        """Take commands with their events. ``position``: the clock before them. ``names``: those defined after them."""
         rows, event_rows = _octets(commands), _octets(events)
         ends = np.searchsorted(events["seq"], first_seq + np.arange(len(commands)), side="right").tolist()
         begin = 0
@@ -73,7 +80,7 @@ class Leaves:
             hashed.append(command_leaf(first_seq + at, row, caused))
             begin = end
         self.commands += b"".join(hashed)
-        days = clock_at_each(commands, ClockPosition(now_ns)) // _DAY_NS
+        days = clock_at_each(commands, position) // _DAY_NS
         for day in np.unique(days).tolist():
             self._take_day(first_seq, day, days == day, (commands, rows), (events, event_rows), names)
 

@@ -20,6 +20,7 @@ from cli.errors import WrongUse
 from cli.history import chosen_plays
 from cli.node import rebuilt_at
 from directory.small_file import write_whole
+from engine.market_time import ClockPosition
 from engine.names import Directory
 from engine.records import EVENT, RULES_VERSION
 from engine.row_bytes import ROW
@@ -87,7 +88,7 @@ def _statement(
         raise AttestationError(f"command {to_seq:,} of {directory} is not at the end of a block")
     names = Directory()
     for play, before, names in _plays(directory, first_seq, to_seq):
-        leaves.take(play.first_seq, play.commands, play.events, before.now_ns, names)
+        leaves.take(play.first_seq, play.commands, play.events, ClockPosition(before.now_ns, play.extended), names)
     days = leaves.days()
     return {
         "journal_id": history.journal_id.hex(),
@@ -275,7 +276,7 @@ def _proof_of_day(
 def _check_leaves(directory: Path, signed: Statement, leaves: Leaves) -> None:
     """Take the leaves of the journal. Raises AttestationError unless they are those that were signed."""
     for play, before, names in _plays(directory, signed["first_seq"], signed["last_seq"]):
-        leaves.take(play.first_seq, play.commands, play.events, before.now_ns, names)
+        leaves.take(play.first_seq, play.commands, play.events, ClockPosition(before.now_ns, play.extended), names)
     roots = merkle.root(leaves.commands).hex(), merkle.root(leaves.day_leaves()).hex()
     if roots != (signed["commands_root"], signed["days_root"]):
         raise AttestationError(f"{directory} is not what was attested; `lockstep attest verify` says in what")

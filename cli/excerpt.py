@@ -64,7 +64,7 @@ def excerpt_of(play: PlayedRows, before: Directory, names: Directory) -> Excerpt
     def clock_at(seqs: NDArray[np.int64]) -> NDArray[np.int64]:
         nonlocal times_ns
         if times_ns is None:
-            each = clock_at_each(play.commands, ClockPosition(before.now_ns))
+            each = clock_at_each(play.commands, ClockPosition(before.now_ns, play.extended))
             times_ns = np.concatenate((np.array([before.now_ns], np.int64), each))
         return times_ns[seqs - first_seq + 1]
 

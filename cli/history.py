@@ -152,18 +152,20 @@ def _excerpts(directory: Path, choice: Choice, look: Look, quarantine: str | Non
                 return
         source = _source(directory, choice, need_events=look.with_events or choice.needs_events)
     for stretch in stretches(source, lambda: _last_seq(directory, quarantine)):
-        yield excerpt_of(RowRange(stretch.first_seq, stretch.rows, stretch.events), stretch.before, stretch.names)
+        rows = RowRange(stretch.first_seq, stretch.rows, stretch.events, stretch.extended)
+        yield excerpt_of(rows, stretch.before, stretch.names)
 
 
 class JournalRange(NamedTuple):
     """Whole commands of a journal: COMMAND rows from ``first_seq`` on and their EVENT rows, with the venue's directory
-    before and after them."""
+    before and after them. ``extended``: as of ``PlayedRows``."""
 
     rows: NDArray[Any]
     events: NDArray[Any]
     first_seq: int
     before: Directory
     names: Directory
+    extended: bool = False
 
 
 def _source(directory: Path, choice: Choice, *, need_events: bool) -> Iterator[PlayedBlock]:
@@ -238,7 +240,8 @@ def as_one(blocks: list[PlayedBlock]) -> PlayedBlock:
     commands = concatenate([block.play.commands for block in blocks])
     events = concatenate([block.play.events for block in blocks], EVENT)
     first, last = blocks[0], blocks[-1]
-    return PlayedBlock(RowRange(first.play.first_seq, commands, events), first.before, last.after)
+    rows = RowRange(first.play.first_seq, commands, events, first.play.extended)
+    return PlayedBlock(rows, first.before, last.after)
 
 
 def stretches(source: Iterator[PlayedBlock], last_seq: Callable[[], int]) -> Iterator[JournalRange]:
@@ -249,6 +252,7 @@ def stretches(source: Iterator[PlayedBlock], last_seq: Callable[[], int]) -> Ite
     left = np.empty(0, COMMAND)
     next_seq, before = 1, Directory()
     for play, earlier, names in source:
+        extended = play.extended and not len(left)
         if len(left) == 0:
             before = earlier
         # As bytes: NumPy would pack rows whose places overlap.
@@ -257,7 +261,7 @@ def stretches(source: Iterator[PlayedBlock], last_seq: Callable[[], int]) -> Ite
         keep = len(rows) - int(_goes_on(rows, open_end=True)[-1])
         left, next_seq = rows[keep:], first_seq + keep
         if keep:
-            yield JournalRange(rows[:keep], play.events, first_seq, before, names)
+            yield JournalRange(rows[:keep], play.events, first_seq, before, names, extended)
         before = names
     if len(left):
         if last_seq() > next_seq:

@@ -18,7 +18,7 @@ from incidents.figures import Figures, TimesOf
 from incidents.page import Picture, as_html, as_markdown
 from incidents.report import report
 from journal.history import History
-from replay.rebuild import check_range, owned_rows, source_digest, state_form
+from replay.rebuild import check_range, extends_next, owned_rows, source_digest, state_form
 
 #: Instruments with a picture, unless others are named, and looks at their books.
 _PICTURED: Final = 4
@@ -135,7 +135,7 @@ def _clock_at(history: History, seq: int) -> int:
         before_ns = next(iter(journal.blocks(last.first_seq - 1, last.first_seq - 1))).time_ns
     elif journal.start is not None:
         before_ns = journal.start.time_ns
-    clock_ns = clock_at_each(owned_rows(last.rows), ClockPosition(before_ns))
+    clock_ns = clock_at_each(owned_rows(last.rows), ClockPosition(before_ns, extends_next(journal, last.first_seq - 1)))
     later = clock_ns[seq - last.first_seq :]
     return int(later[later > 0][0]) if (later > 0).any() else before_ns
 

@@ -25,7 +25,7 @@ from cli.order_index import OrderEvents
 from cli.order_queue import Standing, queue_object, standings
 from cli.tokens import Tokens, order_ids, token_ids
 from cli.warmup import ready
-from engine.market_time import ClockPosition, clock_at_each, ends_extended
+from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory, unpack
 from engine.records import CommandKind, EventKind, Reason, Side
 from journal import JournalError
@@ -392,12 +392,11 @@ def _follow(
             lead=takes_up,
             at_start=begin if takes_up else None,
         )
-        again, extended = True, False
+        again = True
         with closing(blocks):
             for play, before, after in blocks:
                 names = after
-                clock_ns = clock_at_each(play.commands, ClockPosition(before.now_ns, extended))
-                extended = ends_extended(play.commands)  # a CLOCK row after it, in the next block, is refused
+                clock_ns = clock_at_each(play.commands, ClockPosition(before.now_ns, play.extended))
                 lives.follow(play.events, clock_ns[play.events["seq"] - play.first_seq])
                 last_seq = play.first_seq + len(play.commands) - 1
                 waiting += _begun_to_wait(play, begins) - _waited(play, ids)

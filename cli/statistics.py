@@ -13,7 +13,7 @@ from cli.history import chosen_plays
 from cli.market_tables import shown_price
 from cli.reports import room_of
 from engine.bounds import DAY_NS, SECOND_NS
-from engine.market_time import ClockPosition, clock_at_each
+from engine.market_time import clock_at_each
 from marketdata import Ladders
 from marketdata.index_levels import IndexDefinition, IndexLevels, LevelBar, read_definition
 from marketdata.statistics import Bar, Share, Statistics, Totals
@@ -113,7 +113,7 @@ def _followed(
     begin_ns = now_ns = 0
     for block in chosen_plays(directory, replace(selection, from_seq=1)):
         play = block.play
-        clock_ns = clock_at_each(play.commands, ClockPosition(block.before.now_ns))
+        clock_ns = clock_at_each(play.commands, block.position)
         reports = fold.make(play.first_seq, play.commands, play.events)
         now_ns = int(clock_ns[-1])
         if levels is None:
@@ -159,7 +159,7 @@ def _counted(directory: Path, selection: Selection, width_ns: int | None) -> tup
     begin_ns = now_ns = 0
     for block in chosen_plays(directory, replace(selection, from_seq=1)):
         play = block.play
-        clock_ns = clock_at_each(play.commands, ClockPosition(block.before.now_ns))
+        clock_ns = clock_at_each(play.commands, block.position)
         reports = fold.make(play.first_seq, play.commands, play.events)
         _, quotes = ladders.take(reports)
         if counted is None and play.first_seq + len(play.commands) > from_seq:

@@ -175,7 +175,7 @@ def _rows(
 
     held = 0
     for play, before, names in blocks:
-        clock_ns = clock_at_each(play.commands, ClockPosition(before.now_ns))
+        clock_ns = clock_at_each(play.commands, ClockPosition(before.now_ns, play.extended))
         if len(play.events):
             events.append(event_columns(play.events, clock_ns[play.events["seq"] - play.first_seq], names))
         if folds:

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.interface import MarketEngine
-from engine.market_time import ClockPosition, clock_after, clock_at_each
+from engine.market_time import ClockPosition, clock_after, clock_at_each, ends_extended
 from engine.names import Directory, unpack
 from engine.records import COMMAND, EVENT, RULES_VERSION, CommandKind, Side, concatenate
 from journal.history import History, SliceRange
 from replay.ladder import levels
 from replay.past import PastSlice, PlayedBlock, RowRange, names_after
-from replay.rebuild import check_rules, name_of, owned_rows, played, start
+from replay.rebuild import check_rules, extends_next, name_of, owned_rows, played, start
 
 #: Rows that are handed over at once, and price levels a side whose quantity is summed.
 _PIECE_ROWS: Final = 1 << 16
@@ -66,6 +66,7 @@ class Course:
         self.notes: list[str] = []
         self._held: list[RowRange] = []
         self._before = Directory()
+        self._extended = False
 
     def pieces(self) -> Iterator[PlayedBlock]:
         """Rows and events of the range, in order. Raises what replay and journal raise."""
@@ -87,10 +88,11 @@ class Course:
             rows = block.play.commands[first - block.play.first_seq : last - block.play.first_seq + 1]
             seqs = block.play.events["seq"]
             self.names = block.after
-            clock_ns = clock_at_each(block.play.commands, ClockPosition(block.before.now_ns))
+            clock_ns = clock_at_each(block.play.commands, block.position)
             skipped = first - block.play.first_seq
             before = replace(block.before, now_ns=int(clock_ns[skipped - 1])) if skipped else block.before
-            play = RowRange(first, rows, block.play.events[(seqs >= first) & (seqs <= last)])
+            extended = ends_extended(block.play.commands[:skipped]) if skipped else block.play.extended
+            play = RowRange(first, rows, block.play.events[(seqs >= first) & (seqs <= last)], extended)
             yield PlayedBlock(play, before, block.after)
 
     def _replayed(self, history: History, part: SliceRange) -> Iterator[PlayedBlock]:
@@ -103,7 +105,8 @@ class Course:
             pass
         self.engine, self.names = engine, engine.directory
         self._before = self.names
-        position = ClockPosition(engine.now_ns)
+        position = ClockPosition(engine.now_ns, extends_next(journal, engine.seq))
+        self._extended = position.extended
         self._look(engine, engine.now_ns, engine.now_ns)
         for block in journal.blocks(part.from_seq, part.to_seq):
             check_rules("the journal", block.rules_version)
@@ -134,7 +137,8 @@ class Course:
         self._look(engine, engine.now_ns, engine.now_ns)
 
     def _apply(self, engine: MarketEngine, first_seq: int, rows: NDArray[Any]) -> None:
-        self._held.append(RowRange(first_seq, rows, engine.apply(rows)))
+        self._held.append(RowRange(first_seq, rows, engine.apply(rows), self._extended))
+        self._extended = ends_extended(rows)
         self.names = names_after(self.names, rows, engine)
 
     def _given(self) -> Iterator[PlayedBlock]:
@@ -142,7 +146,7 @@ class Course:
         if self._held:
             commands = concatenate([each.commands for each in self._held], COMMAND)
             events = concatenate([each.events for each in self._held], EVENT)
-            play = RowRange(self._held[0].first_seq, commands, events)
+            play = RowRange(self._held[0].first_seq, commands, events, self._held[0].extended)
             self._held = []
             yield PlayedBlock(play, self._before, self.names)
         self._before = self.names

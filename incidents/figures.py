@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.market_time import ClockPosition, clock_at_each
+from engine.market_time import clock_at_each
 from engine.names import Directory
 from engine.records import CommandKind, EventKind, Reason, Side
 from engine.row_bytes import ROW
@@ -123,7 +123,7 @@ class Figures:
         """Take whole rows of the range with their events, in order."""
         play = block.play
         rows, events = play.commands, play.events
-        clock_ns = clock_at_each(rows, ClockPosition(block.before.now_ns))
+        clock_ns = clock_at_each(rows, block.position)
         times_ns = clock_ns[events["seq"] - play.first_seq]
         self.tally.take(block)
         self._outcome.take(play.first_seq, rows, events)

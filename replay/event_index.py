@@ -34,7 +34,7 @@ from journal.history import History, SliceRange
 from replay.errors import Divergence, IndexHasNoRoom
 from replay.event_columns import PLACES, Arrays, Column, decoded, encoded, rows_of
 from replay.past import PastSlice, PlayedBlock
-from replay.rebuild import ReplayedBlock, owned_rows
+from replay.rebuild import ReplayedBlock, extends_next
 
 FOLDER: Final = "index"
 VERSION: Final = 1
@@ -304,7 +304,7 @@ def _built(
     source = PastSlice(history, slice_, prepare=prepare)
     building: _Building | None = None
     began = slice_.from_seq - 1
-    extended = _is_extended(slice_.journal, began)
+    extended = extends_next(slice_.journal, began)
     for block in source.blocks():
         if building is None:
             building = _Building(slice_.journal, block.play.first_seq, block.before, extended=extended)
@@ -315,14 +315,6 @@ def _built(
             yield building.finished(None if engine is None else engine.event_digest)
             extended = building.position.extended
             building = None
-
-
-def _is_extended(journal: Journal, seq: int) -> bool:
-    """True if a command is an EXTEND row that waits for the next one."""
-    if seq <= journal.start_seq:
-        return False
-    block = next(iter(journal.blocks(seq, seq)), None)
-    return block is not None and ends_extended(owned_rows(block.rows)[: seq - block.first_seq + 1])
 
 
 class _Building:

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from engine.interface import MarketEngine
+from engine.market_time import ends_extended
 from engine.records import RULES_VERSION
 from journal.history import History, SliceRange
 from replay.live_tape import LiveTape, Why
@@ -104,11 +105,9 @@ def behind(rows: PlayedRows, seq: int) -> PlayedRows:
     """The rows behind a command."""
     if rows.first_seq > seq:
         return rows
-    return RowRange(
-        seq + 1,
-        rows.commands[seq + 1 - rows.first_seq :],
-        rows.events[int(np.searchsorted(rows.events["seq"], seq + 1)) :],
-    )
+    skipped = seq + 1 - rows.first_seq
+    events = rows.events[int(np.searchsorted(rows.events["seq"], seq + 1)) :]
+    return RowRange(seq + 1, rows.commands[skipped:], events, ends_extended(rows.commands[:skipped]))
 
 
 def block_at(directory: Path, seq: int) -> bytes:

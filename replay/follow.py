@@ -19,6 +19,7 @@ import numpy as np
 
 from engine.capacity import Capacity
 from engine.interface import MarketEngine
+from engine.market_time import ends_extended
 from engine.names import Directory
 from engine.records import CommandKind
 from journal import Journal
@@ -146,7 +147,9 @@ class Follower:
                     if play.first_seq <= self._seq:
                         new = self._seq + 1
                         events = play.events[int(np.searchsorted(play.events["seq"], new)) :]
-                        rows = RowRange(new, play.commands[new - play.first_seq :], events)
+                        skipped = new - play.first_seq
+                        extended = ends_extended(play.commands[:skipped])
+                        rows = RowRange(new, play.commands[skipped:], events, extended)
                     yield self._given(rows, self._engine.directory)
 
     def _go_ahead(self, history: History) -> None:

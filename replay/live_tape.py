@@ -21,6 +21,7 @@ class TapedRows(NamedTuple):
     commands: NDArray[Any]
     events: NDArray[Any]
     time_ns: int  # market time at the end of the block
+    extended: bool = False  # a node orders no clock value behind an EXTEND row
 
 
 class Why(Enum):

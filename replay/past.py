@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.interface import MarketEngine
+from engine.market_time import ClockPosition, ends_extended
 from engine.names import Directory
 from engine.records import COMMAND, EVENT, RULES_VERSION, CommandKind
 from engine.views import OPEN_ORDER
@@ -21,7 +22,7 @@ from journal import JournalError, SliceMissing
 from journal.history import History, SliceRange
 from replay.errors import ReplayError
 from replay.kept import KeptEvents
-from replay.rebuild import ReplayedBlock, capacity_of, name_of, owned_rows, played, start
+from replay.rebuild import ReplayedBlock, capacity_of, extends_next, name_of, owned_rows, played, start
 
 _DEFINITIONS = (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT)
 
@@ -44,6 +45,11 @@ class PlayedRows(Protocol):
         """All EVENT rows that they caused."""
         ...
 
+    @property
+    def extended(self) -> bool:
+        """True if the row before them is an EXTEND row that waits for the first: a CLOCK row there is refused."""
+        ...
+
 
 class RowRange(NamedTuple):
     """``PlayedRows`` that are a part of a block, or of several."""
@@ -51,6 +57,7 @@ class RowRange(NamedTuple):
     first_seq: int
     commands: NDArray[Any]
     events: NDArray[Any]
+    extended: bool = False
 
 
 class PlayedBlock(NamedTuple):
@@ -67,6 +74,11 @@ class PlayedBlock(NamedTuple):
     def last_seq(self) -> int:
         """Number of the last command."""
         return self.play.first_seq + len(self.play.commands) - 1
+
+    @property
+    def position(self) -> ClockPosition:
+        """The clock before it."""
+        return ClockPosition(self.before.now_ns, self.play.extended)
 
 
 class PastSlice:
@@ -129,8 +141,12 @@ class PastSlice:
 
     def _recorded(self, kept: KeptEvents) -> Iterator[PlayedBlock]:
         with kept:
-            for found in kept.blocks(self.seq + 1, self._part.to_seq):
-                yield PlayedBlock(*found)
+            extended: bool | None = None
+            for play, before, after in kept.blocks(self.seq + 1, self._part.to_seq):
+                if extended is None:
+                    extended = extends_next(self._part.journal, play.first_seq - 1)
+                yield PlayedBlock(play._replace(extended=extended), before, after)
+                extended = ends_extended(play.commands)
 
     def _play(self, engine: MarketEngine) -> Iterator[PlayedBlock]:
         before = engine.directory
@@ -144,6 +160,7 @@ class PastSlice:
         part, start = self._part, self._part.journal.start
         definitions = Definitions(self._history, part)
         now_ns = 0 if start is None else start.time_ns
+        extended = False
         for block in part.journal.blocks(None, part.to_seq):
             commands = owned_rows(block.rows)[: part.to_seq - block.first_seq + 1]
             before = replace(definitions.names, now_ns=now_ns)
@@ -151,8 +168,10 @@ class PastSlice:
             now_ns = block.time_ns  # the clock at its end
             after = replace(definitions.names, now_ns=now_ns)
             if block.last_seq >= part.from_seq:
-                play = ReplayedBlock(block, block.first_seq, commands, refusals, len(commands) == block.count)
+                whole = len(commands) == block.count
+                play = ReplayedBlock(block, block.first_seq, commands, refusals, whole, extended)
                 yield PlayedBlock(play, before, after)
+            extended = ends_extended(commands)
 
 
 def names_after(before: Directory, commands: NDArray[Any], engine: MarketEngine) -> Directory:

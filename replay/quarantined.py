@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.interface import MarketEngine
+from engine.market_time import ends_extended
 from engine.records import COMMAND_FIELDS
 from journal import marks
 from journal.history import History
@@ -82,6 +83,7 @@ def _check_before(directory: Path, first: Quarantine) -> None:
 
 
 def _played(directory: Path, quarantine: Quarantine, engine: MarketEngine, last: int) -> Iterator[PlayedBlock]:
+    extended = False
     for block in quarantined_blocks(directory, quarantine.name):
         if block.first_seq > last:
             return
@@ -89,7 +91,8 @@ def _played(directory: Path, quarantine: Quarantine, engine: MarketEngine, last:
         commands = owned_rows(block.rows)[: last - block.first_seq + 1]
         before = engine.directory
         events = engine.apply(commands)
-        play = ReplayedBlock(block, block.first_seq, commands, events, len(commands) == block.count)
+        play = ReplayedBlock(block, block.first_seq, commands, events, len(commands) == block.count, extended)
+        extended = ends_extended(commands)
         yield PlayedBlock(play, before, engine.directory)
 
 

@@ -36,8 +36,9 @@ from checkpoints.projections import NO_IMAGE
 from engine.capacity import Capacity
 from engine.digest import part_digest
 from engine.interface import EngineKind, MarketEngine, new_engine, restore_engine
+from engine.market_time import ends_extended
 from engine.records import COMMAND, RULES_VERSION
-from journal import Block, Durability, Journal
+from journal import Block, Durability, Journal, JournalError
 from journal.history import History
 from journal.slices import place_at, places
 from replay.errors import Divergence, ReplayError
@@ -75,7 +76,7 @@ class Rebuild:
 
 class ReplayedBlock(NamedTuple):
     """Applied block of the journal: ``commands`` and ``events`` from ``first_seq`` on; ``whole`` if no row was left
-    out.
+    out; ``extended`` if the EXTEND row before them waits for the first.
     """
 
     block: Block
@@ -83,6 +84,7 @@ class ReplayedBlock(NamedTuple):
     commands: NDArray[Any]
     events: NDArray[Any]
     whole: bool
+    extended: bool = False
 
 
 def journal_of(
@@ -178,6 +180,16 @@ def owned_rows(rows: bytes | memoryview) -> NDArray[Any]:
     return np.frombuffer(rows, np.uint8).copy().view(COMMAND)
 
 
+def extends_next(journal: Journal, seq: int) -> bool:
+    """True if a command is an EXTEND row that waits for the next one; False for one that cannot be read."""
+    if seq <= journal.start_seq:
+        return False
+    with suppress(JournalError):
+        for block in journal.blocks(seq, seq):
+            return ends_extended(owned_rows(block.rows)[: seq - block.first_seq + 1])
+    return False
+
+
 def gap(wanted_seq: int, found_seq: int) -> ReplayError:
     """Error for a missing block, in whose place is one that begins at ``found_seq``."""
     return ReplayError(
@@ -190,6 +202,7 @@ def played(journal: Journal, engine: MarketEngine, to_seq: int) -> Iterator[Repl
     """Apply the journal from the engine's position to ``to_seq``, one apply a block: a digest is recorded for each."""
     if engine.seq >= to_seq:
         return
+    extended = extends_next(journal, engine.seq)
     for block in journal.blocks(engine.seq + 1, to_seq):
         check_rules("the journal", block.rules_version)
         first_seq = engine.seq + 1
@@ -197,7 +210,9 @@ def played(journal: Journal, engine: MarketEngine, to_seq: int) -> Iterator[Repl
             raise gap(first_seq, block.first_seq)
         last_seq = min(block.last_seq, to_seq)
         commands = owned_rows(block.rows)[first_seq - block.first_seq : last_seq - block.first_seq + 1]
-        yield ReplayedBlock(block, first_seq, commands, engine.apply(commands), len(commands) == block.count)
+        events = engine.apply(commands)
+        yield ReplayedBlock(block, first_seq, commands, events, len(commands) == block.count, extended)
+        extended = ends_extended(commands)
 
 
 def rebuild(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engine.bounds import DAY_NS
 from engine.interface import MarketEngine
-from engine.market_time import ClockPosition, clock_at_each
+from engine.market_time import clock_at_each
 from engine.names import Directory, unpack
 from engine.records import COMMAND, EVENT, CommandKind, EventKind, Reason, concatenate
 from journal.history import History
@@ -81,7 +81,7 @@ class Tally:
         """Count a block; rows that were counted are left out."""
         play = block.play
         new = max(0, self.read_seq + 1 - play.first_seq)
-        clock_ns = clock_at_each(play.commands, ClockPosition(block.before.now_ns))
+        clock_ns = clock_at_each(play.commands, block.position)
         rows, times = play.commands[new:], clock_ns[new:]
         events = play.events[play.events["seq"] > self.read_seq] if new else play.events
         if not len(rows):
@@ -233,7 +233,9 @@ def _gathered(blocks: Iterator[PlayedBlock]) -> Iterator[PlayedBlock]:
 def _as_one(blocks: list[PlayedBlock]) -> PlayedBlock:
     commands = concatenate([block.play.commands for block in blocks], COMMAND)
     events = concatenate([block.play.events for block in blocks], EVENT)
-    return PlayedBlock(RowRange(blocks[0].play.first_seq, commands, events), blocks[0].before, blocks[-1].after)
+    first, last = blocks[0], blocks[-1]
+    rows = RowRange(first.play.first_seq, commands, events, first.play.extended)
+    return PlayedBlock(rows, first.before, last.after)
 
 
 def _command_marks(rows: NDArray[Any], times_ns: NDArray[np.int64], first_seq: int) -> Iterator[Mark]:

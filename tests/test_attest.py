@@ -22,6 +22,7 @@ from attestation import merkle, proofs, signatures, statements
 from attestation.leaves import Leaves
 from directory.recover import create
 from engine.interface import new_engine
+from engine.market_time import ClockPosition
 from engine.records import CommandKind, concatenate
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
@@ -194,7 +195,7 @@ def roots(rows: Any) -> tuple[str, str]:
     for batch in batches(rows, 64):
         first_seq, now_ns = engine.seq + 1, engine.now_ns
         events = engine.apply(np.ascontiguousarray(batch.view("V64")).view(batch.dtype))
-        leaves.take(first_seq, batch, events, now_ns, engine.directory)
+        leaves.take(first_seq, batch, events, ClockPosition(now_ns), engine.directory)
     return merkle.root(leaves.commands).hex(), merkle.root(leaves.day_leaves()).hex()
 
 

@@ -115,8 +115,8 @@ def test_every_order_is_told_byte_for_byte_as_a_replay_tells_it(
 ) -> None:
     node = tmp_path / "node"
     rows = random_stream(seed, 1500, delayed=seed > 2)
-    # No block ends with an EXTEND row: a CLOCK row after it is refused, and a replay that begins there shows its time.
-    size = next(n for n in range(50, 99) if not (rows["kind"][n - 1 :: n] == CommandKind.EXTEND).any())
+    # A block ends with an EXTEND row: a CLOCK row after it is refused, also where a replay begins there.
+    size = next(n for n in range(50, 99) if (rows["kind"][n - 1 :: n] == CommandKind.EXTEND).any())
     write_node(node, rows, size, checkpoint_every=400)
     lockstep("events", node, *QUESTION)
     assert files(node)
