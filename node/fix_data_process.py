@@ -29,9 +29,9 @@ from marketdata.fix.market import Change, FixMarket
 from marketdata.fix.session import DataSession, Subscribers
 from node import gateway_image
 from node.end_signals import on_end_signal
-from node.feed_process import NoNode
 from node.logs import Log
 from node.program_report import ProgramReport
+from node.tape_follower import NoNode
 from replay.feed import Feed
 from replay.live_reports import room_of
 from replay.market_rows import MARKET_ROWS, tape_of
