@@ -2,8 +2,7 @@
 
 The tables are views that say all (``exports.whole``): ``events``, ``reports``, ``trades``, ``orders``, ``positions``
 and, where they were exported, ``snapshots``, all but positions with the column ``day``; rows as the files have them are
-``events_files`` and so on. Values of a named question are given by name, and
-are no part of its SQL.
+``orders_files`` and so on. Values of a named question are given by name, and are no part of its SQL.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,7 +27,7 @@ class Question:
 
 _TIME: Final = "make_timestamp_ns(time_ns) AS time"
 #: Open orders in the books after a command: no dormant stops, no pegs without a price, and no closing orders, which
-#: reports show in no book. ``book_e4``: the price at which an order is in the book.
+#: reports show in no book. Its last column is the price at which an order is in the book.
 _LEDGER: Final = """
     WITH changes AS MATERIALIZED (
         SELECT *, seq * 1000000 + number AS place FROM reports
