@@ -164,11 +164,11 @@ class _Reading:
         back = _LOOK_BACK if self._wanted else 0
         first = max(seq - back + 1, history.there_from_seq, 1)
         for block in _played(history, first):
-            if self._wanted:
-                self._note_arrived(block)
             if block.last_seq > seq:
                 rows = behind(block.play, seq)
                 self._streams(rows.first_seq, rows.commands, rows.events)
+            if self._wanted:  # behind the streams: the user may be defined in this block
+                self._note_arrived(block)
         return list(self._facts())
 
     def _facts(self) -> Iterator[FixSessionFacts]:
@@ -187,7 +187,7 @@ class _Reading:
     def _note_arrived(self, block: PlayedBlock) -> None:
         """Keep the wanted user's messages among the commands of a block."""
         commands = block.play.commands
-        number = self._number_of(block)
+        number = self._streams.user(self._wanted)
         if not number:
             return
         contexts = np.where(commands["kind"] == _REPLACE, commands["new_context"], commands["context"])
@@ -201,14 +201,6 @@ class _Reading:
             arrived = _arrived(int(contexts[at]), values, extended, block)
             if arrived is not None:
                 self._arrived.append(arrived._replace(seq=block.play.first_seq + at))
-
-    def _number_of(self, block: PlayedBlock) -> int:
-        """Number of the wanted user; users have numbers in the order of their definitions, and keep them."""
-        known = self._streams.user(self._wanted)
-        if known:
-            return known
-        defined = block.play.commands[block.play.commands["kind"] == CommandKind.USER]
-        return 0 if len(defined) == 0 else self._streams.user(self._wanted)
 
 
 def _arrived(context: int, values: tuple[int, ...], extended: tuple[int, ...], block: PlayedBlock) -> Arrived | None:

@@ -99,3 +99,5 @@ def test_passwords_and_signatures_are_stars_in_every_form(version: str) -> None:
     broken = frame.replace(b"\x0195=10", b"\x0195=99")
     assert "nature" not in plain(broken)
     assert "pass-554" not in plain(frame.replace(b"98=0", b"980"))
+    assert "|0554=***|" in plain(frame.replace(b"\x01554=", b"\x010554="))
+    assert "|1402=***|" in plain(frame.replace(b"\x01554=pass-554", b"\x011402=coded"))

@@ -1,7 +1,7 @@
 """FIX messages for people: fields by their names, and without what nobody may read.
 
-Passwords never show: 554, 925 and the bytes of 96 (in a logon a signature or a password) are three stars, in every
-message and whatever is wrong with it.
+Passwords never show: 554, 925, 1402, 1404 and the bytes of 96 and 89 (a signature or a password) are three stars, in
+every message and however the tag is written.
 """
 
 from typing import Final
@@ -10,7 +10,7 @@ from wire.fix_codec import Garbled, Message
 from wire.fix_dictionary import Dictionary
 
 #: Fields whose values are secret.
-SECRET_TAGS: Final = frozenset((b"554", b"925", b"96", b"91", b"89"))
+SECRET_TAGS: Final = frozenset((b"554", b"925", b"1402", b"1404", b"96", b"91", b"89"))
 MASK: Final = "***"
 #: Names of the types of messages that a session has.
 TYPE_NAMES: Final = {
@@ -44,8 +44,13 @@ def fields_of(message: Message, dictionary: Dictionary) -> list[tuple[str, str]]
             continue
         known = dictionary.fields.get(int(tag)) if tag.isdigit() and len(tag) < 9 else None
         name = tag.decode("ascii", "replace") if known is None else known.name
-        found.append((name, MASK if tag in SECRET_TAGS else shown(value)))
+        found.append((name, _shown(tag, value)))
     return found
+
+
+def _shown(tag: bytes, value: bytes) -> str:
+    """A value as text, or stars; a tag with zeros before it is the same field."""
+    return MASK if tag.lstrip(b"0") in SECRET_TAGS else shown(value)
 
 
 def shown(value: bytes) -> str:
@@ -65,8 +70,4 @@ def plain(frame: bytes) -> str:
         message = Message(frame)
     except Garbled:
         return f"garbled, {len(frame)} bytes"
-    parts = [
-        f"{tag.decode('ascii', 'replace')}={MASK if tag in SECRET_TAGS else shown(value)}|"
-        for tag, value in message.in_order()
-    ]
-    return "".join(parts)
+    return "".join(f"{tag.decode('ascii', 'replace')}={_shown(tag, value)}|" for tag, value in message.in_order())
