@@ -253,19 +253,24 @@ class FixDataProcess:
         server = await loop.create_server(lambda: Connection(self), sock=self.options.listens, backlog=_BACKLOG)
         beating = asyncio.create_task(self._beat())
         on_listening()
+        faulty = True
         try:
             await self._follow(beating)
+            faulty = False
         finally:
-            server.close()
-            beating.cancel()
-            await asyncio.gather(beating, return_exceptions=True)
-            await self._end_sessions()
-            while self._changes is not None:
-                self._take_changes()
-            await self._save_image()
-            self._tape.bell.ring()
-            self._bell.shutdown(wait=True)
-            self.feed.close()
+            try:
+                server.close()
+                beating.cancel()
+                await asyncio.gather(beating, return_exceptions=True)
+                await self._end_sessions()
+                if not faulty:  # a fault may have left the market between two commands of a block: no image of that
+                    while self._changes is not None:
+                        self._take_changes()
+                    await self._save_image()
+            finally:
+                self._tape.bell.ring()
+                self._bell.shutdown(wait=True)
+                self.feed.close()
         if self.feed.ended:
             raise NoNode(f"the node of {self.options.data} has ended; start it again")
 

@@ -1,5 +1,6 @@
 """Market data by FIX of a real node: books through kills and restarts, bad input, slow readers."""
 
+import asyncio
 import contextlib
 import importlib.util
 import json
@@ -17,6 +18,9 @@ from typing import Any
 import pytest
 
 from marketdata.fix.encoding import price_text
+from marketdata.fix.market import Change
+from node.fix_data_process import FixDataOptions, FixDataProcess
+from node.logs import Log
 from tests.captures import PORT, Segment, needs_tshark, write_pcap
 from tests.fix_book import FixBook
 from tests.fix_client import FixClient
@@ -233,6 +237,49 @@ def test_no_bytes_end_the_process_and_others_are_served(served: Served) -> None:
     traders.mark(50_000)
     viewer.follow(marked(viewer, b"5"))
     assert "Traceback" not in served.log.read_text(encoding="utf-8")
+
+
+def test_a_fault_within_a_block_leaves_no_image_and_closes_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = started(tmp_path)
+    try:
+        process = FixDataProcess(FixDataOptions(node.data, listening()), Log())
+        whole = process.market.follow
+        calls: list[int] = []
+
+        def broken(first_seq: int, commands: Any, events: Any) -> Iterator[list[Change]]:
+            calls.append(first_seq)
+            if len(calls) == 1:
+                raise ZeroDivisionError("a defect")
+            yield from whole(first_seq, commands, events)
+
+        async def serve() -> None:
+            await process.start()
+            monkeypatch.setattr(process.market, "follow", broken)
+            await process.run(lambda: Traders(node.port).mark(50_000))
+
+        closed: list[bool] = []
+        close = process.feed.close
+
+        def close_and_note() -> None:
+            closed.append(True)
+            close()
+
+        monkeypatch.setattr(process.feed, "close", close_and_note)
+        with pytest.raises(ZeroDivisionError):
+            asyncio.run(asyncio.wait_for(serve(), 60))
+        assert len(calls) == 1, "no block is taken behind the fault"
+        assert not (node.data / "fix-data" / "streams.image").exists()
+        assert closed
+    finally:
+        node.stop()
+
+
+def listening() -> socket.socket:
+    """A socket of a listener whose system keeps little of what is not read."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+    made.bind(("127.0.0.1", 0))
+    return made
 
 
 def test_the_process_ends_with_its_node_and_says_so(served: Served) -> None:
