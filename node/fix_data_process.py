@@ -58,6 +58,8 @@ READING_BYTES: Final = 32 << 10
 #: Time that a subscriber may be paused, and time for its logon, in seconds.
 SLOW_S: Final = 30.0
 LOGON_S: Final = 10.0
+#: Time for the peer of a session that has ended to read the rest, in seconds.
+ENDED_S: Final = 5.0
 #: Interval of looks at heartbeats and silence, and of signs of life to the supervisor, in seconds.
 _BEAT_S: Final = 0.25
 _REPORT_S: Final = 1.0
@@ -86,6 +88,7 @@ class Connection(asyncio.Protocol):
         self.session: DataSession | None = None
         self.address = ""
         self.paused_s = 0.0  # when it was paused; 0: it is not
+        self.ended_s = 0.0  # when its session was seen to have ended; 0: it was not
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, where there is room."""
@@ -150,7 +153,12 @@ class Connection(asyncio.Protocol):
     def beat(self, now_ns: int, now_s: float) -> None:
         """Do what is due by time."""
         session = self.session
-        if session is None or session.ends:
+        if session is None:
+            return
+        if session.ends:  # its place is free once its peer has read all, or the time for that is over
+            self.ended_s = self.ended_s or now_s
+            if now_s - self.ended_s > ENDED_S:
+                self.abort()
             return
         if self.paused_s:
             session.excuse(now_ns)

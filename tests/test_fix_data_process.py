@@ -19,6 +19,7 @@ import pytest
 
 from marketdata.fix.encoding import price_text
 from marketdata.fix.market import Change
+from node import fix_data_process
 from node.fix_data_process import FixDataOptions, FixDataProcess
 from node.logs import Log
 from tests.captures import PORT, Segment, needs_tshark, write_pcap
@@ -270,6 +271,53 @@ def test_a_fault_within_a_block_leaves_no_image_and_closes_all(tmp_path: Path, m
         assert len(calls) == 1, "no block is taken behind the fault"
         assert not (node.data / "fix-data" / "streams.image").exists()
         assert closed
+    finally:
+        node.stop()
+
+
+def test_who_logs_out_and_reads_no_more_loses_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fix_data_process, "ENDED_S", 0.5, raising=False)
+    node = started(tmp_path)
+    listener = listening()
+    address = listener.getsockname()
+    writer = FrameWriter("FIX.4.4", "SILENT", "LOCKSTEP", Times())
+    try:
+        process = FixDataProcess(FixDataOptions(node.data, listener), Log())
+
+        async def until(wanted: Callable[[], bool]) -> None:
+            while not wanted():
+                await asyncio.sleep(0.01)
+
+        async def leave_without_reading() -> None:
+            with narrow(address) as peer:
+                peer.sendall(writer.frame(b"A", 1, time.time_ns(), body([(98, 0), (108, 30), (141, "Y")])))
+                for seq in range(2, 902):
+                    fields = body([(324, f"s{seq}"), (55, "XYZ"), (263, "0")])
+                    peer.sendall(writer.frame(b"e", seq, time.time_ns(), fields))
+                    if seq % 50 == 0:
+                        await asyncio.sleep(0.01)
+                await until(lambda: any(each.live for each in process.by_session))
+                peer.sendall(writer.frame(b"5", 902, time.time_ns(), b""))
+                await until(lambda: any(each.ends for each in process.by_session))
+                await until(lambda: not process.by_session)
+                peer.settimeout(5)
+                got = 0
+                with contextlib.suppress(ConnectionResetError):
+                    while data := peer.recv(65_536):
+                        got += len(data)
+                assert got < 100_000, "much was left unread"
+            process.stop()
+
+        async def serve() -> None:
+            await process.start()
+            served = asyncio.create_task(process.run(lambda: None))
+            try:
+                await asyncio.wait_for(leave_without_reading(), 20)
+            finally:
+                process.stop()
+                await served
+
+        asyncio.run(serve())
     finally:
         node.stop()
 
