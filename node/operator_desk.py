@@ -29,7 +29,7 @@ from node.token_bucket import Bucket
 COOKIE: Final = "lockstep_operator"
 #: Header with the second token of a session, which a form of another site cannot send.
 PROOF: Final = "x-lockstep-proof"
-#: Ages at which a session ends, in seconds: since it was used last, and in all.
+#: Ages at which a session ends, in seconds: since its sign-in or last act, and in all.
 IDLE_S: Final = 15 * 60.0
 SESSION_S: Final = 8 * 3_600.0
 SESSIONS_MAX: Final = 64
@@ -151,8 +151,11 @@ class Desk:
         self._attempts.move_to_end(address)
         return bucket.take(now_s) and self._all.take(now_s)
 
-    def session(self, token: str) -> Session | None:
-        """The session of a token; None if there is none any more. It counts as a use."""
+    def session(self, token: str, *, uses: bool = True) -> Session | None:
+        """The session of a token; None if there is none any more.
+
+        uses: False for what the page reads by itself, so that a page left open does not keep its session.
+        """
         key, now_s = _sealed(token), self._now_s()
         found = self._sessions.get(key)
         if found is None:
@@ -160,13 +163,14 @@ class Desk:
         if now_s - found.used_s > IDLE_S or now_s - found.began_s > SESSION_S:
             del self._sessions[key]
             return None
-        self._sessions[key] = found = found._replace(used_s=now_s)
-        self._sessions.move_to_end(key)
+        if uses:
+            self._sessions[key] = found = found._replace(used_s=now_s)
+            self._sessions.move_to_end(key)
         return found
 
     def who(self, token: str) -> Answer:
         """The operator of a token, and the proof that acts need; None for both where nobody is signed in."""
-        found = self.session(token)
+        found = self.session(token, uses=False)
         return Answer(200, _about(found) if found is not None else {"operator": None, "proof": None})
 
     def sign_out(self, token: str) -> Answer:
@@ -180,7 +184,7 @@ class Desk:
 
     async def report(self, token: str) -> Answer:
         """Figures of the node, its pair, processes, readers and sessions, and the names that acts may have."""
-        found = self.session(token)
+        found = self.session(token, uses=False)
         if found is None:
             return _refusal(401, _SIGN_IN)
         try:

@@ -163,6 +163,27 @@ def test_a_session_ends_without_use_after_its_time_and_by_its_operator(tmp_path:
     run(tmp_path, check)
 
 
+def test_a_page_that_only_reads_does_not_keep_its_session(tmp_path: Path) -> None:
+    async def check(desk: Desk, _lines: Lines, clock: Clock) -> None:
+        answer = await desk.sign_in("10.0.0.1", "ada", PASSWORD)
+        token, proof = str(answer.cookie), answer.value["proof"]
+        for _ in range(2):
+            for _ in range(9):
+                clock.now_s += IDLE_S / 10.0
+                assert (await desk.report(token)).status == 503  # no node is there
+                assert desk.who(token).value["operator"] == "ada"
+            # Control: an act is a use, so the session goes on for as long again.
+            assert (await desk.act(token, proof, "kill", "NOBODY")).status == 404
+        for _ in range(10):
+            clock.now_s += IDLE_S / 10.0
+            await desk.report(token)
+        clock.now_s += 1.0
+        assert (await desk.report(token)).status == 401
+        assert desk.who(token).value == {"operator": None, "proof": None}
+
+    run(tmp_path, check)
+
+
 def test_an_act_needs_session_proof_and_known_name_and_is_a_journaled_command(tmp_path: Path) -> None:
     node = started(tmp_path)
     market = WebMarket(CAPACITY)

@@ -66,6 +66,7 @@ export class OperatorView {
   #askLogin(why) {
     clearTimeout(this.#timer);
     this.#who = null;
+    document.querySelector("dialog")?.close(); // a session may end while an act waits for its confirmation
     const name = made("input", { id: "name", name: "username", autocomplete: "username", required: true, spellcheck: "false", autocapitalize: "none" });
     const password = made("input", { id: "password", type: "password", name: "password", autocomplete: "current-password", required: true });
     const error = made("p", { class: "error", role: "alert", id: "sign-in-error" }, why);
@@ -268,6 +269,7 @@ export class OperatorView {
 
   #confirm(act, name) {
     const { word, does } = ACTS[act];
+    const { operator, proof } = this.#who;
     const error = made("p", { class: "error", role: "alert" });
     const no = made("button", { type: "button", value: "no" }, "Cancel");
     const yes = made("button", { type: "button", class: act === "kill" || act === "halt" ? "danger main" : "main", id: "confirm-yes" }, `${word} ${name}`);
@@ -278,7 +280,7 @@ export class OperatorView {
       made(
         "dl", {},
         made("div", {}, made("dt", {}, "Command"), made("dd", {}, made("code", {}, `${act} ${name}`))),
-        made("div", {}, made("dt", {}, "By"), made("dd", {}, this.#who.operator)),
+        made("div", {}, made("dt", {}, "By"), made("dd", {}, operator)),
         made("div", {}, made("dt", {}, "Recorded"), made("dd", {}, "the command in the journal, your name in the log")),
       ),
       error,
@@ -290,7 +292,7 @@ export class OperatorView {
       yes.disabled = no.disabled = true;
       let found;
       try {
-        found = await call("POST", "/operator/acts", { act, name }, { "x-lockstep-proof": this.#who.proof });
+        found = await call("POST", "/operator/acts", { act, name }, { "x-lockstep-proof": proof });
       } catch {
         found = { status: 0, value: { message: `\`${act} ${name}\` is not confirmed: the exchange does not answer; look at the report before you do it again` } };
       }
@@ -304,8 +306,12 @@ export class OperatorView {
       const said = done
         ? `Done by ${value.operator}: ${value.command}, command ${grouped(value.seq)}.`
         : sentence(value.message ?? `The market refused ${value.command}: ${(value.events ?? []).join(", ").replaceAll("> ", "")}`);
-      this.#acts.unshift([timeOf(new Date().toISOString()), `${act} ${name}`, this.#who.operator, done ? grouped(value.seq) : "–", done ? (value.events ?? []).join(" ").replaceAll("> ", "") || "done" : said]);
+      this.#acts.unshift([timeOf(new Date().toISOString()), `${act} ${name}`, operator, done ? grouped(value.seq) : "–", done ? (value.events ?? []).join(" ").replaceAll("> ", "") || "done" : said]);
       this.#acts.length = Math.min(this.#acts.length, 50);
+      if (!this.#who) {
+        this.#askLogin(said);
+        return;
+      }
       this.#showActs();
       say(this.#parts.said, said);
       if (done) {
