@@ -6,8 +6,9 @@ What happened it reads from the tape, as far as it is released, and from the jou
 does, and however it ends, the market and order entry go on. The public data of instruments is a projection with an
 image in DIR/fix-data, so the count of updates of each goes on from there.
 
-A turn takes changes for a while, sends whole books for a while, and then the loop serves everybody else: nobody is held
-up longer than by one block of these.
+A turn takes changes for a while, sends whole books for a while, and then the loop serves everybody else. The longest
+step is one command's changes, told to all who follow them: 8 subscriptions to an instrument in each of 1,024 sessions
+at most.
 """
 
 import asyncio

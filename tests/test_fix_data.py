@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from engine import Capacity, Engine
-from marketdata.fix import encoding
+from marketdata.fix import encoding, session
 from marketdata.fix.market import FixMarket
-from marketdata.fix.session import COMP_ID, SUBSCRIPTIONS_MAX, DataSession, Subscribers
+from marketdata.fix.session import COMP_ID, PER_INSTRUMENT_MAX, DataSession, Subscribers
 from notation.parse import parse
 from notation.translate import Translator
 from tests.fix_book import FixBook, entries_of
@@ -261,21 +261,93 @@ def test_each_reason_of_a_reject_is_given_and_what_is_followed_goes_on() -> None
     assert (update.msg_type, update.fields[b"262"]) == (b"X", b"good")
 
 
-def test_more_subscriptions_than_there_is_room_for_are_refused_until_some_end() -> None:
+def test_more_subscriptions_than_there_is_room_for_are_refused_until_some_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "SUBSCRIPTIONS_MAX", 2 * PER_INSTRUMENT_MAX)
     venue = quoted()
     subscriber = Subscriber(venue.subscribers)
     subscriber.log_on()
-    for number in range(SUBSCRIPTIONS_MAX // 2):
+    for number in range(PER_INSTRUMENT_MAX):
         subscriber.request(f"r{number}", ["XYZ", "ABC"], "0", depth=1)
     subscriber.got()
-    subscriber.request("more", ["XYZ"], "0")
-    assert rejected(subscriber)[0] == "2"
+    subscriber.request("more", ["XYZ"], "0", kind="0")
+    assert rejected(subscriber) == ("2", f"more than {2 * PER_INSTRUMENT_MAX} subscriptions; end some first")
     subscriber.send(b"V", [(262, "r7"), (263, "2"), (264, 0), (267, 1), (269, "0"), (146, 1), (55, "XYZ")])
     assert subscriber.got() == []
     subscriber.request("more", ["XYZ"], "0", kind="0")
     assert [each.msg_type for each in subscriber.got()] == [b"W"]
     subscriber.request("still", ["XYZ", "ABC"], "0")
     assert [each.msg_type for each in subscriber.got()] == [b"W", b"W"], "a snapshot counts until it is given"
+
+
+def test_a_session_follows_an_instrument_and_the_day_a_few_times_and_no_more() -> None:
+    venue = quoted()
+    subscriber, other = Subscriber(venue.subscribers), Subscriber(venue.subscribers, name="OTHER")
+    subscriber.log_on()
+    other.log_on()
+    for number in range(PER_INSTRUMENT_MAX - 1):
+        subscriber.request(f"r{number}", ["XYZ"], "0", depth=1)
+        subscriber.send(b"g", [(335, f"g{number}"), (263, "1")])
+    subscriber.send(b"e", [(324, "status"), (55, "XYZ"), (263, "1")])
+    subscriber.send(b"g", [(335, "last"), (263, "1")])
+    subscriber.got()
+    subscriber.request("more", ["ABC", "XYZ"], "0")
+    assert rejected(subscriber) == ("2", "more than 8 subscriptions that follow the same; end some first")
+    subscriber.send(b"e", [(324, "again"), (55, "XYZ"), (263, "1")])
+    subscriber.send(b"g", [(335, "again"), (263, "1")])
+    assert [each.msg_type for each in subscriber.got()] == [b"j", b"j"]
+    subscriber.request("once", ["XYZ"], "0", kind="0")
+    subscriber.request("abc", ["ABC"], "0")
+    assert [each.msg_type for each in subscriber.got()] == [b"W", b"W"], "one answer, and another symbol"
+    other.request("mine", ["XYZ"], "0")
+    assert [each.msg_type for each in other.got()] == [b"W"], "each session has its own"
+    subscriber.send(b"e", [(324, "status"), (55, "XYZ"), (263, "2")])
+    subscriber.request("more", ["XYZ"], "0")
+    assert [each.msg_type for each in subscriber.got()] == [b"W"]
+
+
+def test_all_sessions_share_a_bound_and_who_leaves_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "ALL_SUBSCRIPTIONS_MAX", 4, raising=False)
+    venue = quoted()
+    first, second = Subscriber(venue.subscribers), Subscriber(venue.subscribers, name="OTHER")
+    for each in (first, second):
+        each.log_on()
+        each.request("a", ["XYZ"], "0")
+        each.send(b"g", [(335, "g"), (263, "1")])
+        each.got()
+    second.request("b", ["XYZ"], "0")
+    assert rejected(second) == ("2", "more than 4 subscriptions of all sessions; ask again later")
+    second.send(b"e", [(324, "e"), (55, "XYZ"), (263, "1")])
+    assert [each.msg_type for each in second.got()] == [b"j"]
+    first.send(b"5", [])
+    venue.subscribers.leave(first.session)
+    for name, kinds in (("b", [b"W"]), ("c", [b"W"]), ("d", [b"Y"])):
+        second.request(name, ["XYZ"], "0")
+        assert [each.msg_type for each in second.got()] == kinds, name
+    venue.subscribers.leave(second.session)
+    assert venue.subscribers.count == 0
+
+
+def test_what_is_due_to_who_reads_slowly_is_not_looked_at_until_it_reads() -> None:
+    venue = quoted()
+    slow, other = Subscriber(venue.subscribers), Subscriber(venue.subscribers, name="OTHER")
+    slow.log_on()
+    other.log_on()
+    for number in range(5):
+        slow.request(f"r{number}", ["XYZ", "ABC"], "0")
+    slow.session.paused = True
+    slow.request("late", ["XYZ"], "0", kind="0")
+    other.request("mine", ["XYZ"], "0")
+    scripted("enter A a3 buy 5 XYZ @ 9.98", venue)
+    assert {each.session for each in venue.subscribers.due} == {other.session}
+    assert slow.got() == []
+    assert [each.msg_type for each in other.got()] == [b"W"]
+    assert not venue.subscribers.due
+    slow.session.paused = False
+    got = slow.got()
+    assert [each.msg_type for each in got] == [b"W"] * 11
+    slow.session.paused = True
+    slow.session.paused = False
+    assert not venue.subscribers.due
 
 
 @pytest.mark.parametrize("version", VERSIONS)

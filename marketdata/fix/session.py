@@ -9,6 +9,7 @@ instrument that changed is noted, and told as a whole (W) once it reads again. S
 never wrong.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any, Final
@@ -31,11 +32,15 @@ COMP_ID: Final = "LOCKSTEP"
 _APPLICATION_VERSION: Final = "9"
 #: Pairs of request and instrument, and requests for status, that a session has at most.
 SUBSCRIPTIONS_MAX: Final = 4_096
+#: The same of all sessions, and those of one session that follow one instrument, or the day.
+ALL_SUBSCRIPTIONS_MAX: Final = 65_536
+PER_INSTRUMENT_MAX: Final = 8
 #: Instruments in one message of a list.
 _LIST_MAX: Final = 100
 _X, _W, _Y = b"X", b"W", b"Y"
 _FIRST: Final = "market data begins at 1 with each logon; log on with MsgSeqNum 1 and ResetSeqNumFlag (141) Y"
 _OTHER: Final = 0  # BusinessRejectReason
+_DAY: Final = 0  # in place of the number of an instrument
 _CANNOT_MATCH, _REJECTED, _AS_IS, _LIST = 6, 5, 1, 4
 _INVALID, _NONE_FOUND = 1, 2
 
@@ -85,11 +90,13 @@ class Subscribers:
         self.market = market
         self.sessions: set[DataSession] = set()
         self.written: set[DataSession] = set()  # those with something to be written
+        self.count = 0  # of the subscriptions of all sessions
+        #: Subscriptions with a whole book that is to be sent to a session that reads, in order.
+        self.due: dict[Subscription, None] = {}
         self._by: dict[int, dict[Subscription, None]] = {}
         self._status: dict[int, dict[tuple[DataSession, bytes], None]] = {}
         self._day: dict[tuple[DataSession, bytes], None] = {}
         self._state = 0  # TradSesStatus that was told last
-        self._due: dict[Subscription, None] = {}
         self.conflated = 0
 
     # Who subscribes.
@@ -99,7 +106,8 @@ class Subscribers:
         if subscription.wish.kind == SUBSCRIBE:
             for number in subscription.numbers:
                 self._by.setdefault(number, {})[subscription] = None
-        self._due[subscription] = None
+        if not subscription.session.paused:
+            self.due[subscription] = None
 
     def remove(self, subscription: Subscription) -> None:
         """End a subscription."""
@@ -109,7 +117,18 @@ class Subscribers:
                 followers.pop(subscription, None)
                 if not followers:
                     del self._by[number]
-        self._due.pop(subscription, None)
+        self.due.pop(subscription, None)
+
+    def pause(self, subscriptions: Iterable[Subscription]) -> None:
+        """Send no whole books to subscriptions of a session that reads slowly."""
+        for each in subscriptions:
+            self.due.pop(each, None)
+
+    def resume(self, subscriptions: Iterable[Subscription]) -> None:
+        """Send the whole books that are due to subscriptions of a session that reads again."""
+        for each in subscriptions:
+            if each.due:
+                self.due[each] = None
 
     def add_status(self, session: "DataSession", request_id: bytes, number: int) -> None:
         """Have a session told of the phases of an instrument."""
@@ -155,8 +174,10 @@ class Subscribers:
             session, wish = each.session, each.wish
             if session.paused or wish.refreshes:
                 each.due[number] = None
-                self._due[each] = None
-                self.conflated += session.paused
+                if session.paused:
+                    self.conflated += 1
+                else:
+                    self.due[each] = None
                 continue
             told = made.get(wish.view)
             if told is None:
@@ -174,22 +195,19 @@ class Subscribers:
 
     def refresh(self, now_ns: int) -> bool:
         """Send the next whole book that is due to a session that reads; False where there is none."""
-        for subscription in self._due:
-            session = subscription.session
-            if session.paused:
-                continue
-            del self._due[subscription]
-            number = next(iter(subscription.due))
-            del subscription.due[number]
-            instrument = self.market.instruments[number]
-            wish = subscription.wish
-            session.send(_W, encoding.snapshot(wish.view, wish.request_id, instrument), now_ns)
-            if subscription.due:
-                self._due[subscription] = None  # behind the others
-            elif wish.kind == ONCE:
-                session.on_answered(subscription)
-            return True
-        return False
+        if not self.due:
+            return False
+        subscription = next(iter(self.due))
+        del self.due[subscription]
+        number = next(iter(subscription.due))
+        del subscription.due[number]
+        session, wish = subscription.session, subscription.wish
+        session.send(_W, encoding.snapshot(wish.view, wish.request_id, self.market.instruments[number]), now_ns)
+        if subscription.due:
+            self.due[subscription] = None  # behind the others
+        elif wish.kind == ONCE:
+            session.on_answered(subscription)
+        return True
 
     def leave(self, session: "DataSession") -> None:
         """Forget a session whose connection is gone."""
@@ -199,10 +217,10 @@ class Subscribers:
 
 
 class DataSession:
-    """One connection of a subscriber. ``paused``: it reads slowly, and whoever writes to it says so."""
+    """One connection of a subscriber."""
 
     def __init__(self, subscribers: Subscribers, now_ns: int) -> None:
-        self.paused = False
+        self._paused = False
         self.began_ns = now_ns
         self.ends = ""  # reason for which the connection is to be closed, once all is written
         self.name = ""
@@ -215,9 +233,21 @@ class DataSession:
         self._statuses: dict[bytes, Instrument] = {}
         self._days: set[bytes] = set()
         self._count = 0
+        self._followed: Counter[int] = Counter()  # subscriptions by instrument, and of the day
         self._responses = 0
         self._lists: list[Iterator[tuple[bytes, bytes]]] = []
         subscribers.sessions.add(self)
+
+    @property
+    def paused(self) -> bool:
+        """True while it reads slowly. Whoever writes to it says so."""
+        return self._paused
+
+    @paused.setter
+    def paused(self, paused: bool) -> None:
+        if paused != self._paused:
+            self._paused = paused
+            (self._subscribers.pause if paused else self._subscribers.resume)(self._requests.values())
 
     @property
     def live(self) -> bool:
@@ -304,15 +334,35 @@ class DataSession:
                 return
             if request_id in self._requests:
                 raise Refused(requests.DUPLICATE_ID, "a request of this MDReqID (262) is under way; give another")
-            if self._count + len(wish.instruments) > SUBSCRIPTIONS_MAX:
-                raise Refused(requests.BANDWIDTH, f"more than {SUBSCRIPTIONS_MAX} subscriptions; end some first")
+            numbers = [each.number for each in wish.instruments]
+            if why := self._no_room(len(numbers), numbers if wish.kind == SUBSCRIBE else ()):
+                raise Refused(requests.BANDWIDTH, why)
         except Refused as refused:
             self.send(_Y, encoding.reject(request_id, refused.reason, str(refused)), now_ns)
             return
         subscription = Subscription(self, wish)
         self._requests[request_id] = subscription
-        self._count += len(subscription.numbers)
+        self._count_in(len(numbers), numbers if wish.kind == SUBSCRIBE else (), 1)
         self._subscribers.add(subscription)
+
+    def _no_room(self, count: int, numbers: Iterable[int]) -> str:
+        """Reason for which there is no room for so many subscriptions, which follow ``numbers``; "": there is."""
+        if self._count + count > SUBSCRIPTIONS_MAX:
+            return f"more than {SUBSCRIPTIONS_MAX} subscriptions; end some first"
+        if any(self._followed[number] >= PER_INSTRUMENT_MAX for number in numbers):
+            return f"more than {PER_INSTRUMENT_MAX} subscriptions that follow the same; end some first"
+        if self._subscribers.count + count > ALL_SUBSCRIPTIONS_MAX:
+            return f"more than {ALL_SUBSCRIPTIONS_MAX} subscriptions of all sessions; ask again later"
+        return ""
+
+    def _count_in(self, count: int, numbers: Iterable[int], sign: int) -> None:
+        """Count subscriptions, which follow ``numbers``. sign: 1 as they begin, -1 as they end."""
+        self._count += sign * count
+        self._subscribers.count += sign * count
+        for number in numbers:
+            self._followed[number] += sign
+            if not self._followed[number]:
+                del self._followed[number]
 
     def _unsubscribe(self, request_id: bytes) -> None:
         subscription = self._requests.get(request_id)
@@ -323,7 +373,8 @@ class DataSession:
     def on_answered(self, subscription: Subscription) -> None:
         """Forget a request: it has had its answer, or is ended."""
         del self._requests[subscription.wish.request_id]
-        self._count -= len(subscription.numbers)
+        numbers = subscription.numbers
+        self._count_in(len(numbers), numbers if subscription.wish.kind == SUBSCRIBE else (), -1)
         self._subscribers.remove(subscription)
 
     def _on_status_request(self, core: Session, message: Message, now_ns: int) -> None:
@@ -333,32 +384,32 @@ class DataSession:
             if known is None:
                 core.business_reject(message, _OTHER, "no request of this SecurityStatusReqID is under way", now_ns)
             else:
-                self._count -= 1
+                self._count_in(1, [known.number], -1)
                 self._subscribers.remove_status(self, request_id, known.number)
-            return
-        if why := self._refusal(kind, request_id in self._statuses):
-            core.business_reject(message, _OTHER, why, now_ns)
             return
         symbol = message.fields[b"55"]
         instrument = self._market.by_symbol.get(symbol.decode("latin-1"))
+        numbers = [] if instrument is None else [instrument.number]
+        if why := self._refusal(kind, request_id in self._statuses, numbers):
+            core.business_reject(message, _OTHER, why, now_ns)
+            return
         if instrument is None:
             said = encoding.unknown_status(self._version, request_id, symbol, self._market.now_ns)
             self.send(b"f", said, now_ns)
             return
         if kind == SUBSCRIBE:
             self._statuses[request_id] = instrument
-            self._count += 1
+            self._count_in(1, numbers, 1)
             self._subscribers.add_status(self, request_id, instrument.number)
         self.send_status(request_id, instrument, self._market.now_ns, now_ns, unsolicited=False)
 
-    def _refusal(self, kind: bytes, known: bool) -> str:
+    def _refusal(self, kind: bytes, known: bool, numbers: Iterable[int]) -> str:
         """Reason for which a request for status cannot be followed; "": it can."""
         if kind not in (ONCE, SUBSCRIBE):
             return "SubscriptionRequestType (263) is 0, 1 or 2"
         if known:
             return "a request of this id is under way; give another"
-        full = kind == SUBSCRIBE and self._count >= SUBSCRIPTIONS_MAX
-        return f"more than {SUBSCRIPTIONS_MAX} subscriptions; end some first" if full else ""
+        return self._no_room(1, numbers) if kind == SUBSCRIBE else ""
 
     def _on_day_request(self, core: Session, message: Message, now_ns: int) -> None:
         request_id, kind = message.fields[b"335"], message.fields[b"263"]
@@ -367,10 +418,10 @@ class DataSession:
                 core.business_reject(message, _OTHER, "no request of this TradSesReqID is under way", now_ns)
             else:
                 self._days.discard(request_id)
-                self._count -= 1
+                self._count_in(1, [_DAY], -1)
                 self._subscribers.remove_day(self, request_id)
             return
-        if why := self._refusal(kind, request_id in self._days):
+        if why := self._refusal(kind, request_id in self._days, [_DAY]):
             core.business_reject(message, _OTHER, why, now_ns)
             return
         session = message.get(b"336")
@@ -382,7 +433,7 @@ class DataSession:
             return
         if kind == SUBSCRIBE:
             self._days.add(request_id)
-            self._count += 1
+            self._count_in(1, [_DAY], 1)
             self._subscribers.add_day(self, request_id)
         said = encoding.trading_session(request_id, self._subscribers.state(), unsolicited=False)
         self.send(b"h", said, now_ns)
@@ -508,5 +559,7 @@ class DataSession:
             self._subscribers.remove_status(self, request_id, instrument.number)
         for request_id in self._days:
             self._subscribers.remove_day(self, request_id)
+        self._subscribers.count -= self._count
         self._requests, self._statuses, self._days, self._count = {}, {}, set(), 0
+        self._followed.clear()
         self._lists = []
