@@ -45,6 +45,8 @@ _ADDRESSES_MAX: Final = 10_000
 _HASHES_WAITING_MAX: Final = 8
 #: Time for an answer of the node, in seconds.
 ANSWER_S: Final = 5.0
+#: Time after which an operator is told that an act has no answer, in seconds; those before it in the queue count.
+ACT_S: Final = 6.0
 #: Sessions that a report lists.
 _SESSIONS_SHOWN: Final = 200
 _NAME_CHARACTERS_MAX: Final = 8
@@ -82,6 +84,10 @@ def _refusal(status: int, sentence: str) -> Answer:
 _SIGN_IN: Final = "sign in first"
 
 
+class _NotSentError(Exception):
+    """An act was not sent to the node, so it is not done; the message says why."""
+
+
 class Desk:
     """Operators, their sessions, and a line to the node of a directory, which is made when it is needed."""
 
@@ -94,16 +100,18 @@ class Desk:
         *,
         now_s: Callable[[], float] = time.monotonic,
         answer_s: float = ANSWER_S,
+        act_s: float = ACT_S,
     ) -> None:
         self._directory, self._operators, self._market, self._log = directory, operators, market, log
-        self._now_s, self._answer_s = now_s, answer_s
+        self._now_s, self._answer_s, self._act_s = now_s, answer_s, act_s
         self._sessions: OrderedDict[bytes, Session] = OrderedDict()
         self._attempts: OrderedDict[str, Bucket] = OrderedDict()
         self._all = Bucket(1.0 / ALL_ATTEMPT_S, ALL_ATTEMPTS, now_s())
         self._acts: dict[str, Bucket] = {}
         self._hashing = ThreadPoolExecutor(1, "passwords")
         self._hashes = 0
-        self._asking = ThreadPoolExecutor(1, "operator")
+        self._asking = ThreadPoolExecutor(1, "reports")
+        self._acting = ThreadPoolExecutor(1, "acts")  # its own: a kill does not wait for a report
         self._asked: asyncio.Future[dict[str, Any]] | None = None
         self._link: Link | None = None
 
@@ -111,6 +119,7 @@ class Desk:
         """End threads and the line to the node."""
         self._hashing.shutdown(wait=False, cancel_futures=True)
         self._asking.shutdown(wait=False, cancel_futures=True)
+        self._acting.shutdown(wait=False, cancel_futures=True)
         if self._link is not None:
             self._link.close()
 
@@ -199,7 +208,7 @@ class Desk:
         return await asyncio.wait_for(asyncio.shield(self._asked), self._answer_s + 1.0)
 
     def _read(self) -> dict[str, Any]:
-        """In the thread ``operator``."""
+        """In the thread ``reports``."""
         sessions = self._ask("sessions")
         pair = self._ask("pair")["pair"]
         workings = self._ask("workings")["workings"]
@@ -224,8 +233,8 @@ class Desk:
             ],
         }
 
-    def _ask(self, do: str, **fields: Any) -> dict[str, Any]:
-        """Ask the node, over a new connection where the last is lost. In the thread ``operator``.
+    def _ask(self, do: str) -> dict[str, Any]:
+        """Read from the node, over a new connection where the last is lost. In the thread ``reports``.
 
         Raises LinkError, RequestRefused, OSError.
         """
@@ -233,13 +242,38 @@ class Desk:
         if self._link is None:
             self._link = Link(self._directory, answer_s=self._answer_s)
         try:
-            return self._link.ask(do, **fields)
+            return self._link.ask(do)
         except (LinkLost, OSError):
             self._link.close()
             self._link = None
-            if is_new or do == "commands":  # a command may have been done
+            if is_new:
                 raise
-            return self._ask(do, **fields)
+            return self._ask(do)
+
+    def _command(self, command: str, until_s: float) -> dict[str, Any]:
+        """Send a command over a connection of its own, unless it is late. In the thread ``acts``.
+
+        A connection that is kept could be one of a node that has ended, and nobody could say whether it took the
+        command. until_s: of ``time.monotonic``. Raises _NotSentError, LinkError, RequestRefused, OSError.
+        """
+        try:
+            link = Link(self._directory, answer_s=self._answer_s)
+        except (LinkError, OSError) as error:
+            raise _NotSentError(_why(error)) from None
+        with link:
+            if time.monotonic() >= until_s:
+                raise _NotSentError("the node took the connection too late")
+            return link.ask("commands", text=command)
+
+    async def _commanded(self, command: str) -> dict[str, Any]:
+        """Answer to a command in ``act_s``. Raises what ``_command`` does, and TimeoutError: it may be done."""
+        asked = self._acting.submit(self._command, command, time.monotonic() + self._act_s)
+        try:
+            return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(asked)), self._act_s)
+        except TimeoutError:
+            if asked.cancel():
+                raise _NotSentError("an act before it still waits for the node") from None
+            raise
 
     async def act(self, token: str, proof: str, act: object, name: object) -> Answer:
         """Do one of ``ACT_LINES`` in the name of the session's operator; the answer has the events, as lines."""
@@ -262,15 +296,16 @@ class Desk:
         command = line.format(name)
         self._log.warning("an operator acts on the page", operator=found.operator, command=command)
         try:
-            done = await asyncio.get_running_loop().run_in_executor(
-                self._asking, lambda: self._ask("commands", text=command)
-            )
+            done = await self._commanded(command)
         except RequestRefused as error:
             return _refusal(409, f"the node refused `{command}`: {_why(error)}")
-        except (LinkError, OSError) as error:
+        except _NotSentError as error:
+            self._log.error("an act on the page was not sent", operator=found.operator, command=command)
+            return _refusal(503, f"`{command}` was not done: {_why(error)}")
+        except (LinkError, OSError) as error:  # with the TimeoutError of the deadline
             self._log.error("an act on the page has no answer", operator=found.operator, command=command)
-            sentence = f"`{command}` is not confirmed: {_why(error)}; look at the report before you do it again"
-            return _refusal(503, sentence)
+            sentence = f"`{command}` is not confirmed, it may be done: {_why(error)}"
+            return _refusal(503, f"{sentence}; look at the report before you do it again")
         self._log.warning(
             "an operator acted on the page",
             operator=found.operator,

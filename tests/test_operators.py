@@ -1,9 +1,13 @@
 """Operators of the page: who may sign in, how often, for how long, and that an act is a command and has an author."""
 
 import asyncio
+import contextlib
 import json
+import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ import pytest
 from marketdata.web.market import WebMarket
 from node import operator_desk
 from node.operator_desk import ATTEMPT_S, ATTEMPTS, IDLE_S, SESSION_S, Desk
+from node.operator_socket import BoundSocket
 from node.operators import (
     OperatorFileError,
     hashed,
@@ -246,6 +251,121 @@ def test_a_node_that_is_not_there_is_told_in_a_sentence_and_its_next_life_is_ask
         run(node.data, check)
     finally:
         node.stop()
+
+
+class SlowNode:
+    """A node's end of ``operator.sock`` that answers requests of the names in ``answered`` alone, and keeps all."""
+
+    def __init__(self, directory: Path, *answered: str) -> None:
+        self.answered, self.asked = set(answered), list[dict[str, Any]]()
+        self._bound = BoundSocket(directory)
+        self._bound.socket.listen(8)
+        self._open = list[Any]()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._bound.socket.accept()
+                self._open.append(connection)
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: Any) -> None:
+        with contextlib.suppress(OSError), connection.makefile("rw", encoding="ascii") as lines:
+
+            def say(told: dict[str, Any]) -> None:
+                lines.write(json.dumps({"ok": True, **told}) + "\n")
+                lines.flush()
+
+            say({"node": {"data": "d", "pid": os.getpid(), "directory": self._bound.identity._asdict()}})
+            for line in lines:
+                request = json.loads(line)
+                self.asked.append(request)
+                if request["do"] in self.answered:
+                    say({"seq": len(self.asked), "rejected": 0, "events": ["> done"]})
+
+    def commands(self) -> list[str]:
+        return [each["text"] for each in self.asked if each["do"] == "commands"]
+
+    def close(self) -> None:
+        for connection in self._open:
+            connection.close()
+        self._bound.close()
+
+
+def with_slow_node(
+    directory: Path, node: SlowNode, check: Callable[[Desk, Lines, str, str], Any], **options: float
+) -> None:
+    market = WebMarket(CAPACITY)
+    market.participants = {"ALPHA": False, "BETA": False}
+
+    async def checked_() -> None:
+        desk, lines, _clock = desk_of(directory, market, **options)
+        try:
+            answer = await desk.sign_in("10.0.0.1", "ada", PASSWORD)
+            await check(desk, lines, str(answer.cookie), answer.value["proof"])
+        finally:
+            desk.close()
+
+    try:
+        asyncio.run(checked_())
+    finally:
+        node.close()
+
+
+def test_an_act_does_not_wait_for_a_report_that_has_no_answer(tmp_path: Path) -> None:
+    node = SlowNode(tmp_path, "commands")
+
+    async def check(desk: Desk, _lines: Lines, token: str, proof: str) -> None:
+        report = asyncio.create_task(desk.report(token))
+        while not node.asked:
+            await asyncio.sleep(0.01)
+        done = await desk.act(token, proof, "kill", "ALPHA")
+        assert done.status == 200
+        assert not report.done()
+        assert (await report).status == 503
+
+    with_slow_node(tmp_path, node, check, answer_s=3.0)
+
+
+def test_an_act_without_an_answer_is_told_as_not_known_and_one_behind_it_as_not_done(tmp_path: Path) -> None:
+    node = SlowNode(tmp_path)
+
+    async def check(desk: Desk, lines: Lines, token: str, proof: str) -> None:
+        began_s = time.monotonic()
+        first = asyncio.create_task(desk.act(token, proof, "kill", "ALPHA"))
+        while not node.asked:
+            await asyncio.sleep(0.01)
+        unsent = await desk.act(token, proof, "kill", "BETA")
+        assert unsent.status == 503
+        assert unsent.value["message"].startswith("`kill BETA` was not done: ")
+        unknown = await first
+        assert unknown.status == 503
+        assert unknown.value["message"].startswith("`kill ALPHA` is not confirmed, it may be done: ")
+        assert time.monotonic() - began_s < 10.0
+        await asyncio.sleep(1.5)  # the thread has given up the first one
+        # What was told as not done is not done later either.
+        node.answered = {"commands"}
+        assert (await desk.act(token, proof, "unkill", "BETA")).status == 200
+        assert node.commands() == ["kill ALPHA", "unkill BETA"]
+        said = [event for event, _ in lines.found]
+        assert said.count("an act on the page has no answer") == 1
+        assert said.count("an act on the page was not sent") == 1
+
+    with_slow_node(tmp_path, node, check, answer_s=1.5, act_s=1.0)
+
+
+def test_an_act_on_a_node_that_is_not_there_is_told_as_not_done(tmp_path: Path) -> None:
+    node = SlowNode(tmp_path, "commands")
+
+    async def check(desk: Desk, _lines: Lines, token: str, proof: str) -> None:
+        assert (await desk.act(token, proof, "kill", "ALPHA")).status == 200  # control
+        node.close()
+        answer = await desk.act(token, proof, "kill", "ALPHA")
+        assert answer.status == 503
+        assert answer.value["message"].startswith("`kill ALPHA` was not done: ")
+
+    with_slow_node(tmp_path, node, check, answer_s=2.0)
 
 
 def test_only_four_acts_are_possible() -> None:

@@ -294,7 +294,7 @@ export class OperatorView {
       try {
         found = await call("POST", "/operator/acts", { act, name }, { "x-lockstep-proof": proof });
       } catch {
-        found = { status: 0, value: { message: `\`${act} ${name}\` is not confirmed: the exchange does not answer; look at the report before you do it again` } };
+        found = { status: 0, value: { message: `\`${act} ${name}\` is not confirmed, it may be done: the exchange does not answer; look at the report before you do it again` } };
       }
       const { status, value } = found;
       if (status === 401) {
