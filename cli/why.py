@@ -60,9 +60,10 @@ def why(
         ends = ({int(life.moments[at].event["seq"]) for at in (0, -1)} for life in lives)
         seqs = sorted(set().union(*ends))
     ready()
-    moments = Moments(directory)
-    for number, each in enumerate(seqs):
-        facts = explained(directory, moments, each)
+    with screen.Bar("replaying") as bar:
+        moments = Moments(directory, bar.to)
+        explanations = [explained(directory, moments, each) for each in seqs]
+    for number, facts in enumerate(explanations):
         if as_json:
             screen.print_json({key: value for key, value in facts.items() if key not in ("lines", "time_ns")})
         else:

@@ -8,17 +8,20 @@ from numpy.typing import NDArray
 from engine.interface import MarketEngine
 from engine.records import EVENT, concatenate
 from journal.history import History
-from replay.rebuild import Rebuild, played, rebuild
+from replay.rebuild import Progress, Rebuild, played, rebuild
 
 #: Commands up to which going on is cheaper than an image of the state that is nearer.
 _GO_ON_COMMANDS: Final = 1_000_000
 
 
 class Moments:
-    """Compiled engine of a data directory at rising sequence numbers. ``notes``: sentences for the user."""
+    """Compiled engine of a data directory at rising sequence numbers. ``notes``: sentences for the user.
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    progress: as ``rebuild`` takes it.
+    """
+
+    def __init__(self, directory: Path, progress: Progress | None = None) -> None:
+        self._directory, self._progress = directory, progress
         self._rebuilt: Rebuild | None = None
         self._slice = 0
         self.notes: list[str] = []
@@ -30,7 +33,7 @@ class Moments:
             number = journal.place.number
             rebuilt = self._rebuilt
             if rebuilt is None or number != self._slice or not 0 <= seq - rebuilt.engine.seq <= _GO_ON_COMMANDS:
-                rebuilt = rebuild(self._directory, at=seq)
+                rebuilt = rebuild(self._directory, at=seq, progress=self._progress)
                 self.notes += [
                     note for note in rebuilt.notes if note not in self.notes and "inside a block" not in note
                 ]

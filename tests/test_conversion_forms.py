@@ -261,8 +261,14 @@ def old_dtype(array: str, dtype: "np.dtype[Any]") -> "np.dtype[Any]":
 
 
 def as_of_rules_3(engine: Engine) -> Parts:
-    """The image that a release with RULES_VERSION 3 would have of an engine's state."""
+    """The image that a release with RULES_VERSION 3 would have of an engine's state.
+
+    The engine counts days as that image does from then on: an order is of this day (0), or carried (1).
+    """
     form = FORMS[0, 3]
+    orders, venue = engine._state.orders, engine._state.venue
+    orders["id_day"] = (orders["participant"] != 0) & (orders["id_day"] != venue["id_day"])
+    venue["id_day"] = 0
     dtypes = {"participants": OLD_PARTICIPANT, **form.paged}
     parts = image_in(engine, lambda name, dtype: dtypes.get(name, old_dtype(name, dtype)), form.renamed)[0]
     lacking = {f"{name}{end}" for name in form.lacks for end in ("", "_places", "_pages")}

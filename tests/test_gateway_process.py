@@ -543,7 +543,7 @@ def link_of(node: Running, name: str, protocol: int) -> socket.socket:
     connected.settimeout(60)
     connected.connect(str(node.data / "gateways.sock"))
     connected.sendall(json.dumps({"gateway": name, "protocol": protocol, "pid": os.getpid()}).encode() + b"\n")
-    assert b'"ring"' in connected.recv(65_536)
+    assert b'"seq"' in connected.recv(65_536)
     return connected
 
 

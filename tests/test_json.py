@@ -163,7 +163,14 @@ def test_a_schema_names_every_key_and_takes_no_other(name: str) -> None:
 def test_an_object_beside_its_schema_is_found() -> None:
     """The control of the tests above."""
     level = {"price_e4": 100_500, "qty": 10, "reserve_qty": 0, "hidden_qty": 0, "orders": 1}
-    book = {"symbol": "XYZ", "seq": 1, "time": "2024-01-15T09:30:00.250114003Z", "phase": "closed", "until": None}
+    book = {
+        "symbol": "XYZ",
+        "speed_bump_ns": 0,
+        "seq": 1,
+        "time": "2024-01-15T09:30:00.250114003Z",
+        "phase": "closed",
+        "until": None,
+    }
     book |= {
         "halt": None,
         "last_price_e4": None,

@@ -18,8 +18,9 @@ from tests.sources import Facts, facts, paths, text
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = (
-    "attestation", "benchmarks", "checkpoints", "cli", "client", "directory", "engine", "examples", "exports", "gateway",
-    "incidents", "journal", "load", "lobster", "marketdata", "node", "notation", "replay", "replication", "reports", "sequencer", "tape", "tests", "wire",
+    "attestation", "benchmarks", "checkpoints", "cli", "client", "directory", "engine", "examples", "exports",
+    "gateway", "incidents", "journal", "load", "lobster", "marketdata", "node", "notation", "replay", "replication",
+    "reports", "sequencer", "tape", "tests", "wire",
 )  # fmt: skip
 DOCUMENTS = (
     "README.md",

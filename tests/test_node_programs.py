@@ -238,7 +238,7 @@ def test_a_gateway_has_every_option_of_its_node_that_is_one_of_gateways_too(
             assert run_line(words) == 0
             assert (given["name"], given["when_full"], given["fd"]) == (option.name, option.when_full, 9)
             shared = {each.name for each in fields(GatewayOptions)} & {each.name for each in fields(NodeOptions)}
-            assert shared - {"port"} == {"data", "host", *bounds}
+            assert shared - {"port"} == {"data", "host", "tls", *bounds}
             assert {name: given[name] for name in shared - {"port"}} == {
                 name: getattr(node, name) for name in shared - {"port"}
             }

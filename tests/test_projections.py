@@ -443,6 +443,6 @@ def test_a_node_takes_a_list_of_projections_and_has_them_again_after_a_restart(t
 
 def test_a_block_that_is_missing_is_told_with_its_command_and_what_to_run() -> None:
     engine, block = SimpleNamespace(seq=200), SimpleNamespace(first_seq=101, last_seq=200, rules_version=RULES_VERSION)
-    journal = SimpleNamespace(blocks=lambda *_: [block])
+    journal = SimpleNamespace(blocks=lambda *_: [block], start_seq=200)
     with pytest.raises(ReplayError, match=r"with command 201 is missing or damaged.* run `lockstep journal check DIR`"):
         list(played(cast(Any, journal), cast(Any, engine), 300))

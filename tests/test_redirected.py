@@ -165,7 +165,7 @@ def test_the_bar_of_the_recovery_ends_when_the_node_listens(tmp_path: Path, monk
 
     def serve(_options: object, *_: object, on_listening: Callable[[NodeAddresses], None], **_named: object) -> None:
         bars.append(Bar.visible())
-        on_listening(NodeAddresses("127.0.0.1", 1, None, None, 1, (), {}, {}, None))
+        on_listening(NodeAddresses("127.0.0.1", 1, None, None, 1, (), {}, {}, None, None, None))
         bars.append(Bar.visible())
 
     monkeypatch.setattr("node.program.serve", serve)
