@@ -53,8 +53,10 @@ class RequestServer:
         self._clients += 1
         try:
             await self._serve(reader, writer)
-        except (OSError, TimeoutError, ValueError):
-            pass  # it has left, asks or takes nothing, or sends a line without an end
+        except (OSError, TimeoutError):
+            writer.transport.abort()  # it has left, or takes nothing: a close waits until it has taken what is due
+        except ValueError:
+            pass  # it sends a line without an end
         finally:
             self._clients -= 1
             writer.close()
