@@ -135,7 +135,7 @@ class TapeFollower:
         """Take what is released, for a moment: before an orderly end."""
         until_s = time.monotonic() + _LAST_S
         with suppress(TapeError, OSError):
-            while self._take_blocks() and time.monotonic() < until_s:
+            while not self._is_broken and self._take_blocks() and time.monotonic() < until_s:
                 pass
 
     async def stop(self) -> None:
@@ -198,9 +198,11 @@ class TapeFollower:
         while self._more and time.monotonic_ns() <= until_ns:
             rows = self.feed.take()
             if rows is not None:
+                self._is_broken = True  # until all of it is taken: an image of a part would lose the rest
                 self.projection.observe(rows.first_seq, rows.commands, rows.events)
                 self._carries = bool(rows.commands["kind"][-1] == CommandKind.EXTEND)
                 self._on_rows(rows)
+                self._is_broken = False
             self._more = rows is not None or self.feed.replays
         return self.feed.seq - seq
 

@@ -17,14 +17,14 @@ WAIT_S = 120.0
 
 
 class Counted(Projection):
-    """Places of all blocks so far. ``fails``: a defect in the next block, half done."""
+    """Places of all blocks so far. ``fails``: the fault in the next block, half done."""
 
     name = "counted"
     version = 1
 
     def __init__(self) -> None:
         self.seen: list[tuple[int, int]] = []
-        self.fails = False
+        self.fails: Exception | None = None
 
     @property
     def seq(self) -> int:
@@ -33,8 +33,8 @@ class Counted(Projection):
     def observe(self, first_seq: int, commands: Any, _events: Any, /) -> None:
         assert first_seq == self.seq + 1
         self.seen.append((first_seq, first_seq + len(commands) - 1))
-        if self.fails:
-            raise RuntimeError("a defect")
+        if self.fails is not None:
+            raise self.fails
 
     def image(self) -> dict[str, Any]:
         return {"seen": np.array(self.seen, np.int64)}
@@ -84,7 +84,7 @@ def test_blocks_come_once_and_an_image_is_of_whole_blocks_alone(tmp_path: Path) 
         assert second.seen == first.seen
         await follower.catch_up()
         follower.start()
-        second.fails = True
+        second.fails = RuntimeError("a defect")
         client.socket.sendall(enter("B1", "B", 1, 90_000))
         await until(lambda: faults)
         await follower.stop()
@@ -96,6 +96,18 @@ def test_blocks_come_once_and_an_image_is_of_whole_blocks_alone(tmp_path: Path) 
         assert (follower.why, third.seen) == ("", first.seen)
         await follower.catch_up()
         assert third.seq > first.seq
+        whole = list(third.seen)
+
+        # Nor is what a full disk has left of the last blocks before an orderly end.
+        third.fails = OSError("no space left on device")
+        client.socket.sendall(enter("B2", "B", 1, 90_000))
+        await until(lambda: node.status()["published_seq"] > whole[-1][1])
+        follower.take_last()
+        assert third.seen != whole
+        await follower.stop()
+        fourth = Counted()
+        follower = TapeFollower(market_of(node.data), folder, "counted", fourth, faults.append)
+        assert fourth.seen in (first.seen, whole)
         await follower.stop()
 
     try:
