@@ -328,7 +328,12 @@ class NatsProcess:
         found = await self._messages.read(self._epoch, at.session, at.number, bytes_max)
         if found is not None:
             self._at = self._at._replace(session=at.session, number=found.end)
-        elif then := self._messages.after(at.session):
+        elif (then := self._messages.after(at.session)) and self._messages.messages(at.session) is None:
+            # No end of that session is told: readers in it would take what they lack for never having been.
+            why = f"the spool has no messages of {at.session} any more"
+            self.log.warning("messages are not published", why=why, then=f"it goes on from the first of {then}")
+            self._at = self._at._replace(session=then, number=1)
+        elif then:
             found = Publication(self._epoch, at.session, at.number, 0, then=then)
             self._at = self._at._replace(session=then, number=1)
         return found

@@ -115,6 +115,9 @@ class ChainedMessages:
         return Publication(epoch, session, number, len(messages), link, before, framed)
 
     async def _link_before(self, session: str, number: int) -> bytes:
+        if session not in self._links:
+            there = self._spool.sessions()
+            self._links = {name: links for name, links in self._links.items() if name in there}
         links = self._links.setdefault(session, [first_link(session)])
         while (at := len(links)) * _STEP < number:
             links.append(link_after(links[-1], self._cut(session, (at - 1) * _STEP + 1, _STEP)))

@@ -1,14 +1,18 @@
-"""Requests for publications: a reader that takes nothing keeps neither its socket nor what it is due."""
+"""Publications: readers that take nothing, sessions that are gone, and the links of the chain."""
 
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from client.publication import Publication, Request
 from node import published_requests
+from node.nats_process import At, NatsProcess
 from node.published_requests import RequestServer
+from node.published_source import ChainedMessages
 
 
 class Endless:
@@ -43,3 +47,44 @@ def test_a_reader_that_takes_nothing_loses_its_connection(monkeypatch: pytest.Mo
         server.close()
 
     asyncio.run(ask())
+
+
+class Spooled:
+    """Spool of a feed: number of the messages of each session that is still there."""
+
+    def __init__(self, kept: dict[str, int]) -> None:
+        self._kept = kept
+
+    def messages(self, session: str) -> int | None:
+        return self._kept.get(session)
+
+    def sessions(self) -> list[str]:
+        return sorted(self._kept)
+
+    def read(self, _session: str, number: int, there: int, _bytes_max: int) -> bytes:
+        return b"\x00\x01A" * (there - number + 1)
+
+
+@pytest.mark.parametrize(("kept", "told"), [({"d1": 2, "d2": 3}, "d2"), ({"d2": 3}, "")])
+def test_the_end_of_a_session_is_published_only_where_all_its_messages_were(kept: dict[str, int], told: str) -> None:
+    warned: list[str] = []
+    process = SimpleNamespace(
+        _at=At(9, "d1", 3),
+        _epoch=1,
+        _messages=ChainedMessages(cast(Any, Spooled(kept))),
+        stream=SimpleNamespace(feed=SimpleNamespace(messages=3)),
+        log=SimpleNamespace(warning=lambda what, **_: warned.append(what)),
+    )
+    found = asyncio.run(NatsProcess._next_messages(cast(Any, process), 1_000))
+    assert (found.then if found is not None else "") == told
+    assert warned == ([] if told else ["messages are not published"])
+    assert process._at == At(9, "d2", 1)  # either way it goes on
+
+
+def test_links_of_a_session_that_the_spool_has_removed_are_forgotten() -> None:
+    kept = {"d1": 2, "d2": 3}
+    messages = ChainedMessages(cast(Any, Spooled(kept)))
+    assert asyncio.run(messages.read(1, "d1", 1, 1_000)) is not None
+    del kept["d1"]
+    assert asyncio.run(messages.read(1, "d2", 1, 1_000)) is not None
+    assert list(messages._links) == ["d2"]
