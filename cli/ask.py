@@ -10,9 +10,8 @@ from typing import Any
 
 from cli import errors, screen
 from cli.errors import WrongUse
-from cli.export import write
 from directory.begin import holds_journal
-from exports.export import MANIFEST, read_manifest
+from exports.manifest import MANIFEST, read_manifest
 from exports.questions import QUESTIONS, Answers
 from notation.words import price
 
@@ -28,7 +27,7 @@ def ask(path: Path | None, question: str | None, given: tuple[str, ...], *, as_j
     with _export_of(path) as folder:
         answers = Answers(folder, read_manifest(folder))
         try:
-            columns, rows = answers.ask(question if named is None else named.sql, values)
+            columns, rows = answers.ask(question, values) if named is None else answers.ask_named(question, values)
             if as_json:
                 for row in rows:
                     screen.print_json({name: _plain(each) for name, each in zip(columns, row, strict=True)})
@@ -67,6 +66,8 @@ def _export_of(path: Path) -> Iterator[Path]:
     if (path / MANIFEST).exists() or not holds_journal(path):
         yield path
         return
+    from cli.export import write  # with the kernels of an export, which a question to one does without
+
     with tempfile.TemporaryDirectory(prefix="lockstep-ask-") as folder:
         screen.notice(f"note: exporting {path} for this question; for several, `lockstep export --format parquet` once")
         out = Path(folder) / "export"

@@ -12,7 +12,8 @@ from cli.node import rebuilt_at
 from cli.reports import room_of
 from engine.records import RULES_VERSION
 from exports.errors import ExportError
-from exports.export import End, prove, read_manifest, write_export
+from exports.export import End, prove, write_export
+from exports.manifest import read_manifest
 from exports.snapshots import snapshots
 from exports.tables import TABLES, Table
 from journal.history import History

@@ -16,8 +16,8 @@ from engine.capacity import Capacity
 from engine.digest import ByteHash, EventChain
 from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory
-from exports.errors import ExportError
 from exports.formats import FORMS, SAID_ONCE, WHOLE_FILES, Form
+from exports.manifest import MANIFEST, VERSION, table_names
 from exports.once import ONCE, Facts, events_once, orders_once, reports_once, trade_rows
 from exports.reported import IN_ARRAY, Orders, ReportColumns, trade_columns
 from exports.tables import (
@@ -38,10 +38,8 @@ from exports.whole import write_views
 from replay.past import PlayedBlock
 from reports import Reports
 
-MANIFEST: Final = "manifest.json"
 #: Events, at least, that are made rows of all tables at once.
 _EVENTS_AT_ONCE: Final = 131_072
-VERSION: Final = 5
 
 
 class End(NamedTuple):
@@ -190,23 +188,10 @@ def _rows(
         yield ORDERS, orders_once(columns) if once else columns
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Manifest of an export. Raises ExportError where there is none that this release reads."""
-    try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
-    except FileNotFoundError as error:
-        raise ExportError(f"{folder} has no {MANIFEST}, so it is no whole export; export again") from error
-    except (OSError, ValueError) as error:
-        raise ExportError(f"{folder / MANIFEST} cannot be read: {error}") from error
-    if manifest.get("version") != VERSION or manifest.get("format") not in FORMS:
-        raise ExportError(f"{folder / MANIFEST} is of another version than this release reads ({VERSION})")
-    return manifest
-
-
 def tables_of(manifest: Mapping[str, Any]) -> tuple[Table, ...]:
     """Tables that an export has, by its manifest; events in any case, since they are its proof."""
-    tables = (table for table in (*TABLES, SNAPSHOTS) if table is EVENTS or table.name in manifest["rows"])
-    return tuple(_as_written(table, manifest["format"]) for table in tables)
+    known = {table.name: table for table in (*TABLES, SNAPSHOTS)}
+    return tuple(_as_written(known[name], manifest["format"]) for name in table_names(manifest))
 
 
 def file_digests(folder: Path) -> dict[str, str]:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from exports.columns import ALWAYS
 from exports.errors import ExportError
-from exports.export import tables_of
-from exports.tables import TABLES
+from exports.manifest import table_names
 from exports.whole import files_view, views
 
 
@@ -46,6 +46,10 @@ _LEDGER: Final = """
             AND NOT (r.time_in_force = 'closing' AND r.displayed_qty = 0))"""
 #: Of the order whose number is given, by its row alone.
 _ITS_SEQ: Final = "(SELECT entry_seq FROM orders WHERE order_number = $order)"
+#: No report names an order after its end.
+_ITS_END: Final = (
+    "(SELECT CASE end_seq WHEN 0 THEN 9223372036854775807 ELSE end_seq END FROM orders WHERE order_number = $order)"
+)
 _ITS_SYMBOL: Final = "(SELECT symbol FROM orders WHERE order_number = $order)"
 _SIDES: Final = """(
             SELECT day, time_ns, buy_participant AS participant, 'buy' AS side, symbol, qty FROM trades
@@ -55,7 +59,8 @@ QUESTIONS: Final[dict[str, Question]] = {
     "order": Question(
         "the life of an order, with its replaces",
         f"SELECT seq, {_TIME}, kind, client_order_id, price_e4, qty, leaves_qty, last_qty, last_price_e4, "
-        "contra_participant, reason FROM reports WHERE order_number = $order ORDER BY seq, number",
+        f"contra_participant, reason FROM reports WHERE order_number = $order "
+        f"AND seq BETWEEN {_ITS_SEQ} AND {_ITS_END} ORDER BY seq, number",
         {"order": None},
     ),
     "participant": Question(
@@ -86,7 +91,7 @@ QUESTIONS: Final[dict[str, Question]] = {
             SELECT n.*, CASE WHEN n.peg = '' THEN n.price_e4 ELSE (
                 SELECT min_by(last_price_e4, number) FROM reports
                 WHERE order_number = $order AND kind = 'repriced' AND seq = n.seq) END AS book_e4
-            FROM reports n WHERE n.order_number = $order AND n.kind = 'new'),
+            FROM reports n WHERE n.order_number = $order AND n.kind = 'new' AND n.seq = {_ITS_SEQ}),
         {_LEDGER.replace("WITH", "", 1).replace("$seq", _ITS_SEQ).replace("$symbol", _ITS_SYMBOL)}
         SELECT r.order_number, r.participant, r.client_order_id, r.leaves_qty FROM live r, its
         WHERE r.symbol = its.symbol AND r.side = its.side AND r.book = its.book AND r.book_e4 = its.book_e4
@@ -130,7 +135,7 @@ QUESTIONS: Final[dict[str, Question]] = {
     ),
     "halts": Question(
         "halts, kills and phases",
-        f"SELECT seq, {_TIME}, kind, symbol, phase, participant, reason FROM events "
+        f"SELECT seq, {_TIME}, kind, symbol, phase, participant, reason FROM events_files "
         "WHERE kind IN ('halted', 'killed', 'unkilled', 'phase') ORDER BY seq, event_number",
         {},
     ),
@@ -180,11 +185,11 @@ class Answers:
                 "questions need the package duckdb, which is not installed: pip install 'lockstep[ask]'"
             ) from error
         self._library = duckdb
-        self._tables = [table.name for table in tables_of(manifest)]
+        self._tables = table_names(manifest)
         self._connection = duckdb.connect()
         self._connection.execute("SET preserve_insertion_order = true")
-        for table in tables_of(manifest):
-            self._connection.execute(files_view(folder, table.name))
+        for name in self._tables:
+            self._connection.execute(files_view(folder, name))
         for view in views(self._tables):
             self._connection.execute(view)
 
@@ -195,10 +200,28 @@ class Answers:
             columns = [each[0] for each in cursor.description or ()]
         except self._library.Error as error:
             why = " ".join(str(error).split())
-            if len(self._tables) < len(TABLES):
+            if len(self._tables) < len(ALWAYS):
                 why += f"; this export has only the tables {', '.join(self._tables)}"
             raise ExportError(f"DuckDB refuses the question: {why}") from error
         return columns, self._rows(cursor)
+
+    def ask_named(self, name: str, values: Mapping[str, str | int]) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+        """Answer a named question, as ``ask``.
+
+        When an order was entered and when it ended is looked up first: DuckDB leaves out the parts of files that are
+        outside of a range of numbers, and reads them all for a range that is a query of its own.
+        """
+        sql = QUESTIONS[name].sql
+        for query, otherwise in ((_ITS_SEQ, 0), (_ITS_END, 2**62)):
+            if query in sql:
+                seq = otherwise
+                if "orders" in self._tables:
+                    _, rows = self.ask(f"SELECT {query}", {"order": values["order"]})
+                    found = next(rows)[0]
+                    seq = -1 if found is None else int(found)  # there is no such order
+                sql = sql.replace(query, str(seq))
+        used = {key: value for key, value in values.items() if f"${key}" in sql}
+        return self.ask(sql, used)
 
     def _rows(self, cursor: Any) -> Iterator[tuple[Any, ...]]:
         try:

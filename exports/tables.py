@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from engine.names import Directory
 from engine.records import EVENT, CommandKind, EventKind, Peg, Phase, Reason, Side, TimeInForce
+from exports.columns import COLUMNS
 from exports.words import CodeWords, IdWords, Vocabulary, name_keys, name_numbers
 from reports.rows import Liquidity, ReportKind
 
@@ -69,38 +70,13 @@ def table_of(
     return Table(name, each, {column: known[column] for column in each if column in known}, partial)
 
 
-EVENTS: Final = table_of(
-    "events",
-    "seq event_number time_ns kind symbol participant client_order_id contra_participant contra_client_order_id side "
-    "price_e4 qty "
-    "number reason phase",
-    EventKind,
-)
-TRADES: Final = table_of(
-    "trades",
-    "trade_number seq time_ns symbol price_e4 qty aggressor_side buy_participant buy_client_order_id buy_order_number "
-    "sell_participant sell_client_order_id sell_order_number",
-)
-REPORTS: Final = table_of(
-    "reports",
-    "seq number time_ns kind command order_number client_order_id previous_client_order_id symbol participant user "
-    "side book time_in_force price_e4 stop_price_e4 peg offset_e4 qty leaves_qty displayed_qty rests cum_qty "
-    "canceled_qty notional_e4 "
-    "last_price_e4 last_qty trade_number contra_participant liquidity reason",
-    ReportKind,
-)
-ORDERS: Final = table_of(
-    "orders",
-    "order_number participant symbol side entry_client_order_id client_order_id entry_seq entry_time_ns end_seq "
-    "end_time_ns entry_price_e4 entry_qty price_e4 qty leaves_qty cum_qty canceled_qty notional_e4 end_reason user "
-    "book time_in_force",
-)
-POSITIONS: Final = table_of(
-    "positions",
-    "participant symbol position_qty open_buy_qty open_sell_qty",
-)
+EVENTS: Final = table_of("events", COLUMNS["events"], EventKind)
+TRADES: Final = table_of("trades", COLUMNS["trades"])
+REPORTS: Final = table_of("reports", COLUMNS["reports"], ReportKind)
+ORDERS: Final = table_of("orders", COLUMNS["orders"])
+POSITIONS: Final = table_of("positions", COLUMNS["positions"])
 #: Levels of the books at times; only where they are asked for.
-SNAPSHOTS: Final = table_of("snapshots", "seq time_ns symbol side level price_e4 qty displayed_qty orders")
+SNAPSHOTS: Final = table_of("snapshots", COLUMNS["snapshots"])
 TABLES: Final = (EVENTS, TRADES, REPORTS, ORDERS, POSITIONS)
 
 

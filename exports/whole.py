@@ -9,8 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from exports.once import ONCE
-from exports.tables import EVENTS, ORDERS, POSITIONS, REPORTS, TRADES, Table
+from exports.columns import COLUMNS
 
 #: The file with the views in the folder of an export.
 VIEWS: Final = "views.sql"
@@ -88,24 +87,23 @@ _ITS_TRADE: Final = " JOIN trades_files t ON t.trade_number = r."
 class _Part:
     """Rows of a view: what they say by others, what is joined, which of the rows they are, and the tables needed."""
 
-    def __init__(self, says: Mapping[str, str], joined: str, which: str, *needs: Table) -> None:
+    def __init__(self, says: Mapping[str, str], joined: str, which: str, *needs: str) -> None:
         self.says, self.joined, self.which, self.needs = says, joined, which, needs
 
 
 _PARTS: Final = {
-    EVENTS.name: (
+    "events": (
         _Part({}, "", "r.participant IS NOT NULL"),
-        _Part(_EVENT_OF_ORDER, _ITS_ORDER, "r.entered_ago IS NOT NULL", ORDERS),
-        _Part(_EVENT_OF_TRADE, f"{_ITS_TRADE}number", "r.participant IS NULL AND r.entered_ago IS NULL", TRADES),
+        _Part(_EVENT_OF_ORDER, _ITS_ORDER, "r.entered_ago IS NOT NULL", "orders"),
+        _Part(_EVENT_OF_TRADE, f"{_ITS_TRADE}number", "r.participant IS NULL AND r.entered_ago IS NULL", "trades"),
     ),
-    REPORTS.name: (
+    "reports": (
         _Part(_REPORT_ALONE, "", "r.entered_ago IS NULL"),
-        _Part(_REPORT_OF_ORDER, _ITS_ORDER, "r.entered_ago IS NOT NULL AND r.last_qty IS NOT NULL", ORDERS),
-        _Part(_REPORT_OF_TRADE, f"{_ITS_ORDER}{_ITS_TRADE}trade_number", "r.last_qty IS NULL", ORDERS, TRADES),
+        _Part(_REPORT_OF_ORDER, _ITS_ORDER, "r.entered_ago IS NOT NULL AND r.last_qty IS NOT NULL", "orders"),
+        _Part(_REPORT_OF_TRADE, f"{_ITS_ORDER}{_ITS_TRADE}trade_number", "r.last_qty IS NULL", "orders", "trades"),
     ),
-    ORDERS.name: (_Part(_ORDER, "", ""),),
+    "orders": (_Part(_ORDER, "", ""),),
 }
-_WHOLE: Final = {table.name: table for table in (EVENTS, REPORTS, ORDERS)}
 
 
 def views(names: Collection[str]) -> Iterator[str]:
@@ -118,13 +116,13 @@ def views(names: Collection[str]) -> Iterator[str]:
 
 
 def _selects(name: str, names: Collection[str]) -> Iterator[str]:
-    if name not in ONCE:
+    if name not in _PARTS:
         yield f"SELECT * FROM {name}_files"
         return
     for part in _PARTS[name]:
-        if all(table.name in names for table in part.needs):
+        if all(table in names for table in part.needs):
             said = (
-                f"{part.says[each]} AS {each}" if each in part.says else f'r."{each}"' for each in _WHOLE[name].columns
+                f"{part.says[each]} AS {each}" if each in part.says else f'r."{each}"' for each in COLUMNS[name].split()
             )
             which = f" WHERE {part.which}" if part.which else ""
             yield f"SELECT {', '.join(said)}, r.day FROM {name}_files r{part.joined}{which}"
@@ -135,7 +133,7 @@ def files_view(folder: Path, name: str, *, within: bool = False) -> str:
     files = sorted((folder / name).rglob("*.parquet"))
     dated = bool(files) and all("day=" in path.parent.name for path in files)
     # A table without rows has no day.
-    day = "" if dated or name == POSITIONS.name else ", NULL::DATE AS day"
+    day = "" if dated or name == "positions" else ", NULL::DATE AS day"
     paths = ", ".join(_quoted(str(path.relative_to(folder) if within else path)) for path in files)
     return (
         f"CREATE VIEW {name}_files AS SELECT *{day} "

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from engine.jit import INTERPRETED
+from exports.formats import FORMS
+from exports.manifest import FORMATS
 
 ROOT = Path(__file__).parent.parent
 COMPILER = "numba.np.linalg"
@@ -34,6 +36,15 @@ def test_commands_that_run_no_kernel_do_not_load_numba() -> None:
     names = ("admin", "trade", "simulate", "journal", "checkpoint", "history", "order", "choice", "doctor", "serve")
     assert not loads(f"import {', '.join(f'cli.{name}' for name in names)}", "numba")
     assert loads("from engine import Engine", "numba"), "the control"
+
+
+def test_a_question_to_an_export_loads_no_kernel() -> None:
+    assert not loads("import cli.ask, exports.questions", "numba")
+    assert loads("import exports.tables", "numba"), "the control"
+
+
+def test_formats_of_a_manifest_are_those_that_are_written_and_read() -> None:
+    assert tuple(FORMS) == FORMATS
 
 
 @pytest.mark.slow

@@ -10,7 +10,8 @@ import pytest
 pytest.importorskip("duckdb", reason="the extra ask is not installed")
 pytest.importorskip("pyarrow", reason="the extra ask is not installed")
 
-from exports.questions import QUESTIONS
+from exports.manifest import read_manifest
+from exports.questions import QUESTIONS, Answers
 from tests.conftest import Lockstep
 from tests.nodes import TINY
 from tests.question_day import write_day
@@ -59,6 +60,30 @@ def test_every_question_answers_and_is_listed(place: Path, lockstep: Lockstep) -
 
 def _words(values: dict[str, Any]) -> list[str]:
     return [word for name, value in values.items() for word in ("--with", f"{name}={value}")]
+
+
+def test_a_question_about_an_order_answers_as_its_listed_query_whose_bounds_are_not_looked_up_first(
+    place: Path,
+) -> None:
+    answers = Answers(place / "day", read_manifest(place / "day"))
+    try:
+        for name in ("order", "ahead"):
+            _, found = answers.ask("SELECT count(*) FROM orders", {})
+            orders = next(found)[0]
+            for order in range(1, orders + 2, 37):
+                of_listed = list(answers.ask(QUESTIONS[name].sql, {"order": order})[1])
+                assert list(answers.ask_named(name, {"order": order})[1]) == of_listed, (name, order)
+        assert list(answers.ask_named("order", {"order": orders + 1})[1]) == []
+        _, outside = answers.ask(
+            "SELECT count(*) FROM reports r JOIN orders o USING (order_number) WHERE r.order_number > 0 "
+            "AND (r.seq < o.entry_seq OR (o.end_seq > 0 AND r.seq > o.end_seq))",
+            {},
+        )
+        assert next(outside) == (0,)
+        halts = QUESTIONS["halts"].sql
+        assert list(answers.ask(halts, {})[1]) == list(answers.ask(halts.replace("events_files", "events"), {})[1])
+    finally:
+        answers.close()
 
 
 def test_the_life_of_an_order(place: Path, lockstep: Lockstep, reports: list[Fact]) -> None:
