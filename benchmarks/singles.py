@@ -38,6 +38,7 @@ from tests.streams import call_stream, random_stream
 RUNS: Final = 3
 MANY: Final = 100_000
 UNCROSSED: Final = 500_000
+HALTED: Final = 16_384
 OPEN_NS: Final = 1_705_311_000 * 10**9
 MID_E4: Final = MID_TICKS * TICK_E4
 #: Longest own time of a command, and of those that touch many orders that of each.
@@ -115,6 +116,8 @@ def cases() -> Iterator[tuple[str, Single]]:
         ),
     )
     yield from _days(resting)
+    yield from _halts()
+    yield from _calls()
     until = orders(MANY, 1, -1 - spread)
     until["time_in_force"], until["until_ns"] = TimeInForce.GTD, OPEN_NS + 10**9
     until["instructions"] = Instruction.UNTIL
@@ -139,6 +142,33 @@ def cases() -> Iterator[tuple[str, Single]]:
     yield "quote that moves none of 100,000 pegs", Single(apart, orders(1, -1, 30, 10 * MANY), 1)
     yield "trade that leaves the quote of 100,000 pegs", Single(apart, orders(1, 1, 20, 10 * MANY), 1)
     yield "mass cancel of 100,000 pegs", Single(apart, canceling, MANY)
+
+
+def _halts() -> Iterator[tuple[str, Single]]:
+    """Halts of all instruments, and of one beside all the others that are halted: touches are instruments."""
+    rows = np.repeat(one(CommandKind.INSTRUMENT, reference_e4=MID_E4, tick_e4=TICK_E4, lot=1), HALTED)
+    letters = 65 + np.array([np.arange(HALTED) // 26**place % 26 for place in range(4)], np.int64)
+    rows["name"] = (letters << np.array([[0], [8], [16], [24]])).sum(axis=0)
+    opening = one(CommandKind.PHASE, name=EVERY, phase=int(Phase.PRE_OPEN))
+    open_ones = concatenate([one(CommandKind.CLOCK, time_ns=OPEN_NS), rows, opening])
+    day, second = (one(CommandKind.HALT, name=EVERY, duration_ns=each) for each in (DAY_NS, 10**9))
+    yield "halt of 16,384 instruments", Single(open_ones, day, HALTED)
+    halted = concatenate([open_ones, day])
+    yield "halt of 16,384 halted instruments", Single(halted, second, HALTED)
+    yield "resumption of 16,384 instruments", Single(halted, one(CommandKind.RESUME, name=EVERY), HALTED)
+    middle = one(CommandKind.RESUME, name=int(rows["name"][HALTED // 2]))
+    yield "resumption of the first of 16,384", Single(halted, one(CommandKind.RESUME, name=int(rows["name"][0])), 1)
+    yield "resumption of one in their middle", Single(halted, middle, 1)
+
+
+def _calls() -> Iterator[tuple[str, Single]]:
+    """Begin and end of a call over many prices of one side, in which nothing trades."""
+    prices = orders(MANY, 1, -1 - np.arange(MANY), owner=1)
+    begin, end = (one(CommandKind.PHASE, name=EVERY, phase=int(each)) for each in (Phase.AUCTION, Phase.CONTINUOUS))
+    # The middle of the market is at 10,000 ticks; all prices are above 0.
+    prices["price_e4"] += MANY * TICK_E4
+    yield "begin of a call over 100,000 prices", Single(concatenate([market(), prices]), begin, MANY)
+    yield "end of a call over 100,000 prices", Single(concatenate([market(), prices, begin]), end, MANY)
 
 
 def _days(resting: Rows) -> Iterator[tuple[str, Single]]:
@@ -190,7 +220,8 @@ def _pegs(away: Rows) -> Rows:
 
 def timed(single: Single) -> float:
     """Own time of the command, in ns."""
-    capacity = Capacity(orders_max=1 << 20, ids_max=1 << 21, instruments_max=1, participants_max=PARTICIPANTS)
+    instruments = int(np.count_nonzero(single.before["kind"] == CommandKind.INSTRUMENT))
+    capacity = Capacity(orders_max=1 << 20, ids_max=1 << 21, instruments_max=instruments, participants_max=PARTICIPANTS)
     engine = Engine(capacity)
     for start in range(0, len(single.before), 4_096):
         engine.apply(single.before[start : start + 4_096])

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from engine.bounds import CALL_AFTER_HALT_NS, TIME_NS_MAX
+from engine.bounds import CALL_AFTER_HALT_NS, TIME_NS_MAX, VOLATILITY_HALT_NS_MAX
 from engine.errors import require
 from engine.places import midpoint_row, side_row, stop_row
 from engine.records import CommandKind, Instruction, Phase, Side
@@ -59,7 +59,9 @@ def _check_timers(state: State) -> None:
         phase = state.instruments[number - 1]["phase"]
         require(phase in (Phase.HALTED, Phase.AUCTION), "only a halt and the call after it end by the clock")
         require(due_ns > venue["now_ns"], "what is due has happened")
-        require(due_ns <= TIME_NS_MAX + (CALL_AFTER_HALT_NS if phase == Phase.AUCTION else 0), "a timer ends in time")
+        # A halt by command ends in time. That of a breaker may begin at the last clock value, and then a call.
+        longest_ns = VOLATILITY_HALT_NS_MAX + (CALL_AFTER_HALT_NS if phase == Phase.AUCTION else 0)
+        require(due_ns <= TIME_NS_MAX + longest_ns, "a timer ends in time")
 
 
 def _check_schedules(state: State) -> None:

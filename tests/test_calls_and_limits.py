@@ -3,6 +3,7 @@
 What they do is in the scenarios; here both engines must agree where there is much of it, and a restored one with both.
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,39 @@ def test_a_clock_value_meets_many_timers_in_order_of_their_time_and_then_of_defi
     assert answers["instrument"].tolist() == sorted(due_ns)
     assert engine.next_due_ns == 0
     engine.check()
+
+
+def test_halts_and_resumptions_of_all_stand_in_the_chain_as_those_of_one_do() -> None:
+    count = 40
+    draw = np.random.default_rng(6)
+    names = [f"T{at}" for at in range(count)]
+    engine, reference = both(batch(clock(NOW_NS), *(instrument(name) for name in names), phase("*", Phase.CONTINUOUS)))
+    now_ns = NOW_NS
+    for _ in range(400):
+        name = "*" if draw.random() < 0.2 else names[int(draw.integers(count))]
+        row = halt(name, int(draw.choice([0, 1, 5, 5, 9, 2 * CALL_AFTER_HALT_NS])))
+        if draw.random() < 0.4:
+            row = resume(name)
+        elif draw.random() < 0.2:
+            now_ns += int(draw.choice([0, 3, CALL_AFTER_HALT_NS]))
+            row = clock(now_ns)
+        assert engine.apply(row).tobytes() == reference.apply(row).tobytes()
+        engine.check()
+
+
+@pytest.mark.parametrize("setting", ["volatility=1%/1s/1d", "levels=1%/1d"])
+def test_the_halt_of_a_breaker_may_end_after_the_end_of_time(setting: str, lockstep: Any, tmp_path: Path) -> None:
+    """A halt by command may not; the clock has no value at which this one ends."""
+    of_instrument = setting if setting.startswith("volatility") else ""
+    index = "" if of_instrument else f"index ALL members=XYZ:1 {setting}\n"
+    market = tmp_path / "market.txt"
+    market.write_text(
+        f"at 2116-02-20T23:00:00\ninstrument XYZ tick=0.01 lot=1 reference=10.00 {of_instrument}\nparticipant A\n"
+        f"participant B\n{index}phase XYZ continuous\nenter A a1 sell 10 XYZ @ 9.00\nenter B b1 buy 10 XYZ @ 9.00\n"
+    )
+    assert lockstep("run", market, "--data", tmp_path / "data")[0] == 0
+    status, said, wrong = lockstep("doctor", tmp_path / "data")
+    assert status == 0, (said, wrong)
 
 
 @pytest.mark.parametrize("engine", [Engine, ReferenceEngine])
