@@ -1,7 +1,7 @@
 """State of the market at a moment: `lockstep book` and `lockstep state`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cli import errors, screen
 from cli.errors import WrongUse
@@ -14,6 +14,9 @@ from notation.words import duration, iso_time, of_day_word, price, time
 from replay import accounts
 from replay.ladder import book_object
 from replay.waiting import waiting_objects
+
+#: Phases to come that `lockstep state` prints; a month of sessions has 150.
+_SCHEDULES_SHOWN: Final = 20
 
 
 def book(directory: Path, symbol: str, at: str | None, depth: int, *, with_orders: bool, as_json: bool) -> int:
@@ -74,6 +77,16 @@ def state(directory: Path, at: str | None, participant: str | None, symbol: str 
         }
         for row in engine.indices()
     ]
+    scheduled = [
+        {
+            "time": iso_time(int(row["due_ns"])),
+            "symbol": names.symbols[int(row["instrument"]) - 1] if row["instrument"] else "*",
+            "phase": Phase(int(row["phase"])).name.lower(),
+        }
+        for row in engine.schedules()
+    ]
+    if symbol is not None:
+        scheduled = [each for each in scheduled if each["symbol"] in (symbol, "*")]
     if as_json:
         about: dict[str, Any] = {"seq": rebuilt.seq, "time": iso_time(engine.now_ns)}
         about |= {"checkpoint_seq": rebuilt.checkpoint_seq or None}
@@ -87,7 +100,14 @@ def state(directory: Path, at: str | None, participant: str | None, symbol: str 
             "limits": only(accounts.limits(engine), participant, symbol),
             "uses": only(accounts.uses(engine), participant, symbol),
         }
-        screen.print_json(about | digests | by_part | {"instruments": instruments, "indices": indices} | held | limited)
+        screen.print_json(
+            about
+            | digests
+            | by_part
+            | {"instruments": instruments, "schedules": scheduled, "indices": indices}
+            | held
+            | limited
+        )
         return errors.FINE
     counted = {"open_orders": len(orders), "instruments": len(instruments), "participants": len(names.participants)}
     replayed = f"checkpoint {screen.count(rebuilt.checkpoint_seq)} and " if rebuilt.checkpoint_seq else ""
@@ -115,6 +135,12 @@ def state(directory: Path, at: str | None, participant: str | None, symbol: str 
             for facts in instruments
         ]
         screen.table(columns, rows, right=("last", "buys", "sells", "open qty"))
+    if scheduled:
+        screen.table(
+            ["time", "symbol", "phase to come"], [list(each.values()) for each in scheduled[:_SCHEDULES_SHOWN]]
+        )
+        if (more := len(scheduled) - _SCHEDULES_SHOWN) > 0:
+            screen.print_line(f"and {screen.counted(more, 'phase')} more; --json has all")
     for facts in indices:
         reached = f"level {facts['level']} was reached today" if facts["level"] else "no level was reached today"
         values = f"{price(facts['value_e4'])}, opening value {price(facts['opening_e4'])}"

@@ -7,10 +7,10 @@ from typing import Final, NamedTuple
 
 from cli.admin import send_lines, word
 from cli.errors import WrongUse
-from cli.screen import print_line
+from cli.screen import counted, print_line
 from cli.trading_calendar import Session, sessions
 from engine.bounds import SCHEDULES_MAX, SCHEDULES_OF_ALL_MAX
-from notation.words import Fault, duration_ns
+from notation.words import Fault, duration, duration_ns
 from notation.words import time as time_word
 
 _DAYS_MAX: Final = 366
@@ -36,6 +36,29 @@ def schedule_lines(symbol: str, day: Session, plan: Plan) -> list[tuple[int, str
     return [(at_ns, f"schedule {symbol} {time_word(at_ns)} {phase}") for at_ns, phase in phases if at_ns]
 
 
+def check_order(days: list[Session], plan: Plan) -> None:
+    """Check that each session's phases follow one another, and the close of the session before. Raises WrongUse."""
+    if 0 < plan.pre_open_ns <= plan.opening_ns:
+        raise WrongUse(
+            f"--pre-open {duration(plan.pre_open_ns)} is not longer than --opening {duration(plan.opening_ns)}:"
+            " both are counted back from the opening; give a longer --pre-open, or 0s for none"
+        )
+    closed_ns = 0
+    for day in days:
+        if plan.closing_ns >= day.close_ns - day.open_ns:
+            raise WrongUse(
+                f"--closing {duration(plan.closing_ns)} leaves no continuous trading in the session from"
+                f" {time_word(day.open_ns)} to {time_word(day.close_ns)}; give a shorter one"
+            )
+        begin_ns = day.open_ns - max(plan.pre_open_ns, plan.opening_ns)
+        if begin_ns < closed_ns:
+            raise WrongUse(
+                f"the session that opens at {time_word(day.open_ns)} would begin at {time_word(begin_ns)}, before the"
+                f" close of the last one at {time_word(closed_ns)}; give a shorter --pre-open and --opening"
+            )
+        closed_ns = day.close_ns
+
+
 def schedule(
     directory: Path,
     symbol: str,
@@ -56,12 +79,9 @@ def schedule(
     begun = _date(first) if first else today
     lengths = (_length(text, option) for text, option in zip(plan, ("pre-open", "opening", "closing"), strict=True))
     wanted = Plan(*lengths)
-    lines = [
-        text
-        for session in sessions(calendar, begun, days)
-        for at_ns, text in schedule_lines(symbol, session, wanted)
-        if at_ns > now_ns
-    ]
+    found = sessions(calendar, begun, days)
+    check_order(found, wanted)
+    lines = [text for session in found for at_ns, text in schedule_lines(symbol, session, wanted) if at_ns > now_ns]
     most = SCHEDULES_OF_ALL_MAX if symbol == "*" else SCHEDULES_MAX
     if not lines:
         raise WrongUse(f"{calendar} has no session in {days} days from {begun} on; give another --from, or more --days")
@@ -71,7 +91,16 @@ def schedule(
         for text in lines:
             print_line(text)
         return 0
-    return send_lines(directory, lines, as_json=as_json)
+    status = send_lines(directory, lines, as_json=as_json)
+    if not as_json:
+        coming = f"{counted(len(lines), 'phase')} will come, from {_told(lines[0])} to {_told(lines[-1])}"
+        print_line(f"{coming}; `lockstep state` lists them")
+    return status
+
+
+def _told(line: str) -> str:
+    """Time and phase of a command."""
+    return line.split(maxsplit=2)[2]
 
 
 def _date(text: str) -> datetime.date:

@@ -70,9 +70,10 @@ def _of_exchange(name: str, first: datetime.date, days: int) -> list[Session]:
         ) from error
     last = first + datetime.timedelta(days=days - 1)
     try:
-        # From a week before on: a calendar of few days may have no session at all.
-        start = first - datetime.timedelta(days=7)
-        calendar = exchange_calendars.get_calendar(name, start=start.isoformat(), end=last.isoformat())
+        # A calendar answers nothing before its first session or after its last: a month more has one, by any holiday.
+        month = datetime.timedelta(days=31)
+        start, end = (first - month).isoformat(), (last + month).isoformat()
+        calendar = exchange_calendars.get_calendar(name, start=start, end=end)
         dates = calendar.sessions_in_range(first.isoformat(), last.isoformat())
         opens = [calendar.session_open(each) for each in dates]
         closes = [calendar.session_close(each) for each in dates]

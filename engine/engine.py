@@ -19,7 +19,16 @@ from engine.parts import Arrays, adopted, fill_state, state_parts
 from engine.pieces import Pieces
 from engine.records import COMMAND, EVENT, Instruction, concatenate
 from engine.state import ASIDE, EXPOSURE, IN_MIDPOINT, State, new_state, prefault
-from engine.views import INDEX_STATE, INSTRUMENT_STATE, LIMITS_STATE, OPEN_ORDER, PARTICIPANT_STATE, POSITION, Waiting
+from engine.views import (
+    INDEX_STATE,
+    INSTRUMENT_STATE,
+    LIMITS_STATE,
+    OPEN_ORDER,
+    PARTICIPANT_STATE,
+    POSITION,
+    SCHEDULE_STATE,
+    Waiting,
+)
 
 Rows = np.ndarray[Any, Any]
 
@@ -187,6 +196,14 @@ class Engine:
             if name != "reserved":
                 rows[name] = here[name]
         rows["due_ns"][rows["due_ns"] > TIME_NS_MAX] = 0
+        return rows
+
+    def schedules(self) -> Rows:
+        """SCHEDULE_STATE rows, in the order in which the clock meets them."""
+        here = self._state.schedules[: self._state.venue[0]["schedules"]]
+        rows = np.zeros(len(here), SCHEDULE_STATE)
+        for name in ("due_ns", "instrument", "phase"):
+            rows[name] = here[name]
         return rows
 
     def indices(self) -> Rows:

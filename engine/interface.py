@@ -64,6 +64,10 @@ class MarketEngine(Protocol):
         """INDEX_STATE rows, in order of definition."""
         ...
 
+    def schedules(self) -> NDArray[Any]:
+        """SCHEDULE_STATE rows, in the order in which the clock meets them."""
+        ...
+
     def positions(self, participant: int = 0) -> NDArray[Any]:
         """POSITION rows of a participant by number, or of all (0), in order of both; none where all is zero."""
         ...

@@ -76,6 +76,15 @@ INDEX_STATE: Final = np.dtype(
     ]
 )
 
+#: One phase that waits for its time, as ``schedules()`` of either engine shows it.
+SCHEDULE_STATE: Final = np.dtype(
+    [
+        ("due_ns", "<i8"),  # the first clock value at or after it meets it
+        ("instrument", "<i8"),  # 0: every one
+        ("phase", "<i8"),  # ``Phase``
+    ]
+)
+
 #: Exposure of a participant in an instrument, as ``positions()`` of either engine shows it, in order of participant and
 #: instrument; where all three are zero there is no row.
 POSITION: Final = np.dtype(

@@ -46,6 +46,7 @@ def same_state(kernel: Engine, reference: ReferenceEngine) -> None:
     assert kernel.open_orders().tobytes() == reference.open_orders().tobytes()
     assert kernel.instruments().tobytes() == reference.instruments().tobytes()
     assert kernel.indices().tobytes() == reference.indices().tobytes()
+    assert kernel.schedules().tobytes() == reference.schedules().tobytes()
     assert kernel.positions().tobytes() == reference.positions().tobytes()
     assert kernel.participants().tobytes() == reference.participants().tobytes()
     assert kernel.limits().tobytes() == reference.limits().tobytes()

@@ -1,16 +1,18 @@
 """`lockstep admin schedule`: the phases of coming days by a calendar, half days and holidays included."""
 
 import datetime
+import json
 from pathlib import Path
 
 import pytest
 
 from cli.errors import WrongUse
-from cli.schedule import Plan, schedule_lines
+from cli.schedule import Plan, check_order, schedule_lines
 from cli.trading_calendar import Session, sessions
 from engine.reference import ReferenceEngine
 from notation.parse import parse
 from notation.run import run_scenario
+from notation.words import duration_ns, time_of
 from tests.conftest import Lockstep
 
 MINUTE_NS = 60_000_000_000
@@ -20,6 +22,10 @@ WEEK = """\
 2026-11-27T14:30 2026-11-27T18:00   # the day after Thanksgiving
 2026-11-30T14:30 2026-11-30T21:00
 """
+
+
+def time_ns(text: str) -> int:
+    return time_of(text).value_ns
 
 
 @pytest.fixture
@@ -100,6 +106,61 @@ def test_the_commands_are_printed_and_a_calendar_without_a_session_is_refused(we
     status, _, told = lockstep(*words[:-4], "--from", f"{year}-07-01", "--days", "3")
     assert status == 2
     assert "has no session in 3 days" in " ".join(told.split())
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        (("20h", "5m", "5m"), "would begin at 2026-11-29T18:30:00"),
+        (("1h", "2h", "5m"), "--pre-open 1h is not longer than --opening 2h"),
+        (("1h", "5m", "4h"), "--closing 4h leaves no continuous trading in the session from 2026-11-27T14:30:00"),
+        (("0s", "23h", "5m"), "would begin at"),
+    ],
+)
+def test_phases_that_overlap_are_refused(plan: tuple[str, str, str], said: str) -> None:
+    week = [Session(time_ns("2026-11-27T14:30:00"), time_ns("2026-11-27T18:00:00"))]
+    week += [Session(each.open_ns + 24 * 60 * MINUTE_NS * 3, each.close_ns + 24 * 60 * MINUTE_NS * 3) for each in week]
+    if plan[0] in ("20h", "0s"):
+        week.insert(1, Session(week[1].open_ns - 24 * 60 * MINUTE_NS, week[1].open_ns - MINUTE_NS))
+    with pytest.raises(WrongUse, match=said):
+        check_order(week, Plan(*(duration_ns(each, "") for each in plan)))
+
+
+def test_sessions_that_follow_without_a_break_may_have_no_calls() -> None:
+    round_the_clock = [Session(each * 10**15, (each + 1) * 10**15) for each in range(1, 5)]
+    check_order(round_the_clock, Plan(0, 0, 0))
+    with pytest.raises(WrongUse, match="would begin at"):
+        check_order(round_the_clock, Plan(0, 1, 0))
+
+
+@pytest.mark.parametrize(
+    ("first", "days", "count"),
+    [("2026-11-29", 7, 5), ("2026-12-24", 2, 1), ("2026-12-31", 2, 1), ("2026-11-28", 1, 0), ("2026-12-25", 3, 0)],
+)
+def test_a_range_may_begin_and_end_on_days_without_a_session(first: str, days: int, count: int) -> None:
+    pytest.importorskip("exchange_calendars")
+    assert len(sessions("XNYS", datetime.date.fromisoformat(first), days)) == count
+
+
+def test_state_lists_the_phases_that_are_to_come(tmp_path: Path, lockstep: Lockstep) -> None:
+    market = tmp_path / "market.txt"
+    coming = [f"schedule XYZ 2030-01-01T10:{minute:02}:00 continuous" for minute in range(20, 0, -1)]
+    coming += ["schedule * 2030-01-01T09:00:00 pre_open", "schedule ABC 2030-01-01T10:00:00 continuous"]
+    defined = [
+        "at 2026-01-01T00:00:00",
+        *(f"instrument {each} tick=0.01 lot=1 reference=10.00" for each in ("XYZ", "ABC")),
+    ]
+    market.write_text("\n".join([*defined, *coming]))
+    assert lockstep("run", market, "--data", tmp_path / "data")[0] == 0
+    status, said, _ = lockstep("state", tmp_path / "data")
+    assert status == 0
+    lines = [" ".join(line.split()) for line in said.splitlines()]
+    begin = lines.index("time symbol phase to come") + 1
+    assert lines[begin] == "2030-01-01T09:00:00.000000000Z * pre_open"
+    assert lines[begin + 1] == "2030-01-01T10:00:00.000000000Z ABC continuous"
+    assert lines[begin + 20] == "and 2 phases more; --json has all"
+    found = json.loads(lockstep("state", tmp_path / "data", "--symbol", "ABC", "--json")[1])["schedules"]
+    assert [(each["symbol"], each["phase"]) for each in found] == [("*", "pre_open"), ("ABC", "continuous")]
 
 
 def test_the_calendar_of_the_new_york_exchange_has_its_half_days_and_holidays() -> None:

@@ -187,6 +187,10 @@ class ReferenceEngine:
         """INSTRUMENT_STATE rows, in order of definition."""
         return views.instruments(self._venue)
 
+    def schedules(self) -> "np.ndarray[Any, Any]":
+        """SCHEDULE_STATE rows, in the order in which the clock meets them."""
+        return views.schedules(self._venue)
+
     def indices(self) -> "np.ndarray[Any, Any]":
         """INDEX_STATE rows, in order of definition."""
         return views.indices(self._venue)

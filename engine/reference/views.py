@@ -12,7 +12,16 @@ from engine.reference.limit_command import set_bits
 from engine.reference.state import Instrument, Limits, Order, Participant
 from engine.reference.venue import CALLS, Venue
 from engine.row_bytes import ROW
-from engine.views import INDEX_STATE, INSTRUMENT_STATE, LIMITS_STATE, OPEN_ORDER, PARTICIPANT_STATE, POSITION, Waiting
+from engine.views import (
+    INDEX_STATE,
+    INSTRUMENT_STATE,
+    LIMITS_STATE,
+    OPEN_ORDER,
+    PARTICIPANT_STATE,
+    POSITION,
+    SCHEDULE_STATE,
+    Waiting,
+)
 
 Rows = np.ndarray[Any, Any]
 
@@ -61,6 +70,11 @@ def indices(venue: Venue) -> Rows:
         for each in venue.indices
     ]
     return np.array(shown, INDEX_STATE)
+
+
+def schedules(venue: Venue) -> Rows:
+    """SCHEDULE_STATE rows, in the order in which the clock meets them."""
+    return np.array([tuple(each) for each in venue.schedules], SCHEDULE_STATE)
 
 
 def positions(venue: Venue, number: int) -> Rows:
