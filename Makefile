@@ -53,7 +53,7 @@ $(READY): $(RUNS) requirements.lock
 # Packages of optional commands. Where they cannot be had, their tests skip, and say so.
 $(EXTRAS): $(READY)
 	@echo "adding the packages of optional commands to $(VENV) (once; up to a minute)"
-	@$(PIP) --no-build-isolation --editable '.[attest,parquet,ask,inspect,incident,nats,web]' pandas==3.1.1 2>/dev/null \
+	@$(PIP) --no-build-isolation --editable '.[attest,parquet,ask,inspect,incident,nats,web,calendar]' pandas==3.1.1 2>/dev/null \
 	  || echo "notice: packages of optional commands are not installed and could not be; their tests are skipped"
 	@$(PIP) itchfeed==1.6.4 itchcpp==1.6.4 itch-book==0.2.1 meatpy==0.5.0 2>/dev/null \
 	  || echo "notice: readers of ITCH that judge the feed are not installed and could not be; their tests are skipped"
@@ -77,9 +77,10 @@ test: $(READY) $(EXTRAS)  ## the fast suite, with a fifth of the slow tests; LOC
 readme: $(READY) $(EXTRAS)  ## README.md from top to bottom: each command as printed, its output compared
 	@$(PYTEST) tests/test_readme.py
 
-test-day: $(READY) $(EXTRAS)  ## all slow tests and a third of the long ones, by the same seed
+OF_DAY ?= --rest slow=5 --part long=6
+test-day: $(READY) $(EXTRAS)  ## the slow tests that make test leaves out today, and a sixth of the long ones, by the same seed
 	@$(BIN)/lockstep warmup
-	@$(PYTEST) $(SPREAD) -m "slow or long" --part long=3
+	@$(PYTEST) $(SPREAD) -m "slow or long" $(OF_DAY)
 
 test-long: $(READY) $(EXTRAS)  ## everything, with more kills, more commands, more bit flips
 	@$(BIN)/lockstep warmup

@@ -56,6 +56,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="MARKER=N",
         help="of the tests with this marker, run one in N; LOCKSTEP_SEED selects them (default: the day)",
     )
+    parser.addoption(
+        "--rest",
+        action="append",
+        default=[],
+        metavar="MARKER=N",
+        help="of the tests with this marker, run those that --part MARKER=N leaves out by the same seed",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -63,7 +70,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # As a shell starts what runs in the background. Programs that the tests interrupt would inherit it.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    parts_asked_for(config.getoption("--part"))
+    for option in ("--part", "--rest"):
+        parts_asked_for(config.getoption(option))
     seed_of_the_day()
 
 
@@ -73,7 +81,8 @@ def pytest_collection() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    out = left_out(items, parts_asked_for(config.getoption("--part")), seed_of_the_day())
+    part, rest = (parts_asked_for(config.getoption(option)) for option in ("--part", "--rest"))
+    out = left_out(items, part, rest, seed_of_the_day())
     if out:
         config.hook.pytest_deselected(items=[items[place] for place in out])
         items[:] = [item for place, item in enumerate(items) if place not in out]
@@ -87,6 +96,7 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if asked := config.getoption("--part"):
-        selected = f"{SEED}={seed_of_the_day()} selected the tests of --part {' '.join(asked)}"
+    asked = [f"{option} {word}" for option in ("--part", "--rest") for word in config.getoption(option)]
+    if asked:
+        selected = f"{SEED}={seed_of_the_day()} selected the tests of {' '.join(asked)}"
         terminalreporter.write_line(f"{selected}; set it to run the same ones again")

@@ -1,7 +1,8 @@
 """The part of the slow tests that runs today.
 
-`pytest --part slow=5` keeps one in five of the tests marked ``slow``. ``LOCKSTEP_SEED`` says which; its default
-is the day (UTC) as a number, such as 20261126. The last lines of a run say the seed. Set it to run the same part again.
+`pytest --part slow=5` keeps one in five of the tests marked ``slow``, and `--rest slow=5` the other four, so that two
+runs of a day have each test once. ``LOCKSTEP_SEED`` says which; its default is the day (UTC) as a number, such as
+20261126. The last lines of a run say the seed. Set it to run the same part again.
 """
 
 import os
@@ -41,11 +42,12 @@ def parts_asked_for(words: Iterable[str]) -> dict[str, int]:
     return asked
 
 
-def left_out(items: list[pytest.Item], asked: dict[str, int], seed: int) -> set[int]:
-    """Places in ``items`` of the marked tests that the seed does not select."""
+def left_out(items: list[pytest.Item], asked: dict[str, int], rest: dict[str, int], seed: int) -> set[int]:
+    """Places in ``items`` of the marked tests that the seed does not select (``asked``), or does (``rest``)."""
     out: set[int] = set()
-    for marker, parts in asked.items():
-        marked = [place for place, item in enumerate(items) if item.get_closest_marker(marker) is not None]
-        kept = part_of(len(marked), parts, seed)
-        out |= {place for number, place in enumerate(marked) if number not in kept}
+    for wanted, is_part in ((asked, True), (rest, False)):
+        for marker, parts in wanted.items():
+            marked = [place for place, item in enumerate(items) if item.get_closest_marker(marker) is not None]
+            part = part_of(len(marked), parts, seed)
+            out |= {place for number, place in enumerate(marked) if (number in part) is not is_part}
     return out

@@ -33,6 +33,7 @@ def stream(seed: int) -> Rows:
     return call_stream(seed, 6_000) if seed % 3 == 1 else meeting_stream(seed, 8_000)
 
 
+@pytest.mark.slow
 def test_random_markets_add_up() -> None:
     checked: Counter[str] = Counter()
     for seed in range(1, 1 + max(6, COMMANDS // 2_500)):

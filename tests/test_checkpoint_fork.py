@@ -87,6 +87,7 @@ def test_a_checkpoint_is_the_state_at_its_command_whatever_the_market_does_meanw
     assert report.checkpoints_compared > 0
 
 
+@pytest.mark.slow
 def test_a_pump_that_may_wait_has_each_checkpoint_at_its_place(node: tuple[Path, Journal, Engine]) -> None:
     directory, journal, engine = node
     with CheckpointFork(journal, 500, keep=100, waits=True) as every:

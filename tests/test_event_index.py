@@ -90,7 +90,7 @@ def questions(seed: int, symbols: tuple[str, ...], participants: tuple[str, ...]
         yield words
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(each, marks=pytest.mark.slow) for each in range(1, 6))])
 def test_every_selection_gives_byte_for_byte_what_a_replay_gives(
     tmp_path: Path, lockstep: Lockstep, replayed: Callable[..., Answer], seed: int
 ) -> None:

@@ -301,6 +301,7 @@ def test_bytes_left_on_a_line_that_nobody_has_keep_no_core_awake() -> None:
     assert words[ASLEEP] == 0
 
 
+@pytest.mark.slow
 def test_a_client_that_is_idle_hears_heartbeats_and_one_that_is_silent_is_ended(node: Running) -> None:
     """A client that was stopped says nothing: its orders go with its connection, as on a socket."""
     silent, draw = line_of(node), random.Random(1)

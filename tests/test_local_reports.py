@@ -304,6 +304,7 @@ def _maker(directory: Path, *others: str, password: str = "secret") -> subproces
     )
 
 
+@pytest.mark.slow
 def test_the_example_says_in_a_sentence_why_it_cannot_trade_any_more(tmp_path: Path, node: Running) -> None:
     told = {
         "no journal of lockstep": _maker(tmp_path / "none", "UA", "XYZ", "10.00"),

@@ -89,6 +89,7 @@ def in_any_order_of_an_uncross(events: Rows) -> Rows:
     return events
 
 
+@pytest.mark.slow
 def test_the_markets_have_orders_of_every_type_and_every_phase() -> None:
     """Or the images below would show little of the rules."""
     meetings, phases = Meetings(), set[int]()

@@ -197,6 +197,7 @@ def test_a_mass_cancel_is_for_the_session_behind_the_orders_before_it() -> None:
         assert live().take(memoryview(bytearray(packet(payload))), OTHER, 0).closes
 
 
+@pytest.mark.slow
 def test_hostile_fields_make_rows_that_the_engine_answers_and_nothing_else() -> None:
     """Each field of each message at its bounds and at random: a row that both checks of form take, or a stop."""
     chance, engine = random.Random(12), Engine(SMALL)

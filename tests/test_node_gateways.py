@@ -50,6 +50,7 @@ def back(port: int, user: str, count: int) -> Client:
     return found[0]
 
 
+@pytest.mark.slow
 def test_clients_of_a_gateway_that_is_killed_lose_nothing_and_others_notice_nothing(node: Running) -> None:
     port = port_of(node, "desk")
     other = Client(node.port, "UB")
@@ -183,6 +184,7 @@ def test_clients_hear_the_same_from_shared_and_from_dedicated_threads(tmp_path: 
     assert played(tmp_path / "dedicated", "--threads", "dedicated", "--busy-poll-us", "0") == shared
 
 
+@pytest.mark.slow
 def test_a_node_whose_directory_is_named_from_its_own_folder_has_all_its_programs(tmp_path: Path) -> None:
     gateways = ("--gateway", "desk=ouch:0", "--gateway", "native=native:0", "--gateway", "fix=fix:0")
     others = ("--web", "127.0.0.1:0", "--feed", "itch:239.255.41.1:26411")

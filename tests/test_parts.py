@@ -48,6 +48,10 @@ def test_a_run_says_its_seed_and_the_same_seed_gives_the_same_tests(
         ran.append([line.split()[0] for line in result.outlines if "PASSED" in line])
     assert ran[0] == ran[2] != ran[1]
     assert all(any("test_quick" in name for name in names) for names in ran)
+    result = pytester.runpytest_subprocess("--rest", "slow=3", "-p", "no:cacheprovider", "-v")
+    rest = [line.split()[0] for line in result.outlines if "PASSED" in line]
+    assert len(rest) == 5
+    assert not [name for name in rest if name in ran[2] and "test_slow" in name], "two runs of a day have each once"
 
 
 @pytest.mark.parametrize("word", ["slow", "slow=", "slow=0", "slow=x"])

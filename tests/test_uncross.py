@@ -164,6 +164,7 @@ def test_the_brute_force_tells_a_wrong_price() -> None:
     assert by_the_words([*orders, Order(1, 0, 1)], 20 * TICK_E4) == Told(12 * TICK_E4, 5, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["kernel", "reference"])
 def test_an_order_in_a_call_takes_no_more_steps_for_more_levels(kind: str) -> None:
     counts = [
