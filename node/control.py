@@ -143,6 +143,12 @@ class PairControl(Protocol):
         ...
 
     @property
+    def age_s(self) -> float:
+        """Time since this node certainly knew all of the market, in seconds: on a primary, since it might answer; on a
+        copy, since it had all that its primary had."""
+        ...
+
+    @property
     def disk_lag_s(self) -> float:
         """Time for which this node's journal has stood still on the disk while there was more to write, in seconds."""
         ...

@@ -80,7 +80,7 @@ class FeedProcess:
         if self.follower.why:
             log.info("feed made from the journal", why=self.follower.why)
         self._name = None if options.node is None else name_in_row(options.node)
-        self._caught_up = False
+        self.caught_up = False
         self._sent_s = 0.0
         self._ends_silence = False  # a first heartbeat is due
         self._over: tuple[str, int, int] | None = None  # session that is over, its next number, times left to say so
@@ -97,7 +97,9 @@ class FeedProcess:
     async def start(self) -> None:
         """Catch up with what is released now, and open the ports. Raises OSError, NoNode."""
         await self.follower.catch_up()
-        self._caught_up = True
+        if self._stopping:
+            return
+        self.caught_up = True
         self._loop.set_exception_handler(self._on_loop_error)
         self.options.requests.setblocking(False)
         self._loop.add_reader(self.options.requests.fileno(), self._answer_requests)
@@ -120,8 +122,10 @@ class FeedProcess:
             self.log.warning("the feed ends", why="the node has ended")
         elif failure is not None:
             self.log.error("the feed stops", why=str(failure))
-        else:
+        elif self.caught_up:
             self.follower.take_last()
+        else:
+            self.follower.give_up()
         self._stopping, self._failure = True, failure
         self._loop.create_task(self._leave())
 
@@ -170,7 +174,7 @@ class FeedProcess:
     @property
     def speaks(self) -> bool:
         """True if this process sends: it has caught up, and its node reigns, or is no part of a pair."""
-        return self._caught_up and (self._name is None or self._name == self.stream.reign)
+        return self.caught_up and (self._name is None or self._name == self.stream.reign)
 
     def _on_messages(self, day: int, number: int, _count: int, framed: memoryview) -> None:
         """Send messages as they are made."""
@@ -245,15 +249,16 @@ async def _served(options: FeedOptions, log: Log, on_listening: Callable[[FeedPr
     process = FeedProcess(options, log)
     on_end_signal(process.stop)
     await process.start()
-    log.info(
-        "listening",
-        feed=options.name,
-        groups=[str(each) for each in options.groups],
-        interface=options.interface,
-        seq=process.follower.seq,
-        pid=os.getpid(),
-    )
-    on_listening(process)
+    if process.caught_up:  # else its end was asked for meanwhile
+        log.info(
+            "listening",
+            feed=options.name,
+            groups=[str(each) for each in options.groups],
+            interface=options.interface,
+            seq=process.follower.seq,
+            pid=os.getpid(),
+        )
+        on_listening(process)
     try:
         await process.run()
     finally:

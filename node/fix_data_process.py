@@ -241,9 +241,9 @@ class FixDataProcess:
     # Its life.
 
     async def start(self) -> None:
-        """Catch up with what is released now. Raises NoNode, and what replay raises."""
+        """Catch up with what is released now, or until the end is asked for. Raises NoNode, and what replay raises."""
         released_seq = self._tape.load(Place.RELEASED)
-        while self.feed.seq < released_seq or self._changes is not None:
+        while not self._stopping and (self.feed.seq < released_seq or self._changes is not None):
             seq = self.feed.seq
             self._take_changes()
             if self.feed.ended:
@@ -332,6 +332,9 @@ class FixDataProcess:
         self._more = True
         while self._more and time.monotonic_ns() <= until_ns:
             if self._changes is None:
+                if self._stopping:  # the rest of a block is taken, and no other one
+                    self._more = False
+                    break
                 rows = self.feed.take()
                 if rows is None:
                     self._more = self.feed.replays

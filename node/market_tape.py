@@ -52,6 +52,11 @@ class MarketTape:
         if self._open:
             self._writer.store(place, seq)
 
+    def beat(self, time_ns: int) -> None:
+        """Tell up to when the market is known to go on, by the monotonic clock."""
+        if self._open:
+            self._writer.beat(time_ns)
+
     def status(self) -> dict[str, int]:
         """Size, bytes written since the start, and the sequence numbers that readers wait for."""
         writer = self._writer

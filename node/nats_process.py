@@ -114,7 +114,7 @@ class NatsProcess:
         self._sent_s = 0.0
         self._quiet = False  # the first heartbeat behind what was sent last has gone out
         self._failure: BaseException | None = None
-        self._stopping = False
+        self._stopping = self.caught_up = False
         self._ended = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._server: asyncio.Server | None = None
@@ -125,6 +125,9 @@ class NatsProcess:
     async def start(self) -> None:
         """Catch up with what is released now, and open the port. Raises OSError, NoNode."""
         await self.follower.catch_up()
+        if self._stopping:
+            return
+        self.caught_up = True
         self._epoch = self._epoch_at(self.follower.seq)
         self._at = self._confirmed = self._noted = self._from_place()
         self._server = await asyncio.start_server(self._requests.serve, sock=self.options.requests)
@@ -147,8 +150,10 @@ class NatsProcess:
             self.log.warning("the publication ends", why="the node has ended")
         elif failure is not None:
             self.log.error("the publication stops", why=str(failure))
-        else:
+        elif self.caught_up:
             self.follower.take_last()
+        else:
+            self.follower.give_up()
         self._stopping, self._failure = True, failure
         self._news.set()
         self._leaving = asyncio.create_task(self._leave())
@@ -410,9 +415,10 @@ async def _served(options: NatsOptions, log: Log, on_listening: Callable[[NatsPr
     process = NatsProcess(options, log)
     on_end_signal(process.stop)
     await process.start()
-    port = options.requests.getsockname()[1]
-    log.info("listening", requests=port, venue=options.venue, seq=process.follower.seq, pid=os.getpid())
-    on_listening(process)
+    if process.caught_up:  # else its end was asked for meanwhile
+        port = options.requests.getsockname()[1]
+        log.info("listening", requests=port, venue=options.venue, seq=process.follower.seq, pid=os.getpid())
+        on_listening(process)
     try:
         await process.run()
     finally:

@@ -403,6 +403,9 @@ class Node:
 
     def _beat(self) -> None:
         self.gateway.beat()
+        if self.tape is not None:
+            age_ns = 0 if self.pair is None else int(self.pair.age_s * 1e9)
+            self.tape.beat(time.monotonic_ns() - age_ns)
         if self.latencies is not None:
             self.latencies.flush()
         self._untold.look()

@@ -2,7 +2,7 @@
 
     browser --> node.web_app --> Desk --> node.link --> DIR/operator.sock --> the node
 
-An act is a command line such as `lockstep admin` sends, so it is journaled, and a line of the log says who did it. Only
+An act is a command line such as `lockstep admin` sends, so it is journaled; ``Acts`` and the log say who did it. Only
 four acts are possible here, each with one name. All but the report is bounded by rates; sessions are in memory alone.
 """
 
@@ -22,6 +22,7 @@ from engine.records import Phase
 from marketdata.web.market import WebMarket
 from node.link import Link, LinkError, LinkLost, RequestRefused
 from node.logs import Log
+from node.operator_acts import Act, Acts
 from node.operators import PASSWORD_CHARACTERS_MAX, Operators, verify
 from node.token_bucket import Bucket
 
@@ -112,6 +113,7 @@ class Desk:
         self._hashes = 0
         self._asking = ThreadPoolExecutor(1, "reports")
         self._acting = ThreadPoolExecutor(1, "acts")  # its own: a kill does not wait for a report
+        self._done = Acts(directory, self._on_acts_failure)
         self._asked: asyncio.Future[dict[str, Any]] | None = None
         self._link: Link | None = None
 
@@ -120,8 +122,12 @@ class Desk:
         self._hashing.shutdown(wait=False, cancel_futures=True)
         self._asking.shutdown(wait=False, cancel_futures=True)
         self._acting.shutdown(wait=False, cancel_futures=True)
+        self._done.close()
         if self._link is not None:
             self._link.close()
+
+    def _on_acts_failure(self, why: str) -> None:
+        self._log.warning("acts of operators are not kept", why=why, then="the log has them")
 
     # Sessions.
 
@@ -192,14 +198,18 @@ class Desk:
     # The node.
 
     async def report(self, token: str) -> Answer:
-        """Figures of the node, its pair, processes, readers and sessions, and the names that acts may have."""
+        """Figures of the node, its pair, processes, readers and sessions; names that acts may have, and acts done.
+
+        Names and acts are known here, so they come also where the node does not answer.
+        """
         found = self.session(token, uses=False)
         if found is None:
             return _refusal(401, _SIGN_IN)
         try:
-            return Answer(200, {**await self._reported(), "operator": found.operator, **self._names()})
+            status, told = 200, await self._reported()
         except (LinkError, RequestRefused, OSError, TimeoutError) as error:
-            return _refusal(503, f"no report of the node: {_why(error)}")
+            status, told = 503, {"message": f"no report of the node: {_why(error)}"}
+        return Answer(status, {**told, "operator": found.operator, **self._names(), "acts": self._done.newest()})
 
     async def _reported(self) -> dict[str, Any]:
         """One report at a time, for all who ask meanwhile. Raises what ``_ask`` does, and TimeoutError."""
@@ -295,26 +305,39 @@ class Desk:
             return _refusal(429, "too many acts within a few seconds; wait and try again")
         command = line.format(name)
         self._log.warning("an operator acts on the page", operator=found.operator, command=command)
+        noted = self._done.begin(found.operator, command, time.time_ns())
+        answer = await self._answer_to(noted)
+        result = answer.value.get("message") or _events(answer) or "done"
+        self._done.end(noted, result, answer.value.get("seq", 0))
+        return answer
+
+    async def _answer_to(self, act: Act) -> Answer:
+        command, operator = act.command, act.operator
         try:
             done = await self._commanded(command)
         except RequestRefused as error:
             return _refusal(409, f"the node refused `{command}`: {_why(error)}")
         except _NotSentError as error:
-            self._log.error("an act on the page was not sent", operator=found.operator, command=command)
+            self._log.error("an act on the page was not sent", operator=operator, command=command)
             return _refusal(503, f"`{command}` was not done: {_why(error)}")
         except (LinkError, OSError) as error:  # with the TimeoutError of the deadline
-            self._log.error("an act on the page has no answer", operator=found.operator, command=command)
+            self._log.error("an act on the page has no answer", operator=operator, command=command)
             sentence = f"`{command}` is not confirmed, it may be done: {_why(error)}"
             return _refusal(503, f"{sentence}; look at the report before you do it again")
         self._log.warning(
             "an operator acted on the page",
-            operator=found.operator,
+            operator=operator,
             command=command,
             seq=done["seq"],
             rejected=done["rejected"],
         )
-        kept = {"command": command, "operator": found.operator, "seq": done["seq"], "events": done["events"][:20]}
+        kept = {"command": command, "operator": operator, "seq": done["seq"], "events": done["events"][:20]}
         return Answer(200 if not done["rejected"] else 409, {**kept, "rejected": done["rejected"]})
+
+
+def _events(answer: Answer) -> str:
+    """Events of a command, in the words of the notation."""
+    return ", ".join(each.removeprefix("> ") for each in answer.value["events"])
 
 
 def _sealed(token: str) -> bytes:

@@ -214,6 +214,11 @@ class Pair:
         return self.unsure() if self._lapse.is_long else ""
 
     @property
+    def age_s(self) -> float:
+        """Time since this node certainly knew all of the market, in seconds."""
+        return self._age.seconds(lease_clock_ns())
+
+    @property
     def disk_lag_s(self) -> float:
         """Time for which this node's journal has stood still on the disk while there was more to write, in seconds."""
         return self._disks.own_still_ns / 1e9
@@ -340,6 +345,8 @@ class Pair:
     def _tick_primary(self, primary: Primary, tenure: Tenure, now_ns: int) -> None:
         primary.on_journaled(self._node.journal.durable_seq)
         primary.tick(now_ns, time.time_ns())
+        if tenure.holds(now_ns):
+            self._age.on_current(now_ns)
         self._disks.tell(self._from_copies)
         if primary.gives_up and not self.handed_over:
             self.handed_over = True

@@ -115,14 +115,18 @@ class TapeFollower:
         return self.feed.seq
 
     async def catch_up(self) -> None:
-        """Take what is released now. Raises NoNode, and what replay raises."""
+        """Take what is released now, or less where it is given up meanwhile. Raises NoNode, and what replay raises."""
         released_seq = self.tape.load(Place.RELEASED)
-        while self.feed.seq < released_seq:
+        while not self._stopping and self.feed.seq < released_seq:
             seq = self.feed.seq
             self.agent.turn()
             if self.feed.ended:
                 raise self._no_node()
             await asyncio.sleep(0 if self.feed.seq > seq or self._more else _LAG_S)
+
+    def give_up(self) -> None:
+        """Take nothing more: the program is to end, and its next start goes on from there."""
+        self._stopping = True
 
     def start(self) -> None:
         """Follow from now on."""

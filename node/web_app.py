@@ -123,7 +123,7 @@ def application(
         "/currencies": lambda _: answers.currencies(market),
         "/currencies/{currency_id}": lambda request: answers.currency(market, request.path_params["currency_id"]),
         "/products": lambda _: answers.products(market),
-        "/products/{product_id}": product(lambda each, _: answers.product(each)),
+        "/products/{product_id}": product(lambda each, _: answers.product(market, each)),
         "/products/{product_id}/book": product(lambda each, query: answers.book(market, each, query)),
         "/products/{product_id}/trades": product(answers.trades),
         "/products/{product_id}/candles": product(lambda each, query: answers.candles(market, each, query)),
@@ -135,7 +135,10 @@ def application(
         async def answer(request: Request) -> Response:
             if request.url.path == "/" and wants_page(request):
                 return to_page()
-            return _json(ask(request))
+            made = _json(ask(request))
+            if market.is_stale:
+                made.headers["age"] = str(int(market.age_s))  # RFC 9111, section 5.1: of a copy, which this is
+            return made
 
         return answer
 

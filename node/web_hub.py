@@ -1,7 +1,8 @@
 """Subscribers of channels: what each gets, when, and its end where it does not read.
 
-Channels full, matches and heartbeat are sent message by message. Level2, ticker and auctionfeed go out ten times a
-second, one message for all that changed meanwhile, made once for all subscribers; status as soon as a phase differs.
+Channels full and matches are sent message by message, heartbeats while the market is seen to go on. Level2, ticker and
+auctionfeed go out ten times a second, one message for all that changed meanwhile, made once for all subscribers; status
+as soon as a phase differs.
 One that reads slowly is conflated: it gets no updates of a product, and once it has read almost all that waits, the
 whole book anew. One that still does not read, or has too much waiting, is ended with the reason.
 """
@@ -17,9 +18,10 @@ from marketdata.web.answers import BadRequest
 from marketdata.web.market import WebMarket
 from marketdata.web.product import Call, Message, Product
 
-#: Interval of level2 and ticker, of heartbeats, and of status, in seconds.
+#: Interval of level2 and ticker, of heartbeats, of channel market, and of status, in seconds.
 TICK_S: Final = 0.1
 HEARTBEAT_S: Final = 1.0
+LIFE_S: Final = 0.5
 STATUS_S: Final = 5.0
 #: Bytes that wait for a subscriber from which on it is conflated, and from which on it is ended.
 CONFLATED_BYTES: Final = 256 << 10
@@ -98,6 +100,7 @@ class Hub:
         self._traded: set[str] = set()
         self._calls: dict[str, Call | None] = {}  # as they were told last
         self._phases: list[tuple[str, int, int]] = []
+        self._was_stale = False  # as it was told last
         self._ticks = 0
         self.conflated = self.slow = 0
         self.speaks = False
@@ -157,8 +160,10 @@ class Hub:
     @staticmethod
     def _begin(subscriber: Subscriber, market: WebMarket, new: "set[tuple[str, str]]") -> None:
         """Tell a subscriber the state of what it has subscribed to, where only changes would follow."""
-        if any(channel == "status" for channel, _ in new):
+        if ("status", "") in new:
             subscriber.put(encoded(channels.status(market)))
+        if ("market", "") in new:
+            subscriber.put(encoded(channels.market_life(market)))
         for channel, product_id in sorted(new):
             product = market.by_id.get(product_id)
             if product is None:
@@ -223,22 +228,29 @@ class Hub:
             each.put(text)
 
     def tick(self) -> None:
-        """Send level2, ticker and calls, heartbeats and status in their time, and end who does not read."""
+        """Send level2, ticker and calls, heartbeats and status in their time, and end who does not read.
+
+        A stale market has no heartbeat: who waits for one would be told of a life that nobody has seen.
+        """
         market = self.market
         assert market is not None
         self._ticks += 1
+        is_stale, differs = market.is_stale, market.is_stale != self._was_stale
+        self._was_stale = is_stale
+        if self._by.get(("market", "")) and (differs or self._ticks % round(LIFE_S / TICK_S) == 0):
+            self._send(self._by["market", ""], encoded(channels.market_life(market)))
         for product in market.products.values():
             to = self._by.get(("ticker", product.id))
             if to and product.id in self._traded:
                 self._send(to, encoded(channels.ticker(market, product)))
             to = self._by.get(("heartbeat", product.id))
-            if to and self._ticks % round(HEARTBEAT_S / TICK_S) == 0:
+            if to and not is_stale and self._ticks % round(HEARTBEAT_S / TICK_S) == 0:
                 self._send(to, encoded(channels.heartbeat(market, product)))
             self._send_levels(market, product)
             self._send_call(market, product)
         self._traded.clear()
         phases = [(each.id, each.phase, each.halt_reason) for each in market.products.values()]
-        is_due = self._ticks % round(STATUS_S / TICK_S) == 0 or phases != self._phases
+        is_due = self._ticks % round(STATUS_S / TICK_S) == 0 or phases != self._phases or differs
         self._phases = phases
         if is_due and self._by.get(("status", "")):
             self._send(self._by["status", ""], encoded(channels.status(market)))

@@ -24,6 +24,7 @@ from marketdata.web.answers import BadRequest
 from marketdata.web.market import WebMarket
 from node.end_signals import on_end_signal
 from node.logs import Log
+from node.market_age import MarketAge
 from node.operator_desk import Desk
 from node.operators import Operators
 from node.program_report import ProgramReport
@@ -90,11 +91,12 @@ class WebProcess:
         self._ended = asyncio.Event()
         self._failure: BaseException | None = None
         self.follower = TapeFollower(market, options.data / "web", "web", self.market, self._on_fault)
+        self._age = MarketAge(self.follower.tape, lambda: self.follower.seq)
         if self.follower.why:
             log.info("books made from the journal", why=self.follower.why)
 
     async def start(self) -> None:
-        """Catch up with what is released now. Raises NoNode, and what replay raises."""
+        """Catch up with what is released now, or until the end is asked for. Raises NoNode, and what replay raises."""
         await self.follower.catch_up()
         for product in self.market.products.values():
             product.levels.clear()  # nobody was told of the levels before
@@ -108,6 +110,9 @@ class WebProcess:
 
     async def run(self, on_listening: Callable[[], None]) -> None:
         """Serve until the node or the operator ends it. Raises NoNode where the node has ended."""
+        if self._ended.is_set():
+            await self.follower.stop()
+            return
         config = uvicorn.Config(
             application(self.market, self.hub, self.options.rate, self.trading, self.options.proxies, self.desk),
             loop="none",
@@ -150,6 +155,8 @@ class WebProcess:
 
     def stop(self) -> None:
         """End in order."""
+        if not self.hub.speaks:
+            self.follower.give_up()
         self._ended.set()
 
     def _on_fault(self, fault: BaseException) -> None:
@@ -168,12 +175,22 @@ class WebProcess:
             if task.done():
                 task.result()
 
+    def _look_at_age(self) -> None:
+        market, was_stale = self.market, self.market.is_stale
+        market.age_s = self._age.look()
+        if market.is_stale and not was_stale:
+            why = "the core does not beat, what happens is not released, or this process is behind"
+            self.log.warning("the market is stale", age_s=round(market.age_s, 3), why=why, then="web clients are told")
+        elif was_stale and not market.is_stale:
+            self.log.info("the market goes on")
+
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         due_s = report_due_s = loop.time()
         while True:
             due_s = max(due_s + TICK_S, loop.time())
             await asyncio.sleep(due_s - loop.time())
+            self._look_at_age()
             self.hub.tick()
             if self.options.report is not None and loop.time() >= report_due_s:
                 report_due_s = loop.time() + _REPORT_S

@@ -9,6 +9,8 @@ from typing import Final
 
 #: Words from one place to the next: 128 bytes.
 LINE: Final = 16
+#: Places of readers.
+READERS_MAX: Final = 32
 
 
 class Place(IntEnum):
@@ -35,14 +37,15 @@ class Place(IntEnum):
     READERS_BELL = 8 * LINE
     #: First of the readers' places.
     READERS = 9 * LINE
+    #: Time of the machine's monotonic clock, in ns, at which the core last knew the market to go on; 0: not yet. Behind
+    #: the places of readers. Writer: the core.
+    BEAT = (9 + READERS_MAX) * LINE
 
 
 #: The sequence numbers that programs wait for.
 SEQUENCE_WORDS: Final = (Place.APPLIED, Place.JOURNALED, Place.REPLICATED, Place.RELEASED)
 
-#: Places of readers.
-READERS_MAX: Final = 32
-TAPE_WORDS: Final = Place.READERS + READERS_MAX * LINE
+TAPE_WORDS: Final = Place.BEAT + LINE
 
 #: In a reader's place: its position, its name (8 characters) and its process.
 READER_POSITION: Final = 0

@@ -145,6 +145,10 @@ class TapeReader:
         """The sequence number at a place."""
         return int(load_sequence(self._file.words, int(place)))
 
+    def beat_ns(self) -> int:
+        """Time of the monotonic clock at which the core last knew the market to go on; 0: not yet."""
+        return int(load_sequence(self._file.words, int(Place.BEAT)))
+
     def readers(self) -> list[Standing]:
         """All readers with a place, this one included."""
         own = unpacked_name(self._file.words[self._mine[SLOT] + READER_NAME]) if self._mine[SLOT] else ""

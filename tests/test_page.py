@@ -292,7 +292,8 @@ def test_orders_and_trades_are_shown_as_they_happen_and_hidden_ones_never(venue:
     venue.order("UA", "S2", "S", 1_200, 100_600)
     venue.order("UC", "B1", "B", 200, 99_900)
     until(lambda: tab.size_at("offer", "10.06") == "1,200", what="the offer is not in the ladder")
-    assert (tab.size_at("bid", "9.99"), tab.size_at("offer", "10.05")) == ("200", "300")
+    until(lambda: tab.size_at("bid", "9.99") == "200", what="the bid is not in the ladder")
+    assert tab.size_at("offer", "10.05") == "300"
     tab.sees("#spread", "0.06")
     venue.order("UC", "B2", "B", 100, 100_500)
     until(lambda: tab.size_at("offer", "10.05") == "200", what="the trade did not change the ladder")
@@ -369,6 +370,73 @@ def test_what_is_not_live_is_marked_and_the_book_is_built_anew(venue: Venue, tab
     tab.live()
     until(lambda: tab.size_at("bid", "9.51") == "60", what="the book is not there again")
     venue.do("cancel ALPHA st2")
+
+
+@pytest.mark.slow
+def test_a_core_that_stands_still_is_told_by_page_and_rest_and_no_book_is_lost(venue: Venue, tabs: Any) -> None:
+    venue.do("enter ALPHA core1 buy 40 XYZ @ 9.40")
+    tab = tabs("#/XYZ-USD")
+    tab.live()
+    until(lambda: tab.size_at("bid", "9.40") == "40", what="the order is not in the ladder")
+    tab.sees("#connection-text", "Live")
+    core = int(processes(venue.node)["core"]["pid"])
+    os.kill(core, signal.SIGSTOP)
+    try:
+        tab.sees("#connection-text", "Stale: the market stands still")
+        tab.page.locator("#ladder-panel[data-live=no]").wait_for()
+        tab.sees("#connection-age", re.compile(r"for [1-9]\d* s"))
+        status, headers, body = venue.ask("/products")
+        assert (status, {each["status"] for each in json.loads(body)}) == (200, {"offline"})
+        assert int(headers["age"]) >= 1
+        assert json.loads(venue.ask("/time")[2])["state"] == "stale"
+        assert tab.size_at("bid", "9.40") == "40"
+    finally:
+        os.kill(core, signal.SIGCONT)
+    tab.live()
+    tab.sees("#connection-text", "Live")
+    venue.do("cancel ALPHA core1")
+    until(lambda: tab.size_at("bid", "9.40") == "", what="the book did not go on")
+    _, headers, body = venue.ask("/products")
+    assert {each["status"] for each in json.loads(body)} == {"online"}
+    assert "age" not in headers
+
+
+@pytest.mark.slow
+def test_an_operator_sees_that_the_node_does_not_answer_and_what_was_done_before(venue: Venue, tabs: Any) -> None:
+    venue.do("instrument VOLT tick=0.01 lot=1 reference=5.00", "phase VOLT continuous")
+    tab = tabs("#/operator")
+    tab.sign_in()
+    tab.sees(".instruments tr:has-text('VOLT')", "Continuous")
+    for act, phase in (("halt", "Halted"), ("resume", "auction")):
+        tab.page.locator(f"[data-act='{act} VOLT']").click()
+        tab.sees("dialog", f"{act} VOLT")
+        tab.page.locator("#confirm-yes").click()
+        tab.sees(".instruments tr:has-text('VOLT')", phase)
+        tab.sees(f".acts tbody tr:has-text('{act} VOLT')", "ada")
+    tab.page.locator("#to-markets").click()
+    tab.page.locator("#to-operator").click()
+    tab.sees(".acts tbody tr:has-text('halt VOLT')", "ada")
+    tab.sees(".alerts", "The node is open.")
+    core = int(processes(venue.node)["core"]["pid"])
+    os.kill(core, signal.SIGSTOP)
+    try:
+        tab.sees(".alerts", "What is below is of")
+        assert "The node is open." not in tab.page.locator(".alerts").inner_text()
+        tab.sees("#report-mark", re.compile(r"Not live for \d+ s"))
+        # Opened now, it says that it knows nothing, and has acts and names.
+        tab.page.reload()
+        tab.sees(".nodes", "Not known: no report has come.")
+        tab.sees(".acts tbody tr:has-text('halt VOLT')", "ada")
+        tab.sees(".instruments tr:has-text('VOLT')", "auction")
+    finally:
+        os.kill(core, signal.SIGCONT)
+    tab.sees(".alerts", "The node is open.")
+    tab.sees(".nodes", re.compile(r"[0-9a-f]{32}"))
+    # All operators see it, and after another life of the process.
+    os.kill(int(processes(venue.node)["web"]["pid"]), signal.SIGKILL)
+    tab.sees("#operator", "Nothing of it is shown without a login")
+    tab.sign_in()
+    tab.sees(".acts tbody tr:has-text('resume VOLT')", "ada")
 
 
 @pytest.mark.slow
@@ -487,3 +555,31 @@ def journal(venue: Venue) -> str:
         timeout=120,
         check=True,
     ).stdout
+
+
+def test_a_file_of_operators_that_cannot_be_used_is_refused_before_a_node_begins(tmp_path: Path) -> None:
+    file = tmp_path / "operators"
+
+    def refused(why: str) -> None:
+        words = ["--data", str(tmp_path / "d"), "--web", "127.0.0.1:0", "--web-operators", str(file)]
+        ran = subprocess.run(
+            [sys.executable, "-m", "cli.main", "serve", *words],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert (ran.returncode, "Traceback" in ran.stderr) == (2, False), ran.stderr
+        assert why in " ".join(ran.stderr.replace("│", " ").split()), ran.stderr
+        assert not (tmp_path / "d").exists()
+
+    refused("operators")  # there is no such file
+    set_operator(file, "ada", PASSWORD)
+    file.chmod(0o644)
+    refused("can be read by other users of this machine")
+    file.chmod(0o600)
+    file.write_text(file.read_text() + "bob nonsense\n")
+    refused("line 2 of")
+    file.write_text("# nobody\n")
+    refused("has no operator")

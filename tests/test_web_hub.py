@@ -9,10 +9,20 @@ import pytest
 
 pytest.importorskip("starlette", reason="pip install 'lockstep[web]'")
 
-from marketdata.web.market import WebMarket
+from marketdata.web.market import STALE_S, WebMarket
 from marketdata.web.product import Product
 from node.web_app import RateLimit
-from node.web_hub import CONFLATED_BYTES, SLOW, SLOW_S, SUBSCRIPTIONS_MAX, WAITING_BYTES_MAX, Hub, Subscriber
+from node.web_hub import (
+    CONFLATED_BYTES,
+    LIFE_S,
+    SLOW,
+    SLOW_S,
+    SUBSCRIPTIONS_MAX,
+    TICK_S,
+    WAITING_BYTES_MAX,
+    Hub,
+    Subscriber,
+)
 from tests.test_ladders import stream
 from tests.test_web_market import CAPACITY, Viewed
 
@@ -148,3 +158,39 @@ def test_a_proxy_says_for_whom_it_asks_where_the_operator_says_so(said: str, cou
     assert trusting.address_of({"client": ("10.0.0.9", 1), "headers": headers}) == counts
     assert trusting.address_of({"client": ("192.0.2.77", 1), "headers": headers}) == "192.0.2.77"
     assert RateLimit(app, 2).address_of({"client": ("10.0.0.9", 1), "headers": headers}) == "10.0.0.9"
+
+
+def test_a_stale_market_has_no_heartbeat_and_is_told_at_once() -> None:
+    async def check(viewed: Viewed, hub: Hub, product: Product) -> None:
+        market = viewed.market
+        program, page = asked(hub, product, "heartbeat", "status"), asked(hub, product, "market")
+        assert [each["state"] for each in await read(page) if each["type"] == "market"] == ["live"]
+
+        async def told(seconds: float) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+            for _ in range(round(seconds / TICK_S)):
+                hub.tick()
+            return await read(program), await read(page)
+
+        def of(kind: str, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            return [each for each in messages if each["type"] == kind]
+
+        live, _ = await told(4.0)
+        assert len(of("heartbeat", live)) == 4
+        assert of("status", live)[0]["products"][0]["status"] == "online"
+        market.age_s = STALE_S + 0.5
+        hub.tick()
+        (first,), (second,) = await read(program), await read(page)
+        assert {each["status"] for each in first["products"]} == {"offline"}
+        assert (second["state"], second["age"]) == ("stale", 1.75)
+        stale, life = await told(4.0)
+        assert not of("heartbeat", stale)
+        assert {each["state"] for each in life} == {"stale"}
+        assert len(life) == 4.0 / LIFE_S
+        # Control: it goes on, and all is as before.
+        market.age_s = 0.0
+        live, life = await told(2.0)
+        assert {each["status"] for each in of("status", live)[0]["products"]} == {"online"}
+        assert len(of("heartbeat", live)) == 2
+        assert life[0]["state"] == "live"
+
+    run(check)

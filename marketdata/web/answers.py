@@ -52,9 +52,14 @@ def product_of(market: WebMarket, product_id: str) -> Product:
     return found
 
 
+def life(market: WebMarket) -> Message:
+    """State of the market, live or stale, and the time for which it was not seen to go on, in seconds."""
+    return {"state": "stale" if market.is_stale else "live", "age": round(market.age_s, 3)}
+
+
 def time_now(market: WebMarket) -> Message:
-    """The clock in force in the market."""
-    return {"iso": words.moment(market.now_ns), "epoch": market.now_ns // 1_000 / 1_000_000}
+    """The clock in force in the market, and whether the market goes on."""
+    return {"iso": words.moment(market.now_ns), "epoch": market.now_ns // 1_000 / 1_000_000, **life(market)}
 
 
 def _currency(code: str, name: str, kind: str, least: str) -> Message:
@@ -86,8 +91,8 @@ def currency(market: WebMarket, code: str) -> Message:
     raise BadRequest(f"there is no currency {code[:40]!r}; GET /currencies lists them", 404)
 
 
-def product(each: Product) -> Message:
-    """A product and its state."""
+def product(market: WebMarket, each: Product) -> Message:
+    """A product and its state. Status is online only while the market is seen to go on."""
     return {
         "id": each.id,
         "base_currency": each.symbol,
@@ -103,7 +108,7 @@ def product(each: Product) -> Message:
         "trading_disabled": each.phase == Phase.CLOSED,
         "auction_mode": each.phase in _AUCTIONS,
         "fx_stablecoin": False,
-        "status": "online",
+        "status": "offline" if market.is_stale else "online",
         "status_message": Phase(each.phase).name.lower(),
         "halt_reason": Reason(each.halt_reason).name.lower() if each.halt_reason else "",
     }
@@ -111,7 +116,7 @@ def product(each: Product) -> Message:
 
 def products(market: WebMarket) -> list[Message]:
     """All products."""
-    return [product(each) for each in market.products.values()]
+    return [product(market, each) for each in market.products.values()]
 
 
 def _levels(market: WebMarket, each: Product, side: Side, depth: int) -> list[list[str | int]]:

@@ -14,7 +14,9 @@ from marketdata.web.market import WebMarket
 from marketdata.web.product import Message, Product
 
 #: Channels, and the other names that clients use for them.
-CHANNELS: Final = ("level2", "full", "matches", "ticker", "heartbeat", "status", "auctionfeed", "user")
+CHANNELS: Final = ("level2", "full", "matches", "ticker", "heartbeat", "status", "auctionfeed", "user", "market")
+#: Those of the whole market, which need no products.
+WHOLE: Final = ("status", "market")
 _OTHER_NAMES: Final = {"level2_batch": "level2", "level2_50": "level2", "ticker_batch": "ticker"}
 #: Entries of a request at most.
 _ENTRIES_MAX: Final = 1_000
@@ -55,11 +57,11 @@ def read_request(text: str | bytes, market: WebMarket) -> Request:
         channel = _OTHER_NAMES.get(name, name)
         if channel not in CHANNELS:
             raise BadRequest(f"there is no channel {name[:40]!r}; give some of {', '.join(CHANNELS)}")
-        if not ids and channel != "status" and asked["type"] == "subscribe":
+        if not ids and channel not in WHOLE and asked["type"] == "subscribe":
             raise BadRequest(f"channel {name} needs product_ids")
         for one in ids:
             answers.product_of(market, one)
-        wants.append((name, channel, ids))
+        wants.append((name, channel, () if channel in WHOLE else ids))
     signed = {name: str(asked[given])[:_SIGNED_MAX] for name, given in _SIGNED.items() if given in asked}
     return Request(asked["type"] == "subscribe", tuple(wants), signed)
 
@@ -149,6 +151,11 @@ def heartbeat(market: WebMarket, product: Product) -> Message:
         "product_id": product.id,
         "time": words.moment(market.now_ns),
     }
+
+
+def market_life(market: WebMarket) -> Message:
+    """State of the market, live or stale: the process that sends this may live without it."""
+    return {"type": "market", **answers.life(market), "time": words.moment(market.now_ns)}
 
 
 def auction(market: WebMarket, product: Product) -> Message | None:

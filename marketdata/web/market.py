@@ -25,6 +25,8 @@ Rows = NDArray[Any]
 #: Callback for what a command told: the product, messages of channel full, and those of channel matches.
 OnMessages = Callable[[Product, list[Message], list[Message]], None]
 
+#: Age from which on a market is stale, in seconds. A core tells four times a second that it goes on.
+STALE_S: Final = 1.25
 _REPORTS: Final = "reports."
 _LADDERS: Final = "ladders."
 _LAST_OF_ORDERS: Final = int(ReportKind.REPRICED)
@@ -53,6 +55,9 @@ class WebMarket(Projection):
         self._capacity = capacity
         self.reports = Reports(capacity)
         self.ladders = Ladders(capacity)
+        #: Time for which the market was not seen to go on, in seconds, as the program that shows it has looked last.
+        #: No part of the state: none follows from commands.
+        self.age_s = 0.0
         self.products: dict[int, Product] = {}
         self.by_id: dict[str, Product] = {}
         #: Participant of each user by name, and what it has of each instrument by all its trades; under instrument 0
@@ -67,6 +72,11 @@ class WebMarket(Projection):
     def now_ns(self) -> int:
         """The clock in force."""
         return self.reports.now_ns
+
+    @property
+    def is_stale(self) -> bool:
+        """True if the market was not seen to go on for ``STALE_S``: what is known of it may be old."""
+        return self.age_s > STALE_S
 
     def observe(self, first_seq: int, commands: Rows, events: Rows, /) -> None:
         """Take a block."""

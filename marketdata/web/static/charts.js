@@ -1,9 +1,14 @@
 // Candles by the vendored library; depth as two stairs of SVG, by price and not by place, so that a gap is a gap.
 
 import { CandlestickSeries, HistogramSeries, createChart } from "./vendor/lightweight-charts.mjs";
-import { grouped, priceText, shortSize } from "./words.js";
+import { grouped, made, priceText, shortSize } from "./words.js";
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+// A colour of the page as it is in the theme of now.
+const probe = document.body.appendChild(made("i", { hidden: true }));
+function colour(name) {
+  probe.style.color = `var(--${name})`;
+  return getComputedStyle(probe).color;
+}
 
 export class Candles {
   #chart;

@@ -2,7 +2,6 @@
 
 import { Book, isCrossed } from "./book.js";
 import { Candles, Depth } from "./charts.js";
-import { LISTED_MAX } from "./stream.js";
 import {
   changeText, grouped, isCall, isZero, made, phaseSentence, phaseWord, priceText, say, shortSize, timeOf,
 } from "./words.js";
@@ -43,6 +42,9 @@ export class Markets {
   #drawn = 0;
   #rows = [];
   #lostAt = "";
+  #isLost = false;
+  #seen = new Set(); // markets whose row is on the screen
+  #watched = new IntersectionObserver((entries) => this.#onSeen(entries), { rootMargin: "200px 0px" });
   onClock = () => {};
 
   constructor() {
@@ -81,15 +83,20 @@ export class Markets {
   }
 
   // What the stream says of itself.
-  onState(state, clock) {
-    if (state.name !== "live") {
-      if (!this.#lostAt) this.#lostAt = clock;
+  onState(state) {
+    this.#lostAt = state.since ? timeOf(new Date(state.since).toISOString()) : "";
+    if (state.name === "lost") {
       this.#book.isWhole = false;
-      this.#mark();
-    } else {
-      this.#lostAt = "";
+      this.#isLost = true;
+    } else if (state.name === "live" && this.#isLost) {
+      this.#isLost = false;
+      for (const each of this.#products.values()) {
+        each.ticker = null; // this connection has not told it yet
+        this.#showRow(each);
+      }
       if (this.#id) this.#loadTrades().then(() => this.#loadCandles());
     }
+    this.#mark();
   }
 
   onMessage(message) {
@@ -153,14 +160,13 @@ export class Markets {
     say(at("list-empty"), "No instrument is defined yet. The operator adds one with `lockstep admin instrument`.");
     at("list-empty").hidden = this.#products.size > 0;
     at("list").hidden = !this.#products.size;
-    if (this.#products.size > LISTED_MAX) {
-      at("list-empty").hidden = false;
-      say(at("list-empty"), `Prices of the first ${LISTED_MAX} instruments are shown in the list.`);
-    }
     if (differs) {
       const body = at("list").tBodies[0];
       body.replaceChildren(...[...this.#products.values()].map((each) => each.row.element));
-      for (const each of this.#products.values()) this.#showRow(each);
+      for (const each of this.#products.values()) {
+        this.#showRow(each);
+        this.#watched.observe(each.row.element);
+      }
       this.#select();
     }
   }
@@ -170,10 +176,28 @@ export class Markets {
     const phase = made("span", { class: "badge small" });
     const cell = (name) => made("td", { class: `number ${name}` });
     const cells = { last: cell("last"), change: cell("change"), bid: cell("wide"), offer: cell("wide"), volume: cell("wide") };
-    const element = made("tr", {}, made("th", { scope: "row" }, link, phase), ...Object.values(cells));
+    const element = made("tr", { "data-id": product.id }, made("th", { scope: "row" }, link, phase), ...Object.values(cells));
     element.addEventListener("click", () => link.click());
     link.addEventListener("click", (event) => event.stopPropagation());
     return { element, link, phase, cells };
+  }
+
+  // Prices are asked for where they are seen; what leaves the screen is forgotten, for it would be old when it is back.
+  #onSeen(entries) {
+    for (const { target, isIntersecting } of entries) {
+      const id = target.dataset.id;
+      if (isIntersecting) this.#seen.add(id);
+      else if (this.#seen.delete(id) && id !== this.#id) {
+        const known = this.#products.get(id);
+        known.ticker = null;
+        this.#showRow(known);
+      }
+    }
+    this.#show();
+  }
+
+  #show() {
+    this.#stream?.show(this.#id ? [this.#id, ...this.#seen] : this.#seen);
   }
 
   #decimals(product) {
@@ -189,7 +213,10 @@ export class Markets {
     row.phase.dataset.phase = phase;
     say(row.phase, phase === "continuous" ? "" : phaseWord(phase));
     row.phase.hidden = phase === "continuous";
-    if (!ticker) return;
+    if (!ticker) {
+      for (const cell of Object.values(row.cells)) say(cell, "");
+      return;
+    }
     say(row.cells.last, this.#price(ticker.price, product));
     const change = changeText(ticker.price, ticker.open_24h);
     say(row.cells.change, change.text);
@@ -218,6 +245,7 @@ export class Markets {
     this.#lastTrade = 0;
     at("detail").hidden = !id;
     this.#stream?.focus(id);
+    this.#show();
     if (!id) return;
     this.#candles ??= new Candles(at("candles"));
     this.#depth ??= new Depth(at("depth"));

@@ -1,10 +1,11 @@
 // The operator's view: nothing without a login. An act is confirmed by its command and the name of who does it.
 
-import { durationText, grouped, made, phaseWord, say, timeOf } from "./words.js";
+import { dayAndTime, durationText, grouped, made, phaseWord, say, timeOf } from "./words.js";
 
 const REPORT_MS = 1_000;
 // After this time without a report, what is shown is marked as old.
-const OLD_MS = 3_500;
+const OLD_MS = 2_000;
+const LOOK_MS = 250;
 
 const ACTS = {
   kill: { word: "Kill", does: (name) => `All open orders of ${name} are canceled, and new ones are refused until the kill is lifted.` },
@@ -35,12 +36,16 @@ export class OperatorView {
   #who = null; // {operator, proof}
   #timer = 0;
   #isShown = false;
-  #heard = 0;
+  #heard = 0; // when a report came last, or was first asked for
+  #reported = ""; // the same as time of the day; "" before the first
+  #why = ""; // reason for which none came
   #parts = {};
-  #acts = [];
+  #acts = []; // as the exchange tells them, and those to which it gave no answer at all
+  #unheard = [];
 
   constructor(root) {
     this.#root = root;
+    setInterval(() => this.#look(), LOOK_MS);
   }
 
   async show() {
@@ -107,7 +112,7 @@ export class OperatorView {
 
   #enter(who) {
     this.#who = who;
-    this.#acts = [];
+    this.#reported = this.#why = "";
     const parts = (this.#parts = {});
     const part = (name, title, ...children) => {
       parts[name] = made("div", { class: "scroll", tabindex: 0, role: "region", "aria-labelledby": `${name}-title` });
@@ -130,9 +135,10 @@ export class OperatorView {
       part("latencies", "Latencies, last 10 s"),
       part("processes", "Processes and readers"),
       part("sessions", "Sessions"),
-      part("acts", "Done here"),
+      part("acts", "Done on this page, by all operators"),
     );
     this.#showActs();
+    this.#fillEmpty("No report has come yet.");
     this.#heard = performance.now();
     this.#poll();
   }
@@ -152,45 +158,76 @@ export class OperatorView {
         this.#askLogin("The session has ended; sign in again.");
         return;
       }
+      if (value.acts) {
+        this.#acts = value.acts;
+        this.#showActs();
+      }
+      if (value.instruments) this.#showNames(value);
       if (status === 200) {
         this.#heard = performance.now();
+        this.#reported = timeOf(new Date().toISOString());
+        this.#why = "";
         this.#showReport(value);
       } else {
-        this.#old(sentence(value.message ?? `status ${status}`));
+        this.#why = sentence(value.message ?? `status ${status}`);
       }
     } catch {
-      this.#old("The page's server does not answer");
+      this.#why = "The page's server does not answer.";
     }
+    this.#look();
     this.#timer = setTimeout(() => this.#poll(), REPORT_MS);
   }
 
-  #old(why) {
-    const age = (performance.now() - this.#heard) / 1_000;
-    if (age * 1_000 < OLD_MS) return;
-    this.#root.dataset.live = "no";
-    say(this.#parts.mark, `Not live for ${age.toFixed(0)} s: ${why}`);
+  // Mark what is old: a report that is late is as good as one that was refused.
+  #look() {
+    if (!this.#isShown || !this.#who) return;
+    const age_ms = performance.now() - this.#heard;
+    const isOld = !this.#reported || age_ms > OLD_MS;
+    this.#root.dataset.live = isOld ? "no" : "yes";
+    say(this.#parts.mark, isOld ? (age_ms > OLD_MS ? `Not live for ${Math.floor(age_ms / 1_000)} s` : "Asking the node") : "");
+    if (!isOld || age_ms <= OLD_MS) return;
+    const why = this.#why || "The node has not answered yet.";
+    this.#alert([`${why} ${this.#reported ? `What is below is of ${this.#reported} UTC.` : "Nothing is known of the node."}`]);
+    if (!this.#reported) this.#fillEmpty("Not known: no report has come.");
+  }
+
+  // Text of the panels that have nothing from the node yet.
+  #fillEmpty(text) {
+    for (const name of ["alerts", "nodes", "latencies", "processes", "sessions", "instruments", "participants"]) {
+      const place = this.#parts[name];
+      if (!place.querySelector("table, ul") && !place.dataset.key) place.replaceChildren(made("p", { class: "empty" }, text));
+    }
+  }
+
+  #alert(found) {
+    const list = found.length
+      ? made("ul", { class: "alert-list" }, ...found.map((each) => made("li", {}, each)))
+      : made("p", { class: "empty" }, "None. The node is open.");
+    if (list.textContent !== this.#parts.alerts.textContent) this.#parts.alerts.replaceChildren(list);
   }
 
   // The report.
 
   #showReport(report) {
-    this.#root.dataset.live = "yes";
-    say(this.#parts.mark, "");
     this.#showAlerts(report);
     this.#fill("nodes", nodes(report));
     this.#fill("latencies", latencies(report.status));
     this.#fill("processes", processes(report));
     this.#fill("sessions", sessions(report));
+  }
+
+  // What acts can be of: the page's server knows that without the node, which may have to be told to halt all the same.
+  #showNames({ instruments, participants }) {
     this.#fillActs(
       "instruments", ["Instrument", "Phase"],
-      report.instruments.map(({ instrument, phase }) => [
+      instruments.map(({ instrument, phase }) => [
         [instrument, phaseWord(phase)], instrument, [phase === "halted" ? "resume" : "halt"],
       ]),
       "No instrument is defined yet.",
     );
     this.#fillActs(
       "participants", ["Participant", "State"],
-      report.participants.map(({ participant, killed }) => [
+      participants.map(({ participant, killed }) => [
         [participant, killed ? "killed" : "trades"], participant, [killed ? "unkill" : "kill"],
       ]),
       "No participant is defined yet.",
@@ -207,10 +244,7 @@ export class OperatorView {
     if (pair?.arbiter) found.push(`The arbiter does not answer: ${pair.arbiter}`);
     if (pair?.role === "primary" && pair.in_sync.length < 2) found.push("No standby is in sync: nobody could take over.");
     for (const each of processes) if (each.state !== "running") found.push(`Process ${each.process} is ${each.state}${each.reason ? `: ${each.reason}` : ""}`);
-    const list = found.length
-      ? made("ul", { class: "alert-list" }, ...found.map((each) => made("li", {}, sentence(each))))
-      : made("p", { class: "empty" }, "None. The node is open.");
-    if (list.textContent !== this.#parts.alerts.textContent) this.#parts.alerts.replaceChildren(list);
+    this.#alert(found.map(sentence));
   }
 
   // A table of text: {heads, rows, empty}; a head is a name, or [name, true] for numbers. Rows that are there are kept.
@@ -218,7 +252,7 @@ export class OperatorView {
     const place = this.#parts[name];
     let table = place.querySelector("table");
     if (!rows.length) {
-      if (table || !place.firstChild) place.replaceChildren(made("p", { class: "empty" }, empty));
+      if (table || place.textContent !== empty) place.replaceChildren(made("p", { class: "empty" }, empty));
       return;
     }
     if (!table) {
@@ -281,7 +315,7 @@ export class OperatorView {
         "dl", {},
         made("div", {}, made("dt", {}, "Command"), made("dd", {}, made("code", {}, `${act} ${name}`))),
         made("div", {}, made("dt", {}, "By"), made("dd", {}, operator)),
-        made("div", {}, made("dt", {}, "Recorded"), made("dd", {}, "the command in the journal, your name in the log")),
+        made("div", {}, made("dt", {}, "Recorded"), made("dd", {}, "the command in the journal, your name in the log and below")),
       ),
       error,
       made("div", { class: "choices" }, no, yes),
@@ -290,6 +324,7 @@ export class OperatorView {
     dialog.addEventListener("close", () => dialog.remove());
     yes.addEventListener("click", async () => {
       yes.disabled = no.disabled = true;
+      const asked = new Date().toISOString();
       let found;
       try {
         found = await call("POST", "/operator/acts", { act, name }, { "x-lockstep-proof": proof });
@@ -306,8 +341,8 @@ export class OperatorView {
       const said = done
         ? `Done by ${value.operator}: ${value.command}, command ${grouped(value.seq)}.`
         : sentence(value.message ?? `The market refused ${value.command}: ${(value.events ?? []).join(", ").replaceAll("> ", "")}`);
-      this.#acts.unshift([timeOf(new Date().toISOString()), `${act} ${name}`, operator, done ? grouped(value.seq) : "–", done ? (value.events ?? []).join(" ").replaceAll("> ", "") || "done" : said]);
-      this.#acts.length = Math.min(this.#acts.length, 50);
+      if (!status) this.#unheard.unshift({ time: asked, operator, command: `${act} ${name}`, seq: 0, result: said });
+      this.#unheard.length = Math.min(this.#unheard.length, 50);
       if (!this.#who) {
         this.#askLogin(said);
         return;
@@ -329,7 +364,11 @@ export class OperatorView {
   }
 
   #showActs() {
-    this.#fill("acts", { heads: ["Time", "Command", "By", ["Number", true], "Came of it"], rows: this.#acts, empty: "Nothing yet in this session." });
+    const newest = [...this.#unheard, ...this.#acts].sort((a, b) => (a.time < b.time ? 1 : a.time > b.time ? -1 : 0));
+    const rows = newest.map((each) => [
+      dayAndTime(each.time), each.command, each.operator, each.seq ? grouped(each.seq) : "–", each.result,
+    ]);
+    this.#fill("acts", { heads: ["Time (UTC)", "Command", "By", ["Number", true], "Came of it"], rows, empty: "Nothing yet." });
   }
 }
 
@@ -385,5 +424,5 @@ function sessions({ sessions, sessions_total: total }) {
     each.user || "–", each.participant || "–", each.address, each.state, grouped(each.next_seq ?? 0), grouped(each.lag_bytes ?? 0), each.since ? timeOf(each.since) : "–",
   ]);
   if (total > rows.length) rows.push([`and ${grouped(total - rows.length)} more`, "", "", "", "", "", ""]);
-  return { heads: ["User", "Participant", "Address", "State", ["Next message", true], ["Unsent bytes", true], "Since"], rows, empty: "Nobody is connected to this node's own port." };
+  return { heads: ["User", "Participant", "Address", "State", ["Next message", true], ["Unsent bytes", true], "Since"], rows, empty: "No client is connected for order entry." };
 }

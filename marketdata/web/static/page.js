@@ -3,7 +3,7 @@
 import { Markets } from "./market.js";
 import { OperatorView } from "./operator.js";
 import { Stream } from "./stream.js";
-import { dayAndTime, say, timeOf } from "./words.js";
+import { dayAndTime, say } from "./words.js";
 
 const at = (id) => document.getElementById(id);
 
@@ -35,16 +35,25 @@ markets.onClock = (moment) => {
   say(at("clock"), dayAndTime(moment));
 };
 
+let since = 0;
 const stream = new Stream(
   (message) => markets.onMessage(message),
   (state) => {
     at("connection").dataset.state = state.name;
     say(at("connection-text"), state.text);
     document.documentElement.dataset.live = state.name === "live" ? "yes" : "no";
-    markets.onState(state, clock ? timeOf(clock) : "");
+    since = state.since;
+    age();
+    markets.onState(state);
   },
 );
 markets.attach(stream);
+
+// How long it is not live; said beside the state, which a screen reader tells once.
+function age() {
+  say(at("connection-age"), since ? `for ${Math.max(Math.round((Date.now() - since) / 1_000), 0)} s` : "");
+}
+setInterval(age, 500);
 
 theme.addEventListener("change", () => {
   try {
@@ -57,8 +66,15 @@ theme.addEventListener("change", () => {
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => markets.paint());
 
+function placeOf(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // no market has such a name
+  }
+}
 function show() {
-  const place = decodeURIComponent(location.hash.replace(/^#\/?/, ""));
+  const place = placeOf(location.hash.replace(/^#\/?/, ""));
   const isOperator = place === "operator";
   at("markets").hidden = isOperator;
   at("operator").hidden = !isOperator;
