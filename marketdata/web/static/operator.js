@@ -186,7 +186,7 @@ export class OperatorView {
     this.#root.dataset.live = isOld ? "no" : "yes";
     say(this.#parts.mark, isOld ? (age_ms > OLD_MS ? `Not live for ${Math.floor(age_ms / 1_000)} s` : "Asking the node") : "");
     if (!isOld || age_ms <= OLD_MS) return;
-    const why = this.#why || "The node has not answered yet.";
+    const why = this.#why || "The node does not answer.";
     this.#alert([`${why} ${this.#reported ? `What is below is of ${this.#reported} UTC.` : "Nothing is known of the node."}`]);
     if (!this.#reported) this.#fillEmpty("Not known: no report has come.");
   }
