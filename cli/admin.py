@@ -13,6 +13,7 @@ from cli import errors, screen
 from cli.confirmation import confirm, hidden
 from cli.errors import CheckFailed, WrongUse
 from cli.status import lines as status_lines
+from engine.records import Phase
 from node.link import Link, RequestRefused, is_open_to_others
 
 #: Lines and characters of one request: well within the bounds of a line and of a node's turn, whatever JSON adds.
@@ -53,6 +54,16 @@ def pair(key: str, value: object) -> list[str]:
 def send(directory: Path, words: Sequence[str], *, as_json: bool) -> int:
     """Join words to one command. Raises WrongUse for a word with a space."""
     return send_lines(directory, [" ".join(word(each, "a word of the command") for each in words)], as_json=as_json)
+
+
+def set_phase(directory: Path, symbol: str, phase: str, *, as_json: bool) -> int:
+    """`lockstep admin phase`: a phase that the operator may set. Raises WrongUse for any other word."""
+    if phase == Phase.HALTED.name.lower():
+        raise WrongUse("a halt is a command of its own: lockstep admin halt, and lockstep admin resume to end it")
+    words = [each.name.lower() for each in Phase if each is not Phase.HALTED]
+    if word(phase, "a word of the command") not in words:
+        raise WrongUse(f"the phase is {phase!r}; give one of {', '.join(words)}")
+    return send(directory, ["phase", symbol, phase], as_json=as_json)
 
 
 def do(directory: Path, commands: list[str], *, as_json: bool) -> int:

@@ -219,9 +219,9 @@ def admin_phase(
 
     Example: lockstep admin phase node1 XYZ continuous
     """
-    from cli.admin import send
+    from cli.admin import set_phase
 
-    return send(directory, ["phase", symbol, phase], as_json=as_json)
+    return set_phase(directory, symbol, phase, as_json=as_json)
 
 
 @admin.command("schedule")

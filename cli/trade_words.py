@@ -26,6 +26,7 @@ from client import (
     Order,
     OrderChanged,
     OrderModified,
+    OrderState,
     OtherMessage,
     Rejected,
     RejectReason,
@@ -159,6 +160,9 @@ Line = Enter | Cancel | Replace | MassCancel | Show
 #: Texts of reasons whose code stands for several rules of the market (docs/PROTOCOL.md).
 _REASONS: Final[dict[int, str]] = {
     RejectReason.SHARES_LIMIT: "shares limit (size of an order, position, or share of the daily volume)",
+    RejectReason.INVALID_PRICE: "price (its bounds, the tick, the band, a market order without permission, or "
+    "one that is post_only and would trade at once)",
+    RejectReason.SAFETY_THRESHOLD: "quantity (its bounds, or no multiple of the lot)",
     RejectReason.VALUE_LIMIT: "value limit (value of an order, or credit)",
     RejectReason.REJECT_ALL: "reject all (killed, or more orders than the order rate allows, such as those that waited "
     "in a pause and came at once: send it again later)",
@@ -303,6 +307,17 @@ def _terms_text(terms: str) -> str:
     return "".join(f" {_LONG_WORDS.get(word, word)}" for word in terms.split())
 
 
+def _why_refused(order: Order | None) -> str:
+    """State of the order, as a reason why its cancel or replacement was refused."""
+    if order is None:
+        return "no such order"
+    if order.state is OrderState.LIVE:
+        return (
+            f"the order stays as it is, {order.leaves_qty} of {order.qty} open: its new total has to be less than that"
+        )
+    return f"the order is {order.state.value}"
+
+
 def text(event: Event, orders: Mapping[str, Order]) -> str:
     """Text of an event, on one line; the state of an order is its present one."""
     match event:
@@ -314,15 +329,14 @@ def text(event: Event, orders: Mapping[str, Order]) -> str:
             return f"executed {token}: {qty} @ {shown(price_e4)}, {code_name(liquidity)} liquidity"
         case Canceled(token=token, qty=qty, reason=reason):
             return f"canceled {token}: {qty}, {code_name(reason).replace('_', ' ')}"
-        case SelfTradePrevented(token=token, qty=qty, price_e4=price_e4):
-            return f"canceled {token}: {qty}, it would have traded with your own order @ {shown(price_e4)}"
+        case SelfTradePrevented(token=token, qty=qty):
+            return f"canceled {token}: {qty}, it would have traded with an order of your own participant"
         case OrderModified(token=token, side=side, qty=qty):
             return f"modified {token}: {_side(side)}, {qty} open"
         case Rejected(token=token, reason=reason):
             return f"rejected {token}: {_REASONS.get(reason) or code_name(reason).replace('_', ' ')}"
         case CancelRejected(token=token):
-            order = orders.get(token)
-            return f"refused {token}: {'no such order' if order is None else f'the order is {order.state.value}'}"
+            return f"refused {token}: {_why_refused(orders.get(token))}"
         case OrderChanged(token=token, kind="repriced", leaves_qty=leaves_qty, price_e4=price_e4):
             return f"repriced {token}: {leaves_qty} open @ {shown(price_e4) if price_e4 else 'none'}"
         case OrderChanged(token=token, kind=kind, leaves_qty=leaves_qty, price_e4=price_e4):

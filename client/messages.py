@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from client import events
 from client.orders import NewOrder, Order
-from wire import ouch_layout
+from wire import native, ouch_layout
 from wire.errors import ProtocolError
 from wire.ouch_codes import (
     BuySell,
@@ -110,6 +110,10 @@ def mass_cancel(_symbol: str = "", _side: BuySell | None = None) -> bytes:
     raise ValueError("OUCH 4.2 has no mass cancel; connect to a port of native order entry for that")
 
 
+#: The first message of native order entry, which begins with the same letter as that of OUCH.
+_NATIVE_DAY_BYTES: Final = struct_of(native.DAY).size
+
+
 def _read_text(field: bytes) -> str:
     text = field.decode("ascii", "backslashreplace").rstrip(" ")
     return text if text.isprintable() else repr(text)[1:-1]
@@ -126,6 +130,8 @@ def read(seq: int, payload: bytes) -> events.Message:
         return _other(seq, payload)
     layout, event = reader
     if len(payload) != layout.size:
+        if len(payload) == _NATIVE_DAY_BYTES and payload[:2] == bytes((native.FromServer.DAY, native.VERSION)):
+            raise ProtocolError("this port speaks native order entry and not OUCH; connect with the protocol native")
         name = ServerMessage(payload[0]).name.lower()
         raise ProtocolError(f"message {seq}, {name}, has {len(payload)} bytes and not {layout.size}")
     _, time_ns, *fields = layout.unpack(payload)

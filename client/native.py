@@ -23,9 +23,10 @@ from reports.rows import Liquidity, ReportKind
 from wire import native
 from wire.errors import ProtocolError
 from wire.native import FROM_CLIENT, VERSION, FromClient, FromServer
-from wire.ouch_codes import CancelReason, Display, EventCode
+from wire.ouch_codes import CancelReason, Display, EventCode, ServerMessage
 from wire.ouch_codes import Liquidity as OuchLiquidity
 from wire.ouch_codes import TimeInForce as Seconds
+from wire.ouch_layout import FROM_SERVER as OUCH_FROM_SERVER
 from wire.ouch_layout import TOKEN_CHARACTERS, struct_of
 
 ENTER: Final = struct_of(FROM_CLIENT[FromClient.ENTER])
@@ -34,6 +35,7 @@ CANCEL: Final = struct_of(FROM_CLIENT[FromClient.CANCEL])
 MASS_CANCEL: Final = struct_of(FROM_CLIENT[FromClient.MASS_CANCEL])
 REPORT: Final = struct_of(native.REPORT)
 DAY: Final = struct_of(native.DAY)
+_OUCH_DAY_BYTES: Final = struct_of(OUCH_FROM_SERVER[ServerMessage.SYSTEM_EVENT]).size
 
 #: A report: the fields of ``wire.native.REPORT`` by name; texts without the spaces at their end.
 Report = NamedTuple(  # type: ignore[misc]
@@ -195,6 +197,8 @@ def read(seq: int, payload: bytes) -> events.Message:
     """A message of the exchange as an event. Raises ProtocolError for one that is none of this version."""
     if len(payload) < 2:
         raise ProtocolError(f"message {seq} has {len(payload)} bytes, too few for its kind and version")
+    if payload[0] == ServerMessage.SYSTEM_EVENT and len(payload) == _OUCH_DAY_BYTES:
+        raise ProtocolError("this port speaks OUCH 4.2 and not native order entry; connect with the protocol ouch")
     if payload[1] != VERSION:
         raise ProtocolError(f"message {seq} is of version {payload[1]}; this client knows version {VERSION}")
     if payload[0] == FromServer.DAY and len(payload) == DAY.size:

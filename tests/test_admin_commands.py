@@ -235,6 +235,8 @@ def test_a_command_that_the_market_refuses_ends_with_1_and_its_reason(operated: 
         (["do", "NODE", "# x", "\n"], "there is no command to send; give one"),
         (["phase", "NODE", "XYZ", "closed # x"], "a word of the command is 'closed # x'; give one word"),
         (["phase", "NODE", "XYZ\nkill *", "closed"], r"a word of the command is 'XYZ\nkill *'; give one word"),
+        (["phase", "NODE", "XYZ", "halted"], "a halt is a command of its own: lockstep admin halt"),
+        (["phase", "NODE", "XYZ", "open"], "the phase is 'open'; give one of closed, pre_open, opening_auction"),
         (["phase", "NODE", "", "closed"], "a word of the command is ''; give one word"),
         (["halt", "NODE", "XYZ", "--for", "5 m"], "--for is '5 m'; give one word"),
         (["limits", "NODE", "ALPHA", "--symbol", "NOPE"], "there is no instrument NOPE; there are XYZ"),

@@ -30,7 +30,7 @@ DOCUMENTS = (
 #: Documents that name what is not built yet.
 AHEAD = {"docs/RULEBOOK.md"}
 #: Files that the program or a reader's example makes, and names of other programs.
-MADE = {"data.mdb", "lock.mdb", "day.txt", "afternoon.txt", "fails.txt", "whole.txt", "admin.json"}
+MADE = {"data.mdb", "lock.mdb", "day.txt", "afternoon.txt", "fails.txt", "whole.txt", "admin.json", "acts.json"}
 SYSTEM = {"sd_notify"}
 FILE = re.compile(r"[\w.-]+(/[\w.*-]+)*\.(py|md|toml|lock|txt|json|service|yml|yaml|mdb)|[\w-]+(/[\w-]+)*/")
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")

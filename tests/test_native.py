@@ -430,8 +430,10 @@ def test_a_takeover_goes_on_at_the_gateway_of_the_other_node(tmp_path: Path) -> 
 
 
 def test_a_client_of_the_wrong_protocol_is_told_and_nothing_is_entered(node: Running) -> None:
-    with pytest.raises(ClientError):
+    with pytest.raises(ClientError, match=r"this port speaks OUCH 4\.2 and not native order entry"):
         NativeClient("127.0.0.1", node.port, "UA", "secret", timeout_s=5.0, reconnect_for_s=0.0).connect()
+    with pytest.raises(ClientError, match="this port speaks native order entry and not OUCH"):
+        Client("127.0.0.1", port_of(node, "native"), "UA", "secret", timeout_s=5.0, reconnect_for_s=0.0).connect()
     with pytest.raises(ValueError, match="there is no protocol 'fix'"):
         Client("127.0.0.1", node.port, "UA", "secret").core.speak("fix")
     assert node.status()["orders_open"] == 0

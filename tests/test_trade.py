@@ -26,11 +26,15 @@ from cli.printer import Printer
 from cli.trade_words import KEYS, Cancel, Enter, Replace, Show, parse
 from client import (
     AsyncClient,
+    CancelRejected,
     Client,
     ConnectionLost,
     CrossType,
     Display,
     NewOrder,
+    Order,
+    OrderState,
+    SelfTradePrevented,
     Side,
     TimeInForce,
     messages,
@@ -121,6 +125,20 @@ def test_programs_get_one_event_a_line() -> None:
         "event": "order", "token": "a1", "side": "buy", "qty": 5, "symbol": "XYZ", "price_e4": 100_000,
         "leaves_qty": 0, "cum_qty": 0, "state": "canceled", "terms": "",
     }  # fmt: skip
+
+
+def test_a_cancel_that_leaves_no_fewer_shares_is_told_so() -> None:
+    order = Order("Z1", "XYZ", Side.BUY, 30, 99_900, 99_998, ord("A"), ord("N"), 0)
+    order.state, order.leaves_qty = OrderState.LIVE, 10
+    assert trade_words.text(CancelRejected(9, 0, "Z1"), {"Z1": order}) == (
+        "refused Z1: the order stays as it is, 10 of 30 open: its new total has to be less than that"
+    )
+
+
+def test_no_price_is_told_of_an_order_of_ones_own_that_was_met() -> None:
+    """AIQ Canceled has the price of the order that it cancels."""
+    said = trade_words.text(SelfTradePrevented(9, 0, "Z2", 10, 10, 99_900), {})
+    assert said == "canceled Z2: 10, it would have traded with an order of your own participant"
 
 
 def test_what_was_not_done_is_exit_status_1_and_what_is_not_understood_is_2() -> None:
