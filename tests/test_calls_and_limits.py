@@ -122,7 +122,7 @@ def test_halts_and_resumptions_of_all_stand_in_the_chain_as_those_of_one_do() ->
     names = [f"T{at}" for at in range(count)]
     engine, reference = both(batch(clock(NOW_NS), *(instrument(name) for name in names), phase("*", Phase.CONTINUOUS)))
     now_ns = NOW_NS
-    for _ in range(400):
+    for _ in range(100):
         name = "*" if draw.random() < 0.2 else names[int(draw.integers(count))]
         row = halt(name, int(draw.choice([0, 1, 5, 5, 9, 2 * CALL_AFTER_HALT_NS])))
         if draw.random() < 0.4:

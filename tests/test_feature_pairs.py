@@ -16,6 +16,7 @@ from tests import features
 COMMANDS = int(os.environ.get("LOCKSTEP_COMMANDS", "500000"))
 
 
+@pytest.mark.slow
 def test_each_pair_of_features_that_can_meet_has_met() -> None:
     random, written = features.measured(COMMANDS), features.of_scenarios()
     missing = set(features.unmet(random)) & set(features.unmet(written))
@@ -39,6 +40,7 @@ def test_a_pair_is_counted_once_a_command_and_not_across_two() -> None:
     assert meetings.pairs == {frozenset({"kill", "replenishment"}): 1, frozenset({"clock", "election"}): 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orders_max", [8_192, 60], ids=["roomy", "tight"])
 def test_both_engines_agree_where_features_meet(orders_max: int) -> None:
     capacity = Capacity(orders_max=orders_max, ids_max=50 * orders_max, instruments_max=4, participants_max=8)

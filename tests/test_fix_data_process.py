@@ -389,6 +389,7 @@ def test_wireshark_reads_every_message(served: Served, tmp_path: Path) -> None:
         assert name in done.stdout.upper().replace("_", " "), name
 
 
+@pytest.mark.slow
 def test_quickfix_subscribes_and_rejects_nothing(served: Served, tmp_path: Path) -> None:
     if importlib.util.find_spec("quickfix") is None:
         pytest.skip("quickfix-tls is not installed: make .venv/.extras")

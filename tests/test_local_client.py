@@ -234,9 +234,14 @@ def test_a_client_that_is_killed_in_the_middle_of_a_write_hurts_nobody(node: Run
     assert broken(node) == 0
 
 
+def _ends(node: Running) -> list[str]:
+    """Lines of the log about ended connections of victims."""
+    return [line for line in node.logged().splitlines() if '"session ended"' in line and '"UC"' in line]
+
+
 def broken(node: Running) -> int:
     """Connections of victims that the node has ended."""
-    ends = [line for line in node.logged().splitlines() if '"session ended"' in line and '"UC"' in line]
+    ends = _ends(node)
     assert ends
     return sum("the client closed the connection" not in line for line in ends)
 
@@ -246,7 +251,7 @@ def test_bytes_that_are_published_before_they_are_written_end_the_connection_of_
     """Control of the test above: torn bytes show. On a busy machine a victim may be killed before it tears."""
     for first in range(0, 100, 5):
         _kill_victims(node, 5, torn=True, first=first)
-        if broken(node):
+        if _ends(node) and broken(node):  # on a busy machine five may be killed before they have begun
             return
     pytest.fail("no victim's torn bytes were noticed")
 

@@ -159,6 +159,7 @@ def one_life(directory: Path, blocks: int, *, checkpoint: bool) -> dict[str, byt
     return digests_of(projections)
 
 
+@pytest.mark.slow
 def test_a_node_that_is_killed_after_each_block_goes_on_as_if_nothing_had_happened(
     tmp_path: Path, truth: Truth
 ) -> None:

@@ -230,7 +230,7 @@ def test_a_participant_can_be_left_out_of_a_part_of_the_day(day: Path, tmp_path:
 
 def is_order_of_p2(rows: Any, at: int) -> bool:
     """True for an order command of P2, and for the EXTEND row before one."""
-    number = 1 + [int(row["name"]) for row in rows if row["kind"] == CommandKind.PARTICIPANT].index(pack("P2"))
+    number = 1 + rows["name"][rows["kind"] == CommandKind.PARTICIPANT].tolist().index(pack("P2"))
     about = rows[at + 1] if rows["kind"][at] == CommandKind.EXTEND and at + 1 < len(rows) else rows[at]
     order_kinds = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
     if about["kind"] == CommandKind.CROSS:
