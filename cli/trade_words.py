@@ -312,8 +312,10 @@ def _why_refused(order: Order | None) -> str:
     if order is None:
         return "no such order"
     if order.state is OrderState.LIVE:
+        # The total has the executed shares in it: told as the open quantity, it would cancel more than meant.
         return (
-            f"the order stays as it is, {order.leaves_qty} of {order.qty} open: its new total has to be less than that"
+            f"the order stays as it is, {order.leaves_qty} open of its total of {order.qty}: a new total, with what "
+            f"was executed, has to be less than {order.qty}"
         )
     return f"the order is {order.state.value}"
 

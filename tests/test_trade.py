@@ -131,7 +131,8 @@ def test_a_cancel_that_leaves_no_fewer_shares_is_told_so() -> None:
     order = Order("Z1", "XYZ", Side.BUY, 30, 99_900, 99_998, ord("A"), ord("N"), 0)
     order.state, order.leaves_qty = OrderState.LIVE, 10
     assert trade_words.text(CancelRejected(9, 0, "Z1"), {"Z1": order}) == (
-        "refused Z1: the order stays as it is, 10 of 30 open: its new total has to be less than that"
+        "refused Z1: the order stays as it is, 10 open of its total of 30: a new total, with what was executed, "
+        "has to be less than 30"
     )
 
 
