@@ -44,6 +44,7 @@ from client.errors import (
     RequestRejected,
     StaleServer,
     StreamLost,
+    WrongProtocol,
 )
 from client.events import (
     Accepted,
@@ -133,5 +134,6 @@ __all__ = [
     "SystemEvent",
     "TimeInForce",
     "Tokens",
+    "WrongProtocol",
     "client_context",
 ]

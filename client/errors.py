@@ -31,6 +31,10 @@ class ConnectionLost(ClientError):
     """The connection broke and was not restored in the time for reconnects, or may not be restored."""
 
 
+class WrongProtocol(ClientError):
+    """The port speaks another protocol of the exchange than this client: no reconnect would help."""
+
+
 class StaleServer(ConnectionLost):
     """The server is of an earlier epoch than one that this client has been logged in to: it is primary no more."""
 

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from client import events
 from client.orders import NewOrder, Order
 from wire import native, ouch_layout
-from wire.errors import ProtocolError
+from wire.errors import OtherProtocol, ProtocolError
 from wire.ouch_codes import (
     BuySell,
     CancelReason,
@@ -131,7 +131,7 @@ def read(seq: int, payload: bytes) -> events.Message:
     layout, event = reader
     if len(payload) != layout.size:
         if len(payload) == _NATIVE_DAY_BYTES and payload[:2] == bytes((native.FromServer.DAY, native.VERSION)):
-            raise ProtocolError("this port speaks native order entry and not OUCH; connect with the protocol native")
+            raise OtherProtocol("this port speaks native order entry and not OUCH; connect with the protocol native")
         name = ServerMessage(payload[0]).name.lower()
         raise ProtocolError(f"message {seq}, {name}, has {len(payload)} bytes and not {layout.size}")
     _, time_ns, *fields = layout.unpack(payload)

@@ -21,7 +21,7 @@ from notation.table import BY_KIND, PLACE_OF
 from notation.words import Fault
 from reports.rows import Liquidity, ReportKind
 from wire import native
-from wire.errors import ProtocolError
+from wire.errors import OtherProtocol, ProtocolError
 from wire.native import FROM_CLIENT, VERSION, FromClient, FromServer
 from wire.ouch_codes import CancelReason, Display, EventCode, ServerMessage
 from wire.ouch_codes import Liquidity as OuchLiquidity
@@ -198,7 +198,7 @@ def read(seq: int, payload: bytes) -> events.Message:
     if len(payload) < 2:
         raise ProtocolError(f"message {seq} has {len(payload)} bytes, too few for its kind and version")
     if payload[0] == ServerMessage.SYSTEM_EVENT and len(payload) == _OUCH_DAY_BYTES:
-        raise ProtocolError("this port speaks OUCH 4.2 and not native order entry; connect with the protocol ouch")
+        raise OtherProtocol("this port speaks OUCH 4.2 and not native order entry; connect with the protocol ouch")
     if payload[1] != VERSION:
         raise ProtocolError(f"message {seq} is of version {payload[1]}; this client knows version {VERSION}")
     if payload[0] == FromServer.DAY and len(payload) == DAY.size:

@@ -30,7 +30,7 @@ from enum import Enum
 from typing import Final, Generic
 
 from client.day import OrderT, TradingDay
-from client.errors import LoginRefused, NotConnected, StaleServer, StreamLost
+from client.errors import LoginRefused, NotConnected, StaleServer, StreamLost, WrongProtocol
 from client.events import (
     CancelRejected,
     CaughtUp,
@@ -51,6 +51,7 @@ from client.orders import NewOrder, Order, OrderState, Request, RequestKind, Req
 from client.prices import KEEP, Keep, Price, price_e4
 from client.tokens import Tokens, checked
 from wire import ClientSession, Due, LoginRequest, ProtocolError, RejectCode
+from wire.errors import OtherProtocol
 from wire.ouch_codes import EventCode
 from wire.soup import Debug, EndOfSession, LoginAccepted, LoginRejected, Sequenced
 from wire.soup_session import HEARTBEAT_NS, SILENCE_NS, ClientEvent
@@ -116,7 +117,7 @@ class OrderEntry(Generic[OrderT]):
         self.phase = Phase.DOWN
         self.day = TradingDay(make_order, keep_closed=keep_closed)
         self.refused: LoginRefused | None = None  # the last login
-        self.failed: StreamLost | None = None
+        self.failed: StreamLost | WrongProtocol | None = None
         self.at_once = False
         #: Highest epoch of the market that a server has named; 0: none has.
         self.epoch = epoch
@@ -192,6 +193,8 @@ class OrderEntry(Generic[OrderT]):
             self._why = str(error)
             if isinstance(error, StreamLost):
                 self.failed = error
+            elif isinstance(error, OtherProtocol):
+                self.failed = WrongProtocol(str(error))
         return events
 
     def tick(self, now_ns: int) -> None:

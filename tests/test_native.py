@@ -19,7 +19,6 @@ from client import (
     Accepted,
     Canceled,
     Client,
-    ClientError,
     Executed,
     MassCanceled,
     NativeClient,
@@ -28,6 +27,7 @@ from client import (
     OrderState,
     RequestRejected,
     Side,
+    WrongProtocol,
 )
 from client import native as spoken
 from engine.names import pack
@@ -430,10 +430,19 @@ def test_a_takeover_goes_on_at_the_gateway_of_the_other_node(tmp_path: Path) -> 
 
 
 def test_a_client_of_the_wrong_protocol_is_told_and_nothing_is_entered(node: Running) -> None:
-    with pytest.raises(ClientError, match=r"this port speaks OUCH 4\.2 and not native order entry"):
+    with pytest.raises(WrongProtocol, match=r"this port speaks OUCH 4\.2 and not native order entry"):
         NativeClient("127.0.0.1", node.port, "UA", "secret", timeout_s=5.0, reconnect_for_s=0.0).connect()
-    with pytest.raises(ClientError, match="this port speaks native order entry and not OUCH"):
+    with pytest.raises(WrongProtocol, match="this port speaks native order entry and not OUCH"):
         Client("127.0.0.1", port_of(node, "native"), "UA", "secret", timeout_s=5.0, reconnect_for_s=0.0).connect()
+    for words in (["--port", str(port_of(node, "native"))], ["--port", str(node.port), "--protocol", "native"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "cli.main", "trade", "--user", "UA", *words],
+            input="orders\n", capture_output=True, text=True, check=False, cwd=ROOT, timeout=300,
+            env={**os.environ, "LOCKSTEP_PASSWORD": "secret"},
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert "this port speaks" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
     with pytest.raises(ValueError, match="there is no protocol 'fix'"):
         Client("127.0.0.1", node.port, "UA", "secret").core.speak("fix")
     assert node.status()["orders_open"] == 0

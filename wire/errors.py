@@ -9,3 +9,7 @@ class ProtocolError(Exception):
     """
 
     answer: bytes = b""
+
+
+class OtherProtocol(ProtocolError):
+    """A server speaks another protocol of this exchange. The message says which, and which one the client has."""
