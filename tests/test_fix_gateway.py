@@ -536,6 +536,30 @@ def test_a_silent_client_is_asked_and_then_gone_and_orders_go_with_a_connection_
     assert node.status()["orders_open"] == 2
 
 
+@pytest.mark.parametrize("second", [(2, 3), (590, 600), (1, 0)])
+def test_a_resend_that_is_asked_for_during_another_leaves_nothing_of_the_first_out(
+    node: Running, second: tuple[int, int]
+) -> None:
+    count = 600
+    with closing(client(node)) as one:
+        one.log_on()
+        for n in range(count):
+            one.order(f"resend-{n}")
+        one.report(f"resend-{count - 1}")
+        one.frames.clear()
+        one.send(b"2", [(7, 1), (16, 550)])
+        one.send(b"2", [(7, second[0]), (16, second[1])])
+        last = second[1] or count + 1
+        wanted = {*range(1, 551), *range(second[0], last + 1)}
+        again: set[int | None] = set()
+        one.socket.settimeout(20)
+        while not wanted <= again:
+            message = one.next()
+            assert message is not None, f"no resend of {sorted(wanted - again)[:5]}"
+            if message.get(b"43") == b"Y":
+                again.add(message.number(b"34"))
+
+
 def test_a_bounded_resend_has_what_was_asked_for_and_nothing_else(node: Running) -> None:
     with closing(client(node)) as one:
         one.log_on()

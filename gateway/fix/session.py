@@ -483,9 +483,15 @@ class FixSession(RowSession):
         self._logon_mark = Mark.RESET if resets else Mark.SESSION
 
     def resend(self, begin: int, end: int) -> None:
-        """Have messages sent again; those that this session has not reached yet come anyway."""
-        if begin <= end:
-            self._asked_from, self._resend_end = begin, min(end, self._high)
+        """Have messages sent again; those that this session has not reached yet come anyway. What is left of a resend
+        under way goes out with them: the client counts on it, and asks no second time."""
+        if begin > end:
+            return
+        end = min(end, self._high)
+        left_from = self._asked_from or self._fills_from
+        if 0 < left_from <= self._resend_end:
+            begin, end = min(begin, left_from), max(end, self._resend_end)
+        self._asked_from, self._resend_end = begin, end
 
     def take_resend(self) -> int:
         """Place in the stream from which messages are to be sent again, once; 0: none is asked for."""
