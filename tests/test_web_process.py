@@ -121,7 +121,11 @@ class Traders:
                 client.socket.sendall(cancel(f"{name}{chance.randint(0, n)}"))
 
     def mark(self, price_e4: int) -> None:
-        """Enter an order at a price of its own."""
+        """Enter an order at a price of its own: the last that the flow does."""
+        other, token = self.clients[1], f"L{price_e4}"
+        other.socket.sendall(cancel(token))  # of no order: its answer is behind those to all that this client has sent
+        while token.encode() not in other.stream:
+            assert other.packet()[0], "the connection ended"
         self.clients[0].socket.sendall(enter(f"S{price_e4}", "B", 7, price_e4))
 
 
