@@ -25,12 +25,12 @@ class Plan(NamedTuple):
 
 
 def schedule_lines(symbol: str, day: Session, plan: Plan) -> list[tuple[int, str]]:
-    """Phases of a session by their time: its calls, its opening and its close."""
+    """Phases of a session by their time: its calls, its opening and its close. ``check_order`` has checked the plan."""
     phases = [
         (day.open_ns - plan.pre_open_ns if plan.pre_open_ns > plan.opening_ns else 0, "pre_open"),
         (day.open_ns - plan.opening_ns if plan.opening_ns else 0, "opening_auction"),
         (day.open_ns, "continuous"),
-        (max(day.close_ns - plan.closing_ns, day.open_ns) if plan.closing_ns else 0, "closing_auction"),
+        (day.close_ns - plan.closing_ns if plan.closing_ns else 0, "closing_auction"),
         (day.close_ns, "closed"),
     ]
     return [(at_ns, f"schedule {symbol} {time_word(at_ns)} {phase}") for at_ns, phase in phases if at_ns]

@@ -32,6 +32,7 @@ REPLACE: Final = struct_of(FROM_CLIENT[ClientMessage.REPLACE_ORDER])
 CANCEL: Final = struct_of(FROM_CLIENT[ClientMessage.CANCEL_ORDER])
 MODIFY: Final = struct_of(FROM_CLIENT[ClientMessage.MODIFY_ORDER])
 STAMPED: Final = struct_of(ouch_layout.STAMPED)
+_NATIVE_DAY: Final = struct_of(native.DAY)
 
 _CodeT = TypeVar("_CodeT", bound=IntEnum)
 
@@ -110,10 +111,6 @@ def mass_cancel(_symbol: str = "", _side: BuySell | None = None) -> bytes:
     raise ValueError("OUCH 4.2 has no mass cancel; connect to a port of native order entry for that")
 
 
-#: The first message of native order entry, which begins with the same letter as that of OUCH.
-_NATIVE_DAY_BYTES: Final = struct_of(native.DAY).size
-
-
 def _read_text(field: bytes) -> str:
     text = field.decode("ascii", "backslashreplace").rstrip(" ")
     return text if text.isprintable() else repr(text)[1:-1]
@@ -130,7 +127,8 @@ def read(seq: int, payload: bytes) -> events.Message:
         return _other(seq, payload)
     layout, event = reader
     if len(payload) != layout.size:
-        if len(payload) == _NATIVE_DAY_BYTES and payload[:2] == bytes((native.FromServer.DAY, native.VERSION)):
+        # The first message of native order entry begins with the same letter.
+        if len(payload) == _NATIVE_DAY.size and payload[:2] == bytes((native.FromServer.DAY, native.VERSION)):
             raise OtherProtocol("this port speaks native order entry and not OUCH; connect with the protocol native")
         name = ServerMessage(payload[0]).name.lower()
         raise ProtocolError(f"message {seq}, {name}, has {len(payload)} bytes and not {layout.size}")
