@@ -48,6 +48,9 @@ def run(work: Callable[[], int]) -> None:
     if status == TERMINATED:
         signal.signal(_ending[-1], signal.SIG_DFL)
         os.kill(os.getpid(), _ending[-1])  # a supervisor takes this for an orderly end, and not a status
+    # CPython notes an interrupt that passes through an exec of text, as numba and dataclasses have, and `python -m`
+    # would end as by that signal, whatever the status; the next text clears the note.
+    exec("")
     sys.exit(status)
 
 

@@ -119,6 +119,19 @@ def test_an_interrupt_that_comes_where_nothing_can_be_raised_is_not_lost() -> No
     assert (ended.returncode, ended.stderr) == (130, "lockstep: interrupted\n")
 
 
+def test_an_interrupt_within_text_that_is_run_as_a_program_ends_a_module_with_its_own_status(tmp_path: Path) -> None:
+    lines = ("def work():", "  try: exec('raise KeyboardInterrupt')", "  except KeyboardInterrupt: return 130", "")
+    work = "\n".join(lines)
+    (tmp_path / "cured.py").write_text(f"from cli import interrupts\n{work}interrupts.run(work)")
+    (tmp_path / "bare.py").write_text(f"import sys\n{work}sys.exit(work())")
+    ends = {}
+    for name in ("cured", "bare"):
+        line = [sys.executable, "-m", name]
+        place = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+        ends[name] = subprocess.run(line, env=place, timeout=LIMIT_S, check=False).returncode
+    assert ends == {"cured": 130, "bare": -signal.SIGINT}  # the bare one is the control
+
+
 def test_a_job_that_a_script_put_into_the_background_stays_deaf_to_interrupts(made: Path) -> None:
     script = 'trap "" INT; exec "$@"'
     program = "import os, cli.start; os.write(2, b'.'); cli.start.main()"
