@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -22,16 +23,16 @@ from engine.interface import MarketEngine
 from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory, unpack
 from engine.records import CommandKind, EventKind, Reason, Side, concatenate
-from engine.reference import ReferenceEngine
 from engine.reference.restore import venue_about
-from engine.reference.rows import rows_of
+from engine.reference.rows import Row, rows_of
+from engine.reference.venue import Cause, Venue, Witness
 from journal.history import History
 from notation.objects import command_object, event_object
 from notation.print import Printer
 from notation.rules import RULES, link_of, rule_object, section_of
 from notation.words import duration, iso_time, percent, price, time
 from replay.checks import Check, Met, met, verdicts
-from replay.delayed import caused_by, effect_seq
+from replay.delayed import caused_by, effect_seq, witness_of
 from replay.ladder import book_object
 from replay.moments import Moments
 from replay.rebuild import owned_rows
@@ -77,6 +78,11 @@ def why(
 
 def explained(directory: Path, moments: Moments, seq: int) -> Facts:
     """A command with all that belongs to it. ``moments``: at no later command."""
+
+    @cache
+    def witness() -> Witness:
+        return witness_of(directory, first_seq, unit)
+
     unit, seq = _unit_of(directory, seq)
     first_seq = seq - len(unit) + 1
     engine = moments.at(first_seq - 1)
@@ -88,8 +94,9 @@ def explained(directory: Path, moments: Moments, seq: int) -> Facts:
     engine = moments.at(seq)
     effect, due_ns = None, _due_ns(engine, seq)
     if due_ns is not None:
-        found = Met([], instrument, 0)
-        effect = _effect_of(directory, moments, seq, due_ns)
+        effect = _effect_of(directory, moments, seq, next(rows_of(unit[-1:]))[0], due_ns)
+        found = Met([], instrument, 0) if effect is None else effect.met
+        instrument = instrument or found.instrument
     names = engine.directory if effect is None else effect.names
     instrument = instrument or _named(caused if effect is None else effect.events)
     if effect is not None:
@@ -98,7 +105,11 @@ def explained(directory: Path, moments: Moments, seq: int) -> Facts:
         if book_before is None and instrument:  # what an event named, of a command that does not
             book_before = _book(Moments(directory).at(first_seq - 1), instrument)
         book_after = _book(engine, instrument)
-    by_others = caused_by(waiting, caused) if unit[-1]["kind"] == CommandKind.CLOCK else np.zeros(len(caused), np.int64)
+    by_others = (
+        caused_by(waiting, caused, witness)
+        if unit[-1]["kind"] == CommandKind.CLOCK
+        else np.zeros(len(caused), np.int64)
+    )
     answered = caused[by_others == 0] if effect is None else effect.events
     refusals = answered[np.isin(answered["kind"], _REFUSALS)]
     refused = Reason(int(refusals[0]["reason"])) if len(refusals) else None
@@ -112,7 +123,7 @@ def explained(directory: Path, moments: Moments, seq: int) -> Facts:
         each["delayed_seq"] = by_seq or None
     _name_terms(consequences, unit[-1], until_ns, dict(zip(waiting.seq.tolist(), waiting.commands, strict=True)))
     if any(_is_by_breaker(each["event"]) for each in consequences):
-        _name_breakers(consequences, Moments(directory).at(first_seq - 1), unit)
+        _name_breakers(consequences, witness().causes)
     if unit[-1]["kind"] == CommandKind.ENTER and book_before is not None and book_before["band"] is not None:
         _name_collar(consequences, unit[-1], book_before["band"])
     return {
@@ -172,17 +183,20 @@ def _named(events: NDArray[Any]) -> int:
 
 
 class _Effect(NamedTuple):
-    """Effect of a command that waited: the clock value that gave it, and EVENT rows."""
+    """Effect of a command that waited: the clock value that gave it, EVENT rows, the checks and what breakers did."""
 
     seq: int
     clock_ns: int
     events: NDArray[Any]
     names: Directory
+    met: Met
+    causes: list[Cause]
 
     def facts(self, time_ns: int, row: "np.void") -> Facts:
         """The effect of a command ``row`` as an object. ``time_ns``: the clock at it."""
         consequences = [each | {"delayed_seq": None} for each in _consequences(self.events, self.names, self.clock_ns)]
         _name_terms(consequences, row, {}, {})
+        _name_breakers(consequences, self.causes)
         return {
             "seq": self.seq,
             "time": iso_time(self.clock_ns),
@@ -198,16 +212,29 @@ def _due_ns(engine: MarketEngine, seq: int) -> int | None:
     return due_ns[0] if due_ns else None
 
 
-def _effect_of(directory: Path, moments: Moments, seq: int, due_ns: int) -> _Effect | None:
+def _effect_of(directory: Path, moments: Moments, seq: int, row: Row, due_ns: int) -> _Effect | None:
     """Effect of a command that waits until a time; None where it waits still."""
     with History.open(directory) as history:
         by_seq = effect_seq(history, due_ns)
     if by_seq is None:
         return None
-    waiting = moments.at(by_seq - 1).waiting()
-    events = moments.events_to(by_seq)
+    found = [Met([], 0, 0)]
+
+    def look(effect_of: int, venue: Venue) -> None:
+        if effect_of == seq:
+            found.append(met(venue, row))
+
+    clock_value, _ = _unit_of(directory, by_seq)
+    witness = witness_of(directory, by_seq, clock_value[-1:], look)
+    (places,) = ((first, end) for each, first, end in witness.effects if each == seq)
+    own = slice(*places)
+    causes = [
+        each._replace(event=each.event - own.start) for each in witness.causes if own.start <= each.event < own.stop
+    ]
+    moments.at(by_seq - 1)
+    events = moments.events_to(by_seq)[own]
     after = moments.at(by_seq)
-    return _Effect(by_seq, after.now_ns, events[caused_by(waiting, events) == seq], after.directory)
+    return _Effect(by_seq, after.now_ns, events, after.directory, found[-1], causes)
 
 
 def _around(directory: Path, seq: int, instrument: int) -> tuple[Facts | None, Facts | None]:
@@ -292,11 +319,9 @@ def _name_collar(consequences: list[Facts], row: Any, band: Facts) -> None:
             each["because"] += f"; its collar was {price(limit_e4)}, {around}"
 
 
-def _name_breakers(consequences: list[Facts], engine: MarketEngine, unit: NDArray[Any]) -> None:
+def _name_breakers(consequences: list[Facts], causes: list[Cause]) -> None:
     """Say what a breaker looked at, with each halt or close that it caused."""
-    assert isinstance(engine, Engine)
-    parts = {name: dict(part) for name, part in engine.parts().items()}
-    for cause in ReferenceEngine.restore(engine.capacity, engine.seq, engine.event_digest, parts).causes_of(unit):
+    for cause in causes:
         limit = percent(cause.bps)
         if cause.of_index:
             fall = f"at least {limit} below its opening value, {price(cause.from_e4)}"

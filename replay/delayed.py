@@ -1,13 +1,18 @@
 """Effects of commands that waited for the entry delay: by which clock value, and which events are whose (ADR 44)."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.engine import Engine
+from engine.interface import MarketEngine
 from engine.records import COMMAND, CommandKind, EventKind, Phase, Reason
+from engine.reference import ReferenceEngine
+from engine.reference.venue import Venue, Witness
 from engine.views import Waiting
 from journal.history import History
 from replay.moments import Moments
@@ -17,26 +22,54 @@ from replay.times import first_seq_not_earlier
 _ANSWERS: Final = (EventKind.ACCEPTED, EventKind.REJECTED, EventKind.REPLACED, EventKind.CANCEL_REJECTED)
 
 
-def caused_by(waiting: Waiting, events: NDArray[Any]) -> NDArray[np.int64]:
+def _readable(engine: MarketEngine) -> ReferenceEngine:
+    """The market of a compiled engine in the readable one, which tells what happens within a command."""
+    assert isinstance(engine, Engine)
+    parts = {name: dict(part) for name, part in engine.parts().items()}
+    return ReferenceEngine.restore(engine.capacity, engine.seq, engine.event_digest, parts)
+
+
+def witness_of(
+    directory: Path, seq: int, commands: NDArray[Any], before_effect: Callable[[int, Venue], None] | None = None
+) -> Witness:
+    """An account of what happened within commands, COMMAND rows from number ``seq`` on (``Witness``).
+
+    Raises what replay and journal raise.
+    """
+    witness = Witness(before_effect=before_effect)
+    _readable(Moments(directory).at(seq - 1)).apply_before(commands, witness)
+    return witness
+
+
+def caused_by(waiting: Waiting, events: NDArray[Any], witness: Callable[[], Witness]) -> NDArray[np.int64]:
     """Number of the command that caused each event of one clock value; 0: none that waited.
 
     ``waiting``: commands that wait before it. Each answer is that of the next one, and so is what follows it, up to an
-    order that expires or a phase that no breaker brings.
+    order that expires or a phase that no breaker brings. A close may be a breaker's or a schedule's: ``witness`` tells,
+    and is asked for then alone, since it takes long.
     """
     kinds, reasons = events["kind"], events["reason"]
     answers = np.isin(kinds, _ANSWERS)
     answers |= (kinds == EventKind.CANCELED) & np.isin(reasons, (Reason.USER, Reason.REPLACED))
     ends = (kinds == EventKind.PHASE) & (events["phase"] != Phase.CLOSED)
     ends |= (kinds == EventKind.CANCELED) & (reasons == Reason.EXPIRED)
+    closes = (kinds == EventKind.PHASE) & (events["phase"] == Phase.CLOSED)
     found = np.zeros(len(events), np.int64)
     seqs = waiting.seq.tolist()
     place = current = 0
-    for at, (is_answer, is_end) in enumerate(zip(answers.tolist(), ends.tolist(), strict=True)):
+    for at, (is_answer, is_end, is_close) in enumerate(
+        zip(answers.tolist(), ends.tolist(), closes.tolist(), strict=True)
+    ):
         if is_answer:
             current = seqs[place] if place < len(seqs) else 0
             place += 1
         elif is_end:
             current = 0
+        elif is_close and current:
+            found[:] = 0
+            for seq, first, end in witness().effects:
+                found[first:end] = seq
+            return found
         found[at] = current
     return found
 
@@ -68,14 +101,15 @@ class Entries:
         self._found: dict[bytes, list[Entry]] = {}
         moments = Moments(directory)
         self.notes = moments.notes
-        for seq in _clock_values(directory, seqs):
+        for seq, row in _clock_values(directory, seqs):
             engine = moments.at(seq - 1)
             waiting, delay_ns = engine.waiting(), engine.speed_bump_ns
             if not len(waiting.seq):
                 continue
             due_ns = dict(zip(waiting.seq.tolist(), waiting.due_ns.tolist(), strict=True))
             events = moments.events_to(seq)
-            for event, by_seq in zip(events, caused_by(waiting, events).tolist(), strict=True):
+            witness = partial(witness_of, directory, seq, row)
+            for event, by_seq in zip(events, caused_by(waiting, events, witness).tolist(), strict=True):
                 if by_seq:
                     entry = Entry(by_seq, due_ns[by_seq] - delay_ns, engine.now_ns)
                     self._found.setdefault(event.tobytes(), []).append(entry)
@@ -88,12 +122,13 @@ class Entries:
         return self._found.get(event.tobytes(), [None])[0]
 
 
-def _clock_values(directory: Path, seqs: Iterable[int]) -> list[int]:
-    """Those of some commands that are clock values."""
+def _clock_values(directory: Path, seqs: Iterable[int]) -> list[tuple[int, NDArray[Any]]]:
+    """Those of some commands that are clock values, each as COMMAND rows, shape (1,)."""
     found = []
     with History.open(directory) as history:
         for seq in seqs:
             for block in history.blocks(seq, seq):
-                row = np.frombuffer(block.rows, COMMAND)[seq - block.first_seq]
-                found += [seq] if row["kind"] == CommandKind.CLOCK else []
+                at = seq - block.first_seq
+                row = np.frombuffer(block.rows, COMMAND)[at : at + 1].copy()
+                found += [(seq, row)] if row["kind"][0] == CommandKind.CLOCK else []
     return found

@@ -114,3 +114,94 @@ def test_the_delay_in_force_is_shown_with_the_book(day: Path, numbers: dict[str,
     assert "\nentry delay 350us\n" in lockstep("book", day, "XYZ")[1]
     before = json.loads(lockstep("book", day, "XYZ", "--at", numbers["venue speed_bump=350us"] - 1, "--json")[1])
     assert before["speed_bump_ns"] == 0
+
+
+BEGINNING = """\
+at 2024-01-15T09:30:00
+instrument XYZ tick=0.01 lot=1 reference=10.00
+participant ALPHA
+participant BETA
+limits BETA max_order_qty=100 max_position=150
+phase XYZ continuous
+"""
+CLOSE_BY_SCHEDULE = """\
+schedule XYZ 2024-01-15T09:30:00.0005 closed
+venue speed_bump=350us
+enter ALPHA a1 sell 50 XYZ @ 10.00
+enter ALPHA a2 sell 80 XYZ @ 10.00
+enter BETA b1 buy 60 XYZ @ 10.00
+at +1ms
+"""
+CLOSE_BY_BREAKER = """\
+index IDX members=XYZ:1 levels=5%/close
+venue speed_bump=350us
+enter ALPHA a1 sell 50 XYZ @ 9.50
+enter BETA b1 buy 50 XYZ @ 9.50
+at +1ms
+"""
+REFUSED_HALFWAY = """\
+venue speed_bump=350us
+enter ALPHA a1 sell 150 XYZ @ 10.00
+enter BETA b1 buy 90 XYZ @ 10.00
+enter BETA b2 buy 70 XYZ @ 10.00
+at +1ms
+"""
+
+
+def journal_of(lines: str, folder: Path, lockstep: Lockstep) -> tuple[Path, dict[str, int]]:
+    """A data directory with the commands of a scenario, and their numbers by their first three words."""
+    (folder / "day.txt").write_text(BEGINNING + lines)
+    assert lockstep("run", folder / "day.txt", "--data", folder / "node", "--block-rows", 3)[0] == 0
+    said = lockstep("commands", folder / "node", "--with-seq")[1].splitlines()
+    numbers = {" ".join(line.split()[:3]): int(line.partition("  # ")[2]) for line in said}
+    return folder / "node", numbers
+
+
+def told(facts: list[Fact]) -> list[tuple[str, int | None]]:
+    return [(each["text"].split("  # ")[0], each["delayed_seq"]) for each in facts]
+
+
+def test_a_close_by_a_schedule_is_none_of_the_command_that_traded_before_it(tmp_path: Path, lockstep: Lockstep) -> None:
+    node, numbers = journal_of(CLOSE_BY_SCHEDULE, tmp_path, lockstep)
+    entered = numbers["enter BETA b1"]
+    effect = why(lockstep, node, entered)["effect"]
+    assert [each["text"].split("  # ")[0] for each in effect["consequences"]] == [
+        "accepted b1",
+        "trade XYZ 50 @ 10.00 resting=a1 incoming=b1",
+        "trade XYZ 10 @ 10.00 resting=a2 incoming=b1",
+    ]
+    assert told(why(lockstep, node, effect["seq"])["consequences"])[-3:] == [
+        ("trade XYZ 10 @ 10.00 resting=a2 incoming=b1", entered),
+        ("phase XYZ closed", None),
+        ("canceled a2 qty=70 reason=end_of_day", None),
+    ]
+    (life,) = checked(["order"], lockstep("order", node, "a2", "--json")[1])
+    by = [(each["event"]["kind"], each["delayed"] and each["delayed"]["seq"]) for each in life["history"]]
+    assert by == [("accepted", numbers["enter ALPHA a2"]), ("trade", entered), ("canceled", None)]
+
+
+def test_a_close_by_a_breaker_is_that_of_the_command_that_traded_and_names_its_limit(
+    tmp_path: Path, lockstep: Lockstep
+) -> None:
+    node, numbers = journal_of(CLOSE_BY_BREAKER, tmp_path, lockstep)
+    effect = why(lockstep, node, numbers["enter BETA b1"])["effect"]
+    assert [each["text"].split("  # ")[0] for each in effect["consequences"]][-1] == "phase XYZ closed"
+    assert "index IDX was 9.50, at least 5% below its opening value" in effect["consequences"][-1]["because"]
+    assert told(why(lockstep, node, effect["seq"])["consequences"])[-1] == (
+        "phase XYZ closed",
+        numbers["enter BETA b1"],
+    )
+
+
+def test_a_command_that_waited_and_was_refused_has_the_limit_and_its_value_at_the_effect(
+    tmp_path: Path, lockstep: Lockstep
+) -> None:
+    """Within one clock value: the position that the limit meets was made by the command before it."""
+    node, numbers = journal_of(REFUSED_HALFWAY, tmp_path, lockstep)
+    facts = why(lockstep, node, numbers["enter BETA b2"])
+    assert facts["refused"]["reason"] == "position_limit"
+    refused = [each for each in facts["checks"] if each["verdict"] == "refused"]
+    assert [(each["limit"], each["value"]) for each in refused] == [(150, 160)]
+    passed = why(lockstep, node, numbers["enter BETA b1"])
+    assert passed["refused"] is None
+    assert {each["verdict"] for each in passed["checks"]} == {"passed"}

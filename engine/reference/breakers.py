@@ -30,8 +30,8 @@ def _look_back(venue: Venue, instrument: Instrument, events: EventLog) -> None:
     instrument.trade_seconds[second] = price_e4
     too_far = abs(price_e4 - in_force_e4) * BPS_MAX > in_force_e4 * breaker.bps
     if too_far and instrument.phase == Phase.CONTINUOUS:
-        if venue.causes is not None:
-            venue.causes.append(Cause(len(events), 0, price_e4, in_force_e4, breaker.bps, breaker.window_s))
+        if venue.witness is not None:
+            venue.witness.causes.append(Cause(len(events), 0, price_e4, in_force_e4, breaker.bps, breaker.window_s))
         halt(venue, instrument, venue.now_ns + breaker.halt_ns, Reason.VOLATILITY, events)
 
 
@@ -64,8 +64,8 @@ def _stop_market(venue: Venue, halt_ns: int, cause: Cause, events: EventLog) -> 
     for instrument in venue.instruments:
         if instrument.phase == Phase.CLOSED:
             continue
-        if venue.causes is not None:
-            venue.causes.append(cause._replace(event=len(events)))
+        if venue.witness is not None:
+            venue.witness.causes.append(cause._replace(event=len(events)))
         if halt_ns:
             halt(venue, instrument, venue.now_ns + halt_ns, Reason.MARKET_WIDE, events)
         else:

@@ -72,10 +72,15 @@ def wait_for_effect(venue: Venue, row: Row, events: EventLog) -> None:
 
 def take_effect(venue: Venue, events: EventLog) -> None:
     """The first command that waits acts like one that comes now, complete with its consequences."""
-    row = venue.waiting.popleft().row
+    seq, _, row = venue.waiting.popleft()
+    witness, first_event = venue.witness, len(events)
+    if witness is not None and witness.before_effect is not None:
+        witness.before_effect(seq, venue)
     venue.begin_part()
     if can_be_interpreted(row):
         _EFFECTS[row.kind](venue, row, events)
         consequences(venue, events)
     else:
         events.rejected(row.client_order_id, Reason.INVALID_COMMAND)
+    if witness is not None:
+        witness.effects.append((seq, first_event, len(events)))

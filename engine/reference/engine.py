@@ -31,7 +31,7 @@ from engine.reference.replace import replace
 from engine.reference.rows import Row, can_be_interpreted, rows_of
 from engine.reference.schedules import schedule_command
 from engine.reference.users import credential_command, user_command
-from engine.reference.venue import Cause, Venue
+from engine.reference.venue import Venue, Witness
 from engine.views import Waiting
 
 #: Of each kind but ``extend`` what it does: alone, or with the continuation row before it.
@@ -106,13 +106,13 @@ class ReferenceEngine:
         self._chain.add(events)
         return events
 
-    def causes_of(self, commands: "np.ndarray[Any, Any]") -> list[Cause]:
-        """Apply COMMAND rows, and tell the cause of each halt by a breaker, by the place of its event among theirs."""
-        causes: list[Cause] = []
-        self._venue.causes = causes
-        self.apply(commands)
-        self._venue.causes = None
-        return causes
+    def apply_before(self, commands: "np.ndarray[Any, Any]", witness: Witness) -> None:
+        """Apply COMMAND rows before a witness; places of events are those among theirs."""
+        self._venue.witness = witness
+        try:
+            self.apply(commands)
+        finally:
+            self._venue.witness = None
 
     def copy(self) -> "ReferenceEngine":
         """Another market in the same state."""

@@ -1,6 +1,7 @@
 """The venue: all instruments and participants, client order ids, the clock and the counters, and what moves them."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -65,6 +66,20 @@ class Cause(NamedTuple):
     window_s: int
 
 
+@dataclass(slots=True)
+class Witness:
+    """An account of what happens within commands that are applied, for questions about them.
+
+    ``causes``: of halts and closes by breakers. ``effects``: of commands that waited, each with its sequence number and
+    the places of its first event and of the one behind its last. ``before_effect``: called with the number of each just
+    before its effect.
+    """
+
+    causes: list[Cause] = field(default_factory=list)
+    effects: list[tuple[int, int, int]] = field(default_factory=list)
+    before_effect: Callable[[int, "Venue"], None] | None = None
+
+
 class Waiting(NamedTuple):
     """A command that waits for its effect until it is due, and its sequence number."""
 
@@ -82,8 +97,8 @@ class Venue:
     in a call, by number; ``with_breakers``: those at whose trades a breaker or an index looks. ``gathered``: members
     that wait for the index ``gathered_name``. ``continuation``: the continuation row (EXTEND) that the next row uses
     up. ``slices``: those of all open icebergs. ``expiries``: orders that end at a time, by it and their number.
-    ``epoch``: of the primary that reigns; 0 before the first. ``causes``: those of halts by breakers, where somebody
-    wants to know. ``peg_count``: open pegs; ``peg_prices``: how many prices pegs took in command ``peg_seq``.
+    ``epoch``: of the primary that reigns; 0 before the first. ``witness``: where somebody asks what happens within
+    commands. ``peg_count``: open pegs; ``peg_prices``: how many prices pegs took in command ``peg_seq``.
     """
 
     capacity: Capacity
@@ -108,7 +123,7 @@ class Venue:
     gathered: list[Member] = field(default_factory=list)
     gathered_name: int = 0
     epoch: int = 0
-    causes: list[Cause] | None = None
+    witness: Witness | None = None
     peg_count: int = 0
     peg_prices: int = 0
     peg_seq: int = 0
