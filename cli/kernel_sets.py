@@ -15,10 +15,11 @@ ENGINE: Final = "engine"
 GATEWAY: Final = "gateway.ouch.kernels"
 REPORTS: Final = "reports.projection"
 NATIVE: Final = "gateway.native.kernels"
+FIX: Final = "gateway.fix.kernels"
 LADDERS: Final = "marketdata.ladders"
 ITCH: Final = "marketdata.itch.feed"
 EXPORT: Final = "exports.kernels"
-EACH: Final = (ENGINE, GATEWAY, REPORTS, NATIVE, LADDERS, ITCH, EXPORT)
+EACH: Final = (ENGINE, GATEWAY, REPORTS, NATIVE, FIX, LADDERS, ITCH, EXPORT)
 
 
 def kernel_set(name: str) -> Any:

@@ -16,8 +16,8 @@ def ready(
     """Compile the kernels that are not in the cache, with one progress display.
 
     gateway: load those of the gateway too, as a node does before it opens a port. native: compile those of native order
-    entry, which only a gateway of it uses. reports: those of reports, for a gateway of FIX. feed: compile those of the
-    market data feed, and load them. web: those of market data for web clients.
+    entry, which only a gateway of it uses. reports: those of reports and of FIX, for a gateway of FIX. feed: compile
+    those of the market data feed, and load them. web: those of market data for web clients.
     """
     if web:
         _compile_missing(kernel_sets.ENGINE, kernel_sets.REPORTS, kernel_sets.LADDERS)
@@ -30,7 +30,8 @@ def ready(
     if not gateway:
         _compile_missing(kernel_sets.ENGINE)
         return
-    beside = (kernel_sets.REPORTS, kernel_sets.NATIVE) if native else (kernel_sets.REPORTS,) if reports else ()
+    with_reports = (kernel_sets.REPORTS, kernel_sets.NATIVE if native else kernel_sets.FIX)
+    beside = with_reports if native or reports else ()
     _compile_missing(kernel_sets.ENGINE, kernel_sets.GATEWAY, *beside)
     kernel_sets.kernel_set(kernel_sets.GATEWAY).compile_kernels()
 

@@ -344,6 +344,8 @@ def test_every_error_with_an_exit_status_is_a_class_of_the_folder_that_the_table
 _OF_BYTES = {
     "benchmarks/fix.py",
     "benchmarks/fix_data.py",
+    "benchmarks/fix_stages.py",
+    "benchmarks/fix_wire.py",
     "cli/who.py",
     "load/answers.py",
     "load/orders.py",

@@ -30,7 +30,7 @@ _AVERAGE_PLACES: Final = Decimal(1).scaleb(-8)
 _PRICE: Final = 10_000
 
 _ENTER, _CANCEL, _REPLACE = int(CommandKind.ENTER), int(CommandKind.CANCEL), int(CommandKind.REPLACE)
-_TIME_IN_FORCE: Final = {
+TIME_IN_FORCE: Final = {
     TimeInForce.DAY: "0",
     TimeInForce.GTC: "1",
     TimeInForce.OPENING: "2",
@@ -100,6 +100,9 @@ def average_text(notional_e4: int, cum_qty: int) -> str:
 
 class Answers:
     """Messages of one version."""
+
+    #: True where ``writing`` writes the same messages, many at once.
+    are_usual = True
 
     def __init__(self, version: str) -> None:
         self._version = version
@@ -203,7 +206,7 @@ class Answers:
         if not row.kind:
             return fields
         fields.append((40, _order_type(bits)))
-        fields.append((59, _TIME_IN_FORCE.get(TimeInForce(row.time_in_force), "0") if row.time_in_force else "0"))
+        fields.append((59, TIME_IN_FORCE.get(TimeInForce(row.time_in_force), "0") if row.time_in_force else "0"))
         if row.price_e4:
             fields.append((44, price_text(row.price_e4)))
         if row.stop_price_e4:

@@ -24,6 +24,8 @@ _OLD_FIELDS: Final = {EXECUTING_FIRM: 76, CLEARING_FIRM: 439, ENTERING_TRADER: 1
 class CopyAnswers(Answers):
     """Messages of one version."""
 
+    are_usual = False
+
     def is_told(self, record: Record) -> bool:
         """True if a record has a message in this version."""
         return super().is_told(record) and not (self._old and record.kind == records.CAPTURE)

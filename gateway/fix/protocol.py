@@ -7,6 +7,7 @@ import numpy as np
 
 from engine.capacity import Capacity
 from engine.jit import Packed
+from gateway.fix.kernels import compile_kernels
 from gateway.fix.marks import NUMBER
 from gateway.fix.outbox import FixOutbox
 from gateway.fix.session import FixSession
@@ -23,7 +24,8 @@ class Known(NamedTuple):
 
 
 def read_streams(*_arguments: object) -> int:
-    """Read nothing: sessions read (``gateway.protocol.RowSession``)."""
+    """Load the kernels of sessions, and read nothing: sessions read (``gateway.protocol.RowSession``)."""
+    compile_kernels()
     return 0
 
 

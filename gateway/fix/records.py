@@ -65,16 +65,19 @@ def record_bytes(data: bytes, at: int = 0, /) -> int:
     return size if HEAD.size <= size <= len(data) - at else 0
 
 
+def record_at(stored: bytes, at: int, size: int) -> Record:
+    """The record of ``size`` bytes at a place."""
+    _, number, kind, text_bytes, further_bytes = HEAD.unpack_from(stored, at)
+    end = at + size
+    further_at = end - further_bytes
+    text_at = further_at - text_bytes
+    return Record(number, kind, stored[at + HEAD.size : text_at], stored[text_at:further_at], stored[further_at:end])
+
+
 def records_in(stored: bytes) -> list[Record]:
     """Whole records, one behind the other."""
     found, at = [], 0
     while size := record_bytes(stored, at):
-        _, number, kind, text_bytes, further_bytes = HEAD.unpack_from(stored, at)
-        end = at + size
-        further_at = end - further_bytes
-        text_at = further_at - text_bytes
-        found.append(
-            Record(number, kind, stored[at + HEAD.size : text_at], stored[text_at:further_at], stored[further_at:end])
-        )
-        at = end
+        found.append(record_at(stored, at, size))
+        at += size
     return found

@@ -17,12 +17,15 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, Final, NamedTuple
 
+import numpy as np
+
 from gateway.fix import marks, names, orders, records
 from gateway.fix.answers import Answers
 from gateway.fix.marks import Mark
 from gateway.fix.orders import Refused
 from gateway.fix.records import Record
 from gateway.fix.streams import FixStreams
+from gateway.fix.writing import desk, head_of, write_reports
 from gateway.protocol import Login, MassCancel, Refusal, RowSession, Taken
 from wire.errors import ProtocolError
 from wire.fix_codec import Cutter, FrameWriter, Garbled, Message, Times, body
@@ -194,6 +197,7 @@ class FixSession(RowSession):
         self._answers = self.answers(self._version)
         self._times = Times()
         self._writer = FrameWriter(self._version, COMP_ID, "", self._times)
+        self._head = head_of(self._version, COMP_ID, "")
         self._logged_in = False
         self._user = self._participant = 0
         self._streams: FixStreams | None = None
@@ -270,6 +274,7 @@ class FixSession(RowSession):
         core = self._core = _Core(terms, _validator(found.version), self)
         self._version, self._answers = found.version, self.answers(found.version)
         self._writer = FrameWriter(found.version, COMP_ID, found.sender, self._times)
+        self._head = head_of(found.version, COMP_ID, found.sender)
         wall_ns = self._clock()
         core.connected(wall_ns)
         events = core.receive(self._first, wall_ns)
@@ -510,19 +515,51 @@ class FixSession(RowSession):
     # From the stream to the client.
 
     def outgoing(self, stored: bytes) -> tuple[int, bytes]:
-        """Messages of whole records: how many of the stored bytes these are, and what goes on the line."""
+        """Messages of whole records: how many of the stored bytes these are, and what goes on the line.
+
+        A kernel writes reports of the usual kinds, as many as stand side by side; the others are written one by one.
+        """
         frames: list[bytes] = []
-        now_ns, taken = self._clock(), 0
-        for record in records.records_in(stored):
-            self._next(record, frames, now_ns)
+        now_ns, at = self._clock(), 0
+        octets = np.frombuffer(stored, np.uint8)
+        while (size := records.record_bytes(stored, at)) > 0:
+            behind = self._write_usual(octets, at, now_ns, frames)
+            if behind > at:
+                at = behind
+                continue
+            self._next(records.record_at(stored, at, size), frames, now_ns)
             self.next_seq += 1
-            taken += records.HEAD.size + len(record.data) + len(record.text) + len(record.further)
+            at += size
         if frames and self._core is not None:
             self._core.sent_ns = now_ns
         if self.on_frame is not None:
             for frame in frames:
                 self.on_frame("out", plain(frame))
-        return taken, b"".join(frames)
+        return at, b"".join(frames)
+
+    def _write_usual(self, octets: "np.ndarray[Any, Any]", at: int, now_ns: int, frames: list[bytes]) -> int:
+        """Write the usual reports from a place on at once; gives the place behind them."""
+        core = self._core
+        if self.on_frame is not None or core is None or core.state is State.ASKED or not self.answers.are_usual:
+            return at  # a watched session has each frame by itself
+        again = 0 < self._fills_from <= min(self._resend_end, self._high)
+        after, upto = (
+            (self._fills_from - 1, min(self._resend_end, self._high)) if again else (self._high, marks.SEQ_MAX)
+        )
+        head = self._head
+        behind, size, last = write_reports(
+            desk().pointers, head.data, head.sizes, octets, at, after, upto, now_ns if again else 0
+        )
+        if last == after:
+            return at
+        frames.append(desk().arrays.out[:size].tobytes())
+        self.next_seq += int(last - after)
+        if again:
+            self._fills_from = int(last) + 1
+        else:
+            self._high = int(last)
+            core.store.out_seq = self._high + 1
+        return int(behind)
 
     def _next(self, record: Record, frames: list[bytes], now_ns: int) -> None:
         core = self._core
