@@ -206,6 +206,9 @@ class FixSession(RowSession):
         self._logon_mark: Mark | None = None  # that is to be made for a logon
         self._logon_number = 0  # of the mark that a logon waits for
         self._marks = clock()  # number of the last mark: no other life of the gateway has it
+        # When the last bytes came and went. Times of the core are moved: by time that this side was away, and as soon as
+        # a message is due, which goes when its mark has come back.
+        self._came_ns = self._went_ns = 0
         self._named: dict[int, None] = {}
         self._high = 0  # number of the last message that came
         self._before_first = 0  # place of the stream's message 1 less the number of that message
@@ -224,9 +227,7 @@ class FixSession(RowSession):
     @property
     def facts(self) -> dict[str, str | int]:
         """Facts that the journal does not have: version, and times of the last bytes each way, in ns since 1970."""
-        core = self._core
-        heard_ns, sent_ns = (0, 0) if core is None else (core.heard_ns, core.sent_ns)
-        return {"version": self._version, "heard_ns": heard_ns, "sent_ns": sent_ns}
+        return {"version": self._version, "heard_ns": self._came_ns, "sent_ns": self._went_ns}
 
     def _show_arrived(self, piece: bytes) -> None:
         if self.on_frame is not None:
@@ -253,6 +254,7 @@ class FixSession(RowSession):
         """The login of a Logon message, or what is wrong with it. No answer is given before the password is right: it
         would use up a number of the user's session."""
         del now_ns
+        self._came_ns = self._clock()
         if self._core is not None:
             self._first += data
             if len(self._first) > _PIECE_BYTES:
@@ -381,6 +383,7 @@ class FixSession(RowSession):
                 return taken, rows, count
             piece = bytes(region[taken : taken + _PIECE_BYTES])
             taken += len(piece)
+            self._came_ns = self._clock()
             self._show_arrived(piece)
             if core.state is State.LIVE:
                 core.feed(piece, self._clock())
@@ -531,7 +534,7 @@ class FixSession(RowSession):
             self.next_seq += 1
             at += size
         if frames and self._core is not None:
-            self._core.sent_ns = now_ns
+            self._core.sent_ns = self._went_ns = now_ns
         if self.on_frame is not None:
             for frame in frames:
                 self.on_frame("out", plain(frame))
