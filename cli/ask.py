@@ -3,17 +3,16 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from cli import errors, screen
 from cli.errors import WrongUse
-from directory.begin import holds_journal
 from exports.manifest import MANIFEST, read_manifest
 from exports.questions import QUESTIONS, Answers
-from notation.words import price
+from notation.decimals import price
 
 
 def ask(path: Path | None, question: str | None, given: tuple[str, ...], *, as_json: bool) -> int:
@@ -63,7 +62,12 @@ def _number(value: str) -> str | int:
 @contextmanager
 def _export_of(path: Path) -> Iterator[Path]:
     """The folder of an export: itself, or one that is made for this question of a data directory."""
-    if (path / MANIFEST).exists() or not holds_journal(path):
+    if (path / MANIFEST).exists():
+        yield path
+        return
+    from directory.begin import holds_journal  # with NumPy and LMDB, which a question to an export does without
+
+    if not holds_journal(path):
         yield path
         return
     from cli.export import write  # with the kernels of an export, which a question to one does without
@@ -89,27 +93,37 @@ def _listed(*, as_json: bool) -> int:
 
 
 def _show(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
-    numbers = [
-        name
-        for at, name in enumerate(columns)
-        if rows and all(isinstance(row[at], int | float | type(None)) for row in rows)
-    ]
-    shown = [tuple(_cell(name, each) for name, each in zip(columns, row, strict=True)) for row in rows]
-    screen.table([name.removesuffix("_e4") for name in columns], shown, right=[n.removesuffix("_e4") for n in numbers])
+    shown, numbers = [], []
+    for at, name in enumerate(columns):
+        values = [row[at] for row in rows]
+        kinds = set(map(type, values))
+        shown.append(_cells(values, kinds, is_price=name.endswith("_e4")))
+        if rows and all(issubclass(kind, int | float | type(None)) for kind in kinds):
+            numbers.append(name.removesuffix("_e4"))
+    screen.table([name.removesuffix("_e4") for name in columns], zip(*shown, strict=True), right=numbers)
     screen.print_line(screen.counted(len(rows), "row"))
 
 
-def _cell(name: str, value: Any) -> str:
+def _cells(values: list[Any], kinds: set[type], *, is_price: bool) -> list[str]:
+    """Cells of a column, whose values are of these types."""
+    if kinds <= {str}:
+        return values
+    if kinds <= {int}:
+        return [price(each) for each in values] if is_price else [f"{each:,}" for each in values]
+    return [_cell(each, is_price=is_price) for each in values]
+
+
+def _cell(value: Any, *, is_price: bool) -> str:
     if value is None:
         return ""
     if isinstance(value, int) and not isinstance(value, bool):
-        return price(value) if name.endswith("_e4") else f"{value:,}"
+        return price(value) if is_price else f"{value:,}"
     return str(_plain(value))
 
 
 def _plain(value: Any) -> Any:
     """A value as JSON has it."""
-    if isinstance(value, datetime | date):
+    if isinstance(value, date):  # or a datetime
         return value.isoformat()
     if isinstance(value, Decimal):
         return str(value)

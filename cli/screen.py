@@ -100,7 +100,7 @@ def table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), title: str = ""
 ) -> None:
     """Print rows under column heads; columns in ``right`` are aligned to the right. Without a terminal: spaces only."""
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [list(map(str, row)) for row in rows]
     if sys.stdout.isatty():
         Bar.end_before_result()
         from rich import box
@@ -124,10 +124,13 @@ def table(
         return
     if title:
         print_line(title)
-    widths = [max(len(row[at]) for row in [list(columns), *cells]) for at in range(len(columns))]
-    for row in [list(columns), *cells]:
-        padded = (c.rjust(w) if head in right else c.ljust(w) for c, w, head in zip(row, widths, columns, strict=True))
-        print_line("  ".join(padded).rstrip())
+    # Column by column: an answer may have 100,000 rows.
+    padded = []
+    for at, head in enumerate(columns):
+        words = [head, *(row[at] for row in cells)]
+        width = max(map(len, words))
+        padded.append([c.rjust(width) for c in words] if head in right else [c.ljust(width) for c in words])
+    print_line("\n".join("  ".join(row).rstrip() for row in zip(*padded, strict=True)))
 
 
 def _records(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:

@@ -6,23 +6,28 @@ and, where they were exported, ``snapshots``, all but positions with the column 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from exports.columns import ALWAYS
 from exports.errors import ExportError
 from exports.manifest import table_names
-from exports.whole import files_view, views
+from exports.whole import files_view, views, within
 
 
 @dataclass(frozen=True)
 class Question:
-    """A named question: what it answers, its SQL, and its values with their defaults (None: has to be given)."""
+    """A named question: what it answers, its SQL, and its values with their defaults (None: has to be given).
+
+    ``reads``: queries of the rows of files that its answer follows from, by table, as ``exports.whole.within`` takes
+    them. The SQL gives the same answer of all rows, for which DuckDB reads each file of reports or events three times.
+    """
 
     about: str
     sql: str
     values: Mapping[str, str | int | None]
+    reads: Mapping[str, str] = field(default_factory=dict)
 
 
 _TIME: Final = "make_timestamp_ns(time_ns) AS time"
@@ -51,6 +56,49 @@ _ITS_END: Final = (
     "(SELECT CASE end_seq WHEN 0 THEN 9223372036854775807 ELSE end_seq END FROM orders WHERE order_number = $order)"
 )
 _ITS_SYMBOL: Final = "(SELECT symbol FROM orders WHERE order_number = $order)"
+
+
+def _by_order(table: str, alone: str, which: str = "TRUE") -> str:
+    """Rows of ``reports`` or ``events`` that are about orders or trades that are read, or say all and fit ``alone``.
+
+    Each row has one number to look up: the command that entered its order, or below 0 that of its trade. Rows of other
+    orders that have such a number too are left out by the question itself.
+    """
+    return f"""SELECT * FROM main.{table}_files WHERE {which} AND CASE
+        WHEN entered_ago IS NOT NULL THEN seq - entered_ago
+        WHEN {alone} THEN 0 {"WHEN participant IS NULL THEN -number" if table == "events" else ""} END IN (
+            SELECT entry_seq FROM orders_files UNION ALL SELECT 0
+            {"UNION ALL SELECT -trade_number FROM trades_files" if table == "events" else ""})"""
+
+
+def _of_participant(which: str) -> dict[str, str]:
+    """Queries of the rows that reports of a participant follow from. ``which``: of its reports."""
+    return {
+        "orders": "SELECT * FROM main.orders_files WHERE participant = $participant",
+        "trades": "SELECT * FROM main.trades_files WHERE buy_participant = $participant "
+        "OR sell_participant = $participant",
+        "reports": _by_order("reports", "participant = $participant", which),
+    }
+
+
+#: Queries of the rows that events of a symbol on a day follow from.
+_OF_SYMBOL: Final = {
+    "orders": "SELECT * FROM main.orders_files WHERE symbol = $symbol",
+    "trades": "SELECT * FROM main.trades_files WHERE symbol = $symbol AND day = $day::DATE",
+    "events": _by_order("events", "symbol = $symbol", "day = $day::DATE"),
+}
+
+
+def _of_ledger(seq: str, symbol: str, other: str = "FALSE") -> dict[str, str]:
+    """Queries of the rows that open orders of a symbol after a command follow from. ``other``: orders to read too."""
+    return {
+        "orders": "SELECT * FROM main.orders_files "
+        f"WHERE symbol = {symbol} AND ((entry_seq <= {seq} AND (end_seq = 0 OR end_seq > {seq})) OR {other})",
+        "trades": f"SELECT * FROM main.trades_files WHERE symbol = {symbol} AND seq <= {seq}",
+        "reports": _by_order("reports", f"symbol = {symbol}", f"seq <= {seq}"),
+    }
+
+
 _SIDES: Final = """(
             SELECT day, time_ns, buy_participant AS participant, 'buy' AS side, symbol, qty FROM trades
             UNION ALL SELECT day, time_ns, sell_participant, 'sell', symbol, qty FROM trades)"""
@@ -69,12 +117,14 @@ QUESTIONS: Final[dict[str, Question]] = {
         "contra_participant, reason FROM reports WHERE participant = $participant AND seq BETWEEN $from AND $to "
         "ORDER BY seq, number",
         {"participant": None, "from": 1, "to": 2**62},
+        _of_participant("seq BETWEEN $from AND $to"),
     ),
     "symbol": Question(
         "all events of a symbol on a day",
         f"SELECT seq, {_TIME}, kind, participant, side, client_order_id, price_e4, qty, contra_participant, reason "
         "FROM events WHERE symbol = $symbol AND day = $day::DATE ORDER BY seq, event_number",
         {"symbol": None, "day": None},
+        _OF_SYMBOL,
     ),
     "book": Question(
         "open orders of a symbol in the lit book by price after a command: what is shown, and what is open",
@@ -83,6 +133,7 @@ QUESTIONS: Final[dict[str, Question]] = {
         "WHERE book = 'lit' "
         "GROUP BY side, book_e4 ORDER BY side, book_e4 DESC",
         {"symbol": None, "seq": 2**62},
+        _of_ledger("$seq", "$symbol"),
     ),
     "ahead": Question(
         "orders before an order in the queue of its price when it was entered: hidden ones stand behind shown ones, "
@@ -98,6 +149,7 @@ QUESTIONS: Final[dict[str, Question]] = {
             AND r.order_number < its.order_number AND (r.displayed_qty > 0 OR its.displayed_qty = 0)
         ORDER BY r.order_number""",
         {"order": None},
+        _of_ledger(_ITS_SEQ, _ITS_SYMBOL, "order_number = $order"),
     ),
     "between": Question(
         "all trades between two participants",
@@ -116,6 +168,7 @@ QUESTIONS: Final[dict[str, Question]] = {
         WHERE c.kind = 'canceled' AND c.reason = 'user' AND c.participant = $participant
             AND c.time_ns - t.time_ns <= $within_ms::BIGINT * 1000000 ORDER BY c.seq""",
         {"participant": None, "within_ms": 100},
+        _of_participant("kind IN ('trade', 'canceled')"),
     ),
     "otr": Question(
         "orders and trades of each participant in each symbol on each day, with their ratios",
@@ -170,6 +223,11 @@ QUESTIONS: Final[dict[str, Question]] = {
 }
 
 
+def _literal(value: str | int) -> str:
+    """A number or a text in SQL."""
+    return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
+
+
 class Answers:
     """A connection to the tables of an export in Parquet. Raises ExportError without DuckDB, or for another form."""
 
@@ -209,17 +267,21 @@ class Answers:
         """Answer a named question, as ``ask``.
 
         When an order was entered and when it ended is looked up first: DuckDB leaves out the parts of files that are
-        outside of a range of numbers, and reads them all for a range that is a query of its own.
+        outside of a range of numbers, and reads them all for a range that is a query of its own. Of the tables, only
+        rows that the answer follows from are read (``Question.reads``).
         """
-        sql = QUESTIONS[name].sql
-        for query, otherwise in ((_ITS_SEQ, 0), (_ITS_END, 2**62)):
-            if query in sql:
-                seq = otherwise
-                if "orders" in self._tables:
-                    _, rows = self.ask(f"SELECT {query}", {"order": values["order"]})
-                    found = next(rows)[0]
-                    seq = -1 if found is None else int(found)  # there is no such order
-                sql = sql.replace(query, str(seq))
+        question = QUESTIONS[name]
+        sql = question.sql
+        if question.reads and set(question.reads) <= set(self._tables):
+            rest = f", {sql.strip().removeprefix('WITH ')}" if sql.strip().startswith("WITH ") else f" {sql}"
+            sql = f"WITH {within(question.reads, self._tables)}{rest}"
+        for query, otherwise in ((_ITS_SEQ, 0), (_ITS_END, 2**62), (_ITS_SYMBOL, None)):
+            if query in sql and "orders" in self._tables:
+                _, rows = self.ask(f"SELECT {query}", {"order": values["order"]})
+                found = next(rows)[0]  # None: there is no such order
+                sql = sql.replace(query, ("''" if otherwise is None else "-1") if found is None else _literal(found))
+            elif query in sql and otherwise is not None:
+                sql = sql.replace(query, str(otherwise))
         used = {key: value for key, value in values.items() if f"${key}" in sql}
         return self.ask(sql, used)
 

@@ -128,6 +128,17 @@ def _selects(name: str, names: Collection[str]) -> Iterator[str]:
             yield f"SELECT {', '.join(said)}, r.day FROM {name}_files r{part.joined}{which}"
 
 
+def within(reads: Mapping[str, str], names: Collection[str]) -> str:
+    """CTEs by which a query reads the rows of files that the queries ``reads`` give, by table, and no others.
+
+    They take the names of the views, of tables that were exported (``names``). The files' own rows are
+    ``main.NAME_files``. A query of a table comes behind those of the tables that it reads.
+    """
+    known = [name for name in reads if name in names]
+    rows = [f"{name}_files AS MATERIALIZED ({reads[name]})" for name in known]
+    return ", ".join(rows + [f"{name} AS ({' UNION ALL '.join(_selects(name, known))})" for name in known])
+
+
 def files_view(folder: Path, name: str, *, within: bool = False) -> str:
     """Statement that makes the view ``NAME_files`` of a table. ``within``: by paths within the folder."""
     files = sorted((folder / name).rglob("*.parquet"))

@@ -12,6 +12,7 @@ import numpy as np
 
 from engine.bounds import DAY_NS, MINUTE_NS, TIME_NS_MAX
 from engine.names import ID_CHARACTERS
+from notation import decimals
 
 INT64_MIN: Final = -(2**63)
 INT64_MAX: Final = 2**63 - 1
@@ -169,19 +170,8 @@ def time_of(word: str) -> Time:
     return Time("dated", _fits(days * UNIT_NS["d"] + of_day, word, "the time"))
 
 
-def price(price_e4: int) -> str:
-    """A price as a decimal with at least two places.
-
-    >>> price(100_500), price(100_501), price(-1)
-    ('10.05', '10.0501', '-0.0001')
-    """
-    units, places = divmod(abs(price_e4), 10_000)
-    decimals = f"{places:04d}"
-    if decimals.endswith("00"):
-        decimals = decimals[:2]
-    elif decimals.endswith("0"):
-        decimals = decimals[:3]
-    return f"{'-' if price_e4 < 0 else ''}{units}.{decimals}"
+#: A price as a decimal with at least two places.
+price: Final = decimals.price
 
 
 def time(time_ns: int) -> str:

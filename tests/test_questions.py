@@ -86,6 +86,34 @@ def test_a_question_about_an_order_answers_as_its_listed_query_whose_bounds_are_
         answers.close()
 
 
+def test_a_question_that_reads_a_part_of_the_rows_answers_as_its_listed_query_of_all(place: Path) -> None:
+    facts = read_manifest(place / "day")
+    last_seq, names = facts["last_seq"], facts["participants"]
+    values: dict[str, list[dict[str, Any]]] = {
+        "participant": [
+            {"participant": name, "from": first, "to": last}
+            for name in [*names, "", "NOBODY"]
+            for first, last in ((1, 2**62), (last_seq // 3, last_seq // 2))
+        ],
+        "cancels": [{"participant": name, "within_ms": 10**7} for name in names],
+        "symbol": [{"symbol": name, "day": DAY} for name in [*facts["symbols"], "", "NONE"]],
+        "book": [{"symbol": name, "seq": seq} for name in facts["symbols"] for seq in (0, 1, last_seq // 2, 2**62)],
+        "ahead": [{"order": order} for order in (*range(1, 600, 9), 10**9)],
+    }
+    assert set(values) == {name for name, question in QUESTIONS.items() if question.reads}
+    answers = Answers(place / "day", facts)
+    try:
+        for name, each in values.items():
+            rows = 0
+            for given in each:
+                of_all = list(answers.ask(QUESTIONS[name].sql, given)[1])
+                assert list(answers.ask_named(name, given)[1]) == of_all, (name, given)
+                rows += len(of_all)
+            assert rows, name
+    finally:
+        answers.close()
+
+
 def test_the_life_of_an_order(place: Path, lockstep: Lockstep, reports: list[Fact]) -> None:
     counts = Counter(each["order_number"] for each in reports if each["order_number"])
     number, _ = counts.most_common(1)[0]
