@@ -17,7 +17,7 @@ from benchmarks.books import Rows, enters
 from benchmarks.measure import machine
 from benchmarks.workload import MID_TICKS, PARTICIPANTS, TICK_E4, definitions
 from engine import Capacity, Engine
-from engine.bounds import DAY_NS
+from engine.bounds import DAY_NS, SCHEDULES_MAX
 from engine.names import EVERY
 from engine.records import (
     COMMAND,
@@ -117,7 +117,9 @@ def cases() -> Iterator[tuple[str, Single]]:
     )
     yield from _days(resting)
     yield from _halts()
+    yield from _schedules()
     yield from _calls()
+    yield from _of_one_symbol()
     until = orders(MANY, 1, -1 - spread)
     until["time_in_force"], until["until_ns"] = TimeInForce.GTD, OPEN_NS + 10**9
     until["instructions"] = Instruction.UNTIL
@@ -144,11 +146,17 @@ def cases() -> Iterator[tuple[str, Single]]:
     yield "mass cancel of 100,000 pegs", Single(apart, canceling, MANY)
 
 
+def _instruments(count: int) -> Rows:
+    """So many instruments, with names of four letters."""
+    rows = np.repeat(one(CommandKind.INSTRUMENT, reference_e4=MID_E4, tick_e4=TICK_E4, lot=1), count)
+    letters = 65 + np.array([np.arange(count) // 26**place % 26 for place in range(4)], np.int64)
+    rows["name"] = (letters << np.array([[0], [8], [16], [24]])).sum(axis=0)
+    return rows
+
+
 def _halts() -> Iterator[tuple[str, Single]]:
     """Halts of all instruments, and of one beside all the others that are halted: touches are instruments."""
-    rows = np.repeat(one(CommandKind.INSTRUMENT, reference_e4=MID_E4, tick_e4=TICK_E4, lot=1), HALTED)
-    letters = 65 + np.array([np.arange(HALTED) // 26**place % 26 for place in range(4)], np.int64)
-    rows["name"] = (letters << np.array([[0], [8], [16], [24]])).sum(axis=0)
+    rows = _instruments(HALTED)
     opening = one(CommandKind.PHASE, name=EVERY, phase=int(Phase.PRE_OPEN))
     open_ones = concatenate([one(CommandKind.CLOCK, time_ns=OPEN_NS), rows, opening])
     day, second = (one(CommandKind.HALT, name=EVERY, duration_ns=each) for each in (DAY_NS, 10**9))
@@ -156,9 +164,45 @@ def _halts() -> Iterator[tuple[str, Single]]:
     halted = concatenate([open_ones, day])
     yield "halt of 16,384 halted instruments", Single(halted, second, HALTED)
     yield "resumption of 16,384 instruments", Single(halted, one(CommandKind.RESUME, name=EVERY), HALTED)
+    call = one(CommandKind.PHASE, name=EVERY, phase=int(Phase.AUCTION))
+    end = one(CommandKind.PHASE, name=EVERY, phase=int(Phase.CONTINUOUS))
+    yield "begin of calls of 16,384 instruments", Single(open_ones, call, HALTED)
+    yield "end of calls of 16,384 instruments", Single(concatenate([open_ones, call]), end, HALTED)
     middle = one(CommandKind.RESUME, name=int(rows["name"][HALTED // 2]))
     yield "resumption of the first of 16,384", Single(halted, one(CommandKind.RESUME, name=int(rows["name"][0])), 1)
     yield "resumption of one in their middle", Single(halted, middle, 1)
+
+
+def _schedules() -> Iterator[tuple[str, Single]]:
+    """Schedules of as many instruments at one time, given from the last to the first: touches are schedules."""
+    for count in (SCHEDULES_MAX, HALTED):
+        rows = _instruments(count)
+        met = np.repeat(one(CommandKind.SCHEDULE, due_ns=OPEN_NS + 1, phase=int(Phase.PRE_OPEN)), SCHEDULES_MAX)
+        met["name"] = rows["name"][::-1][:SCHEDULES_MAX]
+        before = concatenate([one(CommandKind.CLOCK, time_ns=OPEN_NS), rows, met])
+        clock = one(CommandKind.CLOCK, time_ns=OPEN_NS + 1)
+        yield f"schedules of {SCHEDULES_MAX:,} instruments of {count:,}", Single(before, clock, SCHEDULES_MAX)
+
+
+def _of_one_symbol() -> Iterator[tuple[str, Single]]:
+    """Closing of an instrument with orders that stay, and a mass cancel beside orders elsewhere."""
+    ticks = np.arange(MANY)
+    for name, away in (("prices", ticks), ("orders", ticks % 4_000)):
+        lasting = orders(MANY, 1, -1 - away, owner=1)
+        lasting["price_e4"] += MANY * TICK_E4
+        lasting["time_in_force"] = TimeInForce.GTC
+        before = concatenate([market(), lasting])
+        closing = one(CommandKind.PHASE, name=EVERY, phase=int(Phase.CLOSED))
+        yield f"closing without a day order, 100,000 {name}", Single(before, closing, 1)
+    two = definitions(2)
+    two["permissions"][two["kind"] == CommandKind.PARTICIPANT] = 3
+    before = concatenate([one(CommandKind.CLOCK, time_ns=OPEN_NS), two, orders(MANY, 1, -1 - ticks % 4_000, owner=1)])
+    single = orders(1, 1, -1, 10 * MANY, owner=1)
+    single["instrument"] = 2
+    symbol = int(two["name"][two["kind"] == CommandKind.INSTRUMENT][1])
+    owner = int(two["name"][two["kind"] == CommandKind.PARTICIPANT][0])
+    gone = one(CommandKind.MASS_CANCEL, name=owner, symbol=symbol, reason=int(Reason.MASS_CANCEL))
+    yield "mass cancel of 1 order beside 100,000 elsewhere", Single(concatenate([before, single]), gone, 1)
 
 
 def _calls() -> Iterator[tuple[str, Single]]:
@@ -185,6 +229,8 @@ def _days(resting: Rows) -> Iterator[tuple[str, Single]]:
     with_one = concatenate([lasting, orders(1, 1, -1, 10 * MANY)])
     yield "clock value that ends one of them", Single(with_one, tomorrow, 1)
     yield "clock value that begins the next day at once", Single(concatenate([lasting, tomorrow]), day_after, 1)
+    third = one(CommandKind.CLOCK, time_ns=OPEN_NS + 3 * DAY_NS)
+    yield "clock value that begins a third day at once", Single(concatenate([lasting, tomorrow, day_after]), third, 1)
     first = one(CommandKind.CANCEL, client_order_id=MANY, participant=int(good["participant"][-1]))
     yield "cancel of one of them, first in a day", Single(concatenate([lasting, tomorrow]), first, 1)
 

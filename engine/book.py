@@ -6,7 +6,8 @@ instructions away. The window is a ring over ticks: it follows the market 64 tic
 rest. Prices outside it are in the far tree (``far.py``). Market orders that wait for an uncross have a level of
 their own, tick -1.
 
-A book side ``b`` is a row of ``books`` (``places.py``). In a call the depth follows each change (``depth.py``).
+A book side ``b`` is a row of ``books`` (``places.py``). In a call the depth of the window follows each change
+(``depth.py``); sums of the far tree do at all times.
 """
 
 from typing import Final
@@ -14,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from engine.depth import add_depth
-from engine.far import far_find, far_insert, far_next, far_remove, leaf_level
+from engine.far import far_find, far_find_changed, far_insert, far_next, far_remove, leaf_level
 from engine.jit import called, ctz, inlined, lshr, rare, shl, top_bit
 from engine.places import in_window, instrument_row, market_level, side_row
 from engine.state import WINDOW, WINDOW_WORDS, Pending, State
@@ -47,6 +48,21 @@ def level_of(state: State, b, tick):
     if tick < 0:
         return market_level(state, b)
     return leaf_level(state, far_find(state, b, tick))
+
+
+@inlined
+def changed_level(state: State, b, tick, qty):
+    """``level_of`` a tick whose level the caller gives ``qty`` more."""
+    if in_window(state, b, tick):
+        return b * WINDOW + (tick & (WINDOW - 1))
+    return _changed_far_level(state, b, tick, qty)
+
+
+@rare
+def _changed_far_level(state: State, b, tick, qty):
+    if tick < 0:
+        return market_level(state, b)
+    return leaf_level(state, far_find_changed(state, b, tick, qty))
 
 
 @inlined
@@ -127,8 +143,9 @@ def next_tick(state: State, b, side, tick):
 
 
 @inlined
-def open_level(state: State, b, side, tick):
-    """Row of ``levels`` for an order that comes to rest at a tick (-1: market); makes the level where there is none."""
+def open_level(state: State, b, side, tick, qty):
+    """Row of ``levels`` for orders of ``qty`` that come to rest at a tick (-1: market); makes the level where there is
+    none."""
     if in_window(state, b, tick):
         row = b * WINDOW + (tick & (WINDOW - 1))
         if state.levels[row]["head"] == 0:
@@ -139,19 +156,21 @@ def open_level(state: State, b, side, tick):
             if book["best_tick"] == 0 or (tick - book["best_tick"]) * side > 0:
                 book["best_tick"] = tick
         return row
-    return _open_far_level(state, b, side, tick)
+    return _open_far_level(state, b, side, tick, qty)
 
 
 @rare
-def _open_far_level(state: State, b, side, tick):
+def _open_far_level(state: State, b, side, tick, qty):
     if tick < 0:
         return market_level(state, b)
     leaf = far_find(state, b, tick)
     if leaf == 0:
-        leaf = far_insert(state, b, tick)
+        leaf = far_insert(state, b, tick, qty)
         book = state.books[b]
         if book["best_tick"] == 0 or (tick - book["best_tick"]) * side > 0:
             book["best_tick"] = tick
+    else:
+        far_find_changed(state, b, tick, qty)
     return leaf_level(state, leaf)
 
 
@@ -229,7 +248,7 @@ def join(state: State, b, slot):
     order = state.orders[slot]
     tick = order["tick"]
     side = np.int64(order["side"])
-    append(state, state.levels[open_level(state, b, side, tick)], slot)
+    append(state, state.levels[open_level(state, b, side, tick, np.int64(order["leaves_qty"]))], slot)
     state.times[slot] = next_time(state)
     if _in_call(state, b):
         add_depth(state, b, tick, np.int64(order["leaves_qty"]))
@@ -242,7 +261,7 @@ def leave(state: State, b, slot):
     tick = order["tick"]
     if _in_call(state, b):
         add_depth(state, b, tick, -np.int64(order["leaves_qty"]))
-    if unlink(state, state.levels[level_of(state, b, tick)], slot):
+    if unlink(state, state.levels[changed_level(state, b, tick, -np.int64(order["leaves_qty"]))], slot):
         close_level(state, b, np.int64(order["side"]), tick)
 
 
@@ -284,8 +303,8 @@ def _to_far(state: State, b, leaving):
             break
         tick = leaving + ctz(bits)
         bits &= ~shl(1, tick & 63)
-        leaf = far_insert(state, b, tick)
-        _move_level(state, b * WINDOW + (tick & (WINDOW - 1)), leaf_level(state, leaf))
+        row = b * WINDOW + (tick & (WINDOW - 1))
+        _move_level(state, row, leaf_level(state, far_insert(state, b, tick, state.levels[row]["qty"])))
 
 
 @called
@@ -298,8 +317,9 @@ def _from_far(state: State, b, entering):
         tick = far_next(state, b, -1, max(tick, 0))
         if tick == 0 or tick >= entering + 64:
             break
-        leaf = far_find(state, b, tick)
-        _move_level(state, leaf_level(state, leaf), b * WINDOW + (tick & (WINDOW - 1)))
+        row = leaf_level(state, far_find(state, b, tick))
+        far_find_changed(state, b, tick, -state.levels[row]["qty"])
+        _move_level(state, row, b * WINDOW + (tick & (WINDOW - 1)))
         far_remove(state, b, tick)
         bits |= shl(1, tick & 63)
     if bits != 0:
@@ -323,8 +343,9 @@ def _move_level(state: State, source, target):
 def shrink(state: State, b, slot, leaves_qty):
     """An order of the book keeps its place with less."""
     order = state.orders[slot]
-    level = state.levels[level_of(state, b, order["tick"])]
-    level["qty"] -= np.int64(order["leaves_qty"]) - leaves_qty
+    more = leaves_qty - np.int64(order["leaves_qty"])
+    level = state.levels[changed_level(state, b, order["tick"], more)]
+    level["qty"] += more
     if _in_call(state, b):
-        add_depth(state, b, order["tick"], leaves_qty - np.int64(order["leaves_qty"]))
+        add_depth(state, b, order["tick"], more)
     order["leaves_qty"] = leaves_qty

@@ -387,7 +387,7 @@ def _check_participants(state: State, open_slots: list[int]) -> None:
         mine = live[live["participant"] == number]
         require(len(mine) == row["orders_open"], "a participant's open orders are counted")
         owned = np.zeros(len(open_slots) + 1, np.int64)
-        count = int(list_owned(state, number, owned, 0))
+        count = int(list_owned(state, number, owned, len(open_slots)))
         numbers = state.orders["order_number"][owned[:count]].tolist()
         require(numbers == sorted(mine["order_number"].tolist()), "a participant's list has its orders by acceptance")
         _check_rings(state, number, open_slots)

@@ -96,24 +96,24 @@ def _check_waiting(state: State) -> None:
 
 
 def _check_depth(state: State, instrument: int, counted: bool) -> None:
-    """Words of the window and branchings of the far tree have the sum of what is below them, in a call."""
+    """Branchings of the far tree have the sum of what is below them, and in a call words of the window do."""
     for b in (side_row(instrument, Side.BUY), side_row(instrument, Side.SELL)):
         words = range(b * WINDOW_WORDS, (b + 1) * WINDOW_WORDS)
         qty = state.levels["qty"][words[0] * 64 : (words[-1] + 1) * 64].reshape(-1, 64).sum(axis=1)
         expected = qty if counted else qty * 0
         require((state.word_qty[words[0] : words[-1] + 1] == expected).all(), "a word of a call has its 64 levels' sum")
         for row in (b, b + 4 * len(state.instruments)):
-            _check_branching(state, int(state.books[row]["far_root"]), counted)
+            _check_branching(state, int(state.books[row]["far_root"]))
 
 
-def _check_branching(state: State, ref: int, counted: bool) -> int:
+def _check_branching(state: State, ref: int) -> int:
     if ref == 0:
         return 0
     if ref & 1:
         return int(state.levels[len(state.levels) - len(state.leaf_ticks) + (ref >> 1)]["qty"])
     node = state.nodes[ref >> 1]
-    qty = sum(_check_branching(state, int(node[way]), counted) for way in ("zero", "one"))
-    require(node["qty"] == (qty if counted else 0), "a branching of a call has the sum of the levels below it")
+    qty = sum(_check_branching(state, int(node[way])) for way in ("zero", "one"))
+    require(node["qty"] == qty, "a branching of a book has the sum of the levels below it")
     return qty
 
 

@@ -24,7 +24,7 @@ def take_in(state: State, instrument):
     for s in range(2):
         side = 1 - 2 * s
         b = side_row(instrument, side)
-        count = list_level_of(state, state.books[b], state.scratch, np.int64(0))
+        count = list_level_of(state, state.books[b], state.scratch, np.int64(0), state.venue[0]["orders_open"])
         if count == 0:
             continue
         book = state.books[b]
@@ -43,7 +43,11 @@ def take_in(state: State, instrument):
 @called
 def _merge_in(state: State, b, side, tick, start, end):
     """Orders of one price, ``scratch`` from ``start`` to ``end``, go into the queue there by their time."""
-    row = open_level(state, b, side, tick)
+    qty = np.int64(0)
+    for place in range(start, end):
+        qty += np.int64(state.orders[state.scratch[place]]["leaves_qty"])
+    row = open_level(state, b, side, tick, qty)
+    add_depth(state, b, tick, qty)
     level = state.levels[row]
     behind = np.int64(level["head"])
     for place in range(start, end):
@@ -58,7 +62,6 @@ def _merge_in(state: State, b, side, tick, start, end):
             append(state, level, slot)
         else:
             _insert_before(state, level, slot, behind)
-        add_depth(state, b, order["tick"], np.int64(order["leaves_qty"]))
 
 
 @called

@@ -1,76 +1,57 @@
 """Depth of an instrument in a call: what its levels have open, summed so that the uncross is found in few steps.
 
-Sums are kept for each word of 64 ticks of the window (``word_qty``) and each branching of the far tree (``qty``). They
-are counted when a call begins, follow each change of a level while it lasts, and are zero outside of calls: a book in
-continuous trading needs none.
+Each branching of the far tree has such a sum at all times (``far.py``). Those of the window, one for each word of 64
+ticks (``word_qty``), are counted when a call begins, follow each change of a level while it lasts, and are zero outside
+of calls: its 4,096 ticks are soon gone through, and a book in continuous trading needs no sums of them.
 """
-
-from typing import Final
 
 import numpy as np
 
-from engine.far import far_depth, far_next, subtree_qty
-from engine.jit import called, ctz, lshr, rare, shl
+from engine.far import far_depth, far_find, far_find_changed, far_next, leaf_level
+from engine.jit import called, ctz, rare, shl
 from engine.places import hidden_beside, in_window, instrument_row, side_row
 from engine.state import WINDOW, WINDOW_WORDS, State
-
-#: Steps down the far tree at most: the bits of a tick, and the leaf.
-_DOWN: Final = 35
 
 
 @rare
 def add_depth(state: State, b, tick, qty):
-    """Count ``qty`` more at a level that the book has; market orders (tick below 0) have no depth."""
+    """Count ``qty`` more at a level of the window; market orders (tick below 0) have no depth, and far ones theirs."""
     if in_window(state, b, tick):
         state.word_qty[b * WINDOW_WORDS + ((tick >> 6) & (WINDOW_WORDS - 1))] += qty
-    elif tick > 0:
-        add_far_depth(state, b, tick, qty)
 
 
 @called
-def add_far_depth(state: State, b, tick, qty):
-    """``add_depth`` of a level of a tree, which the book has."""
-    ref = state.books[b]["far_root"]
-    for _ in range(_DOWN):
-        if ref & 1:
-            break
-        node = state.nodes[ref >> 1]
-        node["qty"] += qty
-        ref = np.int64(node["one"]) if lshr(tick, np.int64(node["bit"])) & 1 else np.int64(node["zero"])
-
-
-@called
-def count_depth(state: State, instrument, sign):
-    """Count all levels of an instrument, when a call begins (sign 1), or take them off again (-1)."""
+def count_depth(state: State, instrument, begins):
+    """Count the window of an instrument, when a call begins; or forget what was counted, when it ends."""
     for s in range(2):
         b = side_row(instrument, 1 - 2 * s)
-        for word in range(b * WINDOW_WORDS, (b + 1) * WINDOW_WORDS):
-            if state.words[word] != 0:
-                state.word_qty[word] += sign * _bits_depth(state, word, state.words[word])
-        _count_tree(state, b, sign)
-        _count_tree(state, hidden_beside(state, b), sign)
+        summary = state.books[b]["summary"]
+        for _ in range(WINDOW_WORDS):
+            if summary == 0:
+                break
+            place = ctz(summary)
+            summary &= ~shl(1, place)
+            word = b * WINDOW_WORDS + place
+            state.word_qty[word] = _bits_depth(state, word, state.words[word]) if begins else np.int64(0)
 
 
 @called
-def _count_tree(state: State, b, sign):
+def count_far_depth(state: State, instrument):
+    """Count the far levels of an instrument, whose sums are all 0: those of an image that has none."""
+    for s in range(2):
+        b = side_row(instrument, 1 - 2 * s)
+        _count_tree(state, b)
+        _count_tree(state, hidden_beside(state, b))
+
+
+@called
+def _count_tree(state: State, b):
     tick = np.int64(0)
     for _ in range(state.venue[0]["orders_open"]):
         tick = far_next(state, b, -1, tick)
         if tick == 0:
             break
-        add_far_depth(state, b, tick, sign * far_depth_at(state, b, tick))
-
-
-@called
-def far_depth_at(state: State, b, tick):
-    """Quantity of one level of the far tree, which has it."""
-    ref = state.books[b]["far_root"]
-    for _ in range(_DOWN):
-        if ref & 1:
-            break
-        node = state.nodes[ref >> 1]
-        ref = np.int64(node["one"]) if lshr(tick, np.int64(node["bit"])) & 1 else np.int64(node["zero"])
-    return subtree_qty(state, ref)
+        far_find_changed(state, b, tick, state.levels[leaf_level(state, far_find(state, b, tick))]["qty"])
 
 
 @called

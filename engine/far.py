@@ -6,6 +6,10 @@ have bits, whatever the prices are and in whatever order they come, so that no p
 
 A reference is twice the number of a node, or twice the number of a leaf plus 1; 0 is none. A level always has an
 order, so that leaves and nodes never run out before orders do.
+
+A branching of a lit book, displayed or not, has the sum of what the levels below it have open: the depth of a call
+(``depth.py``) is there when it begins, however many prices there are. Each change of a far level follows its way down
+anyway.
 """
 
 from typing import Final
@@ -13,12 +17,12 @@ from typing import Final
 import numpy as np
 
 from engine.jit import called, inlined, lshr, rare, top_bit
-from engine.places import instrument_row
-from engine.state import Pending, State
+from engine.state import State
 
 TICK_BITS = 34  # a tick is at most 9,999,999,999
 
-_CALL: Final = int(Pending.CALL)
+#: Steps down the tree at most: the bits of a tick, and the leaf.
+_DOWN: Final = TICK_BITS + 1
 
 
 @inlined
@@ -42,18 +46,32 @@ def far_find(state: State, b, tick):
     return leaf if state.leaf_ticks[leaf] == tick else 0
 
 
+@rare
+def far_find_changed(state: State, b, tick, qty):
+    """Leaf of a tick that the tree of a lit book has, whose level the caller gives ``qty`` more."""
+    ref = state.books[b]["far_root"]
+    for _ in range(_DOWN):
+        if ref & 1:
+            break
+        node = state.nodes[ref >> 1]
+        node["qty"] += qty
+        ref = np.int64(node["one"]) if lshr(tick, np.int64(node["bit"])) & 1 else np.int64(node["zero"])
+    return ref >> 1
+
+
 @inlined
-def _in_counted_call(state: State, b):
-    """True if a row of ``books`` is of a lit book, displayed or not, that counts its depth."""
+def _is_counted(state: State, b):
+    """True if a row of ``books`` is of a lit book, displayed or not: its tree has sums."""
     sides = 2 * len(state.instruments)
-    if (b >= sides and b < 2 * sides) or b >= 3 * sides:
-        return False
-    return state.instruments[instrument_row(b % sides)]["pending"] & _CALL != 0
+    return (b < sides) | ((b >= 2 * sides) & (b < 3 * sides))
 
 
 @called
-def far_insert(state: State, b, tick):
-    """Add a level for a tick that the tree does not have; returns its leaf, with the level's row empty."""
+def far_insert(state: State, b, tick, qty):
+    """Add a level for a tick that the tree does not have; returns its leaf, with the level's row empty.
+
+    qty: what the caller gives it, in the tree of a lit book; 0 in another one.
+    """
     venue = state.venue[0]
     leaf = venue["leaves_free"]
     if leaf != 0:
@@ -81,6 +99,7 @@ def far_insert(state: State, b, tick):
             break
         above = ref >> 1
         node = state.nodes[above]
+        node["qty"] += qty
         ref = np.int64(node["one"]) if lshr(tick, np.int64(node["bit"])) & 1 else np.int64(node["zero"])
     fresh = venue["nodes_free"]
     if fresh != 0:
@@ -93,15 +112,15 @@ def far_insert(state: State, b, tick):
     goes_one = lshr(tick, bit) & 1
     node["one"] = 2 * leaf + 1 if goes_one else ref
     node["zero"] = ref if goes_one else 2 * leaf + 1
-    if _in_counted_call(state, b):
-        node["qty"] = subtree_qty(state, ref)
+    if _is_counted(state, b):
+        node["qty"] = subtree_qty(state, ref) + qty
     _lead(state, b, above, tick, 2 * fresh)
     return leaf
 
 
 @called
 def far_remove(state: State, b, tick):
-    """Remove the level of a tick that the tree has; its row in ``levels`` is zeroed."""
+    """Remove the level of a tick that the tree has, in which nothing is open; its row in ``levels`` is zeroed."""
     venue = state.venue[0]
     ref = state.books[b]["far_root"]
     above, above_that = 0, 0
@@ -202,7 +221,7 @@ def subtree_qty(state: State, ref):
 
 @called
 def far_depth(state: State, b, side, tick):
-    """Quantity of the far levels at a tick and better (buys: at it and above), in the call that counts it."""
+    """Quantity of the far levels of a lit book at a tick and better (buys: at it and above)."""
     qty = np.int64(0)
     root = state.books[b]["far_root"]
     if root == 0:

@@ -11,20 +11,13 @@ from typing import Final
 import numpy as np
 
 from engine.book import append, next_time, unlink
-from engine.depth import add_far_depth
-from engine.far import far_find, far_insert, far_next, far_remove, leaf_level
+from engine.far import far_find, far_find_changed, far_insert, far_next, far_remove, leaf_level
 from engine.jit import called, inlined, rare
 from engine.places import between_level, hidden_row, side_row
 from engine.records import Instruction
-from engine.state import Pending, State
+from engine.state import State
 
-_CALL: Final = int(Pending.CALL)
 _PEG: Final = int(Instruction.PEG)
-
-
-@inlined
-def _in_call(state: State, instrument):
-    return state.instruments[instrument - 1]["pending"] & _CALL
 
 
 @called
@@ -82,16 +75,16 @@ def join_hidden(state: State, slot):
             _note_best(state, instrument, side)
         return
     b = hidden_row(state, instrument, side)
-    leaf = far_find(state, b, tick)
-    if leaf == 0:
-        leaf = far_insert(state, b, tick)
+    leaf, qty = far_find(state, b, tick), np.int64(order["leaves_qty"])
+    if leaf != 0:
+        far_find_changed(state, b, tick, qty)
+    else:
+        leaf = far_insert(state, b, tick, qty)
         book = state.books[b]
         if book["best_tick"] == 0 or (tick - book["best_tick"]) * side > 0:
             book["best_tick"] = tick
             _note_best(state, instrument, side)
     append(state, state.levels[leaf_level(state, leaf)], slot)
-    if _in_call(state, instrument):
-        add_far_depth(state, b, tick, np.int64(order["leaves_qty"]))
 
 
 @rare
@@ -109,9 +102,8 @@ def leave_hidden(state: State, slot):
         _clear_links(order)
         return
     b = hidden_row(state, instrument, side)
-    if _in_call(state, instrument):
-        add_far_depth(state, b, tick, -np.int64(order["leaves_qty"]))
-    if unlink(state, state.levels[leaf_level(state, far_find(state, b, tick))], slot):
+    leaf = far_find_changed(state, b, tick, -np.int64(order["leaves_qty"]))
+    if unlink(state, state.levels[leaf_level(state, leaf)], slot):
         if state.books[b]["best_tick"] == tick:
             state.books[b]["best_tick"] = far_next(state, b, side, tick)
             _note_best(state, instrument, side)
@@ -132,6 +124,4 @@ def shrink_hidden(state: State, slot, leaves_qty):
         state.levels[between_level(state, side_row(instrument, side))]["qty"] -= less
         return
     b = hidden_row(state, instrument, side)
-    state.levels[leaf_level(state, far_find(state, b, tick))]["qty"] -= less
-    if _in_call(state, instrument):
-        add_far_depth(state, b, tick, -less)
+    state.levels[leaf_level(state, far_find_changed(state, b, tick, -less))]["qty"] -= less

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.book import append, best_of_all, close_level, level_of, next_tick, next_time, unlink
+from engine.book import append, best_of_all, changed_level, close_level, level_of, next_tick, next_time, unlink
 from engine.bounds import BPS_MAX
 from engine.events import emit_canceled, emit_replenished, emit_trade
 from engine.expiries import drop_expiry
@@ -105,7 +105,7 @@ def reduce_head(state: State, b, side, tick, slot, qty):
     What its owner has open is the caller's to count.
     """
     order = state.orders[slot]
-    level = state.levels[level_of(state, b, tick)]
+    level = state.levels[changed_level(state, b, tick, -qty)]
     level["qty"] -= qty
     left = np.int64(order["leaves_qty"]) - qty
     order["leaves_qty"] = left
@@ -150,7 +150,7 @@ def _reduce_otherwise(state: State, events, n, b, side, tick, slot, qty, price_e
     if left == 0 or shown_qty != 0:
         reduce_head(state, b, side, tick, slot, qty)
         return n
-    level = state.levels[level_of(state, b, tick)]
+    level = state.levels[changed_level(state, b, tick, -qty)]
     unlink(state, level, slot)
     order["leaves_qty"] = left
     append(state, level, slot)

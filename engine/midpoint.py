@@ -55,7 +55,7 @@ def join_midpoint(state: State, slot):
     if leaf != 0:
         append(state, state.levels[leaf_level(state, leaf)], slot)
         return
-    append(state, state.levels[leaf_level(state, far_insert(state, b, key))], slot)
+    append(state, state.levels[leaf_level(state, far_insert(state, b, key, np.int64(0)))], slot)
     note_oldest(state, b, key)
     _note_pending(state, instrument)
 

@@ -60,13 +60,23 @@ def disown(state: State, slot):
     state.owned[after]["before"] = before
 
 
+@inlined
+def has_of_day(state: State, participant):
+    """True if a participant has an order that ends with the day."""
+    return np.int64(state.owned[_end_of(state, participant)]["after"]) < len(state.orders)
+
+
 @called
-def list_owned(state: State, participant, out, count):
-    """Write the slots of a participant's open orders to ``out`` from ``count`` on; gives the new count."""
+def list_owned(state: State, participant, out, most):
+    """Write the slots of a participant's open orders to ``out``; gives their number.
+
+    It ends early where there are more than ``most``, with ``most`` + 1.
+    """
+    count = np.int64(0)
     of_day = np.int64(state.owned[_end_of(state, participant)]["after"])
     lasting = np.int64(state.owned[_lasting_end_of(state, participant)]["after"])
     slots = len(state.orders)
-    for _ in range(state.venue[0]["orders_open"]):
+    for _ in range(most + 1):
         if of_day >= slots and lasting >= slots:
             break
         # In order of acceptance, as each list is.
@@ -84,7 +94,7 @@ def list_owned(state: State, participant, out, count):
 
 @called
 def list_owned_of_day(state: State, participant, out, count):
-    """``list_owned`` of those that end with the day."""
+    """Write those that end with the day to ``out`` from ``count`` on; gives the new count."""
     slot = np.int64(state.owned[_end_of(state, participant)]["after"])
     for _ in range(state.venue[0]["orders_open"]):
         if slot >= len(state.orders):
@@ -93,6 +103,24 @@ def list_owned_of_day(state: State, participant, out, count):
         count += 1
         slot = np.int64(state.owned[slot]["after"])
     return count
+
+
+@called
+def list_owned_of_day_in(state: State, participant, instrument, out, count, most):
+    """``list_owned_of_day`` of one instrument: (the new count, how many more orders than these may be looked at).
+
+    most: how many may. It ends early where there are more, with -1.
+    """
+    slot = np.int64(state.owned[_end_of(state, participant)]["after"])
+    for _ in range(most + 1):
+        if slot >= len(state.orders):
+            return count, most
+        most -= 1
+        if np.int64(state.orders[slot]["instrument"]) == instrument:
+            out[count] = slot
+            count += 1
+        slot = np.int64(state.owned[slot]["after"])
+    return count, np.int64(-1)
 
 
 def own_all(state: State) -> None:

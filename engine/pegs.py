@@ -140,13 +140,20 @@ def price_of_peg(state: State, slot, reference_e4):
 
 
 @called
-def list_unpriced(state: State, instrument, side, out, count):
-    """Write the slots of a side's pegs without a price to ``out`` from ``count`` on; gives the new count."""
+def list_unpriced(state: State, instrument, side, out, count, most):
+    """Write the slots of a side's pegs without a price to ``out`` from ``count`` on; gives the new count.
+
+    It ends early, with a greater one, where more than ``most`` pegs are looked at.
+    """
+    seen = np.int64(0)
     for peg in range(1, REFERENCES + 1):
         slot = np.int64(state.books[peg_row(state, instrument, side, peg)]["head"])
         for _ in range(state.venue[0]["orders_open"]):
             if slot == 0:
                 break
+            seen += 1
+            if count > most or seen > most:
+                return most + 1
             if state.terms[slot]["peg_e4"] == 0:
                 out[count] = slot
                 count += 1

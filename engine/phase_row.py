@@ -19,7 +19,7 @@ def set_phase(state: State, instrument, phase, due_ns):
     begins = is_call(phase) - is_call(row["phase"])
     if begins != 0:
         state.venue[0]["calls"] += begins
-        count_depth(state, instrument, begins)
+        count_depth(state, instrument, begins > 0)
         set_pending(state, instrument, _CALL, begins > 0)
     row["phase"] = phase
     row["indicative_e4"] = 0

@@ -23,6 +23,10 @@ from engine.timers import due_instrument
 
 #: Steps of an instrument at one time: its timer, and schedules.
 _STEPS: Final = np.int64(SCHEDULES_MAX + 1)
+#: Bits of the phase in a row whose time has come; above them is its place, below its instrument in the order of turns.
+_PHASE_BITS: Final = 8
+_PHASE: Final = 255
+_TURN_BITS: Final = 32
 
 
 @called
@@ -107,17 +111,85 @@ def earliest(state: State):
 
 
 @called
+def _place_of(state: State, at):
+    """Place that a row had among those of its time, before they were put in turn."""
+    return np.int64(state.schedules[at]["phase"]) >> _PHASE_BITS
+
+
+@called
+def _turn_of(state: State, at):
+    """Key of a row in the order in which those of a time are met."""
+    row = state.schedules[at]
+    return np.int64(row["instrument"]) << _TURN_BITS | np.int64(row["phase"])
+
+
+@called
+def _exchange(state: State, at, other):
+    row, there = state.schedules[at], state.schedules[other]
+    instrument, phase = np.int64(row["instrument"]), np.int64(row["phase"])
+    row["instrument"], row["phase"] = np.int64(there["instrument"]), np.int64(there["phase"])
+    there["instrument"], there["phase"] = instrument, phase
+
+
+@called
+def _sift(state: State, at, count):
+    """Let a row sink in the heap of the first ``count`` rows until none below it has a later turn."""
+    for _ in range(SCHEDULES_MAX):
+        below = 2 * at + 1
+        if below >= count:
+            break
+        if below + 1 < count and _turn_of(state, below + 1) > _turn_of(state, below):
+            below += 1
+        if _turn_of(state, at) >= _turn_of(state, below):
+            break
+        _exchange(state, at, below)
+        at = below
+
+
+@called
+def _put_in_turn(state: State, count):
+    """Sort the rows of a time by instrument, those of all before the others; each keeps its place beside its phase.
+
+    They are gone when the command is through, so that nobody else meets such a row.
+    """
+    in_turn = True
+    for at in range(count):
+        row = state.schedules[at]
+        row["phase"] = np.int64(row["phase"]) | at << _PHASE_BITS
+        in_turn &= at == 0 or _turn_of(state, at - 1) < _turn_of(state, at)
+    if in_turn:
+        return
+    for at in range(count // 2 - 1, -1, -1):
+        _sift(state, at, count)
+    for last in range(count - 1, 0, -1):
+        _exchange(state, 0, last)
+        _sift(state, 0, last)
+
+
+@called
+def _next_met(state: State, instrument, at, count, due_ns):
+    """The first instrument, from one on, with a timer of a time or a row of its own, of which ``at`` is the next."""
+    found = np.int64(state.schedules[at]["instrument"]) if at < count else np.int64(0)
+    timer = due_instrument(state)
+    if timer >= instrument and state.instruments[timer - 1]["due_ns"] == due_ns and (found == 0 or timer < found):
+        return timer
+    return found
+
+
+@called
 def run_time(state: State, events, n, due_ns, place):
     """All of one time. What it begins has a later one, so that the rows that wait for this time do not change.
 
-    place: of the part to go on at, 0 for the first. The venue is halfway where the next one has no room.
+    Instruments that have nothing to do then are not looked at. place: of the part to go on at, 0 for the first. The
+    venue is halfway where the next one has no room.
     """
     venue = state.venue[0]
-    count = np.int64(0)
+    count, of_all = np.int64(0), np.int64(0)
     for at in range(venue["schedules"]):
         if state.schedules[at]["due_ns"] != due_ns:
             break
         count += 1
+        of_all += np.int64(np.int64(state.schedules[at]["instrument"]) == 0)
     if count == 0:
         instrument = due_instrument(state)
         for _ in range(venue["instruments"]):
@@ -128,29 +200,44 @@ def run_time(state: State, events, n, due_ns, place):
             n = end_timer(state, events, n, instrument)
             instrument = due_instrument(state)
         return n
-    first, begin = max(place // _STEPS, np.int64(1)), place % _STEPS
-    for instrument in range(first, venue["instruments"] + 1):
-        for step in range(begin, count + 1):
-            if not _is_met(state, instrument, step, due_ns):
+    if place == 0:
+        _put_in_turn(state, count)
+    instrument, begin, at = max(place // _STEPS, np.int64(1)), place % _STEPS, of_all
+    for _ in range(venue["instruments"]):
+        for _ in range(count):  # those of instruments before
+            if at == count or np.int64(state.schedules[at]["instrument"]) >= instrument:
+                break
+            at += 1
+        if of_all == 0:
+            instrument = _next_met(state, instrument, at, count, due_ns)
+        if instrument == 0 or instrument > venue["instruments"]:
+            break
+        if begin == 0 and due_ns != 0 and state.instruments[instrument - 1]["due_ns"] == due_ns:
+            if not may_begin(state, events, n, _STEPS * instrument):
+                return n
+            n = end_timer(state, events, n, instrument)
+        every = np.int64(0)
+        for _ in range(count):
+            is_own = at < count and np.int64(state.schedules[at]["instrument"]) == instrument
+            if is_own and (every == of_all or _place_of(state, at) < _place_of(state, every)):
+                met = at
+                at += 1
+            elif every < of_all:
+                met = every
+                every += 1
+            else:
+                break
+            step = _place_of(state, met) + 1
+            if step < begin:
                 continue
             if not may_begin(state, events, n, _STEPS * instrument + step):
                 return n
-            if step == 0:
-                n = end_timer(state, events, n, instrument)
-            else:
-                n = _run_schedule(state, events, n, instrument, np.int64(state.schedules[step - 1]["phase"]))
+            phase = np.int64(state.schedules[met]["phase"]) & _PHASE
+            n = _run_schedule(state, events, n, instrument, phase)
         begin = np.int64(0)
+        instrument += 1
     _drop_first(state, count)
     return n
-
-
-@called
-def _is_met(state: State, instrument, step, due_ns):
-    """True if an instrument has something to do in a step of a time: 0 is its timer, any other the schedule before."""
-    if step == 0:
-        return due_ns != 0 and state.instruments[instrument - 1]["due_ns"] == due_ns
-    row = state.schedules[step - 1]
-    return np.int64(row["instrument"]) == 0 or np.int64(row["instrument"]) == instrument
 
 
 @called

@@ -27,7 +27,7 @@ from engine.records import COMMAND
 #: (``digest.py``), the name of a field, or the dtype of rows of which an image keeps pages (``parts.Region``). Declare
 #: then in ``state_forms.py`` how an image of before is converted. Do not increment it for anything else: checkpoints of
 #: before are not used any more, and a node that starts replays its whole journal.
-STATE_VERSION: Final = 4
+STATE_VERSION: Final = 5
 
 #: Ticks of the window of directly indexed prices of each side of a book: 64 words of 64 bits.
 WINDOW: Final = 4_096
@@ -289,9 +289,9 @@ BOOK: Final = np.dtype(
     ]
 )
 
-#: A branching of the far tree: the bit of the tick that decides, and where 0 and 1 lead. ``qty``: what the levels below
-#: it have open, while the instrument is in a call (``depth.py``), else 0. ``first_time``: in a midpoint book, the time
-#: of the oldest order below it (``oldest.py``), else 0.
+#: A branching of the far tree: the bit of the tick that decides, and where 0 and 1 lead. ``qty``: in a lit book, what
+#: the levels below it have open, else 0. ``first_time``: in a midpoint book, the time of the oldest order below it
+#: (``oldest.py``), else 0.
 NODE: Final = np.dtype(
     [("zero", "<u4"), ("one", "<u4"), ("bit", "<u4"), ("reserved", "<u4"), ("qty", "<i8"), ("first_time", "<i8")]
 )

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from engine.calls import is_call
-from engine.depth import count_depth
+from engine.depth import count_depth, count_far_depth
 from engine.jit import Packed, called, quiet
 from engine.owned import own_all
 from engine.parts import is_stale
@@ -306,11 +306,28 @@ def _list_owned(state: State) -> Change:
 def _begin_depth_kernel(pointers: Any, instrument: Any) -> Any:
     state = unpack_state(pointers)
     set_pending(state, instrument, _CALL, True)
-    count_depth(state, instrument, 1)
+    count_depth(state, instrument, True)
     return 0
 
 
 _begin_depth = quiet(_begin_depth_kernel)
+
+
+def _count_far(state: State) -> Change:
+    """Before STATE_VERSION 5 the far levels of a book were counted in calls alone."""
+    state.nodes["qty"] = 0
+    for number in range(1, int(state.venue[0]["instruments"]) + 1):
+        _count_far_depth(Packed(state).pointers, number)
+    return Change()
+
+
+@called
+def _count_far_depth_kernel(pointers: Any, instrument: Any) -> Any:
+    count_far_depth(unpack_state(pointers), instrument)
+    return 0
+
+
+_count_far_depth = quiet(_count_far_depth_kernel)
 
 _CALL: Final = int(Pending.CALL)
 _LACKS_3: Final = frozenset({"lasting_owners", "stale_lines", "old_id_tree"})
@@ -347,15 +364,23 @@ FORMS: Final[Mapping[tuple[int, int], Form]] = {
     (0, 3): Form(
         {**_PAGED_1, "limits": _LIMITS_0},
         _NAMES_1,
-        (_take_day_orders_into_this_day, _count_ids_of_participants, _look_at_calls, _give_times, _list_owned),
+        (
+            _take_day_orders_into_this_day,
+            _count_ids_of_participants,
+            _look_at_calls,
+            _give_times,
+            _list_owned,
+            _count_far,
+        ),
         _LACKS_2,
     ),
-    (0, 4): Form(_PAGED_1, _NAMES_1, (_look_at_calls, _give_times, _list_owned), _LACKS_2),
-    (1, 4): Form(_PAGED_1, _NAMES_1, (_look_at_calls, _give_times, _list_owned), _LACKS_2),
-    (2, 4): Form(_PAGED_1, _NAMES_2, (_look_at_calls, _give_times, _list_owned), _LACKS_2),
-    (2, 5): Form(_PAGED_1, _NAMES_2, (_look_at_calls, _give_times, _list_owned), _LACKS_2),
-    (3, 6): Form(_PAGED_3, _NAMES_3, (_list_owned,), _LACKS_3),
-    (4, 6): Form(_PAGED_3),
+    (0, 4): Form(_PAGED_1, _NAMES_1, (_look_at_calls, _give_times, _list_owned, _count_far), _LACKS_2),
+    (1, 4): Form(_PAGED_1, _NAMES_1, (_look_at_calls, _give_times, _list_owned, _count_far), _LACKS_2),
+    (2, 4): Form(_PAGED_1, _NAMES_2, (_look_at_calls, _give_times, _list_owned, _count_far), _LACKS_2),
+    (2, 5): Form(_PAGED_1, _NAMES_2, (_look_at_calls, _give_times, _list_owned, _count_far), _LACKS_2),
+    (3, 6): Form(_PAGED_3, _NAMES_3, (_list_owned, _count_far), _LACKS_3),
+    (4, 6): Form(_PAGED_3, steps=(_count_far,)),
+    (5, 6): Form(_PAGED_3),
 }
 
 

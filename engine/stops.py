@@ -28,7 +28,7 @@ def join_stops(state: State, slot, stop_tick):
     b = stop_row(state, instrument, side)
     leaf = far_find(state, b, stop_tick)
     if leaf == 0:
-        leaf = far_insert(state, b, stop_tick)
+        leaf = far_insert(state, b, stop_tick, np.int64(0))
         book = state.books[b]
         if book["best_tick"] == 0 or (book["best_tick"] - stop_tick) * side > 0:
             book["best_tick"] = stop_tick

@@ -49,9 +49,9 @@ def price_of_uncross(state: State, instrument):
         return tick
     if not _may_trade(state, instrument):
         return np.int64(0)
-    count_depth(state, instrument, 1)
+    count_depth(state, instrument, True)
     tick, _, _ = uncross_price(state, instrument)
-    count_depth(state, instrument, -1)
+    count_depth(state, instrument, False)
     return tick
 
 
@@ -70,7 +70,7 @@ def _may_trade(state: State, instrument):
 def uncross_price(state: State, instrument):
     """Compute (tick of the uncross, paired quantity, buys less sells there); zeros if nothing would trade.
 
-    The depth of the instrument is counted.
+    The depth of the instrument's window is counted.
     """
     if not _may_trade(state, instrument):
         return np.int64(0), np.int64(0), np.int64(0)

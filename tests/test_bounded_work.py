@@ -51,6 +51,8 @@ def steps(kind: str, what: str, orders: int) -> int:
         ("kernel", "quote that lets two meet"),
         ("kernel", "quote that lets none meet"),
         ("kernel", "mass cancel"),
+        ("kernel", "begin of a call"),
+        ("kernel", "end of a call"),
         ("kernel", "kill"),
         ("reference", "quote that lets two meet"),
         ("reference", "quote that lets none meet"),

@@ -40,6 +40,7 @@ from tests.conversions import (
 )
 from tests.limit_rows import epoch, limits
 from tests.rows import BUY, SELL, batch, clock, enter, kill
+from tests.streams import call_stream
 from tests.test_crowded_ids import CAPACITIES as CROWDED
 from tests.test_crowded_ids import SETUP
 
@@ -160,7 +161,7 @@ def test_an_image_of_a_version_without_a_declared_form_is_refused(rules: int, st
         ValueError,
         match=f"^an image of RULES_VERSION {rules} with STATE_VERSION {state} cannot be converted; this release"
         " converts images of RULES_VERSION and STATE_VERSION 3 with 0, 4 with 0, 4 with 1, 4 with 2, 5 with 2,"
-        " 6 with 3, 6 with 4$",
+        " 6 with 3, 6 with 4, 6 with 5$",
     ):
         convert(engine.parts(), rules_version=rules, state_version=state, capacity=ROOMY, to=ROOMY)
 
@@ -211,6 +212,35 @@ def test_an_image_of_an_earlier_state_version_is_the_market_that_a_replay_gives(
         conversion = convert(image.parts, rules_version=4, state_version=state_version, capacity=capacity, to=to)
         kernel = Engine.restore(to, image.seq, image.event_digest, conversion.parts)
         assert_alike(kernel, replayed)
+
+
+def test_an_image_of_these_rules_in_the_last_state_version_goes_on_as_a_replay(tmp_path: Path) -> None:
+    image = load_checkpoint(GOLDEN / "state-4-rules-6.checkpoint")
+    capacity = Capacity(**image.capacity)
+    copy = Path(shutil.copytree(GOLDEN / "rules-6", tmp_path / "rules-6"))
+    with Journal.open(copy) as journal:
+        rows = concatenate([owned_rows(block.rows) for block in journal.blocks()])
+    replayed = Engine(capacity)
+    replayed.apply(rows[: image.seq])
+    conversion = convert(image.parts, rules_version=6, state_version=4, capacity=capacity, to=capacity)
+    kernel = Engine.restore(capacity, image.seq, image.event_digest, conversion.parts)
+    kernel.check()
+    assert kernel.apply(rows[image.seq :]).tobytes() == replayed.apply(rows[image.seq :]).tobytes()
+
+
+def test_the_far_levels_of_an_image_that_summed_them_in_calls_alone_are_summed() -> None:
+    rows = call_stream(31, 3_000, far=0.4)
+    capacity = Capacity(orders_max=4_096, ids_max=65_536, instruments_max=4, participants_max=8)
+    for cut in (500, 1_200, 2_000, 2_999):
+        engine = Engine(capacity)
+        engine.apply(rows[:cut])
+        image = copied(engine.parts())
+        assert image["books"]["nodes"]["qty"].any()
+        image["books"]["nodes"]["qty"] = 0
+        conversion = convert(image, rules_version=6, state_version=4, capacity=capacity, to=capacity)
+        kernel = restored(conversion.parts, capacity, engine)
+        kernel.check()
+        assert kernel.apply(rows[cut:]).tobytes() == engine.apply(rows[cut:]).tobytes()
 
 
 @pytest.mark.parametrize("state_version", [1, 2])

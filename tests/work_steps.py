@@ -90,6 +90,8 @@ CASES: Final = {
     "cancel of one peg": Case(
         "enter MANY m{number} buy 1 XYZ @ market peg=primary offset={away}", "", "cancel MANY m32", 1
     ),
+    "begin of a call": Case("enter MANY m{number} sell 1 ABC @ {far}", "", "phase ABC auction", 1),
+    "end of a call": Case("enter MANY m{number} sell 1 ABC @ {far}", "phase ABC auction", "phase ABC continuous", 1),
     "kill": Case("enter MANY m{number} sell 1 ABC @ {above}", "enter FEW f1 buy 1 ABC @ 1000", "kill FEW", 4),
 }
 
@@ -108,7 +110,11 @@ def steps(kind: EngineKind, what: str, orders: int) -> int:
     )
     lines = (
         case.each.format(
-            number=number, limit=_limit(number), above=f"{1000.01 + number / 100:.2f}", away=f"{number / 100:.2f}"
+            number=number,
+            limit=_limit(number),
+            above=f"{1000.01 + number / 100:.2f}",
+            away=f"{number / 100:.2f}",
+            far=2000 + number,
         )
         for number in range(1, orders + 1)
     )
