@@ -25,6 +25,7 @@ import pytest
 from marketdata.web import page
 from node.operators import set_operator
 from tests.ouch_messages import enter
+from tests.pair_processes import pair
 from tests.running import ROOT, Client, Running, started, until
 from tests.test_node_programs import processes
 
@@ -78,6 +79,15 @@ class Venue:
             )
 
 
+class SomeNode:
+    """The page of a node that was started elsewhere."""
+
+    def __init__(self, node: Running) -> None:
+        until(lambda: processes(node)["web"]["port"], what="the page's process does not listen")
+        self.port = int(processes(node)["web"]["port"])
+        self.url = f"http://127.0.0.1:{self.port}/page/"
+
+
 class NoRedirect(urllib.request.HTTPRedirectHandler):
     """No following of answers that name a new place."""
 
@@ -110,7 +120,7 @@ def browser() -> Iterator[Any]:
 class Tab:
     """A page that is looked at, with all that it complained of and asked for."""
 
-    def __init__(self, browser: Any, venue: Venue, place: str = "", **options: Any) -> None:
+    def __init__(self, browser: Any, venue: Venue | SomeNode, place: str = "", **options: Any) -> None:
         self.venue = venue
         self.context = browser.new_context(**options)
         self.page = self.context.new_page()
@@ -437,6 +447,42 @@ def test_an_operator_sees_that_the_node_does_not_answer_and_what_was_done_before
     tab.sees("#operator", "Nothing of it is shown without a login")
     tab.sign_in()
     tab.sees(".acts tbody tr:has-text('resume VOLT')", "ada")
+
+
+@pytest.mark.slow
+def test_an_operator_sees_both_nodes_of_a_pair_and_a_takeover(tmp_path: Path, browser: Any) -> None:
+    set_operator(tmp_path / "operators", "ada", PASSWORD)
+    with pair(tmp_path, "--web", "127.0.0.1:0", "--web-operators", str(tmp_path / "operators")) as (_, a, b):
+        of_a, of_b = (Tab(browser, SomeNode(each), "#/operator") for each in (a, b))
+        for tab in (of_a, of_b):
+            tab.sign_in()
+        digest = str(a.pair()["event_digest"])
+
+        def row(tab: Tab, node: str, *words: str) -> None:
+            for word in words:
+                tab.sees(f".nodes tbody tr:has(th:has-text('{node}'))", word)
+
+        row(of_a, "A (this node)", "primary", "reigning", digest)
+        row(of_a, "B", "standby", "in sync", digest)
+        of_a.sees(".alerts", "None. The node is open.")
+        row(of_b, "B (this node)", "standby", "following", digest)
+        row(of_b, "A", "primary", "by the arbiter's record", digest)
+        of_b.sees(".alerts", "None. This node is a copy of A, which takes orders and acts.")
+        of_b.sees(".instruments", "Continuous")
+        assert not of_b.page.locator("[data-act]").count(), "a copy takes no acts"
+        of_a.page.locator("[data-act='halt XYZ']").wait_for()
+
+        a.process.kill()
+        of_a.sees(".alerts", "does not answer")
+        row(of_b, "B (this node)", "primary", "reigning")
+        of_b.sees(".nodes", "none is connected")
+        of_b.sees(".alerts", "no standby is in sync")
+        assert len(of_b.page.locator(".alerts li").all_inner_texts()) == 1, "one fact is one alert"
+        of_b.page.locator("[data-act='halt XYZ']").click()
+        of_b.page.locator("#confirm-yes").click()
+        of_b.sees(".instruments tr:has-text('XYZ')", "Halted")
+        for tab in (of_a, of_b):
+            tab.close()
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ export class Candles {
   #bars;
   #volumes;
   #rows = [];
+  #isSettled = false; // the newest bars were shown; then the range is the user's
 
   constructor(container) {
     this.#chart = createChart(container, {
@@ -31,6 +32,7 @@ export class Candles {
       priceLineVisible: false,
     });
     this.#chart.priceScale("volume").applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
+    this.#chart.timeScale().subscribeSizeChange(() => this.#settle());
     this.paint();
   }
 
@@ -68,10 +70,17 @@ export class Candles {
     const inOrder = [...rows].reverse();
     this.#bars.setData(inOrder.map(([time, low, high, open, close]) => ({ time, low, high, open, close })));
     this.#volumes.setData(inOrder.map(([time, , , , , value]) => ({ time, value })));
-    if (isNew) {
-      const shown = Math.min(Math.max(inOrder.length, 30), 90);
-      this.#chart.timeScale().setVisibleLogicalRange({ from: inOrder.length - shown, to: inOrder.length + 1 });
-    }
+    if (isNew) this.#isSettled = false;
+    this.#settle();
+  }
+
+  // Show the newest bars, once there are some and the chart has a width: before that the library keeps no range.
+  #settle() {
+    const count = this.#rows.length;
+    if (this.#isSettled || !count || !this.#chart.timeScale().width()) return;
+    const shown = Math.min(Math.max(count, 30), 90);
+    this.#chart.timeScale().setVisibleLogicalRange({ from: count - shown, to: count + 1 });
+    this.#isSettled = true;
   }
 
   // The last bar in words, for those who do not see the picture.

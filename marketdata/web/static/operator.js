@@ -42,6 +42,7 @@ export class OperatorView {
   #parts = {};
   #acts = []; // as the exchange tells them, and those to which it gave no answer at all
   #unheard = [];
+  #isCopy = false; // acts are then the primary's
 
   constructor(root) {
     this.#root = root;
@@ -162,7 +163,6 @@ export class OperatorView {
         this.#acts = value.acts;
         this.#showActs();
       }
-      if (value.instruments) this.#showNames(value);
       if (status === 200) {
         this.#heard = performance.now();
         this.#reported = timeOf(new Date().toISOString());
@@ -171,6 +171,7 @@ export class OperatorView {
       } else {
         this.#why = sentence(value.message ?? `status ${status}`);
       }
+      if (value.instruments) this.#showNames(value);
     } catch {
       this.#why = "The page's server does not answer.";
     }
@@ -199,16 +200,17 @@ export class OperatorView {
     }
   }
 
-  #alert(found) {
+  #alert(found, none = "None. The node is open.") {
     const list = found.length
       ? made("ul", { class: "alert-list" }, ...found.map((each) => made("li", {}, each)))
-      : made("p", { class: "empty" }, "None. The node is open.");
+      : made("p", { class: "empty" }, none);
     if (list.textContent !== this.#parts.alerts.textContent) this.#parts.alerts.replaceChildren(list);
   }
 
   // The report.
 
   #showReport(report) {
+    this.#isCopy = Boolean(report.pair && report.pair.role !== "primary" && report.pair.role !== "single");
     this.#showAlerts(report);
     this.#fill("nodes", nodes(report));
     this.#fill("latencies", latencies(report.status));
@@ -221,14 +223,14 @@ export class OperatorView {
     this.#fillActs(
       "instruments", ["Instrument", "Phase"],
       instruments.map(({ instrument, phase }) => [
-        [instrument, phaseWord(phase)], instrument, [phase === "halted" ? "resume" : "halt"],
+        [instrument, phaseWord(phase)], instrument, this.#isCopy ? [] : [phase === "halted" ? "resume" : "halt"],
       ]),
       "No instrument is defined yet.",
     );
     this.#fillActs(
       "participants", ["Participant", "State"],
       participants.map(({ participant, killed }) => [
-        [participant, killed ? "killed" : "trades"], participant, [killed ? "unkill" : "kill"],
+        [participant, killed ? "killed" : "trades"], participant, this.#isCopy ? [] : [killed ? "unkill" : "kill"],
       ]),
       "No participant is defined yet.",
     );
@@ -236,15 +238,18 @@ export class OperatorView {
 
   #showAlerts({ status, pair, processes }) {
     const found = [];
-    if (status.state !== "open") found.push(`${status.state}: ${status.state_reason || "no reason was given"}`);
+    const follows = followed({ status, pair });
+    if (status.state !== "open" && !follows) found.push(`${status.state}: ${status.state_reason || "no reason was given"}`);
     if (status.warning) found.push(status.warning);
     if (status.diverged) found.push("A node has another state than the other one.");
     for (const each of pair?.divergences ?? []) found.push(each);
     for (const each of pair?.warnings ?? []) if (!found.some((other) => other.includes(each))) found.push(each);
     if (pair?.arbiter) found.push(`The arbiter does not answer: ${pair.arbiter}`);
-    if (pair?.role === "primary" && pair.in_sync.length < 2) found.push("No standby is in sync: nobody could take over.");
+    if (pair?.role === "primary" && pair.in_sync.length < 2 && !found.some((each) => each.includes("no standby is in sync"))) {
+      found.push("No standby is in sync: nobody could take over.");
+    }
     for (const each of processes) if (each.state !== "running") found.push(`Process ${each.process} is ${each.state}${each.reason ? `: ${each.reason}` : ""}`);
-    this.#alert(found.map(sentence));
+    this.#alert(found.map(sentence), follows ? `None. This node is a copy of ${follows}, which takes orders and acts.` : undefined);
   }
 
   // A table of text: {heads, rows, empty}; a head is a name, or [name, true] for numbers. Rows that are there are kept.
@@ -382,7 +387,12 @@ const sentence = (text) => {
   return whole ? `${whole[0].toUpperCase()}${whole.slice(1)}.` : "";
 };
 
-// This node, and those that it knows of.
+// Name of the primary that a copy follows as it should; "" for any other node.
+function followed({ status, pair }) {
+  return pair && pair.role !== "primary" && pair.state === "following" && status.state === "standby" ? pair.primary : "";
+}
+
+// This node, and those that it knows of. What is compared up to the last command here has the digest of this node.
 function nodes({ status, pair }) {
   const heads = ["Node", "Role", "State", ["Epoch", true], ["Command", true], ["Behind", true], "Event digest", "Digests equal"];
   const own = [
@@ -390,12 +400,14 @@ function nodes({ status, pair }) {
     grouped(status.seq), pair?.role === "primary" ? "–" : pair ? grouped(pair.lag_commands) : "–",
     status.event_digest, pair ? `up to ${grouped(pair.agreed_seq)}` : "–",
   ];
+  const digest = (agreed_seq) => (agreed_seq >= status.seq ? status.event_digest : "compared by block");
   const others = (pair?.copies ?? []).map((each) => [
     each.name, each.role, each.in_sync ? "in sync" : "not in sync", pair.epoch, grouped(each.received_seq),
-    grouped(each.lag_commands), pair.diverged.includes(each.name) ? "differs" : "compared by block", `up to ${grouped(each.agreed_seq)}`,
+    grouped(each.lag_commands), pair.diverged.includes(each.name) ? "differs" : digest(each.agreed_seq), `up to ${grouped(each.agreed_seq)}`,
   ]);
+  if (pair?.role === "primary" && !others.length) others.push(["–", "standby", "none is connected", "–", "–", "–", "–", "–"]);
   if (pair && pair.role !== "primary" && pair.primary) {
-    others.push([pair.primary, "primary", "by the arbiter", pair.epoch, "–", "–", "compared by block", `up to ${grouped(pair.agreed_seq)}`]);
+    others.push([pair.primary, "primary", "by the arbiter's record", pair.epoch, "–", "–", digest(pair.agreed_seq), `up to ${grouped(pair.agreed_seq)}`]);
   }
   return { heads, rows: [own, ...others], empty: "" };
 }
