@@ -61,8 +61,8 @@ $(EXTRAS): $(READY)
 	  || echo "notice: schemathesis, which makes hostile requests for the web, is not installed and could not be; its tests are skipped"
 	@$(PIP) --pre quickfix-tls==1.16.0.1rc1 fixcore-engine==0.15.0 asyncfix==1.0.1 simplefix==1.0.17 2>/dev/null \
 	  || echo "notice: clients of FIX that judge a session are not installed and could not be; their tests are skipped"
-	@$(PIP) --no-deps ccxt==4.5.90 certifi==2026.10.19.post1 charset-normalizer==3.4.7 idna==3.18 orjson==3.13.0 requests==2.34.2 urllib3==2.8.0 2>/dev/null \
-	  || echo "notice: ccxt, which judges order entry on the web, is not installed and could not be; its tests are skipped"
+	@$(PIP) --no-deps ccxt==4.5.90 certifi==2026.10.19.post1 charset-normalizer==3.4.7 idna==3.18 orjson==3.13.0 requests==2.34.2 urllib3==2.8.0 aiohttp==3.14.5 aiohappyeyeballs==2.7.1 aiosignal==1.4.0 attrs==26.1.0 frozenlist==1.8.0 multidict==7.2.1 propcache==0.5.4 yarl==1.25.1 2>/dev/null \
+	  || echo "notice: ccxt, which judges the web, is not installed and could not be; its tests are skipped"
 	@$(PIP) playwright==1.65.2 greenlet==3.5.6 2>/dev/null \
 	  || echo "notice: playwright, which drives the browser that looks at the page, is not installed and could not be; its tests are skipped"
 	@touch $@

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from typing import Literal
 
 #: pass; held: bytes wait here, and nobody hears of it; late: each piece comes ``LATE_S`` later.
@@ -70,6 +71,12 @@ class FaultProxy:
         self._is_cut = True
         for writer in list(self._writers):
             writer.transport.abort()
+
+    def point_to(self, port: int) -> None:
+        """Break all connections; later ones go on to another port. From any thread."""
+        self._to_port = port
+        for writer in list(self._writers):
+            writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
