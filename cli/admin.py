@@ -142,22 +142,11 @@ def _event_text(event: dict[str, Any]) -> str:
 def _shown(result: dict[str, Any], *, as_json: bool) -> int:
     """Show the events of commands. Raises CheckFailed if one was rejected."""
     lines = [each if isinstance(each, str) else _event_text(each) for each in result["events"]]
-    if as_json:
-        from notation.objects import EVENT_KEYS
-
-        nothing = dict.fromkeys(EVENT_KEYS)
-        screen.print_json(result | {"events": [nothing | each for each in result["events"]]})
-    else:
-        for line in lines:
-            screen.print_line(line)
-        if result["left_out"]:
-            screen.print_line(f"and {screen.counted(result['left_out'], 'event')} more; see `lockstep events`")
-        if not result["events"]:
-            screen.print_line(f"done, command {screen.count(result['seq'])}")
-        for line in result.get("added", ()):
-            screen.print_line(f"set by default: {line}")
+    refused = f", {result['rejected']:,} of them refused" if result["rejected"] else ""
+    many = screen.counted(result["commands"], "command")
+    with screen.answer(f"the market took {many}, the last is {screen.count(result['seq'])}{refused}"):
+        _show_events(result, lines, as_json=as_json)
     if result["rejected"]:
-        screen.flush()
         first = next((line for line in lines if line.startswith(_REFUSALS)), "")
         seen = f", the first: {first.removeprefix('> ')}" if first else ""
         exists = "".join(f"; {sentence}" for sentence in result.get("existing", [])[:_EXISTING])
@@ -165,6 +154,23 @@ def _shown(result: dict[str, Any], *, as_json: bool) -> int:
     for sentence in result.get("existing", [])[:_EXISTING]:
         screen.notice(f"note: {sentence}")
     return errors.FINE
+
+
+def _show_events(result: dict[str, Any], lines: list[str], *, as_json: bool) -> None:
+    if as_json:
+        from notation.objects import EVENT_KEYS
+
+        nothing = dict.fromkeys(EVENT_KEYS)
+        screen.print_json(result | {"events": [nothing | each for each in result["events"]]})
+        return
+    for line in lines:
+        screen.print_line(line)
+    if result["left_out"]:
+        screen.print_line(f"and {screen.counted(result['left_out'], 'event')} more; see `lockstep events`")
+    if not result["events"]:
+        screen.print_line(f"done, command {screen.count(result['seq'])}")
+    for line in result.get("added", ()):
+        screen.print_line(f"set by default: {line}")
 
 
 # Users and their passwords.
@@ -241,10 +247,11 @@ def simple(directory: Path, what: str, said: str, *, as_json: bool) -> int:
     """`lockstep admin drain|shutdown`: send a request whose answer has no content."""
     with connected(directory) as link:
         link.ask(what)
-    if as_json:
-        screen.print_json({"done": what})
-    else:
-        screen.print_line(said)
+    with screen.answer(f"{what} was done"):
+        if as_json:
+            screen.print_json({"done": what})
+        else:
+            screen.print_line(said)
     return errors.FINE
 
 
@@ -252,12 +259,11 @@ def checkpoint(directory: Path, *, as_json: bool) -> int:
     """`lockstep admin checkpoint`: have the node write a checkpoint."""
     with connected(directory) as link:
         made = link.ask("checkpoint")["checkpoint"]
-    if as_json:
-        screen.print_json(made)
-    else:
-        facts = [("at command", screen.count(made["seq"])), ("file", made["path"])]
-        facts += [("size", screen.size(made["size_bytes"])), ("took", f"{made['elapsed_s']:,.2f} s")]
-        screen.facts(facts, title="a checkpoint was written")
+    facts = [("at command", screen.count(made["seq"])), ("file", made["path"])]
+    facts += [("size", screen.size(made["size_bytes"])), ("took", f"{made['elapsed_s']:,.2f} s")]
+    title = "a checkpoint was written"
+    with screen.answer(title):
+        screen.print_json(made) if as_json else screen.facts(facts, title=title)
     return errors.FINE
 
 
@@ -265,13 +271,12 @@ def roll(directory: Path, *, as_json: bool) -> int:
     """`lockstep admin roll`: have the node begin a new slice of its journal."""
     with connected(directory) as link:
         begun = link.ask("roll")["roll"]
-    if as_json:
-        screen.print_json(begun)
-    else:
-        facts = [("slice", str(begun["slice"])), ("after command", screen.count(begun["seq"]))]
-        facts += [("folder", begun["path"]), ("image", screen.size(begun["size_bytes"]))]
-        facts += [("took", f"{begun['elapsed_s']:,.2f} s")]
-        screen.facts(facts, title="a new slice of the journal was begun")
+    facts = [("slice", str(begun["slice"])), ("after command", screen.count(begun["seq"]))]
+    facts += [("folder", begun["path"]), ("image", screen.size(begun["size_bytes"]))]
+    facts += [("took", f"{begun['elapsed_s']:,.2f} s")]
+    title = "a new slice of the journal was begun"
+    with screen.answer(title):
+        screen.print_json(begun) if as_json else screen.facts(facts, title=title)
     return errors.FINE
 
 
@@ -279,12 +284,13 @@ def disconnect(directory: Path, user: str, *, as_json: bool) -> int:
     """`lockstep admin disconnect`: end a user's connection."""
     with connected(directory) as link:
         ended = link.ask("disconnect", user=user)["disconnected"]
-    if as_json:
-        screen.print_json({"user": user, "disconnected": ended})
-    elif ended:
-        screen.print_line(f"the connection of {user} was ended")
+    said = f"the connection of {user} was ended" if ended else f"{user} had no connection"
+    with screen.answer(said):
+        if as_json:
+            screen.print_json({"user": user, "disconnected": ended})
+        elif ended:
+            screen.print_line(said)
     if not ended:
-        screen.flush()
         raise CheckFailed(f"{user!r} has no connection")
     return errors.FINE
 

@@ -35,6 +35,7 @@ KNOWN: Final = {
     ("cli", "WrongUse"): WRONG,
     ("cli", "CheckFailed"): FOUND,
     ("cli", "OutputFailed"): WRONG,
+    ("cli", "AnswerLost"): FOUND,
     ("cli", "NodeSilent"): LATER,
     ("journal", "JournalError"): WRONG,
     ("journal", "JournalBusy"): LATER,
@@ -55,6 +56,7 @@ KNOWN: Final = {
     ("sequencer", "PumpError"): WRONG,
     ("sequencer", "ReignRefused"): WRONG,
     ("client", "ConnectionLost"): FOUND,
+    ("client", "NotConnected"): LATER,
     ("client", "ClientError"): WRONG,
     ("gateway", "SideFileError"): WRONG,
     ("gateway", "PasswordError"): WRONG,
@@ -76,6 +78,7 @@ KNOWN: Final = {
     ("node", "RequestRefused"): WRONG,
     ("node", "LinkError"): WRONG,
     ("node", "LinkLost"): FOUND,
+    ("node", "NodeHangs"): LATER,
     ("node", "NodeStarts"): LATER,
     ("node", "PortInUse"): LATER,
     ("node", "NoNode"): LATER,
@@ -117,6 +120,10 @@ class CheckFailed(Exception):
 
 class OutputFailed(Exception):
     """Standard output takes no more; the message says why."""
+
+
+class AnswerLost(Exception):
+    """Something was done that must not be repeated, and standard output takes no answer; the message says so."""
 
 
 @contextlib.contextmanager

@@ -164,8 +164,7 @@ def switch_over(directory: Path, *, as_json: bool) -> int:
     """Hand the reign of the primary on a directory to its standby."""
     with connected(directory) as link:
         done = link.ask("switchover")["switchover"]
-    if as_json:
-        screen.print_json(done)
-    else:
-        screen.print_line(f"{done['primary']} takes over; this node starts again as a copy")
+    said = f"{done['primary']} takes over; this node starts again as a copy"
+    with screen.answer(said):
+        screen.print_json(done) if as_json else screen.print_line(said)
     return errors.FINE

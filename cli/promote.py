@@ -26,12 +26,13 @@ def promote(directory: Path, *, force: bool, reason: str | None, yes: bool, as_j
             raise WrongUse(f"not promoted: {survey['refused']}")
         _confirm(survey, yes=yes)
         done = link.ask("promote", reason=reason)["promote"]
-    if as_json:
-        screen.print_json({**done, "primary": done["primary"] or None, "clock": done["clock"] or None, "refused": None})
-    else:
-        screen.print_line(
-            f"{done['node']} is primary in epoch {screen.count(done['epoch'])}, by force: {done['forced']}"
-        )
+    said = f"{done['node']} is primary in epoch {screen.count(done['epoch'])}, by force: {done['forced']}"
+    with screen.answer(said):
+        if as_json:
+            unknown = {"primary": done["primary"] or None, "clock": done["clock"] or None, "refused": None}
+            screen.print_json({**done, **unknown})
+        else:
+            screen.print_line(said)
     return errors.FINE
 
 

@@ -4,6 +4,7 @@ Standard output carries results only; progress and notices go to standard error.
 standard output or standard error is a terminal.
 """
 
+import contextlib
 import json
 import os
 import select
@@ -12,7 +13,7 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TextIO
 
@@ -48,6 +49,20 @@ def flush() -> None:
     """Flush what was printed so far."""
     with errors.output():
         sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def answer(done: str) -> Iterator[None]:
+    """Context of the answer to what was done, and must not be repeated because its answer cannot be written.
+
+    done: a sentence without its end. Raises AnswerLost.
+    """
+    try:
+        yield
+        flush()
+    except errors.OutputFailed as error:
+        why = str(error).partition(";")[0]
+        raise errors.AnswerLost(f"{done}; do not repeat it: {why}") from error
 
 
 #: Longest wait of a notice for a reader of standard error, in seconds; None: no bound. A node sets one.

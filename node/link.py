@@ -47,6 +47,10 @@ class LinkLost(LinkError):
     """The connection to the node was lost, or the node does not answer."""
 
 
+class NodeHangs(LinkLost):
+    """The node does not answer, and was asked for nothing that changes it: another attempt does no harm."""
+
+
 class RequestRefused(ValueError):
     """The node refused a request; the message is the node's sentence."""
 
@@ -110,6 +114,7 @@ class Link:
         self._directory = directory
         self._rest = bytearray()
         self._changes = False  # the last request may change something
+        self._sent = "nothing was sent; "
         directory_fd = self._opened()
         try:
             identity = operator_socket.identity(directory_fd)
@@ -143,6 +148,7 @@ class Link:
     def ask(self, do: str, **fields: Any) -> dict[str, Any]:
         """Send a request and return its answer. Raises RequestRefused or LinkLost."""
         self._changes = do not in _READING
+        self._sent = ""
         return self._exchange({"do": do, **fields})
 
     def _opened(self) -> int:
@@ -170,7 +176,9 @@ class Link:
                 "node; run this command as that user, or with sudo"
             ) from None
         except TimeoutError:
-            raise LinkError(f"the node on {self._directory} accepts no connection; see its log") from None
+            raise NodeHangs(
+                f"the node on {self._directory} accepts no connection; nothing was sent; see its log"
+            ) from None
 
     def _absent(self, why: str) -> LinkError:
         """Sentence for a directory whose node does not listen: it starts, it does not run, or there is none."""
@@ -235,8 +243,10 @@ class Link:
             try:
                 piece = self._socket.recv(65_536)
             except TimeoutError:
-                why = "a command may still be done" if self._changes else "its process is stopped, or hangs"
-                raise LinkLost(f"the node on {self._directory} does not answer: {why}; see its log") from None
+                silent = f"the node on {self._directory} does not answer:"
+                if self._changes:
+                    raise LinkLost(f"{silent} a command may still be done; see its log") from None
+                raise NodeHangs(f"{silent} its process is stopped, or hangs; {self._sent}see its log") from None
             except OSError:
                 piece = b""
             if not piece or len(self._rest) > 2 * LINE_BYTES_MAX:

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -445,3 +446,31 @@ def test_after_yes_an_emergency_close_is_done(operated: Operated) -> None:
     words = ["admin", "emergency-close", str(operated.directory)]
     status, seen = on_terminal(words, [(b"Type yes to confirm: ", b"yes")])
     assert (status, b"> phase XYZ closed" in seen) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "done"),
+    [
+        (["phase", "NODE", "XYZ", "closed"], "the market took 1 command, the last is N"),
+        (["do", "NODE", "enter ALPHA a1 buy 1 XYZ @ 9"], "the market took 1 command, the last is N, 1 of them refused"),
+        (["checkpoint", "NODE", "--json"], "a checkpoint was written"),
+        (["disconnect", "NODE", "TRADER"], "the connection of TRADER was ended"),
+        (["drain", "NODE"], "drain was done"),
+    ],
+)
+def test_what_was_done_is_not_to_be_repeated_where_its_answer_cannot_be_written(
+    words: list[str], done: str, operated: Operated
+) -> None:
+    line = [str(operated.directory) if word == "NODE" else word for word in words]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "cli.main", "admin", *line],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+    why = "do not repeat it: the output cannot be written: no space left on device"
+    said = re.sub(r"the last is \d+", "the last is N", ended.stderr)
+    assert (ended.returncode, said) == (1, f"lockstep: {done}; {why}\n")

@@ -18,6 +18,7 @@ from node.link import FILE, Link, LinkError, LinkLost, NodeStarts, Place, Reques
 from node.logs import Log
 from node.operations import Operations
 from node.operator_socket import NAME, BoundSocket
+from tests.conftest import Lockstep
 from tests.operated import FakeNode, Operated
 
 
@@ -226,3 +227,18 @@ def test_a_link_tells_a_refusal_from_a_node_that_goes_away(operated: Operated) -
         again.run(again.admin.close())
         with pytest.raises(LinkLost, match="closed the connection; see its log"):
             link.ask("status")
+
+
+def test_a_node_whose_process_is_stopped_is_told_with_a_status_to_try_later_since_nothing_was_sent(
+    operated: Operated, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.link.CONNECT_S", 0.2)
+    operated.run(operated.admin.close())
+    held = socket.socket(socket.AF_UNIX)
+    (operated.directory / NAME).unlink(missing_ok=True)
+    held.bind(str(operated.directory / NAME))
+    held.listen()
+    with held:
+        for line in (["admin", "halt", operated.directory, "XYZ"], ["top", operated.directory, "--once"]):
+            status, _, said = lockstep(*line)
+            assert (status, "does not answer: its process is stopped, or hangs; nothing was sent" in said) == (75, True)
