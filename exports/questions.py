@@ -58,17 +58,13 @@ _ITS_END: Final = (
 _ITS_SYMBOL: Final = "(SELECT symbol FROM orders WHERE order_number = $order)"
 
 
-def _by_order(table: str, alone: str, which: str = "TRUE") -> str:
-    """Rows of ``reports`` or ``events`` that are about orders or trades that are read, or say all and fit ``alone``.
-
-    Each row has one number to look up: the command that entered its order, or below 0 that of its trade. Rows of other
-    orders that have such a number too are left out by the question itself.
-    """
-    return f"""SELECT * FROM main.{table}_files WHERE {which} AND CASE
-        WHEN entered_ago IS NOT NULL THEN seq - entered_ago
-        WHEN {alone} THEN 0 {"WHEN participant IS NULL THEN -number" if table == "events" else ""} END IN (
-            SELECT entry_seq FROM orders_files UNION ALL SELECT 0
-            {"UNION ALL SELECT -trade_number FROM trades_files" if table == "events" else ""})"""
+def _reports_of(alone: str, which: str) -> str:
+    """Rows of reports about the orders that are read, and those that say all and fit ``alone``."""
+    rows = f"SELECT * FROM main.reports_files WHERE {which} AND"
+    return (
+        f"{rows} entered_ago IS NULL AND {alone} "
+        f"UNION ALL {rows} seq - entered_ago IN (SELECT entry_seq FROM orders_files)"
+    )
 
 
 def _of_participant(which: str) -> dict[str, str]:
@@ -77,7 +73,7 @@ def _of_participant(which: str) -> dict[str, str]:
         "orders": "SELECT * FROM main.orders_files WHERE participant = $participant",
         "trades": "SELECT * FROM main.trades_files WHERE buy_participant = $participant "
         "OR sell_participant = $participant",
-        "reports": _by_order("reports", "participant = $participant", which),
+        "reports": _reports_of("participant = $participant", which),
     }
 
 
@@ -85,20 +81,39 @@ def _of_participant(which: str) -> dict[str, str]:
 _OF_SYMBOL: Final = {
     "orders": "SELECT * FROM main.orders_files WHERE symbol = $symbol",
     "trades": "SELECT * FROM main.trades_files WHERE symbol = $symbol AND day = $day::DATE",
-    "events": _by_order("events", "symbol = $symbol", "day = $day::DATE"),
+    # The rest of the rows have one number to look up: the command that entered the order, or that of the trade.
+    "events": "SELECT * FROM main.events_files "
+    "WHERE participant IS NOT NULL AND symbol = $symbol AND day = $day::DATE "
+    "UNION ALL SELECT * FROM main.events_files WHERE participant IS NULL AND day = $day::DATE "
+    "AND coalesce(seq - entered_ago, -number) IN "
+    "(SELECT entry_seq FROM orders_files UNION ALL SELECT -trade_number FROM trades_files)",
 }
 
 
-def _of_ledger(seq: str, symbol: str, other: str = "FALSE") -> dict[str, str]:
-    """Queries of the rows that open orders of a symbol after a command follow from. ``other``: orders to read too."""
+def _live(seq: str, symbol: str, other: str) -> str:
+    """Condition of the rows of orders that were open after a command, and of other ones."""
+    return f"symbol = {symbol} AND ((entry_seq <= {seq} AND (end_seq = 0 OR end_seq > {seq})) OR {other})"
+
+
+def _oldest(live: str) -> str:
+    """The command that entered the first of some orders: no report names one before it."""
+    return f"(SELECT coalesce(min(entry_seq), 0) FROM main.orders_files WHERE {live})"
+
+
+def _of_ledger(seq: str, live: str, symbol: str) -> dict[str, str]:
+    """Queries of the rows that open orders of a symbol after a command follow from. ``live``: as ``_live`` gives it."""
+    which = f"seq BETWEEN {_oldest(live)} AND {seq}"
     return {
-        "orders": "SELECT * FROM main.orders_files "
-        f"WHERE symbol = {symbol} AND ((entry_seq <= {seq} AND (end_seq = 0 OR end_seq > {seq})) OR {other})",
-        "trades": f"SELECT * FROM main.trades_files WHERE symbol = {symbol} AND seq <= {seq}",
-        "reports": _by_order("reports", f"symbol = {symbol}", f"seq <= {seq}"),
+        "orders": f"SELECT * FROM main.orders_files WHERE {live}",
+        "trades": f"SELECT * FROM main.trades_files WHERE symbol = {symbol} AND {which}",
+        "reports": _reports_of(f"symbol = {symbol}", which),
     }
 
 
+_IN_BOOK: Final = _live("$seq", "$symbol", "FALSE")
+_BEFORE_IT: Final = _live(_ITS_SEQ, _ITS_SYMBOL, "order_number = $order")
+#: Queries of one value that are asked before the question itself, in this order.
+_FIRST: Final = (_ITS_SEQ, _ITS_END, _ITS_SYMBOL, _oldest(_IN_BOOK), _oldest(_BEFORE_IT))
 _SIDES: Final = """(
             SELECT day, time_ns, buy_participant AS participant, 'buy' AS side, symbol, qty FROM trades
             UNION ALL SELECT day, time_ns, sell_participant, 'sell', symbol, qty FROM trades)"""
@@ -133,7 +148,7 @@ QUESTIONS: Final[dict[str, Question]] = {
         "WHERE book = 'lit' "
         "GROUP BY side, book_e4 ORDER BY side, book_e4 DESC",
         {"symbol": None, "seq": 2**62},
-        _of_ledger("$seq", "$symbol"),
+        _of_ledger("$seq", _IN_BOOK, "$symbol"),
     ),
     "ahead": Question(
         "orders before an order in the queue of its price when it was entered: hidden ones stand behind shown ones, "
@@ -149,7 +164,7 @@ QUESTIONS: Final[dict[str, Question]] = {
             AND r.order_number < its.order_number AND (r.displayed_qty > 0 OR its.displayed_qty = 0)
         ORDER BY r.order_number""",
         {"order": None},
-        _of_ledger(_ITS_SEQ, _ITS_SYMBOL, "order_number = $order"),
+        _of_ledger(_ITS_SEQ, _BEFORE_IT, _ITS_SYMBOL),
     ),
     "between": Question(
         "all trades between two participants",
@@ -223,8 +238,10 @@ QUESTIONS: Final[dict[str, Question]] = {
 }
 
 
-def _literal(value: str | int) -> str:
-    """A number or a text in SQL."""
+def _literal(value: str | int | None) -> str:
+    """A value in SQL."""
+    if value is None:
+        return "NULL"
     return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
 
 
@@ -266,24 +283,32 @@ class Answers:
     def ask_named(self, name: str, values: Mapping[str, str | int]) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
         """Answer a named question, as ``ask``.
 
-        When an order was entered and when it ended is looked up first: DuckDB leaves out the parts of files that are
+        The ends of the range of commands that it needs are asked first: DuckDB leaves out the parts of files that are
         outside of a range of numbers, and reads them all for a range that is a query of its own. Of the tables, only
         rows that the answer follows from are read (``Question.reads``).
         """
         question = QUESTIONS[name]
-        sql = question.sql
+        sql = question.sql.strip()
         if question.reads and set(question.reads) <= set(self._tables):
-            rest = f", {sql.strip().removeprefix('WITH ')}" if sql.strip().startswith("WITH ") else f" {sql}"
+            rest = f", {sql.removeprefix('WITH ')}" if sql.startswith("WITH ") else f" {sql}"
             sql = f"WITH {within(question.reads, self._tables)}{rest}"
-        for query, otherwise in ((_ITS_SEQ, 0), (_ITS_END, 2**62), (_ITS_SYMBOL, None)):
-            if query in sql and "orders" in self._tables:
-                _, rows = self.ask(f"SELECT {query}", {"order": values["order"]})
-                found = next(rows)[0]  # None: there is no such order
-                sql = sql.replace(query, ("''" if otherwise is None else "-1") if found is None else _literal(found))
-            elif query in sql and otherwise is not None:
-                sql = sql.replace(query, str(otherwise))
+        left = list(_FIRST)
+        while left:
+            query = left.pop(0)
+            if query in sql:
+                value = self._value(query, values)
+                sql = sql.replace(query, value)
+                left = [later.replace(query, value) for later in left]
         used = {key: value for key, value in values.items() if f"${key}" in sql}
         return self.ask(sql, used)
+
+    def _value(self, query: str, values: Mapping[str, str | int]) -> str:
+        """The one value of a query, as SQL; without the table of orders that of one without rows."""
+        found = None
+        if "orders" in self._tables:
+            _, rows = self.ask(f"SELECT {query}", {key: value for key, value in values.items() if f"${key}" in query})
+            found = next(rows)[0]
+        return _literal(found)
 
     def _rows(self, cursor: Any) -> Iterator[tuple[Any, ...]]:
         try:

@@ -11,6 +11,7 @@ All of it stays within one slice of the journal, which begins with an image of i
 or damaged does the replay begin in the slice before.
 """
 
+import mmap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -345,6 +346,8 @@ def _started(
         wrong = why_not(checkpoint, journal)
         if wrong is None:
             try:
+                if checkpoint.mapping is not None and _writes_most(checkpoint.mapping, to_seq - checkpoint.seq):
+                    checkpoint.copy_pages()
                 machine = restored(kind, checkpoint, adopts=True)
                 images = checkpoint.projections
             except ValueError as error:
@@ -358,6 +361,11 @@ def _started(
     started = journal.start_seq if machine is None else machine.seq
     _note_unusable(store, started, to_seq, journal, notes)
     return _at_start(journal, directory, kind, use_checkpoints, notes) if machine is None else (machine, images)
+
+
+def _writes_most(mapping: mmap.mmap, commands: int) -> bool:
+    """True if a replay of so many commands writes most pages of an image: with a day's ids, each third takes a page."""
+    return commands >= 3 * len(mapping) // mmap.PAGESIZE
 
 
 def restored(kind: EngineKind, checkpoint: Checkpoint, *, adopts: bool = False) -> MarketEngine:
