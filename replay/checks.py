@@ -216,7 +216,7 @@ def _limits(
     was_qty = replaced.leaves_qty if replaced else 0
     was_e4 = replaced.leaves_qty * replaced.notional_price_e4 if replaced else 0
     holding = participant.holding(instrument)
-    position_qty = side * holding.position_qty + holding.open_qty[side] - was_qty + open_qty
+    position_qty = side * holding.position_qty + holding.open_qty(side) - was_qty + open_qty
     grows, costs_more = open_qty > was_qty, open_qty * price_e4 > was_e4
     margin_bps = BPS_MAX if every.margin_bps is None else every.margin_bps
     margin_e4 = margin_bps * venue.held_value_e4(participant) // BPS_MAX

@@ -30,7 +30,6 @@ from engine.reference.state import (
     Order,
     Participant,
     accepts,
-    rank_of,
 )
 from engine.reference.uncross import Candidate, chosen
 from engine.reference.venue import CALLS, Venue
@@ -47,7 +46,8 @@ def check_state(venue: Venue) -> None:
     for instrument in venue.instruments:
         _check_instrument(instrument)
         _check_phase(venue, instrument)
-    resting = sum(len(level.orders) for each in venue.instruments for side in Side for level in each.book.levels(side))
+    levels = [level for each in venue.instruments for side in Side for level in each.book.levels(side)]
+    resting = sum(1 for level in levels for _ in level)
     resting += sum(1 for each in venue.instruments for side in Side for _ in each.stops.orders(side))
     midpoint = [each.midpoint for each in venue.instruments if each.midpoint is not None]
     resting += sum(1 for book in midpoint for side in Side for _ in book.orders(side))
@@ -184,7 +184,7 @@ def _check_exposure(participant: Participant) -> None:
     counted_qty = {
         (number, side): qty
         for number, holding in participant.holdings.items()
-        for side, qty in holding.open_qty.items()
+        for side, qty in ((Side.BUY, holding.open_buy_qty), (Side.SELL, holding.open_sell_qty))
         if qty
     }
     _promise(open_qty == counted_qty, f"{name}: open quantity is {open_qty}, counted as {counted_qty}")
@@ -327,15 +327,22 @@ def _check_pegs(instrument: Instrument) -> None:
             _promise((order.level is not None) == (price_e4 != 0), f"{symbol}: peg {number} rests without a price")
 
 
+def _rank_of(side: int, price_e4: int, hidden: bool) -> int:
+    """Rank of an order in its side of the book, by price and visibility."""
+    return -2 * side * price_e4 + hidden if price_e4 else MARKET_RANK
+
+
 def _check_level(instrument: Instrument, side: Side, rank: int, level: Level) -> None:
     at = f"{unpack(instrument.symbol)} {side.name} level {level.price_e4}"
     _promise(level.rank == rank, f"{at} stands under rank {rank}")
-    hidden = level.first().hidden if level.orders else False
-    _promise(rank == rank_of(side, level.price_e4, hidden), f"{at} has rank {rank}")
-    _promise(bool(level.orders), f"{at} is empty")
-    _promise(level.leaves_qty == sum(order.leaves_qty for order in level.orders.values()), f"{at} has a wrong sum")
-    priority = 0
-    for number, order in level.orders.items():
+    hidden = level.first.hidden if level.first is not None else False
+    _promise(rank == _rank_of(side, level.price_e4, hidden), f"{at} has rank {rank}")
+    _promise(level.first is not None, f"{at} is empty")
+    _promise(level.leaves_qty == sum(order.leaves_qty for order in level), f"{at} has a wrong sum")
+    priority, before = 0, None
+    for order in level:
+        number = order.order_number
+        _promise(order.before is before, f"{at}: order {number} has another before it")
         _promise(instrument.open_orders.get(number) is order, f"{at} holds order {number}, which is not open")
         _promise(order.hidden == hidden, f"{at} holds order {number} of another visibility")
         shows = order.display_qty == 0 or 0 < order.shown_qty <= min(order.display_qty, order.leaves_qty)
@@ -344,4 +351,5 @@ def _check_level(instrument: Instrument, side: Side, rank: int, level: Level) ->
         here = order.side == side and order.trading_e4 == level.price_e4
         _promise(here, f"{at} holds order {number} of another price")
         _promise(order.priority > priority, f"{at}: order {number} stands before its time")
-        priority = order.priority
+        priority, before = order.priority, order
+    _promise(level.last is before, f"{at} has another last order")

@@ -17,18 +17,21 @@ def consequences(venue: Venue, events: EventLog) -> None:
 
     A command that is many does this after each of them, and once more at its end, when nothing is left to do.
     """
-    for number in sorted(events.touched):
+    touched = events.touched
+    for number in sorted(touched) if len(touched) > 1 else tuple(touched):
         instrument = venue.instruments[number - 1]
-        look_at_trade(venue, instrument, events)
-        _run_all_elected(venue, instrument, events)
-        while reprice(venue, instrument, events):
+        if instrument.unseen_trade or instrument.unweighed_trade:
+            look_at_trade(venue, instrument, events)
+        if instrument.stops.elects(instrument.last_trade_e4):
+            _run_all_elected(venue, instrument, events)
+        while instrument.pegs and reprice(venue, instrument, events):
             look_at_trade(venue, instrument, events)
             _run_all_elected(venue, instrument, events)
         if instrument.midpoint is not None:
             meet_at_midpoint(venue, instrument, instrument.midpoint, events)
         if number in venue.calls:
             publish_indicative(instrument, events)
-    events.touched.clear()
+    touched.clear()
 
 
 def _run_all_elected(venue: Venue, instrument: Instrument, events: EventLog) -> None:

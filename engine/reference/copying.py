@@ -4,9 +4,13 @@ would call itself once for each order; this goes through them with a list of wha
 from collections import deque
 from typing import Any
 
+from sortedcontainers import SortedList
+
 
 def copied(value: Any) -> Any:
-    """A copy with which nothing that can change is shared. Keys and members of tuples and sets are taken to be plain.
+    """A copy with which nothing that can change is shared.
+
+    Keys and members of tuples, sets and sorted lists are taken to be plain.
 
     >>> inner = {1: 2}
     >>> first, second = copied([inner, inner])
@@ -18,9 +22,12 @@ def copied(value: Any) -> Any:
 
     def begun(source: Any) -> Any:
         """The copy of an object, to be filled later."""
-        if not isinstance(source, dict | list | deque | set) and not _has_fields(source):
+        if not isinstance(source, dict | list | deque | set | SortedList) and not _has_fields(source):
             return source
         if id(source) not in made:
+            if isinstance(source, SortedList):
+                made[id(source)] = SortedList(source)
+                return made[id(source)]
             if isinstance(source, deque):
                 new: Any = deque(maxlen=source.maxlen)
             elif isinstance(source, dict | list | set):

@@ -2,7 +2,7 @@
 
 from engine.records import Reason, Side
 from engine.reference.events import EventLog
-from engine.reference.limit_checks import check_credit_of, check_position_of, check_restricted
+from engine.reference.limit_checks import check_credit, check_position_of, check_restricted
 from engine.reference.order_checks import check_id, check_phase_of_cross, check_room_for_id, check_terms
 from engine.reference.rows import Row
 from engine.reference.state import Instrument, Participant
@@ -47,8 +47,8 @@ def _check(
         or _check_quotes(instrument, row.price_e4)
         or check_position_of(buyer, instrument, Side.BUY, row.qty)
         or check_position_of(seller, instrument, Side.SELL, row.qty)
-        or check_credit_of(venue, buyer, notional_e4)
-        or check_credit_of(venue, seller, notional_e4)
+        or check_credit(venue, buyer, notional_e4)
+        or check_credit(venue, seller, notional_e4)
         or check_room_for_id(venue, reporter)
     )
 

@@ -7,29 +7,24 @@ counts.
 from typing import Final
 
 from engine.bounds import TIME_NS_MAX
-from engine.records import Book, Peg, Permission, Reason, SelfTrade
-from engine.reference.codes import CLOSING, CONTINUOUS, DAY, FOK, GTC, GTD, IOC, OPENING
+from engine.records import Peg, Permission, Reason
+from engine.reference.codes import CLOSING, CONTINUOUS, DAY, FOK, GTC, GTD, IOC, LIT, MIDPOINT, OPENING, STP_NONE
 from engine.reference.events import EventLog
-from engine.reference.limit_checks import check_limits, check_restricted, count_entry, entered
+from engine.reference.limit_checks import check_limits, count_entry, in_force
 from engine.reference.matching import run_aggressor
 from engine.reference.midpoint import run_at_midpoint
 from engine.reference.order_checks import (
     check_band,
-    check_id,
     check_phase,
     check_post_only,
-    check_room_for_id,
     check_slices,
     check_terms,
     may_show,
 )
 from engine.reference.rows import DISPLAY, HIDDEN, MARKET, MIN_QTY, OFFSET, PEG, POST_ONLY, STOP, UNTIL, Row
-from engine.reference.state import Instrument, Order, Participant
+from engine.reference.state import Holding, Instrument, Order, Participant
 from engine.reference.venue import Venue
 
-_LIT: Final = Book.LIT
-_MIDPOINT: Final = Book.MIDPOINT
-_STP_NONE: Final = SelfTrade.NONE
 _RESTING: Final = POST_ONLY | DISPLAY | HIDDEN
 _MARKET_PERMISSION: Final = int(Permission.MARKET)
 _STP_NONE_PERMISSION: Final = int(Permission.STP_NONE)
@@ -49,12 +44,13 @@ def enter(venue: Venue, row: Row, events: EventLog) -> None:
         count_entry(venue, participant, Reason.UNKNOWN_INSTRUMENT)
         events.rejected(row.client_order_id, Reason.UNKNOWN_INSTRUMENT, participant, None)
         return
-    refused = _check_entry(venue, row, participant, instrument)
+    holding = participant.holding(instrument)
+    refused = _check_entry(venue, row, holding)
     count_entry(venue, participant, refused)
     if refused is not None:
         events.rejected(row.client_order_id, refused, participant, instrument)
         return
-    order = venue.accept(row, participant, instrument)
+    order = venue.accept(row, holding)
     events.accepted(order)
     run_or_rest(venue, order, events)
 
@@ -65,37 +61,46 @@ def run_or_rest(venue: Venue, order: Order, events: EventLog) -> None:
         run_at_midpoint(venue, order, instrument.midpoint, events)
     elif order.peg:
         instrument.fresh_peg = order
-    elif instrument.phase == CONTINUOUS and not order.dormant and not order.aside:
+    elif instrument.phase is CONTINUOUS and not order.stop_e4 and not order.aside:
         run_aggressor(venue, order, events)
     else:
         venue.rest(order)
 
 
-def _check_entry(venue: Venue, row: Row, participant: Participant, instrument: Instrument) -> Reason | None:
-    stop_e4 = row.stop_e4 if row.instructions & STOP else 0
+def _check_entry(venue: Venue, row: Row, holding: Holding) -> Reason | None:
+    """The checks of section 8 in its order. Where a row has a condition, it passes without being asked otherwise."""
+    participant, instrument = holding.participant, holding.instrument
+    instructions, time, side, qty, price_e4 = row.instructions, row.time_in_force, row.side, row.qty, row.price_e4
+    stop_e4 = row.stop_e4 if instructions & STOP else 0
+    counted_e4 = price_e4 or stop_e4 or instrument.reference_e4
+    limits = in_force(participant, instrument)
+    trades_now = instrument.phase is CONTINUOUS and time != OPENING
+    by_permission = instructions & MARKET or row.self_trade == STP_NONE
     return (
         (Reason.KILLED if participant.killed else None)
-        or check_phase(instrument.phase, row.time_in_force, row.instructions, row.book)
+        or (None if trades_now else check_phase(instrument.phase, time, instructions, row.book))
         or check_terms(instrument, row)
         or _check_instructions(venue, instrument, row)
-        or check_id(participant, row.client_order_id)
-        or check_restricted(participant, instrument)
-        or _check_permissions(participant, row)
-        or check_band(instrument, row.side, row.price_e4, stop_e4)
-        or check_limits(venue, entered(participant, instrument, row.side, row.qty, row.price_e4 or stop_e4))
-        or (check_post_only(instrument, row.side, row.price_e4) if row.instructions & POST_ONLY else None)
+        or (Reason.DUPLICATE_ID if row.client_order_id in participant.ids else None)
+        or (Reason.RESTRICTED if limits.restricted else None)
+        or (_check_permissions(participant, row) if by_permission else None)
+        or (check_band(instrument, side, price_e4, stop_e4) if instrument.band_bps is not None else None)
+        or check_limits(venue, limits, holding, side, qty, counted_e4)
+        or (check_post_only(instrument, side, price_e4) if instructions & POST_ONLY else None)
         or _check_room(venue, participant)
-        or (check_slices(venue, row.qty, row.display_qty) if row.instructions & DISPLAY else None)
+        or (check_slices(venue, qty, row.display_qty) if instructions & DISPLAY else None)
     )
 
 
 def _check_instructions(venue: Venue, instrument: Instrument, row: Row) -> Reason | None:
     """Reason why the instructions of an entry do not fit together (section 4, as far as built), or None."""
     instructions = row.instructions
+    if not instructions and row.book == LIT:
+        return Reason.INVALID_INSTRUCTION if row.time_in_force == GTD else None
     ends = row.time_in_force == GTD
     if ends != bool(instructions & UNTIL) or (ends and not venue.now_ns < row.until_ns <= TIME_NS_MAX):
         return Reason.INVALID_INSTRUCTION
-    if row.book == _MIDPOINT:
+    if row.book == MIDPOINT:
         fit = instrument.midpoint is not None and not instructions & ~(MARKET | UNTIL | MIN_QTY)
         fit = fit and row.time_in_force not in (OPENING, CLOSING)
         fit = fit and (not instructions & MIN_QTY or _min_qty_fits(row))
@@ -128,18 +133,21 @@ def _min_qty_fits(row: Row) -> bool:
 
 
 def _check_permissions(participant: Participant, row: Row) -> Reason | None:
-    is_market = row.instructions & MARKET and row.book == _LIT and not row.peg
+    is_market = row.instructions & MARKET and row.book == LIT and not row.peg
     if is_market and not participant.permissions & _MARKET_PERMISSION:
         return Reason.MARKET_NOT_PERMITTED
-    if row.self_trade == _STP_NONE and not participant.permissions & _STP_NONE_PERMISSION:
+    if row.self_trade == STP_NONE and not participant.permissions & _STP_NONE_PERMISSION:
         return Reason.STP_NOT_PERMITTED
     return None
 
 
 def _check_room(venue: Venue, participant: Participant) -> Reason | None:
     """An open order bears an id, so an entry needs room for both: the participant's own, and the venue's."""
-    own_most = participant.limits.max_open_orders
-    own_full = own_most is not None and len(participant.open_orders) >= own_most
-    if own_full or venue.open_order_count >= venue.capacity.orders_max:
+    most, limits = venue.capacity, participant.limits
+    if venue.open_order_count >= most.orders_max or venue.id_count >= most.ids_max:
         return Reason.CAPACITY
-    return check_room_for_id(venue, participant)
+    if limits.max_open_orders is not None and len(participant.open_orders) >= limits.max_open_orders:
+        return Reason.CAPACITY
+    if limits.max_ids is not None and len(participant.ids) >= limits.max_ids:
+        return Reason.CAPACITY
+    return None

@@ -53,10 +53,24 @@ class EventLog:
         return np.frombuffer(bytearray().join(rows), EVENT) if rows else np.empty(0, EVENT)
 
     def accepted(self, order: Order) -> None:
-        self._of_order(_ACCEPTED, order, order.qty)
+        instrument = order.instrument.number
+        self.touched.add(instrument)
+        self._rows.append(
+            _pack(
+                self.seq, order.client_order_id, 0, order.price_e4, order.qty, order.order_number,
+                order.participant.number, 0, instrument, _ACCEPTED, 0, order.side, 0,
+            )
+        )  # fmt: skip
 
     def canceled(self, order: Order, qty: int, reason: Reason) -> None:
-        self._of_order(_CANCELED, order, qty, reason=reason)
+        instrument = order.instrument.number
+        self.touched.add(instrument)
+        self._rows.append(
+            _pack(
+                self.seq, order.client_order_id, 0, order.price_e4, qty, order.order_number,
+                order.participant.number, 0, instrument, _CANCELED, reason, order.side, 0,
+            )
+        )  # fmt: skip
 
     def replaced(self, order: Order, old_client_order_id: int) -> None:
         """After the order has its new id, price and quantity."""
@@ -73,14 +87,14 @@ class EventLog:
         )
 
     def replenished(self, order: Order) -> None:
-        self._of_order(_REPLENISHED, order, order.shown_qty)
+        self._of_order(_REPLENISHED, order, order.shown_qty, order.price_e4)
 
     def triggered(self, order: Order) -> None:
-        self._of_order(_TRIGGERED, order, order.leaves_qty)
+        self._of_order(_TRIGGERED, order, order.leaves_qty, order.price_e4)
 
     def repriced(self, order: Order) -> None:
         """After the peg has its new price."""
-        self._of_order(_REPRICED, order, order.leaves_qty, price_e4=order.peg_e4)
+        self._of_order(_REPRICED, order, order.leaves_qty, order.peg_e4)
 
     def trade(self, first: Order, second: Order, price_e4: int, qty: int, trade_number: int, side: int) -> None:
         """``first`` is the resting order (uncross: the buy), ``side`` that of the aggressor (uncross: 0)."""
@@ -183,8 +197,7 @@ class EventLog:
     def unkilled(self, participant: Participant) -> None:
         self._append(_UNKILLED, participant=participant.number)
 
-    def _of_order(self, kind: int, order: Order, qty: int, reason: int = 0, price_e4: int | None = None) -> None:
-        """``price_e4``: where it is not the order's own."""
+    def _of_order(self, kind: int, order: Order, qty: int, price_e4: int) -> None:
         instrument = order.instrument.number
         self.touched.add(instrument)
         self._rows.append(
@@ -192,14 +205,14 @@ class EventLog:
                 self.seq,
                 order.client_order_id,
                 0,
-                order.price_e4 if price_e4 is None else price_e4,
+                price_e4,
                 qty,
                 order.order_number,
                 order.participant.number,
                 0,
                 instrument,
                 kind,
-                reason,
+                0,
                 order.side,
                 0,
             )

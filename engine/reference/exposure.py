@@ -4,13 +4,18 @@ Every open quantity of an order comes, changes and goes through the functions he
 Therefore the sums that the limits look at move with each accept, trade, cancel and replace.
 """
 
+from engine.reference.codes import BUY
 from engine.reference.state import Order
 
 
 def add_open(order: Order, qty: int) -> None:
     """Counts ``qty`` more (or less, below 0) as open, at the order's present price. The order itself stays."""
-    order.holding.open_qty[order.side] += qty
-    order.participant.open_notional_e4 += qty * order.notional_price_e4
+    if order.side == BUY:
+        order.holding.open_buy_qty += qty
+    else:
+        order.holding.open_sell_qty += qty
+    price_e4 = order.price_e4 or order.notional_price_e4
+    order.participant.open_notional_e4 += qty * price_e4
 
 
 def take_off(order: Order, qty: int) -> None:

@@ -5,40 +5,14 @@ every limit; where one is refused without a limit, the bound is written down.
 """
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Final
 
 from engine.bounds import BPS_MAX, INT64_MAX
 from engine.records import Reason
-from engine.reference.state import Instrument, Limits, Order, Participant
+from engine.reference.state import Holding, Instrument, Limits, Order, Participant
 from engine.reference.venue import Venue
 
-
-class Request(NamedTuple):
-    """Terms of an entry or a replace.
-
-    ``qty``: total. ``price_e4``: what the order's value and notional are counted with. ``open_qty``: what would be
-    open. ``replaced``: the order as it stands, whose open quantity and notional go.
-    """
-
-    participant: Participant
-    instrument: Instrument
-    side: int
-    qty: int
-    price_e4: int
-    open_qty: int
-    replaced: Order | None
-
-
-def entered(participant: Participant, instrument: Instrument, side: int, qty: int, price_e4: int) -> Request:
-    """``price_e4`` is the limit price, else the stop, 0 for a market order."""
-    return Request(participant, instrument, side, qty, price_e4 or instrument.reference_e4, qty, None)
-
-
-def replaced(order: Order, qty: int, price_e4: int) -> Request:
-    """``price_e4`` is the new limit price, else the new stop; of a market order 0: the reference price of its entry
-    stays."""
-    price_e4 = price_e4 or order.entry_reference_e4
-    return Request(order.participant, order.instrument, order.side, qty, price_e4, qty - order.cum_qty, order)
+_ORDER_RATE: Final = Reason.ORDER_RATE
 
 
 def check_restricted(participant: Participant, instrument: Instrument) -> Reason | None:
@@ -48,20 +22,35 @@ def check_restricted(participant: Participant, instrument: Instrument) -> Reason
     return Reason.RESTRICTED if restricted else None
 
 
-def check_limits(venue: Venue, request: Request) -> Reason | None:
-    """The rows of section 8 from ``max_order_qty`` to ``credit``, in their order."""
-    limits = in_force(request.participant, request.instrument)
-    if limits.max_order_qty is not None and request.qty > limits.max_order_qty:
+def check_limits(
+    venue: Venue,
+    limits: Limits,
+    holding: Holding,
+    side: int,
+    qty: int,
+    price_e4: int,
+    order: Order | None = None,
+) -> Reason | None:
+    """The rows of section 8 from ``max_order_qty`` to ``credit``, in their order.
+
+    ``limits``: those in force. ``holding``: the participant's in the instrument. ``qty``: total. ``price_e4``: the
+    limit price, else the stop, else the reference price on entry, with which value and notional are counted.
+    ``order``: the one that a replace changes, as it stands: its open quantity and notional go.
+    """
+    if limits.max_order_qty is not None and qty > limits.max_order_qty:
         return Reason.MAX_ORDER_QTY
-    if limits.max_order_value_e4 is not None and request.qty * request.price_e4 > limits.max_order_value_e4:
+    if limits.max_order_value_e4 is not None and qty * price_e4 > limits.max_order_value_e4:
         return Reason.MAX_ORDER_VALUE
-    if limits.order_rate is not None and _is_too_fast(venue, request.participant, *limits.order_rate):
+    if limits.order_rate is not None and _is_too_fast(venue, holding.participant, *limits.order_rate):
         return Reason.ORDER_RATE
-    if limits.adv_share_bps is not None and _is_above_share(request, limits.adv_share_bps):
+    if limits.adv_share_bps is not None and _is_above_share(holding.instrument, qty, limits.adv_share_bps):
         return Reason.ADV
-    if limits.max_position_qty is not None and _is_beyond_position(request, limits.max_position_qty):
+    open_qty, was_qty = (qty, 0) if order is None else (qty - order.cum_qty, order.leaves_qty)
+    more_qty, limit_qty = open_qty - was_qty, limits.max_position_qty
+    if limit_qty is not None and more_qty > 0 and _is_beyond_position(holding, side, more_qty, limit_qty):
         return Reason.POSITION_LIMIT
-    return _check_credit(venue, request)
+    was_e4 = was_qty * order.notional_price_e4 if order is not None else 0
+    return check_credit(venue, holding.participant, open_qty * price_e4, was_e4)
 
 
 def in_force(participant: Participant, instrument: Instrument) -> Limits:
@@ -82,14 +71,15 @@ def in_force(participant: Participant, instrument: Instrument) -> Limits:
 def check_position_of(participant: Participant, instrument: Instrument, side: int, qty: int) -> Reason | None:
     """The position row for a cross, which trades all of it at once."""
     limit_qty = in_force(participant, instrument).max_position_qty
-    request = Request(participant, instrument, side, qty, 0, qty, None)
-    beyond = limit_qty is not None and _is_beyond_position(request, limit_qty)
+    beyond = limit_qty is not None and _is_beyond_position(participant.holding(instrument), side, qty, limit_qty)
     return Reason.POSITION_LIMIT if beyond else None
 
 
-def check_credit_of(venue: Venue, participant: Participant, notional_e4: int) -> Reason | None:
-    """The credit row for a cross of a notional."""
-    open_notional_e4 = participant.open_notional_e4 + notional_e4
+def check_credit(venue: Venue, participant: Participant, notional_e4: int, was_notional_e4: int = 0) -> Reason | None:
+    """The credit row for a notional that is open in place of another."""
+    if notional_e4 <= was_notional_e4:
+        return None
+    open_notional_e4 = participant.open_notional_e4 - was_notional_e4 + notional_e4
     if open_notional_e4 > INT64_MAX:
         return Reason.CREDIT
     credit_e4 = participant.limits.credit_e4
@@ -102,7 +92,7 @@ def check_credit_of(venue: Venue, participant: Participant, notional_e4: int) ->
 
 def count_entry(venue: Venue, participant: Participant, refused: Reason | None) -> None:
     """Every entry and replace counts at its time, whatever the answer, except those refused for their rate."""
-    if refused is None or refused != Reason.ORDER_RATE:
+    if refused is None or refused != _ORDER_RATE:
         participant.counted_ns.append(venue.now_ns)
 
 
@@ -117,38 +107,15 @@ def _is_too_fast(venue: Venue, participant: Participant, orders: int, window_ns:
     return len(counted_ns) >= orders and counted_ns[-orders] > venue.now_ns - window_ns
 
 
-def _is_above_share(request: Request, share_bps: int) -> bool:
-    """True if the quantity is more than a share of the average daily volume, where that is known."""
-    adv_qty = request.instrument.adv_qty
-    return adv_qty != 0 and request.qty * BPS_MAX > share_bps * adv_qty
+def _is_above_share(instrument: Instrument, qty: int, share_bps: int) -> bool:
+    """True if a quantity is more than a share of the average daily volume, where that is known."""
+    return instrument.adv_qty != 0 and qty * BPS_MAX > share_bps * instrument.adv_qty
 
 
-def _is_beyond_position(request: Request, limit_qty: int) -> bool:
-    was_open_qty = request.replaced.leaves_qty if request.replaced else 0
-    if request.open_qty <= was_open_qty:
-        return False
-    holding = request.participant.holding(request.instrument)
-    others_qty = holding.open_qty[request.side] - was_open_qty
+def _is_beyond_position(holding: Holding, side: int, more_qty: int, limit_qty: int) -> bool:
+    """True if the position could pass the limit, once all is traded that is open on a side and ``more_qty``."""
     # A buy adds to the position and a sell takes from it: the side's sign mirrors one rule into the other.
-    reached_qty = request.side * holding.position_qty + others_qty + request.open_qty
-    return reached_qty > limit_qty
-
-
-def _check_credit(venue: Venue, request: Request) -> Reason | None:
-    participant, order = request.participant, request.replaced
-    was_notional_e4 = order.leaves_qty * order.notional_price_e4 if order else 0
-    notional_e4 = request.open_qty * request.price_e4
-    if notional_e4 <= was_notional_e4:
-        return None
-    open_notional_e4 = participant.open_notional_e4 - was_notional_e4 + notional_e4
-    if open_notional_e4 > INT64_MAX:
-        return Reason.CREDIT
-    credit_e4 = participant.limits.credit_e4
-    if credit_e4 is None:
-        return None
-    margin_e4 = _margin_e4(venue, participant)
-    refused = margin_e4 is None or open_notional_e4 + margin_e4 > credit_e4
-    return Reason.CREDIT if refused else None
+    return side * holding.position_qty + holding.open_qty(side) + more_qty > limit_qty
 
 
 def _margin_e4(venue: Venue, participant: Participant) -> int | None:

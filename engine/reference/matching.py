@@ -7,11 +7,11 @@ price.
 from typing import NamedTuple
 
 from engine.records import Reason, SelfTrade
-from engine.reference.codes import FOK, IOC
+from engine.reference.codes import FOK, IOC, STP_NONE
 from engine.reference.events import EventLog
 from engine.reference.exposure import execute, take_off
 from engine.reference.rows import MARKET, MIN_QTY
-from engine.reference.state import Instrument, Order, accepts, within_band
+from engine.reference.state import Instrument, Order, within_band
 from engine.reference.venue import Venue
 
 
@@ -35,15 +35,20 @@ def run_aggressor(venue: Venue, order: Order, events: EventLog) -> None:
     book, other_side = instrument.book, -order.side
     while order.leaves_qty:
         level = book.best(other_side)
-        if level is None or not _reaches(order, collar, level.price_e4):
+        if level is None or level.first is None or not _reaches(order, collar, level.price_e4):
             break
-        resting = level.first()
+        resting = level.first
         if _prevented(order, resting):
             if _prevent_self_trade(venue, order, resting, events):
                 return
         else:
-            _trade(venue, order, resting, events)
-    _settle_what_is_left(venue, order, events)
+            _trade(venue, order, resting, level.price_e4, events)
+    if order.leaves_qty == 0:
+        venue.close(order)
+    elif is_market or order.time_in_force == IOC:
+        _cancel_what_is_left(venue, order, events)
+    else:
+        venue.rest(order)
 
 
 def cancel_open(venue: Venue, order: Order, reason: Reason, events: EventLog) -> None:
@@ -56,7 +61,8 @@ def cancel_open(venue: Venue, order: Order, reason: Reason, events: EventLog) ->
 def _reaches(order: Order, collar: Collar | None, price_e4: int) -> bool:
     """True if an aggressor may trade at a price: a limit order at its own or better, a market order in its collar."""
     if collar is None:
-        return accepts(order.side, order.trading_e4, price_e4)
+        limit_e4 = order.peg_e4 if order.peg else order.price_e4
+        return order.side * (limit_e4 - price_e4) >= 0
     return within_band(collar.instrument, order.side, price_e4, collar.reference_e4)
 
 
@@ -75,7 +81,7 @@ def _tradable_qty(order: Order, collar: Collar | None, enough_qty: int) -> int:
         if not _reaches(order, collar, level.price_e4):
             break
         reserve_qty = 0  # of icebergs: they show it after all others of the level were met
-        for resting in level.orders.values():
+        for resting in level:
             if tradable >= enough_qty or left == 0:
                 return tradable
             if not _prevented(order, resting):
@@ -94,7 +100,7 @@ def _tradable_qty(order: Order, collar: Collar | None, enough_qty: int) -> int:
 
 def _prevented(aggressor: Order, resting: Order) -> bool:
     """True if the two may not trade: same participant or group, unless the aggressor says ``stp=none``."""
-    return aggressor.participant.group == resting.participant.group and aggressor.self_trade != SelfTrade.NONE
+    return aggressor.participant.group == resting.participant.group and aggressor.self_trade != STP_NONE
 
 
 def _prevent_self_trade(venue: Venue, aggressor: Order, resting: Order, events: EventLog) -> bool:
@@ -117,13 +123,14 @@ def _prevent_self_trade(venue: Venue, aggressor: Order, resting: Order, events: 
     return False
 
 
-def _trade(venue: Venue, aggressor: Order, resting: Order, events: EventLog) -> None:
+def _trade(venue: Venue, aggressor: Order, resting: Order, price_e4: int, events: EventLog) -> None:
     """The two trade the smaller of their quantities, at the resting order's price."""
     qty = min(aggressor.leaves_qty, resting.visible_qty)
     venue.last_trade_number += 1
-    events.trade(resting, aggressor, resting.trading_e4, qty, venue.last_trade_number, aggressor.side)
-    aggressor.instrument.last_trade_e4 = resting.trading_e4
-    aggressor.instrument.unseen_trade = aggressor.instrument.unweighed_trade = True
+    events.trade(resting, aggressor, price_e4, qty, venue.last_trade_number, aggressor.side)
+    instrument = aggressor.instrument
+    instrument.last_trade_e4 = price_e4
+    instrument.unseen_trade = instrument.unweighed_trade = True
     shown_qty = resting.shown_qty - qty
     execute(aggressor, qty)
     execute(resting, qty)
@@ -136,14 +143,11 @@ def _trade(venue: Venue, aggressor: Order, resting: Order, events: EventLog) -> 
             events.replenished(resting)
 
 
-def _settle_what_is_left(venue: Venue, order: Order, events: EventLog) -> None:
-    if order.leaves_qty == 0:
-        venue.close(order)
-    elif order.instructions & MARKET and not order.peg:
-        # What the other side still has is beyond the collar.
-        beyond = order.instrument.book.best(-order.side) is not None
-        cancel_open(venue, order, Reason.PRICE_BAND if beyond else Reason.NO_LIQUIDITY, events)
-    elif order.time_in_force == IOC:
+def _cancel_what_is_left(venue: Venue, order: Order, events: EventLog) -> None:
+    """Cancel the rest of a market or ``ioc`` order, which never rests."""
+    if not order.instructions & MARKET or order.peg:
         cancel_open(venue, order, Reason.IOC, events)
-    else:
-        venue.rest(order)
+        return
+    # What the other side still has is beyond the collar.
+    beyond = order.instrument.book.best(-order.side) is not None
+    cancel_open(venue, order, Reason.PRICE_BAND if beyond else Reason.NO_LIQUIDITY, events)

@@ -33,15 +33,11 @@ def check_terms(instrument: Instrument, row: Row) -> Reason | None:
         return Reason.INVALID_QTY
     if row.qty % instrument.lot:
         return Reason.INVALID_LOT
-    prices_e4 = [] if row.instructions & MARKET else [row.price_e4]
-    if row.instructions & STOP:
-        prices_e4.append(row.stop_e4)
-    for price_e4 in prices_e4:
-        if not 1 <= price_e4 <= PRICE_E4_MAX:
-            return Reason.INVALID_PRICE
-    for price_e4 in prices_e4:
-        if price_e4 % instrument.tick_e4:
-            return Reason.INVALID_TICK
+    limited, stops = not row.instructions & MARKET, row.instructions & STOP
+    if (limited and not 1 <= row.price_e4 <= PRICE_E4_MAX) or (stops and not 1 <= row.stop_e4 <= PRICE_E4_MAX):
+        return Reason.INVALID_PRICE
+    if (limited and row.price_e4 % instrument.tick_e4) or (stops and row.stop_e4 % instrument.tick_e4):
+        return Reason.INVALID_TICK
     return None
 
 

@@ -5,7 +5,7 @@ reference by which they are priced: while that is what it is now, none of them i
 prices are what they were, no reference is.
 """
 
-from heapq import merge
+from itertools import chain
 from typing import Final
 
 from engine.bounds import PEG_PRICES_BESIDES, PEG_PRICES_EACH, PRICE_E4_MAX
@@ -30,7 +30,7 @@ def reprice(venue: Venue, instrument: Instrument, events: EventLog) -> bool:
     quotes = instrument.quotes
     if quotes == instrument.peg_quotes and instrument.fresh_peg is None:
         return False
-    if instrument.phase == CONTINUOUS and not _may_price(venue, events.seq):
+    if instrument.phase is CONTINUOUS and not _may_price(venue, events.seq):
         return False
     runs = []
     for order in _to_look_at(instrument, quotes):
@@ -69,7 +69,7 @@ def _to_look_at(instrument: Instrument, quotes: Quotes) -> list[Order]:
                 fresh = None
     if fresh is not None:
         lists.append([fresh])
-    return list(merge(*lists, key=lambda each: each.order_number))
+    return lists[0] if len(lists) == 1 else sorted(chain(*lists), key=lambda each: each.order_number)
 
 
 def reference_e4(quotes: Quotes, side: int, peg: int) -> int:

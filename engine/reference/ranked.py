@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final, Generic, TypeVar
 
-from sortedcontainers import SortedDict
+from sortedcontainers import SortedList
 
 from engine.bounds import INT64_MAX
 
@@ -17,7 +17,8 @@ class Ranked(Generic[Thing]):
     """Things by rank, the lowest first.
 
     ``first`` is the thing of the lowest rank (None: there is none) and ``first_rank`` its rank. It is asked for
-    at every command and changes seldom, so it is kept instead of looked for.
+    at every command and changes seldom, so it is kept instead of looked for. ``by_rank``, in no order, is for
+    looking only.
 
     >>> queues: Ranked[str] = Ranked()
     >>> queues.put(20, "behind")
@@ -29,48 +30,51 @@ class Ranked(Generic[Thing]):
     'behind'
     """
 
-    __slots__ = ("_by_rank", "first", "first_rank")
+    __slots__ = ("_ranks", "by_rank", "first", "first_rank")
 
     def __init__(self) -> None:
-        self._by_rank: SortedDict[int, Thing] = SortedDict()
+        self._ranks: SortedList[int] = SortedList()
+        self.by_rank: dict[int, Thing] = {}
         self.first: Thing | None = None
         self.first_rank = NO_RANK
 
     def __len__(self) -> int:
-        return len(self._by_rank)
+        return len(self.by_rank)
 
     def get(self, rank: int) -> Thing | None:
         """The thing of a rank, or None."""
-        found: Thing | None = self._by_rank.get(rank)
-        return found
+        return self.by_rank.get(rank)
 
     def put(self, rank: int, thing: Thing) -> None:
         """Put a thing under a rank that none has."""
-        self._by_rank[rank] = thing
+        self.by_rank[rank] = thing
+        self._ranks.add(rank)
         if rank < self.first_rank:
             self.first, self.first_rank = thing, rank
 
     def drop(self, rank: int) -> None:
         """Take out the thing of a rank. Raises KeyError where there is none."""
-        del self._by_rank[rank]
+        del self.by_rank[rank]
+        self._ranks.remove(rank)
         if rank == self.first_rank:
-            self.first_rank, self.first = self._by_rank.peekitem(0) if self._by_rank else (NO_RANK, None)
+            self.first_rank = self._ranks[0] if self.by_rank else NO_RANK
+            self.first = self.by_rank.get(self.first_rank)
 
     def values(self) -> Iterator[Thing]:
         """The things in order of rank."""
-        return iter(self._by_rank.values())
+        return (self.by_rank[rank] for rank in self._ranks)
 
     def items(self) -> Iterator[tuple[int, Thing]]:
         """Ranks and things, in order of rank."""
-        return iter(self._by_rank.items())
+        return ((rank, self.by_rank[rank]) for rank in self._ranks)
 
     def at_or_above(self, rank: int) -> Thing | None:
         """The first thing whose rank is that or a higher one, or None."""
-        return self._at(self._by_rank.bisect_left(rank))
+        return self._at(self._ranks.bisect_left(rank))
 
     def below(self, rank: int) -> Thing | None:
         """The last thing whose rank is lower, or None."""
-        return self._at(self._by_rank.bisect_left(rank) - 1)
+        return self._at(self._ranks.bisect_left(rank) - 1)
 
     def _at(self, place: int) -> Thing | None:
-        return self._by_rank.peekitem(place)[1] if 0 <= place < len(self._by_rank) else None
+        return self.by_rank[self._ranks[place]] if 0 <= place < len(self._ranks) else None

@@ -4,7 +4,7 @@ from engine.records import Book, Reason
 from engine.reference.entry import run_or_rest
 from engine.reference.events import EventLog
 from engine.reference.exposure import add_open
-from engine.reference.limit_checks import check_limits, check_restricted, count_entry, replaced
+from engine.reference.limit_checks import check_limits, count_entry, in_force
 from engine.reference.matching import cancel_open
 from engine.reference.order_checks import (
     check_band,
@@ -90,12 +90,15 @@ def _check_place(venue: Venue, order: Order, row: Row, keeps_priority: bool) -> 
     """The checks of a replace after its open quantity is known to be above zero."""
     judged_again = order.post_only and not keeps_priority
     stop_e4 = row.stop_e4 if row.instructions & STOP else order.value_stop_e4
+    participant, instrument, side = order.participant, order.instrument, order.side
+    limits = in_force(participant, instrument)
+    price_e4 = row.price_e4 or stop_e4 or order.entry_reference_e4
     return (
-        check_restricted(order.participant, order.instrument)
-        or check_band(order.instrument, order.side, row.price_e4, stop_e4 if order.dormant else 0)
-        or check_limits(venue, replaced(order, row.qty, row.price_e4 or stop_e4))
-        or (check_post_only(order.instrument, order.side, row.price_e4) if judged_again else None)
-        or check_room_for_id(venue, order.participant)
+        (Reason.RESTRICTED if limits.restricted else None)
+        or check_band(instrument, side, row.price_e4, stop_e4 if order.dormant else 0)
+        or check_limits(venue, limits, order.holding, side, row.qty, price_e4, order)
+        or (check_post_only(instrument, side, row.price_e4) if judged_again else None)
+        or check_room_for_id(venue, participant)
         or check_slices(venue, row.qty, _display_of(order, row), order.slices)
     )
 

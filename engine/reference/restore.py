@@ -22,7 +22,6 @@ from engine.reference.exposure import add_open
 from engine.reference.rows import Row, rows_of
 from engine.reference.state import (
     Breaker,
-    Holding,
     Index,
     Indicative,
     Instrument,
@@ -48,7 +47,7 @@ def restored_venue(capacity: Capacity, parts: dict[str, Arrays]) -> tuple[Venue,
     state = new_state(capacity)
     fill_state(state, parts)
     venue = _with_instruments(capacity, state)
-    _set_positions_and_limits(venue.participants, state)
+    _set_positions_and_limits(venue, venue.participants, state)
     _set_entry_times(venue.participants, state)
     by_slot = dict(_orders(venue, state, np.flatnonzero(state.orders["participant"])))
     _rest(venue, state, by_slot)
@@ -85,7 +84,7 @@ def venue_about(capacity: Capacity, parts: dict[str, Arrays], numbers: Collectio
     venue = _with_instruments(capacity, state)
     asked = [each for each in venue.participants if each.number in numbers]
     known = [each.number for each in asked]
-    _set_positions_and_limits(asked, state)
+    _set_positions_and_limits(venue, asked, state)
     _set_entry_times(asked, state)
     owners, instruments = state.orders["participant"], state.orders["instrument"]
     chosen = _of_any(owners, known) | ((owners != 0) & (instruments == instrument))
@@ -222,14 +221,17 @@ def _add_participant(venue: Venue, row: Any, first_of: dict[int, int]) -> None:
         raise ValueError(f"participant {number} is of the group of participant {int(row['group'])}, not of {first}")
 
 
-def _set_positions_and_limits(participants: Iterable[Participant], state: State) -> None:
+def _set_positions_and_limits(venue: Venue, participants: Iterable[Participant], state: State) -> None:
     stride = len(state.instruments) + 1
     exposures = state.exposures.view(EXPOSURE)
     for participant in participants:
         start = participant.number * stride
         positions = exposures["position_qty"][start : start + stride]
         for number in np.flatnonzero(positions).tolist():
-            participant.holdings[number] = Holding(int(positions[number]))
+            instrument = venue.instrument(number)
+            if instrument is None:
+                raise ValueError(f"participant {participant.number} has a position in instrument {number}, not defined")
+            participant.holding(instrument).position_qty = int(positions[number])
         limits = state.limits[start : start + stride]
         for number in np.flatnonzero(limits["limits"]).tolist():
             if number == 0:

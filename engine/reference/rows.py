@@ -1,14 +1,15 @@
 """COMMAND rows as Python values, and whether a row can be interpreted at all.
 
-A batch is converted once: its bytes are viewed with one name for each place (the names of ``COMMAND`` overlap) and
-become tuples. The other names of a place are properties of ``Row``, so that a rule reads ``row.lot`` where the
-record says so.
+A batch is converted once: its bytes become tuples with one value for each place (the names of ``COMMAND`` overlap).
+The other names of a place are properties of ``Row``, so that a rule reads ``row.lot`` where the record says so.
 
 Whether a row can be interpreted is seen from the row alone (section 13, 1); what also needs the state (a name that
 is taken, a clock that goes back) is with the command itself. Any 64 bytes give an answer.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
@@ -28,6 +29,7 @@ from engine.records import (
     Side,
     TimeInForce,
 )
+from engine.row_bytes import ROW
 
 #: Rows converted at a time: few enough that their tuples stay in the processor's cache.
 ROWS_AT_ONCE: Final = 256
@@ -255,8 +257,8 @@ class Row(NamedTuple):
 #: Places of an EXTEND row that have a number for the command after it.
 CONTINUED_PLACES: Final = Row._fields[:6]
 
-_FIRST_NAMES: Final = [names[0] for names in COMMAND_PLACES.values()]
-_PLAIN: Final = np.dtype([(name, COMMAND[name]) for name in _FIRST_NAMES])
+#: A row of the values of its places. They are as many as the row has, so that they need not be counted for each.
+_row_of: Final[Callable[[tuple[int, ...]], Row]] = partial(tuple.__new__, Row)
 
 
 def rows_of(commands: "np.ndarray[Any, Any]") -> Iterator[list[Row]]:
@@ -266,9 +268,10 @@ def rows_of(commands: "np.ndarray[Any, Any]") -> Iterator[list[Row]]:
     """
     if commands.dtype != COMMAND or commands.ndim != 1:
         raise ValueError("a batch is a one-dimensional array of COMMAND rows")
-    plain = np.ascontiguousarray(commands).view(_PLAIN)
-    for start in range(0, len(plain), ROWS_AT_ONCE):
-        yield list(map(Row._make, plain[start : start + ROWS_AT_ONCE].tolist()))
+    plain = np.ascontiguousarray(commands).view(np.uint8).data
+    values = map(_row_of, ROW.iter_unpack(plain))
+    while rows := list(islice(values, ROWS_AT_ONCE)):
+        yield rows
 
 
 def _places_not_used(kind: CommandKind) -> Callable[[Row], tuple[int, ...]] | None:
@@ -281,29 +284,30 @@ def _places_not_used(kind: CommandKind) -> Callable[[Row], tuple[int, ...]] | No
 
 
 def _enter_has_form(row: Row) -> bool:
-    instructions = row.instructions
+    named, _, price_e4, _, min_qty, display_qty, _, _, _, side, time, self_trade, instructions, book, peg = row
     return (
-        row.client_order_id != 0
-        and row.side in _SIDES
-        and row.time_in_force in _TIMES_IN_FORCE
-        and row.self_trade in _SELF_TRADES
-        and row.book in _BOOKS
+        named != 0
+        and side in _SIDES
+        and time in _TIMES_IN_FORCE
+        and self_trade in _SELF_TRADES
+        and book in _BOOKS
         and not instructions & ~EVERY_INSTRUCTION
-        and (row.peg in _PEGS if instructions & PEG else row.peg == 0)
-        and (row.min_qty == 0 or bool(instructions & (MIN_QTY | UNTIL)))
-        and _terms_fit(row)
+        and (peg in _PEGS if instructions & PEG else peg == 0)
+        and (min_qty == 0 or instructions & (MIN_QTY | UNTIL) != 0)
+        and (display_qty == 0 or instructions & (DISPLAY | STOP | OFFSET) != 0)
+        and (price_e4 == 0 or not instructions & MARKET)
     )
 
 
 def _replace_has_form(row: Row) -> bool:
-    return row.new_client_order_id != 0 and not row.instructions & ~(MARKET | DISPLAY | STOP) and _terms_fit(row)
-
-
-def _terms_fit(row: Row) -> bool:
-    """True if an enter or replace has a display quantity, a stop, an offset and a price only where its instructions use
-    them."""
-    uses = bool(row.instructions & (DISPLAY | STOP | OFFSET))
-    return (row.display_qty == 0 or uses) and (row.price_e4 == 0 or not row.instructions & MARKET)
+    """A display quantity, a stop and a price are only where the instructions use them, as those of an enter."""
+    instructions = row.instructions
+    return (
+        row.new_client_order_id != 0
+        and not instructions & ~(MARKET | DISPLAY | STOP)
+        and (row.display_qty == 0 or instructions & (DISPLAY | STOP) != 0)
+        and (row.price_e4 == 0 or not instructions & MARKET)
+    )
 
 
 def _mass_cancel_has_form(row: Row) -> bool:
@@ -334,7 +338,8 @@ _FORMS: Final = {int(kind): (_places_not_used(kind), _HAS_FORM.get(int(kind))) f
 
 def can_be_interpreted(row: Row) -> bool:
     """True if the row is a command of this release, as far as the row alone tells (section 13, 1)."""
-    if row.kind not in _FORMS:
+    form = _FORMS.get(row.kind)
+    if form is None:
         return False
-    not_used, has_form = _FORMS[row.kind]
+    not_used, has_form = form
     return (not_used is None or not any(not_used(row))) and (has_form is None or has_form(row))

@@ -26,30 +26,64 @@ from engine.reference.depth import Depth
 from engine.reference.ranked import Ranked
 from engine.reference.rows import HIDDEN, PEG, POST_ONLY
 
+_NOT_DISPLAYED: Final = HIDDEN | PEG
+
 #: Lower than the rank of any limit price.
 MARKET_RANK: Final = -2 * PRICE_E4_MAX - 2
 
 
-def rank_of(side: int, price_e4: int, hidden: bool) -> int:
-    """Rank of an order in its side of the book, by price and visibility."""
-    return -2 * side * price_e4 + hidden if price_e4 else MARKET_RANK
-
-
-@dataclass(slots=True)
 class Level:
-    """The orders at one price (0: market orders), first to trade first, by order number; and their sum."""
+    """The orders at one price (0: market orders), first to trade first, and the sum of what they have open.
 
-    rank: int
-    price_e4: int
-    leaves_qty: int = 0
-    orders: "OrderedDict[int, Order]" = field(default_factory=OrderedDict)
+    They are a chain: ``first`` and ``last`` are its ends (None: there is no order), and each order knows the ones
+    ``before`` and ``behind`` it.
+
+    >>> level = Level(-200, 100)
+    >>> list(level)
+    []
+    """
+
+    __slots__ = ("first", "last", "leaves_qty", "price_e4", "rank")
+
+    def __init__(self, rank: int, price_e4: int) -> None:
+        self.rank = rank
+        self.price_e4 = price_e4
+        self.leaves_qty = 0
+        self.first: Order | None = None
+        self.last: Order | None = None
 
     @property
     def hidden(self) -> bool:
         return self.rank % 2 == 1
 
-    def first(self) -> "Order":
-        return next(iter(self.orders.values()))
+    def __iter__(self) -> "Iterator[Order]":
+        """The orders in the order in which they trade."""
+        order = self.first
+        while order is not None:
+            yield order
+            order = order.behind
+
+    def append(self, order: "Order") -> None:
+        """Put an order behind all others. Their sum stays."""
+        order.before = self.last
+        if self.last is None:
+            self.first = order
+        else:
+            self.last.behind = order
+        self.last = order
+
+    def take_out(self, order: "Order") -> None:
+        """Take an order out of the chain. The sum stays."""
+        before, behind = order.before, order.behind
+        if before is None:
+            self.first = behind
+        else:
+            before.behind = behind
+        if behind is None:
+            self.last = before
+        else:
+            behind.before = before
+        order.before = order.behind = None
 
 
 class LitBook:
@@ -64,22 +98,23 @@ class LitBook:
     def __init__(self) -> None:
         self.changes = 0
         self.depth: Depth | None = None
-        self.displayed: dict[int, Ranked[Level]] = {int(BUY): Ranked(), int(SELL): Ranked()}
-        self.hidden: dict[int, Ranked[Level]] = {int(BUY): Ranked(), int(SELL): Ranked()}
+        self.displayed: dict[int, Ranked[Level]] = {BUY: Ranked(), SELL: Ranked()}
+        self.hidden: dict[int, Ranked[Level]] = {BUY: Ranked(), SELL: Ranked()}
 
     def add(self, order: "Order") -> None:
         """Add an order behind all others at its price."""
         self.changes += 1
         if self.depth is not None:
             self._count(self.depth, order, order.leaves_qty)
-        price_e4, hidden = order.trading_e4, order.hidden
-        levels = (self.hidden if hidden else self.displayed)[order.side]
-        rank = rank_of(order.side, price_e4, hidden)
-        level = levels.get(rank)
+        side, price_e4 = order.side, order.peg_e4 if order.peg else order.price_e4
+        hidden = order.instructions & _NOT_DISPLAYED != 0
+        levels = (self.hidden if hidden else self.displayed)[side]
+        rank = -2 * side * price_e4 + hidden if price_e4 else MARKET_RANK
+        level = levels.by_rank.get(rank)
         if level is None:
             level = Level(rank, price_e4)
             levels.put(rank, level)
-        level.orders[order.order_number] = order
+        level.append(order)
         level.leaves_qty += order.leaves_qty
         order.level = level
 
@@ -89,8 +124,9 @@ class LitBook:
             self.add(order)
         for level in {id(order.level): order.level for order in orders}.values():
             if level is not None:
-                by_time = sorted(level.orders.values(), key=lambda each: each.priority)
-                level.orders = OrderedDict((each.order_number, each) for each in by_time)
+                for order in sorted(level, key=lambda each: each.priority):
+                    level.take_out(order)
+                    level.append(order)
 
     def reduce(self, order: "Order", qty: int) -> None:
         """Reduce a resting order by ``qty``; it keeps its place, or leaves if nothing is left."""
@@ -152,12 +188,13 @@ class LitBook:
         """Put a resting order behind all others at its price and visibility."""
         if order.level is None:
             raise ValueError(f"order {order.order_number} does not rest")
-        order.level.orders.move_to_end(order.order_number)
+        order.level.take_out(order)
+        order.level.append(order)
 
     def _take_out(self, order: "Order", level: Level) -> None:
-        del level.orders[order.order_number]
+        level.take_out(order)
         order.level = None
-        if not level.orders:
+        if level.first is None:
             (self.hidden if level.hidden else self.displayed)[order.side].drop(level.rank)
 
     def best(self, side: int) -> Level | None:
@@ -182,13 +219,19 @@ class LitBook:
 class StopBook:
     """The dormant stops of an instrument: each side's queues under a rank, which is lower for those elected first."""
 
-    __slots__ = ("sides",)
+    __slots__ = ("_buys", "_sells", "sides")
 
     def __init__(self) -> None:
-        self.sides: dict[int, Ranked[OrderedDict[int, Order]]] = {int(BUY): Ranked(), int(SELL): Ranked()}
+        self._buys: Ranked[OrderedDict[int, Order]] = Ranked()
+        self._sells: Ranked[OrderedDict[int, Order]] = Ranked()
+        self.sides = {BUY: self._buys, SELL: self._sells}
 
     def __bool__(self) -> bool:
         return any(self.sides.values())
+
+    def elects(self, last_e4: int) -> bool:
+        """True if a last trade price elects an order."""
+        return self._buys.first_rank <= last_e4 or self._sells.first_rank <= -last_e4
 
     def add(self, order: "Order") -> None:
         """Add an order behind all others with its stop."""
@@ -211,10 +254,10 @@ class StopBook:
 
     def elected(self, last_e4: int) -> "Order | None":
         """The order that a last trade price elects first: of the buys before the sells; None: it elects none."""
-        for side, queues in self.sides.items():
-            if queues.first is not None and queues.first_rank <= side * last_e4:
-                return next(iter(queues.first.values()))
-        return None
+        queue = self._buys.first if self._buys.first_rank <= last_e4 else None
+        if queue is None and self._sells.first_rank <= -last_e4:
+            queue = self._sells.first
+        return next(iter(queue.values())) if queue is not None else None
 
     def orders(self, side: int) -> Iterator["Order"]:
         """The orders of that side in the order of their election."""
@@ -232,8 +275,8 @@ class MidpointBook:
 
     def __init__(self) -> None:
         self.sides: dict[int, SortedDict[int, OrderedDict[int, Order]]] = {
-            int(BUY): SortedDict(),
-            int(SELL): SortedDict(),
+            BUY: SortedDict(),
+            SELL: SortedDict(),
         }
 
     def add(self, order: "Order") -> None:
@@ -310,15 +353,22 @@ def within_band(instrument: "Instrument", side: int, price_e4: int, from_e4: int
     return side * (price_e4 - from_e4) * BPS_MAX <= from_e4 * instrument.band_bps
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Holding:
     """Of one participant in one instrument. ``position_qty``: bought less sold in every trade, whoever is opposite.
 
-    ``open_qty[side]``: the sum over its open orders of that side of what they have open.
+    ``open_buy_qty`` and ``open_sell_qty``: the sums over its open orders of a side of what they have open.
     """
 
+    participant: "Participant"
+    instrument: "Instrument"
     position_qty: int = 0
-    open_qty: dict[int, int] = field(default_factory={int(BUY): 0, int(SELL): 0}.copy)
+    open_buy_qty: int = 0
+    open_sell_qty: int = 0
+
+    def open_qty(self, side: int) -> int:
+        """The sum of a side."""
+        return self.open_buy_qty if side == BUY else self.open_sell_qty
 
 
 class Indicative(NamedTuple):
@@ -428,9 +478,12 @@ class Instrument:
     @property
     def quotes(self) -> Quotes:
         """The best displayed prices in continuous trading, by which pegs and the midpoint book go; else none."""
-        if self.phase != CONTINUOUS:
+        if self.phase is not CONTINUOUS:
             return NO_QUOTES
-        return self.book.displayed_best_e4(BUY), self.book.displayed_best_e4(SELL)
+        # No market order rests in that phase, so the first level of a side has a limit.
+        displayed = self.book.displayed
+        bid, offer = displayed[BUY].first, displayed[SELL].first
+        return bid.price_e4 if bid is not None else 0, offer.price_e4 if offer is not None else 0
 
     @property
     def midpoint_e4(self) -> int:
@@ -492,13 +545,15 @@ class Participant:
         """Position and open quantities in the instrument."""
         holding = self.holdings.get(instrument.number)
         if holding is None:
-            holding = self.holdings[instrument.number] = Holding()
+            holding = self.holdings[instrument.number] = Holding(self, instrument)
         return holding
 
 
 @dataclass(slots=True, eq=False)
 class Order:
     """An accepted order. ``price_e4`` is 0 for a market order; ``level`` is where it rests, None while it does not.
+
+    ``before`` and ``behind``: its neighbors at its level.
 
     ``order_number``: order of acceptance in the venue, from 1. ``priority``: the venue's counter when it last went to
     the back of a queue. ``id_day``: the trading day on which its client order id was taken. ``entry_reference_e4``: the
@@ -540,6 +595,8 @@ class Order:
     cum_qty: int = 0
     priority: int = 0
     level: Level | None = None
+    before: "Order | None" = None
+    behind: "Order | None" = None
 
     @property
     def post_only(self) -> bool:
@@ -557,7 +614,7 @@ class Order:
 
     @property
     def hidden(self) -> bool:
-        return bool(self.instructions & (HIDDEN | PEG))
+        return bool(self.instructions & _NOT_DISPLAYED)
 
     @property
     def visible_qty(self) -> int:

@@ -119,4 +119,4 @@ def _trade_at(venue: Venue, instrument: Instrument, price_e4: int, events: Event
 
 def _first(book: LitBook, side: Side, price_e4: int) -> Order | None:
     best = book.best(side)
-    return best.first() if best is not None and accepts(side, best.price_e4, price_e4) else None
+    return best.first if best is not None and accepts(side, best.price_e4, price_e4) else None

@@ -9,13 +9,12 @@ from sortedcontainers import SortedDict
 
 from engine.bounds import DAY_NS
 from engine.capacity import Capacity
-from engine.records import Book, Peg, Phase
-from engine.reference.codes import CLOSING
+from engine.records import Peg, Phase
+from engine.reference.codes import CLOSING, MIDPOINT
 from engine.reference.exposure import add_open
 from engine.reference.rows import DISPLAY, OFFSET, PEG, STOP, UNTIL, Row
-from engine.reference.state import NOTHING_PAIRED, Index, Instrument, Member, MidpointBook, Order, Participant
+from engine.reference.state import NOTHING_PAIRED, Holding, Index, Instrument, Member, MidpointBook, Order, Participant
 
-_MIDPOINT: Final = Book.MIDPOINT
 _WITH_TERMS: Final = STOP | UNTIL | DISPLAY | PEG
 
 #: The phases in which orders rest without matching and the indicative event tells what the uncross would give.
@@ -176,34 +175,37 @@ class Venue:
         else:
             self.calls.pop(instrument.number, None)
 
-    def accept(self, row: Row, participant: Participant, instrument: Instrument) -> Order:
+    def accept(self, row: Row, holding: Holding) -> Order:
         """A new open order out of an ``enter``, with the next order number. It does not rest yet."""
-        self.last_order_number += 1
+        participant, instrument = holding.participant, holding.instrument
+        number = self.last_order_number = self.last_order_number + 1
         order = Order(
-            order_number=self.last_order_number,
-            client_order_id=row.client_order_id,
-            id_day=self.trading_day,
-            participant=participant,
-            instrument=instrument,
-            side=row.side,
-            price_e4=row.price_e4,
-            qty=row.qty,
-            leaves_qty=row.qty,
-            time_in_force=row.time_in_force,
-            self_trade=row.self_trade,
-            instructions=row.instructions,
-            min_qty=row.min_qty,
-            entry_reference_e4=instrument.reference_e4,
-            holding=participant.holding(instrument),
-            in_midpoint=row.book == _MIDPOINT,
-            aside=row.time_in_force == CLOSING and instrument.phase != Phase.CLOSING_AUCTION,
+            number,
+            row.client_order_id,
+            self.trading_day,
+            participant,
+            instrument,
+            row.side,
+            row.price_e4,
+            row.qty,
+            row.qty,  # all of it is open
+            row.time_in_force,
+            row.self_trade,
+            row.instructions,
+            row.min_qty,
+            instrument.reference_e4,
+            holding,
         )
+        if row.book == MIDPOINT:
+            order.in_midpoint = True
+        if row.time_in_force == CLOSING and instrument.phase != Phase.CLOSING_AUCTION:
+            order.aside = True
         if row.instructions & _WITH_TERMS:
             self._set_terms(order, row)
-        add_open(order, order.leaves_qty)
-        participant.ids[order.client_order_id] = order
-        participant.open_orders[order.order_number] = order
-        instrument.open_orders[order.order_number] = order
+        add_open(order, row.qty)
+        participant.ids[row.client_order_id] = order
+        participant.open_orders[number] = order
+        instrument.open_orders[number] = order
         self.open_order_count += 1
         self.id_count += 1
         return order
@@ -292,15 +294,16 @@ class Venue:
         if order.leaves_qty:
             add_open(order, -order.leaves_qty)
         self._give_up_id(order)
-        del order.participant.open_orders[order.order_number]
-        del order.instrument.open_orders[order.order_number]
+        number = order.order_number
+        del order.participant.open_orders[number]
+        del order.instrument.open_orders[number]
         self.open_order_count -= 1
         self.slices -= order.slices
         if order.peg:
             order.instrument.remove_peg(order)
             self.peg_count -= 1
         if order.until_ns:
-            del self.expiries[order.until_ns, order.order_number]
+            del self.expiries[order.until_ns, number]
 
     def _give_up_id(self, order: Order) -> None:
         ids = order.participant.ids

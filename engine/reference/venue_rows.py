@@ -182,7 +182,7 @@ def _ids(venue: Venue) -> Iterator[tuple[int, ...]]:
 
 def _books(venue: Venue) -> Tables:
     levels = list(_levels(venue))
-    queues = ((*_place(*each), number) for each in levels for number in each[2].orders)
+    queues = ((*_place(*each), order.order_number) for each in levels for order in each[2])
     best = (
         (each.number, side, *(_best_tick(each, side, hidden) for hidden in (False, True)))
         for each in venue.instruments
@@ -237,13 +237,13 @@ def _levels(venue: Venue) -> Iterator[tuple[Instrument, int, Level]]:
 
 
 def _place(instrument: Instrument, side: int, level: Level) -> tuple[int, int, int, int]:
-    return instrument.number, side, level.price_e4, int(level.first().hidden)
+    return instrument.number, side, level.price_e4, int(level.hidden)
 
 
 def _best_tick(instrument: Instrument, side: int, hidden: bool) -> int:
     """Tick of the best limit of displayed or of hidden orders; 0 for none. Between two ticks the better one."""
     levels = (level for level in instrument.book.levels(side) if level.price_e4)
-    prices = (level.price_e4 for level in levels if level.first().hidden == hidden)
+    prices = (level.price_e4 for level in levels if level.hidden == hidden)
     price_e4 = next(prices, 0)
     return -(-price_e4 // instrument.tick_e4) if side == Side.BUY else price_e4 // instrument.tick_e4
 
@@ -264,7 +264,7 @@ def _exposures(venue: Venue) -> Iterator[tuple[int, ...]]:
             holding, limited = participant.holdings.get(number), participant.limits_in.get(number)
             numbers: tuple[int, ...] = (0, 0, 0)
             if holding is not None:
-                numbers = (holding.position_qty, *(holding.open_qty[side] for side in _SIDES))
+                numbers = (holding.position_qty, holding.open_buy_qty, holding.open_sell_qty)
             row = (*numbers, set_bits(limited) if limited is not None else 0)
             if any(row):
                 yield participant.number, number, *row

@@ -121,7 +121,7 @@ def next_due_ns(venue: Venue) -> int:
 def _in_book_order(instrument: Instrument) -> Iterator[Order]:
     for side in (Side.BUY, Side.SELL):
         for level in instrument.book.levels(side):
-            yield from level.orders.values()
+            yield from level
         yield from instrument.stops.orders(side)
         yield from (order for order in instrument.aside.values() if order.side == side)
         if instrument.midpoint is not None:
@@ -169,7 +169,7 @@ def _open_order(order: Order) -> tuple[int, ...]:
 
 def _positions_of(participant: Participant) -> Iterator[tuple[int, ...]]:
     for number, holding in sorted(participant.holdings.items(), key=lambda each: each[0]):
-        values = (holding.position_qty, holding.open_qty[Side.BUY], holding.open_qty[Side.SELL])
+        values = (holding.position_qty, holding.open_buy_qty, holding.open_sell_qty)
         if any(values):
             yield (participant.number, number, *values)
 
