@@ -158,7 +158,7 @@ class RowSession(Session, Protocol):
     def read(
         self, region: memoryview, rows_max: int, streams: Any, user: int, participant: int, /
     ) -> tuple[int, list[bytes], int]:
-        """Take messages: bytes taken, COMMAND rows, ``rows_max`` at most, and the messages that these are."""
+        """Take messages: bytes taken, COMMAND rows as bytes, ``rows_max`` at most, and the messages that these are."""
         ...
 
     def take_resend(self) -> int:

@@ -571,24 +571,26 @@ class Gateway:
         """
         streams = entrance.outbox.streams
         made: list[bytes] = []
+        count = 0
         for each in waiting:
             each.dirty = False
         for each in waiting:
             session = each.row_session
             if session is None or not each.live:
                 continue
-            rows_max = min(ROWS_OF_SESSION, self._rows_max - len(made))
+            rows_max = min(ROWS_OF_SESSION, self._rows_max - count)
             region = self.buffer[each.begin : each.end]
             taken, rows, messages = session.read(region, rows_max, streams, each.user, each.participant)
             made += rows
+            count += sum(map(len, rows)) // COMMAND.itemsize
             self.orders += messages
             if taken:
                 self.bytes_in += taken
                 each.drop(taken, now_ns)
             each.follow()
         if made:
-            self._rows[: len(made)] = np.frombuffer(b"".join(made), COMMAND)
-        return len(waiting), len(made)
+            self._rows[:count] = np.frombuffer(b"".join(made), COMMAND)
+        return len(waiting), count
 
     def received_ns(self, users: NDArray[Any]) -> NDArray[np.int64]:
         """When the bytes of each of these users were received last, in ns since 1970; now, of one that has left."""

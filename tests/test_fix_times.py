@@ -3,13 +3,14 @@
 from engine.row_bytes import ROW
 from gateway.fix import marks, records
 from tests.fix_sessions import NOW_NS, live_session
+from tests.test_fix_messages import fix_streams
 from wire.session_state import Due
 
 SECOND_NS = 1_000_000_000
 
 
 def test_times_are_those_of_the_bytes_on_the_line() -> None:
-    now = [NOW_NS]
+    now, streams = [NOW_NS], fix_streams()
     session, writer = live_session("FIX.4.4", clock=lambda: now[0])
     assert session.facts == {"version": "FIX.4.4", "heard_ns": NOW_NS, "sent_ns": NOW_NS}
     now[0] += 20 * SECOND_NS
@@ -17,7 +18,7 @@ def test_times_are_those_of_the_bytes_on_the_line() -> None:
     assert session.facts["heard_ns"] == NOW_NS, "no byte came meanwhile"
     now[0] += 11 * SECOND_NS
     assert session.tick(0) is Due.NOTHING  # a heartbeat is due: its mark goes to the journal
-    _, rows, _ = session.read(memoryview(b""), 256, None, 1, 1)
+    _, rows, _ = session.read(memoryview(b""), 256, streams, 1, 1)
     assert session.facts["sent_ns"] == NOW_NS, "the heartbeat has not gone"
     now[0] += SECOND_NS
     mark = records.OF_MARK.pack(ROW.unpack(rows[-1])[3], 2, marks.Mark.SESSION)
@@ -26,5 +27,5 @@ def test_times_are_those_of_the_bytes_on_the_line() -> None:
     assert session.facts == {"version": "FIX.4.4", "heard_ns": NOW_NS, "sent_ns": NOW_NS + 32 * SECOND_NS}
     now[0] += SECOND_NS
     half = writer.frame(b"0", 2, now[0], b"")[:9]
-    session.read(memoryview(half), 256, None, 1, 1)
+    session.read(memoryview(half), 256, streams, 1, 1)
     assert session.facts["heard_ns"] == NOW_NS + 33 * SECOND_NS

@@ -84,6 +84,12 @@ class Cutter:
         """Forget the bytes that are not cut."""
         self._rest, self._at = b"", 0
 
+    def take_held(self) -> bytes:
+        """Take the bytes that are not cut."""
+        held = self._rest[self._at :]
+        self.clear()
+        return held
+
     def next(self) -> tuple[bytes, bool] | None:
         """The next frame, and whether length and checksum are right; None: no whole frame is there.
 

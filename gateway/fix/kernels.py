@@ -7,10 +7,12 @@ import numpy as np
 
 from engine.jit import INTERPRETED
 from engine.kernel_cache import cache_directory_of
+from gateway.fix.reading import form, read_orders
 from gateway.fix.writing import desk, head_of, write_reports
+from gateway.symbols import new_symbols
 from wire.fix_table import VERSIONS
 
-_LAST: Final = "writing.write_reports"
+_LAST: Final = "reading.read_orders"
 
 
 def is_compiled() -> bool:
@@ -19,6 +21,9 @@ def is_compiled() -> bool:
 
 
 def compile_kernels() -> None:
-    """Compile or load them: write no message."""
+    """Compile or load them: write and read no message."""
     head = head_of(VERSIONS[0], "", "")
-    write_reports(desk().pointers, head.data, head.sizes, np.frombuffer(b"", np.uint8), 0, 0, 0, 0)
+    nothing = np.frombuffer(b"", np.uint8)
+    write_reports(desk().pointers, head.data, head.sizes, nothing, 0, 0, 0, 0)
+    symbols, prices = new_symbols(1), np.zeros(2, np.int64)
+    read_orders(form().pointers, head.data, head.sizes, nothing, 0, symbols, prices, 0, 0, 1, 0, 0)

@@ -24,7 +24,7 @@ UNKNOWN_SECURITY: Final = 2
 MISSING: Final = 5
 
 _SIDES: Final = {b"1": Side.BUY, b"2": Side.SELL}
-_TIMES_IN_FORCE: Final = {
+TIMES_IN_FORCE: Final = {
     b"0": TimeInForce.DAY,
     b"1": TimeInForce.GTC,
     b"2": TimeInForce.OPENING,
@@ -157,7 +157,7 @@ def enter_rows(message: Message, user: int, participant: int, next_in: int, inst
     if qty is None:
         raise Refused("field 38 is missing", MISSING)
     bits, price, place, minimum = _terms(message)
-    time_in_force = _TIMES_IN_FORCE.get(get(b"59", b"0"))
+    time_in_force = TIMES_IN_FORCE.get(get(b"59", b"0"))
     if time_in_force is None:
         raise Refused("this time in force is not served")
     peg = 0

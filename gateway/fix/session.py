@@ -19,10 +19,12 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from engine.row_bytes import ROW
 from gateway.fix import marks, names, orders, records
 from gateway.fix.answers import Answers
 from gateway.fix.marks import Mark
 from gateway.fix.orders import Refused
+from gateway.fix.reading import FULL, NOT_WHOLE, expected_of, form, read_orders
 from gateway.fix.records import Record
 from gateway.fix.streams import FixStreams
 from gateway.fix.writing import desk, head_of, write_reports
@@ -42,6 +44,8 @@ COMP_ID: Final = "LOCKSTEP"
 _APPLICATION_VERSION: Final = "9"
 #: Bytes that a session takes at once, so that the rows of a turn stay within its room.
 _PIECE_BYTES: Final = 4_096
+#: The same where a kernel reads, which stops where rows have no more room: more than the longest message.
+_PLAIN_BYTES: Final = 32_768
 #: Long ClOrdIDs of a user in a day, which are kept until it ends.
 NAMES_MAX: Final = 262_144
 #: Long ClOrdIDs whose text this session has sent, at most.
@@ -118,6 +122,25 @@ class _Core(SessionCore):
         """Take bytes of a live session."""
         self._cutter.feed(data)
         self._go_on(self._acts, now_ns)
+
+    @property
+    def takes_plain(self) -> bool:
+        """True if the next message in turn may become a command: nothing is missing before it, and nothing waits."""
+        return self.state is State.LIVE and self._gap is None and not self._early
+
+    def take_held(self) -> bytes:
+        """Bytes of a message that is not all there yet; they are to be fed again."""
+        return self._cutter.take_held()
+
+    def hold(self, data: bytes) -> None:
+        """Keep the beginning of a message."""
+        self._cutter.feed(data)
+
+    def took(self, messages: int, now_ns: int) -> None:
+        """Count messages in turn that have become commands."""
+        self.store.in_seq += messages
+        self.heard_ns = now_ns
+        self._tests = 0
 
     def _go_on(self, events: list[Event], now_ns: int) -> None:
         super()._go_on(events if self.state is State.LOGIN else self._acts, now_ns)
@@ -198,6 +221,7 @@ class FixSession(RowSession):
         self._times = Times()
         self._writer = FrameWriter(self._version, COMP_ID, "", self._times)
         self._head = head_of(self._version, COMP_ID, "")
+        self._expected = expected_of(self._version, "", COMP_ID)
         self._logged_in = False
         self._user = self._participant = 0
         self._streams: FixStreams | None = None
@@ -206,8 +230,8 @@ class FixSession(RowSession):
         self._logon_mark: Mark | None = None  # that is to be made for a logon
         self._logon_number = 0  # of the mark that a logon waits for
         self._marks = clock()  # number of the last mark: no other life of the gateway has it
-        # When the last bytes came and went. Times of the core are moved: by time that this side was away, and as soon as
-        # a message is due, which goes when its mark has come back.
+        # When the last bytes came and went. Times of the core are moved: by time that this side was away, and as soon
+        # as a message is due, which goes when its mark has come back.
         self._came_ns = self._went_ns = 0
         self._named: dict[int, None] = {}
         self._high = 0  # number of the last message that came
@@ -277,6 +301,7 @@ class FixSession(RowSession):
         self._version, self._answers = found.version, self.answers(found.version)
         self._writer = FrameWriter(found.version, COMP_ID, found.sender, self._times)
         self._head = head_of(found.version, COMP_ID, found.sender)
+        self._expected = expected_of(found.version, found.sender, COMP_ID)
         wall_ns = self._clock()
         core.connected(wall_ns)
         events = core.receive(self._first, wall_ns)
@@ -372,21 +397,67 @@ class FixSession(RowSession):
         if self._logon_mark is not None:
             self._logon_number = self._mark(self._logon_mark, 0, [])
             self._logon_mark = None
-        taken, count = 0, 0
+        taken, count, made = 0, 0, 0
         rows: list[bytes] = []
         while True:
-            while self._queue and len(rows) + len(self._queue[0]) <= rows_max:
+            while self._queue and made + len(self._queue[0]) <= rows_max:
+                made += len(self._queue[0])
                 rows += self._queue.popleft()
                 count += 1
             core = self._core
             if self._queue or core is None or taken >= len(region) or core.state is State.ASKED:
                 return taken, rows, count
+            self._came_ns = self._clock()
+            if self._reads_plain(core):
+                size, of_plain, messages, full = self._read_plain(core, region[taken:], rows_max - made)
+                taken += size
+                count += messages
+                made += sum(map(len, of_plain)) // ROW.size
+                rows += of_plain
+                if full:
+                    return taken, rows, count
+                continue
             piece = bytes(region[taken : taken + _PIECE_BYTES])
             taken += len(piece)
-            self._came_ns = self._clock()
             self._show_arrived(piece)
             if core.state is State.LIVE:
                 core.feed(piece, self._clock())
+
+    def _reads_plain(self, core: _Core) -> bool:
+        """True if a kernel may read: the session is one of orders, and nobody watches its messages."""
+        return core.takes_plain and self.answers.are_usual and self.on_frame is None
+
+    def _read_plain(self, core: _Core, region: memoryview, room: int) -> tuple[int, list[bytes], int, bool]:
+        """Take messages, the plain ones by a kernel, up to one that makes rows by itself: bytes taken, rows, messages
+        among these, and True if rows have no more room."""
+        held = core.take_held()
+        data = held + bytes(region[:_PLAIN_BYTES])
+        octets = np.frombuffer(data, np.uint8)
+        streams, expected = self._streams, self._expected
+        assert streams is not None, "a turn reads"
+        at, made, count, stop = 0, 0, 0, NOT_WHOLE
+        rows: list[bytes] = []
+        while self._reads_plain(core) and not self._queue:
+            now_ns = self._clock()
+            behind, size, messages, stop = read_orders(
+                *(form().pointers, expected.data, expected.sizes, octets, at, streams.symbols, streams.price_max_e4),
+                *(self._user, self._participant, core.store.in_seq, now_ns, room - made),
+            )
+            if messages:
+                rows.append(form().arrays.rows[:size].tobytes())
+                core.took(int(messages), now_ns)
+            at, made, count = int(behind), made + int(size), count + int(messages)
+            if stop == FULL or (stop == NOT_WHOLE and len(held) + len(region) > len(data) and at > 0):
+                break
+            end = int(stop) if stop > 0 else len(data)
+            core.feed(data[at:end], now_ns)
+            at = end
+            if stop <= 0:
+                break
+        if at < len(held):  # it finds no room: nothing of it is taken
+            core.hold(held)
+            return 0, rows, count, True
+        return at - len(held), rows, count, stop == FULL
 
     def act(self, event: Event) -> None:
         """Act upon an event of the core."""

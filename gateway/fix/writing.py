@@ -98,8 +98,12 @@ def head_of(version: str, sender: str, target: str) -> Head:
         b"\x0149=%b\x0152=" % sender.encode(),
         b"\x0156=%b\x01" % target.encode(),
     ]
-    sizes = np.array([*map(len, parts), VERSIONS.index(version)], np.int64)
-    return Head(np.frombuffer(b"".join(parts), np.uint8), sizes)
+    return put_parts(parts, VERSIONS.index(version))
+
+
+def put_parts(parts: list[bytes], version: int) -> Head:
+    """Parts and the number of a version, for kernels."""
+    return Head(np.frombuffer(b"".join(parts), np.uint8), np.array([*map(len, parts), version], np.int64))
 
 
 _unpack = unpack_pointers(_new_desk())
