@@ -18,6 +18,7 @@ from cli.market_tables import show_book
 from cli.node import check_asked, check_name, note_side_files
 from cli.order import Asked, orders_of
 from cli.warmup import ready
+from engine.bounds import MEMBERS_MAX
 from engine.engine import Engine
 from engine.interface import MarketEngine
 from engine.market_time import ClockPosition, clock_at_each
@@ -27,6 +28,7 @@ from engine.reference.restore import venue_about
 from engine.reference.rows import Row, rows_of
 from engine.reference.venue import Cause, Venue, Witness
 from journal.history import History
+from notation.faults_of_definitions import fault_of, rows_before
 from notation.objects import command_object, event_object
 from notation.print import Printer
 from notation.rules import RULES, link_of, rule_object, section_of
@@ -41,6 +43,8 @@ Facts = dict[str, Any]
 
 _CHECKED: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE, CommandKind.CROSS)
 _REFUSALS: Final = (EventKind.REJECTED, EventKind.CANCEL_REJECTED)
+#: Rows before a definition that go with it at most: an index's members, two a row, and an EXTEND row.
+_ROWS_BEFORE: Final = MEMBERS_MAX // 2 + 1
 #: Price levels a side of the books that are shown.
 _DEPTH: Final = 5
 
@@ -122,6 +126,11 @@ def explained(directory: Path, moments: Moments, seq: int) -> Facts:
     for each, by_seq in zip(consequences, by_others.tolist(), strict=True):
         each["delayed_seq"] = by_seq or None
     _name_terms(consequences, unit[-1], until_ns, dict(zip(waiting.seq.tolist(), waiting.commands, strict=True)))
+    if unit[-1]["kind"] == CommandKind.EMERGENCY_CLOSE:
+        for each in consequences:
+            each.update(_section(RULES[Reason.KILL].section))
+    if refused == Reason.INVALID_COMMAND:
+        _name_fault(consequences, directory, seq)
     if any(_is_by_breaker(each["event"]) for each in consequences):
         _name_breakers(consequences, witness().causes)
     if unit[-1]["kind"] == CommandKind.ENTER and book_before is not None and book_before["band"] is not None:
@@ -264,14 +273,18 @@ def _check_object(check: Check, verdict: str) -> Facts:
 
 def _consequences(caused: NDArray[Any], names: Directory, time_ns: int) -> Iterator[Facts]:
     """Events of a command, each with the section of its rule."""
+    uncrossed: set[int] = set()
     for event, line in zip(caused, event_lines(caused, np.full(len(caused), time_ns), names, Look()), strict=True):
-        code = int(event["reason"])
-        section = RULES[Reason(code)].section if code else section_of(EventKind(int(event["kind"])))
+        code, kind, instrument = int(event["reason"]), EventKind(int(event["kind"])), int(event["instrument"])
+        section = RULES[Reason(code)].section if code else section_of(kind)
+        if kind == EventKind.PHASE:
+            uncrossed.add(instrument)
+        elif kind == EventKind.TRADE and not event["side"] and instrument in uncrossed:
+            section = section_of(EventKind.PHASE)
         yield {
             "event": event_object(event, names, time_ns),
             "text": line.removeprefix("> "),
-            "section": section,
-            "link": link_of(section),
+            **_section(section),
             "because": RULES[Reason(code)].sentence if code else None,
         }
 
@@ -299,6 +312,17 @@ def _name_terms(
         elif event["reason"] in ("fok", "min_qty") and by["kind"] == CommandKind.ENTER:
             least = int(by["qty"] if event["reason"] == "fok" else by["min_qty"])
             each["because"] += f"; it asked for at least {least:,} at once, of {int(by['qty']):,}"
+
+
+def _name_fault(consequences: list[Facts], directory: Path, seq: int) -> None:
+    """Say which value of a definition is out of bounds."""
+    with History.open(directory) as history:
+        journal = history.slice_of(seq)
+        first = max(seq - _ROWS_BEFORE, journal.start_seq + 1)
+        blocks = list(journal.blocks(first, seq))
+    rows = concatenate([owned_rows(block.rows) for block in blocks])[first - blocks[0].first_seq :]
+    if said := fault_of(rows[seq - first], *rows_before(rows, seq - first)):
+        consequences[0]["because"] += f"; {said}"
 
 
 def _is_by_breaker(event: Facts) -> bool:
@@ -330,7 +354,11 @@ def _name_breakers(consequences: list[Facts], causes: list[Cause]) -> None:
             before = f"{price(cause.from_e4)}, in force {cause.window_s:,} s before"
             said = f"{price(cause.value_e4)} was more than {limit} from {before}"
         because = consequences[cause.event]["because"] or RULES[Reason.MARKET_WIDE].sentence
-        consequences[cause.event]["because"] = f"{because}; {said}"
+        consequences[cause.event] |= {"because": f"{because}; {said}", **_section(RULES[Reason.MARKET_WIDE].section)}
+
+
+def _section(section: str) -> Facts:
+    return {"section": section, "link": link_of(section)}
 
 
 def _show(facts: Facts) -> None:

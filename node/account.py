@@ -141,8 +141,8 @@ def definition(node: Node, kind: CommandKind, name: str) -> str:
         streams = node.outbox.streams
         user = streams.user(name)
         return definitions.of_user(streams.row(user)) if user else ""
-    of_kind = definitions.of_instrument if kind == CommandKind.INSTRUMENT else definitions.of_participant
-    return of_kind(node.engine, name)
+    of_kind = {CommandKind.INSTRUMENT: definitions.of_instrument, CommandKind.INDEX: definitions.of_index}
+    return of_kind.get(kind, definitions.of_participant)(node.engine, name)
 
 
 def single(node: Node) -> dict[str, Any]:

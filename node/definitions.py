@@ -1,7 +1,7 @@
-"""Sentences for the operator about definitions of existing names.
+"""Sentences for the operator about definitions that were refused, or changed what was there.
 
-The market rejects the second definition of an instrument or a participant with ``invalid_command``, as for a value out
-of bounds. The second definition of a user changes that user. The sentences tell the operator which it was.
+The market rejects the second definition of an instrument, an index or a participant with ``invalid_command``, as for a
+value out of bounds. The second definition of a user changes that user. The sentences tell the operator which it was.
 """
 
 from collections.abc import Mapping
@@ -11,12 +11,15 @@ import numpy as np
 
 from engine.interface import MarketEngine
 from engine.names import unpack
-from engine.records import CommandKind, EventKind, Permission, UserPermission
+from engine.records import CommandKind, EventKind, Permission, Reason, UserPermission
 from node.control import NodeControl, SubmissionResult
+from notation.faults_of_definitions import fault_of, rows_before
 from notation.words import price
 
 #: Kinds whose second definition is refused.
-_UNCHANGED: Final = (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT)
+_UNCHANGED: Final = (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT, CommandKind.INDEX)
+#: Kinds of which a value may be out of bounds, as a sentence says.
+_SAID: Final = (*_UNCHANGED, CommandKind.VENUE)
 
 
 def of_instrument(engine: MarketEngine, symbol: str) -> str:
@@ -35,6 +38,12 @@ def of_participant(engine: MarketEngine, name: str) -> str:
         return ""
     permissions = int(engine.participants()[names.index(name)]["permissions"])
     return f"allow={_words({bit: str(bit.name).lower() for bit in Permission}, permissions)}"
+
+
+def of_index(engine: MarketEngine, name: str) -> str:
+    """The state of an index in words; "" for an unknown one."""
+    found = [row for row in engine.indices() if unpack(int(row["name"])) == name]
+    return f"{found[0]['members']} members, opening value {price(int(found[0]['opening_e4']))}" if found else ""
 
 
 def of_user(row: Any) -> str:
@@ -64,12 +73,19 @@ def existing_users(rows: Any, node: NodeControl, most: int) -> list[str]:
     ]
 
 
-def existing_names(done: SubmissionResult, node: NodeControl, most: int) -> list[str]:
-    """Sentences on rejected definitions of existing names, ``most`` at most."""
-    refused = done.commands[done.events["seq"][done.events["kind"] == EventKind.REJECTED] - done.first_seq]
+def refused_definitions(done: SubmissionResult, node: NodeControl, most: int) -> list[str]:
+    """Sentences on definitions that were rejected for a value out of bounds or an existing name, ``most`` at most."""
+    invalid = (done.events["kind"] == EventKind.REJECTED) & (done.events["reason"] == Reason.INVALID_COMMAND)
+    places = done.events["seq"][invalid] - done.first_seq
     sentences = []
-    for row in refused[np.isin(refused["kind"], _UNCHANGED)][:most]:
+    for at in places[np.isin(done.commands["kind"][places], _SAID)].tolist():
+        row = done.commands[at]
         kind, name = CommandKind(int(row["kind"])), unpack(int(row["name"]))
-        if words := node.definition(kind, name):
+        words = node.definition(kind, name) if kind in _UNCHANGED else ""
+        if words:
             sentences.append(f"{kind.name.lower()} {name} exists already with {words}, and stays as it is")
+        elif said := fault_of(row, *rows_before(done.commands, at)):
+            sentences.append(said)
+        if len(sentences) == most:
+            break
     return sentences

@@ -21,7 +21,7 @@ from engine.row_bytes import event_values
 from gateway.passwords import COST_DEFAULT, FOLDED_CHARACTERS_MAX, PasswordError, credential_row
 from node.control import NodeControl, OperationRefused, SubmissionResult
 from node.defaults import with_defaults
-from node.definitions import existing_names, existing_users
+from node.definitions import existing_users, refused_definitions
 from node.logs import Log
 from notation.objects import event_objects
 from notation.parse import RAW, Line, ScenarioError, parse
@@ -278,7 +278,7 @@ class _Events:
 
     def __init__(self, *, as_objects: bool = False) -> None:
         self.seq = 0
-        #: Sentences on names that existed before their definition.
+        #: Sentences on names that existed before their definition, and on values out of bounds.
         self.existing: list[str] = []
         self._as_objects = as_objects
         self._events: list[str] | list[Answer] = []
@@ -294,7 +294,7 @@ class _Events:
     def take(self, done: SubmissionResult, node: NodeControl) -> None:
         """Add the events of one submission, with names of the directory after it."""
         self.seq = done.last_seq
-        self.existing += existing_names(done, node, self.existing_room)
+        self.existing += refused_definitions(done, node, self.existing_room)
         self._rejected += int(np.isin(done.events["kind"], _REFUSALS).sum())
         directory = node.directory()
         events = done.events[: EVENTS_MAX - len(self._events)]

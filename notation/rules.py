@@ -39,7 +39,9 @@ RULES: Final[dict[Reason, Rule]] = {
     Reason.CREDIT: Rule("8", "open notional, this order and the margin of positions would be above the credit"),
     Reason.WOULD_CROSS: Rule("4", "a post-only order would trade at once"),
     Reason.CAPACITY: Rule("8", "no room is left for another order, or of the participant's share"),
-    Reason.INVALID_COMMAND: Rule("11", "the engine cannot interpret the command"),
+    Reason.INVALID_COMMAND: Rule(
+        "11", "the engine cannot interpret the command, or a value of a definition is out of bounds"
+    ),
     Reason.UNKNOWN_ORDER: Rule("4", "the participant has no open order with this id"),
     Reason.NOT_HALTED: Rule("9", "only a halted instrument resumes"),
     Reason.USER: Rule("4", "its owner canceled it, or a part of it"),

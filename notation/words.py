@@ -92,13 +92,17 @@ def _fits(value: int, word: str, what: str) -> int:
 
 
 def id_number(word: str, what: str) -> int:
-    """The number of an id or name, or of its raw form ``~`` and 16 hexadecimal digits. Raises Fault."""
+    """The number of an id or name, or of its raw form ``~`` and 16 hexadecimal digits. Raises Fault.
+
+    Small letters pass in names too: the market refuses them, which is for scenarios to show.
+    """
     if 1 <= len(word) <= 8 and ID_CHARACTERS.issuperset(word):
         return int.from_bytes(word.encode("ascii"), "big")
     if _RAW_ID.fullmatch(word):
         value = int(word[1:], 16)
         return value - 2**64 if value > INT64_MAX else value
-    raise Fault(f"{what} is {word!r}; write 1 to 8 characters of A-Z a-z 0-9 . -")
+    small = " a-z" if what.endswith("id") else ""
+    raise Fault(f"{what} is {word!r}; write 1 to 8 characters of A-Z{small} 0-9 . -")
 
 
 def hexadecimal(word: str, size: int, what: str) -> tuple[int, ...]:

@@ -106,8 +106,8 @@ class FakeNode:
     def definition(self, kind: CommandKind, name: str) -> str:
         if kind == CommandKind.USER:
             return definitions.of_user(self.user_rows[name]) if name in self.user_rows else ""
-        of_kind = definitions.of_instrument if kind == CommandKind.INSTRUMENT else definitions.of_participant
-        return of_kind(self.engine, name)
+        of_kind = {CommandKind.INSTRUMENT: definitions.of_instrument, CommandKind.INDEX: definitions.of_index}
+        return of_kind.get(kind, definitions.of_participant)(self.engine, name)
 
     def workings(self) -> dict[str, Any]:
         process = {"process": "core", "pid": 1234, "state": "running", "restarts": 0, "up_s": 10.0, "cpu_s": 2.5}

@@ -295,6 +295,7 @@ def test_a_definition_that_is_refused_for_its_values_does_not_say_that_the_name_
     words = ["NEW", "--tick", "0.01", "--reference", "99999999"]
     status, _, complaint = lockstep("admin", "instrument", operated.directory, *words)
     assert (status, "exists" in complaint) == (1, False)
+    assert "; the reference price is 99999999.00; give 0.0001 to 999999.9999" in complaint
 
 
 def test_a_user_that_exists_is_changed_and_the_operator_is_told_what_it_was(

@@ -330,3 +330,37 @@ def test_every_section_is_linked_to_a_heading_of_the_rulebook() -> None:
 def test_wrong_questions_are_refused_in_a_sentence(words: list[str], why: str, day: Path, lockstep: Lockstep) -> None:
     status, said, sentence = lockstep("why", day, *words)
     assert (status, said, why in sentence) == (2, "", True), sentence
+
+
+SECTIONS = """\
+at 2024-01-15T09:30:00
+instrument XYZ tick=0.01 lot=1 reference=10.00
+participant ALPHA
+participant BETA
+index IDX members=XYZ:1 levels=5%/close
+phase XYZ opening_auction
+enter ALPHA a1 sell 5 XYZ @ 10.00
+enter BETA b1 buy 5 XYZ @ 10.00
+phase XYZ continuous
+enter ALPHA a2 sell 5 XYZ @ 9.00
+enter BETA b2 buy 5 XYZ @ 9.00
+phase XYZ continuous
+enter ALPHA a3 sell 5 XYZ @ 9.00 tif=gtc
+emergency_close
+"""
+
+
+def test_each_consequence_names_the_section_of_its_cause(tmp_path: Path, lockstep: Lockstep) -> None:
+    (tmp_path / "day.txt").write_text(SECTIONS)
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
+    said = lockstep("commands", tmp_path / "node", "--with-seq")[1].splitlines()
+    numbers = [(line.partition("  # ")[0], int(line.partition("  # ")[2])) for line in said]
+
+    def told(line: str) -> list[tuple[str, str]]:
+        seq = next(number for text, number in numbers if text.startswith(line))
+        (facts,) = (json.loads(each) for each in lockstep("why", tmp_path / "node", seq, "--json")[1].splitlines())
+        return [(each["event"]["kind"], each["section"]) for each in facts["consequences"]]
+
+    assert told("phase XYZ continuous") == [("phase", "6"), ("trade", "6")]
+    assert told("enter BETA b2") == [("accepted", "4"), ("trade", "3"), ("phase", "9")]
+    assert told("emergency_close") == [("phase", "9"), ("canceled", "9")]
