@@ -33,6 +33,7 @@ from client import (
     EventsLost,
     Executed,
     NewSession,
+    Phase,
     RequestRejected,
 )
 from client.prices import shown
@@ -148,8 +149,13 @@ class _Desk:
                 await asyncio.wait_for(self._until(live=True), _PATIENCE_S)
             while not self._client.is_live:
                 lasted = f"{time.monotonic() - began_s:.0f} s"
-                why = self._client.outage or "no login is answered"
-                self._printer.notice(f"lockstep: nothing takes orders for {lasted} now: {why}; the client tries again")
+                if self._client.core.phase is Phase.CATCHING_UP:
+                    why = "what was missed, or an entry delay of the venue, is waited for"
+                    self._printer.notice(f"lockstep: logged in, and not up to date for {lasted} now: {why}")
+                else:
+                    why = self._client.outage or "no login is answered"
+                    text = f"lockstep: nothing takes orders for {lasted} now: {why}; the client tries again"
+                    self._printer.notice(text)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._until(live=True), _OUTAGE_AGAIN_S)
 

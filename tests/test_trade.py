@@ -44,7 +44,7 @@ from tests import nursery
 from tests.conftest import Lockstep
 from tests.fake_exchange import PASSWORD, USER, Aside, Fault, Market, after, faults_of, serve, serve_aside
 from tests.json_schemas import checked
-from tests.running import until
+from tests.running import started, until
 from wire.soup import RejectCode
 
 ROOT = Path(__file__).parent.parent
@@ -640,3 +640,28 @@ def test_the_example_bot_quotes_around_its_middle_and_moves_with_what_trades(sev
         ["buy 10", "sell 10.02"],
         ["buy 9.99", "sell 10.01"],
     ]
+
+
+def test_a_person_is_told_that_the_login_stands_and_an_entry_delay_is_waited_for(tmp_path: Path) -> None:
+    node = started(tmp_path)
+    try:
+        with node.link() as link:
+            assert link.ask("commands", text="venue speed_bump=3s")["rejected"] == 0
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cli.main", "trade", "--port", str(node.port), "--user", "UA"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "LOCKSTEP_PASSWORD": "secret"},
+        )
+        assert process.stdout is not None
+        assert "logged in" in process.stdout.readline()
+        _, said = process.communicate("", timeout=120)
+    finally:
+        node.stop()
+    assert (
+        "logged in, and not up to date for 1 s now: what was missed, or an entry delay of the venue, is waited" in said
+    )
+    assert "nothing takes orders" not in said
+    assert process.returncode == 0
