@@ -132,7 +132,8 @@ def within(reads: Mapping[str, str], names: Collection[str]) -> str:
     """CTEs by which a query reads the rows of files that the queries ``reads`` give, by table, and no others.
 
     They take the names of the views, of tables that were exported (``names``). The files' own rows are those of the
-    same name with "_files" behind it in schema "main". A query of a table comes behind those of the tables that it reads.
+    same name with "_files" behind it in schema "main". A query of a table comes behind those of the tables that it
+    reads.
     """
     known = [name for name in reads if name in names]
     rows = [f"{name}_files AS MATERIALIZED ({reads[name]})" for name in known]
