@@ -122,7 +122,7 @@ def _apply_rows(pointers, commands, start, end, events, n, steps):
                 return i, n
             continue
         if venue["pending"] != 0:
-            n = consequences_of_order(state, events, n)
+            n = consequences_of_order(pointers, state, events, n)
     return end, n
 
 

@@ -13,14 +13,14 @@ from engine.calls import publish_indicative
 from engine.entry import run_rarely
 from engine.events import emit_triggered
 from engine.exposure import count_open, value_price_of
-from engine.jit import called, rare
+from engine.jit import called, inlined, rare
 from engine.matching import cancel_resting
 from engine.midpoint_run import meet_at_midpoint
-from engine.peg_run import reprice
+from engine.peg_run import price_pegs
 from engine.pegs import quote_as_before
 from engine.records import EventKind, Instruction, Phase
 from engine.seen import begin_to_look
-from engine.state import Pending, State
+from engine.state import Pending, State, unpack_state
 from engine.stops import leave_stops, next_stop
 
 _CALL: Final = int(Pending.CALL)
@@ -64,6 +64,12 @@ def _elect_stops(state: State, events, n, instrument):
 @called
 def consequences(state: State, events, n, instrument):
     """All that a command causes in an instrument that it touched, after its own events."""
+    return _consequences(state, events, n, instrument)
+
+
+@inlined
+def _consequences(state: State, events, n, instrument):
+    """``consequences``, where it is the frequent way."""
     row = state.instruments[instrument - 1]
     if row["pending"] & BREAKERS:
         n = look_at_trade(state, events, n, instrument)
@@ -73,7 +79,7 @@ def consequences(state: State, events, n, instrument):
             n = _elect_stops(state, events, n, instrument)
         traded = False
         if row["pending"] & _PEGS:
-            n, traded = reprice(state, events, n, instrument)
+            n, traded = price_pegs(state, events, n, instrument)
         if not traded:
             break
         if row["pending"] & BREAKERS:
@@ -87,8 +93,8 @@ def consequences(state: State, events, n, instrument):
     return n
 
 
-@rare
-def consequences_of_order(state: State, events, n):
+@inlined
+def consequences_of_order(pointers, state: State, events, n):
     """``consequences`` of an enter, cancel or replace, whose last event names the instrument."""
     event = events[n - 1]
     instrument = np.int64(event["instrument"])
@@ -105,7 +111,13 @@ def consequences_of_order(state: State, events, n):
     ):
         begin_to_look(venue)
         return n
-    return consequences(state, events, n, instrument)
+    return _frequent_consequences(pointers, events, n, instrument)
+
+
+@rare
+def _frequent_consequences(pointers, events, n, instrument):
+    """``consequences`` with one pointer in place of a register or a word of the stack for each array of the state."""
+    return _consequences(unpack_state(pointers), events, n, instrument)
 
 
 @called

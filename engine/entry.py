@@ -13,7 +13,7 @@ from engine.exposure import count_entry, count_open, count_refused_entry, refere
 from engine.form import has_form, terms_fit
 from engine.index import find_id, take_id
 from engine.jit import inlined, rare, word_of
-from engine.limit_checks import check_with_limits
+from engine.limit_checks import check_with_limits, is_within_frequent_limits
 from engine.matching import limit_tick_of, match, release, trial, what_is_left_of_market
 from engine.midpoint_run import run_at_midpoint
 from engine.order_checks import check_instructions, check_phase, check_price, check_qty, check_stop
@@ -178,7 +178,12 @@ def _check_entry(state: State, command, place, participant, instrument, side, ti
     qty = command["qty"]
     band = np.int64(state.instruments[instrument - 1]["band"])
     book = np.int64(command["book"])
-    if (instructions & ~_MARKET) | owner["limits_count"] | band | book or self_trade == SelfTrade.NONE:
+    value_price_e4 = command["price_e4"] if tick > 0 else -tick
+    if (
+        (instructions & ~_MARKET) | owner["limits_count"] | band | book or self_trade == SelfTrade.NONE
+    ) and not is_within_frequent_limits(
+        state, participant, instrument, side, self_trade, band, book, instructions, qty, value_price_e4
+    ):
         reason = check_with_limits(
             state.venue,
             state.instruments,
@@ -195,7 +200,7 @@ def _check_entry(state: State, command, place, participant, instrument, side, ti
             tick,
             qty,
             qty,
-            command["price_e4"] if tick > 0 else -tick,
+            value_price_e4,
             np.int64(0),
             np.int64(0),
             command["stop_e4"] if instructions & _STOP else np.int64(0),
@@ -203,11 +208,8 @@ def _check_entry(state: State, command, place, participant, instrument, side, ti
         if reason != 0:
             return reason
     else:
-        value_price_e4 = command["price_e4"]
-        if instructions & _MARKET:
-            if not np.int64(owner["permissions"]) & _MAY_MARKET:
-                return Reason.MARKET_NOT_PERMITTED
-            value_price_e4 = -tick
+        if instructions & _MARKET and not np.int64(owner["permissions"]) & _MAY_MARKET:
+            return Reason.MARKET_NOT_PERMITTED
         if owner["open_notional_e4"] > INT64_MAX - qty * value_price_e4:
             return Reason.CREDIT
     if venue["orders_open"] >= venue["orders_max"] or venue["ids_used"] >= venue["ids_max"]:

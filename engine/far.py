@@ -60,18 +60,22 @@ def far_find_changed(state: State, b, tick, qty):
 
 
 @inlined
+def find_changed_leaf(state: State, b, tick, qty):
+    """``far_find_changed``, where trees mostly have one level."""
+    root = state.books[b]["far_root"]
+    return root >> 1 if root & 1 else far_find_changed(state, b, tick, qty)
+
+
+@inlined
 def _is_counted(state: State, b):
     """True if a row of ``books`` is of a lit book, displayed or not: its tree has sums."""
     sides = 2 * len(state.instruments)
     return (b < sides) | ((b >= 2 * sides) & (b < 3 * sides))
 
 
-@called
-def far_insert(state: State, b, tick, qty):
-    """Add a level for a tick that the tree does not have; returns its leaf, with the level's row empty.
-
-    qty: what the caller gives it, in the tree of a lit book; 0 in another one.
-    """
+@inlined
+def _new_leaf(state: State, tick):
+    """Leaf of a level that is new, whose row is empty."""
     venue = state.venue[0]
     leaf = venue["leaves_free"]
     if leaf != 0:
@@ -80,9 +84,20 @@ def far_insert(state: State, b, tick, qty):
         leaf = venue["leaves_high"] + 1
         venue["leaves_high"] = leaf
     state.leaf_ticks[leaf] = tick
+    return leaf
+
+
+@called
+def far_insert(state: State, b, tick, qty):
+    """Leaf of a tick; where the tree does not have it, it gets a level, whose row is empty.
+
+    qty: what the caller gives it, in the tree of a lit book; 0 in another one.
+    """
+    venue = state.venue[0]
     book = state.books[b]
     root = book["far_root"]
     if root == 0:
+        leaf = _new_leaf(state, tick)
         book["far_root"] = 2 * leaf + 1
         return leaf
     ref = root
@@ -91,7 +106,11 @@ def far_insert(state: State, b, tick, qty):
             break
         node = state.nodes[ref >> 1]
         ref = np.int64(node["one"]) if lshr(tick, np.int64(node["bit"])) & 1 else np.int64(node["zero"])
-    bit = top_bit(state.leaf_ticks[ref >> 1] ^ tick)
+    difference = state.leaf_ticks[ref >> 1] ^ tick
+    if difference == 0:
+        return find_changed_leaf(state, b, tick, qty)
+    leaf = _new_leaf(state, tick)
+    bit = top_bit(difference)
     above = 0
     ref = root
     for _ in range(TICK_BITS + 1):
@@ -119,8 +138,31 @@ def far_insert(state: State, b, tick, qty):
 
 
 @called
+def far_move(state: State, b, tick, other):
+    """Make the level of a tick that the tree has that of another tick, if no other level lies between them.
+
+    True if so, and the tree is as if one was removed and the other inserted; False where that might give another tree.
+    """
+    ref = state.books[b]["far_root"]
+    bit = np.int64(TICK_BITS)
+    for _ in range(_DOWN):
+        if ref & 1:
+            break
+        node = state.nodes[ref >> 1]
+        bit = np.int64(node["bit"])
+        ref = np.int64(node["one"]) if lshr(tick, bit) & 1 else np.int64(node["zero"])
+    if lshr(tick ^ other, bit) != 0:
+        return False
+    state.leaf_ticks[ref >> 1] = other
+    return True
+
+
+@called
 def far_remove(state: State, b, tick):
-    """Remove the level of a tick that the tree has, in which nothing is open; its row in ``levels`` is zeroed."""
+    """Remove the level of a tick that the tree has, in which nothing is open; its row in ``levels`` is zeroed.
+
+    Gives a reference to the levels that were next to it: the next best ones, if it was the best; 0: it was the last.
+    """
     venue = state.venue[0]
     ref = state.books[b]["far_root"]
     above, above_that = 0, 0
@@ -131,6 +173,7 @@ def far_remove(state: State, b, tick):
         node = state.nodes[above]
         ref = np.int64(node["one"]) if lshr(tick, np.int64(node["bit"])) & 1 else np.int64(node["zero"])
     leaf = ref >> 1
+    sibling = np.int64(0)
     if above == 0:
         state.books[b]["far_root"] = 0
     else:
@@ -149,6 +192,20 @@ def far_remove(state: State, b, tick):
     level["qty"] = 0
     state.leaf_ticks[leaf] = venue["leaves_free"]
     venue["leaves_free"] = leaf
+    return sibling
+
+
+@called
+def best_tick_below(state: State, side, ref):
+    """The best tick of what a reference leads to; 0 of none."""
+    if ref == 0:
+        return np.int64(0)
+    for _ in range(_DOWN):
+        if ref & 1:
+            break
+        node = state.nodes[ref >> 1]
+        ref = np.int64(node["one"]) if side > 0 else np.int64(node["zero"])
+    return state.leaf_ticks[ref >> 1]
 
 
 @called

@@ -11,7 +11,16 @@ from typing import Final
 import numpy as np
 
 from engine.book import append, next_time, unlink
-from engine.far import far_find, far_find_changed, far_insert, far_next, far_remove, leaf_level
+from engine.far import (
+    best_tick_below,
+    far_find,
+    far_find_changed,
+    far_insert,
+    far_move,
+    far_remove,
+    find_changed_leaf,
+    leaf_level,
+)
 from engine.jit import called, inlined, rare
 from engine.places import between_level, hidden_row, side_row
 from engine.records import Instruction
@@ -59,13 +68,11 @@ def _clear_links(order):
     order["prev"] = 0
 
 
-@rare
-def join_hidden(state: State, slot):
-    """Put an order behind all other orders at its price that are not displayed."""
+@inlined
+def join_undisplayed(state: State, slot, price_e4, tick_e4, tick):
+    """Put an order behind all others at its price that are not displayed. tick: the price in ticks, rounded down."""
     order = state.orders[slot]
     instrument, side = np.int64(order["instrument"]), np.int64(order["side"])
-    price_e4, tick_e4 = undisplayed_e4(state, slot), state.instruments[instrument - 1]["tick_e4"]
-    tick = price_e4 // tick_e4
     state.times[slot] = next_time(state)
     if tick * tick_e4 != price_e4:
         lit = side_row(instrument, side)
@@ -75,20 +82,24 @@ def join_hidden(state: State, slot):
             _note_best(state, instrument, side)
         return
     b = hidden_row(state, instrument, side)
-    leaf, qty = far_find(state, b, tick), np.int64(order["leaves_qty"])
-    if leaf != 0:
-        far_find_changed(state, b, tick, qty)
-    else:
-        leaf = far_insert(state, b, tick, qty)
-        book = state.books[b]
-        if book["best_tick"] == 0 or (tick - book["best_tick"]) * side > 0:
-            book["best_tick"] = tick
-            _note_best(state, instrument, side)
+    leaf = far_insert(state, b, tick, np.int64(order["leaves_qty"]))
     append(state, state.levels[leaf_level(state, leaf)], slot)
+    book = state.books[b]
+    if book["best_tick"] == 0 or (tick - book["best_tick"]) * side > 0:
+        book["best_tick"] = tick
+        _note_best(state, instrument, side)
 
 
 @rare
-def leave_hidden(state: State, slot):
+def join_hidden(state: State, slot):
+    """Put an order behind all other orders at its price that are not displayed."""
+    tick_e4 = state.instruments[np.int64(state.orders[slot]["instrument"]) - 1]["tick_e4"]
+    price_e4 = undisplayed_e4(state, slot)
+    join_undisplayed(state, slot, price_e4, tick_e4, price_e4 // tick_e4)
+
+
+@inlined
+def leave_undisplayed(state: State, slot):
     """Take an order that is not displayed out of its queue; its leaves_qty is still the quantity that counts there."""
     order = state.orders[slot]
     instrument, side = np.int64(order["instrument"]), np.int64(order["side"])
@@ -102,13 +113,48 @@ def leave_hidden(state: State, slot):
         _clear_links(order)
         return
     b = hidden_row(state, instrument, side)
-    leaf = far_find_changed(state, b, tick, -np.int64(order["leaves_qty"]))
+    leaf = find_changed_leaf(state, b, tick, -np.int64(order["leaves_qty"]))
     if unlink(state, state.levels[leaf_level(state, leaf)], slot):
+        beside = far_remove(state, b, tick)
         if state.books[b]["best_tick"] == tick:
-            state.books[b]["best_tick"] = far_next(state, b, side, tick)
+            state.books[b]["best_tick"] = best_tick_below(state, side, beside)
             _note_best(state, instrument, side)
-        far_remove(state, b, tick)
     _clear_links(order)
+
+
+@inlined
+def move_undisplayed(state: State, slot, price_e4, other_e4, tick_e4):
+    """An order that is alone at its price takes another one, behind whom nobody stands, and is as if it came now.
+
+    True if it did; False, and nothing is changed, where it has to leave and join.
+    """
+    order = state.orders[slot]
+    instrument, side = np.int64(order["instrument"]), np.int64(order["side"])
+    if (np.int64(order["next"]) | np.int64(order["prev"])) != 0:
+        return False
+    tick, other = price_e4 // tick_e4, other_e4 // tick_e4
+    between, to_between = tick * tick_e4 != price_e4, other * tick_e4 != other_e4
+    if between != to_between:
+        return False
+    if between:
+        state.books[side_row(instrument, side)]["price_e4"] = other_e4
+        _note_best(state, instrument, side)
+    else:
+        b = hidden_row(state, instrument, side)
+        if not far_move(state, b, tick, other):
+            return False
+        book = state.books[b]
+        if book["best_tick"] == tick:
+            book["best_tick"] = other
+            _note_best(state, instrument, side)
+    state.times[slot] = next_time(state)
+    return True
+
+
+@rare
+def leave_hidden(state: State, slot):
+    """``leave_undisplayed``, where it is not frequent."""
+    leave_undisplayed(state, slot)
 
 
 @rare

@@ -11,10 +11,11 @@ import numpy as np
 
 from engine.book import best_of_all
 from engine.bounds import BPS_MAX, INT64_MAX
-from engine.exposure import OPEN_QTY, POSITION_QTY, SET_LIMITS, entries_since, reference_of
+from engine.exposure import OPEN_QTY, POSITION_QTY, SET_LIMITS, entries_since, pair_of, reference_of
 from engine.jit import called, inlined, rare
 from engine.places import side_row
 from engine.records import Instruction, Limit, Permission, Reason, SelfTrade
+from engine.state import State
 
 _MAX_ORDER_QTY: Final = int(Limit.MAX_ORDER_QTY)
 _MAX_ORDER_VALUE: Final = int(Limit.MAX_ORDER_VALUE)
@@ -28,6 +29,10 @@ _MAX_OPEN_ORDERS: Final = int(Limit.MAX_OPEN_ORDERS)
 _MAX_IDS: Final = int(Limit.MAX_IDS)
 _MARKET: Final = int(Instruction.MARKET)
 _POST_ONLY: Final = int(Instruction.POST_ONLY)
+_PEG: Final = int(Instruction.PEG)
+#: Limits that many participants have, and instructions for which it is not enough that these are kept.
+_FREQUENT: Final = _MAX_ORDER_QTY | _MAX_ORDER_VALUE | _MAX_POSITION
+_LOOKED_AT: Final = _POST_ONLY | _PEG
 _MAY_MARKET: Final = int(Permission.MARKET)
 _MAY_STP_NONE: Final = int(Permission.STP_NONE)
 
@@ -48,6 +53,29 @@ def would_cross(books, instruments_max, instrument, side, tick):
 def _place_of(set_here, wide, pair, limit):
     """Row of ``limits`` that says a limit which is set: that of the instrument, if it is set there."""
     return pair if set_here & limit else wide
+
+
+@inlined
+def is_within_frequent_limits(
+    state: State, participant, instrument, side, self_trade, band, book, instructions, qty, value_price_e4
+):
+    """True if ``check_with_limits`` gives 0 for a new order as far as the last rows of section 8, seen at once.
+
+    Limits of quantity, value and position for all instruments are looked at, and nothing rarer: False says nothing.
+    """
+    wide = pair_of(state, participant, 0)
+    at = 4 * (wide + instrument)
+    row = state.limits[wide]
+    is_set = np.int64(row["limits"])
+    rarer = (instructions & _LOOKED_AT) | band | book | state.exposures[at + SET_LIMITS] | (is_set & ~_FREQUENT)
+    if rarer != 0 or self_trade == SelfTrade.NONE:
+        return False
+    held_qty = side * state.exposures[at + POSITION_QTY] + state.exposures[at + OPEN_QTY + ((1 - side) >> 1)]
+    return (
+        ((is_set & _MAX_ORDER_QTY == 0) | (qty <= np.int64(row["max_order_qty"])))
+        & ((is_set & _MAX_ORDER_VALUE == 0) | (qty * value_price_e4 <= row["max_order_value_e4"]))
+        & ((is_set & _MAX_POSITION == 0) | (held_qty + qty <= row["max_position_qty"]))
+    )
 
 
 @rare

@@ -106,7 +106,7 @@ def note_quote(state: State, instrument):
         book["pegs_tick"] = book["best_tick"] if continuous else np.int64(-1)
 
 
-@called
+@inlined
 def reference_of_pegs(state: State, instrument, side, peg):
     """The price that the pegs of a side refer to now; 0: none."""
     row = state.instruments[instrument - 1]

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from engine.book import append, next_time, unlink
-from engine.far import far_find, far_insert, far_next, far_remove, leaf_level
+from engine.far import best_tick_below, far_find, far_insert, far_remove, leaf_level
 from engine.jit import called, rare
 from engine.pending import set_pending
 from engine.places import stop_row
@@ -26,13 +26,11 @@ def join_stops(state: State, slot, stop_tick):
     instrument, side = np.int64(order["instrument"]), np.int64(order["side"])
     state.terms[slot]["stop_tick"] = stop_tick
     b = stop_row(state, instrument, side)
-    leaf = far_find(state, b, stop_tick)
-    if leaf == 0:
-        leaf = far_insert(state, b, stop_tick, np.int64(0))
-        book = state.books[b]
-        if book["best_tick"] == 0 or (book["best_tick"] - stop_tick) * side > 0:
-            book["best_tick"] = stop_tick
-        set_pending(state, instrument, _STOPS, True)
+    leaf = far_insert(state, b, stop_tick, np.int64(0))
+    book = state.books[b]
+    if book["best_tick"] == 0 or (book["best_tick"] - stop_tick) * side > 0:
+        book["best_tick"] = stop_tick
+    set_pending(state, instrument, _STOPS, True)
     append(state, state.levels[leaf_level(state, leaf)], slot)
     state.times[slot] = next_time(state)
     state.venue[0]["fresh_stop"] = 1
@@ -47,10 +45,10 @@ def leave_stops(state: State, slot):
     state.terms[slot]["stop_tick"] = 0
     b = stop_row(state, instrument, side)
     if unlink(state, state.levels[leaf_level(state, far_find(state, b, stop_tick))], slot):
+        beside = far_remove(state, b, stop_tick)
         book = state.books[b]
         if book["best_tick"] == stop_tick:
-            book["best_tick"] = far_next(state, b, -side, stop_tick)
-        far_remove(state, b, stop_tick)
+            book["best_tick"] = best_tick_below(state, -side, beside)
         other = state.books[stop_row(state, instrument, -side)]
         if book["far_root"] == 0 and other["far_root"] == 0:
             set_pending(state, instrument, _STOPS, False)

@@ -168,3 +168,34 @@ def test_a_peg_that_is_not_in_a_row_of_an_enter_is_no_command() -> None:
     rows["kind"], rows["client_order_id"], rows["peg"] = CommandKind.CANCEL, 1, 1
     for engine in (Engine(CAPACITY), ReferenceEngine(CAPACITY)):
         assert engine.apply(rows)["kind"].tolist() == [EventKind.REJECTED]
+
+
+@pytest.mark.parametrize("peg", ["primary", "midpoint"])
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_peg_alone_takes_each_price_among_hidden_orders(peg: str, side: int) -> None:
+    """One peg follows bids and offers that move by any number of ticks, past hidden orders at other prices and at its
+    own, and up to the orders that it meets: both engines tell the same, and their books are whole after each step."""
+    draw = np.random.default_rng(side + len(peg))
+    engines: list[MarketEngine] = [Engine(CAPACITY), ReferenceEngine(CAPACITY)]
+    own = "buy" if side > 0 else "sell"
+    text = MARKET + "enter ALPHA b0 buy 9 XYZ @ 9.00\nenter ALPHA s0 sell 9 XYZ @ 11.00\n"
+    text += f"enter BETA p0 {own} 400 XYZ @ market peg={peg}\n"
+    for engine in engines:
+        apply(engine, text)
+    last, repriced = "", 0
+    for step in range(1, 200):
+        away = 1 + int(draw.integers(0, 12)) ** 2
+        buy_or_sell, price = ("buy", 1_000 - away) if draw.random() < 0.5 else ("sell", 1_000 + away)
+        hidden = " hidden" if draw.random() < 0.4 else ""
+        line = f"enter ALPHA o{step} {buy_or_sell} 1 XYZ @ {price / 100:.2f}{hidden}\n"
+        if step % 2 == 0:
+            # What is displayed goes again, so that the next quote is a new one; a few of the hidden ones stay.
+            gone = step - 1 if "hidden" not in last or draw.random() < 0.5 else 1
+            line = f"cancel ALPHA o{gone}\n"
+        last = line
+        kernel, reference = (apply(engine, line) for engine in engines)
+        assert first_difference(kernel, reference) is None
+        repriced += int((kernel["kind"] == EventKind.REPRICED).sum())
+        for engine in engines:
+            engine.check()
+    assert repriced > 10
