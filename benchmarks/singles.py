@@ -206,13 +206,17 @@ def _of_one_symbol() -> Iterator[tuple[str, Single]]:
 
 
 def _calls() -> Iterator[tuple[str, Single]]:
-    """Begin and end of a call over many prices of one side, in which nothing trades."""
+    """Begin and end of a call over many prices of one side, displayed or hidden, in which nothing trades."""
     prices = orders(MANY, 1, -1 - np.arange(MANY), owner=1)
     begin, end = (one(CommandKind.PHASE, name=EVERY, phase=int(each)) for each in (Phase.AUCTION, Phase.CONTINUOUS))
     # The middle of the market is at 10,000 ticks; all prices are above 0.
     prices["price_e4"] += MANY * TICK_E4
     yield "begin of a call over 100,000 prices", Single(concatenate([market(), prices]), begin, MANY)
     yield "end of a call over 100,000 prices", Single(concatenate([market(), prices, begin]), end, MANY)
+    hidden = prices.copy()
+    hidden["instructions"] = Instruction.HIDDEN
+    yield "begin of a call over 100,000 hidden prices", Single(concatenate([market(), hidden]), begin, MANY)
+    yield "end of a call over 100,000 hidden prices", Single(concatenate([market(), hidden, begin]), end, MANY)
 
 
 def _days(resting: Rows) -> Iterator[tuple[str, Single]]:
