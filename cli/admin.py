@@ -1,7 +1,8 @@
 """`lockstep admin`: requests to a running node, through the operator socket of its data directory.
 
 Commands to the market are sent in scenario notation, and their events are shown as the node printed them. Exit status
-1: the market rejected a command. 2: the node took none (bad notation, no running node).
+1: the market rejected a command, or what was done cannot be told. 2: the node took none (bad notation, no running
+node). 75: the node does not answer.
 """
 
 import sys

@@ -13,7 +13,8 @@ PANEL: Final = "Operate a node"
 app = typer.Typer()
 admin = typer.Typer(
     help="Command a running node, and show its state.\n\n"
-    "Exit status 1 if the market rejects a command.\n\nExample: lockstep admin status node1",
+    "Exit status 1 if the market rejects a command, and 75 if the node does not answer.\n\n"
+    "Example: lockstep admin status node1",
     no_args_is_help=True,
 )
 user = typer.Typer(

@@ -37,7 +37,7 @@ def fault_of(row: "np.void", extend: "np.void | None", members: Sequence["np.voi
     ``extend``: the EXTEND row before it, if any. ``members``: of an index, the MEMBERS rows before it.
     """
     further = _NOTHING if extend is None else tuple(np.frombuffer(extend.tobytes(), np.int64, 6).tolist())
-    kind = CommandKind(int(row["kind"]))
+    kind = int(row["kind"])  # any number: a raw row has what it has
     found: Iterator[str] = iter(())
     if kind == CommandKind.INSTRUMENT:
         found = _of_instrument(row, further)

@@ -92,6 +92,17 @@ def test_there_is_a_sentence_exactly_where_the_market_refuses() -> None:
     assert len(seen) == 8, "each kind was taken and refused"
 
 
+def test_why_of_a_row_of_no_kind_has_no_sentence_on_values(tmp_path: Any, lockstep: Lockstep) -> None:
+    row = np.zeros(1, COMMAND)
+    row["kind"] = 77
+    (tmp_path / "day.txt").write_text(f"raw {row.tobytes().hex()}\n")
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
+    seq = int(lockstep("commands", tmp_path / "node", "--with-seq")[1].splitlines()[-1].partition("  # ")[2])
+    status, said, complaint = lockstep("why", tmp_path / "node", seq)
+    assert (status, complaint) == (0, "")
+    assert "a value of a definition is out of bounds (rulebook section 11)" in said
+
+
 def test_why_of_a_refused_definition_names_the_value(tmp_path: Any, lockstep: Lockstep) -> None:
     (tmp_path / "day.txt").write_text("instrument A tick=1 lot=1 reference=1\nindex I members=A:1 levels=7%/5m,7%/5m\n")
     assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
