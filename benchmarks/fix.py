@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from benchmarks.measure import RUNS, Row, machine, row, told
+from benchmarks.measure import RUNS, Row, row, show
 from wire.fix_codec import Cutter, FrameWriter, Message, Times, body
 from wire.fix_events import LogonAsked, Terms
 from wire.fix_session import Session
@@ -108,8 +108,4 @@ def _resend(clients: FrameWriter, validator: Validator) -> int:
 
 
 if __name__ == "__main__":
-    for name, value in machine().items():
-        print(f"{name:8} {value}")
-    for each in run():
-        said = told(each)
-        print(f"{said['name']:50} {said['value']:>8} {said['unit']} ({said['min']} - {said['max']}) {said['target']}")
+    show(run())

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Final
 
 from benchmarks.books import Rows
-from benchmarks.measure import RUNS, Row, machine, row, told
+from benchmarks.measure import RUNS, Row, row, show
 from benchmarks.workload import W1, workload
 from engine import Capacity, Engine
 from marketdata.fix.market import FixMarket
@@ -79,8 +79,4 @@ def _subscribed(followers: Subscribers, name: str, symbol: str, depth: int, now_
 
 
 if __name__ == "__main__":
-    for name, value in machine().items():
-        print(f"{name:8} {value}")
-    for each in run():
-        said = told(each)
-        print(f"{said['name']:50} {said['value']:>8} {said['unit']} ({said['min']} - {said['max']})")
+    show(run())

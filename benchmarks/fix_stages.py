@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.measure import RUNS, Row, machine, row, told
+from benchmarks.measure import RUNS, Row, row, show
 from engine import Capacity, Engine
 from engine.records import COMMAND
 from gateway.fix.session import COMP_ID, FixSession
@@ -125,8 +125,4 @@ def _run(venue: _Venue) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    for name, value in machine().items():
-        print(f"{name:8} {value}")
-    for each in run():
-        said = told(each)
-        print(f"{said['name']:50} {said['value']:>8} {said['unit']} ({said['min']} - {said['max']})")
+    show(run())

@@ -9,7 +9,6 @@
 one is missing, or is a reject, is no measurement. The numbers include the client, which has its frames ready before.
 """
 
-import json
 import select
 import socket
 import sys
@@ -21,7 +20,7 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.measure import Row, machine, row
+from benchmarks.measure import Row, row, show
 from benchmarks.wire_node import SYMBOL, Node, running_node
 from load import echo
 from load.lines import LoadError, User
@@ -318,7 +317,4 @@ PARTS: Final[dict[str, Callable[[], Iterator[Row]]]] = {
 
 
 if __name__ == "__main__":
-    print(json.dumps(machine()), flush=True)
-    for part in sys.argv[1:] or PARTS:
-        for each in PARTS[part]():
-            print(json.dumps(each), flush=True)
+    show(each for part in sys.argv[1:] or PARTS for each in PARTS[part]())

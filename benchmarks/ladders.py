@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from benchmarks.books import Rows
 from benchmarks.engine import new_engine
-from benchmarks.measure import RUNS, Row, machine, row, told
+from benchmarks.measure import RUNS, Row, row, show
 from benchmarks.traffic import w1
 from engine import Capacity
 from marketdata import Ladders
@@ -82,8 +82,4 @@ def _measure(definitions: Rows, commands: Rows, block: int = 4_096) -> _Times:
 
 
 if __name__ == "__main__":
-    for name, value in machine().items():
-        print(f"{name:8} {value}")
-    for each in run():
-        said = told(each)
-        print(f"{said['name']:60} {said['value']:>12} {said['unit']:11} ({said['min']} - {said['max']})")
+    show(run())

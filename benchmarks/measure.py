@@ -9,7 +9,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -59,6 +59,18 @@ def told(row: Row) -> dict[str, str]:
     words = {"name": row["name"], "value": numbers["value"], "unit": row["unit"], "min": numbers["min"]}
     met = "" if row["met"] is None else "yes" if row["met"] else "NO"
     return words | {"max": numbers["max"], "runs": str(row["runs"]), "target": "".join(bounds), "met": met}
+
+
+def show(rows: Iterable[Row]) -> None:
+    """Print the machine, and each row as soon as it is there."""
+    for name, value in machine().items():
+        print(f"{name:8} {value}")
+    for each in rows:
+        said = told(each)
+        between = f"({said['min']} - {said['max']})"
+        print(
+            f"{said['name']:60} {said['value']:>12} {said['unit']:11} {between} {said['target']}".rstrip(), flush=True
+        )
 
 
 def short(number: float) -> str:
