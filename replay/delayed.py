@@ -3,27 +3,31 @@
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.engine import Engine
 from engine.interface import MarketEngine
 from engine.records import COMMAND, CommandKind, EventKind, Phase, Reason
-from engine.reference import ReferenceEngine
 from engine.reference.venue import Venue, Witness
 from engine.views import Waiting
 from journal.history import History
 from replay.moments import Moments
 from replay.times import first_seq_not_earlier
 
+if TYPE_CHECKING:
+    from engine.reference import ReferenceEngine
+
 #: Answers to an enter, cancel or replace, beside a cancel by its owner (``reports.waiting``).
 _ANSWERS: Final = (EventKind.ACCEPTED, EventKind.REJECTED, EventKind.REPLACED, EventKind.CANCEL_REJECTED)
 
 
-def _readable(engine: MarketEngine) -> ReferenceEngine:
+def _readable(engine: MarketEngine) -> "ReferenceEngine":
     """The market of a compiled engine in the readable one, which tells what happens within a command."""
+    from engine.engine import Engine  # with its kernels, which an order's history mostly does without
+    from engine.reference import ReferenceEngine
+
     assert isinstance(engine, Engine)
     parts = {name: dict(part) for name, part in engine.parts().items()}
     return ReferenceEngine.restore(engine.capacity, engine.seq, engine.event_digest, parts)
