@@ -61,6 +61,7 @@ ROUNDS: Final = 3
 _ROWS_MAX: Final = 2
 
 _ENTER, _CANCEL, _REPLACE = int(CommandKind.ENTER), int(CommandKind.CANCEL), int(CommandKind.REPLACE)
+_CROSS: Final = int(CommandKind.CROSS)
 _EXTEND: Final = int(CommandKind.EXTEND)
 
 
@@ -140,9 +141,10 @@ def _is_order(rings, number, row, user, count, commands, n):
         return False
     command = commands[n + count - 1]
     kind = np.int64(command["kind"])
-    if kind != _ENTER and kind != _CANCEL and kind != _REPLACE:  # noqa: PLR1714  numba has no fast set of numbers
+    names_instrument = kind == _ENTER or kind == _CROSS  # noqa: PLR1714  numba has no fast set of numbers
+    if not names_instrument and kind != _CANCEL and kind != _REPLACE:  # noqa: PLR1714
         return False
-    instrument = np.int64(command["instrument"]) if kind == _ENTER else np.int64(0)
+    instrument = np.int64(command["instrument"]) if names_instrument else np.int64(0)
     if instrument < 0 or instrument >= len(rings.price_max_e4):
         return False
     if kind != _CANCEL and (

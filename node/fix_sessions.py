@@ -41,8 +41,8 @@ from replay.rebuild import capacity_of
 KEPT: Final = 1_000
 _LOOK_BACK: Final = 100_000
 _ENTER, _CANCEL, _REPLACE = int(CommandKind.ENTER), int(CommandKind.CANCEL), int(CommandKind.REPLACE)
-_EXTEND: Final = int(CommandKind.EXTEND)
-_TYPES: Final = {_ENTER: "D", _REPLACE: "G", _CANCEL: "F"}
+_CROSS, _EXTEND = int(CommandKind.CROSS), int(CommandKind.EXTEND)
+_TYPES: Final = {_ENTER: "D", _REPLACE: "G", _CANCEL: "F", _CROSS: "s"}
 _NOT_EXTENDED: Final = (0,) * 15
 
 
@@ -191,7 +191,7 @@ class _Reading:
         if not number:
             return
         contexts = np.where(commands["kind"] == _REPLACE, commands["new_context"], commands["context"])
-        asks = np.isin(commands["kind"], (_ENTER, _CANCEL, _REPLACE)) & (contexts & 0xFFFF == number)
+        asks = np.isin(commands["kind"], tuple(_TYPES)) & (contexts & 0xFFFF == number)
         asks &= contexts >> 60 & 15 == self._kind.number
         rows = np.ascontiguousarray(commands).tobytes()
         for at in np.flatnonzero(asks).tolist():

@@ -31,6 +31,7 @@ from tests.ouch_messages import enter
 from tests.pair_processes import pair
 from tests.running import ROOT, Running, started, until
 from tests.running import Client as SoupClient
+from tests.test_fix_gateway import back, plain
 from tests.test_node_gateways import port_of
 from tests.test_node_programs import processes
 from wire.fix_codec import FrameWriter, Message, Times, body
@@ -448,3 +449,68 @@ def test_the_dictionaries_of_quickfix_take_copies_and_captures(version: str) -> 
         assert (capture is None) == (version == "FIX.4.2")
         if capture is not None:
             assert validator.fault(capture) is None, (validator.fault(capture), capture.frame)
+
+
+def cross(client: FixClient, name: str, qty: int, price: str, **sides: str) -> None:
+    """Send a NewOrderCross. sides: participants of ``buyer`` and ``seller``."""
+    fields: list[tuple[int, Any]] = [(548, name), (549, 1), (550, 0), (55, "XYZ"), (40, 2), (44, price)]
+    fields += [(60, Times().text(time.time_ns())), (552, 2)]
+    for side, role in ((1, "buyer"), (2, "seller")):
+        fields += [(54, side), (11, f"{name}-{role}"), (453, 1), (448, sides[role]), (447, "D"), (452, 1), (38, qty)]
+    client.send(b"s", fields)
+
+
+@pytest.mark.parametrize("victim", ["gateways", "core"])
+def test_a_firm_crosses_for_its_participants_and_both_are_told_again_after_a_kill(tmp_path: Path, victim: str) -> None:
+    node = started(tmp_path, "--gateway", "fix=fix:0", "--gateway", "drop=fixdrop:0")
+    try:
+        define_readers(node)
+        with node.link() as link:
+            link.ask("commands", text="user UC participant=BETA firm=FIRM\nuser DB participant=BETA firm=FIRM")
+            link.ask("commands", text="participant GAMMA\nuser UF participant=FIRM\nuser UG participant=GAMMA")
+            link.ask("password", user="UF", password="secret")
+        with (
+            closing(FixClient(port_of(node, "fix"), "UF")) as firm,
+            closing(reader(node, "DB")) as of_beta,
+            closing(reader(node)) as of_firm,
+        ):
+            for each in (firm, of_beta, of_firm):
+                each.log_on()
+            cross(firm, "a-cross-with-a-long-name", 7, "10.01", buyer="ALPHA", seller="BETA")
+            told = [firm.until(lambda each: each.msg_type == b"8") for _ in range(4)]
+            assert [each.get(b"150") for each in told] == [b"0", b"0", b"F", b"F"]
+            assert [each.get(b"448") for each in told] == [b"ALPHA", b"BETA"] * 2
+            assert told[3].get(b"11") == b"a-cross-with-a-long-name-seller"
+            assert {each.get(b"548") for each in told} == {b"a-cross-with-a-long-name"}
+            cross(firm, "twice", 7, "10.01", buyer="ALPHA", seller="ALPHA")
+            refused = [firm.until(lambda each: each.msg_type == b"8") for _ in range(2)]
+            assert {each.get(b"58") for each in refused} == {b"invalid_instruction"}
+            cross(firm, "not-its-own", 7, "10.01", buyer="ALPHA", seller="GAMMA")
+            assert firm.until(lambda each: each.msg_type == b"j").get(b"380") == b"6"
+            # BETA sees its own side, the firm both of them, and nobody that there were refusals.
+            for copies, sides in ((of_beta, [b"2"]), (of_firm, [b"1", b"2"])):
+                copies.send(b"1", [(112, "all of it")])
+                copies.until(lambda each: each.get(b"112") == b"all of it")
+                seen = list(copies_in(copies.frames).values())
+                assert [each.get(b"54") for each in seen] == sides
+                assert {each.get(b"150") for each in seen} == {b"F"}
+                assert len(captures_in(copies.frames)) == len(sides)
+                assert seen[-1].get(b"11") == b"a-cross-with-a-long-name-seller"
+            numbers = firm.in_seq, firm.out_seq
+        if victim == "core":
+            node.end(signal.SIGKILL)
+            node.start()
+        else:
+            for name in ("fix", "drop"):
+                os.kill(processes(node)[name]["pid"], signal.SIGKILL)
+        again = back(node, "UF", in_seq=numbers[0], out_seq=numbers[1])
+        with closing(again):
+            again.send(b"2", [(7, 1), (16, 0)])
+            again.send(b"1", [(112, "sent")])
+            again.until(lambda each: each.get(b"112") == b"sent")
+            before = {Message(each).number(b"34"): plain(each) for each in firm.frames if b"\x0135=8\x01" in each}
+            after = {Message(each).number(b"34"): plain(each) for each in again.frames if b"\x0135=8\x01" in each}
+            assert before == after
+            assert len(before) == 6
+    finally:
+        node.stop()

@@ -365,3 +365,140 @@ def test_long_ids_of_a_user_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> Non
     assert market.streams.names_held(1) == 3
     market.read("at 2026-01-06T09:30:00\n")
     assert market.streams.names_held(1) == 0
+
+
+# Crosses.
+
+CROSSING = """participant FIRM
+participant BETA
+user UF participant=FIRM firm=FIRM
+user UB participant=BETA firm=FIRM
+user UX participant=ALPHA firm=FIRM
+user UA participant=ALPHA firm=FIRM
+user UG participant=GAMMA firm=ELSE
+"""
+
+
+def crossing(**changes: "str | None") -> dict[int, "str | None"]:
+    fields: dict[int, str | None] = {548: "X1", 549: "1", 550: "0", 55: "XYZ", 40: "2", 44: "10.05", 60: ORDER[60]}
+    return fields | {int(tag[1:]): value for tag, value in changes.items()}
+
+
+def cross_frame(
+    writer: FrameWriter, seq: int, sides: "list[tuple[str, str, str, str]]", **changes: "str | None"
+) -> bytes:
+    """A NewOrderCross. sides: Side, ClOrdID, quantity, participant ("": none)."""
+    pairs: list[tuple[int, Any]] = [(tag, value) for tag, value in crossing(**changes).items() if value is not None]
+    pairs.append((552, len(sides)))
+    for side, name, qty, participant in sides:
+        pairs += [(54, side), (11, name)]
+        if participant:
+            pairs += [(453, 2), (448, "somebody"), (447, "D"), (452, 11), (448, participant), (447, "D"), (452, 1)]
+        pairs.append((38, qty))
+    return writer.frame(b"s", seq, time.time_ns(), body(pairs))
+
+
+class Crosses:
+    """A market with a firm, and the session of its user."""
+
+    def __init__(self, version: str = "FIX.4.4", speed_bump: bool = False) -> None:
+        self.market = Market()
+        self.market.read("participant GAMMA\n" + CROSSING)
+        self.told: list[records.Record] = []
+        self.market.streams._deliver = lambda segment: self.told.extend(
+            records.records_in(segment.data) if segment.user == self.user else ()
+        )
+        self.user = self.market.streams.user("UF")
+        self.participant = int(self.market.streams.row(self.user)["participant"])
+        self.market.take(rows_in(marks.mark_rows(marks.context_of(self.user, 2, Mark.SESSION), self.participant, 1)))
+        if speed_bump:
+            self.market.read("venue speed_bump=1s\n")
+        self.session, self.writer = live_session(self.market.streams)
+        self.answers, self.version, self.seq = Answers(version), version, 2
+        self.told.clear()
+
+    def send(self, sides: "list[tuple[str, str, str, str]]", **changes: "str | None") -> list[Message]:
+        """Send a cross; the messages that it causes."""
+        frame = cross_frame(self.writer, self.seq, sides, **changes)
+        self.seq += 1
+        _, rows, _ = self.session.read(memoryview(frame), 256, self.market.streams, self.user, self.participant)
+        self.market.take(rows_in(rows))
+        told, self.told[:] = list(self.told), []
+        writer = FrameWriter(self.version, COMP_ID, "UF", Times())
+        parts = [(each.number, *self.answers.message(each)) for each in told if self.answers.is_told(each)]
+        return [Message(writer.frame(kind, number, time_ns, said)) for number, kind, said, time_ns in parts]
+
+
+LONG = "a-name-that-is-longer-than-any-order-token-and-than-48-characters"[:64]
+BUY, SELL = ("1", "b1", "7", "ALPHA"), ("2", "s1", "7", "BETA")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("speed_bump", [False, True])
+@pytest.mark.parametrize("names_of", [("X1", "b1", "s1"), ("X" * 14, "b" * 9, "s" * 14), (LONG, LONG[1:], LONG[2:])])
+def test_a_cross_is_told_with_both_of_its_sides(version: str, speed_bump: bool, names_of: tuple[str, str, str]) -> None:
+    fix, (cross, buy, sell) = Crosses(version, speed_bump), names_of
+    said = fix.send([("1", buy, "7", "ALPHA"), ("2", sell, "7", "BETA")], f548=cross)
+    assert [each.msg_type for each in said] == [b"8"] * 4
+    traded = b"2" if version == "FIX.4.2" else b"F"
+    assert [(each.get(b"150"), each.get(b"39"), each.get(b"54"), each.get(b"11")) for each in said] == [
+        (b"0", b"0", b"1", buy.encode()),
+        (b"0", b"0", b"2", sell.encode()),
+        (traded, b"2", b"1", buy.encode()),
+        (traded, b"2", b"2", sell.encode()),
+    ]
+    for each, filled in zip(said, (0, 0, 7, 7), strict=True):
+        assert [each.number(tag) for tag in (b"38", b"14", b"151")] == [7, filled, 7 - filled]
+        assert Validator(own(version)).fault(each) is None, each.frame
+    party = b"76" if version == "FIX.4.2" else b"448"
+    assert [each.get(party) for each in said] == [b"ALPHA", b"BETA"] * 2
+    assert [each.get(b"6") for each in said] == [b"0", b"0", b"10.05", b"10.05"]
+    assert len({each.get(b"17") for each in said}) == 4
+    assert len({each.get(b"37") for each in said}) == 1
+    if version != "FIX.4.2":
+        assert {(each.get(b"548"), each.get(b"549")) for each in said} == {(cross.encode(), b"1")}
+    assert int(fix.market.streams.next_in[fix.user]) == 3
+
+
+def test_a_cross_that_the_market_refuses_is_told_with_both_of_its_sides() -> None:
+    fix = Crosses()
+    fix.send([BUY, SELL])
+    for changes, sides, reason in (
+        ({}, [BUY, SELL], b"duplicate_id"),
+        ({"f548": "X2", "f44": "10.005"}, [BUY, SELL], b"invalid_tick"),
+        ({"f548": "X3"}, [BUY, ("2", "s1", "7", "ALPHA")], b"invalid_instruction"),
+    ):
+        said = fix.send(sides, **changes)
+        assert [(each.get(b"150"), each.get(b"39"), each.get(b"54"), each.get(b"151")) for each in said] == [
+            (b"8", b"8", b"1", b"0"),
+            (b"8", b"8", b"2", b"0"),
+        ]
+        assert {each.get(b"58") for each in said} == {reason}
+        assert {each.get(b"55") for each in said} == {b"XYZ"}
+
+
+def test_a_cross_that_the_gateway_does_not_take_gets_a_business_reject() -> None:
+    fix = Crosses()
+    fix.market.read("user UG participant=ALPHA firm=ELSE\n")  # a user of ALPHA trades for somebody else too
+    own_side = ("1", "b1", "7", "")
+    for changes, sides, reason in (
+        ({}, [BUY, SELL], b"6"),
+        ({}, [own_side, ("2", "s1", "7", "GAMMA")], b"6"),
+        ({}, [own_side, ("2", "s1", "7", "NOBODY")], b"6"),
+        ({}, [own_side, own_side], b"0"),
+        ({}, [own_side], b"0"),
+        ({}, [own_side, SELL, ("2", "s2", "7", "BETA")], b"0"),
+        ({}, [own_side, ("2", "s1", "8", "BETA")], b"0"),
+        ({}, [own_side, ("2", "s1", "7", "NINE-CHAR")], b"0"),
+        ({"f549": "2"}, [own_side, SELL], b"0"),
+        ({"f550": "1"}, [own_side, SELL], b"0"),
+        ({"f40": "1"}, [own_side, SELL], b"0"),
+        ({"f44": None}, [own_side, SELL], b"5"),
+        ({"f55": "NONE"}, [own_side, SELL], b"2"),
+        ({"f59": "1"}, [own_side, SELL], b"0"),
+        ({"f100": "MIDPOINT"}, [own_side, SELL], b"0"),
+        ({"f548": "a b"}, [own_side, SELL], b"0"),
+    ):
+        (said,) = fix.send(sides, **changes)
+        assert (said.msg_type, said.get(b"372"), said.get(b"380")) == (b"j", b"s", reason), (changes, sides)
+    assert [each.get(b"448") for each in fix.send([own_side, SELL])] == [b"FIRM", b"BETA"] * 2

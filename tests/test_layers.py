@@ -200,7 +200,13 @@ def test_every_folder_that_is_listed_exists_and_every_folder_of_ours_is_listed(w
             listed = set(RANK)
         case "pyproject.toml":
             setup = tomllib.loads(source)["tool"]
-            listed = {name.split(".")[0] for name in setup["setuptools"]["packages"]}
+            packages = {
+                ".".join(path.parent.relative_to(ROOT).parts)
+                for each in folders
+                for path in ROOT.glob(f"{each}/**/__init__.py")
+            }
+            assert set(setup["setuptools"]["packages"]) == packages, "an installed product lacks what is not listed"
+            listed = {name.split(".")[0] for name in packages}
             assert set(setup["mypy"]["packages"]) == folders - measured
         case "Makefile":
             listed = set(re.findall(r"^PARTS *:= (.*)$", source, re.MULTILINE)[0].split()) | measured

@@ -24,6 +24,10 @@ BUSINESS_REJECT: Final = b"j"
 MASS_CANCEL_REPORT: Final = b"r"
 
 Value = bytes | str | int
+#: PartyRole of the participant.
+EXECUTING_FIRM: Final = 1
+#: CrossType of a cross that is executed whole or not at all.
+ALL_OR_NONE: Final = 1
 _AVERAGE: Final = Context(prec=40)
 #: Digits of an average price behind the point; more than a trade has, so one that needs no more is exact.
 _AVERAGE_PLACES: Final = Decimal(1).scaleb(-8)
@@ -122,6 +126,8 @@ class Answers:
                 return self._status(record)
             case records.BUSINESS:
                 return self._business(record)
+            case records.CROSSED:
+                return self._crossed(record)
             case _:
                 return self._mass(record)
 
@@ -138,6 +144,20 @@ class Answers:
         if self._old:
             fields.append((20, "0"))
         return EXECUTION_REPORT, self._ordered(fields), row.time_ns
+
+    def _crossed(self, record: Record) -> tuple[bytes, bytes, int]:
+        """ExecutionReport of one side of a cross."""
+        row = _Row(record.data)
+        exec_type, status, more = self._what(row)
+        fields = self._order(row, record._replace(further=b""), status)
+        fields += more
+        fields += [(150, exec_type), (17, f"{row.seq}-{row.number}-{1 if row.side > 0 else 2}")]
+        parties: list[tuple[int, Value]] = [(448, unpack(row.participant_name)), (447, "D"), (452, EXECUTING_FIRM)]
+        if self._old:
+            fields += [(20, "0"), (76, unpack(row.participant_name))]
+            return EXECUTION_REPORT, self._ordered(fields), row.time_ns
+        fields += [(548, record.further), (549, ALL_OR_NONE)]
+        return EXECUTION_REPORT, self._ordered(fields) + body([(453, 1), *parties]), row.time_ns
 
     def _status(self, record: Record) -> tuple[bytes, bytes, int]:
         row = _Row(record.data)

@@ -92,11 +92,25 @@ class CopyStreams(FixStreams):
         kind = places[_KIND]
         if kind == _CANCEL_REFUSED or (kind == _REFUSED and places[_COMMAND_KIND] != _ENTER):
             return  # nothing happened to the order, and there is no ExecutionReport of it
-        parties = dict.fromkeys((places[_PARTICIPANT], places[_FIRM]))
+        yield from self._tell_parties((places[_PARTICIPANT], places[_FIRM]), row, text, further)
+
+    def _tell_parties(
+        self, parties: tuple[int, ...], row: bytes, text: bytes, further: bytes
+    ) -> Iterator[tuple[int, bytes]]:
+        """Records of a report to whoever sees one of the parties, once."""
+        trades = PLACES.unpack(row)[_KIND] == _TRADE
         for reader in dict.fromkeys(each for party in parties for each in self._by_party.get(party, ())):
             yield reader, self._numbered(reader, records.COPY, row, text, further)
-            if kind == _TRADE:
+            if trades:
                 yield reader, self._numbered(reader, records.CAPTURE, row, text)
+
+    def _tell_cross(self, user: int, row: bytes, text: bytes, cross_id: bytes) -> Iterator[tuple[int, bytes]]:
+        """The trade of each side, to those who see its participant or who reported it; no order is behind it."""
+        del cross_id
+        places = PLACES.unpack(row)
+        if places[_KIND] == _TRADE:
+            reporter = int(self._user_rows[user]["participant_name"]) if user < len(self._user_rows) else 0
+            yield from self._tell_parties((places[_PARTICIPANT], reporter), row, text, b"")
 
     def _remember(self, user: int, own_id: int, old_id: int, kind: int, leaves: int, row: bytes) -> None:  # noqa: ARG002
         """Keep which orders with long ids are open: their texts outlive the day."""

@@ -8,13 +8,12 @@ from typing import Final
 
 from engine.names import unpack
 from gateway.fix import records
-from gateway.fix.answers import EXECUTION_REPORT, FIX_5, Answers, Value, price_text
+from gateway.fix.answers import EXECUTING_FIRM, EXECUTION_REPORT, FIX_5, Answers, Value, price_text
 from gateway.fix.records import PLACE, PLACES, Record
 from wire.fix_codec import body
 
 TRADE_CAPTURE_REPORT: Final = b"AE"
-#: PartyRole of the participant, of the firm that its user trades for, and of that user.
-EXECUTING_FIRM: Final = 1
+#: PartyRole of the firm that a user trades for, and of that user.
 CLEARING_FIRM: Final = 4
 ENTERING_TRADER: Final = 36
 #: Fields of a copy in FIX 4.2 for the same three.

@@ -7,14 +7,11 @@ from engine.capacity import Capacity
 from gateway.fix import marks
 from gateway.fix.copies import CopyOutbox
 from gateway.fix.copy_answers import CopyAnswers
-from gateway.fix.orders import Refused
+from gateway.fix.orders import NOT_AUTHORIZED, Refused
 from gateway.fix.protocol import Fix
 from gateway.fix.session import FixSession
 from gateway.outbox import PAST_DAYS
 from wire.fix_codec import Message
-
-#: BusinessRejectReason of whoever may not do it.
-_NOT_AUTHORIZED: Final = 6
 
 
 class CopySession(FixSession):
@@ -26,7 +23,7 @@ class CopySession(FixSession):
     def _order(self, message: Message, next_in: int) -> None:
         """Take no message of the application. Raises Refused."""
         del message, next_in
-        raise Refused("this session has copies alone", _NOT_AUTHORIZED)
+        raise Refused("this session has copies alone", NOT_AUTHORIZED)
 
 
 class FixCopies(Fix):

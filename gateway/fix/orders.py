@@ -5,15 +5,16 @@ rejects it, and the reject is in the journal. A message that no row can say (an 
 know, a price finer than 1/10,000) is a ``Refused``, which is answered by a business reject.
 """
 
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine.bounds import TIME_NS_MAX
 from engine.names import pack
 from engine.records import Book, CommandKind, Instruction, Peg, SelfTrade, Side, TimeInForce
 from engine.row_bytes import ROW, extend_row
 from gateway.fix import names
-from gateway.fix.answers import SELF_MATCH
+from gateway.fix.answers import ALL_OR_NONE, EXECUTING_FIRM, SELF_MATCH
 from gateway.fix.marks import context_of
 from wire.fix_codec import Message, Times
 from wire.ouch import PRICE_E4_MAX, SHARES_MAX
@@ -41,9 +42,16 @@ _NO_MATTER: Final = frozenset((b"1", b"2", b"5", b"E", b"F"))
 _SELF_MATCH: Final = {text.encode(): each for each, text in SELF_MATCH.items()}
 _SYMBOL_CHARACTERS: Final = 8
 _E4: Final = 10_000
+_ALL_OR_NONE: Final = b"%d" % ALL_OR_NONE
+#: BusinessRejectReason of whoever may not do it.
+NOT_AUTHORIZED: Final = 6
 #: Book of the midpoint, in ExDestination.
 MIDPOINT: Final = b"MIDPOINT"
 _times: Final = Times()
+
+
+#: A message, or the fields of one instance of a group.
+Said = Message | Mapping[bytes, bytes]
 
 
 class Refused(Exception):
@@ -54,7 +62,7 @@ class Refused(Exception):
         self.reason = reason
 
 
-def name_in(message: Message, tag: bytes) -> bytes:
+def name_in(message: Said, tag: bytes) -> bytes:
     """A ClOrdID. Raises Refused."""
     text = message.get(tag)
     if text is None:
@@ -74,15 +82,15 @@ def symbol_in(message: Message) -> int:
     return pack(text.decode("ascii"))
 
 
-def side_in(message: Message) -> int:
+def side_in(message: Said) -> int:
     """Side: 1 buy, -1 sell. Raises Refused."""
-    side = _SIDES.get(message.fields.get(b"54", b""))
+    side = _SIDES.get(message.get(b"54") or b"")
     if side is None:
         raise Refused("this side is not served")
     return int(side)
 
 
-def whole(message: Message, tag: bytes) -> int | None:
+def whole(message: Said, tag: bytes) -> int | None:
     """A quantity; None where it is not there. Raises Refused for one with a fraction."""
     text = message.get(tag)
     if text is None:
@@ -246,3 +254,80 @@ def cancel_rows(message: Message, user: int, participant: int, next_in: int) -> 
         *(old_id, context_of(user, next_in), 0, 0, 0, 0, participant, 0, int(CommandKind.CANCEL), 0, 0, 0, 0, 0, 0)
     )
     return [extend_row(0, 0, *old_words, *names.words_of(name)), row]
+
+
+class CrossSide(NamedTuple):
+    """One side of a NewOrderCross. participant: as a party of PartyRole 1 names it; "": it names none."""
+
+    name: bytes
+    qty: int
+    participant: str
+
+
+def cross_sides(message: Message) -> tuple[CrossSide, CrossSide]:
+    """The buying and the selling side of a NewOrderCross. Raises Refused."""
+    found: dict[int, CrossSide] = {}
+    sides = _sides_in(message)
+    for fields, participant in sides:
+        qty = whole(fields, b"38")
+        if qty is None:
+            raise Refused("field 38 is missing", MISSING)
+        found[side_in(fields)] = CrossSide(name_in(fields, b"11"), qty, participant)
+    if len(sides) != 2 or len(found) != 2:
+        raise Refused("a cross has one buy and one sell")
+    buy, sell = found[int(Side.BUY)], found[int(Side.SELL)]
+    if buy.qty != sell.qty:
+        raise Refused("the sides differ in OrderQty")
+    return buy, sell
+
+
+def _sides_in(message: Message) -> list[tuple[dict[bytes, bytes], str]]:
+    """Fields of each side of a cross, and the participant that it names; a valid group begins with Side."""
+    sides: list[tuple[dict[bytes, bytes], str]] = []
+    party = b""
+    for tag, value in message.in_order():
+        if tag == b"54":
+            sides.append(({}, ""))
+        if not sides:
+            continue
+        fields, participant = sides[-1]
+        if tag in (b"54", b"11", b"38"):
+            fields[tag] = value
+        elif tag == b"448":
+            party = value
+        elif tag == b"452" and value == b"%d" % EXECUTING_FIRM:
+            if participant or not 0 < len(party) <= _SYMBOL_CHARACTERS or not names.is_name(party):
+                raise Refused("a side names no participant")
+            sides[-1] = fields, party.decode("ascii").upper()
+    return sides
+
+
+def cross_rows(
+    message: Message, sides: tuple[CrossSide, CrossSide], user: int, participant: int, next_in: int, instrument: int
+) -> list[bytes]:
+    """Rows of a NewOrderCross between the participants that its sides name. The EXTEND row has the ClOrdIDs of both
+    sides, that of the buyer in the places of names. Raises Refused.
+    """
+    name = name_in(message, b"548")
+    get = message.fields.get
+    if get(b"549") != _ALL_OR_NONE:
+        raise Refused("this CrossType is not served")
+    if get(b"550") != b"0":
+        raise Refused("this 550 is not served")
+    if get(b"40") != _LIMIT:
+        raise Refused("this order type is not served")
+    if get(b"59", b"0") not in (b"0", b"3", b"4"):
+        raise Refused("this time in force is not served")
+    if get(b"100") or any(code not in _NO_MATTER for code in get(b"18", b"").split()):
+        raise Refused("a cross has no such instruction")
+    price = price_e4(message, b"44")
+    if price is None:
+        raise Refused("field 44 is missing", MISSING)
+    cross_id, (buy, sell) = names.id_of(name), sides
+    words = names.words_of(name[:14]) if cross_id < 0 else (0, 0)
+    row = ROW.pack(
+        *(cross_id, context_of(user, next_in), _within(price, PRICE_E4_MAX), _within(buy.qty, SHARES_MAX)),
+        *(pack(buy.participant), pack(sell.participant), participant, instrument, int(CommandKind.CROSS)),
+        *(0, 0, 0, 0, 0, 0),
+    )
+    return [extend_row(*names.words_of(buy.name), *words, *names.words_of(sell.name)), row]

@@ -11,6 +11,7 @@ and is made again from the journal after any end of the gateway.
     MASS      time in ns i64, sequence number i64, symbol i64, side i64; ClOrdID
     COPY      as REPORT, of an order of somebody else
     CAPTURE   the REPORT row of a trade, ClOrdID
+    CROSSED   the REPORT row of one side of a cross, ClOrdID of that side, CrossID
 """
 
 import struct
@@ -25,6 +26,7 @@ BUSINESS: Final = 3
 MASS: Final = 4
 COPY: Final = 5
 CAPTURE: Final = 6
+CROSSED: Final = 7
 
 HEAD: Final = struct.Struct("<IIBBBx")
 OF_MARK: Final = struct.Struct("<qII")
@@ -52,7 +54,7 @@ class Record(NamedTuple):
 
 
 def record_of(number: int, kind: int, data: bytes, text: bytes = b"", further: bytes = b"") -> bytes:
-    """A record as bytes. text: its ClOrdID, or that of a reject; further: its OrigClOrdID."""
+    """A record as bytes. text: its ClOrdID, or that of a reject; further: its OrigClOrdID, or the CrossID."""
     size = HEAD.size + len(data) + len(text) + len(further)
     return HEAD.pack(size, number, kind, len(text), len(further)) + data + text + further
 

@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from engine.names import pack, unpack
 from engine.row_bytes import ROW
 from gateway.fix import marks, names, orders, records
 from gateway.fix.answers import Answers
@@ -502,9 +503,27 @@ class FixSession(RowSession):
             case b"q":
                 self._ask_mass_cancel(message, next_in)
                 return
+            case b"s":
+                rows = self._cross(message, next_in)
             case _:
                 raise Refused("Unsupported Message Type", _UNSUPPORTED)
         self._queue.append(rows)
+
+    def _cross(self, message: Message, next_in: int) -> list[bytes]:
+        """Rows of a cross, and the texts of its long ids before it. Raises Refused."""
+        streams, user = self._streams, self._user
+        assert streams is not None, "a turn reads"
+        own = unpack(int(streams.row(user)["participant_name"]))
+        instrument = streams.instrument(orders.symbol_in(message))
+        if not instrument:
+            raise Refused("no such symbol", orders.UNKNOWN_SECURITY)
+        buy, sell = (side._replace(participant=side.participant or own) for side in orders.cross_sides(message))
+        for side in (buy, sell):
+            if not streams.may_cross_for(user, pack(side.participant)):
+                raise Refused("no such participant of the firm", orders.NOT_AUTHORIZED)
+        rows = orders.cross_rows(message, (buy, sell), user, self._participant, next_in, instrument)
+        self._name_texts(message.fields[b"548"], buy.name, sell.name)
+        return rows
 
     def _ask_mass_cancel(self, message: Message, next_in: int) -> None:
         kind = message.get(b"530")
@@ -521,9 +540,11 @@ class FixSession(RowSession):
 
     def _name(self, message: Message, *tags: bytes) -> None:
         """Have the texts of long ClOrdIDs in the journal before the command that uses them."""
+        self._name_texts(*(message.fields.get(tag, b"") for tag in tags))
+
+    def _name_texts(self, *texts: bytes) -> None:
         assert self._streams is not None, "a turn reads"
-        for tag in tags:
-            text = message.fields.get(tag, b"")
+        for text in texts:
             if not names.is_long(text):
                 continue
             client_order_id = names.id_of(text)

@@ -31,12 +31,17 @@ CLOSED_MAX: Final = 16_384
 _CANCEL, _REPLACE = int(CommandKind.CANCEL), int(CommandKind.REPLACE)
 _EXTEND: Final = int(CommandKind.EXTEND)
 _ENTER: Final = int(CommandKind.ENTER)
+_CROSS: Final = int(CommandKind.CROSS)
 _ORDER_COMMANDS: Final = (_ENTER, _CANCEL, _REPLACE)
 _REFUSALS: Final = (int(ReportKind.REJECTED), int(ReportKind.CANCEL_REJECTED))
 _COLUMNS: Final = (
     *("seq", "kind", "command_kind", "user", "other_user", "client_order_id", "token_head", "token_tail"),
     *("previous_client_order_id", "previous_token_head", "previous_token_tail", "leaves_qty", "command_context"),
 )
+_KIND, _SIDE, _ORDER_NUMBER = records.PLACE["kind"], records.PLACE["side"], records.PLACE["order_number"]
+_PARTICIPANT_NAME, _PRICE = records.PLACE["participant_name"], records.PLACE["price_e4"]
+_QTY, _LEAVES, _CUM = records.PLACE["qty"], records.PLACE["leaves_qty"], records.PLACE["cum_qty"]
+_NOTIONAL: Final = records.PLACE["notional_e4"]
 _NO_ROW: Final = bytes(ROW.size)
 _WORDS: Final = 6
 
@@ -73,6 +78,7 @@ class FixStreams(BoundedStreams):
         self._instruments: dict[int, int] = {}
         self._first_seq, self._rows = 0, b""  # of the block that is taken
         self._carried = _NO_ROW  # last row of the block before
+        self._crossed_number = 0  # order number of the cross whose reports are taken
         #: Commands of FIX that wait for the end of the venue's entry delay, with the row before each, by context.
         self._delayed: dict[int, deque[bytes]] = {}
 
@@ -114,6 +120,14 @@ class FixStreams(BoundedStreams):
         """True if the text of a long ClOrdID is in the journal."""
         return (user, client_order_id) in self._names
 
+    def may_cross_for(self, user: int, participant_name: int) -> bool:
+        """True if a user may report crosses of a participant: of its own, or of one whose users all trade for the firm
+        of that name."""
+        own = int(self._user_rows[user]["participant_name"])
+        users = self._user_rows[1 : len(self._by_name) + 1]
+        firms = users["firm"][users["participant_name"] == participant_name]
+        return participant_name == own or (len(firms) > 0 and bool((firms == own).all()))
+
     def unmet_mass_cancel(self, user: int) -> tuple[int, int] | None:
         """Symbol and side of a mass cancel that a user has asked for, and that the market has not seen yet."""
         return self._mass.get(user)
@@ -125,7 +139,8 @@ class FixStreams(BoundedStreams):
         mass = reports[reports["kind"] == ReportKind.MASS_CANCEL]
         for report in mass:
             self._met(report)
-        chosen = reports[(reports["kind"] <= _ORDERS_MAX) & self._concern(reports)]
+        concern = self._concern(reports) | (reports["command_kind"] == _CROSS)
+        chosen = reports[(reports["kind"] <= _ORDERS_MAX) & concern]
         while len(chosen):
             # Whoever speaks for the first time is told what comes behind, wherever a block ends.
             end = self._next_speaker(chosen)
@@ -144,6 +159,7 @@ class FixStreams(BoundedStreams):
     def _in_silence(self, chosen: NDArray[Any]) -> NDArray[np.bool_]:
         """True for reports that concern only users who have never spoken FIX: they have numbers, and no records."""
         by_fix = np.isin(chosen["command_context"] >> 60 & 15, self.protocols)
+        by_fix |= chosen["command_kind"] == _CROSS
         silent: NDArray[np.bool_] = ~(by_fix | self._speaks[chosen["user"]] | self._speaks[chosen["other_user"]])
         counts = silent & ~((chosen["command_kind"] == _CANCEL) & (chosen["client_order_id"] == 0))
         users, others = chosen["user"][counts], chosen["other_user"][counts]
@@ -161,6 +177,9 @@ class FixStreams(BoundedStreams):
             row = rows[at].tobytes()
             if silent[at]:
                 self._keep_open(user, own_id, old_id if kind == ReportKind.REPLACED else 0, kind, leaves, row)
+                continue
+            if command_kind == _CROSS:
+                yield from self._take_cross(seq, row)
                 continue
             by_fix = marks.protocol_of(context) in self.protocols
             before: tuple[int, ...] = (0,) * _WORDS
@@ -185,6 +204,37 @@ class FixStreams(BoundedStreams):
                 further, text = text, self._text_of_cancel(context & 0xFFFF, before) or text
             self._remember(user, own_id, old_id if kind == ReportKind.REPLACED else 0, kind, leaves, row)
             yield from self._tell(user, other, row, text, further)
+
+    def _take_cross(self, seq: int, row: bytes) -> Iterator[tuple[int, bytes]]:
+        """Records of a report of a cross: of both sides where it has been accepted or refused, else of the one that it
+        is of. One that the operator has reported has no ClOrdIDs of its sides."""
+        command, before = self._command_of(seq, 0)
+        context = command[1]
+        by_fix = marks.protocol_of(context) in self.protocols
+        user, said = context & 0xFFFF if by_fix else 0, list(records.PLACES.unpack(row))
+        kind = said[_KIND]
+        if kind == ReportKind.TRADE:
+            sides: tuple[int, ...] = (said[_SIDE],)
+        else:
+            sides, self._crossed_number = (1, -1), said[_ORDER_NUMBER]
+            if marks.protocol_of(context) == self.protocol:
+                self._consume(context)
+        cross_id = self._text(user, command[0], *before[2:4])
+        for side in sides:
+            of_side = said.copy()
+            of_side[_SIDE], of_side[_ORDER_NUMBER] = side, self._crossed_number
+            if kind != ReportKind.TRADE:
+                qty = max(command[3], 0)
+                of_side[_PARTICIPANT_NAME], of_side[_QTY] = command[4 if side > 0 else 5], qty
+                of_side[_PRICE], of_side[_LEAVES] = max(command[2], 0), 0 if kind in _REFUSALS else qty
+                of_side[_CUM] = of_side[_NOTIONAL] = 0
+            text = self._word_text(user, *(before[0:2] if side > 0 else before[4:6])) if by_fix else cross_id
+            yield from self._tell_cross(user, records.PLACES.pack(*of_side), text, cross_id)
+
+    def _tell_cross(self, user: int, row: bytes, text: bytes, cross_id: bytes) -> Iterator[tuple[int, bytes]]:
+        """Records of one side of a cross, to who reported it."""
+        if 0 < user < len(self._speaks) and self._speaks[user]:
+            yield user, self._numbered(user, records.CROSSED, row, text, cross_id)
 
     def _consume(self, context: int) -> None:
         """Take the number of a message that has become a command."""
@@ -218,7 +268,7 @@ class FixStreams(BoundedStreams):
         at = (seq - self._first_seq) * ROW.size
         command = ROW.unpack_from(self._rows, at)
         before = ROW.unpack_from(self._rows, at - ROW.size) if at else ROW.unpack(self._carried)
-        if command[8] not in _ORDER_COMMANDS:
+        if command[8] not in _ORDER_COMMANDS and command[8] != _CROSS:
             waited = self._delayed.get(context)
             if not waited:
                 raise ValueError(f"no command with context {context} waits for the clock value {seq}")
@@ -281,7 +331,20 @@ class FixStreams(BoundedStreams):
     def _text(self, user: int, client_order_id: int, head: int, tail: int) -> bytes:
         """ClOrdID of an order."""
         long = self._names.get((user, client_order_id)) if client_order_id < 0 else None
+        if long is None and client_order_id < 0 and self._delayed:
+            long = self._waiting_name(user, client_order_id)
         return long or names.shown(client_order_id, head, tail)
+
+    def _waiting_name(self, user: int, client_order_id: int) -> bytes | None:
+        """Text of a long id whose mark waits for the end of the venue's entry delay; a cross does not wait."""
+        text = b""
+        for both in self._delayed.get(marks.context_of(user, 0, Mark.NAME), ()):
+            before, command = ROW.unpack(both[: ROW.size]), ROW.unpack(both[ROW.size :])
+            size, place = command[3] & 255, command[3] >> 8
+            text = marks.text_in(before[:_WORDS]) if place == 0 else text + marks.text_in(before[:_WORDS])
+            if len(text) >= size and names.id_of(text[:size]) == client_order_id:
+                return text[:size]
+        return None
 
     def _word_text(self, user: int, head: int, tail: int) -> bytes:
         """ClOrdID that two words of an EXTEND row say."""

@@ -23,6 +23,7 @@ from wire.ouch_layout import TOKEN_CHARACTERS
 #: Last kind of a report about an order.
 _ORDERS_MAX: Final = 19
 _MASS_CANCEL: Final = int(CommandKind.MASS_CANCEL)
+_CROSS: Final = int(CommandKind.CROSS)
 
 
 def _dtype() -> "np.dtype[Any]":
@@ -156,7 +157,8 @@ class NativeStreams(BoundedStreams):
         )
         # A cancel of no order is a mark of a FIX session (``gateway.fix.marks``), which is told to nobody.
         marks = (kinds == ReportKind.CANCEL_REJECTED) & (reports["client_order_id"] == 0)
-        told = (kinds <= _ORDERS_MAX) & ~marks & ((reports["user"] != 0) | (reports["other_user"] != 0))
+        crosses = reports["command_kind"] == _CROSS  # of FIX: a cross is no order, and no other protocol reports one
+        told = (kinds <= _ORDERS_MAX) & ~marks & ~crosses & ((reports["user"] != 0) | (reports["other_user"] != 0))
         concerned = mass | told
         chosen = reports[concerned]
         if not len(chosen):
