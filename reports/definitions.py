@@ -11,6 +11,7 @@ from engine.delay import trading_day_of
 from engine.jit import called, inlined, rare
 from engine.records import CommandKind, EventKind, Limit, VenueSetting
 from reports.rows import ReportFlag, ReportKind
+from reports.schedules import add_schedule
 from reports.tables import ReportRoom, ReportTables
 from reports.writing import begin_report, put_instrument, put_participant, put_user
 
@@ -24,6 +25,7 @@ _ADV: Final = int(Limit.ADV)
 _MAX_OPEN_ORDERS: Final = int(Limit.MAX_OPEN_ORDERS)
 _MAX_IDS: Final = int(Limit.MAX_IDS)
 _DAY_START: Final = int(VenueSetting.DAY_START)
+_SPEED_BUMP: Final = int(VenueSetting.SPEED_BUMP)
 _FIRST: Final = int(ReportFlag.FIRST)
 
 
@@ -101,9 +103,11 @@ def begin_command(tables: ReportTables, room: ReportRoom, r, command, extend, ev
         begin_report(tables, room, r, ReportKind.SCHEDULE, kind)
         row = room.rows[r]
         row["name"] = command["name"]
-        put_instrument(tables, row, _instrument_named(tables, command["name"]))
+        instrument = _instrument_named(tables, command["name"])
+        put_instrument(tables, row, instrument)
         row["due_ns"] = command["due_ns"]
         row["phase"] = command["phase"]
+        add_schedule(tables, command["due_ns"], instrument, np.int64(command["phase"]))
         return r + 1
     if kind == CommandKind.INDEX:
         begin_report(tables, room, r, ReportKind.INDEX, kind)
@@ -128,6 +132,8 @@ def begin_command(tables: ReportTables, room: ReportRoom, r, command, extend, ev
     if kind == CommandKind.VENUE:
         if np.int64(command["settings"]) & _DAY_START:
             venue["day_start_ns"] = command["day_start_ns"]
+        if np.int64(command["settings"]) & _SPEED_BUMP:
+            venue["speed_bump_ns"] = command["speed_bump_ns"]
         begin_report(tables, room, r, ReportKind.VENUE, kind)
         row = room.rows[r]
         row["settings"] = command["settings"]

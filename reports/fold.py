@@ -19,6 +19,7 @@ from reports.market import ends_with_day, report_market
 from reports.orders import clear, clear_terms, copy, expect, find, insert, remove, scratch
 from reports.refusals import report_refusal
 from reports.rows import InBook, Liquidity, ReportKind
+from reports.schedules import drop_met, is_scheduled_close
 from reports.tables import (
     HAS_TERMS,
     IN_BOOK,
@@ -29,7 +30,7 @@ from reports.tables import (
     unpack_room,
     unpack_tables,
 )
-from reports.waiting import effect_of, ends_effect, is_answer, put_waiting
+from reports.waiting import effect_of, end_effect, ends_effect, is_answer, put_waiting
 from reports.writing import begin_report, is_user, narrow, put_order, put_other
 
 _MIN_QTY: Final = int(Instruction.MIN_QTY)
@@ -50,7 +51,7 @@ _AHEAD: Final = 8
 
 
 @inlined
-def _last_of(events, n, participant, client_order_id):
+def _last_of(tables: ReportTables, events, n, participant, client_order_id):
     """Place of the last event of the command of event n that is about an order which runs as aggressor; n if none."""
     last = n
     traded = False
@@ -64,6 +65,7 @@ def _last_of(events, n, participant, client_order_id):
             or kind == EventKind.REPRICED
             or is_answer(event)
             or ends_effect(event, traded)
+            or (kind == EventKind.PHASE and is_scheduled_close(tables, events, n, m))
         ):
             break
         if kind == EventKind.TRADE:
@@ -184,7 +186,7 @@ def _accepted(tables: ReportTables, room: ReportRoom, r, events, n, command, ext
     if waits & _PEG:
         order["flags"] = np.int64(order["flags"]) | np.int64(command["peg"]) << PEG_BITS
     waits |= np.int64(np.int64(command["time_in_force"]) == TimeInForce.CLOSING)
-    tables.venue[0]["last_own"] = -1 if waits else _last_of(events, n, participant, client_order_id)
+    tables.venue[0]["last_own"] = -1 if waits else _last_of(tables, events, n, participant, client_order_id)
     in_book = _moved(tables, place, n)
     begin_report(tables, room, r, ReportKind.NEW, command["kind"])
     row = room.rows[r]
@@ -347,7 +349,7 @@ def _replaced(tables: ReportTables, room: ReportRoom, r, events, n, command, ext
     elif np.int64(waiting["instructions"]) & _PEG:
         in_book = _standing_peg(tables, place, keeps)
     elif not keeps:
-        last = _last_of(events, n, participant, new_id)
+        last = _last_of(tables, events, n, participant, new_id)
         tables.venue[0]["last_own"] = last
         in_book = np.int64(_BEFORE | _AFTER | _NEW_PRIORITY)
         if np.int64(tables.orders[place]["instructions"]) & _DISPLAY:
@@ -414,7 +416,7 @@ def _triggered(tables: ReportTables, room: ReportRoom, r, events, n, command_kin
     order["instructions"] = np.int64(order["instructions"]) & ~_STOP
     if np.int64(order["flags"]) & HAS_TERMS:
         tables.terms[place]["stop_price_e4"] = 0
-    tables.venue[0]["last_own"] = _last_of(events, n, participant, client_order_id)
+    tables.venue[0]["last_own"] = _last_of(tables, events, n, participant, client_order_id)
     in_book = _moved(tables, place, n)
     begin_report(tables, room, r, ReportKind.TRIGGERED, command_kind)
     put_order(tables, room.rows[r], place, in_book)
@@ -523,9 +525,10 @@ def make_reports(tables_at, room_at, first_seq, commands, events, at, n, r, end)
             if is_order:
                 venue["clock_moves"] = 0
                 if n == len(events) or events[n]["seq"] != seq:
-                    put_waiting(
+                    waits = put_waiting(
                         tables.waiting_words, tables.waiting_numbers, command, _extend_of(tables, commands, place)
                     )
+                    tables.waiting_due[waits] = venue["now_ns"] + venue["speed_bump_ns"]
             else:
                 extended = is_extend(_extend_of(tables, commands, place))
                 venue["clock_moves"] = np.int64(moves_clock(command, venue["now_ns"], extended))
@@ -540,6 +543,13 @@ def make_reports(tables_at, room_at, first_seq, commands, events, at, n, r, end)
             extend = _extend_of(tables, commands, place)
             if venue["clock_moves"] != 0:
                 waited = effect_of(tables.waiting_words, tables.waiting_numbers, events[n])
+                if (
+                    waited >= 0
+                    and np.int64(events[n]["kind"]) == EventKind.PHASE
+                    and is_scheduled_close(tables, events, n, n)
+                ):
+                    end_effect(tables.waiting_numbers)
+                    waited = np.int64(-1)
                 if waited >= 0:
                     extend = tables.waiting[2 * waited]
                     r = _report(tables, room, r, events, n, tables.waiting[2 * waited + 1], extend)
@@ -551,6 +561,8 @@ def make_reports(tables_at, room_at, first_seq, commands, events, at, n, r, end)
             if r + EVENT_REPORTS_MAX > end:
                 return place, n, r
             r = report_trading_day(tables, room, r)
+        if venue["clock_moves"] != 0 and venue["schedules"] != 0:
+            drop_met(tables)
     _carry(tables, commands)
     venue["last_own"] = -1
     return len(commands), n, r

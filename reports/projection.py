@@ -30,7 +30,7 @@ from reports.tables import (
     new_tables,
     ring_of,
 )
-from reports.waiting import restore_waiting, waiting_image
+from reports.waiting import places_of, restore_waiting, waiting_image
 
 Rows = NDArray[Any]
 #: Callback for reports, in order; the rows are written over by the next.
@@ -61,7 +61,7 @@ class Reports:
 
     name = "reports"
     #: Rises with TABLES_VERSION, and with the arrays of ``image``.
-    version = 2
+    version = 3
     earlier_versions: tuple[int, ...] = ()
 
     def __init__(
@@ -147,6 +147,8 @@ class Reports:
             "venue": tables.venue,
             "carried": tables.carried[:1].view(np.uint8),
             "waiting": waiting_image(ring_of(tables)),
+            "waiting due": tables.waiting_due[places_of(ring_of(tables))],
+            "schedules": tables.schedules[: int(venue["schedules"])].view(np.int64),
         }
 
     def digest(self) -> bytes:
@@ -174,6 +176,8 @@ class Reports:
         tables.venue[:] = arrays["venue"]
         tables.carried[:1].view(np.uint8)[:] = arrays["carried"]
         restore_waiting(ring_of(tables), arrays["waiting"])
+        tables.waiting_due[: len(arrays["waiting due"])] = arrays["waiting due"]
+        tables.schedules.view(np.int64)[: len(arrays["schedules"])] = arrays["schedules"]
         if self.seq != seq:
             raise ValueError(f"it is of command {self.seq}, not of {seq}")
         places = np.zeros(len(orders), np.int64)

@@ -5,10 +5,11 @@ order is an object that lives while it is open, and a report is a dict of the pl
 to rest is settled behind the events of a command: who was entered or replaced by it and is still open, rests then.
 """
 
+from bisect import insort
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import dropwhile, pairwise, takewhile
 from typing import Any, Final
 
 import numpy as np
@@ -173,7 +174,10 @@ class ReferenceReports:
         self._now_ns = 0
         self._extend: NDArray[Any] | None = None
         self._day_start_ns = 0
-        self._waiting: deque[tuple[Any, Any]] = deque()  # commands that wait for their effect, with their EXTEND rows
+        # Commands that wait for their effect, with their EXTEND rows and the times at which they are due.
+        self._waiting: deque[tuple[Any, Any, int]] = deque()
+        self._schedules: list[tuple[int, int, int]] = []  # those that wait: time, instrument (0: each), phase
+        self._speed_bump_ns = 0
         self._crossing = False  # the newest trade of the command was of an uncross
 
     def make(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> NDArray[Any]:
@@ -184,10 +188,11 @@ class ReferenceReports:
             mine = list(events[ends[seq - first_seq] : ends[seq - first_seq + 1]])
             reports: list[Place] = []
             if command["kind"] in _DELAYED and not mine:
-                self._waiting.append((command.copy(), self._extend))
+                self._waiting.append((command.copy(), self._extend, self._now_ns + self._speed_bump_ns))
             elif command["kind"] == CommandKind.CLOCK and self._moves(command):
                 for effect in self._effects(command, mine):
                     reports += effect
+                self._schedules = [each for each in self._schedules if each[0] > self._now_ns]
             else:
                 reports = self._complete(command, self._of_command(command, mine))
             for number, report in enumerate(reports, 1):
@@ -219,7 +224,7 @@ class ReferenceReports:
 
     def _effects(self, clock: Any, events: list[Any]) -> Iterator[list[Place]]:
         """The reports of a clock value, part by part: of itself, and of each command that waited for it."""
-        begins = [0, *_beginnings(events), len(events)]
+        begins = [0, *self._beginnings(int(clock["time_ns"]), events), len(events)]
         if events and _is_answer(events[0]):
             begins.insert(0, 0)
         yield self._complete(clock, self._of_command(clock, events[: begins[1]]))
@@ -229,10 +234,61 @@ class ReferenceReports:
             if not (self._waiting and _is_answer(part[0])):
                 yield self._complete(clock, (each for event in part for each in self._of_event(event, clock)))
                 continue
-            waited, extend = self._waiting.popleft()
+            waited, extend, _ = self._waiting.popleft()
             kept, self._extend = self._extend, extend
             yield self._complete(waited, (each for event in part for each in self._of_event(event, waited)))
             self._extend = kept
+
+    def _beginnings(self, clock_ns: int, events: list[Any]) -> Iterator[int]:
+        """Places after the first where another command, or the clock value itself, begins to cause events.
+
+        A breaker closes only after a trade of the command that it looks at.
+        """
+        traded, answers, under_way, phases = False, 0, -1, list(self._phases)
+        for at, event in enumerate(events):
+            expires = event["kind"] == EventKind.CANCELED and event["reason"] == Reason.EXPIRED
+            changes = event["kind"] == EventKind.PHASE and not (
+                event["phase"] == Phase.CLOSED
+                and traded
+                and not self._closes_by_schedule(under_way, clock_ns, events[at:], phases)
+            )
+            if _is_answer(event) or expires or changes:
+                traded, under_way = False, answers if _is_answer(event) else -1
+                answers += _is_answer(event)
+                if at:
+                    yield at
+            traded = traded or event["kind"] == EventKind.TRADE
+            if event["kind"] in (EventKind.PHASE, EventKind.HALTED):
+                phases[int(event["instrument"])] = int(event["phase"])
+
+    def _closes_by_schedule(self, place: int, clock_ns: int, events: list[Any], phases: list[int]) -> bool:
+        """True if the first event, a close, is by a schedule that is due before the next command that waits.
+
+        place: of the command that traded, among those that wait. A breaker closes what is not closed, and then the
+        schedules close it again; what a schedule does to a halted instrument has no event unless it closes.
+        """
+        if not 0 <= place < len(self._waiting):
+            return False
+        instrument = int(events[0]["instrument"])
+        next_ns = self._waiting[place + 1][2] if place + 1 < len(self._waiting) else clock_ns
+        due = [
+            phase
+            for due_ns, of, phase in self._schedules
+            if self._waiting[place][2] < due_ns <= min(next_ns, clock_ns) and of in (0, instrument)
+        ]
+        if phases[instrument] == Phase.HALTED:
+            due = list(dropwhile(lambda phase: phase != Phase.CLOSED, due))
+        scheduled = sum(1 for _ in takewhile(lambda phase: phase == Phase.CLOSED, due))
+        if phases[instrument] == Phase.CLOSED:
+            return scheduled > 0
+        own = takewhile(lambda event: event["seq"] == events[0]["seq"] and not _is_answer(event), events)
+        changes = [
+            int(event["phase"])
+            for event in own
+            if event["kind"] in (EventKind.PHASE, EventKind.HALTED) and event["instrument"] == instrument
+        ]
+        told = sum(1 for _ in takewhile(lambda phase: phase == Phase.CLOSED, changes))
+        return scheduled > 0 and told <= scheduled
 
     def _place(self, name: str) -> int:
         """Value of a place of the EXTEND row before the command."""
@@ -294,6 +350,7 @@ class ReferenceReports:
                 symbol = int(command["name"])
                 instrument = self._symbols.index(symbol) if symbol in self._symbols else 0
                 named = {name: int(command[name]) for name in ("name", "due_ns", "phase")}
+                insort(self._schedules, (named["due_ns"], instrument, named["phase"]), key=lambda each: each[0])
                 yield {"kind": ReportKind.SCHEDULE, "instrument": instrument} | named
             case CommandKind.INDEX:
                 levels = {name: self._place(name) for name in _LEVELS}
@@ -305,6 +362,8 @@ class ReferenceReports:
             case CommandKind.VENUE:
                 if command["settings"] & VenueSetting.DAY_START:
                     self._day_start_ns = int(command["day_start_ns"])
+                if command["settings"] & VenueSetting.SPEED_BUMP:
+                    self._speed_bump_ns = int(command["speed_bump_ns"])
                 values = {name: int(command[name]) for name in ("settings", "speed_bump_ns", "day_start_ns")}
                 yield {"kind": ReportKind.VENUE} | values
             case CommandKind.CLOCK_JUMP:
@@ -653,22 +712,6 @@ def _is_answer(event: Any) -> bool:
     """True of the answer to an enter, cancel or replace."""
     by_owner = event["kind"] == EventKind.CANCELED and event["reason"] in (Reason.USER, Reason.REPLACED)
     return bool(by_owner or event["kind"] in _ANSWERS)
-
-
-def _beginnings(events: list[Any]) -> Iterator[int]:
-    """Places after the first where another command, or the clock value itself, begins to cause events.
-
-    A breaker closes only after a trade of the command that it looks at.
-    """
-    traded = False
-    for at, event in enumerate(events):
-        expires = event["kind"] == EventKind.CANCELED and event["reason"] == Reason.EXPIRED
-        changes = event["kind"] == EventKind.PHASE and not (event["phase"] == Phase.CLOSED and traded)
-        if _is_answer(event) or expires or changes:
-            traded = False
-            if at:
-                yield at
-        traded = traded or event["kind"] == EventKind.TRADE
 
 
 def _octets(context: Any) -> bytes:

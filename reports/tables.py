@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from engine.bounds import SCHEDULES_MAX
 from engine.capacity import waiting_max
 from engine.digest import layout_digest
 from engine.jit import unpack_pointers
@@ -16,7 +17,7 @@ from reports.waiting import WaitingRows, new_waiting
 
 #: Version of the meaning of the tables, for images (checkpoints). Increment it with any change after which an older
 #: image would restore another fold though its layout is equal (``TABLES_LAYOUT``).
-TABLES_VERSION: Final = 1
+TABLES_VERSION: Final = 2
 
 #: Open order, found by participant and client order id; participant 0: a free row. Sums and quantities are those of
 #: ``reports.rows``. ``user``: of the order, 0: none.
@@ -70,17 +71,20 @@ USER: Final = np.dtype([("name", "<i8"), ("participant", "<i8"), ("firm", "<i8")
 #: The one row of the venue. now_ns: the clock in force. instruments, participants, users: numbers of those defined.
 #: Of the command under way: seq, number (of its last report), last_own (place of the last event about its own order),
 #: day_begins (1: the report of the new trading day is to come), before_ns (the clock before). clock_moves (1: it is
-#: a clock value that the market took). day_start_ns: when a trading day begins, after 00:00 UTC.
+#: a clock value that the market took). day_start_ns: when a trading day begins, after 00:00 UTC. schedules: how many
+#: wait. speed_bump_ns: the entry delay, 0 for none.
 VENUE: Final = np.dtype(
     [
         (name, "<i8")
         for name in (
             *("now_ns", "instruments", "participants", "users"),
             *("seq", "number", "last_own", "day_begins", "before_ns", "day_start_ns"),
-            "clock_moves",
+            *("clock_moves", "schedules", "speed_bump_ns"),
         )
     ]
 )
+#: Schedule that waits: its time, its instrument (0: each), its phase.
+SCHEDULE: Final = np.dtype([("due_ns", "<i8"), ("instrument", "<i8"), ("phase", "<i8")])
 
 
 class ReportTables(NamedTuple):
@@ -88,7 +92,8 @@ class ReportTables(NamedTuple):
 
     ``carried``: two COMMAND rows: the EXTEND row that the block before ended with, else zeros; and always zeros.
     ``order_words``, ``term_words``: the same memory as words. ``waiting``, ``waiting_words``, ``waiting_numbers``: the
-    ring of commands that wait (``reports.waiting``).
+    ring of commands that wait (``reports.waiting``), and ``waiting_due`` when each place is due. ``schedules``: those
+    that wait, by time, of one time as they were given.
     """
 
     orders: np.ndarray[Any, Any]  # ORDER[power of two + 1]
@@ -103,6 +108,8 @@ class ReportTables(NamedTuple):
     waiting: np.ndarray[Any, Any]  # COMMAND[2 * waiting_max]
     waiting_words: np.ndarray[Any, Any]  # int64
     waiting_numbers: np.ndarray[Any, Any]  # int64[5]
+    waiting_due: np.ndarray[Any, Any]  # int64[waiting_max]: ns since 1970
+    schedules: np.ndarray[Any, Any]  # SCHEDULE[SCHEDULES_MAX]
 
 
 class ReportRoom(NamedTuple):
@@ -134,6 +141,8 @@ def new_tables(orders_max: int, instruments_max: int, participants_max: int, use
         waiting=waiting.rows,
         waiting_words=waiting.words,
         waiting_numbers=waiting.numbers,
+        waiting_due=np.zeros(waiting_max(orders_max), np.int64),
+        schedules=np.zeros(SCHEDULES_MAX, SCHEDULE),
     )
 
 

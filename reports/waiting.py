@@ -4,7 +4,7 @@ An enter, cancel or replace without an event of its own waits: any other has an 
 order in which they came, within the events of a clock value: each answer there is that of the next one. What follows
 an answer is caused by the same command, up to the next answer, an order that expires or a phase that no breaker
 brings. A breaker looks at trades, so that before the command traded no breaker closes an instrument. So a reader
-needs neither the entry delay nor the clock.
+needs neither the entry delay nor the clock. A close behind a trade may be a schedule's too: ``reports.schedules``.
 
 ``WaitingRows`` is a ring of such commands, each with the EXTEND row before it.
 """
@@ -72,11 +72,30 @@ def ends_effect(event, traded):
     return kind == EventKind.CANCELED and np.int64(event["reason"]) == Reason.EXPIRED
 
 
+@inlined
+def next_waiting(numbers):
+    """Place of the command that is due first; -1: none waits."""
+    return numbers[_FIRST] if numbers[_COUNT] > 0 else np.int64(-1)
+
+
+@inlined
+def under_way(numbers):
+    """Place of the command whose effect is under way; -1: none."""
+    return numbers[_PLACE]
+
+
+@inlined
+def end_effect(numbers):
+    """End the effect under way: no command that waited causes what follows, up to the next answer."""
+    numbers[_PLACE] = -1
+
+
 @called
 def put_waiting(words, numbers, command, extend):
-    """A command waits; with no place left it takes that of the one that is due first."""
+    """A command waits; with no place left it takes that of the one that is due first. Gives its place."""
     places = len(words) // _PLACE_WORDS
-    at = _PLACE_WORDS * ((numbers[_FIRST] + numbers[_COUNT]) % places)
+    place = (numbers[_FIRST] + numbers[_COUNT]) % places
+    at = _PLACE_WORDS * place
     for word in range(ROW_WORDS):
         words[at + word] = word_of(extend, word)
         words[at + ROW_WORDS + word] = word_of(command, word)
@@ -84,6 +103,7 @@ def put_waiting(words, numbers, command, extend):
         numbers[_COUNT] += 1
     else:
         numbers[_FIRST] = (numbers[_FIRST] + 1) % places
+    return place
 
 
 @called
@@ -109,10 +129,14 @@ def effect_of(words, numbers, event):
 
 def waiting_image(waiting: WaitingRows) -> NDArray[np.uint8]:
     """The commands that wait, with their EXTEND rows, in order: for an image."""
-    first, count = int(waiting.numbers[_FIRST]), int(waiting.numbers[_COUNT])
-    places = len(waiting.rows) // 2
-    kept = waiting.words.reshape(places, _PLACE_WORDS)[(first + np.arange(count)) % places]
+    kept = waiting.words.reshape(-1, _PLACE_WORDS)[places_of(waiting)]
     return kept.view(np.uint8).reshape(-1)
+
+
+def places_of(waiting: WaitingRows) -> NDArray[np.int64]:
+    """Places of the commands that wait, in order."""
+    first, count = int(waiting.numbers[_FIRST]), int(waiting.numbers[_COUNT])
+    return (first + np.arange(count)) % (len(waiting.rows) // 2)
 
 
 def restore_waiting(waiting: WaitingRows, image: NDArray[np.uint8]) -> None:

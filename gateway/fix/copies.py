@@ -145,7 +145,7 @@ class CopyOutbox(FixOutbox):
 
     name = "fix copy streams"
     #: Rises with the layout of records, and with the arrays of ``image``.
-    version = 1
+    version = 2
     folder = "fix-copy-streams"
 
     def _new_streams(self) -> CopyStreams:

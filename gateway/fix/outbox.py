@@ -10,7 +10,7 @@ class FixOutbox(Outbox[FixStreams]):
 
     name = "fix streams"
     #: Rises with the layout of records, and with the arrays of ``image``.
-    version = 2
+    version = 3
     folder = "fix-streams"
 
     @staticmethod

@@ -10,7 +10,7 @@ class NativeOutbox(Outbox[NativeStreams]):
 
     name = "native streams"
     #: Rises with the layout of messages, and with the arrays of ``image``.
-    version = 2
+    version = 3
     folder = "native-streams"
 
     @staticmethod
