@@ -1,6 +1,6 @@
 """The part of the slow tests that runs today.
 
-`pytest --part slow=5` keeps one in five of the tests marked ``slow``, and `--rest slow=5` the other four, so that two
+`pytest --part slow=8` keeps one in eight of the tests marked ``slow``, and `--rest slow=8` the other seven, so that two
 runs of a day have each test once. ``LOCKSTEP_SEED`` says which; its default is the day (UTC) as a number, such as
 20261126. The last lines of a run say the seed. Set it to run the same part again.
 """
@@ -37,7 +37,7 @@ def parts_asked_for(words: Iterable[str]) -> dict[str, int]:
     for word in words:
         marker, _, parts = word.partition("=")
         if not parts.isdecimal() or int(parts) < 1:
-            raise pytest.UsageError(f"--part {word}: give a marker and a number of parts, as in slow=5")
+            raise pytest.UsageError(f"--part {word}: give a marker and a number of parts, as in slow=8")
         asked[marker] = int(parts)
     return asked
 

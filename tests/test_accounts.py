@@ -103,6 +103,7 @@ def test_an_account_is_what_the_rules_say() -> None:
         accounts.account(engine, "NOBODY")
 
 
+@pytest.mark.slow
 def test_state_shows_positions_limits_and_open_notional(node: Path, lockstep: Lockstep) -> None:
     status, said, _ = lockstep("state", node, "--json")
     told = json.loads(said)

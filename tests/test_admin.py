@@ -330,6 +330,7 @@ def test_without_the_token_nothing_is_done_and_the_connection_ends(
     assert not operated.node.ended
 
 
+@pytest.mark.slow
 def test_wrong_tokens_are_answered_ever_later_and_a_right_one_at_once(operated: Operated) -> None:
     took_s = []
     for _ in range(4):
@@ -349,6 +350,7 @@ def test_wrong_tokens_are_answered_ever_later_and_a_right_one_at_once(operated: 
     assert operated.said().count("showed no valid token") == 1  # not a line for each
 
 
+@pytest.mark.slow
 def test_connections_that_show_no_token_are_few_and_end_by_themselves(tmp_path: Path) -> None:
     with Operated(tmp_path, login_s=0.5) as running:
         silent = [running.peer(token=False) for _ in range(WAITING_MAX)]
@@ -395,6 +397,7 @@ def test_the_operator_s_socket_is_not_reached_by_a_flood_on_tcp(operated: Operat
         peer.__exit__()
 
 
+@pytest.mark.slow
 def test_a_peer_that_reads_no_answers_is_ended_and_keeps_nobody_waiting(tmp_path: Path) -> None:
     with Operated(tmp_path, write_s=0.5) as running:
         running.node.listed = [session(f"U{number}", "ALPHA", number) for number in range(250)]

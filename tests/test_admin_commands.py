@@ -426,6 +426,7 @@ def test_a_password_that_cannot_be_is_refused_before_anything_is_sent(
     assert len(operated.node.rows) == count
 
 
+@pytest.mark.slow
 def test_on_a_terminal_a_password_is_asked_for_twice_and_not_shown(operated: Operated) -> None:
     words = ["admin", "user", "password", str(operated.directory), "TRADER"]
     status, seen = on_terminal(words, [(b"Password: ", b"hunter2"), (b"again: ", b"hunter2")])
@@ -436,6 +437,7 @@ def test_on_a_terminal_a_password_is_asked_for_twice_and_not_shown(operated: Ope
     assert (status, b"the two passwords differ" in seen, b"hunter" in seen) == (2, True, False)
 
 
+@pytest.mark.slow
 def test_on_a_terminal_an_emergency_close_is_done_only_after_yes(operated: Operated) -> None:
     words = ["admin", "emergency-close", str(operated.directory)]
     count = len(operated.node.rows)
@@ -443,6 +445,7 @@ def test_on_a_terminal_an_emergency_close_is_done_only_after_yes(operated: Opera
     assert (status, b"nothing was done" in seen, len(operated.node.rows)) == (1, True, count)
 
 
+@pytest.mark.slow
 def test_after_yes_an_emergency_close_is_done(operated: Operated) -> None:
     words = ["admin", "emergency-close", str(operated.directory)]
     status, seen = on_terminal(words, [(b"Type yes to confirm: ", b"yes")])

@@ -29,6 +29,7 @@ def stream(seed: int) -> NDArray[Any]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_venue_of_many_pairs_gives_the_events_of_the_reference_engine_in_blocks_of_any_size(seed: int) -> None:
     compiled, reference, one_by_one = Engine(CAPACITY), ReferenceEngine(CAPACITY), Engine(CAPACITY)

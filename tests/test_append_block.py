@@ -295,6 +295,7 @@ def test_a_copy_is_made_of_a_genesis_record_only_and_never_over_a_journal(
     assert issubclass(JournalForeign, JournalError)
 
 
+@pytest.mark.slow
 def test_a_copy_that_is_killed_anywhere_goes_on_where_it_was_and_ends_the_same(tmp_path: Path) -> None:
     with Journal.create(tmp_path / "one", META, durability="none") as one:
         fill(one, [(1, 40, 3, 150, 64)[number % 5] for number in range(3_000)], blocks_per_commit=100)

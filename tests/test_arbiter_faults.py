@@ -138,6 +138,7 @@ def test_a_peer_that_is_no_arbiter_raises_a_sentence_and_never_an_answer(
     asyncio.run(play())
 
 
+@pytest.mark.slow
 @DRIVERS
 def test_a_node_that_stood_still_itself_does_not_blame_its_arbiter(driver_at: Callable[[Endpoint], Arbiter]) -> None:
     async def play() -> None:
@@ -198,6 +199,7 @@ def changes(data: bytes) -> bool:
     return b"/v3/kv/txn" in data or b'"request"' in data
 
 
+@pytest.mark.slow
 def test_a_request_whose_answer_is_lost_is_unknown_whether_it_took_effect_or_not(court: Court) -> None:
     async def play(in_time: bool) -> None:
         market = new_market()
@@ -228,6 +230,7 @@ def test_a_request_whose_answer_is_lost_is_unknown_whether_it_took_effect_or_not
     asyncio.run(play(False))
 
 
+@pytest.mark.slow
 def test_a_lost_connection_is_made_again_and_a_late_answer_is_of_no_request(court: Court) -> None:
     async def play() -> None:
         market = new_market()
@@ -279,6 +282,7 @@ async def lease_of(court: EtcdCourt, market: str) -> str:
     return str(answer["kvs"][0]["lease"])
 
 
+@pytest.mark.slow
 @needs_etcd
 def test_a_late_renewal_never_puts_the_key_back_under_an_older_lease(
     etcd: EtcdCourt, monkeypatch: pytest.MonkeyPatch
@@ -321,6 +325,7 @@ def test_a_late_renewal_never_puts_the_key_back_under_an_older_lease(
     asyncio.run(play())
 
 
+@pytest.mark.slow
 @needs_etcd
 def test_the_next_endpoint_is_asked_where_one_cannot_be_reached_or_says_nothing(etcd: EtcdCourt) -> None:
     async def play() -> None:
@@ -335,6 +340,7 @@ def test_the_next_endpoint_is_asked_where_one_cannot_be_reached_or_says_nothing(
     asyncio.run(play())
 
 
+@pytest.mark.slow
 @needs_etcd
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate of this test")
 def test_etcd_is_reached_over_https_and_a_certificate_that_is_not_trusted_is_refused(tmp_path: Path) -> None:

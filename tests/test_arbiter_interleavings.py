@@ -238,6 +238,7 @@ BOUNDS = settings(
 )
 
 
+@pytest.mark.slow
 def test_whatever_the_order_of_messages_there_is_one_primary_at_most_and_epochs_rise() -> None:
     run_state_machine_as_test(Interleavings, settings=BOUNDS)
 

@@ -95,6 +95,7 @@ def test_the_end_of_a_reign_is_no_end_of_a_lease() -> None:
     assert notices.look(candidacy(), reign, TTL_NS) == []
 
 
+@pytest.mark.slow
 def test_both_nodes_of_a_pair_log_that_the_arbiter_answers_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

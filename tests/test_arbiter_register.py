@@ -261,6 +261,7 @@ DELAYS = st.lists(
 RATE = st.sampled_from([-DRIFT_PPM, 0, DRIFT_PPM])
 
 
+@pytest.mark.slow
 @given(DELAYS, RATE, RATE, st.sampled_from([None, margin_least_ns(TTL_NS)]))
 @settings(max_examples=300, deadline=None)
 def test_a_primarys_view_of_its_lease_ends_before_another_can_win(

@@ -62,6 +62,7 @@ def end_time_ns(node: Path, number: int) -> int:
         return journal.info().last_time_ns or 0
 
 
+@pytest.mark.slow
 def test_old_slices_move_whole_and_a_note_says_where_they_are(node: Path, tmp_path: Path, lockstep: Lockstep) -> None:
     whole = lockstep("events", node, "--with-seq")[1]
     second = content(node / "slices" / "000002")
@@ -161,6 +162,7 @@ def test_an_archiving_that_moves_nothing_says_why_once(node: Path, tmp_path: Pat
     )
 
 
+@pytest.mark.slow
 def test_commands_on_archived_slices_say_where_they_are_once_and_what_is_here(
     kept: Path, node: Path, tmp_path: Path, lockstep: Lockstep
 ) -> None:
@@ -179,6 +181,7 @@ def test_commands_on_archived_slices_say_where_they_are_once_and_what_is_here(
     assert "note" not in lockstep("verify", node, "--from", 501)[2]
 
 
+@pytest.mark.slow
 def test_where_every_command_is_archived_compare_and_order_say_so(
     node: Path, tmp_path: Path, lockstep: Lockstep
 ) -> None:

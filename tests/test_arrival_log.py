@@ -60,6 +60,7 @@ def adding_one(log: ArrivalLog) -> Callable[[], None]:
     return partial(adding(log), 1, 1, origins((1, 1, 1)), places((0, 1)))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 2)), min_size=1, max_size=9), max_size=8))
 def test_what_is_read_back_is_what_was_recorded(

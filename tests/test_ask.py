@@ -126,6 +126,7 @@ def asked(lockstep: Lockstep, command: str, day: Path, chosen: dict[str, str | N
     return [json.loads(line) for line in said.splitlines()]
 
 
+@pytest.mark.slow
 def test_events_are_selected_as_one_by_one(day: Path, facts: Any, lockstep: Lockstep) -> None:
     chance = np.random.default_rng(3)
     every = combinations(*FILTERS)
@@ -143,6 +144,7 @@ def test_events_are_selected_as_one_by_one(day: Path, facts: Any, lockstep: Lock
     assert min(met.values()) > 3, met
 
 
+@pytest.mark.slow
 def test_commands_of_orders_are_selected_as_one_by_one(day: Path, facts: Any, lockstep: Lockstep) -> None:
     every = combinations("--participant", "--contra", "--side", "--symbol", "--reason")
     found = 0
@@ -156,6 +158,7 @@ def test_commands_of_orders_are_selected_as_one_by_one(day: Path, facts: Any, lo
     assert found > 10
 
 
+@pytest.mark.slow
 def test_reports_take_the_same_filters(day: Path, lockstep: Lockstep) -> None:
     whole = asked(lockstep, "events", day, {}, "--reports")
     trades = [each for each in whole if each["kind"] == "trade"]
@@ -180,6 +183,7 @@ def test_reports_take_the_same_filters(day: Path, lockstep: Lockstep) -> None:
     assert [json.loads(line) for line in said.splitlines()] == wanted != []
 
 
+@pytest.mark.slow
 def test_a_range_of_times_has_the_commands_with_those_clock_values(day: Path, facts: Any, lockstep: Lockstep) -> None:
     times = sorted({command["time"] for command in facts[0] if command["time"]})
     first, last = times[len(times) // 3], times[len(times) // 2]

@@ -199,6 +199,7 @@ def roots(rows: Any) -> tuple[str, str]:
     return merkle.root(leaves.commands).hex(), merkle.root(leaves.day_leaves()).hex()
 
 
+@pytest.mark.slow
 def test_300_forged_markets_have_another_root_whatever_their_blocks(made: dict[str, Any]) -> None:
     signed = made["signed"]["statements"][0]["statement"]
     assert roots(ROWS) == (signed["commands_root"], signed["days_root"]), "the control: an honest market"
@@ -288,6 +289,7 @@ def restructured(tree: Any, seed: int) -> Any:
     return made
 
 
+@pytest.mark.slow
 def test_600_forged_proofs_are_refused(made: dict[str, Any]) -> None:
     for name in ("command", "short", "day"):
         proof = made[name]

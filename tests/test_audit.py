@@ -39,6 +39,7 @@ async def followed(auditor: Auditor, seq: int, pieces: int) -> AuditState:
     return await asyncio.to_thread(auditor.follow, is_over)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["kernel", "reference"])
 def test_a_third_copy_agrees_with_the_primary_while_it_trades(tmp_path: Path, engine: EngineKind) -> None:
     async def story(_: Register, a: Member, b: Member) -> None:
@@ -109,6 +110,7 @@ def test_a_changed_bit_of_the_primary_is_named_by_either_engine_and_written_into
         assert "the state of A was wrong" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_a_state_that_the_reference_engine_does_not_give_is_named_by_part(
     tmp_path: Path, part: str, capsys: pytest.CaptureFixture[str]
@@ -137,6 +139,7 @@ def test_a_state_that_the_reference_engine_does_not_give_is_named_by_part(
     assert f"in the part {part}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_fault_in_the_events_names_its_block_by_the_reference_engine(tmp_path: Path) -> None:
     async def story(_: Register, a: Member, _b: Member) -> None:
         await a.node.submit(start_rows())
@@ -173,6 +176,7 @@ def test_the_command_compares_directories_too_and_says_what_it_needs(
         assert said in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_audit_without_the_secret_is_refused(tmp_path: Path) -> None:
     async def story(_: Register, a: Member, _b: Member) -> None:
         await a.node.submit(start_rows())

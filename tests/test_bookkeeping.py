@@ -46,6 +46,7 @@ def test_random_markets_add_up() -> None:
     assert all(checked[promise] > 100 for promise in PROMISES), checked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [Engine, ReferenceEngine], ids=["kernel", "reference"])
 @pytest.mark.parametrize("seed", [31, 32, 33])
 def test_markets_add_up_after_every_single_command(seed: int, make: type[Engine] | type[ReferenceEngine]) -> None:

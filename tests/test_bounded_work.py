@@ -21,6 +21,7 @@ enter ALPHA offer sell 1 XYZ @ 10.01
 ORDERS = 2_000 if INTERPRETED else 60_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("qty", "kind"), [(ORDERS, EventKind.TRADE), (ORDERS + 1, EventKind.CANCELED)])
 def test_a_fok_order_meets_a_full_midpoint_book(qty: int, kind: EventKind) -> None:
     resting = "".join(f"enter ALPHA r{at} sell 1 XYZ @ {10 - at % 7 / 100:.2f} book=midpoint\n" for at in range(ORDERS))
@@ -43,6 +44,7 @@ def steps(kind: str, what: str, orders: int) -> int:
     return int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "what"),
     [
@@ -66,6 +68,7 @@ def test_a_command_takes_hardly_more_steps_beside_more_orders(kind: str, what: s
     assert more < 1.5 * fewer + 100, (fewer, more)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["trade at the midpoint", "fok at the midpoint"])
 def test_the_reference_looks_once_at_each_limit_that_takes_part(what: str) -> None:
     fewer, more = (steps("reference", what, orders) for orders in (64, 512))

@@ -20,6 +20,7 @@ def lockstep(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, s
     return status, captured.out + captured.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", ["A", "B"])
 def test_two_bundles_say_whose_state_was_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: str) -> None:
     async def story(_: Register, a: Member, b: Member) -> None:

@@ -51,6 +51,7 @@ def restored(engine: Engine) -> Engine:
     return again
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride_ns", [0, 1, 3])
 @pytest.mark.parametrize("orders", [1, 2, RATE_ORDERS_MAX - 1, RATE_ORDERS_MAX])
 def test_an_order_rate_looks_back_over_as_many_entries_as_it_says(orders: int, stride_ns: int) -> None:
@@ -84,6 +85,7 @@ def test_an_order_rate_looks_back_over_as_many_entries_as_it_says(orders: int, s
     engine.check()
 
 
+@pytest.mark.slow
 def test_a_clock_value_meets_many_timers_in_order_of_their_time_and_then_of_definition() -> None:
     count = 60
     draw = np.random.default_rng(5)
@@ -163,6 +165,7 @@ def test_a_call_whose_end_is_after_the_end_of_time_does_not_end(engine: Any) -> 
     venue.check()
 
 
+@pytest.mark.slow
 def test_halts_calls_and_limits_outlive_a_restore() -> None:
     rows = random_stream(31, 3_000, hostile=0.05, control=0.05, participants=6)
     capacity = Capacity(orders_max=300, ids_max=4_000, instruments_max=4, participants_max=8)
@@ -178,6 +181,7 @@ def test_halts_calls_and_limits_outlive_a_restore() -> None:
     assert len(whole.limits()) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_no_command_causes_more_events_than_there_is_room_kept_for(seed: int) -> None:
     """The bound is that of ``apply_batch``."""
@@ -287,6 +291,7 @@ def test_a_state_that_is_wrong_is_found(spoil: Any, promise: str) -> None:
         engine.check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", [Engine, ReferenceEngine])
 def test_a_deep_crossed_book_with_market_orders_has_the_price_of_the_whole_of_it(engine: Any) -> None:
     """Far from the market only what the other side's market orders leave decides."""

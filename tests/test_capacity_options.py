@@ -54,6 +54,7 @@ def test_a_new_directory_has_the_capacity_of_the_options_and_the_same_again_is_f
     }
 
 
+@pytest.mark.slow
 def test_without_options_each_command_has_its_defaults(
     day: Path, tmp_path: Path, lockstep: Lockstep, served: list[Capacity]
 ) -> None:
@@ -78,6 +79,7 @@ def serve_line(_day: Path, directory: Path) -> list[object]:
     return ["serve", "--data", directory]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [run_line, append_line, serve_line])
 @pytest.mark.parametrize(
     "option", [("--orders-max", 15), ("--ids-max", 1 << 21), ("--instruments-max", 256), ("--participants-max", 4)]

@@ -73,6 +73,7 @@ def same_blocks(directory: Path) -> bool:
         return [bytes(each.sealed) for each in one.blocks()] == [bytes(each.sealed) for each in two.blocks()]
 
 
+@pytest.mark.slow
 def test_an_empty_standby_catches_up_while_the_primary_takes_orders(tmp_path: Path) -> None:
     async def run() -> None:
         register = Register()
@@ -95,6 +96,7 @@ def test_an_empty_standby_catches_up_while_the_primary_takes_orders(tmp_path: Pa
     assert same_blocks(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_standby_far_behind_fetches_what_the_primary_lacks_at_hand_while_it_runs(tmp_path: Path) -> None:
     async def run() -> None:
         register = Register()
@@ -128,6 +130,7 @@ def test_a_standby_far_behind_fetches_what_the_primary_lacks_at_hand_while_it_ru
     assert same_blocks(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reports", [True, False])
 def test_a_difference_that_is_found_while_blocks_are_fetched_is_reported_to_the_primary(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, reports: bool
@@ -182,6 +185,7 @@ def test_a_difference_that_is_found_while_blocks_are_fetched_is_reported_to_the_
     asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_a_standby_too_far_behind_to_apply_all_of_it_fetches_a_checkpoint_and_starts_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +222,7 @@ def test_a_standby_too_far_behind_to_apply_all_of_it_fetches_a_checkpoint_and_st
     assert same_blocks(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_standby_that_was_away_for_long_fetches_the_slice_that_has_begun_meanwhile(tmp_path: Path) -> None:
     """It fetches the slice with its image, since the primary has the end of the slice before no more at hand."""
 

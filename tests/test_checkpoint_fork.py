@@ -68,6 +68,7 @@ def of_process(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_the_state_at_its_command_whatever_the_market_does_meanwhile(
     node: tuple[Path, Journal, Engine],
 ) -> None:
@@ -95,6 +96,7 @@ def test_a_pump_that_may_wait_has_each_checkpoint_at_its_place(node: tuple[Path,
     assert [info.seq for info in CheckpointStore(directory).list()] == list(range(500, len(ROWS) + 1, 500))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_has_no_name_before_the_journal_is_durable_up_to_it(node: tuple[Path, Journal, Engine]) -> None:
     directory, journal, engine = node
     unsure: Any = Unsure(journal)
@@ -113,6 +115,7 @@ def test_a_checkpoint_has_no_name_before_the_journal_is_durable_up_to_it(node: t
     assert [info.seq for info in CheckpointStore(directory).list()] == [engine.seq]
 
 
+@pytest.mark.slow
 def test_a_node_that_dies_before_the_journal_is_durable_leaves_no_checkpoint(
     node: tuple[Path, Journal, Engine],
 ) -> None:
@@ -130,6 +133,7 @@ def test_a_node_that_dies_before_the_journal_is_durable_leaves_no_checkpoint(
     assert not list((directory / "checkpoints").glob("*")), "no trace is left"
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_cannot_be_written_is_told_by_its_sentence(node: tuple[Path, Journal, Engine]) -> None:
     directory, journal, engine = node
     every = CheckpointFork(journal, 500)
@@ -138,6 +142,7 @@ def test_a_checkpoint_that_cannot_be_written_is_told_by_its_sentence(node: tuple
         pump(batches(ROWS, 50), FileStamp(), journal, engine, at_boundary=every)
 
 
+@pytest.mark.slow
 def test_a_child_that_is_killed_is_told_and_the_market_goes_on_to_the_next_checkpoint(
     node: tuple[Path, Journal, Engine],
 ) -> None:
@@ -161,6 +166,7 @@ def test_a_child_that_is_killed_is_told_and_the_market_goes_on_to_the_next_check
     assert all(info.valid and info.seq > 500 for info in infos)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_known_to_be_done_where_the_system_keeps_no_status(node: tuple[Path, Journal, Engine]) -> None:
     directory, journal, engine = node
     kept = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as some programs leave it to those they start
@@ -172,6 +178,7 @@ def test_a_checkpoint_is_known_to_be_done_where_the_system_keeps_no_status(node:
     assert CheckpointStore(directory).list()
 
 
+@pytest.mark.slow
 def test_a_journal_that_fails_at_the_end_leaves_no_child_and_nothing_open(node: tuple[Path, Journal, Engine]) -> None:
     _directory, journal, engine = node
     unsure: Any = Unsure(journal)
@@ -204,6 +211,7 @@ def test_a_fork_that_the_system_refuses_is_told(
     assert set(os.listdir("/proc/self/fd")) <= before
 
 
+@pytest.mark.slow
 def test_the_directory_is_free_as_soon_as_the_node_is_gone_though_its_child_still_writes(tmp_path: Path) -> None:
     journal, engine = create(tmp_path / "node", SMALL)
     assert isinstance(engine, Engine)
@@ -219,6 +227,7 @@ def test_the_directory_is_free_as_soon_as_the_node_is_gone_though_its_child_stil
     every.give_up()
 
 
+@pytest.mark.slow
 def test_connections_end_with_the_node_though_its_child_still_writes(tmp_path: Path) -> None:
     journal, engine = create(tmp_path / "node", SMALL)
     unsure: Any = Unsure(journal)

@@ -163,6 +163,7 @@ def test_a_mapped_checkpoint_is_the_same_and_what_is_written_to_it_stays_out_of_
     assert path.read_bytes() == content
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_and_a_cut_are_found_in_a_mapped_checkpoint_too(tmp_path: Path) -> None:
     content, path = encoded(small_checkpoint()), tmp_path / "image"
     chance = random.Random(6)
@@ -179,6 +180,7 @@ def test_a_flipped_bit_and_a_cut_are_found_in_a_mapped_checkpoint_too(tmp_path: 
             load_checkpoint(path, mapped=True)
 
 
+@pytest.mark.slow
 def test_one_array_is_read_alone_and_its_damage_alone_is_found(tmp_path: Path) -> None:
     checkpoint = small_checkpoint()
     part, name = next((part, name) for part, arrays in checkpoint.parts.items() for name in arrays if arrays[name].size)
@@ -417,6 +419,7 @@ def _mounts() -> bool:
 needs_mounts = pytest.mark.skipif(not _mounts(), reason="this user may not mount file systems (unshare -m)")
 
 
+@pytest.mark.slow
 @needs_mounts
 def test_a_full_disk_leaves_the_older_checkpoints_and_no_trace(tmp_path: Path) -> None:
     script = (
@@ -445,6 +448,7 @@ def test_a_full_disk_leaves_the_older_checkpoints_and_no_trace(tmp_path: Path) -
     assert newest == 2
 
 
+@pytest.mark.slow
 @needs_mounts
 def test_in_a_read_only_directory_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)

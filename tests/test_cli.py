@@ -72,6 +72,7 @@ def program(*arguments: object, **options: object) -> "subprocess.CompletedProce
     return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, **options)  # type: ignore[call-overload, no-any-return]
 
 
+@pytest.mark.slow
 def test_help_loads_nothing_heavy_beside_what_a_command_line_needs() -> None:
     libraries = (
         "import sys\n{}\nprint(*sorted({{name.split('.')[0] for name, module in list(sys.modules.items())"
@@ -99,6 +100,7 @@ def test_a_scenario_run_into_a_directory_prints_as_what_happened(written: Path, 
     assert (status, kinds) == (0, ["replaced", "trade"])
 
 
+@pytest.mark.slow
 def test_printed_commands_run_again_to_the_same_rows_and_digests(
     written: Path, tmp_path: Path, lockstep: Lockstep
 ) -> None:
@@ -171,6 +173,7 @@ def test_a_directory_is_recovered_and_continued(node: Path, tmp_path: Path, lock
     assert lockstep("verify", node, "--workers", 1)[0] == 0
 
 
+@pytest.mark.slow
 def test_checkpoints_are_taken_listed_verified_and_pruned(node: Path, tmp_path: Path, lockstep: Lockstep) -> None:
     assert json.loads(lockstep("checkpoint", "create", node, "--json")[1])["created"]
     assert not json.loads(lockstep("checkpoint", "create", node, "--json")[1])["created"]
@@ -309,6 +312,7 @@ def test_wrong_use_ends_with_status_2_and_says_what_is_wrong(
     assert not Path("new").exists()
 
 
+@pytest.mark.slow
 def test_a_second_writer_is_refused_by_name(node: Path, tmp_path: Path, lockstep: Lockstep) -> None:
     (tmp_path / "more.txt").write_text("at +1s\n")
     holder = subprocess.Popen(
@@ -346,6 +350,7 @@ def test_an_unforeseen_error_is_named_as_a_defect(lockstep: Lockstep, monkeypatc
         lockstep("version")
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_ends_the_program_quietly(written: Path) -> None:
     reads, writes = os.pipe()
     os.close(reads)
@@ -373,6 +378,7 @@ def test_an_interrupt_ends_with_130_and_one_line(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_optimised_python_is_refused() -> None:
     ended = subprocess.run(
         [sys.executable, "-O", "-m", "cli.main", "version"], capture_output=True, text=True, check=False

@@ -82,6 +82,7 @@ def in_shell(script: str, unbuffered: str = "") -> "subprocess.CompletedProcess[
 # What is printed, and to whom.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line", ["--help", "", "run --help", "checkpoint --help", "checkpoint list --help", "version", "version --json"]
 )
@@ -93,6 +94,7 @@ def test_a_reader_that_goes_away_ends_any_output_without_a_word(line: str) -> No
     assert (ended.communicate(timeout=600)[1], ended.returncode) == ("", 141)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("line", ["--help", "compare -h", "checkpoint list --help", "version", "version --json"])
 def test_output_that_cannot_be_written_is_one_sentence_about_the_output(line: str, unbuffered: str) -> None:
@@ -107,6 +109,7 @@ def test_output_that_cannot_be_written_is_one_sentence_about_the_output(line: st
     assert nursery.run(line.split()).returncode == 0
 
 
+@pytest.mark.slow
 def test_closed_and_full_standard_streams_end_with_a_status_and_no_traceback() -> None:
     closed = in_shell("$L version >&-")
     assert (closed.returncode, closed.stderr.count("\n")) == (2, 1)
@@ -271,6 +274,7 @@ def change(node: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"ZYX", b"YYX"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoil", [cut, garble, change])
 def test_damage_is_what_a_finder_found_and_what_keeps_others_from_their_work(
     spoil: Callable[[Path], None], node: Path, sound: Path, lockstep: Lockstep
@@ -288,6 +292,7 @@ def test_damage_is_what_a_finder_found_and_what_keeps_others_from_their_work(
         shutil.rmtree(there)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -310,6 +315,7 @@ def test_a_missing_side_file_is_noticed_by_whoever_opens_the_journal(
     assert not (node / "journal" / name).exists()
 
 
+@pytest.mark.slow
 def test_where_recovery_starts_is_said_as_it_is(node: Path, tmp_path: Path, lockstep: Lockstep) -> None:
     lockstep("checkpoint", "create", node)
     (tmp_path / "more.txt").write_text("at 10:00\n")
@@ -367,6 +373,7 @@ def test_the_clock_of_a_journal_is_told_from_its_first_value_on(node: Path, lock
     assert "2024-01-15T09:30:00 to 2024-01-15T09:31:00\n" in lockstep("journal", "info", node.parent / "one")[1]
 
 
+@pytest.mark.slow
 def test_one_of_something_is_not_told_as_several(tmp_path: Path, lockstep: Lockstep) -> None:
     (tmp_path / "day.txt").write_text("at 09:30\n")
     said = [lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")]

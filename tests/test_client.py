@@ -161,6 +161,7 @@ def test_an_answer_that_does_not_come_in_time_is_an_unknown_outcome_and_may_come
     traded(Market(), test, timeout_s=0.2)
 
 
+@pytest.mark.slow
 def test_a_request_waits_for_a_connection_and_is_not_sent_if_none_comes() -> None:
     async def test(market: Market, client: AsyncClient) -> None:
         market.refuse_logins = 2
@@ -247,6 +248,7 @@ def test_who_does_not_read_events_loses_the_oldest_and_no_order() -> None:
     traded(Market(), test, events_max=10)
 
 
+@pytest.mark.slow
 def test_many_requests_at_once_are_each_answered_through_breaking_connections() -> None:
     chance = random.Random(3)
     faults = iter(lambda: Fault.NONE if chance.random() < 0.9 else chance.choice(list(Fault)[1:-1]), None)
@@ -272,6 +274,7 @@ def _rejected(said: "Counter[tuple[str, bytes]]") -> dict[str, int]:
     return {"rejected": count} if count else {}
 
 
+@pytest.mark.slow
 def test_a_client_waits_its_turn_when_the_exchange_does_not_read_and_pipelines_when_it_does() -> None:
     async def test(market: Market, client: AsyncClient) -> None:
         sent = [await client.send(NewOrder("XYZ", Side.BUY, 100, "10")) for _ in range(2_000)]

@@ -94,6 +94,7 @@ def caught_up(feed: BookFeed, good: Receiver, seconds: float = 120.0) -> Reader:
     )
 
 
+@pytest.mark.slow
 def test_books_over_a_bad_network_are_the_markets_through_kills_of_the_feed(fed: Fed) -> None:
     good, client, chance = fed.receiver(), Client(fed.node.port, "UA"), random.Random(5)
     asked, snapshots = fed.ports()["requests"], snapshots_port(fed.node)
@@ -121,6 +122,7 @@ def test_books_over_a_bad_network_are_the_markets_through_kills_of_the_feed(fed:
         assert best is not None
 
 
+@pytest.mark.slow
 def test_who_joins_late_has_the_book_by_a_snapshot_and_a_wrong_book_is_built_anew(fed: Fed) -> None:
     good, client, chance = fed.receiver(), Client(fed.node.port, "UA"), random.Random(6)
     fed.ports()

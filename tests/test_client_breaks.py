@@ -97,6 +97,7 @@ def faults_by_chance(chance: random.Random, share: float) -> Iterator[Fault]:
         yield chance.choice(list(Fault)[1:]) if chance.random() < share else Fault.NONE
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=100 * SCALE)
 @given(st.integers(0, 2**32), st.sampled_from([0.0, 0.1, 0.3, 0.6]), st.booleans())
 def test_whenever_connections_break_no_order_is_lost_or_doubled_and_each_request_ends_once(
@@ -111,6 +112,7 @@ def test_whenever_connections_break_no_order_is_lost_or_doubled_and_each_request
     assert link.core.day.unasked == 0
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=30 * SCALE)
 @given(st.integers(0, 2**32), st.sampled_from([0.0, 0.3]))
 def test_a_client_that_forgets_closed_orders_has_the_same_outcomes(seed: int, share: float) -> None:
@@ -148,6 +150,7 @@ class Hasty(NewTokens):
         super()._again(same[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "complaint"), [(NewTokens, "was accepted 2 times"), (Hasty, "an order has two outcomes")]
 )

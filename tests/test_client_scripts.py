@@ -111,6 +111,7 @@ def test_a_script_may_have_the_stream_as_it_came_and_forget_closed_orders() -> N
     assert came == list(enumerate(market.stream(USER), 1))
 
 
+@pytest.mark.slow
 def test_a_script_that_sleeps_stays_connected_and_hears_of_its_fills() -> None:
     with script(Market()) as (aside, client):
         order = client.enter("XYZ", Side.BUY, 100, "10.05")
@@ -138,6 +139,7 @@ def test_a_scripts_connection_that_does_not_come_back_ends_it() -> None:
             client.enter("XYZ", Side.BUY, 100, "10.05")
 
 
+@pytest.mark.slow
 def test_threads_share_a_scripts_client_through_breaking_connections() -> None:
     chance = random.Random(5)
     faults = iter(lambda: Fault.NONE if chance.random() < 0.95 else chance.choice(list(Fault)[1:-1]), None)
@@ -164,6 +166,7 @@ def test_threads_share_a_scripts_client_through_breaking_connections() -> None:
         assert (said["accepted"], said["replaced"], said["canceled"]) == (80, 80, 80)
 
 
+@pytest.mark.slow
 def test_a_script_pipelines_more_than_the_network_holds() -> None:
     with script(Market(), timeout_s=15) as (aside, client):
         sent = [client.send(NewOrder("XYZ", Side.BUY, 100, "10"))[1] for _ in range(2_000)]

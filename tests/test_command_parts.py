@@ -30,6 +30,7 @@ def tighten(engine: Engine) -> None:
     engine._event_bytes = engine._events.view(np.uint8).data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(4))
 def test_whatever_the_room_the_events_are_those_of_the_reference_engine(
     number: int, monkeypatch: pytest.MonkeyPatch

@@ -61,6 +61,7 @@ def test_either_engine_says_which_of_two_records_is_right(engine: EngineKind, so
         assert (digest.agrees, digest.replayed) == (right, digest.a if right == "a" else digest.b)
 
 
+@pytest.mark.slow
 def test_the_reference_engine_says_which_node_holds_what_it_should_not(sound: Path, bent: Path) -> None:
     by_kernel = compare(sound, bent)
     assert (by_kernel.parts, by_kernel.unlike_a, by_kernel.unlike_b) == (("reference",), (), ())
@@ -77,6 +78,7 @@ def test_the_same_wrong_state_in_both_nodes_is_seen_by_the_reference_engine_alon
     assert (report.unlike_a, report.unlike_b) == (("instruments",), ("instruments",))
 
 
+@pytest.mark.slow
 def test_the_command_line_takes_the_engine_and_tells_what_it_found(
     sound: Path, bent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,6 +122,7 @@ def test_a_difference_before_the_damage_is_still_called_one(
     assert said.endswith("DIFFERENT\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_two_nodes_with_the_same_wrong_record_are_not_called_the_same(
     engine: EngineKind, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -201,6 +204,7 @@ def test_an_audit_of_two_directories_names_the_part_and_writes_a_bundle_of_each(
     assert f"the state of {bent} was wrong" in capsys.readouterr().out.replace("\n", " ")
 
 
+@pytest.mark.slow
 def test_an_audit_by_the_reference_engine_names_a_part_that_both_directories_have_wrong(
     bent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,6 +49,7 @@ def test_a_part_of_a_kernel_is_compiled_for_itself_only_when_python_calls_it(tmp
     assert run("part", "whole") == (["4", "8"], ["kernels.part", "kernels.whole"])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(INTERPRETED, reason="nothing is compiled in this mode")
 def test_a_second_checkout_of_the_same_sources_finds_the_kernels_of_the_first(tmp_path: Path) -> None:
     found = []
@@ -163,6 +164,7 @@ def test_two_programs_that_compile_a_kernel_at_once_leave_machine_code_of_the_ri
         assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")} == compiled
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(INTERPRETED, reason="nothing is compiled in this mode")
 @pytest.mark.parametrize("kind", ["nbi", "nbc"])
 def test_a_torn_file_of_the_cache_is_written_again(tmp_path: Path, kind: str) -> None:

@@ -41,6 +41,7 @@ def engine() -> Engine:
 # Another capacity.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", STREAMS)
 def test_after_a_conversion_to_another_capacity_the_market_goes_on_by_the_rules(number: int) -> None:
     """Against the reference engine, in which nothing but the bounds is changed at that command."""

@@ -96,6 +96,7 @@ def check_node(directory: Path, durable_seq: int, digests: dict[int, bytes]) -> 
     return engine.seq
 
 
+@pytest.mark.slow
 def test_nothing_durable_is_ever_missing_after_a_kill(
     tmp_path: Path, uninterrupted: tuple[dict[int, bytes], list[int]], nursery: Any
 ) -> None:

@@ -83,12 +83,14 @@ def reign_and_die(court: WitnessCourt, market: str, epoch: int, program: str = K
     assert ended.returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_the_lease_of_a_primary_that_dies_before_its_watch_is_at_work_is_ended(court: WitnessCourt) -> None:
     market = new_market()
     reign_and_die(court, market, won(court, market))
     until(lambda: not is_held(court, market), SOON_S)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("revives", [True, False])
 def test_a_watch_that_is_killed_is_started_again_and_knows_the_epoch(court: WitnessCourt, revives: bool) -> None:
     """Without that, the control, the lease of a primary that dies is left to run out."""
@@ -101,6 +103,7 @@ def test_a_watch_that_is_killed_is_started_again_and_knows_the_epoch(court: Witn
     assert is_held(court, market) is not revives
 
 
+@pytest.mark.slow
 def test_the_watch_ends_a_lease_that_the_arbiter_takes_back_only_later(court: WitnessCourt) -> None:
     market = new_market()
     epoch = won(court, market)
@@ -110,6 +113,7 @@ def test_the_watch_ends_a_lease_that_the_arbiter_takes_back_only_later(court: Wi
     until(lambda: not is_held(court, market), SOON_S)
 
 
+@pytest.mark.slow
 def test_the_watch_ends_no_lease_of_another_epoch(court: WitnessCourt) -> None:
     market, other = new_market(), new_market()
     newer = won(court, market)

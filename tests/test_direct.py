@@ -47,6 +47,7 @@ def direct(node: Running) -> int:
     return int(node.status()["direct_connections"])
 
 
+@pytest.mark.slow
 def test_a_connection_is_direct_from_its_login_to_its_end(node: Running) -> None:
     assert direct(node) == 0
     client, other = Client(node.port, "UA"), Client(node.port, "UB")
@@ -59,6 +60,7 @@ def test_a_connection_is_direct_from_its_login_to_its_end(node: Running) -> None
     until(lambda: direct(node) == 0)
 
 
+@pytest.mark.slow
 def test_a_packet_that_is_not_for_the_turn_is_read_and_the_connection_is_direct_again(node: Running) -> None:
     client = Client(node.port, "UA")
     until(lambda: direct(node) == 1)
@@ -68,6 +70,7 @@ def test_a_packet_that_is_not_for_the_turn_is_read_and_the_connection_is_direct_
     until(lambda: direct(node) == 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("durability", ["none", "fsync"])
 def test_a_jump_of_the_wall_clock_that_the_turn_finds_is_reported(tmp_path: Path, durability: str) -> None:
     node = started(tmp_path, "--durability", durability, faults="turn-jump")
@@ -113,6 +116,7 @@ def patient(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Running]
 
 
 # Answers that wait for the disk come late, which is the same for those who read late: a part of the days is enough.
+@pytest.mark.slow
 def test_connections_that_stop_reading_go_to_the_loop_and_back_without_a_byte_lost(patient: Running) -> None:
     """Two clients read nothing until the loop has their connections, then all; a third is not disturbed."""
     node = patient

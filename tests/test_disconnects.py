@@ -202,6 +202,7 @@ class _Absences:
         await asyncio.sleep(4 * BEAT_S)
 
 
+@pytest.mark.slow
 def test_an_absent_user_is_waited_for_once_and_anew_after_it_was_back() -> None:
     async def run() -> None:
         gateway = _Absences()

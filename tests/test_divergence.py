@@ -37,6 +37,7 @@ def flip(node: Node, part: str) -> None:
     region.rows[row : row + 1].view(np.uint8)[offset] ^= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", sorted(PLACES))
 def test_a_flipped_bit_that_no_event_shows_is_found_and_the_standby_does_not_take_over(
     tmp_path: Path, part: str
@@ -113,6 +114,7 @@ def test_a_flipped_bit_in_a_quiet_market_is_found_within_the_turns_of_100_ms(
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_a_skipped_comparison_finds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: what the test above asserts is the work of the pieces."""
     monkeypatch.setattr("replication.standby.Standby.compare_part", lambda *_: None)
@@ -128,6 +130,7 @@ def test_a_skipped_comparison_finds_nothing(tmp_path: Path, monkeypatch: pytest.
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_parts_are_compared_where_the_standby_takes_the_checkpoint_instead_of_the_primary(tmp_path: Path) -> None:
     async def story(_: Register, a: Member, b: Member) -> None:
         await a.node.submit(start_rows())
@@ -144,6 +147,7 @@ def test_parts_are_compared_where_the_standby_takes_the_checkpoint_instead_of_th
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_a_difference_of_the_users_streams_is_found_at_a_checkpoint(tmp_path: Path) -> None:
     async def story(_: Register, a: Member, b: Member) -> None:
         await a.node.submit(start_rows())
@@ -164,6 +168,7 @@ def _tended(*members: Member) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_a_damaged_bundle_is_refused_and_a_directory_that_was_copied_has_another_id(tmp_path: Path) -> None:
     async def story(_: Register, a: Member, b: Member) -> None:
         await a.node.submit(start_rows())

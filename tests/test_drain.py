@@ -33,6 +33,7 @@ def phase_of(node: Running) -> str:
         return str(link.ask("books", symbol="XYZ")["book"]["phase"])
 
 
+@pytest.mark.slow
 def test_while_a_node_drains_orders_are_refused_cancels_work_and_each_is_answered(node: Running) -> None:
     client = Client(node.port, "UA", seq=0)
     client.socket.sendall(enter("a1", "B", 5, 90_000) + enter("a2", "B", 5, 90_000))
@@ -73,6 +74,7 @@ def test_while_a_node_drains_orders_are_refused_cancels_work_and_each_is_answere
     assert told(again.take(2)) == [("CANCELED", "a1", "U"), ("ACCEPTED", "a6", "")]
 
 
+@pytest.mark.slow
 def test_a_node_that_is_killed_while_it_drains_trades_again_after_its_start(node: Running) -> None:
     with node.link() as link:
         link.ask("drain")
@@ -84,6 +86,7 @@ def test_a_node_that_is_killed_while_it_drains_trades_again_after_its_start(node
     until(lambda: phase_of(node) == "continuous")
 
 
+@pytest.mark.slow
 def test_what_an_operator_halts_while_a_node_drains_stays_halted(node: Running) -> None:
     with node.link() as link:
         link.ask("drain")
@@ -93,6 +96,7 @@ def test_what_an_operator_halts_while_a_node_drains_stays_halted(node: Running) 
     assert phase_of(node) == "halted"
 
 
+@pytest.mark.slow
 def test_an_end_cancels_the_orders_of_who_cancels_on_disconnect_tells_it_and_leaves_all_others(node: Running) -> None:
     stays, goes = Client(node.port, "UB"), Client(node.port, "UC")
     stays.socket.sendall(enter("b1", "B", 5, 90_000))
@@ -120,6 +124,7 @@ def test_an_end_cancels_the_orders_of_who_cancels_on_disconnect_tells_it_and_lea
     assert LoginAccepted.read(again.answer[1]).next_seq == 1
 
 
+@pytest.mark.slow
 def test_orders_go_with_the_connection_also_while_a_node_drains(node: Running) -> None:
     client = Client(node.port, "UC")
     client.socket.sendall(enter("c1", "B", 5, 90_000))

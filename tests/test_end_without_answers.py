@@ -46,6 +46,7 @@ def test_a_primary_ends_in_order_while_the_arbiter_is_lost_and_names_it(tmp_path
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_a_primary_ends_in_order_if_it_loses_the_arbiter_on_the_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,6 +71,7 @@ def test_a_primary_ends_in_order_if_it_loses_the_arbiter_on_the_way(
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_a_primary_that_may_not_answer_alone_ends_in_order_and_names_the_lost_standby(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

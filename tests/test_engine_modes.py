@@ -32,6 +32,7 @@ def stream(seed: int) -> NDArray[Any]:
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seed", "events_digest", "state_digest"),
     [

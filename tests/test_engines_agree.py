@@ -60,6 +60,7 @@ def same_state(kernel: Engine, reference: ReferenceEngine) -> None:
 COMMANDS = int(os.environ.get("LOCKSTEP_COMMANDS", "150000"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("capacity", [ROOMY, TIGHT, FULL], ids=["roomy", "tight", "full"])
 @pytest.mark.parametrize("seed", range(5))
 def test_both_engines_agree_on_seeded_streams(seed: int, capacity: Capacity) -> None:
@@ -276,6 +277,7 @@ def epochs(draw: st.DrawFn) -> NDArray[Any]:
     return row
 
 
+@pytest.mark.slow
 @given(st.lists(epochs(), min_size=1, max_size=40))
 @settings(max_examples=COMMANDS // 1_500, deadline=None)
 def test_the_epoch_in_force_never_goes_back_and_is_the_one_that_its_rows_alone_tell(rows: list[NDArray[Any]]) -> None:

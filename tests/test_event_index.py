@@ -109,6 +109,7 @@ def test_every_selection_gives_byte_for_byte_what_a_replay_gives(
     assert len(files(node)) > 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_every_order_is_told_byte_for_byte_as_a_replay_tells_it(
     tmp_path: Path, lockstep: Lockstep, replayed: Callable[..., Answer], seed: int
@@ -146,6 +147,7 @@ def node(tmp_path: Path) -> Path:
 QUESTION = ("--symbol", "I1", "--side", "buy", "--with-time")
 
 
+@pytest.mark.slow
 def test_questions_over_several_slices_give_what_a_replay_gives(
     tmp_path: Path, lockstep: Lockstep, replayed: Callable[..., Answer]
 ) -> None:
@@ -159,6 +161,7 @@ def test_questions_over_several_slices_give_what_a_replay_gives(
     assert {path.name[:6] for path in files(node)} == {"000001", "000002", "000003"}
 
 
+@pytest.mark.slow
 def test_a_byte_that_changes_in_a_file_changes_no_answer(
     node: Path, lockstep: Lockstep, replayed: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,6 +201,7 @@ class _Any(bytes):
     __hash__ = bytes.__hash__
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 10, 40, 2_000])
 def test_a_file_that_was_cut_is_written_anew(
     node: Path, lockstep: Lockstep, replayed: Callable[..., Answer], size: int
@@ -209,6 +213,7 @@ def test_a_file_that_was_cut_is_written_anew(
     assert {path.name: path.read_bytes() for path in files(node)} == before
 
 
+@pytest.mark.slow
 def test_a_file_with_a_damaged_array_is_written_anew_by_the_next_question_but_one(
     node: Path, lockstep: Lockstep, replayed: Callable[..., Answer]
 ) -> None:
@@ -223,6 +228,7 @@ def test_a_file_with_a_damaged_array_is_written_anew_by_the_next_question_but_on
     assert {path.name: path.read_bytes() for path in files(node)} == before
 
 
+@pytest.mark.slow
 def test_the_index_of_another_journal_is_written_over(
     node: Path, tmp_path: Path, lockstep: Lockstep, replayed: Callable[..., Answer]
 ) -> None:
@@ -237,6 +243,7 @@ def test_the_index_of_another_journal_is_written_over(
     assert not {path.read_bytes() for path in files(node)} & foreign
 
 
+@pytest.mark.slow
 def test_an_index_that_is_ahead_of_its_journal_is_used_up_to_there_alone(
     tmp_path: Path, lockstep: Lockstep, replayed: Callable[..., Answer]
 ) -> None:
@@ -249,6 +256,7 @@ def test_an_index_that_is_ahead_of_its_journal_is_used_up_to_there_alone(
     assert lockstep("events", tmp_path / "short", *QUESTION) == replayed("events", tmp_path / "short", *QUESTION)
 
 
+@pytest.mark.slow
 def test_a_journal_that_grew_is_indexed_from_where_its_index_ends(
     tmp_path: Path, lockstep: Lockstep, replayed: Callable[..., Answer]
 ) -> None:
@@ -272,6 +280,7 @@ def test_a_journal_that_grew_is_indexed_from_where_its_index_ends(
     assert max(int(name.split("-")[2].split(".")[0]) for name in now) == 1500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("written", [0, 2])
 def test_a_disk_that_fills_up_gives_the_same_answer(
     node: Path,
@@ -298,6 +307,7 @@ def test_a_disk_that_fills_up_gives_the_same_answer(
     assert not list((node / event_index.FOLDER).glob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_an_index_is_made_ahead_and_told_and_added_to(tmp_path: Path, lockstep: Lockstep) -> None:
     rows, node = random_stream(4, 1500), tmp_path / "node"
     write_node(node, rows[:50])
@@ -355,6 +365,7 @@ def test_where_nothing_may_be_written_there_is_no_index_and_the_same_answer(
     assert files(node) == []
 
 
+@pytest.mark.slow
 def test_two_questions_at_once_write_one_index(
     node: Path, lockstep: Lockstep, replayed: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -391,6 +402,7 @@ sys.exit(run_line(["events", *sys.argv[1:]]))
 """
 
 
+@pytest.mark.slow
 def test_a_journal_that_is_damaged_after_it_was_indexed_gives_what_is_before_the_damage(
     node: Path, lockstep: Lockstep, replayed: Callable[..., Answer]
 ) -> None:

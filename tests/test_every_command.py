@@ -301,6 +301,7 @@ def test_every_command_has_a_schema_of_its_json_and_no_schema_is_of_none() -> No
     assert sorted([*map(name_of, LEAVES), SHARED]) == sorted(schemas())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", list(LINES), ids=" ".join)
 def test_each_line_that_a_command_writes_with_json_is_a_json_object(
     words: tuple[str, ...], places: dict[str, Path], lockstep: Lockstep

@@ -56,6 +56,7 @@ def told(lockstep: Lockstep, *words: object) -> list[Fact]:
     return [json.loads(line) for line in lockstep(*words, "--json")[1].splitlines()]
 
 
+@pytest.mark.slow
 def test_its_events_are_those_of_the_journal(exported: Path, day: Path, lockstep: Lockstep) -> None:
     rows, events = table(exported, "events"), told(lockstep, "events", day)
     assert [(row["seq"], row["kind"], row["symbol"] or None, row["reason"] or None) for row in rows] == [
@@ -78,6 +79,7 @@ def test_its_trades_are_those_of_the_journal(exported: Path, day: Path, lockstep
     assert len(rows) > 100
 
 
+@pytest.mark.slow
 def test_its_orders_are_those_that_order_shows(exported: Path, day: Path, lockstep: Lockstep) -> None:
     rows = table(exported, "orders")
     assert [row["order_number"] for row in rows] == list(range(1, len(rows) + 1))
@@ -100,6 +102,7 @@ def test_its_positions_are_those_that_positions_shows(exported: Path, day: Path,
     assert table(exported, "positions") == [{key: row[key] for key in POSITIONS.columns} for row in now["positions"]]
 
 
+@pytest.mark.slow
 def test_its_reports_are_those_of_the_journal(exported: Path, day: Path, lockstep: Lockstep) -> None:
     rows, reports = table(exported, "reports"), told(lockstep, "events", day, "--reports")
     same = ("seq", "number", "kind", "order_number", "leaves_qty", "cum_qty", "reason", "symbol", "last_qty")
@@ -108,6 +111,7 @@ def test_its_reports_are_those_of_the_journal(exported: Path, day: Path, lockste
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["csv", "sqlite", "sql", "parquet", "arrow"])
 def test_an_export_of_some_tables_has_these_and_events_and_is_proved(
     form: str, day: Path, tmp_path: Path, lockstep: Lockstep
@@ -148,6 +152,7 @@ CHANGES: dict[str, Callable[[list[str]], None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [each.name for each in TABLES])
 @pytest.mark.parametrize("change", list(CHANGES))
 def test_any_change_of_a_file_is_found(

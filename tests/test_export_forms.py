@@ -76,6 +76,7 @@ def plain(place: Path, name: str) -> list[Fact]:
         ]
 
 
+@pytest.mark.slow
 def test_the_control_has_two_days_and_rows_in_every_table(place: Path) -> None:
     assert len({row["time_ns"] // DAY_NS for row in plain(place, "events")}) == 2
     assert all(plain(place, table.name) for table in TABLES)
@@ -138,6 +139,7 @@ def whole_by_pandas(tables: dict[str, Any]) -> None:
         filled(events, name, of_trade.map(by_number[said]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", [table.name for table in TABLES])
 def test_pandas_reads_all_facts_in_parquet(table: str, place: Path) -> None:
     found = frames(exported(place, "parquet", "parquet"))
@@ -215,6 +217,7 @@ def asked(database: list[str], question: str) -> list[Fact]:
     return found
 
 
+@pytest.mark.slow
 def test_postgresql_loads_the_sql_with_its_days(database: list[str], place: Path) -> None:
     out = exported(place, "sql", "sql")
     done = subprocess.run(
@@ -240,6 +243,7 @@ def test_postgresql_loads_the_sql_with_its_days(database: list[str], place: Path
     assert "the audit trail is not changed" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["parquet", "arrow", "sql"])
 def test_any_changed_byte_of_a_table_is_found(form: str, place: Path, tmp_path: Path, lockstep: Lockstep) -> None:
     out = exported(place, form, form)
@@ -264,6 +268,7 @@ def test_any_changed_byte_of_a_table_is_found(form: str, place: Path, tmp_path: 
         shutil.rmtree(copy)
 
 
+@pytest.mark.slow
 def test_a_row_in_another_days_folder_is_found(place: Path, tmp_path: Path, lockstep: Lockstep) -> None:
     copy = Path(shutil.copytree(exported(place, "parquet", "parquet"), tmp_path / "copy"))
     first, second = sorted((copy / "events").iterdir())

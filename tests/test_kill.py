@@ -82,6 +82,7 @@ def test_both_engines_have_an_invariant_that_who_is_killed_has_no_open_order() -
             venue.check()
 
 
+@pytest.mark.slow
 def test_there_is_room_for_the_events_of_more_participants_than_a_batch_has_room_for() -> None:
     count = 4 * COMMANDS_PER_CALL_MAX + 1_000
     capacity = Capacity(orders_max=4, ids_max=4, instruments_max=1, participants_max=count)

@@ -23,6 +23,7 @@ enter ALPHA a1 buy 60 XYZ @ 9.98 book=midpoint
 """
 
 
+@pytest.mark.slow
 def test_orders_of_the_midpoint_book_are_in_no_level_of_the_lit_one(tmp_path: Path, lockstep: Lockstep) -> None:
     """They were counted to the level of their limit, or as market orders."""
     day = tmp_path / "day.txt"
@@ -99,6 +100,7 @@ BETA         b1     sell   10.01    50      0         0  day book=midpoint""".sp
     assert (book["open_orders"], book["orders"]) == (10, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", ["market", "calls"])
 def test_both_engines_show_the_same_books_and_the_indicative_that_was_told_last(stream: str) -> None:
     rows = random_stream(31, 3_000, control=0.02) if stream == "market" else call_stream(32, 1_500)

@@ -66,6 +66,7 @@ def quote_of(row: Any) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
 CASES = [("users", 0), ("users", 1), ("users", 3), ("users", 4), ("features", 7), ("features", 8)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "seed"), CASES)
 def test_levels_and_quotes_are_those_of_the_engine_after_each_command(kind: str, seed: int) -> None:
     rows = stream(kind, seed, 1_200)

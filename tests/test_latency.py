@@ -192,6 +192,7 @@ def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         running.stop()
 
 
+@pytest.mark.slow
 def test_each_order_has_its_moments_in_their_order(node: Ended, lockstep: Lockstep) -> None:
     (facts,) = checked(["order"], lockstep("order", node.data, "b1", "--latency", "--json")[1])
     moments = facts["history"]
@@ -284,6 +285,7 @@ def test_wrong_use_is_one_sentence(node: Ended, lockstep: Lockstep, tmp_path: Pa
     assert "no file of latencies of this version" in complaint_of(lockstep, "latency", tmp_path / "node")
 
 
+@pytest.mark.slow
 def test_a_node_without_records_writes_none(tmp_path: Path) -> None:
     running = started(tmp_path, "--no-arrivals")
     try:

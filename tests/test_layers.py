@@ -165,6 +165,7 @@ def sources() -> dict[str, str]:
     return {path: text(path) for folder in RANK for path in paths(folder)}
 
 
+@pytest.mark.slow
 def test_imports_point_down_and_each_library_has_one_home() -> None:
     files = sources()
     assert files

@@ -96,6 +96,7 @@ def node(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Running]:
         running.stop()
 
 
+@pytest.mark.slow
 def test_clients_of_two_protocols_trade_with_each_other(node: Running) -> None:
     line, ouch = LineClient(line_port(node), "LINES"), Client(node.port, "UB")
     assert line.answer.startswith("OK ")
@@ -113,6 +114,7 @@ def test_clients_of_two_protocols_trade_with_each_other(node: Running) -> None:
     assert line.line() == ""
 
 
+@pytest.mark.slow
 def test_a_stream_goes_on_where_the_client_asks(node: Running) -> None:
     line = LineClient(line_port(node), "LINES")
     line.send("E a1 B 40 XYZ 90000 1", "X a1")
@@ -129,6 +131,7 @@ def test_a_stream_goes_on_where_the_client_asks(node: Running) -> None:
     assert LineClient(line_port(node), "LINES", seq=99).answer == "NO NOT_AVAILABLE", "the stream does not go so far"
 
 
+@pytest.mark.slow
 def test_a_restart_gives_the_same_lines_from_journal_and_image(node: Running) -> None:
     line, ouch = LineClient(line_port(node), "LINES"), Client(node.port, "UA")
     for number in range(50):
@@ -148,6 +151,7 @@ def test_a_restart_gives_the_same_lines_from_journal_and_image(node: Running) ->
     assert told != LineClient(line_port(node, 4), "GOES").take(1), "the control: another user has another stream"
 
 
+@pytest.mark.slow
 def test_orders_go_with_the_connection_of_a_user_who_asked_for_that_and_stay_otherwise(node: Running) -> None:
     goes, stays = LineClient(line_port(node), "GOES"), LineClient(line_port(node), "LINES")
     goes.send("E g1 B 5 XYZ 90000 9")
@@ -162,6 +166,7 @@ def test_orders_go_with_the_connection_of_a_user_who_asked_for_that_and_stay_oth
     assert back.take(2) == ["2 A l1 90000 leaves 5 tag 9", "3 C l1 USER tag 9"]
 
 
+@pytest.mark.slow
 def test_a_client_that_reads_nothing_gets_all_lines_later_and_disturbs_nobody(node: Running) -> None:
     slow, quick = LineClient(line_port(node), "LINES", receive_bytes=4_096), Client(node.port, "UB")
     rounds = 4_000
@@ -174,6 +179,7 @@ def test_a_client_that_reads_nothing_gets_all_lines_later_and_disturbs_nobody(no
     assert told[2:] == [f"{3 + at} T rest 100 at 90000 leaves {left} tag 1" for at, left in enumerate(leaves)]
 
 
+@pytest.mark.slow
 def test_wrong_passwords_and_second_logins_count_across_protocols(node: Running) -> None:
     before = node.status()["failed_logins"]
     for password in (PASSWORD.lower(), "secret"):
@@ -194,6 +200,7 @@ def test_wrong_passwords_and_second_logins_count_across_protocols(node: Running)
     assert old.take(2) == ["1 DAY", "CLOSED the same user logged in again"]
 
 
+@pytest.mark.slow
 def test_what_is_no_order_ends_the_connection_with_the_reason_and_the_orders_before_it_count(node: Running) -> None:
     line, neighbour = LineClient(line_port(node), "LINES"), LineClient(line_port(node), "GOES")
     line.send("PING", "E a1 B 1 XYZ 90000 1", "E a2 B many XYZ 90000 1", "E a3 B 1 XYZ 90000 1")
@@ -205,6 +212,7 @@ def test_what_is_no_order_ends_the_connection_with_the_reason_and_the_orders_bef
     assert neighbour.take(2)[1] == "2 A g1 90000 leaves 1 tag 1", "the control: others are not disturbed"
 
 
+@pytest.mark.slow
 def test_ouch_tells_a_user_of_orders_that_came_by_lines(node: Running) -> None:
     line = LineClient(line_port(node), "UA", "secret")
     line.send("E a1 S 9 XYZ 110000 5")

@@ -32,6 +32,7 @@ def loads(work: str, module: str) -> bool:
     return subprocess.check_output([sys.executable, "-c", script], text=True, cwd=ROOT).strip() == "True"
 
 
+@pytest.mark.slow
 def test_commands_that_run_no_kernel_do_not_load_numba() -> None:
     names = ("admin", "trade", "simulate", "journal", "checkpoint", "history", "order", "choice", "doctor", "serve")
     assert not loads(f"import {', '.join(f'cli.{name}' for name in names)}", "numba")

@@ -3,6 +3,8 @@
 import importlib.util
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import Lockstep
 
 FOLDER = Path(__file__).parent.parent / "examples" / "lobster"
@@ -46,6 +48,7 @@ def test_a_check_of_which_most_rows_are_not_compared_whole_does_not_pass(tmp_pat
     assert said.splitlines()[-1].startswith("NOT SHOWN: the data determines only ")
 
 
+@pytest.mark.slow
 def test_a_check_of_a_directory_that_was_rolled_compares_what_its_earlier_slices_hold(
     tmp_path: Path, lockstep: Lockstep
 ) -> None:

@@ -142,6 +142,7 @@ def test_a_file_that_cannot_be_used_is_refused_with_its_message(data: bytes, wha
         read_itch(path, symbols=(), date=None, tick_e4=100)
 
 
+@pytest.mark.slow
 def test_run_takes_an_itch_file_and_replay_gives_one(tmp_path: Path, lockstep: Lockstep) -> None:
     path = tmp_path / "20240115.itch"
     path.write_bytes(plain_day(1, 1_000))

@@ -123,6 +123,7 @@ def test_each_instrument_of_a_merged_day_has_the_book_and_the_trades_of_its_own_
     assert len([number for number in given[0] & given[1] if number and unpack(number).startswith("L")]) > 3
 
 
+@pytest.mark.slow
 def test_books_and_checks_go_to_the_file_of_their_symbol(files: Files) -> None:
     status, said, complaint = files.run(*files.whole(), "--json")
     facts = json.loads(said)
@@ -196,6 +197,7 @@ def test_files_that_do_not_go_together_are_refused_before_anything_is_made(files
         assert not (files.directory / "node").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [1, 5, 17, 300, -1])
 def test_a_run_of_several_files_that_broke_off_is_resumed_by_the_same_command(cut: int, files: Files) -> None:
     _, said, _ = files.run(*files.whole(), "--json")

@@ -57,6 +57,7 @@ def line_of(node: Running) -> ClientLine:
     return ClientLine(lines_of(node.data), journal_id(node.data))
 
 
+@pytest.mark.slow
 def test_a_local_client_is_served_by_the_turn_and_its_stream_is_that_of_a_socket(node: Running) -> None:
     messages: list[bytes] = []
     client = local(node)
@@ -87,6 +88,7 @@ def _payloads(stream: bytes) -> list[bytes]:
     return found
 
 
+@pytest.mark.slow
 def test_who_may_not_log_in_is_refused_as_on_a_socket(node: Running) -> None:
     with pytest.raises(LoginRefused), LocalClient(node.data, "UA", "wrong", timeout_s=60.0):
         pass
@@ -102,6 +104,7 @@ def test_who_may_not_log_in_is_refused_as_on_a_socket(node: Running) -> None:
     tcp.socket.close()
 
 
+@pytest.mark.slow
 def test_a_kill_switch_holds_for_a_local_client(node: Running) -> None:
     with local(node) as client:
         order = client.enter("XYZ", Side.BUY, 5, "9.00")
@@ -112,6 +115,7 @@ def test_a_kill_switch_holds_for_a_local_client(node: Running) -> None:
             client.enter("XYZ", Side.BUY, 5, "9.00")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("node", ["fsync"], indirect=True)
 def test_it_goes_on_after_the_node_was_killed(node: Running) -> None:
     client = local(node)
@@ -128,6 +132,7 @@ def test_it_goes_on_after_the_node_was_killed(node: Running) -> None:
         again.enter("XYZ", Side.BUY, 5, "9.00")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("node", ["none"], indirect=True)
 def test_a_copy_of_a_directory_leads_nobody_to_the_node_of_the_first(node: Running, tmp_path: Path) -> None:
     copy = shutil.copytree(node.data, tmp_path / "copy", ignore=shutil.ignore_patterns("*.lock", "*.sock", "*-wake"))
@@ -138,6 +143,7 @@ def test_a_copy_of_a_directory_leads_nobody_to_the_node_of_the_first(node: Runni
         client.enter("XYZ", Side.BUY, 5, "9.00")
 
 
+@pytest.mark.slow
 def test_all_lines_may_be_in_use_and_one_that_was_given_back_is_free(node: Running) -> None:
     held = [line_of(node) for _ in range(LINES_MAX)]
     with pytest.raises(TapeError, match=r"all 16 lines of .* are in use"):
@@ -149,6 +155,7 @@ def test_all_lines_may_be_in_use_and_one_that_was_given_back_is_free(node: Runni
         each.close()
 
 
+@pytest.mark.slow
 def test_files_go_with_the_node(node: Running) -> None:
     path = lines_of(node.data)
     assert (path.stat().st_mode & 0o777, pipe_of(path).stat().st_mode & 0o777) == (0o600, 0o600)
@@ -246,6 +253,7 @@ def broken(node: Running) -> int:
     return sum("the client closed the connection" not in line for line in ends)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("node", ["none"], indirect=True)
 def test_bytes_that_are_published_before_they_are_written_end_the_connection_of_who_did_it(node: Running) -> None:
     """Control of the test above: torn bytes show. On a busy machine a victim may be killed before it tears."""
@@ -256,6 +264,7 @@ def test_bytes_that_are_published_before_they_are_written_end_the_connection_of_
     pytest.fail("no victim's torn bytes were noticed")
 
 
+@pytest.mark.slow
 def test_a_count_that_cannot_be_ends_that_connection_alone(node: Running) -> None:
     with local(node, "UB") as other, local(node) as client:
         client.enter("XYZ", Side.BUY, 5, "9.00")
@@ -274,6 +283,7 @@ def test_a_count_that_cannot_be_ends_that_connection_alone(node: Running) -> Non
         client.enter("XYZ", Side.BUY, 5, "9.00")
 
 
+@pytest.mark.slow
 def test_a_line_that_has_carried_more_than_its_ring_is_served_to_the_next_client(node: Running) -> None:
     """Before it is served it reads nothing: what is in the ring was for another."""
     for _ in range(3):
@@ -285,6 +295,7 @@ def test_a_line_that_has_carried_more_than_its_ring_is_served_to_the_next_client
                 client.enter("XYZ", Side.BUY, 5, "9.00").cancel()
 
 
+@pytest.mark.slow
 def test_whatever_a_client_leaves_in_the_words_of_its_line_the_next_one_is_served(node: Running) -> None:
     for place in (IN_PUT, OUT_PUT, OUT_TAKEN):
         line = line_of(node)

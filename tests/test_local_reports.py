@@ -131,6 +131,7 @@ def test_reports_go_on_through_overruns_a_roll_kills_and_a_larger_slice(node: Ru
     assert taking.rows[-1]["seq"][-1] > seq
 
 
+@pytest.mark.slow
 def test_a_later_cursor_goes_on_where_an_earlier_one_ended(node: Running) -> None:
     taken = []
     next_seq = 1
@@ -146,6 +147,7 @@ def test_a_later_cursor_goes_on_where_an_earlier_one_ended(node: Running) -> Non
     assert b"".join(taken) == whole[whole["seq"] < next_seq].tobytes()
 
 
+@pytest.mark.slow
 def test_a_cursor_without_a_beginning_gives_what_comes_from_now_on(node: Running) -> None:
     trade(node, "a")
     seq = node.status()["seq"]
@@ -157,6 +159,7 @@ def test_a_cursor_without_a_beginning_gives_what_comes_from_now_on(node: Running
         assert rows["seq"][0] > seq
 
 
+@pytest.mark.slow
 def test_reports_are_chosen_by_symbol_participant_and_kind(node: Running) -> None:
     with node.link() as link:
         link.ask("commands", text="instrument ABC tick=0.01 lot=1 reference=10.00\nphase ABC continuous")
@@ -185,6 +188,7 @@ def test_reports_are_chosen_by_symbol_participant_and_kind(node: Running) -> Non
     )
 
 
+@pytest.mark.slow
 def test_what_is_no_directory_of_a_market_is_told(tmp_path: Path, node: Running) -> None:
     with pytest.raises(CannotConnect, match=r"no reports of .*none"):
         LocalReports(tmp_path / "none")
@@ -192,6 +196,7 @@ def test_what_is_no_directory_of_a_market_is_told(tmp_path: Path, node: Running)
         LocalReports(node.data, symbol="TOOLONGNAME")
 
 
+@pytest.mark.slow
 def test_commands_that_a_crash_undid_are_told_at_each_further_call(tmp_path: Path) -> None:
     running = started(tmp_path, "--durability", "none")
     try:
@@ -228,6 +233,7 @@ def _last_seq(directory: Path) -> int:
         return journal.last_seq
 
 
+@pytest.mark.slow
 def test_no_report_tells_of_what_the_standby_has_not_acknowledged(tmp_path: Path) -> None:
     """The primary's journal has it: so a cursor that reads the journal alone tells of it (the control)."""
     with pair(tmp_path, "--tape-mb", "1", "--alone", "stop") as (_, a, b):
@@ -245,6 +251,7 @@ def test_no_report_tells_of_what_the_standby_has_not_acknowledged(tmp_path: Path
         Taking(blind).until(seq + 1)
 
 
+@pytest.mark.slow
 def test_no_report_tells_of_it_after_a_restart_until_the_node_reigns_or_follows(tmp_path: Path) -> None:
     """A node of a pair begins without knowing whether its standby has the end of its journal."""
     with pair(tmp_path, "--tape-mb", "1", "--alone", "stop") as (found, a, b):
@@ -262,6 +269,7 @@ def test_no_report_tells_of_it_after_a_restart_until_the_node_reigns_or_follows(
             Taking(cursor).until(seq + 2)
 
 
+@pytest.mark.slow
 def test_a_cursor_beside_an_idle_copy_that_began_again_has_its_past(tmp_path: Path) -> None:
     with pair(tmp_path, "--tape-mb", "1") as (_, a, b):
         seq = int(a.pair()["seq"])
@@ -272,6 +280,7 @@ def test_a_cursor_beside_an_idle_copy_that_began_again_has_its_past(tmp_path: Pa
             Taking(cursor).until(seq)
 
 
+@pytest.mark.slow
 def test_a_cursor_beside_a_standby_goes_on_as_it_takes_over(tmp_path: Path) -> None:
     with pair(tmp_path, "--tape-mb", "1") as (_, a, b), LocalReports(b.data, from_seq=1) as cursor:
         taking = Taking(cursor)

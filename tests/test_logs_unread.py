@@ -6,6 +6,8 @@ import signal
 import socket
 from pathlib import Path
 
+import pytest
+
 from benchmarks.ports import free_port
 from tests import nursery
 from tests.ouch_messages import enter
@@ -29,6 +31,7 @@ class Unread(Running):
             return probe.connect_ex(("127.0.0.1", self.port)) == 0 and (self.data / "operator.sock").exists()
 
 
+@pytest.mark.slow
 def test_junk_connections_do_not_stop_a_node_whose_log_nobody_reads(tmp_path: Path) -> None:
     node = Unread(tmp_path / "node", port=free_port())
     node.spawn()
@@ -49,6 +52,7 @@ def test_junk_connections_do_not_stop_a_node_whose_log_nobody_reads(tmp_path: Pa
         node.stop()
 
 
+@pytest.mark.slow
 def test_a_node_that_cannot_start_ends_though_nobody_reads_why(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         node = Unread(tmp_path / "node", port=int(taken.getsockname()[1]))

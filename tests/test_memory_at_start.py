@@ -34,6 +34,7 @@ def tables_of(outbox: OuchOutbox) -> list[NDArray[Any]]:
     return [tables.open, tables.rest, tables.out, tables.grouped, tables.messages]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2], ids=["a new directory", "one that is opened again"])
 def test_a_node_that_opens_its_directory_has_the_memory_that_its_first_orders_touch(tmp_path: Path, times: int) -> None:
     for _ in range(times):

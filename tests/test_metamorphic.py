@@ -133,6 +133,7 @@ def mirrored_events(events: Rows) -> Rows:
     return image
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", ENGINES, ids=["kernel", "reference"])
 @pytest.mark.parametrize("calls", [False, True], ids=["continuous", "calls"])
 @pytest.mark.parametrize("stops_of", [1, -1], ids=["buy stops", "sell stops"])
@@ -150,6 +151,7 @@ def test_a_mirrored_market_trades_as_mirrored(stops_of: int, calls: bool, make: 
 # Shifted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", ENGINES, ids=["kernel", "reference"])
 @pytest.mark.parametrize("calls", [False, True], ids=["continuous", "calls"])
 @pytest.mark.parametrize("ticks", [1, 64, 12_345])
@@ -200,6 +202,7 @@ def renamed(rows: Rows, order: list[int]) -> Rows:
     return image
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", ENGINES, ids=["kernel", "reference"])
 @pytest.mark.parametrize("order", [[5, 4, 3, 2, 1], [2, 5, 1, 3, 4]], ids=str)
 @pytest.mark.parametrize("narrow", [False, True], ids=["wide", "narrow"])

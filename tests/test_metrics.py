@@ -205,6 +205,7 @@ def test_a_request_gets_the_status_that_it_deserves_and_the_connection_ends(
         assert "Connection: close" in lines
 
 
+@pytest.mark.slow
 def test_a_request_that_has_no_end_is_ended(operated: Operated) -> None:
     operated.monitor._head_s = 0.2
     for raw in (b"", b"GET /metrics HTTP/1.1\r\n"):

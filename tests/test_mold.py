@@ -28,6 +28,7 @@ def test_a_packet_has_these_bytes() -> None:
     assert mold.request("S1", 3, 2) == b"S1        " + bytes.fromhex("0000000000000003 0002")
 
 
+@pytest.mark.slow
 @given(FRAMES, st.integers(1, 2**63), st.integers(82, 400))
 @settings(max_examples=200, deadline=None)
 def test_packets_hold_all_messages_in_order_and_as_many_as_fit(
@@ -61,6 +62,7 @@ def test_what_cannot_be_sent_is_refused() -> None:
         mold.heartbeat("ELEVENCHARS", 1)
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=64))
 @settings(max_examples=300, deadline=None)
 def test_any_bytes_are_read_or_refused_as_a_breach_of_the_protocol(octets: bytes) -> None:
@@ -84,6 +86,7 @@ def test_a_packet_that_was_damaged_is_refused(change: object, sentence: str) -> 
         mold.read(change(packet))  # type: ignore[operator]
 
 
+@pytest.mark.slow
 @needs_tshark
 def test_wireshark_reads_session_number_and_messages(tmp_path: Path) -> None:
     sent = [*mold.packets("DAY1", 41, framed([b"abc", b"defg"])), mold.heartbeat("DAY1", 43)]

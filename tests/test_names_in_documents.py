@@ -134,6 +134,7 @@ def quoted_in_code(path: str) -> Iterator[tuple[int, str]]:
         yield from ((number, found) for found in re.findall(r"``([^`]+)``", line))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_documents_name_only_what_exists(document: str) -> None:
     found = [
@@ -143,6 +144,7 @@ def test_documents_name_only_what_exists(document: str) -> None:
     assert not [f"{document}:{line}: `{quoted}`: {wrong}" for line, quoted, wrong in found if wrong]
 
 
+@pytest.mark.slow
 def test_docstrings_and_comments_name_only_what_exists() -> None:
     found = [
         f"{path}:{line}: ``{quoted}``: {wrong}"

@@ -157,6 +157,7 @@ def test_the_demo_fits_into_a_terminal_of_60_columns_and_20_lines(look: Look) ->
         assert [value for value in values if value not in shown.get()] == []
 
 
+@pytest.mark.slow
 def test_help_pages_have_no_bold_with_no_color() -> None:
     forced = ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "_TYPER_FORCE_DISABLE_TERMINAL")
     environment = {name: value for name, value in os.environ.items() if name not in forced}

@@ -87,6 +87,7 @@ def reports(client: Client) -> list[Any]:
     return found
 
 
+@pytest.mark.slow
 def test_terms_that_ouch_cannot_say_do_what_the_rulebook_says(node: Running) -> None:
     with node.link() as link:
         assert link.ask("commands", text=MIDPOINT)["rejected"] == 0
@@ -125,6 +126,7 @@ def test_terms_that_ouch_cannot_say_do_what_the_rulebook_says(node: Running) -> 
         assert [each.seq for each in told] == sorted(each.seq for each in told)
 
 
+@pytest.mark.slow
 def test_a_peg_is_told_each_price_that_it_takes(node: Running) -> None:
     buyer, seller = client_of(node, "UA"), client_of(node, "UB")
     told = reports(buyer)
@@ -155,6 +157,7 @@ def test_a_peg_is_told_each_price_that_it_takes(node: Running) -> None:
             buyer.enter("XYZ", Side.BUY, 1, "10.00", terms="peg=other")
 
 
+@pytest.mark.slow
 def test_clients_of_both_protocols_trade_and_each_stream_tells_the_user_all(node: Running) -> None:
     with client_of(node, "UA") as client:
         ouch = OuchClient(node.port, "UB")
@@ -169,6 +172,7 @@ def test_clients_of_both_protocols_trade_and_each_stream_tells_the_user_all(node
     assert kinds(same.take(5)) == ["SYSTEM_EVENT", "CANCEL_REJECT", "ACCEPTED", "EXECUTED", "CANCELED"]
 
 
+@pytest.mark.slow
 def test_a_mass_cancel_takes_the_orders_of_the_participant_and_says_how_many(node: Running) -> None:
     with client_of(node, "UB") as one, client_of(node, "UC") as other, client_of(node, "UA") as stranger:
         mine = [one.enter("XYZ", Side.BUY, 1, f"9.{n:02d}") for n in range(5)]
@@ -191,6 +195,7 @@ def test_a_mass_cancel_takes_the_orders_of_the_participant_and_says_how_many(nod
         assert node.status()["orders_open"] == 1
 
 
+@pytest.mark.slow
 def test_a_stream_is_the_same_after_kills_of_gateway_and_node_and_from_any_message_on(node: Running) -> None:
     first: list[bytes] = []
     client = client_of(node, "UA")
@@ -290,6 +295,7 @@ def awaited_now(client: Client) -> list[Accepted]:
     return found
 
 
+@pytest.mark.slow
 def test_orders_go_with_the_connection_of_a_user_who_asked_for_that(node: Running) -> None:
     goes, stays = Bare(node, "UC"), Bare(node, "UA")
     for each in (goes, stays):
@@ -321,6 +327,7 @@ class Bare:
                     return report
 
 
+@pytest.mark.slow
 def test_hostile_bytes_end_their_connection_or_are_rejected_and_the_market_goes_on(node: Running) -> None:
     chance = random.Random(77)
     neighbour = Bare(node, "UB")
@@ -385,6 +392,7 @@ def test_mass_cancels_that_wait_are_bounded_and_one_too_many_ends_the_login() ->
     asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_trade_speaks_it_with_the_words_of_the_notation(node: Running) -> None:
     lines = """
         buy 10 XYZ @ 9.00 gtc token=t1
@@ -429,6 +437,7 @@ def test_a_takeover_goes_on_at_the_gateway_of_the_other_node(tmp_path: Path) -> 
             assert not any(isinstance(each, Executed) for each in client.events(0.1))
 
 
+@pytest.mark.slow
 def test_a_client_of_the_wrong_protocol_is_told_and_nothing_is_entered(node: Running) -> None:
     with pytest.raises(WrongProtocol, match=r"this port speaks OUCH 4\.2 and not native order entry"):
         NativeClient("127.0.0.1", node.port, "UA", "secret", timeout_s=5.0, reconnect_for_s=0.0).connect()

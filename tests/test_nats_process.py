@@ -158,6 +158,7 @@ def engine_rows(raw: bytes) -> Any:
     return np.frombuffer(bytearray(raw), COMMAND)
 
 
+@pytest.mark.slow
 def test_readers_over_a_bad_path_have_every_block_and_message_though_the_publisher_is_killed(
     published: Published, lockstep: Lockstep, tmp_path: Path
 ) -> None:
@@ -227,6 +228,7 @@ class Listener:
         self._thread.join()
 
 
+@pytest.mark.slow
 def test_after_the_server_was_killed_all_that_happened_meanwhile_is_published_in_order(published: Published) -> None:
     heard: list[Publication] = []
     listener = Listener(published.server, subject("test", ITCH), heard)
@@ -262,6 +264,7 @@ def told(heard: list[Publication], price_e4: int) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_a_server_that_is_stopped_holds_nobody_and_gets_all_of_it_later(published: Published) -> None:
     heard: list[Publication] = []
     listener = Listener(published.server, subject("test", ITCH), heard)
@@ -291,6 +294,7 @@ def test_a_server_that_is_stopped_holds_nobody_and_gets_all_of_it_later(publishe
     assert seen >= set(range(min(seen), max(seen) + 1))  # nothing was left out
 
 
+@pytest.mark.slow
 def test_a_node_that_starts_again_goes_on_with_the_same_bytes(published: Published) -> None:
     reading, blocks = published.messages(), published.blocks()
     chance = random.Random(4)
@@ -358,6 +362,7 @@ def test_after_a_takeover_publication_goes_on_with_the_same_numbers(tmp_path: Pa
             close()
 
 
+@pytest.mark.slow
 def test_of_a_server_with_a_login_the_publisher_and_the_reader_have_it_in_a_file(tmp_path: Path) -> None:
     server = NatsServer(tmp_path, "--user", "feed", "--pass", "quite:secret")
     login = tmp_path / "login"
@@ -400,6 +405,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.slow
 def test_hostile_requests_are_refused_and_others_are_served(published: Published) -> None:
     host, port = published.owner.split(":")
     for sent in HOSTILE:
@@ -415,6 +421,7 @@ def test_hostile_requests_are_refused_and_others_are_served(published: Published
     until(lambda: reading.last_seq >= seq)
 
 
+@pytest.mark.slow
 def test_the_process_runs_by_hand_beside_a_node_and_the_example_prints_what_it_publishes(tmp_path: Path) -> None:
     server = NatsServer(tmp_path)
     node, processes_by_hand = started(tmp_path), list[subprocess.Popen[str]]()

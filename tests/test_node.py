@@ -28,6 +28,7 @@ def node(tmp_path: Path) -> Iterator[Running]:
     running.stop()
 
 
+@pytest.mark.slow
 def test_an_order_is_answered_and_a_trade_goes_to_both(node: Running) -> None:
     seller, buyer = Client(node.port, "UA"), Client(node.port, "UB")
     assert seller.answer[0] == PacketType.LOGIN_ACCEPTED
@@ -38,6 +39,7 @@ def test_an_order_is_answered_and_a_trade_goes_to_both(node: Running) -> None:
     assert kinds(seller.take(3))[-1] == "EXECUTED"
 
 
+@pytest.mark.slow
 def test_after_a_kill_a_client_gets_the_same_bytes_from_any_message_on(node: Running) -> None:
     first = Client(node.port, "UA")
     for number in range(40):
@@ -59,6 +61,7 @@ def test_after_a_kill_a_client_gets_the_same_bytes_from_any_message_on(node: Run
     assert kinds(resent.take(2)) == ["REJECTED", "CANCELED"], "a resend executes nothing twice"
 
 
+@pytest.mark.slow
 def test_a_login_is_refused_as_the_protocol_says(node: Running) -> None:
     for user, password, session, seq, code in (
         ("UA", "wrong", "", 1, b"A"),
@@ -77,6 +80,7 @@ def test_a_login_is_refused_as_the_protocol_says(node: Running) -> None:
     assert old.until_end()[-1][0] == PacketType.DEBUG
 
 
+@pytest.mark.slow
 def test_a_malformed_login_is_told_the_reason_and_rejected(node: Running) -> None:
     with socket.create_connection(("127.0.0.1", node.port)) as connected:
         connected.sendall(soup.packet(PacketType.LOGIN_REQUEST, b"\0" * 46))
@@ -87,11 +91,13 @@ def test_a_malformed_login_is_told_the_reason_and_rejected(node: Running) -> Non
     assert told.endswith(soup.LoginRejected(soup.RejectCode.NOT_AUTHORIZED).packet())
 
 
+@pytest.mark.slow
 def test_the_operator_enters_no_price_that_ouch_cannot_tell(node: Running) -> None:
     with node.link() as link, pytest.raises(RequestRefused, match=r"the price 500000.00 is above 199999.99"):
         link.ask("commands", text="enter ALPHA o1 buy 10 XYZ @ 500000.00")
 
 
+@pytest.mark.slow
 def test_garbage_ends_its_own_session_with_the_reason(node: Running) -> None:
     other = Client(node.port, "UB")
     client = Client(node.port, "UA")
@@ -103,6 +109,7 @@ def test_garbage_ends_its_own_session_with_the_reason(node: Running) -> None:
     assert kinds(Client(node.port, "UA").take(2)) == ["SYSTEM_EVENT", "ACCEPTED"], "what came before it counts"
 
 
+@pytest.mark.slow
 def test_orders_go_with_the_connection_where_the_user_has_it_so(node: Running) -> None:
     client = Client(node.port, "UC")
     client.socket.sendall(enter("c1", "B", 5, 90_000) + enter("c2", "B", 5, 90_000))
@@ -115,6 +122,7 @@ def test_orders_go_with_the_connection_where_the_user_has_it_so(node: Running) -
     assert kinds(again.take(5)) == ["SYSTEM_EVENT", "ACCEPTED", "ACCEPTED", "CANCELED", "CANCELED"]
 
 
+@pytest.mark.slow
 def test_orders_go_with_the_connection_also_while_others_never_stop_sending(node: Running) -> None:
     loader, client = Client(node.port, "UA"), Client(node.port, "UC")
     client.socket.sendall(enter("c1", "B", 5, 90_000))
@@ -146,6 +154,7 @@ def test_orders_go_with_the_connection_also_while_others_never_stop_sending(node
     assert canceled == 1
 
 
+@pytest.mark.slow
 def test_a_user_that_is_back_at_once_has_lost_its_orders_all_the_same(node: Running) -> None:
     client = Client(node.port, "UC")
     client.socket.sendall(enter("c1", "B", 5, 90_000))
@@ -157,6 +166,7 @@ def test_a_user_that_is_back_at_once_has_lost_its_orders_all_the_same(node: Runn
     assert kinds(again.take(3)) == ["SYSTEM_EVENT", "ACCEPTED", "CANCELED"]
 
 
+@pytest.mark.slow
 def test_counts_are_of_what_happened_since_the_start(node: Running) -> None:
     client = Client(node.port, "UA")
     client.socket.sendall(enter("LONGTOKEN00001", "B", 5, 90_000) + cancel("LONGTOKEN00001"))
@@ -168,6 +178,7 @@ def test_counts_are_of_what_happened_since_the_start(node: Running) -> None:
     assert (status["orders"], status["events"], status.get("events_accepted", 0)) == (0, 0, 0)
 
 
+@pytest.mark.slow
 def test_sigterm_ends_sessions_and_the_node_in_order(node: Running) -> None:
     client = Client(node.port, "UA")
     client.socket.sendall(enter("a1", "B", 5, 90_000))
@@ -181,6 +192,7 @@ def test_sigterm_ends_sessions_and_the_node_in_order(node: Running) -> None:
     assert kinds(Client(node.port, "UA").take(2)) == ["SYSTEM_EVENT", "ACCEPTED"]
 
 
+@pytest.mark.slow
 def test_a_node_goes_on_from_its_checkpoint_with_the_same_bytes(node: Running) -> None:
     client = Client(node.port, "UA")
     client.socket.sendall(b"".join(enter(f"o{number}", "B", 10, 90_000) for number in range(30)))
@@ -209,6 +221,7 @@ def _set(limits: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in limits.items() if value}
 
 
+@pytest.mark.slow
 def test_limits_positions_and_a_halt_outlive_a_kill(node: Running) -> None:
     seller, buyer = Client(node.port, "UA"), Client(node.port, "UB")
     seller.socket.sendall(enter("s1", "S", 100, 100_500))
@@ -240,6 +253,7 @@ def test_limits_positions_and_a_halt_outlive_a_kill(node: Running) -> None:
         assert kinds(again.take(5))[-1] == "ACCEPTED"
 
 
+@pytest.mark.slow
 def test_a_halt_ends_on_a_node_to_which_nobody_sends_anything(node: Running) -> None:
     with Link(node.data) as link:
         began_s = time.monotonic()
@@ -251,6 +265,7 @@ def test_a_halt_ends_on_a_node_to_which_nobody_sends_anything(node: Running) -> 
         assert link.ask("books", symbol="XYZ")["book"]["phase"] == "auction"
 
 
+@pytest.mark.slow
 def test_nothing_is_opened_by_a_clock_that_is_not_kept_as_required(tmp_path: Path) -> None:
     running = Running(tmp_path / "node", "--clock-error-max-ms", "0")
     running.start()
@@ -265,6 +280,7 @@ def test_nothing_is_opened_by_a_clock_that_is_not_kept_as_required(tmp_path: Pat
         running.end(signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_no_password_is_in_any_file_of_a_node(node: Running) -> None:
     Client(node.port, "UA")
     node.end(signal.SIGTERM)

@@ -120,6 +120,7 @@ def foreign(path: Path) -> set[str]:
     return set(complaints(path)) - {"Reject Reason: Unknown ('U')"}
 
 
+@pytest.mark.slow
 @needs_tshark
 def test_wireshark_reads_a_session_of_every_message_as_we_do(node: Running, tmp_path: Path) -> None:
     began_ns = time.time_ns()

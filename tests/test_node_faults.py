@@ -79,6 +79,7 @@ def sent_in(port: int, pieces: list[bytes]) -> list[str]:
     return kinds(client.stream)
 
 
+@pytest.mark.slow
 def test_packets_are_answered_alike_whole_byte_by_byte_and_with_bytes_of_the_next(node: Running) -> None:
     login = LoginRequest("UB", "secret", "", 0).packet()
 
@@ -129,6 +130,7 @@ def hostile(chance: random.Random) -> bytes:
             return bytes(data)
 
 
+@pytest.mark.slow
 def test_garbage_delays_no_answer_of_another_session(node: Running) -> None:
     chance = random.Random(99)
     good = Client(node.port, "UA", seq=0)

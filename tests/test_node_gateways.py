@@ -77,6 +77,7 @@ def test_clients_of_a_gateway_that_is_killed_lose_nothing_and_others_notice_noth
         other.until_end()  # the control: the end of the core is one that its clients do notice
 
 
+@pytest.mark.slow
 def test_clients_of_a_gateway_hear_of_the_end_of_the_node(node: Running) -> None:
     client = Client(port_of(node, "desk"), "UA")
     client.socket.sendall(enter("A1", "B", 1, 99_000))
@@ -89,6 +90,7 @@ def test_clients_of_a_gateway_hear_of_the_end_of_the_node(node: Running) -> None
     assert [line["process"] for line in logged(node, "listening") if "process" in line] == ["desk"]
 
 
+@pytest.mark.slow
 def test_the_bounds_of_connections_hold_at_a_gateway_as_at_the_node(tmp_path: Path) -> None:
     running = started(tmp_path, "--gateway", "desk=ouch:0", "--connections-per-address-max", "1")
     try:
@@ -103,6 +105,7 @@ def test_the_bounds_of_connections_hold_at_a_gateway_as_at_the_node(tmp_path: Pa
         running.stop()
 
 
+@pytest.mark.slow
 def test_a_gateway_that_is_stopped_is_shown_as_one_that_does_not_answer(node: Running, lockstep: Lockstep) -> None:
     port_of(node, "desk")
     pid = processes(node)["desk"]["pid"]
@@ -120,6 +123,7 @@ def test_a_gateway_that_is_stopped_is_shown_as_one_that_does_not_answer(node: Ru
     assert not node.status()["warning"]
 
 
+@pytest.mark.slow
 def test_top_shows_the_ring_of_a_gateway_and_what_it_did(node: Running, lockstep: Lockstep) -> None:
     client = Client(port_of(node, "desk"), "UA")
     client.socket.sendall(enter("A1", "B", 1, 99_000))
@@ -177,6 +181,7 @@ def _without_time(values: Any) -> Any:
     return {name: value for name, value in dict(values).items() if name != "time_ns"}
 
 
+@pytest.mark.slow
 def test_clients_hear_the_same_from_shared_and_from_dedicated_threads(tmp_path: Path) -> None:
     shared = played(tmp_path / "shared")
     assert shared[0]

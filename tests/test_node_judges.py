@@ -80,6 +80,7 @@ async def orders_of_every_kind(client: Nasdaq, tag: str = "") -> None:
 ANSWERS = ["ACCEPTED", "ACCEPTED", "REPLACED", "ORDER_MODIFIED", "CANCELED", "REJECTED", "CANCEL_REJECT"]
 
 
+@pytest.mark.slow
 def test_nasdaqs_client_trades_and_reads_what_we_read(node: Running) -> None:
     async def story() -> None:
         client = await Nasdaq.log_in(node.port, "UA")
@@ -108,6 +109,7 @@ def test_nasdaqs_client_trades_and_reads_what_we_read(node: Running) -> None:
     play(story)
 
 
+@pytest.mark.slow
 def test_nasdaqs_client_logs_in_again_from_any_message_on(node: Running) -> None:
     async def story() -> None:
         client = await Nasdaq.log_in(node.port, "UA")
@@ -132,6 +134,7 @@ def test_nasdaqs_client_logs_in_again_from_any_message_on(node: Running) -> None
     play(story)
 
 
+@pytest.mark.slow
 def test_nasdaqs_client_is_refused_with_the_codes_it_knows(node: Running) -> None:
     async def story() -> None:
         from nasdaq_protocols import soup as judge

@@ -88,6 +88,7 @@ def test_silent_connections_of_one_address_keep_nobody_from_logging_in(tmp_path:
         node.stop()
 
 
+@pytest.mark.slow
 def test_more_connections_of_one_address_than_it_may_have_are_refused(tmp_path: Path) -> None:
     node = started(tmp_path, "--connections-per-address-max", "2")
     try:
@@ -275,6 +276,7 @@ def test_on_a_disk_that_is_full_cancels_work_from_the_reserve_and_when_that_is_g
 # Its end.
 
 
+@pytest.mark.slow
 def test_sigterm_under_load_drains_ends_the_sessions_and_loses_nothing(tmp_path: Path) -> None:
     node = started(tmp_path, "--ids-max", "262144")
     try:

@@ -139,6 +139,7 @@ def with_pair(
     asyncio.run(run())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["both", "replica"])
 def test_a_standby_has_the_same_blocks_and_digest(tmp_path: Path, policy: ReleasePolicy) -> None:
     async def story(_: Register, a: Member, b: Member) -> None:
@@ -155,6 +156,7 @@ def test_a_standby_has_the_same_blocks_and_digest(tmp_path: Path, policy: Releas
         assert [bytes(block.sealed) for block in one.blocks()] == [bytes(block.sealed) for block in two.blocks()]
 
 
+@pytest.mark.slow
 def test_a_standby_takes_over_with_a_higher_epoch_and_goes_on(tmp_path: Path) -> None:
     async def story(_: Register, a: Member, b: Member) -> None:
         await a.node.submit(start_rows())
@@ -169,6 +171,7 @@ def test_a_standby_takes_over_with_a_higher_epoch_and_goes_on(tmp_path: Path) ->
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_each_reign_begins_with_its_epoch_row_on_both_nodes(tmp_path: Path) -> None:
     async def story(_: Register, a: Member, b: Member) -> None:
         await a.node.submit(start_rows())
@@ -197,6 +200,7 @@ def test_each_reign_begins_with_its_epoch_row_on_both_nodes(tmp_path: Path) -> N
         recover(tmp_path / directory)[0].close()
 
 
+@pytest.mark.slow
 def test_a_switchover_hands_over_without_waiting_for_the_lease(tmp_path: Path) -> None:
     async def story(_: Register, a: Member, b: Member) -> None:
         await a.node.submit(start_rows())
@@ -209,6 +213,7 @@ def test_a_switchover_hands_over_without_waiting_for_the_lease(tmp_path: Path) -
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_the_log_of_a_primary_that_hands_over_says_that_its_reign_has_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,6 +230,7 @@ def test_the_log_of_a_primary_that_hands_over_says_that_its_reign_has_ended(
     log.close()
 
 
+@pytest.mark.slow
 def test_a_primary_answers_nothing_without_its_lease(tmp_path: Path) -> None:
     async def story(_: Register, a: Member, b: Member) -> None:
         await a.node.submit(start_rows())
@@ -241,6 +247,7 @@ def test_a_primary_answers_nothing_without_its_lease(tmp_path: Path) -> None:
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_a_primary_without_its_lease_for_long_refuses_the_commands_of_its_operator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,6 +270,7 @@ def test_a_primary_without_its_lease_for_long_refuses_the_commands_of_its_operat
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_users_who_left_in_a_lapse_have_their_time_from_when_logins_are_taken_again(tmp_path: Path) -> None:
     canceled: list[list[int]] = []
 
@@ -281,6 +289,7 @@ def test_users_who_left_in_a_lapse_have_their_time_from_when_logins_are_taken_ag
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_lost", [True, False])
 def test_a_primary_whose_arbiter_goes_while_it_ends_does_end_and_without_a_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_lost: bool
@@ -308,6 +317,7 @@ def test_a_primary_whose_arbiter_goes_while_it_ends_does_end_and_without_a_check
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_a_lost_standby_is_taken_out_of_the_record_before_the_primary_goes_on(tmp_path: Path) -> None:
     async def story(register: Register, a: Member, b: Member) -> None:
         await a.node.submit(start_rows())
@@ -319,6 +329,7 @@ def test_a_lost_standby_is_taken_out_of_the_record_before_the_primary_goes_on(tm
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_of_the_standby_is_found_and_it_does_not_take_over(tmp_path: Path) -> None:
     async def story(_: Register, a: Member, b: Member) -> None:
         await a.node.submit(start_rows())
@@ -332,6 +343,7 @@ def test_a_flipped_bit_of_the_standby_is_found_and_it_does_not_take_over(tmp_pat
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_a_directory_that_was_begun_empty_takes_nothing_over_before_it_was_in_sync(tmp_path: Path) -> None:
     """The record of a primary that stops without a standby still names the node, whose disk is another one."""
 
@@ -354,6 +366,7 @@ def test_a_directory_that_was_begun_empty_takes_nothing_over_before_it_was_in_sy
     assert asyncio.run(reasons()) == ["", f"B may lack acknowledged orders: {BEGUN_EMPTY}"]
 
 
+@pytest.mark.slow
 def test_the_mark_of_a_new_directory_goes_once_the_node_is_in_sync(tmp_path: Path) -> None:
     async def story(_: Register, _a: Member, b: Member) -> None:
         await until(lambda: not (b.directory / "incomplete").exists())
@@ -362,6 +375,7 @@ def test_the_mark_of_a_new_directory_goes_once_the_node_is_in_sync(tmp_path: Pat
     with_pair(tmp_path, story, begun_empty=True)
 
 
+@pytest.mark.slow
 def test_blocks_wait_a_little_for_others_while_only_memory_is_waited_for(tmp_path: Path) -> None:
     async def story(_: Register, a: Member, b: Member) -> None:
         await a.node.submit(start_rows())
@@ -374,6 +388,7 @@ def test_blocks_wait_a_little_for_others_while_only_memory_is_waited_for(tmp_pat
     with_pair(tmp_path, story, "replica")
 
 
+@pytest.mark.slow
 def test_a_switchover_that_is_given_up_leaves_the_market_open(tmp_path: Path) -> None:
     async def story(_: Register, a: Member, b: Member) -> None:
         b.pair.standby.acknowledge = lambda _: None  # type: ignore[method-assign]
@@ -390,6 +405,7 @@ def test_a_switchover_that_is_given_up_leaves_the_market_open(tmp_path: Path) ->
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_looked_for", [True, False])
 def test_a_switchover_to_a_standby_that_says_nothing_is_refused_and_orders_are_taken_all_the_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_looked_for: bool
@@ -416,6 +432,7 @@ def test_a_switchover_to_a_standby_that_says_nothing_is_refused_and_orders_are_t
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_a_switchover_whose_standby_leaves_is_given_up_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("node.switchover.HANDOVER_S", 3_600.0)
 

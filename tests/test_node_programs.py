@@ -55,6 +55,7 @@ def logged(running: Running, event: str) -> list[dict[str, Any]]:
     return [line for line in lines if line["event"] == event]
 
 
+@pytest.mark.slow
 def test_a_program_that_is_killed_20_times_comes_back_and_the_market_does_not_notice(node: Running) -> None:
     others(node)
     client = Client(node.port, "UA")
@@ -80,6 +81,7 @@ def test_a_program_that_is_killed_20_times_comes_back_and_the_market_does_not_no
     assert node.end(signal.SIGTERM) == 0
 
 
+@pytest.mark.slow
 def test_a_program_that_cannot_start_is_said_once_and_orders_are_taken(tmp_path: Path) -> None:
     running = started(tmp_path, "--gateway", "first=ouch:0", faults="broken-programs")
     try:
@@ -100,6 +102,7 @@ def test_a_program_that_cannot_start_is_said_once_and_orders_are_taken(tmp_path:
         running.stop()
 
 
+@pytest.mark.slow
 def test_no_program_is_left_when_the_core_is_killed(node: Running) -> None:
     pids = others(node)
     assert len(pids) == 2
@@ -108,6 +111,7 @@ def test_no_program_is_left_when_the_core_is_killed(node: Running) -> None:
     until(lambda: not any(map(exists, pids)), what="programs outlive the core")
 
 
+@pytest.mark.slow
 def test_programs_end_in_order_when_the_node_is_shut_down(node: Running) -> None:
     pids = others(node)
     assert node.end(signal.SIGINT) == 0
@@ -116,6 +120,7 @@ def test_programs_end_in_order_when_the_node_is_shut_down(node: Running) -> None
     assert logged(node, "a program did not end in time and was killed") == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_on_a_terminal_ends_core_and_programs_in_order(tmp_path: Path) -> None:
     words = ["--data", str(tmp_path / "node"), "--port", "0", *SMALL, *SMALL_CAPACITY, *GATEWAYS]
     pid, terminal = pty.fork()
@@ -143,6 +148,7 @@ def test_ctrl_c_on_a_terminal_ends_core_and_programs_in_order(tmp_path: Path) ->
     assert b"a program ended" not in seen
 
 
+@pytest.mark.slow
 def test_status_top_and_metrics_name_the_processes_of_a_node(node: Running, lockstep: Lockstep) -> None:
     second = others(node)[1]
     (status,) = checked(["status"], lockstep("status", node.data, "--json")[1])
@@ -159,6 +165,7 @@ def test_status_top_and_metrics_name_the_processes_of_a_node(node: Running, lock
     assert 'lockstep_agent_work_total{agent="beat",process="core"}' in text
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(len(PROCESSORS) < 2, reason="one processor")
 def test_pinned_programs_stay_on_their_processor_and_nothing_else_does(tmp_path: Path) -> None:
     first, last = min(PROCESSORS), max(PROCESSORS)

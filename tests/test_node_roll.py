@@ -45,6 +45,7 @@ def numbers(node: Running) -> list[int]:
     return [place.number for place in slices.places(node.data)]
 
 
+@pytest.mark.slow
 def test_a_client_that_never_stops_sending_sees_nothing_of_a_roll(node: Running) -> None:
     client = Client(node.port, "UA")
     rolled: list[dict[str, Any]] = []
@@ -78,6 +79,7 @@ def test_a_client_that_never_stops_sending_sees_nothing_of_a_roll(node: Running)
     assert rebuild(node.data, use_checkpoints=False).engine.event_digest.hex() == node.status()["event_digest"]
 
 
+@pytest.mark.slow
 def test_a_kill_right_behind_a_roll_leaves_a_slice_without_its_image_and_the_start_writes_it(node: Running) -> None:
     client = Client(node.port, "UA")
     client.socket.sendall(b"".join(enter(f"o{number}", "B", 10, 90_000) for number in range(30)))
@@ -101,6 +103,7 @@ def test_a_kill_right_behind_a_roll_leaves_a_slice_without_its_image_and_the_sta
     assert Client(node.port, "UA", seq=1).take(32) == before
 
 
+@pytest.mark.slow
 def test_a_slice_begins_once_the_market_has_closed(node: Running) -> None:
     client = Client(node.port, "UA")
     client.socket.sendall(enter("o1", "B", 10, 90_000))
@@ -181,6 +184,7 @@ def keeping(
     asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_a_keeper_of_events_works_on_the_directory_of_the_node_and_tells_what_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,6 +209,7 @@ def test_a_keeper_of_events_works_on_the_directory_of_the_node_and_tells_what_fa
     keeping(Path("node"), story)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [1, 3, KILLED_MAX + 1])
 def test_a_child_that_is_killed_is_begun_again_but_not_for_ever(tmp_path: Path, kills: int) -> None:
     write_slices(tmp_path, random_stream(5, 600), [300])
@@ -225,6 +230,7 @@ def test_a_child_that_is_killed_is_begun_again_but_not_for_ever(tmp_path: Path, 
     assert slices.places(tmp_path)[0].events.exists() == begun_again
 
 
+@pytest.mark.slow
 def test_events_that_somebody_else_keeps_are_no_failure(tmp_path: Path) -> None:
     write_slices(tmp_path, random_stream(5, 600), [300])
 

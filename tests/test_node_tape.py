@@ -156,6 +156,7 @@ def _followed(node: Running, tape: LiveTape, *, stops: bool) -> Following:
     return following
 
 
+@pytest.mark.slow
 def test_a_reader_that_is_overrun_again_and_again_has_the_rows_of_the_journal(node: Running) -> None:
     following = _followed(node, LiveTape(node.data, journal_id(node.data)), stops=True)
     commands, events = by_journal(node.data, following.after_seq)
@@ -179,6 +180,7 @@ class Careless(LiveTape):
         return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("node", ["none"], indirect=True)
 def test_a_reader_that_ignores_an_overrun_is_noticed(node: Running) -> None:
     """Control of the test above."""
@@ -206,6 +208,7 @@ def _looked_at(node: Running) -> list[tuple[int, int, int]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("node", ["fsync"], indirect=True)
 def test_nothing_is_released_that_is_not_in_the_journal(node: Running) -> None:
     found = _looked_at(node)
@@ -214,12 +217,14 @@ def test_nothing_is_released_that_is_not_in_the_journal(node: Running) -> None:
     assert all(released <= applied for released, _, applied in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("node", ["none"], indirect=True)
 def test_without_durability_what_is_released_is_ahead_of_the_journal(node: Running) -> None:
     """Control of the test above."""
     assert any(released > journaled for released, journaled, _ in _looked_at(node))
 
 
+@pytest.mark.slow
 def test_readers_are_told_of_the_end_of_a_node_and_find_the_tape_of_the_next(node: Running) -> None:
     seqs = []
     for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGKILL):
@@ -238,6 +243,7 @@ def test_readers_are_told_of_the_end_of_a_node_and_find_the_tape_of_the_next(nod
     assert seqs[0] > 0
 
 
+@pytest.mark.slow
 def test_nobody_else_may_enter_the_folder_of_names_and_what_a_dead_node_left_there_goes(node: Running) -> None:
     path = tape_of(node.data)
     assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
@@ -250,6 +256,7 @@ def test_nobody_else_may_enter_the_folder_of_names_and_what_a_dead_node_left_the
     assert not (path.parent / "ring-gone").exists()
 
 
+@pytest.mark.slow
 def test_a_node_without_room_for_its_tape_says_so_and_trades(tmp_path: Path) -> None:
     whole_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
     if whole_mb >= 1 << 20:
@@ -266,6 +273,7 @@ def test_a_node_without_room_for_its_tape_says_so_and_trades(tmp_path: Path) -> 
         running.stop()
 
 
+@pytest.mark.slow
 def test_a_node_without_room_for_its_tape_does_not_start_with_gateways_that_would_read_it(tmp_path: Path) -> None:
     whole_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
     if whole_mb >= 1 << 20:
@@ -278,6 +286,7 @@ def test_a_node_without_room_for_its_tape_does_not_start_with_gateways_that_woul
     assert "without --gateway" in said
 
 
+@pytest.mark.slow
 def test_no_tape_is_written_where_none_is_asked_for(tmp_path: Path) -> None:
     running = started(tmp_path, "--tape-mb", "0")
     try:
@@ -287,6 +296,7 @@ def test_no_tape_is_written_where_none_is_asked_for(tmp_path: Path) -> None:
         running.stop()
 
 
+@pytest.mark.slow
 def test_a_reader_of_commands_that_a_crash_undid_is_told_so(tmp_path: Path) -> None:
     """Answers without durability: what was told may be gone after a crash, and other commands come in its place."""
     running = started(tmp_path, "--durability", "none")
@@ -333,6 +343,7 @@ class Watch:
         return self.falls
 
 
+@pytest.mark.slow
 def test_no_word_falls_while_copies_come_and_go(tmp_path: Path) -> None:
     """The position that all copies have falls, as one joins that is behind; the word of it does not."""
     with pair(tmp_path, "--tape-mb", "1") as (_, a, b):
@@ -357,6 +368,7 @@ def test_no_word_falls_while_copies_come_and_go(tmp_path: Path) -> None:
         assert watch.end() == []
 
 
+@pytest.mark.slow
 def test_the_watch_of_the_words_sees_one_fall(tmp_path: Path) -> None:
     """Control of the test above."""
     running = started(tmp_path, "--tape-mb", "1")
@@ -378,6 +390,7 @@ def _of_pair(port: int, user: str) -> Client:
     return client
 
 
+@pytest.mark.slow
 def test_both_nodes_of_a_pair_have_a_tape_also_after_a_takeover(tmp_path: Path) -> None:
     """The rows on the standby's tape are those of the primary's. A reader of it goes on as its node takes over."""
     with pair(tmp_path, "--tape-mb", "8") as (_, a, b):

@@ -166,6 +166,7 @@ assert both(8) == 9
 """
 
 
+@pytest.mark.slow
 def test_a_kernel_is_linked_with_what_its_callees_call_whichever_of_them_python_called_before(tmp_path: Path) -> None:
     script = tmp_path / "linked.py"
     script.write_text(LINKED)

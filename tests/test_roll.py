@@ -114,6 +114,7 @@ def agree(outcome: Outcome, truth: Outcome) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_a_directory_rolled_anywhere_goes_on_as_one_that_never_was(tmp_path: Path, truth: Outcome, seed: int) -> None:
     ends = sorted(random.Random(seed).sample(ENDS[:-1], 4))
@@ -126,6 +127,7 @@ def test_a_directory_rolled_anywhere_goes_on_as_one_that_never_was(tmp_path: Pat
             assert journal.check().ok
 
 
+@pytest.mark.slow
 def test_a_roll_to_more_room_and_back_changes_nothing_in_the_market(tmp_path: Path, truth: Outcome) -> None:
     ends = [ENDS[n] for n in (9, 17, 30)]
     outcome = rolled_at(tmp_path, ends, {ends[0]: LARGER, ends[2]: CAPACITY})
@@ -144,6 +146,7 @@ def test_a_market_that_does_not_fit_is_refused_and_nothing_changes(tmp_path: Pat
     append(tmp_path, ROWS[ENDS[20] : ENDS[21]])
 
 
+@pytest.mark.slow
 def test_the_capacity_changes_right_behind_a_roll_too(tmp_path: Path, truth: Outcome) -> None:
     begin(tmp_path)
     append(tmp_path, ROWS[: ENDS[20]])
@@ -168,6 +171,7 @@ def test_what_is_no_place_to_roll_at_is_told(tmp_path: Path) -> None:
         roll(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_start_reads_the_open_slice_alone(tmp_path: Path, truth: Outcome) -> None:
     """Neither the slices before, nor their checkpoints, are there any more."""
     ends = [ENDS[9], ENDS[20]]
@@ -177,6 +181,7 @@ def test_a_start_reads_the_open_slice_alone(tmp_path: Path, truth: Outcome) -> N
     assert agree(append(tmp_path, ROWS[:0]), truth)
 
 
+@pytest.mark.slow
 def test_without_its_image_a_slice_starts_from_the_one_before(tmp_path: Path, truth: Outcome) -> None:
     rolled_at(tmp_path, [ENDS[9], ENDS[20]])
     for number in (2, 3):
@@ -195,6 +200,7 @@ def test_without_its_image_a_slice_starts_from_the_one_before(tmp_path: Path, tr
         append(tmp_path, ROWS[:0])
 
 
+@pytest.mark.slow
 def test_an_image_that_is_not_the_one_named_is_not_used(tmp_path: Path, truth: Outcome) -> None:
     rolled_at(tmp_path, [ENDS[9]])
     path = tmp_path / "slices" / "000002" / slices.START_IMAGE
@@ -211,6 +217,7 @@ def test_an_image_that_is_not_the_one_named_is_not_used(tmp_path: Path, truth: O
     assert agree(append(tmp_path, ROWS[:0]), truth)
 
 
+@pytest.mark.slow
 def test_the_state_at_any_command_is_found_in_its_slice(tmp_path: Path) -> None:
     ends = [ENDS[9], ENDS[20]]
     rolled_at(tmp_path, ends)

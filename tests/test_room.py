@@ -213,12 +213,14 @@ def trade_on_a_filling_disk(directory: str, with_reserve: bool) -> dict[str, obj
     return {"states": states, "journaled": journaled, "error": error, "held": watch.reserve.held}
 
 
+@pytest.mark.slow
 @needs_mounts
 def test_on_a_disk_that_is_full_a_halt_and_cancels_are_journaled_from_the_reserve(tmp_path: Path) -> None:
     got = on_small_disk(tmp_path, trade_on_a_filling_disk, str(tmp_path), True)
     assert got == {"states": ["fine", "low", "low", "fine", "fine"], "journaled": 200, "error": "", "held": True}
 
 
+@pytest.mark.slow
 @needs_mounts
 def test_without_the_reserve_the_same_disk_ends_the_journal(tmp_path: Path) -> None:
     """Negative control."""
@@ -235,6 +237,7 @@ def reserve_on_a_disk_too_small(directory: str) -> list[object]:
     return [reserve.make(), reserve.path.stat().st_blocks, watch.look(), watch.reserve.held]
 
 
+@pytest.mark.slow
 @needs_mounts
 def test_a_disk_that_has_no_room_for_the_reserve_is_low_and_keeps_what_it_has(tmp_path: Path) -> None:
     assert on_small_disk(tmp_path, reserve_on_a_disk_too_small, str(tmp_path)) == [False, 0, "low", False]

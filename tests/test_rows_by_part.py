@@ -65,6 +65,7 @@ def test_both_engines_have_the_same_rows_after_calls_halts_and_days(number: int)
         assert difference(kernel, reference) == "", start
 
 
+@pytest.mark.slow
 def test_both_engines_have_the_same_rows_of_far_prices_and_of_ids_in_the_tree() -> None:
     for rows in (call_stream(72, 400, far=0.3, delayed=True), ids_in_the_tree()):
         assert difference(*market(rows)) == ""

@@ -107,6 +107,7 @@ def test_a_run_killed_again_and_again_ends_as_if_it_had_never_been(tmp_path: Pat
     assert lockstep("verify", node, "--workers", 1)[0] == 0
 
 
+@pytest.mark.slow
 def test_a_killed_lobster_run_goes_on_and_checks_every_row(tmp_path: Path, lockstep: Lockstep) -> None:
     market = published(3, 8, 2_000)
     messages, book = tmp_path / "XYZ_2012-06-21_1_message_8.csv", tmp_path / "book.csv"

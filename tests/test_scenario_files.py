@@ -188,6 +188,7 @@ def command_rows(draw: st.DrawFn) -> bytes:
     return bytes(raw)
 
 
+@pytest.mark.slow
 @settings(max_examples=120 * SCALE, deadline=None, derandomize=True)
 @given(st.booleans(), st.lists(command_rows(), max_size=25), st.integers(1, 8))
 def test_any_rows_at_all_are_printed_so_that_they_read_back_byte_for_byte(
@@ -252,6 +253,7 @@ def test_a_line_of_the_notation_is_printed_as_it_was_written(line: str) -> None:
     assert printed(rows_of(OPENED + line), with_events=False).splitlines()[-1] == line
 
 
+@pytest.mark.slow
 @settings(max_examples=80 * SCALE, deadline=None, derandomize=True)
 @given(st.text(alphabet=" \n#>@=.-+*~0159:TabXYZ_", max_size=200) | st.text(max_size=100))
 def test_any_text_at_all_is_either_read_or_refused_with_file_and_line(text: str) -> None:

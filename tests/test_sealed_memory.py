@@ -121,6 +121,7 @@ def memories(node: Running) -> list[Path]:
     return found
 
 
+@pytest.mark.slow
 def test_a_node_goes_on_trading_whatever_is_done_to_its_files(node: Running) -> None:
     """All files cut short and written over, and every part of the memory scribbled over at random, while it trades."""
     draw = random.Random(5)

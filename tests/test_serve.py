@@ -22,6 +22,7 @@ def served(*arguments: object) -> tuple[int, str]:
     return done.returncode, done.stderr.strip().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_second_node_on_the_same_directory_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
     node = Running(tmp_path / "node")
     node.start()
@@ -37,6 +38,7 @@ def test_a_second_node_on_the_same_directory_is_refused_and_the_first_goes_on(tm
         node.end(signal.SIGTERM)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nohup", [False, True])
 def test_a_node_whose_terminal_is_closed_ends_in_order_unless_nohup_keeps_it(nohup: bool, tmp_path: Path) -> None:
     data = tmp_path / "node"
@@ -59,6 +61,7 @@ def test_a_node_whose_terminal_is_closed_ends_in_order_unless_nohup_keeps_it(noh
     assert not (data / "operator.sock").exists()
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -70,6 +73,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     assert (status, "port 9222 is given twice" in said, (tmp_path / "node").exists()) == (2, True, False), said
 
 
+@pytest.mark.slow
 def test_a_path_that_is_no_data_directory_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert served("--data", tmp_path / "file")[0] == 2
@@ -81,6 +85,7 @@ def test_a_path_that_is_no_data_directory_is_told(tmp_path: Path) -> None:
     assert status == 2, said
 
 
+@pytest.mark.slow
 def test_what_a_kill_left_of_a_directory_that_was_being_made_is_no_hindrance(tmp_path: Path) -> None:
     (tmp_path / "node").mkdir()
     (tmp_path / "node" / "lock").touch()

@@ -179,6 +179,7 @@ def test_a_damaged_block_is_not_set_aside(tmp_path: Path) -> None:
     assert is_whole(tmp_path, blocks, len(blocks))
 
 
+@pytest.mark.slow
 @MANY
 def test_a_kill_at_any_step_leaves_the_old_journal_or_the_quarantine_and_the_cut_one(
     tmp_path: Path, kills: int
@@ -272,6 +273,7 @@ def position(directory: Path, number: int, seq: int) -> tuple[int, bytes]:
         return seq, block.checksum
 
 
+@pytest.mark.slow
 def test_a_slice_that_only_the_old_primary_began_is_set_aside_whole_and_the_market_goes_on(tmp_path: Path) -> None:
     ends = [ENDS[5], ENDS[11], ENDS[14]]
     market(tmp_path / "old", ends, ENDS[16])
@@ -286,6 +288,7 @@ def test_a_slice_that_only_the_old_primary_began_is_set_aside_whole_and_the_mark
     assert agree(append(tmp_path / "old", ROWS[ENDS[9] :]), truth)
 
 
+@pytest.mark.slow
 def test_the_end_of_a_slice_and_the_start_of_the_next_are_two_positions(tmp_path: Path) -> None:
     end = ENDS[5]
     market(tmp_path / "a", [end], end)
@@ -299,6 +302,7 @@ def test_the_end_of_a_slice_and_the_start_of_the_next_are_two_positions(tmp_path
     append(tmp_path / "b", ROWS[end : end + 50])
 
 
+@pytest.mark.slow
 def test_a_checkpoint_with_commands_that_are_set_aside_is_not_used_again(tmp_path: Path) -> None:
     truth = rolled_at(tmp_path / "truth", [])
     market(tmp_path / "old", [], ENDS[4])
@@ -330,6 +334,7 @@ def checkpointed(directory: Path) -> None:
     projections.close()
 
 
+@pytest.mark.slow
 @MANY
 def test_a_kill_while_slices_are_set_aside_leaves_a_directory_that_opens(tmp_path: Path, kills: int) -> None:
     ends = [ENDS[3], ENDS[5], ENDS[6]]
@@ -361,6 +366,7 @@ def test_a_kill_while_slices_are_set_aside_leaves_a_directory_that_opens(tmp_pat
 # For the operator.
 
 
+@pytest.mark.slow
 def test_doctor_lists_a_quarantine_and_commands_prints_it_in_the_notation(tmp_path: Path, lockstep: Lockstep) -> None:
     """One order is in the history, and two participants sent commands that are not; one was defined by them."""
     day = [

@@ -111,6 +111,7 @@ def test_traders_of_any_number_make_markets_and_take(count: int) -> None:
     assert sum(action.new is not None and action.new.time_in_force_s == 0 for action in actions) > 100
 
 
+@pytest.mark.slow
 def test_a_desk_keeps_only_orders_that_are_open_or_that_its_trader_may_come_back_to() -> None:
     """A simulation of hours must not grow."""
     with serving() as server:
@@ -131,6 +132,7 @@ def test_a_desk_keeps_only_orders_that_are_open_or_that_its_trader_may_come_back
         desk.logout()
 
 
+@pytest.mark.slow
 def test_every_order_is_answered_and_told_in_a_summary(lockstep: Lockstep, users: Path) -> None:
     with serving() as server:
         arguments = ("simulate", "--port", server.port, "--users", users, "--seconds", 1.3, "--rate", 800)
@@ -149,6 +151,7 @@ def test_every_order_is_answered_and_told_in_a_summary(lockstep: Lockstep, users
     assert summary["latency"]["p99_us"] >= summary["latency"]["p50_us"] > 0
 
 
+@pytest.mark.slow
 def test_an_answer_that_never_comes_is_missed_and_the_exit_status_is_1(
     lockstep: Lockstep, users: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +171,7 @@ def test_an_answer_that_never_comes_is_missed_and_the_exit_status_is_1(
     assert "3 orders without an answer" in out
 
 
+@pytest.mark.slow
 def test_a_connection_that_breaks_is_made_again_and_what_was_open_is_asked_again(
     lockstep: Lockstep, users: Path
 ) -> None:

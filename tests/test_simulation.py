@@ -33,6 +33,7 @@ def test_whatever_fails_in_whatever_order_what_was_told_stays_true_and_the_pair_
         assert len([kind for kind in KINDS if total.struck[kind]]) >= 20
 
 
+@pytest.mark.slow
 def test_a_seed_tells_the_same_story_in_another_process() -> None:
     env = {**os.environ, "PYTHONHASHSEED": "7"}
     told = subprocess.run(

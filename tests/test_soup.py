@@ -85,6 +85,7 @@ def live_client(now_ns: int = NOW_NS) -> ClientSession:
     return session
 
 
+@pytest.mark.slow
 @ANY_CUT
 @given(LOGINS, st.lists(MESSAGES, max_size=8), st.lists(st.integers(0, 4_000), max_size=20), st.binary(max_size=2))
 def test_a_server_hears_the_same_however_the_bytes_are_cut(
@@ -102,6 +103,7 @@ def test_a_server_hears_the_same_however_the_bytes_are_cut(
     assert (heard, session.ended) == ([*expected, Logout()], True)
 
 
+@pytest.mark.slow
 @ANY_CUT
 @given(
     text(10),
@@ -125,6 +127,7 @@ def test_a_client_hears_the_same_however_the_bytes_are_cut(
     assert (heard, session.ended) == ([*expected, EndOfSession()], True)
 
 
+@pytest.mark.slow
 @ANY_CUT
 @given(st.booleans(), st.lists(st.one_of(st.binary(max_size=60), MESSAGES.map(lambda m: packet(ord("U"), m)))))
 def test_garbage_ends_a_session_at_the_same_place_whole_or_byte_by_byte(logged_in: bool, parts: list[bytes]) -> None:

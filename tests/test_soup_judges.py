@@ -141,6 +141,7 @@ def test_our_client_session_logs_in_to_nasdaqs_server_and_gets_its_stream_in_ord
     assert asyncio.run(asyncio.wait_for(play("wrong"), 300)) == [LoginRejected(RejectCode.NOT_AUTHORIZED)]
 
 
+@pytest.mark.slow
 @needs_tshark
 def test_wireshark_reads_a_conversation_of_both_sessions_as_it_was_meant(tmp_path: Path) -> None:
     request = LoginRequest("user", SECRET, "S1", 2)

@@ -39,6 +39,7 @@ def filled(spool: Spool, seed: int, rounds: int) -> dict[int, list[bytes]]:
     return held
 
 
+@pytest.mark.slow
 def test_every_message_is_found_where_it_begins(tmp_path: Path) -> None:
     spool = OuchOutbox.open_spool(tmp_path, SESSION, JOURNAL_ID)
     held = filled(spool, 1, 8_000)

@@ -22,6 +22,7 @@ def test_every_value_is_in_the_bucket_whose_ends_hold_it_and_is_told_within_a_th
     assert [top_ns(number) for number in range(BUCKETS)] == sorted({top_ns(number) for number in range(BUCKETS)})
 
 
+@pytest.mark.slow
 def test_percentiles_agree_with_sorting_within_a_bucket() -> None:
     rng = np.random.default_rng(2)
     values = np.exp(rng.normal(10, 2, 20_001)).astype(np.int64)

@@ -39,6 +39,7 @@ async def burst(a: Member, b: Member) -> None:
     assert a.node.engine.seq > b.node.engine.seq + BLOCKS
 
 
+@pytest.mark.slow
 def test_a_standby_applies_a_bounded_part_in_a_turn_and_acknowledges_between(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,6 +59,7 @@ def test_a_standby_applies_a_bounded_part_in_a_turn_and_acknowledges_between(
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_a_standby_that_applies_too_slowly_reads_no_further_and_loses_no_connection_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +94,7 @@ def watched(b: Member) -> list[tuple[int, int]]:
     return shown
 
 
+@pytest.mark.slow
 def test_a_standby_whom_no_primary_waits_for_applies_many_blocks_in_one_call_and_has_a_digest_of_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +122,7 @@ def test_a_standby_whom_no_primary_waits_for_applies_many_blocks_in_one_call_and
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_a_turn_without_a_primary_that_waits_is_bounded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copy_blocks, "RUN_COMMANDS_MAX", 4)
     monkeypatch.setattr(copy_blocks, "CATCH_UP_BLOCKS_MAX", 16)
@@ -136,6 +140,7 @@ def test_a_turn_without_a_primary_that_waits_is_bounded_too(tmp_path: Path, monk
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_a_standby_that_diverges_among_many_blocks_names_the_block_and_applies_no_further_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -206,6 +206,7 @@ def told(lockstep: Lockstep, *words: Any) -> dict[str, Any]:
     return facts
 
 
+@pytest.mark.slow
 def test_stats_shows_the_day_as_one_counts_it_by_hand(day: Path, lockstep: Lockstep) -> None:
     facts = told(lockstep, day)
     xyz, quiet = facts["statistics"]

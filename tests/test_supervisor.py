@@ -83,6 +83,7 @@ def events(lines: list[dict[str, Any]]) -> list[str]:
     return [each["event"] for each in lines]
 
 
+@pytest.mark.slow
 def test_a_program_that_is_killed_at_random_moments_comes_back_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr(supervisor, "STEADY_S", 0.0)
@@ -108,6 +109,7 @@ def test_a_program_that_is_killed_at_random_moments_comes_back_each_time(monkeyp
     assert told[0]["why"] == "signal 9 ended it"
 
 
+@pytest.mark.slow
 def test_a_program_that_cannot_run_is_tried_with_growing_pauses_and_reported_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -171,6 +173,7 @@ def test_a_program_for_which_the_system_has_no_process_is_tried_again(monkeypatc
     assert events(with_supervisor(story)) == ["a program ended"]
 
 
+@pytest.mark.slow
 def test_a_program_that_runs_steadily_again_is_said_to_and_its_pauses_begin_anew(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -201,6 +204,7 @@ while not select.select([sys.stdin], [], [], 0.1)[0]:
 """
 
 
+@pytest.mark.slow
 def test_a_program_that_reports_runs_and_is_said_to_run_again_only_once_it_listens(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -223,6 +227,7 @@ def test_a_program_that_reports_runs_and_is_said_to_run_again_only_once_it_liste
     assert events(with_supervisor(story)) == ["a program ended", "a program runs again"]
 
 
+@pytest.mark.slow
 def test_a_program_that_is_stopped_is_said_not_to_answer_until_it_goes_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -274,6 +279,7 @@ def test_a_node_that_stood_still_itself_takes_no_program_for_silent(
     with_supervisor(story)
 
 
+@pytest.mark.slow
 def test_programs_end_in_order_and_one_that_does_not_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "END_S", 0.5)
     ended: list[str] = []
@@ -300,6 +306,7 @@ def test_programs_end_in_order_and_one_that_does_not_is_killed(monkeypatch: pyte
     assert [each["process"] for each in lines if "killed" in each["event"]] == ["stubborn"]
 
 
+@pytest.mark.slow
 def test_a_program_with_patience_ends_by_itself_and_one_without_gets_a_signal() -> None:
     source = "import sys, time; print('{\"figures\": {}}', flush=True); sys.stdin.read(); time.sleep(0.3)"
 
@@ -398,6 +405,7 @@ def test_an_object_of_a_line_is_bounded(line: bytes, is_taken: bool) -> None:
     assert (object_of_line(line) is not None) is is_taken
 
 
+@pytest.mark.slow
 def test_a_program_that_was_started_again_logs_what_is_new_at_once_and_what_it_repeats_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -446,6 +454,7 @@ with socket.socket(fileno=int(sys.argv[1])) as listening:
 """
 
 
+@pytest.mark.slow
 def test_a_gateway_has_its_port_through_all_its_lives_and_who_connects_between_two_is_served(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -573,6 +582,7 @@ asyncio.run(run())
 """
 
 
+@pytest.mark.slow
 def test_no_program_is_left_when_the_core_is_killed_and_a_plain_child_would_be() -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert parent.stdout is not None

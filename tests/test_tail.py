@@ -126,6 +126,7 @@ def node(tmp_path: Path) -> Iterator[Running]:
     running.stop()
 
 
+@pytest.mark.slow
 def test_a_tail_follows_a_node_through_a_roll_and_a_kill_and_ends_with_ctrl_c(
     node: Running, lockstep: Lockstep
 ) -> None:

@@ -77,6 +77,7 @@ def _open(member: Member) -> int:
     return int(member.node.outbox.streams.open_counts().sum())
 
 
+@pytest.mark.slow
 def test_orders_stay_if_the_user_logs_in_to_the_new_primary_and_go_if_not(tmp_path: Path) -> None:
     async def story(_: Register, a: Member, b: Member) -> None:
         traders = await _with_orders(a)
@@ -100,6 +101,7 @@ def test_orders_stay_if_the_user_logs_in_to_the_new_primary_and_go_if_not(tmp_pa
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_a_switchover_cancels_nothing_at_either_node(tmp_path: Path) -> None:
     async def story(_: Register, a: Member, b: Member) -> None:
         traders = await _with_orders(a)
@@ -117,6 +119,7 @@ def test_a_switchover_cancels_nothing_at_either_node(tmp_path: Path) -> None:
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_clients_of_a_primary_without_its_lease_are_sent_away_and_their_orders_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +145,7 @@ def test_clients_of_a_primary_without_its_lease_are_sent_away_and_their_orders_s
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_a_login_is_refused_as_soon_as_the_lease_has_ended(tmp_path: Path) -> None:
     """The loop stood still: nothing has looked at the time since, and another node may be primary."""
 
@@ -161,6 +165,7 @@ def test_a_login_is_refused_as_soon_as_the_lease_has_ended(tmp_path: Path) -> No
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_a_user_who_leaves_during_a_switchover_that_is_given_up_has_its_orders_canceled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

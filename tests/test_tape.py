@@ -163,6 +163,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.slow
 def test_a_reader_that_dies_keeps_no_place_and_the_writer_never_waits(writer: TapeWriter, path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", READER, str(path)], capture_output=True, text=True, check=False, cwd=ROOT
@@ -304,6 +305,7 @@ class Tapes(RuleBasedStateMachine):
             self.writer.close()
 
 
+@pytest.mark.slow
 def test_a_tape_does_what_a_list_of_blocks_does(tmp_path: Path) -> None:
     class Machine(Tapes):
         folder = tmp_path

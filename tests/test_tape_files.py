@@ -96,6 +96,7 @@ def test_the_owner_removes_its_file_at_the_end(path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_a_file_in_use_is_refused_with_the_process_that_has_it(path: Path, owner: "subprocess.Popen[str]") -> None:
     assert owner_of(path) == owner.pid
     with pytest.raises(TapeBusy, match=f"in use by process {owner.pid}"):
@@ -104,6 +105,7 @@ def test_a_file_in_use_is_refused_with_the_process_that_has_it(path: Path, owner
     assert [each.name for each in path.parent.iterdir()] == [path.name], "nothing is left beside it"
 
 
+@pytest.mark.slow
 def test_a_file_that_a_dead_owner_left_is_told_and_replaced(path: Path, owner: "subprocess.Popen[str]") -> None:
     reader = attach(path, FORM)
     owner.kill()
@@ -116,6 +118,7 @@ def test_a_file_that_a_dead_owner_left_is_told_and_replaced(path: Path, owner: "
     assert attach(path, FORM).created_ns == file.created_ns
 
 
+@pytest.mark.slow
 def test_files_that_dead_owners_left_are_removed(path: Path, owner: "subprocess.Popen[str]") -> None:
     owner.kill()
     owner.wait()
@@ -212,6 +215,7 @@ def test_a_file_with_other_contents_is_told(path: Path, form: Form, sentence: st
     file.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 3, HEADER.itemsize - 1])
 def test_a_file_that_was_cut_short_is_told_and_its_memory_stays(path: Path, size: int) -> None:
     file = new(path)

@@ -55,6 +55,7 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_blocks_come_once_and_an_image_is_of_whole_blocks_alone(tmp_path: Path) -> None:
     node = started(tmp_path)
     folder, faults = tmp_path / "program", list[BaseException]()

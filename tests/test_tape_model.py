@@ -184,6 +184,7 @@ _FIRST_WORD: Final = "    data[at + LENGTH] = length\n"
 _INTENT: Final = "    store_release(words, INTENT, intent)\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "edit",
     [
@@ -243,6 +244,7 @@ def explore_bell(
     return explorer.run()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sleepers", "ringers", "rounds"), [(1, 1, 2), (2, 1, 1), (1, 2, 1)])
 def test_no_wakeup_is_lost(sleepers: int, ringers: int, rounds: int) -> None:
     assert explore_bell({}, sleepers, ringers, rounds=rounds) > 100

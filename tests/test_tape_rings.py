@@ -229,6 +229,7 @@ class Rings(RuleBasedStateMachine):
             each.close()
 
 
+@pytest.mark.slow
 def test_rings_do_what_queues_do(tmp_path: Path) -> None:
     class Machine(Rings):
         folder = tmp_path

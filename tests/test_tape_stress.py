@@ -228,6 +228,7 @@ def test_a_writer_that_is_killed_in_the_middle_of_a_block_has_not_published_it(t
     assert died_writing > 0
 
 
+@pytest.mark.slow
 def test_a_writer_that_publishes_before_it_writes_is_found_out(tmp_path: Path) -> None:
     """Control of the test above."""
     assert any(_kill_writers(tmp_path, 20 + more, early=True)[1] for more in range(20))

@@ -55,6 +55,7 @@ def node(tmp_path_factory: pytest.TempPathFactory, files: tuple[Path, Path]) -> 
     running.stop()
 
 
+@pytest.mark.slow
 def test_both_clients_trade_over_tls(node: Running, files: tuple[Path, Path]) -> None:
     tls = client_context(files[0])
 
@@ -128,6 +129,7 @@ def with_silent_connections(node: Running, count: int) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patience", ["patient", "impatient"])
 def test_connections_that_never_shake_hands_keep_nobody_out(
     patience: str, files: tuple[Path, Path], tmp_path: Path
@@ -207,6 +209,7 @@ def test_order_entry_without_tls_beyond_loopback_is_told(
     assert ("is not encrypted" in capsys.readouterr().err) is told
 
 
+@pytest.mark.slow
 def test_trade_and_simulate_speak_tls(node: Running, files: tuple[Path, Path]) -> None:
     where = ["--port", str(node.port), "--tls", "--tls-ca", str(files[0])]
 

@@ -30,6 +30,7 @@ def operated(tmp_path: Path) -> Iterator[Operated]:
         yield running
 
 
+@pytest.mark.slow
 def test_on_a_pipe_it_says_a_line_a_second(operated: Operated, lockstep: Lockstep) -> None:
     status, out, complaint = lockstep("top", operated.directory, "--seconds", "1")
     assert (status, complaint) == (0, "")
@@ -78,6 +79,7 @@ def test_the_screen_has_rates_stages_books_and_sessions_and_takes_any_names(
     assert line({"at_s": 0, "status": {}, "sessions": [], "sessions_total": 0, "books": []}).startswith("  0.0 s")
 
 
+@pytest.mark.slow
 def test_on_a_terminal_the_screen_is_drawn_and_its_last_state_stays(operated: Operated) -> None:
     status, seen = on_terminal(["top", str(operated.directory), "--seconds", "0.6"], [])
     text = seen.decode()
@@ -85,6 +87,7 @@ def test_on_a_terminal_the_screen_is_drawn_and_its_last_state_stays(operated: Op
     assert "…" not in text  # it fits a small terminal
 
 
+@pytest.mark.slow
 def test_once_all_of_it_is_printed_through_a_pipe_and_on_a_terminal(operated: Operated, lockstep: Lockstep) -> None:
     status, out, complaint = lockstep("top", operated.directory, "--once")
     assert (status, complaint) == (0, "")
@@ -125,6 +128,7 @@ def test_a_tall_screen_has_as_many_tables_of_the_workings_as_fit(operated: Opera
         assert len(text.splitlines()) <= lines
 
 
+@pytest.mark.slow
 def test_the_workings_alone_fit_a_small_terminal(operated: Operated) -> None:
     status, seen = on_terminal(["top", str(operated.directory), "--workings", "--seconds", "0.6"], [])
     text = " ".join(seen.decode().split())
@@ -155,6 +159,7 @@ def test_a_time_that_is_none_is_refused(seconds: str, operated: Operated, lockst
     assert (status, complaint.startswith(f"lockstep: --seconds is '{seconds}'; ")) == (2, True)
 
 
+@pytest.mark.slow
 def test_a_node_that_ends_while_it_is_watched_ends_the_watch_with_1(operated: Operated) -> None:
     with nursery.spawn(["top", operated.directory]) as watch:
         assert watch.stdout is not None
@@ -164,6 +169,7 @@ def test_a_node_that_ends_while_it_is_watched_ends_the_watch_with_1(operated: Op
     assert (watch.returncode, "closed the connection; see its log" in complaint) == (1, True)
 
 
+@pytest.mark.slow
 def test_an_interrupt_is_an_ordinary_end_and_a_reader_that_goes_away_is_told_by_the_status(operated: Operated) -> None:
     with nursery.spawn(["top", operated.directory]) as watch:
         assert watch.stdout is not None

@@ -67,6 +67,7 @@ def trade(port: int, lines: str, *arguments: object, **options: Any) -> tuple[in
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_lines_of_a_pipe_are_a_script() -> None:
     with serve_aside(Market()) as aside:
         lines = """\
@@ -107,6 +108,7 @@ help
     assert complained == trade_words.HELP + "\n"
 
 
+@pytest.mark.slow
 def test_programs_get_one_event_a_line() -> None:
     with serve_aside(Market()) as aside:
         trade(aside.port, "buy 10 XYZ @ 10.05 token=early\n")
@@ -142,6 +144,7 @@ def test_no_price_is_told_of_an_order_of_ones_own_that_was_met() -> None:
     assert said == "canceled Z2: 10, it would have traded with an order of your own participant"
 
 
+@pytest.mark.slow
 def test_what_was_not_done_is_exit_status_1_and_what_is_not_understood_is_2() -> None:
     with serve_aside(Market()) as aside:
         status, said, complained = trade(aside.port, "buy 5 XYZ @ 10 token=a1\ncancel a1\ncancel a1\n")
@@ -154,6 +157,7 @@ def test_what_was_not_done_is_exit_status_1_and_what_is_not_understood_is_2() ->
         ]
 
 
+@pytest.mark.slow
 def test_a_connection_that_breaks_is_told_and_the_lines_go_on() -> None:
     with serve_aside(Market(faults=faults_of("NB"))) as aside:
         status, said, _ = trade(aside.port, "buy 5 XYZ @ 10 token=a1\ncancel a1\n")
@@ -259,6 +263,7 @@ def terminal(aside: Aside, *arguments: object) -> Any:
             made.program.wait(120)
 
 
+@pytest.mark.slow
 def test_on_a_terminal_the_password_is_asked_for_unseen_and_events_come_as_they_happen() -> None:
     with serve_aside(Market()) as aside, terminal(aside) as screen:
         screen.until("password of ALICE: ")
@@ -284,6 +289,7 @@ def test_on_a_terminal_the_password_is_asked_for_unseen_and_events_come_as_they_
         assert screen.close() == 0
 
 
+@pytest.mark.slow
 def test_a_person_is_told_at_once_of_an_answer_that_does_not_come_and_of_lines_that_wait_for_it() -> None:
     with serve_aside(Market()) as aside, terminal(aside) as screen:
         screen.until("password")
@@ -303,6 +309,7 @@ def test_a_person_is_told_at_once_of_an_answer_that_does_not_come_and_of_lines_t
         assert screen.close() == 0
 
 
+@pytest.mark.slow
 def test_a_line_typed_while_there_is_no_connection_is_refused_at_once_and_never_sent() -> None:
     with serve_aside(Market()) as aside, terminal(aside) as screen:
         screen.until("password")
@@ -315,6 +322,7 @@ def test_a_line_typed_while_there_is_no_connection_is_refused_at_once_and_never_
         assert aside.market.orders == {}
 
 
+@pytest.mark.slow
 def test_a_person_is_told_while_nothing_takes_orders_why_and_when_it_goes_on() -> None:
     with serve_aside(Market()) as aside, terminal(aside) as screen:
         screen.until("password")
@@ -333,6 +341,7 @@ def test_a_person_is_told_while_nothing_takes_orders_why_and_when_it_goes_on() -
         screen.until("after an outage of")
 
 
+@pytest.mark.slow
 def test_a_person_is_told_while_no_node_of_a_pair_is_primary_yet() -> None:
     market = Market(refuse_logins=1_000_000, refuse_code=RejectCode.SESSION_NOT_AVAILABLE)
     with contextlib.ExitStack() as stack:
@@ -349,6 +358,7 @@ def test_a_person_is_told_while_no_node_of_a_pair_is_primary_yet() -> None:
         screen.until("ALICE is logged in to")
 
 
+@pytest.mark.slow
 def test_an_interrupt_logs_out_and_ends() -> None:
     with serve_aside(Market()) as aside, terminal(aside) as screen:
         screen.until("password")
@@ -359,6 +369,7 @@ def test_an_interrupt_logs_out_and_ends() -> None:
         assert screen.close() == 130
 
 
+@pytest.mark.slow
 def test_an_exchange_that_goes_away_for_good_ends_it(monkeypatch: Any, lockstep: Lockstep) -> None:
     from client import async_client
 
@@ -579,6 +590,7 @@ def test_the_example_bot_is_short() -> None:
     assert 20 < len(lines) < 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "why"),
     [

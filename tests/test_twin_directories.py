@@ -27,6 +27,7 @@ def _twin_of(tmp_path: Path, register: Register, a: Member, journal_of: str) -> 
     return Member("B", tmp_path / "twin", register, a, "both")
 
 
+@pytest.mark.slow
 def test_a_second_directory_under_a_name_is_refused_while_the_first_follows(tmp_path: Path) -> None:
     async def story(register: Register, a: Member, b: Member) -> None:
         await a.node.submit(start_rows())
@@ -47,6 +48,7 @@ def test_a_second_directory_under_a_name_is_refused_while_the_first_follows(tmp_
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_a_directory_that_the_record_does_not_name_takes_nothing_over(tmp_path: Path) -> None:
     async def story(register: Register, a: Member, b: Member) -> None:
         await a.node.submit(start_rows())
@@ -75,6 +77,7 @@ def test_a_directory_that_the_record_does_not_name_takes_nothing_over(tmp_path: 
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_a_copy_of_the_primarys_directory_under_its_name_is_refused_and_the_primary_goes_on(tmp_path: Path) -> None:
     async def story(register: Register, a: Member, b: Member) -> None:
         await a.node.submit(start_rows())
@@ -94,6 +97,7 @@ def test_a_copy_of_the_primarys_directory_under_its_name_is_refused_and_the_prim
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "role"), [("B", "standby"), ("B", "follower"), ("A", "standby"), ("C", "standby")])
 def test_an_empty_directory_under_a_name_or_in_a_place_that_is_taken_fetches_nothing_and_both_ends_say_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, role: str
@@ -173,6 +177,7 @@ def put_back(backup: Path, directory: Path) -> None:
             (directory / path.relative_to(backup)).write_bytes(path.read_bytes())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a", "b"])
 def test_an_older_backup_over_the_same_files_takes_nothing_over_until_it_has_caught_up(
     tmp_path: Path, name: str
@@ -219,6 +224,7 @@ def recorded(register: Register) -> int:
     return register.stored.reign.acknowledged_seq if register.stored.reign is not None else 0
 
 
+@pytest.mark.slow
 def test_an_older_backup_reigns_where_its_position_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control of the test above: name, file system and inode alone do not tell a backup."""
     monkeypatch.setattr("replication.standby.Standby._reason_by_position", lambda *_: "")

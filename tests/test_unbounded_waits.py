@@ -54,6 +54,7 @@ def test_a_lease_ends_at_a_witness_that_is_late_all_the_time(tmp_path: Path, lat
     files.close()
 
 
+@pytest.mark.slow
 def test_a_bundle_that_cannot_be_written_does_not_keep_a_node_from_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +81,7 @@ def test_a_bundle_that_cannot_be_written_does_not_keep_a_node_from_its_end(
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_a_standby_whose_journal_is_full_reads_no_further_and_its_loop_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

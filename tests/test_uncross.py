@@ -142,6 +142,7 @@ def told_after(engine: MarketEngine, rows: NDArray[Any], told: Told) -> list[Tol
     return after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine_class", [Engine, ReferenceEngine])
 def test_an_indicative_is_what_each_candidate_priced_anew_gives(engine_class: Any) -> None:
     engine = engine_class(CAPACITY)

@@ -180,6 +180,7 @@ def test_past_days_are_carried_over_too_and_one_whose_file_is_gone_is_named(tmp_
     assert "the streams of session 20240115 are not kept any longer: " in note
 
 
+@pytest.mark.slow
 def test_a_market_that_does_not_fit_into_a_capacity_is_refused(directory: Path, release: str) -> None:
     before = files_of(directory)
     with (

@@ -135,6 +135,7 @@ def test_a_market_goes_on_from_a_checkpoint_as_without_a_break(cut: str, tmp_pat
     DAY.checkpoint_goes_on(tmp_path, cut, truth)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", OTHERS, ids=["same room", "more room", "less room"])
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_market_goes_on_in_a_new_slice_as_without_a_break(
@@ -143,6 +144,7 @@ def test_a_market_goes_on_in_a_new_slice_as_without_a_break(
     DAY.slice_goes_on(tmp_path, cut, other, truth)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_replay_in_either_engine_gives_what_waits(cut: str, tmp_path: Path, truth: Engine) -> None:
     DAY.replays_alike(tmp_path, cut, truth)
@@ -170,6 +172,7 @@ def test_an_image_that_lost_what_waits_gives_another_market(lost: str, truth: En
 # Takeover
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("halting", "halted"),
     [

@@ -174,6 +174,7 @@ def test_a_market_goes_on_in_a_new_slice_as_without_a_break(
     DAY.slice_goes_on(tmp_path, cut, other, truth)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_replay_in_either_engine_gives_what_waits(cut: str, tmp_path: Path, truth: Engine) -> None:
     DAY.replays_alike(tmp_path, cut, truth)

@@ -60,6 +60,7 @@ def levels_of(answer: Message) -> dict[tuple[str, str], int]:
     return dict(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "seed"), CASES)
 def test_full_level2_and_answers_have_the_book_of_the_engine_after_each_command(kind: str, seed: int) -> None:
     viewed, rows = Viewed(), stream(kind, seed, 1_000)

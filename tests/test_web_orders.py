@@ -110,6 +110,7 @@ def order(side: str, size: int, price: str, **more: Any) -> dict[str, Any]:
     return {"product_id": PRODUCT, "side": side, "size": str(size), "price": price, **more}
 
 
+@pytest.mark.slow
 def test_orders_are_entered_found_filled_and_canceled(trades: Trades) -> None:
     own = str(uuid.uuid4())
     made = trades.done("UA", "POST", "/orders", order("buy", 10, "9.90", client_oid=own, post_only=True))
@@ -145,6 +146,7 @@ def test_orders_are_entered_found_filled_and_canceled(trades: Trades) -> None:
     assert (closed["id"], closed["done_reason"], closed["filled_size"]) == (made["id"], "canceled", "4")
 
 
+@pytest.mark.slow
 def test_refusals_say_why_with_the_right_status(trades: Trades) -> None:
     resting = trades.done("UB", "POST", "/orders", order("sell", 5, "10.10"))
     for body, status, why in (
@@ -169,6 +171,7 @@ def test_refusals_say_why_with_the_right_status(trades: Trades) -> None:
     assert [each["id"] for each in trades.done("UB", "GET", "/orders")] == [resting["id"]]
 
 
+@pytest.mark.slow
 def test_the_same_request_again_is_the_same_order(trades: Trades) -> None:
     stamp = f"{time.time():.6f}"
     first, again = (trades.signed("UA", "POST", "/orders", order("buy", 1, "9.00"), stamp) for _ in range(2))
@@ -190,6 +193,7 @@ def test_the_same_request_again_is_the_same_order(trades: Trades) -> None:
     assert len(trades.done("UA", "DELETE", "/orders")) == 1
 
 
+@pytest.mark.slow
 def test_orders_come_in_pages(trades: Trades) -> None:
     ids = [trades.done("UA", "POST", "/orders", order("buy", 1, f"9.0{n}"))["id"] for n in range(5)]
     found: list[str] = []
@@ -201,6 +205,7 @@ def test_orders_come_in_pages(trades: Trades) -> None:
     assert trades.signed("UA", "GET", "/orders?limit=0")[0] == 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", ["web", "node", "gateway"])
 def test_no_order_is_lost_or_doubled_by_a_kill(trades: Trades, killed: str) -> None:
     """Orders are sent while the process is killed; each is sent again until it is answered, and is there once."""
@@ -244,6 +249,7 @@ def test_no_order_is_lost_or_doubled_by_a_kill(trades: Trades, killed: str) -> N
     until(lambda: len(trades.book()["bids"]) == len(bodies))
 
 
+@pytest.mark.slow
 def test_channel_user_tells_a_user_its_own_orders_alone(trades: Trades) -> None:
     from websockets.asyncio.client import connect
 
@@ -279,6 +285,7 @@ def test_channel_user_tells_a_user_its_own_orders_alone(trades: Trades) -> None:
     asyncio.run(watch())
 
 
+@pytest.mark.slow
 def test_without_keys_there_is_no_order_entry_and_a_login_lost_to_another_program_is_told(trades: Trades) -> None:
     trades.end(signal.SIGTERM)
     trades.start("--rate", "0")
@@ -294,6 +301,7 @@ def test_without_keys_there_is_no_order_entry_and_a_login_lost_to_another_progra
     client.log_out()
 
 
+@pytest.mark.slow
 def test_a_node_starts_its_web_process_and_starts_it_again(tmp_path: Path) -> None:
     """The port stays the node's: a client that comes while the process is away is served by the next one."""
     keys = tmp_path / "keys"
@@ -329,6 +337,7 @@ def test_a_node_starts_its_web_process_and_starts_it_again(tmp_path: Path) -> No
         trades.node.stop()
 
 
+@pytest.mark.slow
 def test_ccxt_trades_unmodified(trades: Trades) -> None:
     ccxt = pytest.importorskip("ccxt", reason="pip install ccxt==4.5.90")
     place = f"http://127.0.0.1:{trades.port}"

@@ -154,6 +154,7 @@ def levels_of(book: Message) -> dict[tuple[str, str], int]:
     return kept.levels()
 
 
+@pytest.mark.slow
 def test_channels_and_answers_have_one_book_at_every_number(served: Served) -> None:
     from websockets.asyncio.client import connect
 
