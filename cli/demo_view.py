@@ -182,7 +182,7 @@ class LiveView:
 def _nodes(look: Look) -> Table:
     """Both nodes side by side."""
     table = Table(box=None, pad_edge=False)
-    table.add_column("node", style="bold", min_width=8)
+    table.add_column("node", style="bold", min_width=12)
     for letter in "AB":
         table.add_column(letter, min_width=18)
     for name, of in _ROWS.items():
@@ -199,12 +199,12 @@ def _same(look: Look) -> Text:
         return Text("")
     where = f"the block at {screen.count(same.first_seq)}"
     if same.a == same.b:
-        return Text(f"digests are equal up to {where}", style="green")
-    return Text(f"digests DIFFER from {where} on", style="bold red")
+        return Text(f"event digests are equal up to {where}", style="green")
+    return Text(f"event digests DIFFER from {where} on", style="bold red")
 
 
 def _digests(look: Look) -> tuple[Text, Text]:
-    """Digest of each node, green where both are equal."""
+    """Event digest of each node, green where both are equal. States can differ beside them until an event tells it."""
     same = look.digests
     if same is None:
         return Text(""), Text("")
@@ -239,7 +239,7 @@ _ROWS: Final[dict[str, Any]] = {
     "state": _state,
     "epoch": lambda node, _: Text("" if node is None else str(node["epoch"])),
     "command": lambda node, _: Text("" if node is None else screen.count(node["seq"])),
-    "digest": lambda _, digest: digest,
+    "event digest": lambda _, digest: digest,
     "lag": _lag,
 }
 

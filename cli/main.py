@@ -8,6 +8,7 @@ become one sentence and an exit status is in ``cli.errors``.
 import contextlib
 import functools
 import io
+import itertools
 import os
 import re
 import sys
@@ -137,6 +138,11 @@ def run_line(arguments: Sequence[str]) -> int:
         from typer import rich_utils
 
         rich_utils.COLOR_SYSTEM = None  # with NO_COLOR help pages would still have bold and dim text
+    for place, (before, word) in enumerate(itertools.pairwise(arguments), 2):
+        # As a directory it would be the current one. The value of an option is judged where it is read.
+        if not word and not before.startswith("-"):
+            _complain(f"word {place} of the command is empty: give a value; in a script, a variable may not be set")
+            return errors.WRONG
     try:
         # A help page is printed by typer, which knows nothing of a full disk.
         with errors.output() if _HELP & set(arguments) else contextlib.nullcontext():

@@ -129,6 +129,7 @@ def test_closed_and_full_standard_streams_end_with_a_status_and_no_traceback() -
         (["demo", "--seconds", "nan"], "--seconds is 'nan'; that is no number, give one; see"),
         (["demo", "--seconds", "x"], "--seconds is 'x'; give a number; see"),
         (["events"], "Missing argument 'DIR'; see"),
+        (["serve", "", "--port", "0"], "word 2 of the command is empty: give a value"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
