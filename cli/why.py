@@ -28,7 +28,7 @@ from engine.reference.restore import venue_about
 from engine.reference.rows import Row, rows_of
 from engine.reference.venue import Cause, Venue, Witness
 from journal.history import History
-from notation.faults_of_definitions import fault_of, rows_before
+from notation.faults_of_definitions import refusal_of, rows_before
 from notation.objects import command_object, event_object
 from notation.print import Printer
 from notation.rules import RULES, link_of, rule_object, section_of
@@ -315,13 +315,13 @@ def _name_terms(
 
 
 def _name_fault(consequences: list[Facts], directory: Path, seq: int) -> None:
-    """Say which value of a definition is out of bounds."""
+    """Say which value of a definition is out of bounds, or what else the market refuses it for."""
     with History.open(directory) as history:
         journal = history.slice_of(seq)
         first = max(seq - _ROWS_BEFORE, journal.start_seq + 1)
         blocks = list(journal.blocks(first, seq))
     rows = concatenate([owned_rows(block.rows) for block in blocks])[first - blocks[0].first_seq :]
-    if said := fault_of(rows[seq - first], *rows_before(rows, seq - first)):
+    if said := refusal_of(rows[seq - first], *rows_before(rows, seq - first)):
         consequences[0]["because"] += f"; {said}"
 
 

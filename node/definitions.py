@@ -13,7 +13,7 @@ from engine.interface import MarketEngine
 from engine.names import unpack
 from engine.records import CommandKind, EventKind, Permission, Reason, UserPermission
 from node.control import NodeControl, SubmissionResult
-from notation.faults_of_definitions import fault_of, rows_before
+from notation.faults_of_definitions import refusal_of, rows_before
 from notation.words import price
 
 #: Kinds whose second definition is refused.
@@ -74,7 +74,9 @@ def existing_users(rows: Any, node: NodeControl, most: int) -> list[str]:
 
 
 def refused_definitions(done: SubmissionResult, node: NodeControl, most: int) -> list[str]:
-    """Sentences on definitions that were rejected for a value out of bounds or an existing name, ``most`` at most."""
+    """Sentences on definitions that were rejected for a value out of bounds, an existing name, or commands that wait,
+    ``most`` at most.
+    """
     invalid = (done.events["kind"] == EventKind.REJECTED) & (done.events["reason"] == Reason.INVALID_COMMAND)
     places = done.events["seq"][invalid] - done.first_seq
     sentences = []
@@ -84,7 +86,7 @@ def refused_definitions(done: SubmissionResult, node: NodeControl, most: int) ->
         words = node.definition(kind, name) if kind in _UNCHANGED else ""
         if words:
             sentences.append(f"{kind.name.lower()} {name} exists already with {words}, and stays as it is")
-        elif said := fault_of(row, *rows_before(done.commands, at)):
+        elif said := refusal_of(row, *rows_before(done.commands, at)):
             sentences.append(said)
         if len(sentences) == most:
             break

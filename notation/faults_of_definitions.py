@@ -14,6 +14,7 @@ from engine.bounds import (
     BPS_MAX,
     DAY_NS,
     MEMBERS_MAX,
+    MINUTE_NS,
     PRICE_E4_MAX,
     QTY_MAX,
     SECOND_NS,
@@ -26,6 +27,10 @@ from engine.names import is_name, unpack
 from engine.records import CommandKind, InstrumentSetting, VenueSetting
 from notation.words import duration, percent, price
 
+_WAITED: Final = (
+    "commands wait for the entry delay, and no setting of the venue changes while one does; "
+    "repeat it when nothing was entered for as long as the delay"
+)
 _NAME: Final = "give 1 to 8 characters of A-Z 0-9 . -"
 #: Words of a row before: 64-bit numbers.
 _NOTHING: Final = (0, 0, 0, 0, 0, 0)
@@ -48,6 +53,23 @@ def fault_of(row: "np.void", extend: "np.void | None", members: Sequence["np.voi
     elif kind == CommandKind.VENUE:
         found = _of_venue(row)
     return next(found, "")
+
+
+def refusal_of(row: "np.void", extend: "np.void | None", members: Sequence["np.void"] = ()) -> str:
+    """Sentence on a COMMAND row that the market refused as ``invalid_command``: its first value out of bounds, or of a
+    ``venue`` without one that commands wait for the entry delay; "" where neither is known.
+    """
+    if said := fault_of(row, extend, members):
+        return said
+    return _WAITED if row["kind"] == CommandKind.VENUE and extend is None and _may_be_taken(row) else ""
+
+
+def _may_be_taken(row: "np.void") -> bool:
+    """True of a ``venue`` that the market takes while no command waits."""
+    settings, start_ns = int(row["settings"]), int(row["day_start_ns"])
+    known = int(VenueSetting.SPEED_BUMP | VenueSetting.DAY_START)
+    starts = 0 <= start_ns < (DAY_NS if settings & VenueSetting.DAY_START else 1) and start_ns % MINUTE_NS == 0
+    return not settings & ~known and starts and (settings & VenueSetting.SPEED_BUMP or not row["speed_bump_ns"])
 
 
 def rows_before(commands: NDArray[Any], at: int) -> "tuple[np.void | None, list[np.void]]":

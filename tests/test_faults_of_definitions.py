@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from engine import Capacity
-from engine.records import COMMAND, EventKind, Reason
+from engine.records import COMMAND, CommandKind, EventKind, Reason
 from engine.reference import ReferenceEngine
-from notation.faults_of_definitions import fault_of, rows_before
+from notation.faults_of_definitions import fault_of, refusal_of, rows_before
 from notation.parse import parse
 from notation.translate import Translator
 from tests.conftest import Lockstep
@@ -90,6 +90,47 @@ def test_there_is_a_sentence_exactly_where_the_market_refuses() -> None:
         assert refused == bool(said), (line, said)
         seen.add((line.split()[0], refused))
     assert len(seen) == 8, "each kind was taken and refused"
+
+
+WAITING = """\
+at 2024-01-15T09:30:00
+instrument AAA tick=0.01 lot=1 reference=10.00
+participant ALPHA
+venue speed_bump=1s
+{line}
+venue {settings}
+"""
+
+
+@pytest.mark.parametrize("settings", ["speed_bump=off", "day_start=17:00", ""])
+def test_a_venue_that_is_refused_while_commands_wait_is_told_so(
+    settings: str, tmp_path: Any, lockstep: Lockstep
+) -> None:
+    line = "cancel ALPHA none"
+    (tmp_path / "day.txt").write_text(WAITING.format(line=line, settings=settings))
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
+    seq = len(lockstep("commands", tmp_path / "node")[1].splitlines())
+    said = lockstep("why", tmp_path / "node", seq)[1]
+    assert "reason=invalid_command" in said
+    assert "commands wait for the entry delay, and no setting of the venue changes while one does" in said
+
+
+def test_a_venue_that_is_refused_for_its_row_is_not_told_that_commands_wait() -> None:
+    """The market refuses the same rows with and without a command that waits where a sentence does not name those."""
+    draw, told_to_wait = random.Random(f"venues {seed_of_the_day()}"), 0
+    for _ in range(400):
+        row = np.zeros(1, COMMAND)
+        row["kind"], row["settings"] = CommandKind.VENUE, draw.choice((0, 1, 2, 3, 4, 7))
+        row["speed_bump_ns"] = draw.choice((0, 0, 10**9, 86_400 * 10**9 + 1))
+        row["day_start_ns"] = draw.choice((0, 0, 60 * 10**9, 10**9, 86_400 * 10**9))
+        engine = ReferenceEngine(CAPACITY)
+        refused = bool(len(engine.apply(row)))
+        engine.apply(rows_of(engine, "venue speed_bump=1s\nenter NOBODY a1 buy 1 NONE @ 1"))
+        assert len(engine.apply(row)), "refused, since a command waits"
+        said = refusal_of(row[0], None)
+        assert ("commands wait" in said) == (not refused), (row, said)
+        told_to_wait += not refused
+    assert 20 < told_to_wait < 380
 
 
 def test_why_of_a_row_of_no_kind_has_no_sentence_on_values(tmp_path: Any, lockstep: Lockstep) -> None:
