@@ -8,6 +8,7 @@ from cli.admin import connected
 from cli.top_workings import process_words
 from directory.divergence import advice, read_mark
 from node.link import LinkError, LinkLost
+from notation.words import duration
 
 _LABELS: Final = {
     "node": "node",
@@ -23,6 +24,7 @@ _LABELS: Final = {
     "seq": "last command applied",
     "released_seq": "last command answered",
     "event_digest": "event digest",
+    "speed_bump_ns": "entry delay",
     "agreed_seq": "same digests up to",
     "lag_commands": "lag, commands",
     "arbiter": "arbiter",
@@ -75,9 +77,17 @@ def report_object(pair: dict[str, Any]) -> dict[str, Any]:
 def _single_facts(pair: dict[str, Any]) -> list[tuple[str, str]]:
     """Facts about a node that is not of a pair."""
     words = {**pair, "role": "none: this node is not of a pair", "policy": _POLICIES.get(pair["policy"], "")}
-    keys = ("role", "state", "state_reason", "policy", "seq", "released_seq", "event_digest")
+    words["speed_bump_ns"] = _delay(pair)
+    keys = ("role", "state", "state_reason", "policy", "speed_bump_ns", "seq", "released_seq", "event_digest")
     facts = [(_LABELS[key], _counted(words[key])) for key in keys if words[key] != ""]
     return facts + _processes(pair) + _warnings(pair)
+
+
+def _delay(pair: dict[str, Any]) -> str:
+    """Entry delay in words; "" of a node of an earlier release, which does not say it."""
+    if "speed_bump_ns" not in pair:
+        return ""
+    return duration(pair["speed_bump_ns"]) if pair["speed_bump_ns"] else "none"
 
 
 def _counted(value: Any) -> str:
@@ -88,6 +98,7 @@ def _facts(pair: dict[str, Any]) -> list[tuple[str, str]]:
     words = {
         **pair,
         "policy": _awaited(pair),
+        "speed_bump_ns": _delay(pair),
         "arbiter": pair["arbiter"] or "answers",
         "primary": pair["primary"] or "not known",
     }

@@ -149,12 +149,25 @@ def single(node: Node) -> dict[str, Any]:
     """Report of a node that is not of a pair, under ``node.control.PAIR_KEYS``."""
     state, why = node.standing()
     return unpaired(
-        state, why, node.options.durability, node.engine.seq, node.engine.event_digest.hex(), node.market.published_seq
+        state,
+        why,
+        node.options.durability,
+        node.engine.seq,
+        node.engine.event_digest.hex(),
+        node.market.published_seq,
+        speed_bump_ns=node.engine.speed_bump_ns,
     )
 
 
 def unpaired(
-    state: str, state_reason: str, policy: str, seq: int, event_digest: str, released_seq: int
+    state: str,
+    state_reason: str,
+    policy: str,
+    seq: int,
+    event_digest: str,
+    released_seq: int,
+    *,
+    speed_bump_ns: int = 0,
 ) -> dict[str, Any]:
     """Report of a node that is not of a pair, from its values."""
     words = dict.fromkeys(("node", "primary", "primary_address", "clients_address", "since", "forced", "arbiter"), "")
@@ -169,6 +182,7 @@ def unpaired(
         "in_sync": [],
         "seq": seq,
         "event_digest": event_digest,
+        "speed_bump_ns": speed_bump_ns,
         "released_seq": released_seq,
         "lag_s": 0.0,
         "silence_s": 0.0,

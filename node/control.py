@@ -206,6 +206,7 @@ PAIR_KEYS: Final = (
     "in_sync",  # nodes that may take over, by the arbiter's record
     "seq",  # last command applied here
     "event_digest",  # after seq, hexadecimal
+    "speed_bump_ns",  # entry delay of the venue after seq; 0: none
     "agreed_seq",  # last command with the same digest on both nodes
     "released_seq",  # last command that clients may be told of
     "lag_commands",  # of this copy, or of the furthest copy in sync

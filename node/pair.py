@@ -161,6 +161,7 @@ class Pair:
             "policy": self.options.settings.policy,
             "seq": node.engine.seq,
             "event_digest": node.engine.event_digest.hex(),
+            "speed_bump_ns": node.engine.speed_bump_ns,
             "divergences": self.divergences,
             **pair_status.of_reign(reign, standby.primary),
         }

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-#: Gauges: (key of the report, name, help). ``seq`` is lockstep_seq.
+#: Gauges: (key of the report, name, help). ``seq`` and ``speed_bump_ns`` are gauges of every node.
 PAIR_GAUGES: Final = (
     ("epoch", "lockstep_pair_epoch", "Epoch of the reign"),
     ("agreed_seq", "lockstep_pair_agreed_seq", "Last command with the same event digest on both nodes"),

@@ -69,7 +69,8 @@ def _may_be_taken(row: "np.void") -> bool:
     settings, start_ns = int(row["settings"]), int(row["day_start_ns"])
     known = int(VenueSetting.SPEED_BUMP | VenueSetting.DAY_START)
     starts = 0 <= start_ns < (DAY_NS if settings & VenueSetting.DAY_START else 1) and start_ns % MINUTE_NS == 0
-    return not settings & ~known and starts and (settings & VenueSetting.SPEED_BUMP or not row["speed_bump_ns"])
+    delays = bool(settings & VenueSetting.SPEED_BUMP) or not row["speed_bump_ns"]
+    return not settings & ~known and starts and delays
 
 
 def rows_before(commands: NDArray[Any], at: int) -> "tuple[np.void | None, list[np.void]]":

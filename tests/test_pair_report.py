@@ -22,6 +22,7 @@ from tests.conftest import Lockstep
 from tests.json_schemas import checked
 from tests.operated import COPY, FakeNode, Operated, paired, paired_standby
 from tests.pair_processes import pair
+from tests.running import until
 from tests.test_metrics import samples
 
 
@@ -33,6 +34,19 @@ def operated(tmp_path: Path) -> Iterator[Operated]:
 
 def test_a_report_has_the_documented_keys() -> None:
     assert set(paired()) == set(paired_standby()) == set(PAIR_KEYS)
+
+
+@pytest.mark.parametrize(
+    "told", [unpaired("open", "", "fsync", 1, "ab" * 16, 1, speed_bump_ns=350_000), paired(speed_bump_ns=350_000)]
+)
+def test_the_entry_delay_in_force_is_shown(told: dict[str, Any], operated: Operated, lockstep: Lockstep) -> None:
+    operated.node.pair = told
+    assert re.search(r"entry delay +350us", lockstep("status", operated.directory)[1])
+    assert checked(["status"], lockstep("status", operated.directory, "--json")[1])[0]["speed_bump_ns"] == 350_000
+    operated.node.pair = {**told, "speed_bump_ns": 0}
+    assert re.search(r"entry delay +none", lockstep("status", operated.directory)[1])
+    operated.node.pair = {key: value for key, value in told.items() if key != "speed_bump_ns"}
+    assert "entry delay" not in lockstep("status", operated.directory)[1], "a node of an earlier release"
 
 
 def test_a_node_that_is_not_of_a_pair_shows_its_state_and_counts_as_the_one_that_takes_orders(
@@ -178,7 +192,7 @@ def test_every_number_of_the_report_is_a_metric_and_a_single_node_has_none_of_th
     for key, name, _ in PAIR_GAUGES:
         assert found[name, ""] == node.pair[key]
     numbers = {key for key, value in node.pair.items() if isinstance(value, int | float)}
-    assert numbers == {key for key, *_ in PAIR_GAUGES} | {"seq"}
+    assert numbers == {key for key, *_ in PAIR_GAUGES} | {"seq", "speed_bump_ns"}, "two are metrics of every node"
     assert found["lockstep_pair_primary", ""] == 0
     assert found["lockstep_pair_working", ""] == 1
     assert found["lockstep_pair_in_sync", ""] == 2
@@ -210,6 +224,8 @@ def test_a_real_pair_reports_itself_and_its_standby_is_healthy_but_not_ready(
         assert of_a["clients_address"] == of_b["clients_address"] == f"127.0.0.1:{a.port}"
         assert (of_b["can_take_over"], of_b["cannot_take_over_reason"]) == (1, None)
         assert of_b["lag_s"] < 60
+        assert lockstep("admin", "do", a.data, "venue speed_bump=350us")[0] == 0
+        until(lambda: {each.pair()["speed_bump_ns"] for each in (a, b)} == {350_000}, 60, "B does not tell the delay")
         assert checked(["top"], lockstep("top", b.data, "--seconds", 0, "--json")[1])[0]["pair"]["role"] == "standby"
         assert lockstep("status", a.data, "--is-primary")[0] == 0
         assert lockstep("status", b.data, "--is-primary")[0] == 1
