@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from cli.options import Alone, InstrumentsMax, Json, OrdersMax, Release, Threads, WhenFull
+from cli.options import Alone, FixAccounts, InstrumentsMax, Json, OrdersMax, Release, Threads, WhenFull
 
 PANEL: Final = "Operate a node"
 PAIR: Final = "A pair of nodes"
@@ -148,6 +148,7 @@ def serve(
             show_default="none",
         ),
     ] = None,
+    fix_accounts: FixAccounts = None,
     feed: Annotated[
         list[str] | None,
         typer.Option(
@@ -335,7 +336,7 @@ def serve(
     from cli.pair import PairArguments, plan_of
     from cli.serve import serve as command
     from cli.serve import tls_files, tls_of
-    from cli.serve_programs import Programs, check_programs
+    from cli.serve_programs import Programs, check_accounts, check_programs
     from node.defaults import checked_rate, checked_share
     from node.feed_programs import feed_options
     from node.fix_data_programs import fix_data_option
@@ -361,6 +362,8 @@ def serve(
         raise typer.BadParameter("--web-keys, --web-operators and --web-proxy are of --web; give --web HOST:PORT too")
     if web_keys is not None and all(each.protocol != "native" for each in gateways):
         raise typer.BadParameter("--web-keys needs a gateway of native order entry; give --gateway native:PORT too")
+    if fix_accounts is not None:
+        check_accounts(fix_accounts, gateways)
     if on_web is not None:
         check_can_serve(web_keys, web_operators, on_web.host, tls=tls_cert is not None)
     if published is not None:
@@ -404,6 +407,7 @@ def serve(
         busy_poll_us=busy_poll_us if busy_poll_us is not None else 1_000_000 if dedicated else 200,
         clock_error_max_ns=None if clock_error_max_ms is None else round(clock_error_max_ms * 1e6),
         past_days=past_days,
+        fix_accounts=fix_accounts,
         roll_at_bytes=None if roll_at_gb is None else round(roll_at_gb * GB),
         roll_daily=roll_daily,
         keep_events=keep_events,
@@ -470,6 +474,7 @@ def gateway(
             metavar="FILE", help="Clients show a certificate of these CAs, PEM.", show_default="clients show none"
         ),
     ] = None,
+    fix_accounts: FixAccounts = None,
     as_json: Json = False,
 ) -> int:
     """Run a gateway of a node in a process of its own, until the node ends, SIGTERM or Ctrl-C.
@@ -479,6 +484,7 @@ def gateway(
 
     Example: lockstep gateway data --name desks --port 9101
     """
+    from cli.gateway import ConnectionBounds
     from cli.gateway import gateway as command
     from cli.serve import tls_of
 
@@ -490,11 +496,10 @@ def gateway(
         port=port,
         fd=fd,
         when_full=when_full.value,
-        connections_max=connections_max,
-        connections_per_address_max=connections_per_address_max,
-        waiting_per_address_max=waiting_per_address_max,
+        bounds=ConnectionBounds(connections_max, connections_per_address_max, waiting_per_address_max),
         past_days=past_days,
         tls=tls_of(tls_cert, tls_key, tls_client_ca),
+        fix_accounts=fix_accounts,
         as_json=as_json,
     )
 

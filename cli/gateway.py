@@ -6,14 +6,25 @@ import os
 import socket
 import ssl
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from cli import errors, screen
 from cli.beside import check_has_journal
 from cli.errors import WrongUse
 from cli.warmup import ready
 
+if TYPE_CHECKING:
+    from gateway.protocol import OrderProtocol
+
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+class ConnectionBounds(NamedTuple):
+    """Connections at most: in all, of one address (None: all), and of one address without a login (None: a quarter)."""
+
+    connections_max: int
+    per_address_max: int | None
+    waiting_per_address_max: int | None
 
 
 def gateway(
@@ -25,11 +36,10 @@ def gateway(
     port: int,
     fd: int | None,
     when_full: Literal["wait", "refuse"],
-    connections_max: int,
-    connections_per_address_max: int | None,
-    waiting_per_address_max: int | None,
+    bounds: ConnectionBounds,
     past_days: int,
     tls: ssl.SSLContext | None,
+    fix_accounts: Path | None,
     as_json: bool,
 ) -> int:
     """Run a gateway process. Exit status 0 after an orderly end. fd: of a socket that listens; None: host and port."""
@@ -61,14 +71,12 @@ def gateway(
     options = GatewayOptions(
         directory,
         name,
-        PROTOCOLS[protocol],
+        PROTOCOLS[protocol] if fix_accounts is None else _with_accounts(protocol, fix_accounts),
         host,
         port,
         listening,
         when_full,
-        connections_max,
-        connections_per_address_max,
-        waiting_per_address_max,
+        *bounds,
         past_days,
         tls,
         report=ProgramReport() if as_json else None,
@@ -91,6 +99,21 @@ def gateway(
                 f"{again}, and nothing is lost"
             ) from error
     return errors.FINE
+
+
+def _with_accounts(name: str, path: Path) -> "OrderProtocol":
+    """A protocol of FIX with the terms of users of a file. Raises WrongUse."""
+    from gateway.fix.accounts import Accounts, AccountsError
+    from gateway.fix.protocol import Fix
+    from node.protocols import PROTOCOLS
+
+    protocol = PROTOCOLS[name]
+    if not isinstance(protocol, Fix):
+        raise WrongUse(f"--fix-accounts is of gateways of FIX, and --protocol is {name}; leave it out")
+    try:
+        return type(protocol)(Accounts(path.absolute()))
+    except AccountsError as error:
+        raise WrongUse(str(error)) from error
 
 
 def _listening(fd: int) -> socket.socket:

@@ -107,6 +107,14 @@ class Threads(StrEnum):
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A node's data directory.")]
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files to read, in this order.")]
+FixAccounts = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Users' throttles, hours and keys for gateways of FIX, in TOML (docs/OPERATIONS.md).",
+        show_default="none",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs: one object, or one a line.")]
 Engine = Annotated[EngineChoice, typer.Option(help="The compiled engine, or the readable reference.")]
 FromSeq = Annotated[

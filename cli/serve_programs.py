@@ -1,6 +1,7 @@
 """Programs beside the core that `lockstep serve` is asked for, and what cannot be together."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import typer
@@ -11,6 +12,7 @@ from node.fix_data_programs import FixDataOption
 from node.gateway_programs import GatewayOption
 from node.nats_programs import NAME as NATS
 from node.nats_programs import NatsOption
+from node.protocols import FIX_PROTOCOLS
 from node.web_programs import NAME as WEB
 from node.web_programs import WebOption
 
@@ -35,6 +37,18 @@ class Programs(NamedTuple):
         found += [OUCH] if self.dedicated else []
         beside = ((WEB, self.web), (NATS, self.nats), (FIX_DATA, self.fix_data))
         return found + [name for name, option in beside if option is not None]
+
+
+def check_accounts(path: Path, gateways: Sequence[GatewayOption]) -> None:
+    """Raise typer.BadParameter, with a sentence, for a file of users' terms that no gateway has, or that is wrong."""
+    from gateway.fix.accounts import Accounts, AccountsError
+
+    if all(each.protocol not in FIX_PROTOCOLS for each in gateways):
+        raise typer.BadParameter("--fix-accounts is of gateways of FIX; give --gateway fix:PORT too")
+    try:
+        Accounts(path)
+    except AccountsError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def check_programs(wanted: Programs, *, tape_mb: int, ports: Sequence[int | None]) -> None:

@@ -121,6 +121,7 @@ class Connection(asyncio.BufferedProtocol):
         self.session = entrance.protocol.session(gateway.now_ns())
         #: The session, where it makes the rows of its messages itself; None: a kernel does.
         self.row_session = self.session if isinstance(self.session, RowSession) else None
+        self._pauses = False  # its session takes messages again later
         self._piecewise = False  # the next piece of the stream is due
         self.slot = -1
         self.region = self.begin = self.end = self._limit = 0
@@ -315,10 +316,21 @@ class Connection(asyncio.BufferedProtocol):
             return
         if (asked := session.take_mass_cancel()) is not None:
             self._gateway.on_mass_cancel(self, asked)
-        if session.asks or self.end > self.begin:
+        if session.pause_ns:
+            if not self._pauses:
+                self._pauses = True
+                asyncio.get_running_loop().call_later(session.pause_ns / 1e9, self._end_pause)
+            if session.asks:
+                self._gateway.on_bytes(self)
+        elif session.asks or self.end > self.begin:
             self._gateway.on_bytes(self)
         if resend_from := session.take_resend():
             self.go_back(resend_from)
+
+    def _end_pause(self) -> None:
+        self._pauses = False
+        if self.live:
+            self._gateway.on_bytes(self)
 
     def catch_up(self) -> None:
         """Send from the spool while the reader takes it."""
@@ -389,7 +401,7 @@ class Connection(asyncio.BufferedProtocol):
         Time while the node was stopped, or while the client's bytes sat unread, is not silence.
         """
         now_ns = beat.now_ns
-        self.session.excuse(beat.passed_ns if self.dirty or self.holding else beat.away_ns, now_ns)
+        self.session.excuse(beat.passed_ns if self.dirty or self.holding or self._pauses else beat.away_ns, now_ns)
         if self.closing:
             self._closing_ns = min(self._closing_ns + beat.away_ns, now_ns)
             if now_ns - self._closing_ns > LEAVE_NS and self.transport is not None:

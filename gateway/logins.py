@@ -76,6 +76,10 @@ class Logins:
         if is_told:
             self._on_failure(address, user)
 
+    def fail(self, address: str, user: str) -> None:
+        """Count a wrong signature, as a wrong password is counted."""
+        self._failed(address, user)
+
     def note_failure(self, address: str, user: str) -> None:
         """Count a failure at another gateway of the node, which has counted it among the refused."""
         self._admission.note(address, user, self._now_ns())

@@ -151,6 +151,11 @@ class RowSession(Session, Protocol):
         ...
 
     @property
+    def pause_ns(self) -> int:
+        """Time for which it takes no bytes and gives no rows of messages, since its user has sent too many; 0: none."""
+        ...
+
+    @property
     def over(self) -> str:
         """Reason for which the connection is to be closed now; "": it goes on."""
         ...

@@ -65,12 +65,14 @@ class SignOn:
         streams = connection.entrance.outbox.streams
         user = streams.user(login.user)
         stored = _password_of(streams, user)
+        proved: bool | None = getattr(login, "proved", None)  # by a signature in place of a password
 
         def on_check(right: bool) -> None:
             if connection.closing:
                 return
             if not right or not user:
-                self._refuse(connection, login, Refusal.NOT_AUTHORIZED, "user or password is wrong")
+                wrong = "user or password is wrong" if proved is None else "user or signature is wrong"
+                self._refuse(connection, login, Refusal.NOT_AUTHORIZED, wrong)
             elif away := owner.elsewhere or owner.unsure():
                 self._refuse(connection, login, Refusal.NOT_AVAILABLE, away)
             elif _password_of(streams, user) != stored:
@@ -78,6 +80,11 @@ class SignOn:
             else:
                 self._log_in(connection, login, user, stored)
 
+        if proved is not None:
+            if not proved:
+                self._logins.fail(connection.network, login.user.upper())
+            on_check(proved)
+            return
         self._logins.check(connection, connection.network, login.user.upper(), login.password, stored, on_check)
 
     def _on_failure(self, address: str, user: str) -> None:

@@ -27,6 +27,7 @@ import uvloop
 from numpy.typing import NDArray
 
 from engine.records import CommandKind
+from gateway.fix.protocol import Fix
 from gateway.outbox import PAST_DAYS, Outbox
 from gateway.protocol import Entrance, OrderProtocol
 from gateway.server import BEAT_S, ROWS_MAX, Gateway
@@ -178,6 +179,8 @@ class GatewayProcess:
             per_address_max=options.connections_per_address_max,
             waiting_per_address_max=options.waiting_per_address_max,
         )
+        if isinstance(options.protocol, Fix):
+            options.protocol.accounts.on_fault = lambda why: self.log.warning("accounts not read again", why=why)
         gateway.claims = self.link
         gateway.on_failed_login = self.link.failed
         gateway.on_mass_cancel_asked = self.link.mass_cancel

@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple, Protocol, cast
 from gateway.tls import TlsFiles
 from node.pinning import Pins
 from node.process_names import OWN_NAMES
-from node.protocols import PROTOCOLS
+from node.protocols import FIX_PROTOCOLS, PROTOCOLS
 from node.supervisor import Program, Supervised, Supervisor
 
 #: Order of gateways among the programs of a node: they end before those that serve no clients.
@@ -81,6 +81,11 @@ class ServeOptions(Protocol):
         ...
 
     @property
+    def fix_accounts(self) -> Path | None:
+        """File with the terms of users of gateways of FIX."""
+        ...
+
+    @property
     def past_days(self) -> int:
         """Past days whose streams clients can request."""
         ...
@@ -134,6 +139,8 @@ def command(option: GatewayOption, node: ServeOptions, fd: int) -> tuple[str, ..
         ("--waiting-per-address-max", node.waiting_per_address_max),
     ):
         words += [] if bound is None else [name, str(bound)]
+    if node.fix_accounts is not None and option.protocol in FIX_PROTOCOLS:
+        words += ["--fix-accounts", str(node.fix_accounts.absolute())]
     for name, file in zip(_TLS_WORDS, node.tls_files or (), strict=False):
         words += [] if file is None else [name, str(file.absolute())]
     return (sys.executable, "-m", "cli.main", *words, "--json")

@@ -92,6 +92,7 @@ class NodeOptions:
     busy_poll_us: int = 200
     clock_error_max_ns: int | None = None  # None: a clock without synchronization is only reported
     past_days: int = PAST_DAYS
+    fix_accounts: Path | None = None  # terms of users of gateways of FIX
     roll_at_bytes: int | None = None  # size of a slice of the journal at which the next one begins; None: any
     keep_events: bool = True  # keep the events of closed slices, in a process of low priority
     roll_daily: bool = False  # begin a slice once the market has closed for the day

@@ -9,3 +9,5 @@ from gateway.ouch.protocol import OUCH
 from gateway.protocol import OrderProtocol
 
 PROTOCOLS: Final[dict[str, OrderProtocol]] = {each.name: each for each in (OUCH, NATIVE, FIX, FIX_COPIES)}
+#: Those of FIX, whose gateways have terms of users (``gateway.fix.accounts``).
+FIX_PROTOCOLS: Final = frozenset((FIX.name, FIX_COPIES.name))

@@ -460,6 +460,7 @@ def cross(client: FixClient, name: str, qty: int, price: str, **sides: str) -> N
     client.send(b"s", fields)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["gateways", "core"])
 def test_a_firm_crosses_for_its_participants_and_both_are_told_again_after_a_kill(tmp_path: Path, victim: str) -> None:
     node = started(tmp_path, "--gateway", "fix=fix:0", "--gateway", "drop=fixdrop:0")

@@ -32,10 +32,7 @@ class FixCopies(Fix):
     name = "fixdrop"
     number = marks.COPIES_NUMBER
     outbox_name = CopyOutbox.name
-
-    def session(self, now_ns: int) -> CopySession:
-        """Session of a new connection."""
-        return CopySession(now_ns)
+    made = CopySession
 
     def outbox(
         self, directory: Path, capacity: Capacity, journal_id: bytes, *, past_days: int = PAST_DAYS

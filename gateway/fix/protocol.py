@@ -7,6 +7,7 @@ import numpy as np
 
 from engine.capacity import Capacity
 from engine.jit import Packed
+from gateway.fix.accounts import Accounts
 from gateway.fix.kernels import compile_kernels
 from gateway.fix.marks import NUMBER
 from gateway.fix.outbox import FixOutbox
@@ -41,10 +42,16 @@ class Fix:
     heartbeat = b""
     heartbeat_ns = _SECOND_NS
     silence_ns = 15 * _SECOND_NS
+    #: Session of a connection.
+    made: type[FixSession] = FixSession
+
+    def __init__(self, accounts: Accounts | None = None) -> None:
+        """``accounts``: terms of users; None: all have the same."""
+        self.accounts = accounts or Accounts()
 
     def session(self, now_ns: int) -> FixSession:
         """Session of a new connection."""
-        return FixSession(now_ns)
+        return self.made(now_ns, accounts=self.accounts)
 
     def outbox(
         self, directory: Path, capacity: Capacity, journal_id: bytes, *, past_days: int = PAST_DAYS

@@ -20,14 +20,18 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from engine.names import pack, unpack
+from engine.records import CommandKind
 from engine.row_bytes import ROW
 from gateway.fix import marks, names, orders, records
+from gateway.fix.accounts import Account, Accounts
 from gateway.fix.answers import Answers
 from gateway.fix.marks import Mark
 from gateway.fix.orders import Refused
 from gateway.fix.reading import FULL, NOT_WHOLE, expected_of, form, read_orders
 from gateway.fix.records import Record
+from gateway.fix.signed_logon import is_signed
 from gateway.fix.streams import FixStreams
+from gateway.fix.throttle import Throttle
 from gateway.fix.writing import desk, head_of, write_reports
 from gateway.protocol import Login, MassCancel, Refusal, RowSession, Taken
 from wire.errors import ProtocolError
@@ -41,6 +45,7 @@ from wire.session_state import Due, State
 
 #: CompID of the exchange.
 COMP_ID: Final = "LOCKSTEP"
+_NO_ACCOUNTS: Final = Accounts()
 #: Version of the messages in a session of FIXT.1.1: FIX 5.0 SP2.
 _APPLICATION_VERSION: Final = "9"
 #: Bytes that a session takes at once, so that the rows of a turn stay within its room.
@@ -57,16 +62,20 @@ _SEQUENCE_RESET: Final = b"4"
 _LOGOUT: Final = b"5"
 _NEW, _REPLACE, _CANCEL = b"D", b"G", b"F"
 _STATUS, _MASS_CANCEL = b"H", b"q"
-_UNSUPPORTED: Final = 3
+#: BusinessRejectReason of a type that is not served, and, in FIX 5.0 SP2, of messages beyond a throttle.
+_UNSUPPORTED, _THROTTLED = 3, 8
+_REPLACE_ROW: Final = int(CommandKind.REPLACE)
 
 
 class FixLogin(NamedTuple):
-    """Login of a Logon message: SenderCompID and Password."""
+    """Login of a Logon message: SenderCompID and Password. proved: whether a signature is right that stands for the
+    password; None: there is none."""
 
     user: str
     password: str
     session: str = ""
     requested_seq: int = 0
+    proved: bool | None = None
 
 
 class _Numbers:
@@ -162,10 +171,11 @@ class _Core(SessionCore):
             return []
         return super().accept(now_ns, more)
 
-    def refuse_number(self, now_ns: int) -> list[Event]:
-        """End with a logon whose number was used before; the mark has come back."""
+    def refuse_logon(self, now_ns: int, why: str = "") -> list[Event]:
+        """End with a logon that is not accepted; its mark has come back. why: "": its number was used before."""
         message = self._asked()
-        text = f"MsgSeqNum too low, expecting {self.store.in_seq} but received {message.number(b'34') or 0}"
+        low = f"MsgSeqNum too low, expecting {self.store.in_seq} but received {message.number(b'34') or 0}"
+        text = why or low
         events: list[Event] = []
         self._say_goodbye(text, now_ns)
         self._end(events, text)
@@ -210,9 +220,14 @@ class FixSession(RowSession):
     protocol = marks.NUMBER
     answers: type[Answers] = Answers
 
-    def __init__(self, now_ns: int, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, now_ns: int, clock: Callable[[], int] = time.time_ns, accounts: Accounts | None = None) -> None:
         """``clock``: time since 1970 in ns, as messages have it; the times of the gateway count from elsewhere."""
         self._clock = clock
+        self._accounts = accounts or _NO_ACCOUNTS
+        self._account = Account()
+        self._throttle: Throttle | None = None
+        self._refused = ""  # reason for which a logon with the right password is refused
+        self._ends_with_hours = False
         self.next_seq = 1  # of the stream
         self.heard_ns = self.sent_ns = now_ns
         self._first = b""
@@ -268,7 +283,13 @@ class FixSession(RowSession):
     @property
     def asks(self) -> bool:
         """True if rows wait for the next turn."""
-        return bool(self._queue) or self._logon_mark is not None
+        return bool(self._queue and not self.pause_ns) or self._logon_mark is not None
+
+    @property
+    def pause_ns(self) -> int:
+        """Time for which no message is taken, since the user has sent too many; 0: none."""
+        throttle = self._throttle
+        return throttle.wait_ns() if throttle is not None and self._account.when_over == "delay" else 0
 
     @property
     def over(self) -> str:
@@ -309,11 +330,21 @@ class FixSession(RowSession):
         self._first = b""
         for event in events:
             if isinstance(event, LogonAsked):
+                self._account = account = self._accounts.of(found.sender)
+                if account.rate:
+                    self._throttle = Throttle(account.rate, account.burst, wall_ns)
+                if account.public_key:
+                    return [FixLogin(found.sender, "", proved=self._is_signed(event.message, found.sender))]
                 password = event.message.fields.get(b"554", b"").decode("latin-1")
                 return [FixLogin(found.sender, password)]
             if isinstance(event, LoggedOut):
                 return [ProtocolError(event.reason)]
         return [ProtocolError("the logon is not valid")]
+
+    def _is_signed(self, logon: Message, user: str) -> bool:
+        """True if a logon has the signature of its user's key, and is no copy of an earlier one."""
+        sent_ns = self._times.nanoseconds(logon.fields.get(b"52", b"")) or 0
+        return is_signed(logon, self._account.public_key) and self._accounts.is_new(user, sent_ns)
 
     def accept_login(self, session: str, end_seq: int, epoch: int, now_ns: int) -> bytes:
         """Have the logon answered: the answer is sent when its mark has come back."""
@@ -369,10 +400,21 @@ class FixSession(RowSession):
             if now_ns - self._ends_ns > _LAST_NS:
                 self._owed.clear()
             return Due.NOTHING
+        self._end_with_hours(core)
         for event in core.tick(self._clock()):
             if isinstance(event, LoggedOut):
                 return Due.TIMED_OUT
         return Due.NOTHING
+
+    def _end_with_hours(self, core: _Core) -> None:
+        """Log the user out where its session ends, or begins again, by the clock of the market."""
+        hours, streams = self._account.hours, self._streams
+        if hours is None or streams is None or core.state is not State.LIVE or self._ends_with_hours:
+            return
+        now_ns = streams.now_ns
+        if not hours.are_open(now_ns) or hours.begun_ns(now_ns) > streams.begun_ns[self._user]:
+            self._ends_with_hours = True
+            core.logout(f"the session has ended, its hours are {hours} UTC", self._clock())
 
     def heartbeat(self, now_ns: int) -> bytes:
         """Nothing: ``tick`` marks heartbeats."""
@@ -396,12 +438,13 @@ class FixSession(RowSession):
         """Take messages: bytes taken, COMMAND rows, and messages among these. A message that finds no room waits."""
         self._streams, self._user, self._participant = streams, user, participant
         if self._logon_mark is not None:
+            self._judge_hours(streams)
             self._logon_number = self._mark(self._logon_mark, 0, [])
             self._logon_mark = None
         taken, count, made = 0, 0, 0
         rows: list[bytes] = []
         while True:
-            while self._queue and made + len(self._queue[0]) <= rows_max:
+            while self._queue and made + len(self._queue[0]) <= rows_max and self._may_go(self._queue[0]):
                 made += len(self._queue[0])
                 rows += self._queue.popleft()
                 count += 1
@@ -409,7 +452,7 @@ class FixSession(RowSession):
             if self._queue or core is None or taken >= len(region) or core.state is State.ASKED:
                 return taken, rows, count
             self._came_ns = self._clock()
-            if self._reads_plain(core):
+            if self._reads_plain(core, rows_max):
                 size, of_plain, messages, full = self._read_plain(core, region[taken:], rows_max - made)
                 taken += size
                 count += messages
@@ -424,8 +467,25 @@ class FixSession(RowSession):
             if core.state is State.LIVE:
                 core.feed(piece, self._clock())
 
-    def _reads_plain(self, core: _Core) -> bool:
-        """True if a kernel may read: the session is one of orders, and nobody watches its messages."""
+    def _judge_hours(self, streams: FixStreams) -> None:
+        """Begin the numbers again with a logon that is the first of its session, by the clock of the market; refuse one
+        outside of its hours, and one that goes on with old numbers."""
+        hours, core = self._account.hours, self._core
+        if hours is None or core is None or core.logon is None:
+            return
+        if not hours.are_open(streams.now_ns):
+            self._logon_mark, self._refused = Mark.SESSION, f"the session's hours are {hours} UTC"
+        elif self._logon_mark is Mark.SESSION and hours.begun_ns(streams.now_ns) > streams.begun_ns[self._user]:
+            if core.logon.number(b"34") == 1:
+                self._logon_mark = Mark.RESET
+            else:
+                self._refused = "the numbers begin again: log on with MsgSeqNum 1"
+
+    def _reads_plain(self, core: _Core, messages_max: int) -> bool:
+        """True if a kernel may read: the session is one of orders, nobody watches its messages, and so many of them
+        are within what its user may send."""
+        if self._throttle is not None and self._throttle.left(self._clock()) < messages_max:
+            return False
         return core.takes_plain and self.answers.are_usual and self.on_frame is None
 
     def _read_plain(self, core: _Core, region: memoryview, room: int) -> tuple[int, list[bytes], int, bool]:
@@ -438,7 +498,7 @@ class FixSession(RowSession):
         assert streams is not None, "a turn reads"
         at, made, count, stop = 0, 0, 0, NOT_WHOLE
         rows: list[bytes] = []
-        while self._reads_plain(core) and not self._queue:
+        while self._reads_plain(core, room - made) and not self._queue:
             now_ns = self._clock()
             behind, size, messages, stop = read_orders(
                 *(form().pointers, expected.data, expected.sizes, octets, at, streams.symbols, streams.price_max_e4),
@@ -447,6 +507,8 @@ class FixSession(RowSession):
             if messages:
                 rows.append(form().arrays.rows[:size].tobytes())
                 core.took(int(messages), now_ns)
+                if self._throttle is not None:
+                    self._throttle.take(int(messages))
             at, made, count = int(behind), made + int(size), count + int(messages)
             if stop == FULL or (stop == NOT_WHOLE and len(held) + len(region) > len(data) and at > 0):
                 break
@@ -463,6 +525,11 @@ class FixSession(RowSession):
     def act(self, event: Event) -> None:
         """Act upon an event of the core."""
         match event:
+            case Received(seq, message) if not self._is_within_rate():
+                old = self._version != VERSIONS[-1]
+                self.mark_business_reject(
+                    message.msg_type, 0 if old else _THROTTLED, "too many messages a second", seq + 1
+                )
             case Received(seq, message):
                 try:
                     self._order(message, seq + 1)
@@ -474,6 +541,30 @@ class FixSession(RowSession):
                 self._ends = self._ends or reason
             case LogonAsked() | Restarted():
                 pass
+
+    def _is_within_rate(self) -> bool:
+        """True for a message that may be taken, which is counted; one that is to wait is counted as it goes."""
+        throttle = self._throttle
+        if throttle is None or self._account.when_over == "delay":
+            return True
+        if not throttle.left(self._clock()):
+            return False
+        throttle.take(1)
+        return True
+
+    def _may_go(self, rows: list[bytes]) -> bool:
+        """True for rows that need not wait. Those of a message of the application count."""
+        throttle = self._throttle
+        if throttle is None or self._account.when_over != "delay":
+            return True
+        command = ROW.unpack(rows[-1])
+        context = command[4] if command[8] == _REPLACE_ROW else command[1]
+        if marks.mark_of(context) in (Mark.SESSION, Mark.RESET, Mark.NAME) and not command[0]:
+            return True
+        if not throttle.left(self._clock()):
+            return False
+        throttle.take(1)
+        return True
 
     def _order(self, message: Message, next_in: int) -> None:
         """Rows of a message of order entry. Raises Refused."""
@@ -664,7 +755,8 @@ class FixSession(RowSession):
             own, next_in, mark = records.OF_MARK.unpack(record.data)
             if own == self._logon_number:
                 self._logon_number = 0
-                self._on_logon_mark(number, next_in, mark == Mark.RESET, frames, now_ns)
+                resets = mark == Mark.RESET and core.logon is not None and core.logon.get(b"141") == b"Y"
+                self._on_logon_mark(number, next_in, resets, frames, now_ns)
                 return
         if number <= self._high:
             self._again(record, frames, now_ns)
@@ -702,7 +794,8 @@ class FixSession(RowSession):
         store.out_seq = core.granted = number
         seq = message.number(b"34") or 0
         low = not resets and seq < store.in_seq and message.get(b"43") != b"Y"
-        events = core.refuse_number(now_ns) if low else core.accept(now_ns)
+        refused = low or self._refused
+        events = core.refuse_logon(now_ns, self._refused) if refused else core.accept(now_ns)
         core.granted = 0
         frames += core.take()
         for event in events:

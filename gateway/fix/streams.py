@@ -70,6 +70,8 @@ class FixStreams(BoundedStreams):
         self.next_in = np.ones(users, np.int64)
         #: bool[users]: users who have spoken FIX, of whom alone records are made.
         self._speaks = np.zeros(users, np.bool_)
+        #: int64[users]: when the numbers of each user began, by the clock of the market; 0: they have not.
+        self.begun_ns = np.zeros(users, np.int64)
         self._names_held = Counter[int]()  # by user
         self._names: dict[Key, bytes] = {}  # texts of long ClOrdIDs; of one that is not all there at id 0
         self._open: dict[Key, bytes] = {}  # last REPORT row of each open order
@@ -287,6 +289,8 @@ class FixStreams(BoundedStreams):
         if mark == Mark.NAME:
             self._take_name(user, number, marks.text_in(before))
             return
+        if not self._speaks[user] or mark == Mark.RESET:
+            self.begun_ns[user] = _time_in(row)
         self._speaks[user] = True
         if mark == Mark.RESET:
             self.next_out[user] = self.next_in[user] = 1
@@ -415,6 +419,7 @@ class FixStreams(BoundedStreams):
         users = len(self._by_name) + 1
         return super().image() | {
             "speaks": self._speaks[:users].copy(),
+            "begun": self.begun_ns[:users].copy(),
             "numbers": np.column_stack([self.next_out[:users], self.next_in[:users]]),
             **_packed("names", self._names),
             **_packed("open", self._open),
@@ -432,6 +437,8 @@ class FixStreams(BoundedStreams):
         try:
             numbers, mass, carried = image.pop("numbers"), image.pop("mass"), image.pop("carried")
             speaks = image.pop("speaks")
+            # An image of before there were hours has none: these begin with the next session.
+            begun = image.pop("begun", np.where(speaks, image["now_ns"][0], 0))
             tables = [_unpacked(name, image) for name in ("names", "open", "closed", "delayed")]
         except KeyError as error:
             raise ValueError(f"their table {error.args[0]} is missing") from error
@@ -440,6 +447,7 @@ class FixStreams(BoundedStreams):
             raise ValueError("their numbers are not those of their users")
         self.next_out[: len(numbers)], self.next_in[: len(numbers)] = numbers[:, 0], numbers[:, 1]
         self._speaks[: len(speaks)] = speaks
+        self.begun_ns[: len(begun)] = begun
         self._names, self._open, self._closed, delayed = tables
         self._names_held = _counted(self._names)
         for (context, _), both in delayed.items():
