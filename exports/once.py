@@ -99,9 +99,9 @@ def reports_once(
     """
     n, values = len(columns["seq"]), columns["seq"].base
     assert values is not None, "columns are those of one table"
-    missing = np.zeros((len(values), n), np.uint8)
+    missing = np.zeros(values.shape, np.uint8)
     mark_reports(values, n, _places(REPORT_FACTS, names), first_of, trades, missing)
-    return _as_columns(REPORTS_ONCE, values[:, :n], missing, names)
+    return _as_columns(REPORTS_ONCE, values[:, :n], missing[:, :n], names)
 
 
 def events_once(columns: list[Columns], first_of: NDArray[np.int64], trades: NDArray[np.int64]) -> Columns:
@@ -162,9 +162,9 @@ class Facts:
             raise ValueError("the table orders has other orders than were written")
         self._orders += len(numbers)
         for at, name in enumerate(ENTRY_FACTS):
-            self._first_of[numbers, at] = columns[name]
+            self._first_of[first : first + len(numbers), at] = np.ma.getdata(columns[name])
         self._order_of[entry_seqs] = numbers
-        before = self._first_of[numbers - 1, -1]
+        before = self._first_of[first - 1 : first - 1 + len(numbers), -1]
         self._order_of[entry_seqs[entry_seqs == before]] = 0  # entered with another one: neither is referred to
 
     def events(self, columns: Columns) -> Columns:
