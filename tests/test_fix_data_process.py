@@ -28,6 +28,7 @@ from tests.fix_client import FixClient
 from tests.fix_judge import SPEC
 from tests.json_schemas import checked
 from tests.ouch_messages import cancel, enter
+from tests.pair_processes import pair
 from tests.running import ROOT, Client, Running, started
 from wire.fix_codec import FrameWriter, Message, Times, body
 from wire.fix_table import VERSIONS
@@ -38,8 +39,9 @@ TYPES = "012478"
 class Served:
     """A node, and `lockstep fix-data` beside it."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.node: Running = started(folder, *options)
+    def __init__(self, folder: Path, *options: str, node: Running | None = None) -> None:
+        """``node``: one that runs already."""
+        self.node: Running = started(folder, *options) if node is None else node
         self.port = 0
         self.process: subprocess.Popen[str] | None = None
         self.log = folder / "fix-data.log"
@@ -179,6 +181,56 @@ def test_a_subscribers_book_is_the_markets_through_kills_and_restarts(served: Se
         if turn < 3:
             served.end((signal.SIGKILL, signal.SIGTERM)[turn % 2])
             served.start()
+
+
+@pytest.mark.slow
+def test_a_subscriber_of_the_node_that_takes_over_goes_on_and_one_of_the_node_that_dies_is_logged_out(
+    tmp_path: Path,
+) -> None:
+    """No book is wrong without a word: each fits message by message, and is the market's at the end."""
+    with pair(tmp_path) as (_, a, b):
+        beside = {}
+        for name, node in (("a", a), ("b", b)):
+            (tmp_path / f"beside-{name}").mkdir()
+            beside[name] = Served(tmp_path / f"beside-{name}", node=node)
+        try:
+            for each in beside.values():
+                each.start()
+            traders = Traders(a.port)
+            traders.trade(100)
+            viewers = {name: Viewer(each.port) for name, each in beside.items()}
+            for viewer in viewers.values():
+                viewer.subscribe()
+            for _ in range(3):
+                traders.trade(100)
+                time.sleep(0.05)
+            traders.mark(50_000)
+            for viewer in viewers.values():
+                viewer.follow(marked(viewer, b"5"))
+            assert viewers["a"].book.levels == viewers["b"].book.levels == beside["a"].book()
+            before = viewers["b"].book.updates
+            assert before == viewers["a"].book.updates, "a count of the journal, alike at both nodes"
+            a.end(signal.SIGKILL)
+            last = viewers["a"].until(lambda each: each.msg_type == b"5")
+            assert last.get(b"58") == b"the market data ends"
+            assert viewers["a"].next() is None
+            b.awaits(state="reigning")
+            traders = Traders(b.port, 1_000)
+            traders.trade(200)
+            late = Viewer(beside["b"].port)
+            late.subscribe()
+            traders.trade(50)
+            traders.mark(50_100)
+            for viewer in (viewers["b"], late):
+                viewer.follow(marked(viewer, b"5.01"))
+                assert viewer.book.levels == beside["b"].book()
+                assert viewer.book.snapshots == 1, "it goes on, and needs no book again"
+            assert viewers["b"].book.updates == late.book.updates > before
+            traders.log_out()
+        finally:
+            for each in beside.values():
+                if each.process is not None:
+                    each.end(signal.SIGTERM)
 
 
 def narrow(address: tuple[str, int]) -> socket.socket:
