@@ -31,6 +31,7 @@ from marketdata.fix.session import DataSession, Subscribers
 from node import gateway_image
 from node.end_signals import on_end_signal
 from node.logs import Log
+from node.market_age import MarketAge
 from node.program_report import ProgramReport
 from node.tape_follower import NoNode
 from replay.feed import Feed
@@ -67,6 +68,9 @@ _REPORT_S: Final = 1.0
 #: Time for the last messages at the end, in seconds.
 _LAST_S: Final = 1.0
 SLOW: Final = "slow consumer: you read less than you subscribed to"
+#: Time for which the market may stand still until sessions are ended, in seconds: more than a takeover takes.
+STALE_S: Final = 5.0
+STALE: Final = "the market was not seen to go on: log on again later"
 _ENDS: Final = "the market data ends"
 _NODE_ENDED: Final = "the market's node has ended"
 
@@ -205,6 +209,8 @@ class FixDataProcess:
         self._changes: Iterator[list[Change]] | None = None  # of a block that is not all taken
         self._refreshing = False
         self._bell = ThreadPoolExecutor(1, "tape")
+        self._age = MarketAge(self._tape, lambda: self.feed.seq)
+        self._is_stale = False
         self.refused = 0
 
     # Connections.
@@ -378,6 +384,7 @@ class FixDataProcess:
         while True:
             await asyncio.sleep(_BEAT_S)
             now_ns, now_s = time.time_ns(), time.monotonic()
+            self._judge_age(now_ns)
             for connection in list(self.by_session.values()):
                 connection.beat(now_ns, now_s)
             self._write()
@@ -385,6 +392,22 @@ class FixDataProcess:
                 report_due_s = now_s + _REPORT_S
                 with suppress(OSError):
                     self.options.report.write(agents=[])
+
+    def _judge_age(self, now_ns: int) -> None:
+        """Log subscribers out while the market stands still: heartbeats would say that their books are the market's."""
+        age_s = self._age.look()
+        if age_s <= STALE_S:
+            if self._is_stale:
+                self._is_stale = False
+                self.log.info("the market goes on")
+            return
+        if not self._is_stale:
+            self._is_stale = True
+            self.log.warning("the market is stale", age_s=round(age_s, 3), then="subscribers are logged out")
+        for session in list(self.by_session):
+            if session.live and not session.ends:
+                session.log_out(STALE, now_ns)
+                self.subscribers.written.add(session)
 
     async def _save_image(self) -> None:
         """Write an image, where the journal has all that it is of, in another thread."""

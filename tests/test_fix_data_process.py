@@ -29,7 +29,7 @@ from tests.fix_judge import SPEC
 from tests.json_schemas import checked
 from tests.ouch_messages import cancel, enter
 from tests.pair_processes import pair
-from tests.running import ROOT, Client, Running, started
+from tests.running import ROOT, Client, Running, started, until
 from wire.fix_codec import FrameWriter, Message, Times, body
 from wire.fix_table import VERSIONS
 
@@ -231,6 +231,33 @@ def test_a_subscriber_of_the_node_that_takes_over_goes_on_and_one_of_the_node_th
             for each in beside.values():
                 if each.process is not None:
                     each.end(signal.SIGTERM)
+
+
+@pytest.mark.slow
+def test_subscribers_are_logged_out_while_the_market_stands_still_and_served_again_behind_it(served: Served) -> None:
+    """A core that is stopped says nothing, and heartbeats beside it would say that all is well."""
+    assert served.node.process is not None
+    viewer = Viewer(served.port)
+    viewer.subscribe()
+    viewer.until(lambda each: each.msg_type == b"W")
+    os.kill(served.node.process.pid, signal.SIGSTOP)
+    try:
+        last = viewer.until(lambda each: each.msg_type == b"5")
+        assert last.get(b"58") == fix_data_process.STALE.encode()
+        assert viewer.next() is None
+        again = Viewer(served.port)
+        assert again.until(lambda each: each.msg_type == b"5").get(b"58") == fix_data_process.STALE.encode()
+        assert "the market is stale" in served.log.read_text()
+    finally:
+        os.kill(served.node.process.pid, signal.SIGCONT)
+    until(lambda: "the market goes on" in served.log.read_text())
+    later = Viewer(served.port)
+    later.subscribe()
+    later.until(lambda each: each.msg_type == b"W")
+    traders = Traders(served.node.port)
+    traders.mark(50_000)
+    later.follow(marked(later, b"5"))
+    traders.log_out()
 
 
 def narrow(address: tuple[str, int]) -> socket.socket:
