@@ -154,7 +154,8 @@ def serve(
         typer.Option(
             metavar="itch:GROUP:PORT[,WORD=VALUE...]",
             help="Market data by multicast, from a process of its own, such as itch:239.192.0.1:26400; may be "
-            "repeated. Words: interface=, ttl=, b=GROUP:PORT (B feed), requests=PORT, snapshots=PORT, name=.",
+            "repeated. Words: interface=, ttl=, b=GROUP:PORT (B feed), requests=PORT, snapshots=PORT, name=, and "
+            "spin=yes (as --spin of `lockstep feed`).",
             show_default="none",
         ),
     ] = None,
@@ -525,6 +526,10 @@ def feed(
     snapshots: Annotated[
         int, typer.Option(metavar="PORT", min=0, max=65_535, help="TCP port for snapshots; 0: any free port.")
     ] = 0,
+    spin: Annotated[
+        bool,
+        typer.Option("--spin", help="Wait for what happens without sleep: sooner on the wire, for a processor alone."),
+    ] = False,
     requests_fd: Annotated[int | None, typer.Option(min=3, help="Descriptor of a socket for requests.")] = None,
     snapshots_fd: Annotated[int | None, typer.Option(min=3, help="Descriptor of a socket that listens.")] = None,
     as_json: Json = False,
@@ -548,6 +553,7 @@ def feed(
         node,
         requests=requests,
         snapshots=snapshots,
+        spins=spin,
         requests_fd=requests_fd,
         snapshots_fd=snapshots_fd,
         as_json=as_json,

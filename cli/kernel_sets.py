@@ -18,8 +18,9 @@ NATIVE: Final = "gateway.native.kernels"
 FIX: Final = "gateway.fix.kernels"
 LADDERS: Final = "marketdata.ladders"
 ITCH: Final = "marketdata.itch.feed"
+FEED: Final = "node.direct_feed"
 EXPORT: Final = "exports.kernels"
-EACH: Final = (ENGINE, GATEWAY, REPORTS, NATIVE, FIX, LADDERS, ITCH, EXPORT)
+EACH: Final = (ENGINE, GATEWAY, REPORTS, NATIVE, FIX, LADDERS, ITCH, FEED, EXPORT)
 
 
 def kernel_set(name: str) -> Any:

@@ -23,6 +23,7 @@ def feed(
     *,
     requests: int,
     snapshots: int,
+    spins: bool,
     requests_fd: int | None,
     snapshots_fd: int | None,
     as_json: bool,
@@ -62,6 +63,7 @@ def feed(
         node,
         opened(requests_fd, requests, "requests"),
         opened(snapshots_fd, snapshots, "snapshots"),
+        spins=spins,
         report=ProgramReport() if as_json else None,
     )
 

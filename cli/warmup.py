@@ -24,8 +24,9 @@ def ready(
         kernel_sets.kernel_set(kernel_sets.LADDERS).compile_kernels()
         return
     if feed:
-        _compile_missing(kernel_sets.ENGINE, kernel_sets.REPORTS, kernel_sets.ITCH)
+        _compile_missing(kernel_sets.ENGINE, kernel_sets.REPORTS, kernel_sets.ITCH, kernel_sets.FEED)
         kernel_sets.kernel_set(kernel_sets.ITCH).compile_kernels()
+        kernel_sets.kernel_set(kernel_sets.FEED).compile_kernels()
         return
     if not gateway:
         _compile_missing(kernel_sets.ENGINE)

@@ -26,6 +26,7 @@ import uvloop
 
 from marketdata.itch import session_name
 from marketdata.itch.stream import ItchStream
+from node.direct_feed import DirectFeed
 from node.end_signals import on_end_signal
 from node.feed_programs import Address
 from node.feed_snapshots import SnapshotServer
@@ -51,7 +52,7 @@ REQUEST_PACKETS_MAX: Final = 64
 @dataclass(frozen=True)
 class FeedOptions:
     """Options of a feed's process. node: name of the node in its pair; None: a market of its own. requests, snapshots:
-    sockets, the second of which listens."""
+    sockets, the second of which listens. spins: it waits for blocks without sleep, and takes a processor."""
 
     data: Path
     name: str
@@ -61,6 +62,7 @@ class FeedOptions:
     node: str | None
     requests: socket.socket
     snapshots: socket.socket
+    spins: bool = False
     report: ProgramReport | None = None  # to the supervisor of the node
 
 
@@ -76,7 +78,10 @@ class FeedProcess:
         self._folder = options.data / "feeds" / options.name
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.stream = ItchStream(self._folder, market.capacity, self._on_messages)
-        self.follower = TapeFollower(market, self._folder, options.name, self.stream, self.stop)
+        direct = DirectFeed(self.stream, self._outlet, lambda: self.speaks, self._on_sent)
+        self.follower = TapeFollower(
+            market, self._folder, options.name, self.stream, self.stop, direct=direct, spins=options.spins
+        )
         if self.follower.why:
             log.info("feed made from the journal", why=self.follower.why)
         self._name = None if options.node is None else name_in_row(options.node)
@@ -183,10 +188,14 @@ class FeedProcess:
         if self.speaks:
             for packet in packets(session_name(day), number, framed):
                 self._outlet.send(packet)
-            self._sent_s = time.monotonic()
-            if not self._ends_silence:
-                self._ends_silence = True
-                self._loop.call_later(_FIRST_HEARTBEAT_S, self._end_silence)
+            self._on_sent()
+
+    def _on_sent(self) -> None:
+        """Note that messages were sent: a first heartbeat is due once no more come."""
+        self._sent_s = time.monotonic()
+        if not self._ends_silence:
+            self._ends_silence = True
+            self._loop.call_later(_FIRST_HEARTBEAT_S, self._end_silence)
 
     def _end_silence(self) -> None:
         """Send the first heartbeat behind messages, once none came for a while."""

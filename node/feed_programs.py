@@ -37,7 +37,8 @@ class FeedOption(NamedTuple):
     """A feed that the operator wants: multicast to ``group``, and to ``second`` (the B feed), if there is one.
 
     interface: address of the network interface that it leaves by. ttl: networks that it may cross. requests: port for
-    messages that were lost; snapshots: port for snapshots; 0: any that is free. Both are on ``interface``.
+    messages that were lost; snapshots: port for snapshots; 0: any that is free. Both are on ``interface``. spins: it
+    waits for blocks without sleep, and takes a processor.
     """
 
     name: str
@@ -47,6 +48,7 @@ class FeedOption(NamedTuple):
     ttl: int = 1
     requests: int = 0
     snapshots: int = 0
+    spins: bool = False
 
 
 def _address(text: str, whole: str) -> Address:
@@ -100,10 +102,12 @@ def feed_option(text: str) -> FeedOption:
                 option = option._replace(requests=_number(word, value, 0, _PORT_MAX))
             case "snapshots":
                 option = option._replace(snapshots=_number(word, value, 0, _PORT_MAX))
+            case "spin" if value in ("yes", "no"):
+                option = option._replace(spins=value == "yes")
             case _:
                 raise ValueError(
                     f"{other!r} of {text!r} is nothing of a feed; "
-                    "name=, b=GROUP:PORT, interface=, ttl=, requests=PORT and snapshots=PORT are"
+                    "name=, b=GROUP:PORT, interface=, ttl=, requests=PORT, snapshots=PORT and spin=yes are"
                 )
     if option.name in OWN_NAMES:
         raise ValueError(f"a process of the node has the name {option.name}; give the feed another")
@@ -145,6 +149,7 @@ def command(option: FeedOption, data: Path, node: str | None, requests: int, sna
     words += ["--interface", option.interface, "--ttl", str(option.ttl)]
     words += [] if option.second is None else ["--second-group", str(option.second)]
     words += [] if node is None else ["--node", node]
+    words += ["--spin"] if option.spins else []
     words += ["--requests-fd", str(requests), "--snapshots-fd", str(snapshots)]
     return (sys.executable, "-m", "cli.main", *words, "--json")
 

@@ -26,6 +26,19 @@ class Outlet:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         self.sent = self.unsent = 0
 
+    @property
+    def fd(self) -> int:
+        """Descriptor of the socket, for a kernel that sends. It counts in ``sent`` and ``unsent`` what it does."""
+        return self._socket.fileno()
+
+    @property
+    def addresses(self) -> bytes:
+        """The groups, each as the 16 bytes of a socket address of C."""
+        return b"".join(
+            struct.pack("=H", socket.AF_INET) + struct.pack(">H", port) + socket.inet_aton(host) + bytes(8)
+            for host, port in self._groups
+        )
+
     def send(self, packet: bytes) -> None:
         """Send a packet, or leave it out where the system has no room: its receivers ask for it again."""
         for group in self._groups:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from checkpoints import Projection
 from engine.capacity import Capacity
@@ -37,6 +37,9 @@ _TURN_NS: Final = 5_000_000
 #: Wait where the journal has not yet what the tape has lost, and longest sleep for a block.
 _LAG_S: Final = 0.002
 _SLEEP_NS: Final = 100_000_000
+#: Longest wait of a program that spins before the loop has its turn, and its interval of looks whether the node lives.
+_SPIN_NS: Final = 500_000
+_LOOK_NS: Final = 20_000_000
 #: Interval of images, in seconds, and the commands between two of them at least.
 _IMAGE_S: Final = 30.0
 _IMAGE_COMMANDS: Final = 10_000
@@ -73,12 +76,23 @@ def _ignore(_rows: PlayedRows) -> None:
     """Do nothing more with a block."""
 
 
+class Direct(Protocol):
+    """A kernel that takes blocks from the tape. ``carries``: the last one ended with a row for the next."""
+
+    carries: bool
+
+    def take(self, feed: Feed, wait_ns: int, /) -> int | None:
+        """Take blocks, and wait for the first so long; gives their number, None where the next is for ``feed``."""
+        ...
+
+
 class TapeFollower:
     """Blocks of a node into a projection, on a running event loop.
 
     folder: of the image; name: under which the node shows the reader. ``on_fault``: called with the fault that ends
     the following, also that the node has ended (NoNode). ``then``: called after each turn. ``on_rows``: called with
-    each block after the projection has it. ``agent``: the work on blocks, with its counters.
+    each block after the projection has it. direct: a kernel that takes what it can, for a program without ``on_rows``;
+    spins: it waits for blocks without sleep. ``agent``: the work on blocks, with its counters.
     """
 
     def __init__(
@@ -90,8 +104,14 @@ class TapeFollower:
         on_fault: Callable[[BaseException], None],
         then: Callable[[], None] = lambda: None,
         on_rows: Callable[[PlayedRows], None] = _ignore,
+        direct: "Direct | None" = None,
+        *,
+        spins: bool = False,
     ) -> None:
         """Restore the projection. Raises OSError, and what journal and replay raise."""
+        self._direct, self._spins = direct, spins and direct is not None
+        self._wait_ns = 0  # of the kernel, for the next block
+        self._look_ns = 0  # when it was last looked whether the node lives
         self.market, self.projection = market, projection
         self.tape = market.tape
         self._folder, self._on_fault, self._then, self._on_rows = folder, on_fault, then, on_rows
@@ -130,9 +150,12 @@ class TapeFollower:
 
     def start(self) -> None:
         """Follow from now on."""
-        self.tape.bell.arm()
-        self.tape.bell.ring()
-        self._watch.start()
+        if self._spins:
+            self._wait_ns = _SPIN_NS
+        else:
+            self.tape.bell.arm()
+            self.tape.bell.ring()
+            self._watch.start()
         self._turn()
 
     def take_last(self) -> None:
@@ -188,7 +211,7 @@ class TapeFollower:
             self._working = False
         if self.feed.ended:
             self._on_fault(self._no_node())
-        elif self._more:
+        elif self._more or self._spins:
             self._loop.call_soon(self._turn)
         elif self.feed.lags:
             self._loop.call_later(_LAG_S, self._turn)
@@ -200,6 +223,8 @@ class TapeFollower:
         seq, until_ns = self.feed.seq, time.monotonic_ns() + _TURN_NS
         self._more = True
         while self._more and time.monotonic_ns() <= until_ns:
+            if self._direct is not None and self._take_direct(self._direct):
+                continue
             rows = self.feed.take()
             if rows is not None:
                 self._is_broken = True  # until all of it is taken: an image of a part would lose the rest
@@ -209,6 +234,21 @@ class TapeFollower:
                 self._is_broken = False
             self._more = rows is not None or self.feed.replays
         return self.feed.seq - seq
+
+    def _take_direct(self, direct: "Direct") -> bool:
+        """Have the kernel take blocks; False where the next look is for ``feed``."""
+        self._is_broken = True
+        took = direct.take(self.feed, self._wait_ns)
+        self._is_broken = False
+        if took:
+            self._carries = direct.carries
+            return True
+        now_ns = time.monotonic_ns()
+        if took is None or not self._wait_ns or now_ns - self._look_ns >= _LOOK_NS:
+            self._look_ns = now_ns
+            return False
+        self._more = False
+        return True
 
     # Images.
 

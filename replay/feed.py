@@ -19,6 +19,7 @@ from journal.history import History, SliceRange
 from replay.live_tape import LiveTape, Why
 from replay.past import PastSlice, PlayedRows, RowRange
 from replay.rebuild import played
+from tape.reader import TapeReader
 
 #: Blocks that come from the tape, one after the other, before the engine of a replay is given up.
 _HOLDS_BLOCKS: Final = 256
@@ -68,6 +69,19 @@ class Feed:
             return None
         self.journaled += 1
         return self._given(found)
+
+    def standing(self) -> TapeReader | None:
+        """The reader of the tape, which stands behind ``seq``, for a kernel that takes the next blocks itself; None
+        where they are for ``take``. Tell ``passed`` what the kernel took."""
+        return self._tape.standing() if self._past is None else None
+
+    def passed(self, seq: int, blocks: int) -> None:
+        """Note that a kernel has taken so many blocks from the reader, up to command ``seq``."""
+        self.seq = seq
+        self.taped += blocks
+        self._held_blocks += blocks
+        if self._held_blocks >= _HOLDS_BLOCKS:
+            self._engine = None
 
     def _given(self, rows: PlayedRows) -> PlayedRows:
         self.seq = rows.first_seq + len(rows.commands) - 1

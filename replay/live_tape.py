@@ -68,6 +68,10 @@ class LiveTape:
             self.lost += 1
         return found
 
+    def standing(self) -> TapeReader | None:
+        """The reader for a kernel that takes the next block itself; None where ``take`` has to find it first."""
+        return self._reader if self._standing and self._held is None else None
+
     @property
     def applied_seq(self) -> int | None:
         """Last command of the node; None where there is no tape, as far as the last ``take`` has seen."""

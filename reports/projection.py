@@ -86,6 +86,16 @@ class Reports:
         """Tables of the fold; filled in place."""
         return self._packed.arrays
 
+    @property
+    def pointers(self) -> tuple[Any, Any]:
+        """Pointers of tables and room (``jit.Packed``), for a kernel that calls ``make_reports`` itself."""
+        return self._packed.pointers, self._room.pointers
+
+    @property
+    def room(self) -> Rows:
+        """The room for reports; the same array for the life of the fold."""
+        return self._room.arrays.rows
+
     def prefault(self) -> None:
         """Have the system provide the memory of the order table now: 128 MB at the default capacity.
 

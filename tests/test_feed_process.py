@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from wire import ClientSession, LoginRequest, itch, mold
 from wire.soup import LoginAccepted, LoginRejected, Sequenced
 
 KILLS = 3
+ENDS_S = 5.0  # on a machine under load; an idle one takes 0.1 s
 
 
 def free_group() -> tuple[str, int]:
@@ -246,6 +248,45 @@ def test_both_feeds_have_the_same_packets(tmp_path: Path) -> None:
         node.stop()
 
 
+@pytest.mark.parametrize("words", [[], ["--spin"]])
+def test_a_feed_ends_at_sigterm_with_all_that_was_released_on_the_wire(
+    tmp_path: Path, words: list[str], lockstep: Lockstep
+) -> None:
+    node = started(tmp_path)
+    group, port = free_group()
+    command = [sys.executable, "-m", "cli.main", "feed", str(node.data), "--group", f"{group}:{port}", *words, "--json"]
+    made = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    receiver = None
+    try:
+        assert made.stdout is not None
+        (place,) = checked(("feed",), made.stdout.readline())
+        receiver = Receiver(group, port, [place["listening"]["requests"]])
+        client = Client(node.port, "UA")
+        trade(client, "A", 60, random.Random(5))
+        client.socket.sendall(enter("LAST", "B", 7, 77_700))
+        until(lambda: receiver is not None and has(receiver, 77_700), what="the feed has not come")
+        receiver._requests = []  # what it has from now on was sent
+        client.socket.sendall(enter("LATER", "B", 7, 77_800))
+        answers = bytearray()
+        until(lambda: answers.extend(client.socket.recv(65_536)) or b"LATER" in answers)
+        made.send_signal(signal.SIGTERM)
+        began_s = time.monotonic()
+        _, logged = made.communicate(timeout=60)
+        assert made.returncode == 0, logged
+        assert time.monotonic() - began_s < ENDS_S
+        until(lambda: receiver is not None and has(receiver, 77_800), what="a released order was not sent")
+        assert node.status()["seq"] > 0  # the market goes on
+        assert node.end(signal.SIGTERM) == 0
+        (messages,) = receiver.order.sessions.values()
+        assert written(lockstep, node.data, tmp_path / "out")[: len(messages)] == messages
+    finally:
+        if receiver is not None:
+            receiver.close()
+        made.kill()
+        made.communicate()
+        node.stop()
+
+
 @pytest.mark.slow
 def test_after_a_takeover_the_feed_goes_on_with_the_same_numbers(tmp_path: Path) -> None:
     group, port = free_group()
@@ -345,6 +386,7 @@ def test_a_new_day_ends_the_session_before_and_both_can_be_asked_for(tmp_path: P
 
 def test_words_of_a_feed_are_read() -> None:
     assert feed_option("itch:239.192.0.1:26400") == FeedOption("itch", Address("239.192.0.1", 26_400))
+    assert feed_option("itch:239.192.0.1:26400,spin=yes").spins
     assert feed_option(
         "itch:239.192.0.1:26400,b=239.192.0.2:26400,interface=10.0.0.5,ttl=3,requests=26401,snapshots=26402,name=east"
     ) == FeedOption(
@@ -366,6 +408,7 @@ def test_words_of_a_feed_are_read() -> None:
         ("itch:239.192.0.1:26400,b=x", "no multicast group"),
         ("itch:239.192.0.1:26400,colour=red", "nothing of a feed"),
         ("itch:239.192.0.1:26400,name=core", "has the name core"),
+        ("itch:239.192.0.1:26400,spin=1", "nothing of a feed"),
     ],
 )
 def test_words_that_are_none_of_a_feed_are_refused_with_a_sentence(text: str, what: str) -> None:

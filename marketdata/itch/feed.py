@@ -139,20 +139,51 @@ class ItchFeed:
         How rows are cut changes nothing in the messages. A block must be ended before the next, before an image and
         before anybody is told that all of it was seen: the cross trade of an uncross may be due.
         """
-        at, n, reports = 0, 0, _read_only(reports)
+        self._make(_read_only(reports), 0, 0, int(ends_block))
+
+    def _make(self, reports: Rows, n: int, at: int, ends: int) -> None:
+        """Make the messages from row ``n`` on, behind ``at`` bytes that are in the room."""
         while True:
-            n, at, why = make_messages(self._packed.pointers, self._room.pointers, reports, n, at, int(ends_block))
+            n, at, why = make_messages(self._packed.pointers, self._room.pointers, reports, n, at, ends)
             if why == DONE:
                 break
-            if why == FULL:
-                at = self._give(at)
-            elif why == DAY:
-                at = self._begin_day(at, reports[n])
-                n += int(reports[n]["kind"] == ReportKind.TRADING_DAY)
-            else:
-                at = self._grow(at, reports[n])
-                n += 1
+            n, at = self._past(reports, n, at, why)
         self._give(at)
+
+    def _past(self, reports: Rows, n: int, at: int, why: int) -> tuple[int, int]:
+        """Do what the kernel left to do at row ``n``; gives the row and the place with which it goes on."""
+        if why == FULL:
+            return n, self._give(at)
+        if why == DAY:
+            return n + int(reports[n]["kind"] == ReportKind.TRADING_DAY), self._begin_day(at, reports[n])
+        return n + 1, self._grow(at, reports[n])
+
+    # For a kernel that calls ``make_messages`` itself.
+
+    @property
+    def pointers(self) -> tuple[Any, Any]:
+        """Pointers of tables and room (``jit.Packed``)."""
+        return self._packed.pointers, self._room.pointers
+
+    @property
+    def room(self) -> Rows:
+        """The room for messages, uint8; the same array for the life of the feed."""
+        return self._room.arrays.out
+
+    @property
+    def given(self) -> int:
+        """Messages of the session that were given away."""
+        return self._given
+
+    def note_given(self) -> None:
+        """Note that all messages in the room were taken from there."""
+        self._given = self.messages
+
+    def go_on(self, reports: Rows, n: int, why: int) -> None:
+        """Make the rest of a block, at whose row ``n`` the kernel stopped, after ``note_given``."""
+        reports = _read_only(reports)
+        n, at = self._past(reports, n, 0, why)
+        self._make(reports, n, at, 1)
 
     def end_block(self) -> None:
         """End a block after its reports were taken."""
