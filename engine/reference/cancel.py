@@ -14,7 +14,7 @@ _USER: Final = Reason.USER
 
 
 def cancel(venue: Venue, row: Row, events: EventLog) -> None:
-    participant = venue.participant(row.participant)
+    participant = venue.participant_by_number.get(row.participant)
     order = participant.open_order(row.client_order_id) if participant else None
     if order is None:
         events.cancel_rejected(row.client_order_id, participant)

@@ -105,14 +105,12 @@ def _check_counters(venue: Venue) -> None:
     ids = sum(len(participant.ids) for participant in venue.participants)
     _promise(ids == venue.id_count, f"{ids} ids are in use, {venue.id_count} are counted")
     by_participant = sum(len(participant.open_orders) for participant in venue.participants)
-    by_instrument = sum(len(instrument.open_orders) for instrument in venue.instruments)
     slices = sum(order.slices for each in venue.participants for order in each.open_orders.values())
     _promise(slices == venue.slices, f"icebergs have {slices} slices, {venue.slices} are counted")
     ends = sum(order.until_ns != 0 for each in venue.participants for order in each.open_orders.values())
     _promise(ends == len(venue.expiries), f"{ends} orders end at a time, {len(venue.expiries)} are counted")
     counted = venue.open_order_count
     _promise(by_participant == counted, f"participants have {by_participant} open orders, {counted} are counted")
-    _promise(by_instrument == counted, f"instruments have {by_instrument} open orders, {counted} are counted")
 
 
 def _check_participant(venue: Venue, participant: Participant) -> None:
@@ -124,7 +122,6 @@ def _check_participant(venue: Venue, participant: Participant) -> None:
     for number, order in participant.open_orders.items():
         _promise(order.order_number == number, f"order {number} is kept as {order.order_number}")
         _promise(order.participant is participant, f"order {number} is another participant's")
-        _promise(order.instrument.open_orders.get(number) is order, f"order {number} is unknown to its instrument")
         known = participant.ids.get(order.client_order_id)
         _promise(known is order, f"order {number} is not found by its id {unpack(order.client_order_id)}")
         _check_order(venue, order)
@@ -254,8 +251,8 @@ def _uncross_by_the_words(instrument: Instrument) -> Indicative:
 
 def _check_instrument(instrument: Instrument) -> None:
     symbol = unpack(instrument.symbol)
-    _promise(list(instrument.open_orders) == sorted(instrument.open_orders), f"{symbol}: not in order of acceptance")
-    for number, order in instrument.open_orders.items():
+    for order in instrument.open_orders():
+        number = order.order_number
         _promise(order.instrument is instrument, f"order {number} is another instrument's")
         _promise(order.participant.open_orders.get(number) is order, f"order {number} is unknown to its participant")
         stays = instrument.phase != Phase.CLOSED or order.time_in_force in (TimeInForce.GTC, TimeInForce.GTD)
@@ -295,7 +292,7 @@ def _check_stops(instrument: Instrument) -> None:
         for rank, queue in instrument.stops.sides[side].items():
             priority = 0
             for number, order in queue.items():
-                _promise(instrument.open_orders.get(number) is order, f"{symbol}: stop {number} is not open")
+                _promise(order.participant.open_orders.get(number) is order, f"{symbol}: stop {number} is not open")
                 _promise(order.side == side and side * order.stop_e4 == rank, f"{symbol}: stop {number} is misplaced")
                 _promise(order.priority > priority, f"{symbol}: stop {number} stands before its time")
                 reached = last_e4 != 0 and side * (last_e4 - order.stop_e4) >= 0
@@ -309,7 +306,7 @@ def _check_pegs(instrument: Instrument) -> None:
     known = [order for pegs in instrument.pegs.values() for order in pegs.values()]
     _promise(
         sorted(order.order_number for order in known)
-        == [order.order_number for order in instrument.open_orders.values() if order.peg],
+        == [order.order_number for order in instrument.open_orders() if order.peg],
         f"{symbol}: its pegs are not those that are open",
     )
     _promise(instrument.pegs.keys() == instrument.peg_references.keys(), f"{symbol}: a list of pegs has no reference")
@@ -343,7 +340,7 @@ def _check_level(instrument: Instrument, side: Side, rank: int, level: Level) ->
     for order in level:
         number = order.order_number
         _promise(order.before is before, f"{at}: order {number} has another before it")
-        _promise(instrument.open_orders.get(number) is order, f"{at} holds order {number}, which is not open")
+        _promise(order.participant.open_orders.get(number) is order, f"{at} holds order {number}, which is not open")
         _promise(order.hidden == hidden, f"{at} holds order {number} of another visibility")
         shows = order.display_qty == 0 or 0 < order.shown_qty <= min(order.display_qty, order.leaves_qty)
         _promise(shows, f"order {number} shows {order.shown_qty} of {order.leaves_qty}")

@@ -15,23 +15,30 @@ from engine.reference.venue import Venue
 def consequences(venue: Venue, events: EventLog) -> None:
     """All that a command causes after its own events, in the instruments that these name; in others nothing changed.
 
-    A command that is many does this after each of them, and once more at its end, when nothing is left to do.
+    Most commands leave nothing to look after: one more order behind others, or one less. A command that is many does
+    this after each of them, and once more at its end, when nothing is left to do.
     """
     touched = events.touched
-    for number in sorted(touched) if len(touched) > 1 else tuple(touched):
+    for number in sorted(touched) if len(touched) > 1 else (*touched,):
         instrument = venue.instruments[number - 1]
-        if instrument.unseen_trade or instrument.unweighed_trade:
-            look_at_trade(venue, instrument, events)
-        if instrument.stops.elects(instrument.last_trade_e4):
-            _run_all_elected(venue, instrument, events)
-        while instrument.pegs and reprice(venue, instrument, events):
-            look_at_trade(venue, instrument, events)
-            _run_all_elected(venue, instrument, events)
-        if instrument.midpoint is not None:
-            meet_at_midpoint(venue, instrument, instrument.midpoint, events)
-        if number in venue.calls:
-            publish_indicative(instrument, events)
+        if instrument.stirred or instrument.book.moved:
+            _look_after(venue, instrument, events)
     touched.clear()
+
+
+def _look_after(venue: Venue, instrument: Instrument, events: EventLog) -> None:
+    instrument.stirred = instrument.book.moved = False
+    if instrument.unseen_trade or instrument.unweighed_trade:
+        look_at_trade(venue, instrument, events)
+    if instrument.stops.elects(instrument.last_trade_e4):
+        _run_all_elected(venue, instrument, events)
+    while instrument.pegs and reprice(venue, instrument, events):
+        look_at_trade(venue, instrument, events)
+        _run_all_elected(venue, instrument, events)
+    if instrument.midpoint is not None:
+        meet_at_midpoint(venue, instrument, instrument.midpoint, events)
+    if instrument.number in venue.calls:
+        publish_indicative(instrument, events)
 
 
 def _run_all_elected(venue: Venue, instrument: Instrument, events: EventLog) -> None:

@@ -39,7 +39,7 @@ def _check(
     return (
         (Reason.KILLED if reporter.killed or buyer.killed or seller.killed else None)
         or check_phase_of_cross(instrument.phase)
-        or check_terms(instrument, row)
+        or check_terms(instrument, row.qty, row.price_e4, None)
         or (Reason.INVALID_INSTRUCTION if buyer is seller else None)
         or check_id(reporter, row.client_order_id)
         or check_restricted(buyer, instrument)

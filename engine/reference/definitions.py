@@ -50,8 +50,7 @@ def define_instrument(venue: Venue, row: Row, continuation: Row | None, events: 
             seconds = continuation.volatility_window_ns // SECOND_NS
             instrument.breaker = Breaker(continuation.volatility_bps, seconds, continuation.volatility_halt_ns)
             venue.with_breakers[number] = instrument
-        venue.instruments.append(instrument)
-        venue.instrument_by_symbol[row.name] = instrument
+        venue.add_instrument(instrument)
 
 
 def _values_fit(row: Row, continuation: Row | None) -> bool:
@@ -86,6 +85,4 @@ def define_participant(venue: Venue, row: Row, events: EventLog) -> None:
         events.rejected(row.name, Reason.CAPACITY)
     else:
         number = len(venue.participants) + 1
-        participant = Participant(number, row.name, row.group or -number, row.permissions)
-        venue.participants.append(participant)
-        venue.participant_by_name[row.name] = participant
+        venue.add_participant(Participant(number, row.name, row.group or -number, row.permissions))

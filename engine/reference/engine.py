@@ -245,15 +245,16 @@ def _without_collector() -> Iterator[None]:
 
 
 def _apply_row(venue: Venue, row: Row, log: EventLog) -> None:
-    continuation, venue.continuation = venue.continuation, None
+    kind, continuation = row.kind, venue.continuation
+    venue.continuation = None
     if venue.speed_bump_ns and is_delayed(row):
         wait_for_effect(venue, row, log)
-    elif not can_be_interpreted(row) or (continuation is not None and row.kind not in _CONTINUABLE):
+    elif not can_be_interpreted(row) or (continuation is not None and kind not in _CONTINUABLE):
         log.rejected(row.client_order_id, Reason.INVALID_COMMAND)
-    elif (rule := _RULES.get(row.kind)) is not None:
+    elif (rule := _RULES.get(kind)) is not None:
         rule(venue, row, log)
         consequences(venue, log)
-    elif row.kind in _CONTINUED:
-        _CONTINUED[row.kind](venue, row, continuation, log)
+    elif kind in _CONTINUED:
+        _CONTINUED[kind](venue, row, continuation, log)
     else:
         venue.continuation = row

@@ -20,6 +20,7 @@ from engine.reference.order_checks import (
     check_slices,
     check_terms,
     may_show,
+    named_prices,
 )
 from engine.reference.rows import DISPLAY, HIDDEN, MARKET, MIN_QTY, OFFSET, PEG, POST_ONLY, STOP, UNTIL, Row
 from engine.reference.state import Holding, Instrument, Order, Participant
@@ -35,8 +36,8 @@ _RESTING_TIMES: Final = frozenset({DAY, GTC, GTD})
 
 
 def enter(venue: Venue, row: Row, events: EventLog) -> None:
-    participant = venue.participant(row.participant)
-    instrument = venue.instrument(row.instrument)
+    participant = venue.participant_by_number.get(row.participant)
+    instrument = venue.instrument_by_number.get(row.instrument)
     if participant is None:
         events.rejected(row.client_order_id, Reason.UNKNOWN_PARTICIPANT, None, instrument)
         return
@@ -60,7 +61,7 @@ def run_or_rest(venue: Venue, order: Order, events: EventLog) -> None:
     if order.in_midpoint and instrument.midpoint is not None:
         run_at_midpoint(venue, order, instrument.midpoint, events)
     elif order.peg:
-        instrument.fresh_peg = order
+        instrument.fresh_peg, instrument.stirred = order, True
     elif instrument.phase is CONTINUOUS and not order.stop_e4 and not order.aside:
         run_aggressor(venue, order, events)
     else:
@@ -70,33 +71,32 @@ def run_or_rest(venue: Venue, order: Order, events: EventLog) -> None:
 def _check_entry(venue: Venue, row: Row, holding: Holding) -> Reason | None:
     """The checks of section 8 in its order. Where a row has a condition, it passes without being asked otherwise."""
     participant, instrument = holding.participant, holding.instrument
-    instructions, time, side, qty, price_e4 = row.instructions, row.time_in_force, row.side, row.qty, row.price_e4
-    stop_e4 = row.stop_e4 if instructions & STOP else 0
+    client_order_id, _, price_e4, qty, _, display_qty, _, _, _, side, time, self_trade, instructions, book, _ = row
+    limit_e4, stop_e4 = (price_e4, None) if not instructions & (MARKET | STOP) else named_prices(row)
     counted_e4 = price_e4 or stop_e4 or instrument.reference_e4
-    limits = in_force(participant, instrument)
+    limits = in_force(participant, instrument) if participant.limits_in else participant.limits
     trades_now = instrument.phase is CONTINUOUS and time != OPENING
-    by_permission = instructions & MARKET or row.self_trade == STP_NONE
+    plain = not instructions and book == LIT and time != GTD
+    by_permission = instructions & MARKET or self_trade == STP_NONE
     return (
         (Reason.KILLED if participant.killed else None)
-        or (None if trades_now else check_phase(instrument.phase, time, instructions, row.book))
-        or check_terms(instrument, row)
-        or _check_instructions(venue, instrument, row)
-        or (Reason.DUPLICATE_ID if row.client_order_id in participant.ids else None)
+        or (None if trades_now else check_phase(instrument.phase, time, instructions, book))
+        or check_terms(instrument, qty, limit_e4, stop_e4)
+        or (None if plain else _check_instructions(venue, instrument, row))
+        or (Reason.DUPLICATE_ID if client_order_id in participant.ids else None)
         or (Reason.RESTRICTED if limits.restricted else None)
         or (_check_permissions(participant, row) if by_permission else None)
-        or (check_band(instrument, side, price_e4, stop_e4) if instrument.band_bps is not None else None)
+        or (check_band(instrument, side, price_e4, stop_e4 or 0) if instrument.band_bps is not None else None)
         or check_limits(venue, limits, holding, side, qty, counted_e4)
         or (check_post_only(instrument, side, price_e4) if instructions & POST_ONLY else None)
         or _check_room(venue, participant)
-        or (check_slices(venue, qty, row.display_qty) if instructions & DISPLAY else None)
+        or (check_slices(venue, qty, display_qty) if instructions & DISPLAY else None)
     )
 
 
 def _check_instructions(venue: Venue, instrument: Instrument, row: Row) -> Reason | None:
     """Reason why the instructions of an entry do not fit together (section 4, as far as built), or None."""
     instructions = row.instructions
-    if not instructions and row.book == LIT:
-        return Reason.INVALID_INSTRUCTION if row.time_in_force == GTD else None
     ends = row.time_in_force == GTD
     if ends != bool(instructions & UNTIL) or (ends and not venue.now_ns < row.until_ns <= TIME_NS_MAX):
         return Reason.INVALID_INSTRUCTION

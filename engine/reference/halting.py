@@ -16,7 +16,7 @@ def halt(venue: Venue, instrument: Instrument, end_ns: int, reason: Reason, even
     venue.set_phase(instrument, Phase.HALTED, later_ns)
     events.halted(instrument, reason)
     if instrument.cancel_on_halt:
-        for order in list(instrument.open_orders.values()):
+        for order in instrument.open_orders():
             cancel_open(venue, order, Reason.HALT, events)
     reprice(venue, instrument, events)
 
@@ -25,7 +25,7 @@ def close_without_uncross(venue: Venue, instrument: Instrument, events: EventLog
     """The day is over for the instrument: its orders that are good for the day are canceled."""
     venue.set_phase(instrument, Phase.CLOSED)
     events.phase(instrument)
-    for order in list(instrument.open_orders.values()):
+    for order in instrument.open_orders():
         if order.time_in_force not in (TimeInForce.GTC, TimeInForce.GTD):
             cancel_open(venue, order, Reason.END_OF_DAY, events)
     reprice(venue, instrument, events)

@@ -31,7 +31,7 @@ def emergency_close(venue: Venue, _row: Row, events: EventLog) -> None:
     for instrument in venue.instruments:
         venue.set_phase(instrument, Phase.CLOSED)
         events.phase(instrument)
-        for order in list(instrument.open_orders.values()):
+        for order in instrument.open_orders():
             cancel_open(venue, order, Reason.KILL, events)
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from engine.bounds import BPS_MAX, INT64_MAX
 from engine.records import Reason
+from engine.reference.codes import BUY
 from engine.reference.state import Holding, Instrument, Limits, Order, Participant
 from engine.reference.venue import Venue
 
@@ -45,12 +46,15 @@ def check_limits(
         return Reason.ORDER_RATE
     if limits.adv_share_bps is not None and _is_above_share(holding.instrument, qty, limits.adv_share_bps):
         return Reason.ADV
-    open_qty, was_qty = (qty, 0) if order is None else (qty - order.cum_qty, order.leaves_qty)
-    more_qty, limit_qty = open_qty - was_qty, limits.max_position_qty
+    more_qty, notional_e4, was_e4 = qty, qty * price_e4, 0
+    if order is not None:
+        more_qty = qty - order.cum_qty - order.leaves_qty
+        notional_e4 = (qty - order.cum_qty) * price_e4
+        was_e4 = order.leaves_qty * order.notional_price_e4
+    limit_qty = limits.max_position_qty
     if limit_qty is not None and more_qty > 0 and _is_beyond_position(holding, side, more_qty, limit_qty):
         return Reason.POSITION_LIMIT
-    was_e4 = was_qty * order.notional_price_e4 if order is not None else 0
-    return check_credit(venue, holding.participant, open_qty * price_e4, was_e4)
+    return check_credit(venue, holding.participant, notional_e4, was_e4)
 
 
 def in_force(participant: Participant, instrument: Instrument) -> Limits:
@@ -92,7 +96,7 @@ def check_credit(venue: Venue, participant: Participant, notional_e4: int, was_n
 
 def count_entry(venue: Venue, participant: Participant, refused: Reason | None) -> None:
     """Every entry and replace counts at its time, whatever the answer, except those refused for their rate."""
-    if refused is None or refused != _ORDER_RATE:
+    if refused is not _ORDER_RATE:
         participant.counted_ns.append(venue.now_ns)
 
 
@@ -115,7 +119,8 @@ def _is_above_share(instrument: Instrument, qty: int, share_bps: int) -> bool:
 def _is_beyond_position(holding: Holding, side: int, more_qty: int, limit_qty: int) -> bool:
     """True if the position could pass the limit, once all is traded that is open on a side and ``more_qty``."""
     # A buy adds to the position and a sell takes from it: the side's sign mirrors one rule into the other.
-    return side * holding.position_qty + holding.open_qty(side) + more_qty > limit_qty
+    open_qty = holding.open_buy_qty if side == BUY else holding.open_sell_qty
+    return side * holding.position_qty + open_qty + more_qty > limit_qty
 
 
 def _margin_e4(venue: Venue, participant: Participant) -> int | None:

@@ -4,38 +4,30 @@ It happens in ``continuous`` only, where market orders never rest, so the first 
 price.
 """
 
-from typing import NamedTuple
-
+from engine.bounds import BPS_MAX, PRICE_E4_MAX
 from engine.records import Reason, SelfTrade
 from engine.reference.codes import FOK, IOC, STP_NONE
 from engine.reference.events import EventLog
 from engine.reference.exposure import execute, take_off
 from engine.reference.rows import MARKET, MIN_QTY
-from engine.reference.state import Instrument, Order, within_band
+from engine.reference.state import Order
 from engine.reference.venue import Venue
-
-
-class Collar(NamedTuple):
-    """Prices at which a market order may trade: within the band around the reference price as it started."""
-
-    instrument: Instrument
-    reference_e4: int
 
 
 def run_aggressor(venue: Venue, order: Order, events: EventLog) -> None:
     """Run an order as aggressor: it trades, and the rest of it rests or is canceled."""
     instrument = order.instrument
     is_market = order.instructions & MARKET and not order.peg
-    collar = Collar(instrument, instrument.reference_e4) if is_market else None
+    furthest_e4 = _collar_e4(order) if is_market else order.peg_e4 or order.price_e4
     if order.time_in_force == FOK or order.instructions & MIN_QTY:
-        refused = _trial(order, collar)
+        refused = _trial(order, furthest_e4)
         if refused is not None:
             cancel_open(venue, order, refused, events)
             return
-    book, other_side = instrument.book, -order.side
+    book, side = instrument.book, order.side
     while order.leaves_qty:
-        level = book.best(other_side)
-        if level is None or level.first is None or not _reaches(order, collar, level.price_e4):
+        level = book.best(-side)
+        if level is None or level.first is None or side * (furthest_e4 - level.price_e4) < 0:
             break
         resting = level.first
         if _prevented(order, resting):
@@ -58,27 +50,27 @@ def cancel_open(venue: Venue, order: Order, reason: Reason, events: EventLog) ->
     venue.close(order)
 
 
-def _reaches(order: Order, collar: Collar | None, price_e4: int) -> bool:
-    """True if an aggressor may trade at a price: a limit order at its own or better, a market order in its collar."""
-    if collar is None:
-        limit_e4 = order.peg_e4 if order.peg else order.price_e4
-        return order.side * (limit_e4 - price_e4) >= 0
-    return within_band(collar.instrument, order.side, price_e4, collar.reference_e4)
+def _collar_e4(order: Order) -> int:
+    """The furthest price at which a market order may trade: within the band around the reference price as it starts."""
+    instrument = order.instrument
+    if instrument.band_bps is None:
+        return order.side * PRICE_E4_MAX
+    return instrument.reference_e4 + order.side * (instrument.reference_e4 * instrument.band_bps // BPS_MAX)
 
 
-def _trial(order: Order, collar: Collar | None) -> Reason | None:
+def _trial(order: Order, furthest_e4: int) -> Reason | None:
     """Reason why a ``fok`` or ``min_qty`` order may not trade on the book as it stands, or None."""
     if order.time_in_force == FOK:
-        return None if _tradable_qty(order, collar, order.leaves_qty) >= order.leaves_qty else Reason.FOK
-    return None if _tradable_qty(order, collar, order.min_qty) >= order.min_qty else Reason.MIN_QTY
+        return None if _tradable_qty(order, furthest_e4, order.leaves_qty) >= order.leaves_qty else Reason.FOK
+    return None if _tradable_qty(order, furthest_e4, order.min_qty) >= order.min_qty else Reason.MIN_QTY
 
 
-def _tradable_qty(order: Order, collar: Collar | None, enough_qty: int) -> int:
+def _tradable_qty(order: Order, furthest_e4: int, enough_qty: int) -> int:
     """Quantity that the order would trade, self-trade prevention included; counted no further than ``enough_qty``."""
     tradable = 0
     left = order.leaves_qty
     for level in order.instrument.book.levels(-order.side):
-        if not _reaches(order, collar, level.price_e4):
+        if order.side * (furthest_e4 - level.price_e4) < 0:
             break
         reserve_qty = 0  # of icebergs: they show it after all others of the level were met
         for resting in level:
@@ -129,8 +121,8 @@ def _trade(venue: Venue, aggressor: Order, resting: Order, price_e4: int, events
     venue.last_trade_number += 1
     events.trade(resting, aggressor, price_e4, qty, venue.last_trade_number, aggressor.side)
     instrument = aggressor.instrument
-    instrument.last_trade_e4 = price_e4
-    instrument.unseen_trade = instrument.unweighed_trade = True
+    instrument.traded_at(price_e4)
+    instrument.stirred = instrument.unseen_trade = instrument.unweighed_trade = True
     shown_qty = resting.shown_qty - qty
     execute(aggressor, qty)
     execute(resting, qty)

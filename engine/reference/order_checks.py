@@ -28,17 +28,26 @@ def check_phase_of_cross(phase: Phase) -> Reason | None:
     return {Phase.CLOSED: Reason.CLOSED, Phase.HALTED: Reason.HALTED}.get(phase, Reason.NOT_CONTINUOUS)
 
 
-def check_terms(instrument: Instrument, row: Row) -> Reason | None:
-    if not 1 <= row.qty <= QTY_MAX:
+def check_terms(instrument: Instrument, qty: int, price_e4: int | None, stop_e4: int | None) -> Reason | None:
+    """``price_e4`` is None for an order without a limit, ``stop_e4`` for one without a stop."""
+    if not 1 <= qty <= QTY_MAX:
         return Reason.INVALID_QTY
-    if row.qty % instrument.lot:
+    if qty % instrument.lot:
         return Reason.INVALID_LOT
-    limited, stops = not row.instructions & MARKET, row.instructions & STOP
-    if (limited and not 1 <= row.price_e4 <= PRICE_E4_MAX) or (stops and not 1 <= row.stop_e4 <= PRICE_E4_MAX):
+    tick_e4 = instrument.tick_e4
+    if price_e4 is not None and not 1 <= price_e4 <= PRICE_E4_MAX:
         return Reason.INVALID_PRICE
-    if (limited and row.price_e4 % instrument.tick_e4) or (stops and row.stop_e4 % instrument.tick_e4):
+    if stop_e4 is not None and not 1 <= stop_e4 <= PRICE_E4_MAX:
+        return Reason.INVALID_PRICE
+    if (price_e4 is not None and price_e4 % tick_e4) or (stop_e4 is not None and stop_e4 % tick_e4):
         return Reason.INVALID_TICK
     return None
+
+
+def named_prices(row: Row) -> tuple[int | None, int | None]:
+    """Limit price and stop of an entry or a replace; None where it names none."""
+    instructions = row.instructions
+    return None if instructions & MARKET else row.price_e4, row.stop_e4 if instructions & STOP else None
 
 
 def check_id(participant: Participant, client_order_id: int) -> Reason | None:

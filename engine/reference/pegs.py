@@ -23,7 +23,7 @@ _MARKET: Final = Peg.MARKET
 def reprice(venue: Venue, instrument: Instrument, events: EventLog) -> bool:
     """One pass: pegs whose price is not what the rule now gives take that, then run in that order. True if any traded.
 
-    In ``continuous`` none is begun by a command that has given too many prices (section 13, 40).
+    In ``continuous`` none is begun by a command that has given too many prices (section 13, 40); the next one does.
     """
     if not instrument.pegs:
         return False
@@ -31,6 +31,7 @@ def reprice(venue: Venue, instrument: Instrument, events: EventLog) -> bool:
     if quotes == instrument.peg_quotes and instrument.fresh_peg is None:
         return False
     if instrument.phase is CONTINUOUS and not _may_price(venue, events.seq):
+        instrument.stirred = True
         return False
     runs = []
     for order in _to_look_at(instrument, quotes):

@@ -55,7 +55,7 @@ def change_phase(venue: Venue, instrument: Instrument, new: Phase, events: Event
     if new == Phase.CONTINUOUS or (old == Phase.CLOSING_AUCTION and new == Phase.CLOSED):
         uncross(venue, instrument, events)
     if new == Phase.CLOSED:
-        for order in list(instrument.open_orders.values()):
+        for order in instrument.open_orders():
             if order.time_in_force not in (TimeInForce.GTC, TimeInForce.GTD):
                 cancel_open(venue, order, Reason.END_OF_DAY, events)
 

@@ -15,6 +15,7 @@ from engine.reference.order_checks import (
     check_slices,
     check_terms,
     may_show,
+    named_prices,
 )
 from engine.reference.rows import DISPLAY, MARKET, STOP, Row
 from engine.reference.state import Order
@@ -80,7 +81,7 @@ def _check_terms(order: Order, row: Row) -> Reason | None:
     book = Book.MIDPOINT if order.in_midpoint else Book.LIT
     return (
         check_phase(order.instrument.phase, order.time_in_force, order.instructions, book)
-        or check_terms(order.instrument, row)
+        or check_terms(order.instrument, row.qty, *named_prices(row))
         or _check_change(order, row)
         or check_id(order.participant, row.new_client_order_id)
     )

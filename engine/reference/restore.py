@@ -174,8 +174,7 @@ def _add_instrument(venue: Venue, row: Any) -> None:
         published = (int(row[name]) for name in ("indicative_e4", "paired_qty", "imbalance_qty"))
         instrument.published = Indicative(*published)
         venue.calls[number] = instrument
-    venue.instruments.append(instrument)
-    venue.instrument_by_symbol[instrument.symbol] = instrument
+    venue.add_instrument(instrument)
 
 
 def _set_breaker(venue: Venue, state: State, instrument: Instrument) -> None:
@@ -214,8 +213,7 @@ def _add_participant(venue: Venue, row: Any, first_of: dict[int, int]) -> None:
     number = len(venue.participants) + 1
     group = int(row["group_name"]) or -number
     participant = Participant(number, int(row["name"]), group, int(row["permissions"]), killed=bool(row["killed"]))
-    venue.participants.append(participant)
-    venue.participant_by_name[participant.name] = participant
+    venue.add_participant(participant)
     first = first_of.setdefault(group, number)
     if first != int(row["group"]):
         raise ValueError(f"participant {number} is of the group of participant {int(row['group'])}, not of {first}")
@@ -329,7 +327,6 @@ def _orders(venue: Venue, state: State, slots: NDArray[np.intp]) -> Iterator[tup
             venue.peg_count += 1
         add_open(order, order.leaves_qty)
         participant.open_orders[order.order_number] = order
-        instrument.open_orders[order.order_number] = order
         venue.open_order_count += 1
         venue.slices += order.slices
         venue.note_expiry(order)

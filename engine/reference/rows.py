@@ -274,13 +274,14 @@ def rows_of(commands: "np.ndarray[Any, Any]") -> Iterator[list[Row]]:
         yield rows
 
 
-def _places_not_used(kind: CommandKind) -> Callable[[Row], tuple[int, ...]] | None:
-    """Getter of the values of the places that a kind does not use; None: it uses all."""
+def _places_not_used(kind: CommandKind) -> tuple[Callable[[Row], tuple[int, ...]] | None, tuple[int, ...]]:
+    """Getter of the values of the places that a kind does not use, and as many zeros; None: it uses all."""
     used = {*COMMAND_FIELDS[kind], "kind"}
     places = [at for at, names in enumerate(COMMAND_PLACES.values()) if used.isdisjoint(names)]
     if not places:
-        return None
-    return itemgetter(*places, places[0])  # one twice, since of a single place it would give no tuple
+        return None, ()
+    places.append(places[0])  # one twice, since of a single place the getter would give no tuple
+    return itemgetter(*places), (0,) * len(places)
 
 
 def _enter_has_form(row: Row) -> bool:
@@ -291,7 +292,18 @@ def _enter_has_form(row: Row) -> bool:
         and time in _TIMES_IN_FORCE
         and self_trade in _SELF_TRADES
         and book in _BOOKS
-        and not instructions & ~EVERY_INSTRUCTION
+        and (
+            _terms_have_form(price_e4, min_qty, display_qty, instructions, peg)
+            if instructions
+            else min_qty == display_qty == peg == 0
+        )
+    )
+
+
+def _terms_have_form(price_e4: int, min_qty: int, display_qty: int, instructions: int, peg: int) -> bool:
+    """Terms are only where the instructions use them."""
+    return (
+        not instructions & ~EVERY_INSTRUCTION
         and (peg in _PEGS if instructions & PEG else peg == 0)
         and (min_qty == 0 or instructions & (MIN_QTY | UNTIL) != 0)
         and (display_qty == 0 or instructions & (DISPLAY | STOP | OFFSET) != 0)
@@ -332,8 +344,8 @@ _HAS_FORM: Final[dict[int, Callable[[Row], bool]]] = {
 }
 
 
-#: Of each kind the places that must be zero, and what else a row must be like.
-_FORMS: Final = {int(kind): (_places_not_used(kind), _HAS_FORM.get(int(kind))) for kind in COMMAND_FIELDS}
+#: Of each kind the places that must be zero, how that looks, and what else a row must be like.
+_FORMS: Final = {int(kind): (*_places_not_used(kind), _HAS_FORM.get(int(kind))) for kind in COMMAND_FIELDS}
 
 
 def can_be_interpreted(row: Row) -> bool:
@@ -341,5 +353,5 @@ def can_be_interpreted(row: Row) -> bool:
     form = _FORMS.get(row.kind)
     if form is None:
         return False
-    not_used, has_form = form
-    return (not_used is None or not any(not_used(row))) and (has_form is None or has_form(row))
+    not_used, zeros, has_form = form
+    return (not_used is None or not_used(row) == zeros) and (has_form is None or has_form(row))

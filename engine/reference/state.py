@@ -1,8 +1,8 @@
 """State of the market: orders, the books in which they rest, instruments and participants.
 
-Orders are objects here, each known in three places: to its participant and its instrument by number (numbers rise
-with acceptance, so these dictionaries are always in order of acceptance), and to its participant by client order
-id. An id that was used today stays known after its order has gone, with None in the order's place.
+Orders are objects here, each known in three places: to its participant by number (numbers rise with acceptance, so
+this dictionary is always in order of acceptance) and by client order id, and in the queue where it stands. An id that
+was used today stays known after its order has gone, with None in the order's place.
 
 The lit book of an instrument has for each side its price levels, best first, and in each level a queue by time. Levels
 stand under a *rank*, which is lower for a better price whatever the side: twice minus side times price, and one more
@@ -12,9 +12,11 @@ are apart, so that the best displayed price, by which pegs and the midpoint book
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heapreplace, merge
+from itertools import chain
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from sortedcontainers import SortedDict
@@ -90,14 +92,16 @@ class LitBook:
     """Both sides of the book: ``displayed[side]`` and ``hidden[side]`` are levels by rank. A level is never empty.
 
     ``changes`` counts what has been done to it, so that who has looked at it can tell whether to look again. ``depth``
-    follows it during a call, and is None outside of one.
+    follows it during a call, and is None outside of one. ``moved``: a best displayed price is another since the
+    consequences were last looked after; in a call anything.
     """
 
-    __slots__ = ("changes", "depth", "displayed", "hidden")
+    __slots__ = ("changes", "depth", "displayed", "hidden", "moved")
 
     def __init__(self) -> None:
         self.changes = 0
         self.depth: Depth | None = None
+        self.moved = False
         self.displayed: dict[int, Ranked[Level]] = {BUY: Ranked(), SELL: Ranked()}
         self.hidden: dict[int, Ranked[Level]] = {BUY: Ranked(), SELL: Ranked()}
 
@@ -114,6 +118,8 @@ class LitBook:
         if level is None:
             level = Level(rank, price_e4)
             levels.put(rank, level)
+            if not hidden and levels.first is level:
+                self.moved = True
         level.append(order)
         level.leaves_qty += order.leaves_qty
         order.level = level
@@ -152,8 +158,8 @@ class LitBook:
         level.leaves_qty -= order.leaves_qty
         self._take_out(order, level)
 
-    @staticmethod
-    def _count(depth: Depth, order: "Order", qty: int) -> None:
+    def _count(self, depth: Depth, order: "Order", qty: int) -> None:
+        self.moved = True
         if order.trading_e4:
             depth.count(order.side, order.trading_e4, qty)
 
@@ -195,7 +201,10 @@ class LitBook:
         level.take_out(order)
         order.level = None
         if level.first is None:
-            (self.hidden if level.hidden else self.displayed)[order.side].drop(level.rank)
+            levels = (self.hidden if level.hidden else self.displayed)[order.side]
+            if levels.first is level and not level.hidden:
+                self.moved = True
+            levels.drop(level.rank)
 
     def best(self, side: int) -> Level | None:
         """The level of that side that trades next."""
@@ -427,9 +436,11 @@ class Instrument:
     in (-1: not yet in this call). ``aside``: closing orders that wait, in order of time. ``pegs``: by side and
     reference, in order of acceptance; ``peg_references``: the price by which those are priced, 0 for none, and
     ``peg_quotes``: what they were looked at with (None: not yet); ``fresh_peg``: the one that the command entered or
-    replaced. ``unseen_trade``: its volatility breaker has not looked
-    at the last trade; ``unweighed_trade``: indices have not. ``trade_seconds``: second to its last trade price, as far
-    back as the breaker looks and after the uncross at ``last_uncross_e4`` (0: none).
+    replaced. ``stirred``: a trade, a stop, a peg, an order of the midpoint book or the phase is new since its
+    consequences were last looked after; only then, or when the book moved, it has any. ``unseen_trade``: its volatility
+    breaker has not looked at the last trade; ``unweighed_trade``: indices have not. ``trade_seconds``: second to its
+    last trade price, as far back as the breaker looks and after the uncross at ``last_uncross_e4`` (0: none).
+    ``reference_e4``: the reference price of section 2, the last trade price, before the first trade the one as defined.
     """
 
     number: int
@@ -445,10 +456,12 @@ class Instrument:
     published: Indicative = NOTHING_PAIRED
     told_at_change: int = -1
     last_trade_e4: int = 0
+    reference_e4: int = 0
     book: LitBook = field(default_factory=LitBook)
     stops: StopBook = field(default_factory=StopBook)
     midpoint: MidpointBook | None = None
     breaker: Breaker | None = None
+    stirred: bool = True
     unseen_trade: bool = False
     unweighed_trade: bool = False
     last_uncross_e4: int = 0
@@ -458,7 +471,23 @@ class Instrument:
     peg_references: dict[tuple[int, int], int] = field(default_factory=dict)
     peg_quotes: Quotes | None = None
     fresh_peg: "Order | None" = None
-    open_orders: "dict[int, Order]" = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.reference_e4 = self.last_trade_e4 or self.defined_reference_e4
+
+    def traded_at(self, price_e4: int) -> None:
+        """A trade makes its price the last one, and the reference price."""
+        self.last_trade_e4 = self.reference_e4 = price_e4
+
+    def open_orders(self) -> "list[Order]":
+        """Its open orders, in order of acceptance: those of the books, those that wait, and pegs wherever they are."""
+        places: list[Iterable[Order]] = [self.aside.values(), *(pegs.values() for pegs in self.pegs.values())]
+        for side in (BUY, SELL):
+            places += [(order for order in level if not order.peg) for level in self.book.levels(side)]
+            places.append(self.stops.orders(side))
+            if self.midpoint is not None:
+                places.append(self.midpoint.orders(side))
+        return sorted(chain.from_iterable(places), key=attrgetter("order_number"))
 
     def add_peg(self, order: "Order") -> None:
         """Know a peg, which was accepted after all that are known or is one of an image."""
@@ -490,11 +519,6 @@ class Instrument:
         """Midpoint of the best displayed bid and offer, rounded down; 0 without both, and outside of ``continuous``."""
         bid_e4, offer_e4 = self.quotes
         return (bid_e4 + offer_e4) // 2 if bid_e4 and offer_e4 else 0
-
-    @property
-    def reference_e4(self) -> int:
-        """The reference price of section 2: the last trade price, before the first trade the one as defined."""
-        return self.last_trade_e4 or self.defined_reference_e4
 
 
 @dataclass(slots=True)

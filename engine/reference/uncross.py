@@ -41,7 +41,7 @@ def uncross(venue: Venue, instrument: Instrument, events: EventLog) -> None:
     price_e4 = indicative(instrument).price_e4
     if price_e4:
         _trade_at(venue, instrument, price_e4, events)
-    for order in list(instrument.open_orders.values()):
+    for order in instrument.open_orders():
         for_auction = order.instructions & MARKET or order.time_in_force in _FOR_AUCTION
         if for_auction and not (order.dormant or order.in_midpoint or order.aside or order.peg):
             cancel_open(venue, order, Reason.AUCTION, events)
@@ -96,9 +96,10 @@ def _prices(book: LitBook, depth: Depth, rounded_e4: int, market_surplus_qty: in
 
 def _trade_at(venue: Venue, instrument: Instrument, price_e4: int, events: EventLog) -> None:
     """The first buy and the first sell that accept the price trade, until one side has none."""
-    instrument.last_trade_e4 = instrument.last_uncross_e4 = price_e4
+    instrument.traded_at(price_e4)
+    instrument.last_uncross_e4 = price_e4
     instrument.trade_seconds.clear()
-    instrument.unweighed_trade = True
+    instrument.stirred = instrument.unweighed_trade = True
     left: list[Order] = []  # what the last two that traded have open, where it is an iceberg
     while True:
         buy, sell = _first(instrument.book, Side.BUY, price_e4), _first(instrument.book, Side.SELL, price_e4)

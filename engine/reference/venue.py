@@ -106,7 +106,9 @@ class Venue:
     instruments: list[Instrument] = field(default_factory=list)
     participants: list[Participant] = field(default_factory=list)
     instrument_by_symbol: dict[int, Instrument] = field(default_factory=dict)
+    instrument_by_number: dict[int, Instrument] = field(default_factory=dict)
     participant_by_name: dict[int, Participant] = field(default_factory=dict)
+    participant_by_number: dict[int, Participant] = field(default_factory=dict)
     open_order_count: int = 0
     slices: int = 0
     expiries: SortedDict[tuple[int, int], Order] = field(default_factory=SortedDict)
@@ -138,11 +140,21 @@ class Venue:
         """The trading day that a time is in."""
         return (time_ns - self.day_start_ns) // DAY_NS
 
+    def add_instrument(self, instrument: Instrument) -> None:
+        """Know an instrument that is defined after all others."""
+        self.instruments.append(instrument)
+        self.instrument_by_symbol[instrument.symbol] = self.instrument_by_number[instrument.number] = instrument
+
+    def add_participant(self, participant: Participant) -> None:
+        """Know a participant that is defined after all others."""
+        self.participants.append(participant)
+        self.participant_by_name[participant.name] = self.participant_by_number[participant.number] = participant
+
     def instrument(self, number: int) -> Instrument | None:
-        return self.instruments[number - 1] if 0 < number <= len(self.instruments) else None
+        return self.instrument_by_number.get(number)
 
     def participant(self, number: int) -> Participant | None:
-        return self.participants[number - 1] if 0 < number <= len(self.participants) else None
+        return self.participant_by_number.get(number)
 
     def held_value_e4(self, participant: Participant) -> int:
         """The sum over instruments of absolute position times reference price."""
@@ -166,7 +178,7 @@ class Venue:
 
         A phase that is a call begins a new one, in which no indicative event has told anything.
         """
-        instrument.phase = phase
+        instrument.phase, instrument.stirred = phase, True
         instrument.due_ns = due_ns
         instrument.book.depth = instrument.book.counted() if phase in CALLS else None
         if phase in CALLS:
@@ -179,33 +191,33 @@ class Venue:
         """A new open order out of an ``enter``, with the next order number. It does not rest yet."""
         participant, instrument = holding.participant, holding.instrument
         number = self.last_order_number = self.last_order_number + 1
+        client_order_id, _, price_e4, qty, min_qty, _, _, _, _, side, time, self_trade, instructions, book, _ = row
         order = Order(
             number,
-            row.client_order_id,
+            client_order_id,
             self.trading_day,
             participant,
             instrument,
-            row.side,
-            row.price_e4,
-            row.qty,
-            row.qty,  # all of it is open
-            row.time_in_force,
-            row.self_trade,
-            row.instructions,
-            row.min_qty,
+            side,
+            price_e4,
+            qty,
+            qty,  # all of it is open
+            time,
+            self_trade,
+            instructions,
+            min_qty,
             instrument.reference_e4,
             holding,
         )
-        if row.book == MIDPOINT:
+        if book == MIDPOINT:
             order.in_midpoint = True
-        if row.time_in_force == CLOSING and instrument.phase != Phase.CLOSING_AUCTION:
+        if time == CLOSING and instrument.phase != Phase.CLOSING_AUCTION:
             order.aside = True
-        if row.instructions & _WITH_TERMS:
+        if instructions & _WITH_TERMS:
             self._set_terms(order, row)
-        add_open(order, row.qty)
-        participant.ids[row.client_order_id] = order
+        add_open(order, qty)
+        participant.ids[client_order_id] = order
         participant.open_orders[number] = order
-        instrument.open_orders[number] = order
         self.open_order_count += 1
         self.id_count += 1
         return order
@@ -261,8 +273,10 @@ class Venue:
             order.instrument.aside[order.order_number] = order
         elif order.in_midpoint:
             _midpoint_book(order).add(order)
+            order.instrument.stirred = True
         elif order.stop_e4:
             order.instrument.stops.add(order)
+            order.instrument.stirred = True
         else:
             if order.display_qty:
                 order.show()
@@ -296,7 +310,6 @@ class Venue:
         self._give_up_id(order)
         number = order.order_number
         del order.participant.open_orders[number]
-        del order.instrument.open_orders[number]
         self.open_order_count -= 1
         self.slices -= order.slices
         if order.peg:
