@@ -32,7 +32,7 @@ class Question(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What a process took: time in the program and in the system (s), memory (GB), its status."""
+    """Cost of a process: time in the program and in the system (s), memory (GB), and its status."""
 
     user_s: float
     system_s: float
@@ -85,7 +85,7 @@ _NAMED: Final = {
 
 
 def cost(words: Sequence[str]) -> Cost:
-    """What `lockstep` with these words takes."""
+    """Run `lockstep` with these words; gives its cost."""
     process = subprocess.Popen([*_LOCKSTEP, *words], stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)

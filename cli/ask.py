@@ -1,5 +1,6 @@
 """Questions to an export in Parquet, in SQL or by name: `lockstep ask`."""
 
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,14 @@ def ask(path: Path | None, question: str | None, given: tuple[str, ...], *, as_j
     with _export_of(path) as folder:
         answers = Answers(folder, read_manifest(folder))
         try:
+            made = None
+            if named is not None and not as_json and not sys.stdout.isatty():
+                made = answers.lines_of_named(question, values)
+            if made is not None:
+                number, text = made
+                screen.print_line(text)
+                screen.print_line(screen.counted(number, "row"))
+                return errors.FINE
             columns, rows = answers.ask(question, values) if named is None else answers.ask_named(question, values)
             if as_json:
                 for row in rows:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from exports.answer_text import cells, is_number, line
 from exports.columns import ALWAYS
 from exports.errors import ExportError
 from exports.manifest import table_names
@@ -76,6 +77,14 @@ def _of_participant(which: str) -> dict[str, str]:
         "reports": _reports_of("participant = $participant", which),
     }
 
+
+#: Queries of the rows that reports of replaces follow from.
+_OF_REPLACES: Final = {
+    "orders": "SELECT * FROM main.orders_files WHERE entry_seq IN "
+    "(SELECT seq - entered_ago FROM main.reports_files WHERE kind = 'replaced')",
+    "trades": "SELECT * FROM main.trades_files WHERE FALSE",
+    "reports": "SELECT * FROM main.reports_files WHERE kind = 'replaced'",
+}
 
 #: Queries of the rows that events of a symbol on a day follow from.
 _OF_SYMBOL: Final = {
@@ -178,28 +187,30 @@ QUESTIONS: Final[dict[str, Question]] = {
         """SELECT c.seq, make_timestamp_ns(c.time_ns) AS time, c.symbol, c.side, c.client_order_id, c.canceled_qty,
             t.seq AS trade_seq, (c.time_ns - t.time_ns) AS after_ns
         FROM reports c ASOF JOIN (
-            SELECT * FROM reports WHERE kind = 'trade' AND participant = $participant) t
+            SELECT seq, time_ns, symbol, 'buy' AS side FROM trades WHERE buy_participant = $participant
+            UNION ALL SELECT seq, time_ns, symbol, 'sell' FROM trades WHERE sell_participant = $participant) t
             ON c.symbol = t.symbol AND (c.side = 'buy') = (t.side = 'sell') AND c.seq >= t.seq
         WHERE c.kind = 'canceled' AND c.reason = 'user' AND c.participant = $participant
             AND c.time_ns - t.time_ns <= $within_ms::BIGINT * 1000000 ORDER BY c.seq""",
         {"participant": None, "within_ms": 100},
-        _of_participant("kind IN ('trade', 'canceled')"),
+        _of_participant("kind = 'canceled' AND reason = 'user'"),
     ),
     "otr": Question(
         "orders and trades of each participant in each symbol on each day, with their ratios",
         f"""WITH entered AS (
             SELECT day, participant, symbol, count(*) AS orders, sum(qty)::BIGINT AS qty FROM (
-                SELECT day, participant, symbol, entry_qty AS qty FROM orders WHERE entry_seq > 0
+                SELECT day, participant, symbol, entry_qty AS qty FROM main.orders WHERE entry_seq > 0
                 UNION ALL SELECT day, participant, symbol, qty FROM reports WHERE kind = 'replaced'
             ) GROUP BY ALL),
         traded AS (
-            SELECT day, participant, symbol, count(*) AS trades, sum(qty)::BIGINT AS traded_qty FROM {_SIDES}
-            GROUP BY ALL)
+            SELECT day, participant, symbol, count(*) AS trades, sum(qty)::BIGINT AS traded_qty
+            FROM {_SIDES.replace("FROM trades", "FROM main.trades")} GROUP BY ALL)
         SELECT e.day, e.participant, e.symbol, orders, coalesce(trades, 0) AS trades, qty,
             coalesce(traded_qty, 0) AS traded_qty, round(orders / greatest(coalesce(trades, 0), 1) - 1, 4) AS ratio,
             round(qty / greatest(coalesce(traded_qty, 0), 1) - 1, 4) AS qty_ratio
-        FROM entered e LEFT JOIN traded t USING (day, participant, symbol) ORDER BY ALL""",
+        FROM entered e LEFT JOIN traded t USING (day, participant, symbol) ORDER BY day, participant, symbol""",
         {},
+        _OF_REPLACES,
     ),
     "halts": Question(
         "halts, kills and phases",
@@ -263,6 +274,8 @@ class Answers:
         self._tables = table_names(manifest)
         self._connection = duckdb.connect()
         self._connection.execute("SET preserve_insertion_order = true")
+        # DuckDB would draw it on standard output, into the answer, once a question takes two seconds.
+        self._connection.execute("SET enable_progress_bar = false")
         for name in self._tables:
             self._connection.execute(files_view(folder, name))
         for view in views(self._tables):
@@ -287,6 +300,33 @@ class Answers:
         outside of a range of numbers, and reads them all for a range that is a query of its own. Of the tables, only
         rows that the answer follows from are read (``Question.reads``).
         """
+        return self.ask(*self._named(name, values))
+
+    def lines_of_named(self, name: str, values: Mapping[str, str | int]) -> tuple[int, str] | None:
+        """Number of rows of the answer to a named question, and its table as text; None for columns of other types."""
+        sql, used = self._named(name, values)
+        self.ask(f"CREATE OR REPLACE TEMP TABLE answer AS {sql}", used)
+        columns = [(row[0], row[1]) for row in self.ask("DESCRIBE answer", {})[1]]
+        made = cells(columns)
+        if made is None:
+            return None
+        heads = [each.removesuffix("_e4") for each, _ in columns]
+        numbers = range(len(heads))
+        named = ", ".join(f"{cell} AS c{at}" for at, cell in enumerate(made))
+        self.ask(f"CREATE OR REPLACE TEMP TABLE cells AS SELECT {named} FROM answer", {})
+        widest = ", ".join(f"coalesce(max(length(c{at})), 0)" for at in numbers)
+        rows, *found = next(self.ask(f"SELECT count(*), {widest} FROM cells", {})[1])
+        widths = [max(len(head), width) for head, width in zip(heads, found, strict=True)]
+        # Without a row no column is one of numbers.
+        first = [
+            head.rjust(width) if rows and is_number(kind) else head.ljust(width)
+            for head, (_, kind), width in zip(heads, columns, widths, strict=True)
+        ]
+        text = "".join(f"\n{row[0]}" for row in self.ask(f"SELECT {line(columns, widths)} FROM cells", {})[1])
+        return rows, "  ".join(first).rstrip() + text
+
+    def _named(self, name: str, values: Mapping[str, str | int]) -> tuple[str, dict[str, str | int]]:
+        """SQL of a named question, and the values that it uses."""
         question = QUESTIONS[name]
         sql = question.sql.strip()
         if question.reads and set(question.reads) <= set(self._tables):
@@ -300,7 +340,7 @@ class Answers:
                 sql = sql.replace(query, value)
                 left = [later.replace(query, value) for later in left]
         used = {key: value for key, value in values.items() if f"${key}" in sql}
-        return self.ask(sql, used)
+        return sql, used
 
     def _value(self, query: str, values: Mapping[str, str | int]) -> str:
         """The one value of a query, as SQL; without the table of orders that of one without rows."""

@@ -10,6 +10,8 @@ import pytest
 pytest.importorskip("duckdb", reason="the extra ask is not installed")
 pytest.importorskip("pyarrow", reason="the extra ask is not installed")
 
+from cli.ask import _cell
+from exports.answer_text import cells
 from exports.manifest import read_manifest
 from exports.questions import QUESTIONS, Answers
 from tests.conftest import Lockstep
@@ -99,6 +101,7 @@ def test_a_question_that_reads_a_part_of_the_rows_answers_as_its_listed_query_of
         "symbol": [{"symbol": name, "day": DAY} for name in [*facts["symbols"], "", "NONE"]],
         "book": [{"symbol": name, "seq": seq} for name in facts["symbols"] for seq in (0, 1, last_seq // 2, 2**62)],
         "ahead": [{"order": order} for order in (*range(1, 600, 9), 10**9)],
+        "otr": [{}],
     }
     assert set(values) == {name for name, question in QUESTIONS.items() if question.reads}
     answers = Answers(place / "day", facts)
@@ -112,6 +115,70 @@ def test_a_question_that_reads_a_part_of_the_rows_answers_as_its_listed_query_of
             assert rows, name
     finally:
         answers.close()
+
+
+def test_a_table_that_duckdb_writes_is_the_one_that_python_writes(
+    place: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"order": 400, "participant": "P2", "symbol": "I1", "day": DAY, "a": "P1", "b": "P3"}
+    questions = [(name, {key: given[key] for key in each.values if key in given}) for name, each in QUESTIONS.items()]
+    questions += [("participant", {"participant": "NOBODY"}), ("between", {"a": "P1", "b": "P1"})]
+    texts = [lockstep("ask", place / "day", name, *_words(values)) for name, values in questions]
+    made = []
+
+    def by_python(_: Answers, name: str, __: dict[str, Any]) -> None:
+        made.append(name)
+
+    monkeypatch.setattr(Answers, "lines_of_named", by_python)
+    assert [lockstep("ask", place / "day", name, *_words(values)) for name, values in questions] == texts
+    assert made == [name for name, _ in questions]
+    assert sum(len(said) for _, said, _ in texts) > 10_000
+
+
+def test_cells_that_duckdb_writes_are_those_that_python_writes(place: Path) -> None:
+    values = [
+        *range(-10_101, 10_102, 7),
+        0,
+        1,
+        -1,
+        9_999,
+        10_000,
+        100_500,
+        999_999_999_999,
+        -(2**62),
+        2**63 - 1,
+        -(2**63),
+    ]
+    columns = {
+        "price_e4": "x::BIGINT",
+        "qty": "x::BIGINT",
+        "seq": "(x % 30000)::INTEGER",
+        "ratio": "round(x / 7, 4)",
+        "tiny": "x / 1e9",
+        "time": "make_timestamp_ns(1705311000000000000 + (abs(x::HUGEINT) % 1000000000000)::BIGINT * 977)",
+        "day": "DATE '2024-01-15' + (x % 900)::INTEGER",
+        "name": "CASE WHEN x % 2 = 0 THEN 'S' || x ELSE '' END",
+    }
+    missing = [f"CASE WHEN x % 5 = 0 THEN NULL ELSE {each} END AS {name}" for name, each in columns.items()]
+    answers = Answers(place / "day", read_manifest(place / "day"))
+    try:
+        answers.ask(f"CREATE TEMP TABLE t AS SELECT {', '.join(missing)} FROM (SELECT unnest({values}) AS x)", {})
+        kinds = [(row[0], row[1]) for row in answers.ask("DESCRIBE t", {})[1]]
+        made = cells(kinds)
+        assert made is not None
+        rows = list(answers.ask("SELECT * FROM t", {})[1])
+        found = list(answers.ask(f"SELECT {', '.join(made)} FROM t", {})[1])
+        for at, (name, _) in enumerate(kinds):
+            by_python = [_cell(row[at], is_price=name.endswith("_e4")) for row in rows]
+            assert [row[at] for row in found] == by_python, name
+        assert cells([("other", "HUGEINT")]) is None
+    finally:
+        answers.close()
+
+
+def test_an_answer_has_no_bar_of_progress_in_it(place: Path, lockstep: Lockstep) -> None:
+    (shown,) = told(lockstep, "ask", place / "day", "SELECT current_setting('enable_progress_bar') AS bar")
+    assert shown == {"bar": False}
 
 
 def test_the_life_of_an_order(place: Path, lockstep: Lockstep, reports: list[Fact]) -> None:
