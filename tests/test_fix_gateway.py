@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import Lockstep
 from tests.fix_client import FixClient
 from tests.fix_trader import LOGGED_ON, Trader
 from tests.gateways import gateway
@@ -632,3 +633,53 @@ def test_a_long_resend_is_whole_and_in_order_though_it_goes_in_pieces(node: Runn
             assert one.next() is not None
         again = [Message(each) for each in one.frames if b"\x0143=Y\x01" in each]
         assert [each.number(b"34") for each in again] == list(range(1, count + 2))
+
+
+@pytest.mark.slow
+def test_a_session_goes_on_from_its_image_though_the_first_commands_are_in_an_archive(
+    tmp_path: Path, lockstep: Lockstep
+) -> None:
+    """And without the image the gateway says what it needs, and the market goes on."""
+    node = started(tmp_path, "--gateway", "fix=fix:0")
+    try:
+        with closing(client(node)) as one:
+            one.log_on()
+            for number in range(5):
+                one.order(f"an-order-with-a-long-name-{number}", f59="1")
+                one.report(f"an-order-with-a-long-name-{number}")
+            one.change(b"F", "c1", "an-order-with-a-long-name-0")
+            one.report("c1")
+            numbers, before = (one.in_seq, one.out_seq), of_application(one.frames)
+        image = node.data / "gateways" / "fix" / "streams.image"
+
+        def does(*words: object) -> None:
+            status, _, error = lockstep(*words, node.data)
+            assert status == 0, error
+
+        assert node.end(signal.SIGTERM) == 0
+        does("roll")
+        node.start()
+        with closing(back(node, in_seq=numbers[0], out_seq=numbers[1])) as between:
+            between.order("in-the-next-slice")
+            between.report("in-the-next-slice")
+            numbers = between.in_seq, between.out_seq
+        assert node.end(signal.SIGTERM) == 0
+        does("journal", "keep-events")
+        does("archive", "--to", tmp_path / "archive", "--older-than", "0s")
+        assert not (node.data / "slices" / "000001").exists()
+        node.start()
+        with closing(back(node, in_seq=numbers[0], out_seq=numbers[1])) as again:
+            assert Message(again.frames[0]).number(b"34") == numbers[0]
+            again.send(b"2", [(7, 1), (16, 0)])
+            again.change(b"F", "c2", "an-order-with-a-long-name-1")
+            canceled = again.report("c2")
+            assert canceled.get(b"41") == b"an-order-with-a-long-name-1", "the text of an id of before"
+            after = of_application(again.frames)
+            assert {number: after[number] for number in before} == before
+        assert node.end(signal.SIGTERM) == 0
+        image.unlink()
+        node.start()
+        until(lambda: "command 1 is needed, and slice 1 of the journal was archived" in node.logged(), 60, node.logged)
+        assert node.status()["seq"] > 0
+    finally:
+        node.stop()
