@@ -23,7 +23,7 @@ from engine.engine import Engine
 from engine.interface import MarketEngine
 from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory, unpack
-from engine.records import CommandKind, EventKind, Reason, Side, concatenate
+from engine.records import CommandKind, EventKind, Phase, Reason, Side, concatenate
 from engine.reference.restore import venue_about
 from engine.reference.rows import Row, rows_of
 from engine.reference.venue import Cause, Venue, Witness
@@ -90,7 +90,7 @@ def explained(directory: Path, moments: Moments, seq: int) -> Facts:
     unit, seq = _unit_of(directory, seq)
     first_seq = seq - len(unit) + 1
     engine = moments.at(first_seq - 1)
-    before, waiting = engine.directory, engine.waiting()
+    before, waiting, scheduled = engine.directory, engine.waiting(), engine.schedules()
     found, instrument = _met(engine, unit)
     book_before = _book(engine, instrument)
     until_ns = _until_of(engine)
@@ -101,6 +101,7 @@ def explained(directory: Path, moments: Moments, seq: int) -> Facts:
         effect = _effect_of(directory, moments, seq, next(rows_of(unit[-1:]))[0], due_ns)
         found = Met([], instrument, 0) if effect is None else effect.met
         instrument = instrument or found.instrument
+    dropped = witness().dropped if _meets_schedules(scheduled, unit[-1], engine.now_ns) else []
     names = engine.directory if effect is None else effect.names
     instrument = instrument or _named(caused if effect is None else effect.events)
     if effect is not None:
@@ -147,6 +148,14 @@ def explained(directory: Path, moments: Moments, seq: int) -> Facts:
         ],
         "refused": None if refused is None else rule_object(refused),
         "consequences": consequences,
+        "dropped_schedules": [
+            {
+                "symbol": names.symbols[each.instrument - 1],
+                "time": iso_time(each.due_ns),
+                "phase": each.phase.name.lower(),
+            }
+            for each in dropped
+        ],
         "book_before": book_before,
         "book_after": book_after,
     }
@@ -183,6 +192,12 @@ def _met(engine: MarketEngine, unit: NDArray[Any]) -> tuple[Met, int]:
     venue = venue_about(engine.capacity, engine.parts(), numbers, row.instrument if is_cross else 0)
     found = met(venue, row)
     return found, found.instrument
+
+
+def _meets_schedules(scheduled: NDArray[Any], row: "np.void", now_ns: int) -> bool:
+    """True of a clock value that meets schedules which may find an instrument halted: those that do not close."""
+    met = scheduled[(scheduled["due_ns"] <= now_ns) & (scheduled["phase"] != Phase.CLOSED)]
+    return row["kind"] == CommandKind.CLOCK and bool(len(met))
 
 
 def _named(events: NDArray[Any]) -> int:
@@ -385,6 +400,12 @@ def _show(facts: Facts) -> None:
     elif not facts["consequences"]:
         screen.print_line("it caused no event")
     _show_consequences(facts["consequences"])
+    for each in facts["dropped_schedules"]:
+        symbol, at, phase = each["symbol"], each["time"], each["phase"]
+        screen.print_line(
+            f"the schedule of {symbol} for {phase} at {at} had no effect: {symbol} was halted then, where only one "
+            "that closes is kept (rulebook section 13, 37)"
+        )
     if facts["effect"]:
         effect = facts["effect"]
         waited = duration(effect["waited_ns"])

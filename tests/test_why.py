@@ -364,3 +364,36 @@ def test_each_consequence_names_the_section_of_its_cause(tmp_path: Path, lockste
     assert told("phase XYZ continuous") == [("phase", "6"), ("trade", "6")]
     assert told("enter BETA b2") == [("accepted", "4"), ("trade", "3"), ("phase", "9")]
     assert told("emergency_close") == [("phase", "9"), ("canceled", "9")]
+
+
+DROPPED = """\
+instrument XYZ tick=0.01 lot=1 reference=10.00
+instrument ABC tick=0.01 lot=1 reference=10.00
+phase * continuous
+schedule * 09:31:00 closing_auction
+schedule XYZ 09:31:30 continuous
+schedule XYZ 09:32:00 closed
+halt XYZ
+at 09:31:45
+at 09:33:00
+"""
+
+
+def test_a_schedule_that_finds_its_instrument_halted_is_told_with_its_clock_value(
+    tmp_path: Path, lockstep: Lockstep
+) -> None:
+    (tmp_path / "day.txt").write_text(DROPPED)
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
+    said = lockstep("commands", tmp_path / "node", "--with-seq")[1].splitlines()
+    first, second = (int(each.partition("  # ")[2]) for each in said[-2:])
+    (facts,) = told(lockstep, tmp_path / "node", first)
+    assert [each["text"].split("  # ")[0] for each in facts["consequences"]] == ["phase ABC closing_auction"]
+    assert facts["dropped_schedules"] == [
+        {"symbol": "XYZ", "time": "2024-01-15T09:31:00.000000000Z", "phase": "closing_auction"},
+        {"symbol": "XYZ", "time": "2024-01-15T09:31:30.000000000Z", "phase": "continuous"},
+    ]
+    text = " ".join(lockstep("why", tmp_path / "node", first)[1].split())
+    assert "the schedule of XYZ for continuous at 2024-01-15T09:31:30.000000000Z had no effect: XYZ was halted" in text
+    (facts,) = told(lockstep, tmp_path / "node", second)
+    assert facts["dropped_schedules"] == [], "a schedule that closes is kept"
+    assert [each["text"].split("  # ")[0] for each in facts["consequences"]] == ["phase XYZ closed"]

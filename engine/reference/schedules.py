@@ -9,7 +9,7 @@ from engine.reference.halts import end_timer
 from engine.reference.phases import take_phase
 from engine.reference.rows import Row
 from engine.reference.state import Instrument
-from engine.reference.venue import Schedule, Venue
+from engine.reference.venue import Dropped, Schedule, Venue
 
 
 def schedule_command(venue: Venue, row: Row, events: EventLog) -> None:
@@ -45,7 +45,7 @@ def run_time(venue: Venue, due_ns: int, events: EventLog) -> None:
         for schedule in met:
             if schedule.instrument in (0, instrument.number):
                 venue.begin_part()
-                _run(venue, instrument, schedule.phase, events)
+                _run(venue, instrument, schedule, events)
 
 
 def earliest(venue: Venue) -> int | None:
@@ -55,7 +55,9 @@ def earliest(venue: Venue) -> int | None:
     return None if first_ns is None or first_ns > venue.now_ns else first_ns
 
 
-def _run(venue: Venue, instrument: Instrument, phase: Phase, events: EventLog) -> None:
+def _run(venue: Venue, instrument: Instrument, schedule: Schedule, events: EventLog) -> None:
     """As the ``phase`` command would; nothing where it is halted by then, unless it is to be closed."""
-    if instrument.phase != Phase.HALTED or phase == Phase.CLOSED:
-        take_phase(venue, instrument, phase, events)
+    if instrument.phase != Phase.HALTED or schedule.phase == Phase.CLOSED:
+        take_phase(venue, instrument, schedule.phase, events)
+    elif venue.witness is not None:
+        venue.witness.dropped.append(Dropped(schedule.due_ns, instrument.number, schedule.phase))

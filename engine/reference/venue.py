@@ -65,16 +65,25 @@ class Cause(NamedTuple):
     window_s: int
 
 
+class Dropped(NamedTuple):
+    """A schedule that found an instrument halted, so that it had no effect there. ``instrument``: its number."""
+
+    due_ns: int
+    instrument: int
+    phase: Phase
+
+
 @dataclass(slots=True)
 class Witness:
     """An account of what happens within commands that are applied, for questions about them.
 
-    ``causes``: of halts and closes by breakers. ``effects``: of commands that waited, each with its sequence number and
-    the places of its first event and of the one behind its last. ``before_effect``: called with the number of each just
-    before its effect.
+    ``causes``: of halts and closes by breakers. ``dropped``: schedules without an effect, in order. ``effects``: of
+    commands that waited, each with its sequence number and the places of its first event and of the one behind its
+    last. ``before_effect``: called with the number of each just before its effect.
     """
 
     causes: list[Cause] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
     effects: list[tuple[int, int, int]] = field(default_factory=list)
     before_effect: Callable[[int, "Venue"], None] | None = None
 
