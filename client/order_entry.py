@@ -1,15 +1,18 @@
 """Core of the client library: bytes in, events out, and orders by the exchange's stream. No socket, no clock.
 
-    DOWN -- connected() --> LOGIN -- accepted --> CATCHING_UP -- the marker's answer --> LIVE
-      ^----------------------- lost(), or the exchange ends the connection ---------------'
+    DOWN -- connected() --> LOGIN -- accepted --> CATCHING_UP -- the end, or the marker's answer --> LIVE
+      ^------------------------- lost(), or the exchange ends the connection -----------------------'
 
-**End of the missed messages.** SoupBinTCP gives the number with which the stream continues, but not its end. So after a
-login the client first sends a *marker*: the cancel of an order that does not exist. Its Cancel Reject follows the
-answers to all that the exchange had taken from this user before, since it takes nothing more from an earlier connection
-once it has accepted a new login. A request without an answer by then has never arrived, and is sent again, or reported
-as not received. The wait matters: a rejected order uses no token. Sent again before its reject is read, it could be
-accepted the second time and have two outcomes. If an exchange takes an order twice all the same, the token is equal, so
-the second is rejected as a duplicate and not reported: an order is never doubled.
+**End of the missed messages.** SoupBinTCP gives the number with which the stream continues, but not its end. A node
+says it in a debug packet (``end N``: N is next) behind Login Accepted, if it was asked (``wire.soup.TELL``): a client
+all of whose requests are answered is live when it has what is before N. Where one has no answer by then, or nobody
+has said the end, the client sends a *marker*: the cancel of an order that does not exist. Its Cancel Reject follows
+the answers to all that the exchange had taken from this user before, also those that an entry delay holds back, since
+it takes nothing more from an earlier connection once it has accepted a new login. A request without an answer by then
+has never arrived, and is sent again, or reported as not received. The wait matters: a rejected order uses no token.
+Sent again before its reject is read, it could be accepted the second time and have two outcomes. If an exchange takes
+an order twice all the same, the token is equal, so the second is rejected as a duplicate and not reported: an order
+is never doubled.
 
 **End of a day while disconnected.** The client names its old session, gets the rest of that day, then its end; the
 answer to the marker never comes. Then it logs in to the present session, whose stream it reads from the first message
@@ -53,11 +56,22 @@ from client.tokens import Tokens, checked
 from wire import ClientSession, Due, LoginRequest, ProtocolError, RejectCode
 from wire.errors import OtherProtocol
 from wire.ouch_codes import EventCode
-from wire.soup import Debug, EndOfSession, LoginAccepted, LoginRejected, Sequenced
+from wire.soup import (
+    TELL,
+    TOLD_END,
+    TOLD_REFUSED,
+    Debug,
+    EndOfSession,
+    LoginAccepted,
+    LoginRejected,
+    Sequenced,
+)
 from wire.soup_session import HEARTBEAT_NS, SILENCE_NS, ClientEvent
 
 #: Text of the debug packet with the epoch of a node of a pair.
 _EPOCH: Final = re.compile(r"epoch (\d{1,18})", re.ASCII)
+#: Text of the debug packet with the end of the stream at the login.
+_END: Final = re.compile(rf"{TOLD_END}(\d{{1,18}})", re.ASCII)
 #: Time for which logins that name the session are refused before the present session is asked for, where one of
 #: several nodes is primary: a copy refuses each, and a takeover is over by then.
 _ASK_AGAIN_NS: Final = 3_000_000_000
@@ -137,6 +151,8 @@ class OrderEntry(Generic[OrderT]):
         self.on_caught_up: Callable[[CaughtUp], object] | None = None
         #: Mass cancels that were answered, over native order entry.
         self.mass_cancels = 0
+        self._end_seq = 0  # the message after those that were there at the login; 0: not known
+        self._why_refused = ""
         self._markers: set[str] = set()  # without an answer
         self._marker = ""
         self._why = ""
@@ -162,12 +178,16 @@ class OrderEntry(Generic[OrderT]):
         self._now_ns = now_ns
         self.address = address
         self._epoch_is_due = False
+        self._why_refused = ""
         self._soup = ClientSession(now_ns)
         self._soup.silence_ns = self._silence_ns
         self._why = ""
         self.refused = None
         session, seq = ("", 1) if self.at_once or self._day_ended else (self.session, self.next_seq)
-        self._out = [self._soup.login(LoginRequest(self.user, self._password, session, seq), now_ns)]
+        self._out = [
+            Debug(TELL).packet(),
+            self._soup.login(LoginRequest(self.user, self._password, session, seq), now_ns),
+        ]
         self.phase = Phase.LOGIN
 
     def take(self) -> bytes:
@@ -189,6 +209,8 @@ class OrderEntry(Generic[OrderT]):
                 else:
                     for event in self._on_session_event(heard):
                         events.append(event)  # one by one: what came before an error counts
+            if self.phase is Phase.CATCHING_UP and not self._end_seq and not self._marker:
+                self._send_marker()  # nobody has said the end: it comes with the accepted login
         except (ProtocolError, StreamLost, StaleServer) as error:
             self._why = str(error)
             if isinstance(error, StreamLost):
@@ -380,6 +402,15 @@ class OrderEntry(Generic[OrderT]):
             case Debug(text):
                 if self._epoch_is_due and (named := _EPOCH.fullmatch(text)) is not None:
                     self._on_epoch(int(named[1]))
+                elif self.phase is Phase.CATCHING_UP and (named := _END.fullmatch(text)) is not None:
+                    if self._epoch_is_due:
+                        self._on_epoch(0)
+                    self._end_seq = int(named[1])
+                    if self._end_seq < self.next_seq:
+                        raise self._lost_messages(self._end_seq - 1)
+                    yield from self._at_end()
+                elif self.phase is Phase.LOGIN and text.startswith(TOLD_REFUSED):
+                    self._why_refused = text.removeprefix(TOLD_REFUSED)
                 else:
                     yield DebugText(text)
             case ProtocolError():
@@ -409,10 +440,31 @@ class OrderEntry(Generic[OrderT]):
         if next_seq > self.next_seq:
             raise StreamLost(f"the exchange continues with message {next_seq}, but {self.next_seq} is the next one")
         self.phase = Phase.CATCHING_UP
+        self._end_seq, self._marker = 0, ""
+        yield Connected(session, next_seq, self.address)
+
+    def _at_end(self) -> Iterator[Event]:
+        """Look whether all messages have come that were there at the login. With a request without an answer that is
+        not all: its answer may be under way.
+        """
+        if self.phase is not Phase.CATCHING_UP or not 0 < self._end_seq <= self.next_seq:
+            return
+        if not len(self.day.requests):
+            yield from self._caught_up(self.next_seq - 1)
+        elif not self._marker:
+            self._send_marker()
+
+    def _lost_messages(self, seq: int) -> StreamLost:
+        """Error of an exchange whose stream ends with message ``seq``, before what came here."""
+        return StreamLost(
+            f"the exchange is at message {seq} of session {self.session}, and message {self.next_seq - 1} came "
+            "here before: it has lost some; compare your orders with what it has"
+        )
+
+    def _send_marker(self) -> None:
         self._marker = self._tokens.next_marker()
         self._markers.add(self._marker)
         self._send(self._language.cancel(self._marker))
-        yield Connected(session, next_seq, self.address)
 
     def _refused(self, code: RejectCode) -> None:
         """Login rejected. A session that is gone is asked for once more, without its name: it may be another day."""
@@ -423,8 +475,8 @@ class OrderEntry(Generic[OrderT]):
             if not self._several or self._now_ns - self._refused_since_ns >= _ASK_AGAIN_NS:
                 self.at_once = True
                 return
-        why = "user or password is wrong, or the user may not log in now"
-        if code is RejectCode.SESSION_NOT_AVAILABLE:
+        why = self._why_refused or "user or password is wrong, or the user may not log in now"
+        if code is RejectCode.SESSION_NOT_AVAILABLE and not self._why_refused:
             both = "" if self._several else " (then give the addresses of both nodes)"
             why = (
                 f"this node is not primary{both}, or the user is logged in already, or there is no such session with "
@@ -441,6 +493,8 @@ class OrderEntry(Generic[OrderT]):
         if isinstance(message, CancelRejected) and message.token in self._markers:
             self._markers.discard(message.token)
             if message.token == self._marker:
+                if seq < self.next_seq:
+                    raise self._lost_messages(seq)
                 for event in self._caught_up(seq):
                     events.append(event)
         elif is_new:
@@ -452,14 +506,14 @@ class OrderEntry(Generic[OrderT]):
             self.next_seq = seq + 1
             if self.on_message is not None:
                 self.on_message(seq, payload)
+            for event in self._at_end():
+                events.append(event)
 
     def _caught_up(self, seq: int) -> Iterator[Event]:
-        """Stream caught up: the answered requests are known. The rest goes out again, or is given up as lost."""
-        if seq < self.next_seq:
-            raise StreamLost(
-                f"the exchange is at message {seq} of session {self.session}, and message {self.next_seq - 1} came "
-                "here before: it has lost some; compare your orders with what it has"
-            )
+        """Stream caught up: the answered requests are known. The rest goes out again, or is given up as lost.
+
+        seq: the last message.
+        """
         self._marker = ""
         self.phase = Phase.LIVE
         lost_ns, self._lost_ns = self._lost_ns, None

@@ -93,8 +93,12 @@ class Session(Protocol):
         """Accept the login to a session whose next message is ``end_seq``. epoch: of the reign; 0: no pair."""
         ...
 
-    def refuse(self, refusal: Refusal, /) -> bytes:
-        """Refuse the login."""
+    def tell_end(self, end_seq: int, /) -> bytes:
+        """Say how far the stream of the present session goes now, behind the accepted login: ``end_seq`` is next."""
+        ...
+
+    def refuse(self, refusal: Refusal, why: str, /) -> bytes:
+        """Refuse the login. why: a sentence that the client may read."""
         ...
 
     def release(self) -> bytes:

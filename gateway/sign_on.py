@@ -100,7 +100,8 @@ class SignOn:
 
     def time_out(self, connection: "Connection") -> None:
         """Refuse a login request that has waited too long for its check."""
-        connection.close("too many logins wait", tells=False, last=connection.session.refuse(Refusal.NOT_AUTHORIZED))
+        why = "too many logins wait"
+        connection.close(why, tells=False, last=connection.session.refuse(Refusal.NOT_AUTHORIZED, why))
 
     def close(self) -> None:
         """Check no more passwords."""
@@ -108,7 +109,7 @@ class SignOn:
 
     def _refuse(self, connection: "Connection", login: Login, refusal: Refusal, why: str) -> None:
         self._report("login refused", user=login.user, address=connection.address, why=why)
-        connection.close(why, tells=False, last=connection.session.refuse(refusal))
+        connection.close(why, tells=False, last=connection.session.refuse(refusal, why))
 
     def _log_in(self, connection: "Connection", login: Login, user: int, stored: StoredPassword) -> None:
         """Claim the login of a user whose password is right; a past session needs none, but logins must be taken.
@@ -178,6 +179,7 @@ class SignOn:
         if before is not None:
             before.close(DISPLACED_BY_USER)
         accepted = connection.session.accept_login(outbox.streams.session, next_seq, epoch, owner.now_ns())
+        accepted += connection.session.tell_end(next_seq)
         try:
             position = spool.position_of(user, connection.session.next_seq) if login.requested_seq else end
         except SpoolError as error:

@@ -21,13 +21,16 @@ _REJECT_CODES: Final = {
 class SoupSession(ServerSession):
     """Server's side of a connection, and what the gateway asks of it beside."""
 
+    _tells = False  # the client asked for what SoupBinTCP has no field for
+
     @abstractmethod
     def why_unreadable(self, payload: bytes, /) -> str:
         """Sentence on a message that the kernels did not read: what is wrong with it."""
 
     def ask(self, data: bytes, now_ns: int) -> list[LoginRequest | ProtocolError]:
-        """The login that the bytes ask for, or their error; debug packets are nothing to the gateway."""
+        """The login that the bytes ask for, or their error. A debug packet may ask to be told more (``soup.TELL``)."""
         events = self.receive(data, now_ns)
+        self._tells = self._tells or Debug(soup.TELL) in events
         return [event for event in events if isinstance(event, LoginRequest | ProtocolError)]
 
     def accept_login(self, session: str, end_seq: int, epoch: int, now_ns: int) -> bytes:
@@ -37,9 +40,18 @@ class SoupSession(ServerSession):
         accepted = self.accept(session, end_seq, now_ns)
         return accepted + Debug(f"epoch {epoch}").packet() if epoch else accepted
 
-    def refuse(self, refusal: Refusal) -> bytes:
-        """Reject the login; the connection is to be closed after these bytes."""
-        return self.reject(_REJECT_CODES[refusal])
+    def tell_end(self, end_seq: int) -> bytes:
+        """Say in a debug packet how far the stream goes, if the client asked for it: Login Accepted has the number at
+        which it begins.
+        """
+        return Debug(f"{soup.TOLD_END}{end_seq}").packet() if self._tells else b""
+
+    def refuse(self, refusal: Refusal, why: str) -> bytes:
+        """Reject the login, behind the reason if the client asked for it; the connection is to be closed after these
+        bytes.
+        """
+        told = Debug(f"{soup.TOLD_REFUSED}{why}").packet() if self._tells else b""
+        return told + self.reject(_REJECT_CODES[refusal])
 
     def take(self, region: memoryview, stop: int, now_ns: int) -> Taken:
         """Take the first packet, which is not one for the kernels."""

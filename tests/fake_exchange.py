@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from wire import LoginRequest, RejectCode, ServerSession, State, ouch
+from wire import LoginRequest, RejectCode, ServerSession, State, ouch, soup
 from wire.ouch_codes import (
     BuySell,
     CancelReason,
@@ -69,6 +69,8 @@ class Market:
     refuse_code: RejectCode = RejectCode.NOT_AUTHORIZED
     trades: int = 0
     silent: bool = False
+    says_end: bool = False
+    why_refused: str = ""
     beats: int = 0
 
     def stream(self, user: str) -> list[bytes]:
@@ -251,6 +253,7 @@ class Peer:
         self.market = market = self.door.market
         self.session = ServerSession(time.monotonic_ns())
         self.user = ""
+        self.asks = False
         self.out = bytearray()
         self.closed = False
         self._notify = notify
@@ -268,6 +271,8 @@ class Peer:
             if self.closed:
                 return
             match event:
+                case Debug(text=soup.TELL):
+                    self.asks = True
                 case LoginRequest():
                     self._login(event)
                 case Unsequenced(payload):
@@ -298,6 +303,8 @@ class Peer:
         if self.market.passwords.get(asked.user) != asked.password or self.market.refuse_logins:
             code = self.market.refuse_code if self.market.refuse_logins else RejectCode.NOT_AUTHORIZED
             self.market.refuse_logins -= self.market.refuse_logins > 0
+            if self.market.why_refused and self.asks:
+                self.out += Debug(f"refused: {self.market.why_refused}").packet()
             self.out += self.session.reject(code)
             self.close()
             return
@@ -313,6 +320,8 @@ class Peer:
         self.out += self.session.accept(self.market.session, end_seq, time.monotonic_ns())
         if self.door.epoch:
             self.out += Debug(f"epoch {self.door.epoch}").packet()
+        if self.market.says_end and self.asks:
+            self.out += Debug(f"end {end_seq}").packet()
 
     def _message(self, payload: bytes) -> None:
         fault = next(self.market.faults, Fault.NONE)

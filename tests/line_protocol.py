@@ -218,7 +218,10 @@ class LineSession:
         self.heard_ns = self.sent_ns = now_ns
         return f"OK {session} {self.next_seq}\n".encode()
 
-    def refuse(self, refusal: Refusal) -> bytes:
+    def tell_end(self, _end_seq: int) -> bytes:
+        return b""
+
+    def refuse(self, refusal: Refusal, _why: str) -> bytes:
         self.state = State.ENDED
         return f"NO {refusal.name}\n".encode()
 

@@ -28,8 +28,9 @@ from client import (
     messages,
 )
 from client.event_queue import EventQueue
+from client.order_entry import Phase
 from tests.client_link import NOW_NS, Entry, Link, bob
-from tests.fake_exchange import DAY, PASSWORD, USER, Market, faults_of
+from tests.fake_exchange import DAY, PASSWORD, USER, Market, Peer, faults_of
 from wire import ouch
 from wire.ouch_codes import ServerMessage
 from wire.soup import Debug, LoginAccepted, PacketType, packet
@@ -175,6 +176,74 @@ def test_the_stream_as_it_came_goes_to_on_message_once_and_in_order_whatever_bre
     markers = [event.seq for event in link.events if isinstance(event, CaughtUp)]
     assert len(markers) == link.connections > 1
     assert {ouch.read_server(came[seq - 1][1])[0]["kind"] for seq in markers} == {ServerMessage.CANCEL_REJECT}
+
+
+def test_a_client_that_is_told_the_end_of_the_stream_is_live_there_and_asks_for_nothing() -> None:
+    market = Market(says_end=True)
+    link = Link(market).connect()
+    assert link.kinds() == ["Connected", "SystemEvent", "CaughtUp"]
+    link.enter()
+    market.break_all()
+    link.run()
+    bob(market, Side.SELL, 100, "10.00")
+    link.events.clear()
+    link.connect()
+    assert link.kinds() == ["Connected", "Executed", "CaughtUp"]
+    assert link.events[-1] == CaughtUp(len(market.stream(USER)), outage_ns=0)
+    assert ServerMessage.CANCEL_REJECT not in {ouch.read_server(each)[0]["kind"] for each in market.stream(USER)}
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_the_end_of_the_stream_is_told_to_who_reads_it_in_pieces(size: int) -> None:
+    """Behind an accepted login that came alone the marker is sent already, and its answer is nobody's news."""
+    market = Market(says_end=True)
+    Link(market).connect().enter()
+    peer, core, kinds = Peer(market), Entry(USER, PASSWORD, Order, tokens=Tokens(USER, 900)), []
+    core.connected(NOW_NS)
+    for _ in range(3):
+        peer.receive(core.take())
+        came, peer.out = bytes(peer.out), bytearray()
+        for at in range(0, len(came), size):
+            kinds += [type(event).__name__ for event in core.receive(came[at : at + size], NOW_NS)]
+    assert kinds == ["Connected", "SystemEvent", "Accepted", "CaughtUp"]
+    assert (core.phase, core.day.unasked) == (Phase.LIVE, 1), "the order of the program before alone"
+
+
+@pytest.mark.parametrize("letters", ["", "NB", "NNA", "NM", "BB", "NBAB"])
+def test_requests_without_an_answer_are_settled_by_a_marker_though_the_end_is_told(letters: str) -> None:
+    market = Market(faults=faults_of(letters), says_end=True)
+    link = Link(market).connect()
+    for _ in range(3):
+        link.finish().enter()
+    link.finish()
+    assert {request.state for request in link.settled} == {RequestState.DONE}
+    accepted = [each for each in market.stream(USER) if ouch.read_server(each)[0]["kind"] == ServerMessage.ACCEPTED]
+    assert len(accepted) == len(link.core.day.orders) == 3
+
+
+def test_a_request_that_was_answered_meanwhile_needs_no_marker() -> None:
+    market = Market(faults=faults_of("A"), says_end=True)
+    link = Link(market).connect()
+    order, request = link.enter()
+    assert request.state is RequestState.UNKNOWN
+    link.connect()
+    assert (request.state, order.state) == (RequestState.DONE, OrderState.LIVE)
+    assert ServerMessage.CANCEL_REJECT not in {ouch.read_server(each)[0]["kind"] for each in market.stream(USER)}
+
+
+def test_a_stream_whose_end_is_before_what_came_is_lost() -> None:
+    core = Entry(USER, PASSWORD, Order, tokens=Tokens(USER, 5), session=DAY, next_seq=9)
+    core.connected(NOW_NS)
+    core.receive(LoginAccepted(DAY, 9).packet() + Debug("end 7").packet(), NOW_NS)
+    assert isinstance(core.failed, StreamLost)
+    assert "the exchange is at message 6" in str(core.failed)
+
+
+def test_the_reason_for_which_a_login_is_refused_is_that_of_the_exchange() -> None:
+    market = Market(refuse_logins=1, why_refused="the user is logged in already")
+    link = Link(market).connect()
+    assert str(link.core.refused) == f"the exchange refused the login of {USER!r}: the user is logged in already"
+    assert link.kinds() == []
 
 
 def test_closed_orders_are_forgotten_where_they_are_not_to_be_kept() -> None:

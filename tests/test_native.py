@@ -20,6 +20,7 @@ from client import (
     Canceled,
     Client,
     Executed,
+    LoginRefused,
     MassCanceled,
     NativeClient,
     NewOrder,
@@ -85,6 +86,25 @@ def reports(client: Client) -> list[Any]:
 
     client.on_message = keep
     return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["native", "ouch"])
+def test_a_refused_login_says_why_and_tells_no_stranger_who_is_a_user(protocol: str, node: Running) -> None:
+    def refused(user: str, password: str) -> str:
+        port = port_of(node, "native") if protocol == "native" else node.port
+        of = NativeClient if protocol == "native" else Client
+        with pytest.raises(LoginRefused) as found:
+            of("127.0.0.1", port, user, password, timeout_s=60.0, reconnect_for_s=0.0).connect()
+        return str(found.value).partition(": ")[2]
+
+    with closing(client_of(node, "UA")) as first:
+        first.connect()
+        assert refused("UA", "secret") == "the user is logged in already"
+        assert refused("UA", "wrong") == refused("NOBODY", "secret") == "user or password is wrong"
+        with node.link() as link:
+            assert link.ask("commands", text="user UC participant=BETA allow=none")["rejected"] == 0
+        assert refused("UC", "secret") == "the user may not log in"
 
 
 @pytest.mark.slow

@@ -25,6 +25,12 @@ PAYLOAD_BYTES_MAX: Final = 1_024
 #: Highest sequence number; a peer could write more into 20 digits.
 SEQ_MAX: Final = 2**62
 
+#: Text of the debug packet with which a client asks, before its login request, for what SoupBinTCP has no field for:
+#: ``end N`` behind Login Accepted (the stream has all messages before N), ``refused: WHY`` before Login Rejected.
+TELL: Final = "tell"
+TOLD_END: Final = "end "
+TOLD_REFUSED: Final = "refused: "
+
 USER_CHARACTERS: Final = 6
 PASSWORD_CHARACTERS: Final = 10
 SESSION_CHARACTERS: Final = 10

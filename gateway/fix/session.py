@@ -354,12 +354,18 @@ class FixSession(RowSession):
         self.ask_logon()
         return b""
 
-    def refuse(self, refusal: Refusal) -> bytes:
+    def tell_end(self, end_seq: int) -> bytes:
+        """Nothing: the numbers of FIX tell it."""
+        del end_seq
+        return b""
+
+    def refuse(self, refusal: Refusal, why: str) -> bytes:
         """A Logout with the reason to a logon that begins the numbers again; nothing to another.
 
         A Logout uses a number, of a user who may be somebody else, and the specification asks for none. Only
         where both sides begin at 1 it disturbs nobody. It says nothing that an unknown user would not be told.
         """
+        del why
         core = self._core
         if core is None or core.logon is None or core.logon.get(b"141") != b"Y":
             return b""
