@@ -21,6 +21,8 @@ from gateway.fix.signed_logon import is_signed, signed_content
 from gateway.fix.streams import FixStreams
 from tests.conftest import Lockstep
 from tests.fix_client import FixClient
+from tests.gateways import gateway
+from tests.pair_processes import pair
 from tests.running import started, until
 from tests.test_fix_gateway import back, client
 from tests.test_fix_messages import ORDER, Market, fix_streams, rejects, rows_in
@@ -229,6 +231,7 @@ class Day:
 
     def __init__(self, hours: str) -> None:
         self.market, self.clock = Market(), Clock()
+        self.clock.now_ns = self.market.streams.now_ns
         self.account = Account(hours=Hours.read(hours))
         self.told: list[bytes] = []
         self.market.streams._deliver = lambda segment: self.told.append(segment.data)
@@ -240,7 +243,8 @@ class Day:
         self.session = FixSession(0, self.clock, Terms(self.account))
         self.session.ask(logon(writer, self.clock, seq, *more), 0)
         self.session.accept_login("", int(self.market.streams.row(1)["next_seq"]), 0, 0)
-        return self.turn()[-1]
+        told = self.turn()
+        return (told or self.turn())[-1]  # the first logon of a session has two marks
 
     def turn(self) -> list[Message]:
         """Messages that the session sends for what it asks."""
@@ -273,12 +277,19 @@ def test_numbers_begin_again_with_the_first_logon_of_a_session_and_with_no_other
 
 
 def test_a_session_is_logged_out_where_its_hours_end_or_begin_again() -> None:
-    for hours, moment in (("08:00-18:00", "2026-01-05T18:00:00"), ("22:00", "2026-01-05T22:00:00")):
+    for hours, before, moment in (("08:00-18:00", "17:59:59", "18:00:00"), ("22:00", "21:59:59", "22:00:00")):
         day = Day(hours)
+        day.market.read(f"at 2026-01-05T{before}\n")
+        day.clock.now_ns = day.market.streams.now_ns
         day.log_on(1)
         day.session.tick(0)
         assert day.turn() == []
-        day.market.read(f"at {moment}\n")
+        day.clock.now_ns += 2 * 10**9
+        for _ in range(2):
+            day.session.tick(0)
+        (asked,) = day.turn()
+        assert (asked.msg_type, asked.get(b"112")) == (b"1", b"TIME"), "the market's clock stands until something comes"
+        day.market.read(f"at 2026-01-05T{moment}\n")
         for _ in range(2):
             day.session.tick(0)
         (said,) = day.turn()
@@ -341,6 +352,46 @@ def test_a_session_begins_again_at_its_time_also_after_a_kill(tmp_path: Path, vi
             assert goes_on.in_seq == numbers[0] + 1
     finally:
         node.stop()
+
+
+@pytest.mark.slow
+def test_a_session_begins_again_at_its_time_at_the_node_that_takes_over(tmp_path: Path) -> None:
+    """Whichever node makes the mark, the other has the same numbers behind it."""
+    accounts = written(tmp_path / "accounts.toml", "")
+    words = ("--protocol", "fix", "--fix-accounts", str(accounts))
+    with pair(tmp_path) as (_, a, b), gateway(a, "fix", *words) as of_a, gateway(b, "fix", *words) as of_b:
+        one = FixClient(of_a.port)
+        one.log_on()
+        one.order("before")
+        one.report("before")
+        hours, has_begun = soon(2)
+        written(accounts, f'[user.UA]\nhours = "{hours}"\n')
+        one.send(b"5", [])
+        one.close()
+        until(has_begun)
+        first = FixClient(of_a.port)
+        assert first.log_on().get(b"34") == b"1"
+        first.order("behind")
+        assert first.report("behind").get(b"34") == b"2"
+        a.end(signal.SIGKILL)
+        first.close()
+        b.awaits(state="reigning")
+        found: list[FixClient] = []
+
+        def logs_on() -> bool:
+            again = FixClient(of_b.port, in_seq=first.in_seq, out_seq=first.out_seq)
+            try:
+                found.append(again) if again.log_on().msg_type == b"A" else again.close()
+            except (AssertionError, OSError):
+                again.close()
+            return bool(found)
+
+        until(logs_on)
+        (again,) = found
+        assert Message(again.frames[0]).number(b"34") == 3, "its numbers began again once, and go on"
+        again.order("at-the-other")
+        again.report("at-the-other")
+        again.close()
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ from engine.row_bytes import ROW
 from gateway.fix import marks, names, orders, records
 from gateway.fix.accounts import Account, Accounts
 from gateway.fix.answers import Answers
+from gateway.fix.hours import Hours
 from gateway.fix.marks import Mark
 from gateway.fix.orders import Refused
 from gateway.fix.reading import FULL, NOT_WHOLE, expected_of, form, read_orders
@@ -60,6 +61,7 @@ _NAMED_MAX: Final = 4_096
 _LAST_NS: Final = 2_000_000_000
 _SEQUENCE_RESET: Final = b"4"
 _LOGOUT: Final = b"5"
+_TEST_REQUEST: Final = b"1"
 _NEW, _REPLACE, _CANCEL = b"D", b"G", b"F"
 _STATUS, _MASS_CANCEL = b"H", b"q"
 #: BusinessRejectReason of a type that is not served, and, in FIX 5.0 SP2, of messages beyond a throttle.
@@ -181,6 +183,10 @@ class _Core(SessionCore):
         self._end(events, text)
         return events
 
+    def ask(self, text: str, now_ns: int) -> None:
+        """Have a test request sent."""
+        self._say(_TEST_REQUEST, body([(112, text)]), now_ns)
+
     def business_reject(
         self,
         message: Message,
@@ -227,7 +233,7 @@ class FixSession(RowSession):
         self._account = Account()
         self._throttle: Throttle | None = None
         self._refused = ""  # reason for which a logon with the right password is refused
-        self._ends_with_hours = False
+        self._ends_with_hours = self._asks_clock = False
         self.next_seq = 1  # of the stream
         self.heard_ns = self.sent_ns = now_ns
         self._first = b""
@@ -413,14 +419,18 @@ class FixSession(RowSession):
         return Due.NOTHING
 
     def _end_with_hours(self, core: _Core) -> None:
-        """Log the user out where its session ends, or begins again, by the clock of the market."""
+        """Log the user out where its session ends, or begins again, by the clock of the market. On a quiet market that
+        stands: the client is asked something first, since a new clock comes with each command."""
         hours, streams = self._account.hours, self._streams
         if hours is None or streams is None or core.state is not State.LIVE or self._ends_with_hours:
             return
-        now_ns = streams.now_ns
-        if not hours.are_open(now_ns) or hours.begun_ns(now_ns) > streams.begun_ns[self._user]:
+        begun_ns, wall_ns = int(streams.begun_ns[self._user]), self._clock()
+        if _are_over(hours, begun_ns, streams.now_ns):
             self._ends_with_hours = True
-            core.logout(f"the session has ended, its hours are {hours} UTC", self._clock())
+            core.logout(f"the session has ended, its hours are {hours} UTC", wall_ns)
+        elif not self._asks_clock and _are_over(hours, begun_ns, wall_ns):
+            self._asks_clock = True
+            core.ask("TIME", wall_ns)
 
     def heartbeat(self, now_ns: int) -> bytes:
         """Nothing: ``tick`` marks heartbeats."""
@@ -444,7 +454,6 @@ class FixSession(RowSession):
         """Take messages: bytes taken, COMMAND rows, and messages among these. A message that finds no room waits."""
         self._streams, self._user, self._participant = streams, user, participant
         if self._logon_mark is not None:
-            self._judge_hours(streams)
             self._logon_number = self._mark(self._logon_mark, 0, [])
             self._logon_mark = None
         taken, count, made = 0, 0, 0
@@ -473,19 +482,23 @@ class FixSession(RowSession):
             if core.state is State.LIVE:
                 core.feed(piece, self._clock())
 
-    def _judge_hours(self, streams: FixStreams) -> None:
-        """Begin the numbers again with a logon that is the first of its session, by the clock of the market; refuse one
-        outside of its hours, and one that goes on with old numbers."""
-        hours, core = self._account.hours, self._core
-        if hours is None or core is None or core.logon is None:
-            return
+    def _hours_allow(self, logon: Message) -> bool:
+        """True if a logon, whose mark has come back, is answered now: with that mark came a new clock of the market.
+
+        The first logon of a session has another mark first, with which the numbers begin again; one outside of its
+        hours, and one that goes on with old numbers, is refused.
+        """
+        hours, streams = self._account.hours, self._streams
+        if hours is None or streams is None:
+            return True
         if not hours.are_open(streams.now_ns):
-            self._logon_mark, self._refused = Mark.SESSION, f"the session's hours are {hours} UTC"
-        elif self._logon_mark is Mark.SESSION and hours.begun_ns(streams.now_ns) > streams.begun_ns[self._user]:
-            if core.logon.number(b"34") == 1:
+            self._refused = f"the session's hours are {hours} UTC"
+        elif hours.begun_ns(streams.now_ns) > streams.begun_ns[self._user]:
+            if logon.number(b"34") == 1:
                 self._logon_mark = Mark.RESET
-            else:
-                self._refused = "the numbers begin again: log on with MsgSeqNum 1"
+                return False
+            self._refused = "the numbers begin again: log on with MsgSeqNum 1"
+        return True
 
     def _reads_plain(self, core: _Core, messages_max: int) -> bool:
         """True if a kernel may read: the session is one of orders, nobody watches its messages, and so many of them
@@ -795,6 +808,8 @@ class FixSession(RowSession):
         self._resend_end = self._fills_from = 0
         if message is None:
             return
+        if not self._hours_allow(message):
+            return
         if not resets:
             store.in_seq = next_in
         store.out_seq = core.granted = number
@@ -837,6 +852,11 @@ class FixSession(RowSession):
     def _gap_fill(self, number: int, upto: int, now_ns: int, *, again: bool = False) -> bytes:
         fields = body([(36, upto), (123, b"Y")])
         return self._writer.routed(_SEQUENCE_RESET, number, now_ns, fields, first_sent_ns=now_ns if again else None)
+
+
+def _are_over(hours: Hours, begun_ns: int, time_ns: int) -> bool:
+    """True if the hours of a session that began then are over, or have begun again."""
+    return not hours.are_open(time_ns) or hours.begun_ns(time_ns) > begun_ns
 
 
 def _mass_cancel_of(symbol: int, side: int) -> MassCancel:
