@@ -2,6 +2,7 @@
 is found."""
 
 import dataclasses
+import mmap
 import os
 import subprocess
 import sys
@@ -12,9 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from checkpoints import CheckpointStore
-from directory.recover import checkpoint, create, recover
-from engine import COMMAND, EVENT, Engine
+from checkpoints import Checkpoint, CheckpointStore
+from directory.recover import CheckpointEvery, checkpoint, create, recover
+from engine import COMMAND, EVENT, Capacity, Engine
 from engine.digest import EventChain
 from engine.records import RULES_VERSION, EventKind, concatenate
 from journal import Journal
@@ -352,3 +353,36 @@ def test_the_recorded_digests_are_of_all_events_up_to_the_end_of_each_block(node
     for number, batch in enumerate(batches(ROWS[:640], 64)):
         chain.add(engine.apply(batch))
         assert recorded[1 + 64 * number] == chain.digest()
+
+
+def test_a_long_replay_behind_a_checkpoint_copies_its_pages_at_once_and_a_short_one_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = tmp_path / "node"
+    rows = random_stream(15, 4_000, hostile=0.0, garbage=0.0, control=0.01)
+    journal, engine = create(node, Capacity(64, 256, 4, 8), durability="none")
+    with journal:
+        pump(batches(rows, 100), FileStamp(), journal, engine, durability="none", at_boundary=CheckpointEvery(1_000))
+    copied: list[int] = []
+    whole = Checkpoint.copy_pages
+
+    def copy_pages(self: Checkpoint) -> None:
+        copied.append(self.seq)
+        whole(self)
+
+    monkeypatch.setattr(Checkpoint, "copy_pages", copy_pages)
+    (path, *_) = sorted((node / "checkpoints").glob("*.checkpoint"))
+    seq = int(path.stem)
+    for other in (node / "checkpoints").glob("*.checkpoint"):
+        if other != path:
+            other.unlink()
+    enough = 3 * path.stat().st_size // mmap.PAGESIZE
+    assert 0 < enough < engine.seq - seq, "the day is too short for this image"
+    digests = []
+    for commands, copies in ((enough - 1, []), (enough, [seq]), (enough + 1, [seq])):
+        copied.clear()
+        got = rebuild(node, at=seq + commands).engine
+        assert copied == copies, commands
+        digests.append(got.state_digest())
+        assert got.state_digest() == rebuild(node, at=seq + commands, use_checkpoints=False).engine.state_digest()
+    assert len(set(digests)) > 1
