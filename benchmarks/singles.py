@@ -213,6 +213,11 @@ def _calls() -> Iterator[tuple[str, Single]]:
     prices["price_e4"] += MANY * TICK_E4
     yield "begin of a call over 100,000 prices", Single(concatenate([market(), prices]), begin, MANY)
     yield "end of a call over 100,000 prices", Single(concatenate([market(), prices, begin]), end, MANY)
+    few = orders(10, 1, -1, 2 * MANY, owner=2)
+    few["time_in_force"] = TimeInForce.OPENING
+    opening = concatenate([market(opening=Phase.OPENING_AUCTION), prices])
+    yield "uncross without opening orders beside 100,000", Single(opening, end, 1)
+    yield "uncross that ends 10 opening orders beside 100,000", Single(concatenate([opening, few]), end, len(few))
     hidden = prices.copy()
     hidden["instructions"] = Instruction.HIDDEN
     yield "begin of a call over 100,000 hidden prices", Single(concatenate([market(), hidden]), begin, MANY)
