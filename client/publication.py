@@ -191,10 +191,16 @@ PAYLOAD_BYTES_MAX: Final = 8 << 20
 REQUEST_BYTES_MAX: Final = 128
 #: Header of an answer without a publication: why there is none.
 _REFUSED: Final = "Lockstep-Refused"
+#: Header of such an answer where it is of no use to ask this owner again.
+_GONE: Final = "Lockstep-Gone"
 
 
 class Refused(Exception):
     """The owner of the journal cannot give what was asked for; the message says why."""
+
+
+class Gone(Refused):
+    """The owner of the journal does not have what was asked for, and will not have it."""
 
 
 class Request(NamedTuple):
@@ -226,9 +232,9 @@ def packed(publication: Publication) -> bytes:
     return _packed(publication.headers(), publication.payload)
 
 
-def refusal(why: str) -> bytes:
-    """An answer that has no publication."""
-    return _packed({_REFUSED: why.replace("\n", " ")[:2_000]}, b"")
+def refusal(why: str, *, gone: bool = False) -> bytes:
+    """An answer that has no publication. gone: and there will be none."""
+    return _packed({_REFUSED: why.replace("\n", " ")[:2_000], **({_GONE: "yes"} if gone else {})}, b"")
 
 
 def _packed(headers: Mapping[str, str], payload: bytes) -> bytes:
@@ -245,8 +251,8 @@ def sizes(head: bytes) -> tuple[int, int]:
 
 
 def unpacked(lines: bytes, payload: bytes) -> Publication:
-    """Publication of an answer. Raises BadPublication, Refused."""
+    """Publication of an answer. Raises BadPublication, Refused, Gone."""
     headers = dict(line.split(": ", 1) for line in lines.decode("utf-8", "replace").split("\n") if ": " in line)
     if _REFUSED in headers:
-        raise Refused(headers[_REFUSED])
+        raise (Gone if _GONE in headers else Refused)(headers[_REFUSED])
     return read(headers, payload)

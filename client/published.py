@@ -23,6 +23,7 @@ from client.nats_line import CONNECT_S, NatsLine
 from client.publication import (
     HEAD_BYTES,
     BadPublication,
+    Gone,
     Publication,
     Refused,
     Request,
@@ -100,6 +101,7 @@ class _Reader(Generic[Made]):
 
     async def _take(self) -> None:
         """Take what came, or comes soon, and ask for what is missing."""
+        self.order.check()
         asked = self.order.due(time.monotonic_ns())
         if asked is not None and self._owners and (self._asking is None or self._asking.done()):
             self._asking = asyncio.create_task(self._ask(asked))
@@ -137,18 +139,24 @@ class _Reader(Generic[Made]):
 
     async def _ask(self, asked: Request) -> None:
         """Ask one owner after the other until one has answered whole."""
+        gone = 0
         for _ in range(len(self._owners)):
             self.requests_sent += 1
             try:
                 await self._ask_of(self._owners[0], asked)
             except Refused as error:
                 self.refused_why = str(error)
+                gone += isinstance(error, Gone)
             except (OSError, TimeoutError, BadPublication, asyncio.IncompleteReadError, ClientError):
                 pass
             else:
                 self.answers += 1
                 return
             self._owners.append(self._owners.pop(0))
+        if gone == len(self._owners):
+            self.order.note_gone(self.refused_why, time.monotonic_ns())
+        else:
+            self.order.note_unsure()
         await asyncio.sleep(_RETRY_S)
 
     async def _ask_of(self, owner: Address, asked: Request) -> None:

@@ -28,6 +28,8 @@ WAIT_NS: Final = 20_000_000
 REPEAT_NS: Final = 500_000_000
 #: Silence after which the owner is asked whether there is more, in ns: a publisher says each second what comes.
 SILENCE_NS: Final = 3_000_000_000
+#: Time for which all owners say that they do not have what comes next, after which the reader ends, in ns.
+GONE_NS: Final = 10_000_000_000
 
 
 class PublishedBlock(NamedTuple):
@@ -95,6 +97,7 @@ class PublishedOrder(ABC, Generic[Made]):
         self._asked_ns: int | None = None
         self._heard_ns: int | None = None
         self._later = False  # a later session is known of
+        self._gone_ns: int | None = None  # since when no owner has what comes next
         self._fault: FeedFault | None = None
 
     @property
@@ -131,6 +134,8 @@ class PublishedOrder(ABC, Generic[Made]):
             self._kept_bytes += len(came.payload)
             heapq.heappush(self._heap, (came.first, self._arrivals, came, from_owner))
         made = self._in_order()
+        if made:
+            self._gone_ns = None
         if made or not self.missing:
             self._gap_ns = now_ns if self.missing else None
             self._asked_ns = None
@@ -152,7 +157,29 @@ class PublishedOrder(ABC, Generic[Made]):
 
     def answered(self) -> None:
         """Note that the answer to a request has come, whole: what is missing now is asked for at once."""
-        self._asked_ns = None
+        self._asked_ns = self._gone_ns = None
+
+    def note_gone(self, why: str, now_ns: int) -> None:
+        """Note that every owner has said, one after the other, that it does not have what comes next, and why.
+
+        Once they say so for ``GONE_NS``, ``check`` raises FeedFault ever after.
+        """
+        if self._gone_ns is None:
+            self._gone_ns = now_ns
+        elif now_ns - self._gone_ns >= GONE_NS and self._fault is None:
+            self._fault = FeedFault(
+                f"number {self.next_number} of {self.kind} {self.session} comes next, and no owner of the journal has "
+                f"it any more: {why}; begin again with what they have"
+            )
+
+    def note_unsure(self) -> None:
+        """Note that an owner did not answer, or may have later what comes next."""
+        self._gone_ns = None
+
+    def check(self) -> None:
+        """Raise FeedFault where there can be no more."""
+        if self._fault is not None:
+            raise self._fault
 
     def _in_order(self) -> list[Made]:
         made: list[Made] = []

@@ -28,7 +28,7 @@ import uvloop
 
 from client.errors import CannotConnect, ConnectionLost
 from client.nats_line import NatsLine
-from client.publication import BLOCKS, ITCH, Publication, Refused, Request, subject
+from client.publication import BLOCKS, ITCH, Gone, Publication, Refused, Request, subject
 from directory.small_file import write_whole
 from engine.epochs import epoch_after
 from journal import SliceMissing
@@ -379,7 +379,7 @@ class NatsProcess:
 
     async def _asked_blocks(self, asked: Request) -> AsyncIterator[Publication]:
         if asked.session not in ("", self._journal_id):
-            raise Refused(f"this node has the journal {self._journal_id}, and not {asked.session}")
+            raise Gone(f"this node has the journal {self._journal_id}, and not {asked.session}")
         check_has(BLOCKS, asked, self.follower.seq + 1)
         loop, seq, source = asyncio.get_running_loop(), asked.first, JournalBlocks(self.options.data)
         try:
@@ -396,7 +396,8 @@ class NatsProcess:
         session, number = asked.session or now.session, asked.first
         there = self._messages.messages(session) if session else None
         if there is None:
-            raise Refused(f"this node has no messages of session {session or 'any'}; it keeps those of a few days")
+            why = f"this node has no messages of session {session or 'any'}; it keeps those of a few days"
+            raise (Gone if session < now.session else Refused)(why)
         check_has(ITCH, asked, there + 1)
         while (found := await self._messages.read(self._epoch, session, number, _MESSAGES_BYTES_MAX)) is not None:
             yield found

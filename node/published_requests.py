@@ -15,6 +15,7 @@ from client.publication import (
     HEAD_BYTES,
     REQUEST_BYTES_MAX,
     BadPublication,
+    Gone,
     Publication,
     Refused,
     Request,
@@ -23,6 +24,7 @@ from client.publication import (
     refusal,
 )
 from journal import JournalError
+from journal.errors import SliceMissing
 
 #: Clients at once; one more is turned away. Bytes of one answer, about.
 CLIENTS_MAX: Final = 64
@@ -80,7 +82,7 @@ class RequestServer:
                     if size >= ANSWER_BYTES_MAX:
                         break
         except (BadPublication, Refused, JournalError) as error:
-            writer.write(refusal(str(error)))
+            writer.write(refusal(str(error), gone=isinstance(error, Gone | SliceMissing)))
             return
         writer.write(bytes(HEAD_BYTES))
         self.answered += 1

@@ -27,7 +27,7 @@ class NatsServer:
 
     @property
     def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
+        return f"{'tls' if '--tls' in self._options else 'nats'}://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Start it; it listens then."""

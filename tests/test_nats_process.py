@@ -388,6 +388,57 @@ def test_of_a_server_with_a_login_the_publisher_and_the_reader_have_it_in_a_file
         server.stop()
 
 
+def test_by_tls_all_is_published_and_a_server_that_nobody_vouches_for_is_told_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    words += ["-days", "2", "-subj", "/CN=nats", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*words, "-keyout", str(key), "-out", str(cert)], check=True, capture_output=True)
+    server = NatsServer(tmp_path, "--tls", "--tlscert", str(cert), "--tlskey", str(key))
+    server.start()
+    with pytest.raises(CannotConnect, match=r"no NATS server answers.*certificate"):
+        asyncio.run(connected(server.url, ""))
+    monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+    node, reading = started(tmp_path, "--nats", f"{server.url},venue=test"), None
+    try:
+        until(lambda: processes(node)["nats"]["port"], 300.0)
+        reading = Reading(MessageReader(server.url, "test", from_number=None))  # without an owner: all came by TLS
+        until(lambda: reading is not None and reading.reader.connections)
+        Client(node.port, "UB").socket.sendall(enter("E1", "B", 7, 77_700))
+        until(lambda: reading is not None and reading.has(77_700))
+    finally:
+        if reading is not None:
+            reading.stop()
+        node.stop()
+        server.stop()
+
+
+def test_what_is_larger_than_the_server_takes_comes_from_the_owner(tmp_path: Path) -> None:
+    options = tmp_path / "nats.conf"
+    options.write_text("max_payload: 8192\n")
+    made = Published(tmp_path, "-c", str(options))
+    try:
+        blocks, messages = made.blocks(), made.messages()
+        until(lambda: blocks.reader.connections and messages.reader.connections)
+        with made.node.link() as link:  # a block of more than the server takes
+            text = "".join(f"participant P{n}\n" for n in range(400))
+            link.ask("commands", text=text)  # refused commands are in it too
+        client = Client(made.node.port, "UA")
+        trade(client, "A", 200, random.Random(7))
+        client.socket.sendall(enter("LAST", "B", 7, 77_700))
+        until(lambda: messages.has(77_700), what="the last message has not come")
+        seq = made.node.status()["seq"]
+        until(lambda: blocks.last_seq >= seq, what="the last block has not come")
+        assert blocks.reader.answers
+        assert blocks.fault is None
+        assert [each.frame for each in blocks.given] == frames(made.node.data)[: len(blocks.given)]
+        assert max(len(each.frame) for each in blocks.given) > 8_192
+        assert processes(made.node)["nats"]["restarts"] == 0
+    finally:
+        made.stop()
+
+
 async def connected(url: str, login: str) -> None:
     line = await NatsLine.connect(url, name="test", login=login)
     await line.close()

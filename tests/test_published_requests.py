@@ -8,7 +8,12 @@ from typing import Any, cast
 
 import pytest
 
-from client.publication import Publication, Request
+from benchmarks.ports import free_port
+from client import published_order
+from client.errors import FeedFault
+from client.publication import Gone, Publication, Refused, Request
+from client.published import MessageReader
+from journal.errors import SliceMissing
 from node import published_requests
 from node.nats_process import At, NatsProcess
 from node.published_requests import RequestServer
@@ -79,6 +84,57 @@ def test_the_end_of_a_session_is_published_only_where_all_its_messages_were(kept
     assert (found.then if found is not None else "") == told
     assert warned == ([] if told else ["messages are not published"])
     assert process._at == At(9, "d2", 1)  # either way it goes on
+
+
+class Refusing:
+    """Owner of a journal that refuses what is asked for."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+        self.asked = 0
+
+    async def answers(self, _asked: Request) -> AsyncIterator[Publication]:
+        self.asked += 1
+        raise self._error
+        yield  # an iterator
+
+
+async def read_from(owners: list[Refusing], *, unreachable: bool) -> None:
+    """Read a session of these owners, without a NATS server, until a fault or for two seconds."""
+    servers = [await asyncio.start_server(RequestServer(each).serve, "127.0.0.1", 0) for each in owners]
+    ports = [server.sockets[0].getsockname()[1] for server in servers] + ([free_port()] if unreachable else [])
+    try:
+        requests = [f"127.0.0.1:{port}" for port in ports]
+        reader = MessageReader(f"nats://127.0.0.1:{free_port()}", "test", requests=requests, session="20240115")
+        async with reader, asyncio.timeout(2.0):
+            await anext(reader)
+    finally:
+        for server in servers:
+            server.close()
+
+
+def test_a_reader_of_what_no_owner_has_any_more_ends_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published_order, "GONE_NS", 400_000_000)
+    monkeypatch.setattr(published_order, "REPEAT_NS", 50_000_000)
+    archived = SliceMissing("commands 1 to 9 are in slice 1, which is not here")
+    owners = [Refusing(Gone("this node has no messages of session 20240115")), Refusing(archived)]
+    with pytest.raises(FeedFault, match=r"number 1 of itch 20240115 .* no owner .* any more: .*; begin again"):
+        asyncio.run(read_from(owners, unreachable=False))
+    assert all(each.asked > 1 for each in owners)
+
+
+@pytest.mark.parametrize(
+    ("error", "unreachable"), [(Gone("no messages"), True), (Refused("up to 9 only; ask later"), False)]
+)
+def test_a_reader_goes_on_asking_while_an_owner_may_have_it_later(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, unreachable: bool
+) -> None:
+    monkeypatch.setattr(published_order, "GONE_NS", 400_000_000)
+    monkeypatch.setattr(published_order, "REPEAT_NS", 50_000_000)
+    owner = Refusing(error)
+    with pytest.raises(TimeoutError):
+        asyncio.run(read_from([owner], unreachable=unreachable))
+    assert owner.asked > 2
 
 
 def test_links_of_a_session_that_the_spool_has_removed_are_forgotten() -> None:
