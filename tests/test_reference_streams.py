@@ -11,9 +11,22 @@ import pytest
 
 from engine.capacity import Capacity
 from engine.errors import InvariantError
-from engine.records import COMMAND, EVENT, EventKind, Instruction, Phase, Reason, SelfTrade, TimeInForce, concatenate
-from engine.reference import ReferenceEngine
-from engine.reference.state import NOTHING_PAIRED, Level, LitBook, Order
+from engine.records import (
+    COMMAND,
+    EVENT,
+    EventKind,
+    Instruction,
+    Peg,
+    Phase,
+    Reason,
+    SelfTrade,
+    TimeInForce,
+    concatenate,
+)
+from engine.reference import ReferenceEngine, consequences
+from engine.reference.events import EventLog
+from engine.reference.state import NOTHING_PAIRED, Instrument, Level, LitBook, Order
+from engine.reference.venue import Venue
 from tests.features import meeting_stream
 from tests.limit_rows import OFF, limits, resume
 from tests.rows import (
@@ -274,6 +287,40 @@ def test_the_collector_of_cycles_is_off_while_the_engine_works_and_then_as_it_wa
         gc.enable()
 
 
+def test_a_command_behind_the_best_prices_has_no_consequences_to_look_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a peg and a stop: only a new best price, a trade, and orders of those kinds have any."""
+    engine = ReferenceEngine(SMALL)
+    engine.apply(MARKETS)
+    looked: list[int] = []
+    look_after = consequences._look_after
+
+    def counted(venue: Venue, of: Instrument, events: EventLog) -> None:
+        looked.append(events.seq - first)
+        look_after(venue, of, events)
+
+    monkeypatch.setattr(consequences, "_look_after", counted)
+    commands = [
+        enter(1, "best", BUY, 10, 99_000),
+        enter(1, "peg", BUY, 10, None, instructions=Instruction.PEG, peg=Peg.PRIMARY),
+        enter(2, "stop", SELL, 10, None, instructions=Instruction.STOP, stop_e4=90_000),
+        enter(2, "offer", SELL, 10, 101_000),
+        enter(1, "beside", BUY, 10, 99_000),
+        enter(1, "behind", BUY, 10, 98_000),
+        enter(2, "hidden", SELL, 10, 100_000, instructions=Instruction.HIDDEN),
+        cancel(1, "beside"),
+        cancel(1, "behind"),
+        cancel(2, "nothing"),
+        enter(1, "better", BUY, 10, 99_500),
+        cancel(1, "better"),
+        enter(1, "taker", BUY, 5, 100_000),
+    ]
+    first = engine.seq + 1
+    for each in commands:
+        engine.apply(each)
+        engine.check()
+    assert looked == [0, 1, 2, 3, 10, 11, 12]
+
+
 def test_a_broken_promise_is_named() -> None:
     """A negative control of check(): each way of breaking the state is noticed."""
 
@@ -328,6 +375,7 @@ def test_a_broken_promise_is_named() -> None:
         "limit out of bounds": lambda engine: setattr(engine._venue.participants[0].limits, "margin_bps", -1),
         "in all only": lambda engine: setattr(engine._venue.participants[0].limits_in[1], "credit_e4", 1),
         "entry is counted later": lambda engine: engine._venue.participants[0].counted_ns.append(2**62),
+        "the reference price is not": lambda engine: setattr(engine._venue.instruments[0], "reference_e4", 5),
         "is closed and day order": lambda engine: setattr(engine._venue.instruments[0], "phase", Phase.CLOSED),
     }
     for promise, broken in breaks.items():

@@ -260,6 +260,8 @@ def _check_instrument(instrument: Instrument) -> None:
         elsewhere = order.dormant or order.in_midpoint or order.aside or order.peg != 0
         rests = instrument.phase != Phase.CONTINUOUS or order.price_e4 != 0 or elsewhere
         _promise(rests, f"{symbol} is continuous and market order {number} rests")
+    reference_e4 = instrument.last_trade_e4 or instrument.defined_reference_e4
+    _promise(instrument.reference_e4 == reference_e4, f"{symbol}: the reference price is not {reference_e4}")
     _check_stops(instrument)
     _check_pegs(instrument)
     for side in Side:
