@@ -120,7 +120,7 @@ class Connection(asyncio.BufferedProtocol):
         self._half_closes = True  # TLS ends both directions at once
         self.session = entrance.protocol.session(gateway.now_ns())
         #: The session, where it makes the rows of its messages itself; None: a kernel does.
-        self.row_session = self.session if isinstance(self.session, RowSession) else None
+        self.row_session = cast(RowSession, self.session) if _makes_rows(self.session) else None
         self._pauses = False  # its session takes messages again later
         self._piecewise = False  # the next piece of the stream is due
         self.slot = -1
@@ -531,3 +531,15 @@ class Connection(asyncio.BufferedProtocol):
     def _end_of_stream(self) -> int:
         """Length of the user's stream in bytes."""
         return self.spool.end(self.user)[1] if self.spool is not None else 0
+
+
+#: Classes of sessions that were asked before: to look at an instance costs more than the rest of a connection's begin.
+_MAKES_ROWS: Final[dict[type, bool]] = {}
+
+
+def _makes_rows(session: object) -> bool:
+    """True for a session that makes the rows of its messages."""
+    kind = type(session)
+    if kind not in _MAKES_ROWS:
+        _MAKES_ROWS[kind] = isinstance(session, RowSession)
+    return _MAKES_ROWS[kind]

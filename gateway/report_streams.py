@@ -55,28 +55,34 @@ class ReportStreams(Streams):
         self._frame = frame
         self._day_begins, self._day_ends = day_begins, day_ends
         self._waiting: dict[int, list[bytes]] = {}  # messages of the block, by user
+        self._counts: dict[int, int] = {}  # and their numbers
 
     def __call__(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any], /) -> None:
         """Take a block: COMMAND rows from ``first_seq`` on, and the EVENT rows that they caused."""
         for reports in self._fold.batches(first_seq, commands, events):
-            begin = 0
-            for at in np.flatnonzero(np.isin(reports["kind"], _TURNS)).tolist():
-                self._write(reports[begin:at])
-                self._take_turn(reports[at], first_seq, commands)
-                begin = at + 1
-            self._write(reports[begin:])
+            self._take(reports, first_seq, commands)
         self.now_ns = self._fold.now_ns
         self._send()
         self._end_revoked()
+
+    def _take(self, reports: NDArray[Any], first_seq: int, commands: NDArray[Any]) -> None:
+        """Take reports, in order."""
+        begin = 0
+        for at in np.flatnonzero(np.isin(reports["kind"], _TURNS)).tolist():
+            self._write(reports[begin:at])
+            self._take_turn(reports[at], first_seq, commands)
+            begin = at + 1
+        self._write(reports[begin:])
 
     def _write(self, reports: NDArray[Any]) -> None:
         if len(reports):
             for user, message in self._frame(reports):
                 self._add(user, message)
 
-    def _add(self, user: int, message: bytes) -> None:
-        if message:
-            self._waiting.setdefault(user, []).append(message)
+    def _add(self, user: int, data: bytes, messages: int = 1) -> None:
+        if data:
+            self._waiting.setdefault(user, []).append(data)
+            self._counts[user] = self._counts.get(user, 0) + messages
 
     def _take_turn(self, report: Any, first_seq: int, commands: NDArray[Any]) -> None:
         """Take a definition that was accepted, or a day that begins."""
@@ -113,10 +119,11 @@ class ReportStreams(Streams):
     def _send(self) -> None:
         """Send what was written: a segment to each user, in the order of their first messages."""
         waiting, self._waiting = self._waiting, {}
-        for user, messages in waiting.items():
-            row, data = self._user_rows[user], b"".join(messages)
-            segment = Segment(user, int(row["next_seq"]), len(messages), int(row["bytes"]), data)
-            row["next_seq"] += len(messages)
+        counts, self._counts = self._counts, {}
+        for user, parts in waiting.items():
+            row, data, messages = self._user_rows[user], b"".join(parts), counts[user]
+            segment = Segment(user, int(row["next_seq"]), messages, int(row["bytes"]), data)
+            row["next_seq"] += messages
             row["bytes"] += len(data)
             self._deliver(segment)
 

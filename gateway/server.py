@@ -10,9 +10,11 @@ of them, the next turn those of another. A user has one login, by whichever prot
 """
 
 import asyncio
+import mmap
 import struct
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from operator import itemgetter
 from typing import Any, Final, Protocol
@@ -115,7 +117,7 @@ class Gateway:
         self.on_users_absent = on_users_absent
         self._report = report
         self._warn = warn or report
-        self._arena = np.zeros(connections_max * REGION_PITCH, np.uint8)
+        self._arena = _small_pages(connections_max * REGION_PITCH)
         self.buffer = self._arena.data
         self._slots: Slots[Connection] = Slots(
             connections_max,
@@ -594,11 +596,11 @@ class Gateway:
 
     def received_ns(self, users: NDArray[Any]) -> NDArray[np.int64]:
         """When the bytes of each of these users were received last, in ns since 1970; now, of one that has left."""
-        found, of_row = np.unique(users, return_inverse=True)
-        now_ns = time.time_ns()
-        connections = (self.logged_in.get(int(user)) for user in found)
-        times = [now_ns if each is None else each.received_ns for each in connections]
-        return np.array(times, np.int64)[of_row]
+        # One row mostly, for which a set of NumPy costs as much as all else.
+        of_row, now_ns = users.tolist(), time.time_ns()
+        connections = {user: self.logged_in.get(user) for user in set(of_row)}
+        times = {user: now_ns if each is None else each.received_ns for user, each in connections.items()}
+        return np.array([times[user] for user in of_row], np.int64)
 
     def _fit(self, took_ns: int) -> None:
         """Set the rows of the next turn by the time of the last one."""
@@ -710,3 +712,13 @@ class Gateway:
 def _is_logged(count: int) -> bool:
     """True if the log gets the count-th of its kind: the 1st, 2nd, 4th, 8th … since it may be a flood."""
     return count & (count - 1) == 0
+
+
+def _small_pages(size: int) -> NDArray[np.uint8]:
+    """Zero bytes of which only the pages that are used take memory. NumPy asks the system for huge pages, of which one
+    would hold the regions of 16 connections, and each of these uses its first bytes."""
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        with suppress(OSError):  # a system without huge pages
+            memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(memory, np.uint8)

@@ -24,6 +24,8 @@ _OPTION: Final = re.compile(
 )
 #: Time for a gateway to send its clients the last messages, by the word of the core, in seconds.
 PATIENCE_S: Final = 3.0
+#: A gateway's tables are large and little of them is used: huge pages, which NumPy asks for, would hold mostly zeros.
+_SMALL_PAGES: Final = (("NUMPY_MADVISE_HUGEPAGE", "0"),)
 #: Reason for which a gateway is not started again.
 _DRAINS: Final = "its port is closed, and the node takes no logins"
 _PORT_MAX: Final = 65_535
@@ -172,6 +174,7 @@ class GatewayPrograms:
                 patience_s=PATIENCE_S,
                 named=True,
                 reports=True,
+                environment=_SMALL_PAGES,
             )
         )
         self._programs.append(started)

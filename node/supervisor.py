@@ -76,7 +76,8 @@ class Program:
     exit status (below zero: a signal) and its last complaint. without: what the market's users lack while it does not
     run, for the operator. order: programs of a higher one end before those of a lower. patience_s: time for it to end
     by itself once its input has closed, before SIGTERM. named: the operator has asked for it. reports: it reports where
-    it listens, and then about itself each second (``node.program_report``). on_start: called at each start. on_line:
+    it listens, and then about itself each second (``node.program_report``). environment: variables beside those of the
+    node. on_start: called at each start. on_line:
     takes lines of its standard output that are no JSON objects.
     """
 
@@ -92,6 +93,7 @@ class Program:
     patience_s: float = 0.0
     named: bool = False
     reports: bool = False
+    environment: tuple[tuple[str, str], ...] = ()
     on_start: Callable[[], None] = lambda: None
     on_line: Callable[[bytes], None] = lambda _: None
     on_end: Callable[[int, str], None] = lambda _status, _complaint: None
@@ -162,6 +164,7 @@ class Supervised:
                 cwd=ROOT,
                 start_new_session=True,  # Ctrl-C is the node's
                 pass_fds=own.lends,
+                env=os.environ | dict(own.environment),
             )
         except OSError as error:
             self._on_end(f"no process could be started: {(error.strerror or str(error)).lower()}")

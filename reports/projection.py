@@ -49,8 +49,8 @@ def is_compiled() -> bool:
     return INTERPRETED or any(cache_directory_of(Path(__file__).parent).rglob("fold.make_reports*.nbc"))
 
 
-def _read_only(rows: Rows) -> Rows:
-    """A view that nobody writes to: the kernel is compiled for one kind of array."""
+def read_only(rows: Rows) -> Rows:
+    """A view that nobody writes to: kernels are compiled for one kind of array."""
     view = rows.view()
     view.flags.writeable = False
     return view
@@ -93,7 +93,7 @@ class Reports:
 
     @property
     def room(self) -> Rows:
-        """The room for reports; the same array for the life of the fold."""
+        """The room for reports, the same array for the life of the fold: each batch is its front."""
         return self._room.arrays.rows
 
     def prefault(self) -> None:
@@ -122,7 +122,7 @@ class Reports:
         self.ends_block = False
         at = n = 0
         rows = self._room.arrays.rows
-        commands, events = _read_only(commands), _read_only(events)
+        commands, events = read_only(commands), read_only(events)
         while at < len(commands):
             at, n, end = make_reports(
                 self._packed.pointers, self._room.pointers, first_seq, commands, events, at, n, 0, len(rows)

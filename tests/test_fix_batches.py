@@ -6,13 +6,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.records import CommandKind, Instruction, Reason, TimeInForce
-from gateway.fix import marks, records
+from engine import Engine
+from engine.records import COMMAND, Book, CommandKind, Instruction, Reason, SelfTrade, TimeInForce
+from engine.row_bytes import extend_row
+from gateway.fix import marks, names, records
 from gateway.fix.answers import Answers
+from gateway.fix.kept_orders import CLOSED_MAX, ROW_BYTES, KeptOrders
+from gateway.fix.marks import Mark
 from gateway.fix.session import FixSession
+from gateway.fix.streams import FixStreams
+from gateway.streams import Segment
+from notation.parse import parse
+from notation.translate import Translator
 from reports.rows import REPORT, Liquidity, ReportKind
 from tests.fix_sessions import NOW_NS, live_session
-from tests.test_fix_messages import Market
+from tests.test_fix_messages import CAPACITY, Market
 from wire.fix_codec import Times, body, checksum
 from wire.fix_table import VERSIONS
 
@@ -296,3 +304,179 @@ def test_most_of_the_plain_messages_are_read_at_once(monkeypatch: pytest.MonkeyP
     data = b"".join(writer.frame(b"D", seq, NOW_NS, body(fields)) for seq in range(2, 102))
     assert len(read_all(session, market, [data[:5_000], data[5_000:]], 256)) == 100 * 64
     assert not seen
+
+
+# Reports as records.
+
+
+class _Both:
+    """Streams that a kernel makes, and those that Python makes of the same blocks."""
+
+    def __init__(self) -> None:
+        self.engine, self.seq = Engine(CAPACITY), 1
+        self.told: tuple[list[Segment], list[Segment]] = [], []
+        self.streams = [FixStreams(CAPACITY, told.append, lambda *_: None, lambda *_: None) for told in self.told]
+        self.streams[1].are_usual = False
+
+    def read(self, text: str) -> None:
+        """Take a scenario."""
+        translator = Translator(parse(text, "market"), self.engine.directory)
+        while (found := translator.next_batch(self.engine.directory)) is not None:
+            self.take(found.rows)
+
+    def take(self, rows: "np.ndarray[Any, Any]") -> None:
+        """Take COMMAND rows as one block, and compare what is told."""
+        events = self.engine.apply(rows)
+        for streams in self.streams:
+            streams(self.seq, rows, events)
+        self.seq += len(rows)
+        assert self.told[0] == self.told[1]
+        for told in self.told:
+            told.clear()
+
+    def compare(self) -> None:
+        """Compare all that the streams know, and go on from it."""
+        images = [{name: array.copy() for name, array in each.image().items()} for each in self.streams]
+        assert images[0].keys() == images[1].keys()
+        for name, array in images[0].items():
+            assert array.tobytes() == images[1][name].tobytes(), name
+        for streams, told, image in zip(self.streams, self.told, images, strict=True):
+            again = FixStreams(CAPACITY, told.append, lambda *_: None, lambda *_: None)
+            again.are_usual = streams.are_usual
+            again.restore(image, self.seq - 1)
+            self.streams[self.streams.index(streams)] = again
+
+
+_NAMES = [b"o%d", b"order-%d", b"%d-and-a-long-name"]
+
+
+def _command(draw: random.Random, named: dict[int, list[bytes]], user: int, count: int, next_in: int) -> list[bytes]:
+    """Rows of a command of a user, whose protocol is FIX for those up to 3."""
+    fix = user <= 3
+    text = draw.choice(_NAMES if fix else _NAMES[:2]) % count
+    own = draw.choice(named[user]) if named[user] and draw.random() < 0.8 else b"none"
+    context = marks.context_of(user, next_in) if fix else user
+    token = names.words_of(text[:14]) if not fix else names.words_of(text)
+    old, new = names.id_of(own), names.id_of(text)
+    old_words = names.words_of(own[:14]) if old < 0 else (0, 0)
+    kind = draw.choice(["new", "new", "new", "cancel", "replace", "mark", "other"])
+    rows: list[bytes] = []
+    if fix and names.is_long(text):
+        rows += [row for part in marks.name_rows(user, user, text) for row in part]
+    if kind == "new":
+        if new < 0:
+            rows.append(extend_row(0, 0, *names.words_of(text[:14]), 0, 0))
+        price, lasts = draw.randrange(95, 106) * 10_000, draw.choice([TimeInForce.DAY, TimeInForce.IOC])
+        rows.append(enter_row(new, context, price, draw.randrange(1, 300), user, draw.choice([1, -1]), lasts))
+        named[user].append(text)
+    elif kind == "cancel":
+        rows += [extend_row(0, 0, *old_words, *token), cancel_row(old, context, user)]
+    elif kind == "replace":
+        rows.append(extend_row(0, 0, *old_words, *(names.words_of(text[:14]) if new < 0 else (0, 0))))
+        price, qty = draw.randrange(95, 106) * 10_000, draw.randrange(1, 300)
+        rows.append(replace_row(old, new, context, price, qty, user))
+        named[user].append(text)
+    elif kind == "mark" and fix:
+        mark = draw.choice([Mark.SESSION, Mark.STATUS, Mark.BUSINESS_REJECT, Mark.MASS_CANCEL, Mark.RESET])
+        words = [old, 0x58595A, *names.words_of(text[:14]), 1, 0]
+        if mark == Mark.MASS_CANCEL:
+            words = [0, 0, *names.words_of(text[:14]), 0, 0]
+        rows += marks.mark_rows(marks.context_of(user, next_in, mark), user, count, words)
+    elif kind == "other":
+        rows += marks.mark_rows(marks.context_of(user, next_in, Mark.SESSION, 3), user, count)
+    return rows
+
+
+def enter_row(own_id: int, context: int, price_e4: int, qty: int, participant: int, side: int, time: int) -> bytes:
+    """Row of an order."""
+    row = np.zeros(1, COMMAND)[0]
+    row["kind"], row["client_order_id"], row["context"] = CommandKind.ENTER, own_id, context
+    row["price_e4"], row["qty"], row["participant"], row["instrument"] = price_e4, qty, participant, 1
+    row["side"], row["time_in_force"], row["self_trade"], row["book"] = side, time, SelfTrade.CANCEL_NEWEST, Book.LIT
+    return row.tobytes()
+
+
+def cancel_row(old_id: int, context: int, participant: int) -> bytes:
+    """Row of a cancel."""
+    row = np.zeros(1, COMMAND)[0]
+    row["kind"], row["client_order_id"], row["context"] = CommandKind.CANCEL, old_id, context
+    row["participant"] = participant
+    return row.tobytes()
+
+
+def replace_row(old_id: int, new_id: int, context: int, price_e4: int, qty: int, participant: int) -> bytes:
+    """Row of a replace."""
+    row = np.zeros(1, COMMAND)[0]
+    row["kind"], row["client_order_id"], row["new_context"] = CommandKind.REPLACE, old_id, context
+    row["new_client_order_id"], row["price_e4"], row["qty"] = new_id, price_e4, qty
+    row["participant"] = participant
+    return row.tobytes()
+
+
+def _defined(users: int) -> str:
+    lines = ["at 2026-01-05T09:30:00", "instrument XYZ tick=0.01 lot=1 reference=100.00"]
+    for number in range(1, users + 1):
+        lines += [f"participant P{number}", f"user U{number} participant=P{number}"]
+    return "\n".join([*lines, "phase * continuous", ""])
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_records_of_many_reports_are_those_of_each(seed: int) -> None:
+    draw = random.Random(seed)
+    both = _Both()
+    both.read(_defined(5))
+    named: dict[int, list[bytes]] = {user: [] for user in range(1, 6)}
+    next_in = dict.fromkeys(named, 1)
+    count = 0
+    for block in range(25):
+        rows: list[bytes] = []
+        for _ in range(draw.choice([1, 1, 5, 60])):
+            user = draw.randrange(1, 6)
+            count, next_in[user] = count + 1, next_in[user] + 1
+            rows += _command(draw, named, user, count, next_in[user])
+        if rows:
+            both.take(np.frombuffer(b"".join(rows), COMMAND).copy())
+        if draw.random() < 0.05:
+            both.read(f"venue speed_bump={draw.choice(['off', '1s'])}\n")
+        if draw.random() < 0.1:
+            both.read(f"at 2026-01-05T09:{30 + block:02}:00\n")
+        if draw.random() < 0.1:
+            both.compare()
+    both.read("at 2026-01-06T09:30:00\n")
+    both.compare()
+
+
+def test_most_of_the_usual_reports_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the test above compares Python with itself."""
+    seen = []
+    before = FixStreams._frame_chosen
+    market = Market()
+    market.mark(Mark.SESSION, 2, [])
+    monkeypatch.setattr(FixStreams, "_frame_chosen", lambda self, chosen: (seen.append(1), before(self, chosen))[1])
+    told: list[Segment] = []
+    market.streams._deliver = told.append
+    for count in range(1, 101):
+        context = marks.context_of(1, 2 + count)
+        market.take(np.frombuffer(enter_row(0x6F00 + count, context, 100_000, 100, 1, 1, TimeInForce.DAY), COMMAND))
+    assert len(told) == 100
+    assert not seen
+
+
+def test_orders_that_are_closed_make_room_for_those_that_follow_and_open_ones_stay() -> None:
+    kept, row = KeptOrders(), bytes(ROW_BYTES)
+    for number in range(1, CLOSED_MAX + 3_001):
+        kept.keep(1, number, row)
+        kept.keep(1, number, row, closes=True)
+        if number % 10 == 0:
+            kept.keep(2, number, number.to_bytes(8, "little").ljust(ROW_BYTES, b"x"))
+    assert kept.closed_orders().keys[:, 1].tolist() == list(range(3_001, CLOSED_MAX + 3_001))
+    assert kept.open_orders().keys[:, 1].tolist() == list(range(10, CLOSED_MAX + 3_001, 10))
+    assert kept.row((2, 5_000)) == (5_000).to_bytes(8, "little").ljust(ROW_BYTES, b"x")
+    assert kept.row((1, 3_000)) is None
+    assert not kept.is_open((1, 3_001))
+    kept.keep(1, 3_002, row)
+    assert kept.is_open((1, 3_002))
+    assert kept.closed_orders().keys[:2, 1].tolist() == [3_001, 3_003]
+    kept.forget_closed()
+    assert len(kept.closed_orders().keys) == 0
+    assert kept.is_open((2, 10))

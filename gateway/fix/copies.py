@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from engine.records import CommandKind, UserPermission
 from gateway.fix import marks, records
+from gateway.fix.kept_orders import Key
 from gateway.fix.marks import Mark
 from gateway.fix.outbox import FixOutbox
 from gateway.fix.records import PLACE, PLACES
-from gateway.fix.streams import FixStreams
+from gateway.fix.streams import FixStreams, packed, unpacked
 from reports.rows import ReportKind
 
 _CANCEL, _ENTER = int(CommandKind.CANCEL), int(CommandKind.ENTER)
@@ -38,10 +39,12 @@ class CopyStreams(FixStreams):
 
     protocol = marks.COPIES_NUMBER
     protocols = (marks.NUMBER, marks.COPIES_NUMBER)
+    are_usual = False
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._readers: dict[int, None] = {}  # users with a stream, in the order of their first logons
+        self._open: dict[Key, None] = {}  # open orders with long ids
         self._by_party: dict[int, list[int]] = {}  # users who read a participant's or a firm's reports, by its name
 
     def reads(self, user: int) -> bool:
@@ -112,18 +115,32 @@ class CopyStreams(FixStreams):
             reporter = int(self._user_rows[user]["participant_name"]) if user < len(self._user_rows) else 0
             yield from self._tell_parties((places[_PARTICIPANT], reporter), row, text, b"")
 
-    def _remember(self, user: int, own_id: int, old_id: int, kind: int, leaves: int, row: bytes) -> None:  # noqa: ARG002
+    def _remember(self, user: int, own_id: int, old_id: int, kind: int, leaves: int, row: bytes) -> None:
         """Keep which orders with long ids are open: their texts outlive the day."""
+        del row
         if not user or kind in (_REFUSED, _CANCEL_REFUSED):
             return
         if old_id < 0:
             self._open.pop((user, old_id), None)
         if own_id < 0 and leaves:
-            self._open[user, own_id] = b""
+            self._open[user, own_id] = None
         elif own_id < 0:
             self._open.pop((user, own_id), None)
 
+    def _is_open(self, key: Key) -> bool:
+        return key in self._open
+
+    def _forget_closed(self) -> None:
+        """Nothing: none is kept."""
+
     # Image.
+
+    def _image_of_orders(self) -> dict[str, NDArray[Any]]:
+        return packed("open", dict.fromkeys(self._open, b"")) | packed("closed", {})
+
+    def _restore_orders(self, image: dict[str, Any]) -> None:
+        self._open = dict.fromkeys(unpacked("open", image))
+        unpacked("closed", image)
 
     def image(self) -> dict[str, NDArray[Any]]:
         """Image for ``restore``: copies and views; write them before the next block."""

@@ -8,11 +8,12 @@ import numpy as np
 from engine.jit import INTERPRETED
 from engine.kernel_cache import cache_directory_of
 from gateway.fix.reading import form, read_orders
+from gateway.fix.telling import compile_telling
 from gateway.fix.writing import desk, head_of, write_reports
 from gateway.symbols import new_symbols
 from wire.fix_table import VERSIONS
 
-_LAST: Final = "reading.read_orders"
+_LAST: Final = "telling.count_unanswered"
 
 
 def is_compiled() -> bool:
@@ -27,3 +28,4 @@ def compile_kernels() -> None:
     write_reports(desk().pointers, head.data, head.sizes, nothing, 0, 0, 0, 0)
     symbols, prices = new_symbols(1), np.zeros(2, np.int64)
     read_orders(form().pointers, head.data, head.sizes, nothing, 0, symbols, prices, 0, 0, 1, 0, 0)
+    compile_telling()

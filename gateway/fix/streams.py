@@ -15,19 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.capacity import Capacity
+from engine.jit import Packed
 from engine.records import COMMAND, CommandKind
 from engine.row_bytes import ROW
 from gateway.bounded_streams import BoundedStreams
 from gateway.fix import marks, names, records
+from gateway.fix.kept_orders import ROW_BYTES, KeptOrders, Key, Orders
 from gateway.fix.marks import Mark
+from gateway.fix.telling import DONE, KEPT_FULL, ORDERS_MAX, count_unanswered, new_telling, tell_reports
 from gateway.streams import Deliver, LoginEndCallback, NewSessionCallback
+from reports.projection import read_only
 from reports.rows import REPORT_BYTES, ReportKind
 from wire.ouch import PRICE_E4_MAX
 
-#: Last kind of a report about an order.
-_ORDERS_MAX: Final = 19
-#: Orders that are not open any more whose last report is kept, of all users.
-CLOSED_MAX: Final = 16_384
 _CANCEL, _REPLACE = int(CommandKind.CANCEL), int(CommandKind.REPLACE)
 _EXTEND: Final = int(CommandKind.EXTEND)
 _ENTER: Final = int(CommandKind.ENTER)
@@ -42,10 +42,7 @@ _KIND, _SIDE, _ORDER_NUMBER = records.PLACE["kind"], records.PLACE["side"], reco
 _PARTICIPANT_NAME, _PRICE = records.PLACE["participant_name"], records.PLACE["price_e4"]
 _QTY, _LEAVES, _CUM = records.PLACE["qty"], records.PLACE["leaves_qty"], records.PLACE["cum_qty"]
 _NOTIONAL: Final = records.PLACE["notional_e4"]
-_NO_ROW: Final = bytes(ROW.size)
 _WORDS: Final = 6
-
-Key = tuple[int, int]  # number of a user, client order id
 
 
 class FixStreams(BoundedStreams):
@@ -55,6 +52,8 @@ class FixStreams(BoundedStreams):
     #: Protocol of the sessions of these streams, and those whose commands are read for the texts of ids.
     protocol = marks.NUMBER
     protocols: tuple[int, ...] = (marks.NUMBER,)
+    #: True where a kernel may make the records of usual reports.
+    are_usual = True
 
     def __init__(
         self,
@@ -74,38 +73,38 @@ class FixStreams(BoundedStreams):
         self.begun_ns = np.zeros(users, np.int64)
         self._names_held = Counter[int]()  # by user
         self._names: dict[Key, bytes] = {}  # texts of long ClOrdIDs; of one that is not all there at id 0
-        self._open: dict[Key, bytes] = {}  # last REPORT row of each open order
-        self._closed: dict[Key, bytes] = {}  # and of some that are not, the oldest first
+        self._orders = KeptOrders()
         self._mass: dict[int, tuple[int, int]] = {}  # symbol and side of a mass cancel that a user waits for
         self._instruments: dict[int, int] = {}
-        self._first_seq, self._rows = 0, b""  # of the block that is taken
-        self._carried = _NO_ROW  # last row of the block before
+        self._first_seq, self._commands = 0, np.zeros(0, COMMAND)  # of the block that is taken
+        self._telling = Packed(new_telling(self._fold.room, self._speaks, self.next_out, self.next_in))
+        self._carried = self._telling.arrays.carried  # last row of the block before
         self._crossed_number = 0  # order number of the cross whose reports are taken
         #: Commands of FIX that wait for the end of the venue's entry delay, with the row before each, by context.
         self._delayed: dict[int, deque[bytes]] = {}
 
     def __call__(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any], /) -> None:
         """Take a block: COMMAND rows from ``first_seq`` on, and the EVENT rows that they caused."""
-        self._first_seq, self._rows = first_seq, np.ascontiguousarray(commands).tobytes()
-        self._note_waiting(first_seq, commands, events)
+        commands, events = read_only(np.ascontiguousarray(commands)), read_only(np.ascontiguousarray(events))
+        self._first_seq, self._commands = first_seq, commands
+        answered = np.zeros(len(commands), np.uint8)
+        if count_unanswered(commands, events, first_seq, answered):
+            self._note_waiting(commands, answered)
         super().__call__(first_seq, commands, events)
-        self._carried = self._rows[-COMMAND.itemsize :] or self._carried
-        self._rows = b""
+        if len(commands):
+            self._carried[0] = commands[-1]
 
-    def _note_waiting(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
+    def _note_waiting(self, commands: NDArray[Any], answered: NDArray[np.uint8]) -> None:
         """Keep the commands of a block that have no event of their own: any that does not wait has an answer."""
-        asks = np.isin(commands["kind"], _ORDER_COMMANDS)
-        asks[np.unique(events["seq"][events["seq"] >= first_seq]) - first_seq] = False
-        for at in np.flatnonzero(asks).tolist():
-            begin = at * ROW.size
-            row = self._rows[begin : begin + ROW.size]
+        for at in np.flatnonzero(np.isin(commands["kind"], _ORDER_COMMANDS) & (answered == 0)).tolist():
+            row = commands[at].tobytes()
             context = _context_in(ROW.unpack(row))
             if marks.protocol_of(context) == self.protocol and marks.mark_of(context) != Mark.RESET:
                 # Its number is consumed now: a mark that finds no room to wait is answered before it.
                 self._consume(context)
             if marks.protocol_of(context) in self.protocols:
-                before = self._rows[begin - ROW.size : begin] if at else self._carried
-                self._delayed.setdefault(context, deque()).append(before + row)
+                before = commands[at - 1] if at else self._carried[0]
+                self._delayed.setdefault(context, deque()).append(before.tobytes() + row)
 
     # What sessions ask.
 
@@ -136,13 +135,65 @@ class FixStreams(BoundedStreams):
 
     # Records.
 
+    def _take(self, reports: NDArray[Any], first_seq: int, commands: NDArray[Any]) -> None:
+        """Take reports: the usual ones by a kernel, stretches of others in Python."""
+        if not self.are_usual:
+            super()._take(reports, first_seq, commands)
+            return
+        at, end = 0, len(reports)
+        while at < end:
+            until = at
+            if not self._mass:  # a mass cancel that somebody waits for ends with the next new order
+                at, until = self._tell_usual(at, end)
+            else:
+                until = end
+            while at < until and self._is_own_mark(reports[at]):
+                self._take_own_mark(reports[at])
+                at += 1
+            if until > at:
+                super()._take(reports[at:until], first_seq, commands)
+                at = until
+
+    def _is_own_mark(self, report: Any) -> bool:
+        """True for the refusal of a mark of these streams' sessions."""
+        return bool(
+            report["command_kind"] == _CANCEL
+            and report["client_order_id"] == 0
+            and report["kind"] == ReportKind.CANCEL_REJECTED
+            and marks.protocol_of(int(report["command_context"])) == self.protocol
+            and marks.mark_of(int(report["command_context"]))
+        )
+
+    def _take_own_mark(self, report: Any) -> None:
+        context = int(report["command_context"])
+        command, before = self._command_of(int(report["seq"]), context)
+        next_in, row = marks.next_in_of(context), report.tobytes()
+        for user, record in self._take_mark(context & 0xFFFF, marks.mark_of(context), next_in, command, before, row):
+            self._add(user, record)
+
+    def _tell_usual(self, at: int, end: int) -> tuple[int, int]:
+        """Have a kernel take reports; gives the place of the first that is left, and of the next usual one behind."""
+        telling, kept, commands = self._telling, self._orders, self._commands
+        while True:
+            at, until, groups, why = tell_reports(
+                telling.pointers, kept.pointers, commands, self._first_seq, at, end, self.highest_e4
+            )
+            begin, out = 0, telling.arrays.out
+            for user, messages, behind in telling.arrays.groups[:groups].tolist():
+                self._add(user, out[begin:behind].tobytes(), messages)
+                begin = behind
+            if why == DONE:
+                return at, until
+            if why == KEPT_FULL:
+                kept.make_room()
+
     def _frame_reports(self, reports: NDArray[Any]) -> Iterator[tuple[int, bytes]]:
         self._close_far(reports)
         mass = reports[reports["kind"] == ReportKind.MASS_CANCEL]
         for report in mass:
             self._met(report)
         concern = self._concern(reports) | (reports["command_kind"] == _CROSS)
-        chosen = reports[(reports["kind"] <= _ORDERS_MAX) & concern]
+        chosen = reports[(reports["kind"] <= ORDERS_MAX) & concern]
         while len(chosen):
             # Whoever speaks for the first time is told what comes behind, wherever a block ends.
             end = self._next_speaker(chosen)
@@ -267,9 +318,9 @@ class FixStreams(BoundedStreams):
 
         seq: of the command, or of the clock value by which one that waited has its effect.
         """
-        at = (seq - self._first_seq) * ROW.size
-        command = ROW.unpack_from(self._rows, at)
-        before = ROW.unpack_from(self._rows, at - ROW.size) if at else ROW.unpack(self._carried)
+        at = seq - self._first_seq
+        command = ROW.unpack(self._commands[at].tobytes())
+        before = ROW.unpack((self._commands[at - 1] if at else self._carried[0]).tobytes())
         if command[8] not in _ORDER_COMMANDS and command[8] != _CROSS:
             waited = self._delayed.get(context)
             if not waited:
@@ -304,8 +355,7 @@ class FixStreams(BoundedStreams):
                 yield user, self._numbered(user, records.BUSINESS, data, text)
             case Mark.STATUS:
                 key = user, before[0]
-                found = self._open.get(key) or self._closed.get(key)
-                told = found or self._unknown(before, row)
+                told = self._orders.row(key) or self._unknown(before, row)
                 yield user, self._numbered(user, records.STATUS, told, self._text(user, before[0], *before[2:4]))
             case Mark.MASS_CANCEL:
                 self._mass[user] = before[1], before[0]
@@ -364,28 +414,24 @@ class FixStreams(BoundedStreams):
         if not user or kind in _REFUSALS:
             return
         if old_id:
-            self._open.pop((user, old_id), None)
-        key = user, own_id
+            self._orders.drop_open(user, old_id)
         if leaves:
-            if not old_id and key not in self._open:
+            if not old_id and self._mass and not self._orders.is_open((user, own_id)):
                 self._mass.pop(user, None)  # what was asked for before is not done to this order at a later logon
-            self._open[key] = row
-            return
-        self._open.pop(key, None)
-        self._closed[key] = row
-        if len(self._closed) > CLOSED_MAX:
-            del self._closed[next(iter(self._closed))]
+            self._orders.keep(user, own_id, row)
+        else:
+            self._orders.keep(user, own_id, row, closes=True)
 
     def _keep_open(self, user: int, own_id: int, old_id: int, kind: int, leaves: int, row: bytes) -> None:
         """Keep the last report of an open order, for a user who may speak FIX later."""
         if not user or kind in _REFUSALS:
             return
         if old_id:
-            self._open.pop((user, old_id), None)
+            self._orders.drop_open(user, old_id)
         if leaves:
-            self._open[user, own_id] = row
+            self._orders.keep(user, own_id, row)
         else:
-            self._open.pop((user, own_id), None)
+            self._orders.drop_open(user, own_id)
 
     @staticmethod
     def _unknown(before: tuple[int, ...], row: bytes) -> bytes:
@@ -407,12 +453,37 @@ class FixStreams(BoundedStreams):
     def _begin_day(self, time_ns: int, *, first: bool) -> None:
         super()._begin_day(time_ns, first=first)
         # Ids are used once a day: of the days before, those of open orders are needed.
-        self._names = {key: text for key, text in self._names.items() if key in self._open or not key[1]}
+        self._names = {key: text for key, text in self._names.items() if self._is_open(key) or not key[1]}
         self._names_held = _counted(self._names)
-        self._closed.clear()
+        self._forget_closed()
         self._mass.clear()  # a request of the day before is not done to the orders of today
 
+    def _is_open(self, key: Key) -> bool:
+        """True if an order is open."""
+        return self._orders.is_open(key)
+
+    def _forget_closed(self) -> None:
+        self._orders.forget_closed()
+
     # Image.
+
+    def _image_of_orders(self) -> dict[str, NDArray[Any]]:
+        tables = {}
+        for name, orders in (("open", self._orders.open_orders()), ("closed", self._orders.closed_orders())):
+            ends = np.arange(1, len(orders.keys) + 1, dtype=np.int64) * ROW_BYTES
+            tables[f"{name} keys"] = np.column_stack([orders.keys, ends])
+            tables[f"{name} values"] = orders.rows.reshape(-1)
+        return tables
+
+    def _restore_orders(self, image: dict[str, Any]) -> None:
+        """Restore orders from an image, whose tables are taken out. Raises KeyError, ValueError."""
+        found = []
+        for name in ("open", "closed"):
+            keys, values = image.pop(f"{name} keys"), image.pop(f"{name} values")
+            if len(values) != len(keys) * ROW_BYTES:
+                raise ValueError(f"their table {name} is damaged")
+            found.append(Orders(keys[:, :2], values.reshape(-1, ROW_BYTES)))
+        self._orders.fill(found[0], found[1])
 
     def image(self) -> dict[str, NDArray[Any]]:
         """Image for ``restore``: copies and views; write them before the next block."""
@@ -421,14 +492,13 @@ class FixStreams(BoundedStreams):
             "speaks": self._speaks[:users].copy(),
             "begun": self.begun_ns[:users].copy(),
             "numbers": np.column_stack([self.next_out[:users], self.next_in[:users]]),
-            **_packed("names", self._names),
-            **_packed("open", self._open),
-            **_packed("closed", self._closed),
-            **_packed(
+            **packed("names", self._names),
+            **self._image_of_orders(),
+            **packed(
                 "delayed", {(of, n): each for of, all_of in self._delayed.items() for n, each in enumerate(all_of)}
             ),
             "mass": np.array([(user, *asked) for user, asked in self._mass.items()], np.int64).reshape(-1, 3),
-            "carried": np.frombuffer(self._carried, np.uint8).copy(),
+            "carried": self._carried.view(np.uint8).copy(),
         }
 
     def restore(self, image: Any, seq: int, /) -> None:
@@ -439,7 +509,8 @@ class FixStreams(BoundedStreams):
             speaks = image.pop("speaks")
             # An image of before there were hours has none: these begin with the next session.
             begun = image.pop("begun", np.where(speaks, image["now_ns"][0], 0))
-            tables = [_unpacked(name, image) for name in ("names", "open", "closed", "delayed")]
+            table, delayed = (unpacked(name, image) for name in ("names", "delayed"))
+            self._restore_orders(image)
         except KeyError as error:
             raise ValueError(f"their table {error.args[0]} is missing") from error
         super().restore(image, seq)
@@ -448,12 +519,12 @@ class FixStreams(BoundedStreams):
         self.next_out[: len(numbers)], self.next_in[: len(numbers)] = numbers[:, 0], numbers[:, 1]
         self._speaks[: len(speaks)] = speaks
         self.begun_ns[: len(begun)] = begun
-        self._names, self._open, self._closed, delayed = tables
+        self._names = table
         self._names_held = _counted(self._names)
         for (context, _), both in delayed.items():
             self._delayed.setdefault(context, deque()).append(both)
         self._mass = {user: (symbol, side) for user, symbol, side in mass.tolist()}
-        self._carried = carried.tobytes()
+        self._carried.view(np.uint8)[:] = carried
 
 
 def _counted(table: dict[Key, bytes]) -> "Counter[int]":
@@ -470,7 +541,7 @@ def _time_in(row: bytes) -> int:
     return time_ns
 
 
-def _packed(name: str, table: dict[Key, bytes]) -> dict[str, NDArray[Any]]:
+def packed(name: str, table: dict[Key, bytes]) -> dict[str, NDArray[Any]]:
     """A table as arrays: keys with the end of each value, and the values."""
     ends = np.cumsum([len(value) for value in table.values()], dtype=np.int64)
     keys = np.array(list(table), np.int64).reshape(-1, 2)
@@ -480,7 +551,7 @@ def _packed(name: str, table: dict[Key, bytes]) -> dict[str, NDArray[Any]]:
     }
 
 
-def _unpacked(name: str, image: dict[str, Any]) -> dict[Key, bytes]:
+def unpacked(name: str, image: dict[str, Any]) -> dict[Key, bytes]:
     keys, values = image.pop(f"{name} keys"), image.pop(f"{name} values").tobytes()
     table, begin = {}, 0
     for user, client_order_id, end in keys.tolist():
