@@ -228,6 +228,7 @@ def _asked_again(addresses: str, user: User, came: dict[str, Any]) -> dict[str, 
 
     until_s = time.monotonic() + _AGAIN_S
     desk = Desk(addresses, None, user, from_seq=1, on_message=take)
+    desk.await_marker()
     while True:
         try:
             desk.login()

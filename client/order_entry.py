@@ -153,6 +153,8 @@ class OrderEntry(Generic[OrderT]):
         self.mass_cancels = 0
         self._end_seq = 0  # the message after those that were there at the login; 0: not known
         self._why_refused = ""
+        #: False: a marker follows each login, so that what the user has under way has its answer before LIVE.
+        self.asks_end = True
         self._markers: set[str] = set()  # without an answer
         self._marker = ""
         self._why = ""
@@ -185,7 +187,7 @@ class OrderEntry(Generic[OrderT]):
         self.refused = None
         session, seq = ("", 1) if self.at_once or self._day_ended else (self.session, self.next_seq)
         self._out = [
-            Debug(TELL).packet(),
+            *([Debug(TELL).packet()] if self.asks_end else []),
             self._soup.login(LoginRequest(self.user, self._password, session, seq), now_ns),
         ]
         self.phase = Phase.LOGIN

@@ -100,6 +100,10 @@ class Desk:
 
     # The connection
 
+    def await_marker(self) -> None:
+        """Have the next login wait for the answer to all that the user has under way."""
+        self._entry.asks_end = False
+
     def login(self) -> None:
         """Connect and log in where the stream was left, until it has caught up; of several addresses try each once.
 
