@@ -195,7 +195,8 @@ def _is_answer(event: Any) -> bool:
 def _beginnings(caused: NDArray[Any]) -> Iterator[int]:
     """Places where a command that waited begins to cause events, or the clock value does again.
 
-    A close is by a breaker only where the command has traded.
+    A close is by a breaker only where the command has traded. A close by schedule behind one that traded is counted with
+    it all the same: the events do not tell them apart.
     """
     traded = False
     for at, event in enumerate(caused):
@@ -249,16 +250,17 @@ def _never() -> dict[Pair, str]:
     add(_ALONE, _ALONE, "a command is of one kind")
     add(("cross",), FEATURES, "a cross trades by itself: it meets no order and moves no quote and no last trade")
     add(("fok",), AT_ONCE, "an order that trades at once or goes never rests, so that no two meet")
-    add(AT_ONCE, (*_ALONE, "uncross", "indicative", "expiry", "end_of_day", "halt"), "likewise")
-    add(("opening",), AT_ONCE, "orders of the opening are gone in continuous trading")
-    by_clock_or_phase = ("uncross", "expiry", "end_of_day", "halt")
+    # What trades may take an index to a level that closes the market: orders of every instrument end then.
+    by_clock_or_phase = ("uncross", "expiry", "halt")
+    add(AT_ONCE, (*_ALONE, "indicative", *by_clock_or_phase), "likewise")
     by_breaker = ("volatility", "market_wide", "cancel_on_halt")
-    add(("mass_cancel", "kill"), by_clock_or_phase, "a cancel is due at no time and changes no phase")
+    add(("mass_cancel", "kill"), by_clock_or_phase, "a cancel is due at no time and ends no call")
     add(
         ("partial_cancel",),
         (
             *by_clock_or_phase,
             *by_breaker,
+            "end_of_day",
             "election",
             "replenishment",
             "collar",
@@ -268,13 +270,22 @@ def _never() -> dict[Pair, str]:
         ),
         "a part that is canceled moves no quote",
     )
-    add(("replace",), by_clock_or_phase, "a replace changes no phase, and ends no other order")
+    add(("replace",), by_clock_or_phase, "a replace is due at no time and ends no call")
     add(
         ("emergency_close",),
         (
             *by_clock_or_phase,
             *by_breaker,
-            *("election", "replenishment", "collar", "self_trade", "decrement", "indicative", "repricing"),
+            *(
+                "end_of_day",
+                "election",
+                "replenishment",
+                "collar",
+                "self_trade",
+                "decrement",
+                "indicative",
+                "repricing",
+            ),
         ),
         "an emergency close cancels, and nothing trades or is called after it",
     )

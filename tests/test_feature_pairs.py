@@ -21,6 +21,7 @@ def test_each_pair_of_features_that_can_meet_has_met() -> None:
     random, written = features.measured(COMMANDS), features.of_scenarios()
     missing = set(features.unmet(random)) & set(features.unmet(written))
     assert sorted(" and ".join(sorted(pair)) for pair in missing) == []
+    assert [sorted(pair) for pair in features.NEVER if random.pairs[pair]] == []
     # The random streams alone leave few: a stream that has gone quiet would leave many.
     assert len(features.unmet(random)) <= len(features.POSSIBLE) // 10
 
