@@ -30,6 +30,7 @@ def test_code_in_the_readme_stands_in_the_file_that_it_names() -> None:
 DIFFERENT = [
     ("done, command 3", "done, command 4"),
     ("event digest 5bdd33397a60eadc712b8cd361ca255e", "state digest 5bdd33397a60eadc712b8cd361ca255e"),
+    ("event digest 5bdd33397a60eadc712b8cd361ca255e", "event digest 0e4314d95dcc4605e8538ff44ba37d77"),
     ("accepted ALICE1: sell 300 XYZ", "accepted ALICE1: buy 300 XYZ"),
     ("", "something more"),
     ("something more", ""),
