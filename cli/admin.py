@@ -2,7 +2,7 @@
 
 Commands to the market are sent in scenario notation, and their events are shown as the node printed them. Exit status
 1: the market rejected a command, or what was done cannot be told. 2: the node took none (bad notation, no running
-node). 75: the node does not answer.
+node). 75: the node does not answer, or cannot do it now and has done nothing, as a primary whose arbiter is silent.
 """
 
 import sys

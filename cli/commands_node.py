@@ -13,7 +13,7 @@ PANEL: Final = "Operate a node"
 app = typer.Typer()
 admin = typer.Typer(
     help="Command a running node, and show its state.\n\n"
-    "Exit status 1 if the market rejects a command, and 75 if the node does not answer.\n\n"
+    "Exit status 1 if the market rejects a command, and 75 if the node does not answer or cannot do it now.\n\n"
     "Example: lockstep admin status node1",
     no_args_is_help=True,
 )

@@ -777,6 +777,9 @@ def switchover(
 ) -> int:
     """Hand the market from the primary to its standby, without loss: for maintenance and upgrades.
 
+    Exit status 75 if it cannot be done now, and nothing was done; 1 if the reign was given up and the standby was not
+    seen to take it.
+
     Example: lockstep switchover a
     """
     from cli.pair_report import switch_over

@@ -75,6 +75,8 @@ KNOWN: Final = {
     ("node", "CoreGone"): LATER,
     ("node", "GatewayStopped"): LATER,
     ("node", "AdminError"): WRONG,
+    ("node", "RequestRefusedForNow"): LATER,
+    ("node", "RequestUnfinished"): FOUND,
     ("node", "RequestRefused"): WRONG,
     ("node", "LinkError"): WRONG,
     ("node", "LinkLost"): FOUND,

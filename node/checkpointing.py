@@ -15,7 +15,7 @@ from directory.recover import stateful
 from directory.roll import begin_same_slice_live, begin_slice_live
 from engine.interface import MarketEngine
 from journal import BlockRefused, Journal, JournalError
-from node.control import OperationRefused
+from node.control import OperationRefused, RefusedForNow
 from node.market import Market
 from node.scarcity import Scarcity
 from replay.errors import ReplayError
@@ -216,13 +216,13 @@ class CheckpointSchedule:
             if self.wanted and time.monotonic() > deadline_s:
                 self.wanted = self._slice_wanted = self._requested = False
                 self.on_begin()
-                raise OperationRefused(
+                raise RefusedForNow(
                     "no checkpoint can begin, since the last commands wait for their release; see `lockstep status`"
                 )
             await self._moment()
             self.look()
         if self._failure:
-            raise OperationRefused(self._failure)
+            raise RefusedForNow(self._failure)
 
     def give_up(self) -> None:
         """Drop the checkpoint that is wanted or under way, if any, at the end of the node; waits for its process."""

@@ -11,7 +11,7 @@ from gateway.ouch.streams import OuchStreams
 from journal import JournalError
 from node import far_prices, feed_prices
 from node.clock_watch import ClockWatch
-from node.control import OperationRefused, SubmissionResult
+from node.control import OperationRefused, RefusedForNow, SubmissionResult
 from node.market import Market
 
 
@@ -27,6 +27,8 @@ class CommandEntry:
         self.closed = False
         #: Reason for which every command is refused on this node: another one is primary; "" if none is.
         self.elsewhere = ""
+        #: True while this node hands its reign over: the reason passes.
+        self.handed_over = False
         #: True where a market data feed has to carry the prices of every instrument.
         self.has_feed = False
 
@@ -49,9 +51,9 @@ class CommandEntry:
 
     def _check_open(self) -> None:
         if self.closed:
-            raise OperationRefused("the node is ending")
+            raise RefusedForNow("the node is ending")
         if self.elsewhere:
-            raise OperationRefused(self.elsewhere)
+            raise (RefusedForNow if self.handed_over else OperationRefused)(self.elsewhere)
 
 
 def opens_phase(rows: NDArray[Any]) -> bool:

@@ -91,6 +91,14 @@ class OperationRefused(ValueError):
     """A request that cannot be carried out now; the message is one sentence for the operator."""
 
 
+class RefusedForNow(OperationRefused):
+    """A request of which nothing was done, and that may be carried out a little later as it is."""
+
+
+class OperationUnfinished(OperationRefused):
+    """A request that was begun, and whose end is not the one asked for; the message says what is so now."""
+
+
 @dataclass(frozen=True)
 class SubmissionResult:
     """Outcome of submitted rows.

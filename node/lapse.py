@@ -7,12 +7,27 @@ same time to log in as after a start.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.server import Gateway
+from node.control import RefusedForNow
 
 #: Time without a confirmed lease after which clients are sent away; a renewal that is a little late ends before.
 PATIENCE_NS: Final = 1_000_000_000
+
+
+class OfPair(Protocol):
+    """Replication of a node (``node.control.PairControl``)."""
+
+    def lapsed(self) -> str:
+        """Reason for which nothing is taken; "" if the lease holds, or on a copy."""
+        ...
+
+
+def check(pair: OfPair) -> None:
+    """Raise RefusedForNow for a request of the operator while the lease is not confirmed for long."""
+    if lapsed := pair.lapsed():
+        raise RefusedForNow(f"nothing was done: {lapsed}; repeat the command once `lockstep status` says reigning")
 
 
 class Lapse:

@@ -55,6 +55,14 @@ class RequestRefused(ValueError):
     """The node refused a request; the message is the node's sentence."""
 
 
+class RequestRefusedForNow(RequestRefused):
+    """The node did nothing of a request, and may carry it out a little later as it is."""
+
+
+class RequestUnfinished(RequestRefused):
+    """The node began a request, and its end is not the one asked for."""
+
+
 class Place(NamedTuple):
     """Address of a node for operators over TCP, its token, and the directory that it serves."""
 
@@ -102,6 +110,12 @@ def is_open_to_others(directory: Path) -> bool:
     except OSError:
         return False
     return bool(mode & (stat.S_IRWXG | stat.S_IRWXO))
+
+
+#: Class of a refusal by its kind in an answer, which most have not.
+FOR_NOW: Final = "for now"
+UNFINISHED: Final = "unfinished"
+_REFUSALS: Final[dict[Any, type[RequestRefused]]] = {FOR_NOW: RequestRefusedForNow, UNFINISHED: RequestUnfinished}
 
 
 class Link:
@@ -187,6 +201,11 @@ class Link:
 
         directory = self._directory
         pid = writer_pid(directory)
+        if pid is not None and not places(directory):
+            return NodeStarts(
+                f"process {pid} has {directory}, which has no journal yet: a node that starts, and with --peer waits "
+                "for its primary to have the market from it; wait, and see its log"
+            )
         if pid is not None:
             return NodeStarts(
                 f"process {pid} has {directory} and takes no requests of operators now: a node that starts or ends, or "
@@ -194,10 +213,7 @@ class Link:
             )
         if any(directory.glob("*.register")):
             return LinkError(f"{directory} is of a witness, which takes no requests; name the directory of a node")
-        then = f"start one with `lockstep serve --data {directory}`"
-        if not places(directory):
-            then += "; one that was started here with --peer still waits for the other node, see its log"
-        return LinkError(f"no node runs on {directory}: {why}; {then}")
+        return LinkError(f"no node runs on {directory}: {why}; start one with `lockstep serve --data {directory}`")
 
     def _check_server(self) -> None:
         """Check that the owner of the directory, root or this user listens. Raises LinkError."""
@@ -234,7 +250,8 @@ class Link:
         """Read the next answer. Raises RequestRefused or LinkLost."""
         answer = self._answer(refused)
         if answer.get("ok") is not True:
-            raise RequestRefused(str(answer.get("error", "no reason was given")))
+            refused_as = _REFUSALS.get(answer.get("refused"), RequestRefused)
+            raise refused_as(str(answer.get("error", "no reason was given")))
         return answer
 
     def _answer(self, refused: bool) -> dict[str, Any]:

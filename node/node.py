@@ -23,12 +23,12 @@ from gateway.protocol import Entrance, MassCancel, OrderProtocol
 from gateway.server import BEAT_S, ROWS_MAX, Gateway
 from gateway.tls import TlsDoor, TlsFiles
 from journal import Durability, JournalError
-from node import account, health, workings
+from node import account, health, lapse, workings
 from node.capacity import CapacityWatch, room_status
 from node.checkpointing import CheckpointSchedule
 from node.clock_watch import ClockWatch
 from node.command_entry import CommandEntry, opens_phase
-from node.control import OperationRefused, PairControl, Status, SubmissionResult
+from node.control import OperationRefused, PairControl, RefusedForNow, Status, SubmissionResult
 from node.defaults import OFF
 from node.disconnects import AbsentUsers, DisconnectCancels
 from node.event_keeper import EventKeeper
@@ -70,6 +70,8 @@ LEAVE_S: Final = 1.0
 ROOM_S: Final = 0.5
 #: States that the report of a pair has as its own.
 _OF_THE_PAIR: Final = frozenset({"standby", "unsure", "diverged"})
+#: States after which a phase can be opened, by themselves or once the machine is mended.
+_PASSING: Final = frozenset({"stalled", "ending", "draining", "unsure", "disk low", "disk full", "disk gone"})
 _NOT_DURABLE: Final = "the commands did not become durable in time; check the disk"
 
 
@@ -733,13 +735,11 @@ class Node:
 
     async def submit(self, rows: NDArray[Any]) -> SubmissionResult:
         """Submit COMMAND rows to sequencer, journal and engine; done when they are durable. Raises OperationRefused."""
-        if self.pair is not None and (lapsed := self.pair.lapsed()):
-            raise OperationRefused(
-                f"nothing was done: {lapsed}; repeat the command once `lockstep status` says reigning"
-            )
+        if self.pair is not None:
+            lapse.check(self.pair)
         state, why = self.standing()
         if state != "open" and opens_phase(rows):
-            raise OperationRefused(f"nothing is opened: {why}")
+            raise (RefusedForNow if state in _PASSING else OperationRefused)(f"nothing is opened: {why}")
         self.suspension.commanded(rows)
         return await self.command_entry.submit(rows)
 
@@ -844,7 +844,7 @@ class Node:
     async def checkpoint(self) -> dict[str, Any]:
         """Write a checkpoint; done when it is on the disk."""
         if self.scarcity.state != "fine":
-            raise OperationRefused(f"no checkpoint is written now: {self.scarcity.sentence}")
+            raise RefusedForNow(f"no checkpoint is written now: {self.scarcity.sentence}")
         return await self.checkpointing.take()
 
     async def roll(self) -> dict[str, Any]:
@@ -852,7 +852,7 @@ class Node:
         if not self.reigns:
             raise OperationRefused(f"no new slice is begun: {self.command_entry.elsewhere}")
         if self.scarcity.state != "fine":
-            raise OperationRefused(f"no new slice is begun now: {self.scarcity.sentence}")
+            raise RefusedForNow(f"no new slice is begun now: {self.scarcity.sentence}")
         return await self.checkpointing.roll()
 
     def pair_status(self) -> dict[str, Any]:

@@ -19,9 +19,10 @@ from engine.names import ID_CHARACTERS
 from engine.records import CommandKind, EventKind
 from engine.row_bytes import event_values
 from gateway.passwords import COST_DEFAULT, FOLDED_CHARACTERS_MAX, PasswordError, credential_row
-from node.control import NodeControl, OperationRefused, SubmissionResult
+from node.control import NodeControl, OperationRefused, OperationUnfinished, RefusedForNow, SubmissionResult
 from node.defaults import with_defaults
 from node.definitions import existing_users, refused_definitions
+from node.link import FOR_NOW, UNFINISHED
 from node.logs import Log
 from notation.objects import event_objects
 from notation.parse import RAW, Line, ScenarioError, parse
@@ -112,10 +113,18 @@ class Operations:
         self._hasher.shutdown(wait=False, cancel_futures=True)
 
     async def answer(self, request: object) -> Answer:
-        """Answer a request, valid or not: ``{"ok": True, ...}``, or False and the ``error`` in a sentence."""
+        """Answer a request, valid or not: ``{"ok": True, ...}``, or False and the ``error`` in a sentence.
+
+        ``refused`` stands beside the error of a request of which nothing was done yet (``FOR_NOW``), or all but its
+        end (``UNFINISHED``).
+        """
         try:
             operation, fields = self._understood(request)
             return {"ok": True, **await operation.run(fields)}
+        except RefusedForNow as error:
+            return _refusal(str(error)) | {"refused": FOR_NOW}
+        except OperationUnfinished as error:
+            return _refusal(str(error)) | {"refused": UNFINISHED}
         except (OperationRefused, ScenarioError, PasswordError) as error:
             return _refusal(str(error))
         except Exception as error:  # a defect must not end the connection that the operator needs to look into it
@@ -236,6 +245,9 @@ class Operations:
         self._log.info("the operator asked for a switchover")
         try:
             primary = await self._node.switch_over()
+        except OperationUnfinished as unfinished:
+            self._log.error("the operator handed over the reign, and nobody took it", why=str(unfinished))
+            raise
         except OperationRefused as refused:
             self._log.warning("the operator was refused a switchover", why=str(refused))
             raise

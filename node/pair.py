@@ -292,6 +292,11 @@ class Pair:
             with suppress(ArbiterError):
                 await self._arbiter.ask(request)
 
+    def part(self) -> None:
+        """End the connections of the copies, which then look for the next primary at once."""
+        for connection in list(self._from_copies.values()):
+            connection.end()
+
     async def leave(self) -> bool:
         """Leave in order: hand the reign to a standby that is in sync; False if there is none, or it is not ready."""
         if not switchover.has_standby_in_sync(self.primary):
@@ -300,12 +305,15 @@ class Pair:
             await self.switch_over()
         except OperationRefused as refused:
             self._log.warning("no switchover at the end", why=str(refused))
-            return False
+            return self.handed_over
         return True
 
     async def switch_over(self) -> str:
-        """Hand the reign to the standby; gives its name. Raises OperationRefused; then nothing changed."""
-        return await switchover.switch_over(self, self._node, self.identity.name)
+        """Hand the reign to the standby; gives its name. Raises OperationRefused; then nothing changed.
+
+        Raises OperationUnfinished where the reign was given up and nobody has begun the next one.
+        """
+        return await switchover.switch_over(self, self._node, self._arbiter, self.identity.name)
 
     async def survey_promotion(self) -> dict[str, Any]:
         """Consequences of a promotion of this copy: values by ``PROMOTION_KEYS``. Raises OperationRefused."""
@@ -836,7 +844,7 @@ class Pair:
 
     def on_copy(self, connection: FromCopy) -> Copy | None:
         """Take a new connection of a copy; None if this node is not primary."""
-        if self.primary is None or self._closed:
+        if self.primary is None or self._closed or self.handed_over:
             return None
         copy = self.primary.connect(os.urandom(16), lease_clock_ns())
         self._from_copies[copy] = connection

@@ -188,6 +188,11 @@ class FromCopy(asyncio.Protocol):
         if self._copy.state == "closed":
             self._transport.close()
 
+    def end(self) -> None:
+        """Hang up, once all is sent."""
+        if self._transport is not None:
+            self._transport.close()
+
     @property
     def is_open(self) -> bool:
         """True until it closes."""

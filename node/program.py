@@ -21,7 +21,8 @@ from directory.pair_membership import join_pair, leave_pair, what_may_lack
 from directory.set_aside import set_aside
 from engine.capacity import Capacity
 from gateway.passwords import COST_DEFAULT
-from journal.lock import writer_pid
+from journal.lock import WriterLock, writer_pid
+from journal.slices import make_folder
 from node.admin import AdminServer
 from node.defaults import default_limits
 from node.end_signals import on_end_signal
@@ -192,21 +193,35 @@ def _set_aside_apart(directory: Path, address: tuple[str, int], options: PairOpt
 def _fetch_first(directory: Path, options: PairOptions, log: Log, progress: Progress | None) -> None:
     """Fetch the market of the other node into an empty directory; waits until that one is primary."""
     assert options.peer is not None, "an empty node of a pair names the other one"
-    role: Role = "follower" if options.follower else "standby"
     told = ""
+    make_folder(directory)
     while not holds_journal(directory):
-        place = ask_place(options.peer, options.secret, options.candidate.name, role)
-        if place.why:
-            if told != place.why:
-                log.warning("replication", why=f"the primary refuses this node: {place.why}; it tries again")
-            told = place.why
-        elif place.history_port:
-            _fetch(directory, (options.peer[0], place.history_port), options, log, progress)
-        elif told != _NO_PRIMARY:
-            told = _NO_PRIMARY
-            log.info("waiting for the primary", peer="{}:{}".format(*options.peer), why=_NO_PRIMARY)
-        if not holds_journal(directory):
-            time.sleep(AGAIN_S)
+        # Until there is a journal, whose writer has it, the lock says to operators that a process has the directory.
+        lock = WriterLock(directory)
+        try:
+            port, told = _history_port(options.peer, options, told, log)
+            if not port:
+                time.sleep(AGAIN_S)
+                continue
+        finally:
+            lock.release()
+        _fetch(directory, (options.peer[0], port), options, log, progress)
+
+
+def _history_port(peer: tuple[str, int], options: PairOptions, told: str, log: Log) -> tuple[int, str]:
+    """Port at which the primary serves its history, 0 for none yet, and the reason, which is logged once.
+
+    ``told``: the reason before.
+    """
+    role: Role = "follower" if options.follower else "standby"
+    place = ask_place(peer, options.secret, options.candidate.name, role)
+    if place.why:
+        if told != place.why:
+            log.warning("replication", why=f"the primary refuses this node: {place.why}; it tries again")
+        return 0, place.why
+    if not place.history_port and told != _NO_PRIMARY:
+        log.info("waiting for the primary", peer="{}:{}".format(*peer), why=_NO_PRIMARY)
+    return place.history_port, told if place.history_port else _NO_PRIMARY
 
 
 def _opened_and_served(

@@ -9,7 +9,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from node.control import OperationRefused
+from node.control import OperationRefused, OperationUnfinished, RefusedForNow
 from notation.words import iso_time
 from replication.arbiter import REASON_CHARACTERS_MAX, Arbiter, ArbiterError, Reign, Standing, name_of
 from replication.candidacy import Candidacy
@@ -46,7 +46,7 @@ async def survey(pair: Copy, node: "Node", arbiter: Arbiter) -> dict[str, Any]:
     try:
         standing = await arbiter.read()
     except ArbiterError as error:
-        raise OperationRefused(f"nobody can be promoted while the arbiter does not answer: {error}") from None
+        raise RefusedForNow(f"nobody can be promoted while the arbiter does not answer: {error}") from None
     status = pair.status()
     reign = standing.reign
     others = _others(reign, pair.standby.member)
@@ -147,7 +147,7 @@ async def promote(pair: Copy, node: "Node", arbiter: Arbiter, reason: str) -> di
         while pair.primary is None:
             if time.monotonic() > deadline_s:
                 kept = candidacy.failure or candidacy.why
-                raise OperationRefused(
+                raise OperationUnfinished(
                     f"not promoted within {PROMOTE_S:g} s: {kept}; `lockstep status` shows the outcome"
                 )
             await asyncio.sleep(_LOOK_S)

@@ -149,6 +149,8 @@ def test_a_node_that_is_not_there_is_told_as_what_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("left", [False, True], ids=["no socket", "a socket that a dead node left"])
 def test_a_node_that_starts_is_not_told_as_one_that_does_not_run(left: bool, tmp_path: Path) -> None:
+    with Journal.create(tmp_path, {"rules_version": RULES_VERSION}):
+        pass
     if left:
         BoundSocket(tmp_path).socket.close()
     lock = WriterLock(tmp_path)
@@ -161,15 +163,13 @@ def test_a_node_that_starts_is_not_told_as_one_that_does_not_run(left: bool, tmp
         Link(tmp_path)
 
 
-def test_an_empty_directory_may_be_of_a_node_that_waits_for_the_other_one(tmp_path: Path) -> None:
-    waits = "started here with --peer still waits for the other node"
-    with pytest.raises(LinkError, match=waits):
+def test_a_node_without_a_journal_yet_is_told_as_one_that_starts(tmp_path: Path) -> None:
+    lock = WriterLock(tmp_path)
+    with pytest.raises(NodeStarts, match=rf"^process {os.getpid()} has .*, which has no journal yet: .* waits for its"):
         Link(tmp_path)
-    with Journal.create(tmp_path / "node", {"rules_version": RULES_VERSION}):
-        pass
-    with pytest.raises(LinkError, match="no node runs on") as caught:
-        Link(tmp_path / "node")
-    assert waits not in str(caught.value)
+    lock.release()
+    with pytest.raises(LinkError, match=r"no node runs on .*start one with `lockstep serve"):
+        Link(tmp_path)
 
 
 def test_the_directory_of_a_witness_is_told_as_one(tmp_path: Path) -> None:

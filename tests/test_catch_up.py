@@ -1,13 +1,16 @@
 """A standby that starts empty or far behind catches up while the primary takes orders, and is in sync then."""
 
 import asyncio
+import stat
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from directory.begin import holds_journal
 from directory.bundle import bundles
 from journal import Journal
+from journal.lock import writer_pid
 from journal.slices import places
 from node import pair, program
 from node.logs import Log
@@ -271,3 +274,26 @@ def test_the_benchmark_of_a_catch_up_plays_small(lockstep: Lockstep) -> None:
     rows = {row["name"].partition(": ")[2]: row for row in checked(("bench", "catch-up"), said)}
     assert rows["catch-up"]["value"] > 0
     assert rows["until it is in sync"]["value"] > 0
+
+
+def test_a_node_that_waits_for_its_primary_on_an_empty_directory_says_that_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lockstep: Lockstep
+) -> None:
+    """Its directory was not there yet, so `lockstep status` told the operator to check the path."""
+    said = []
+
+    def ask_place(*_: object) -> NoReturn:
+        said.extend(lockstep(*words) for words in (["status", directory], ["admin", "halt", directory, "XYZ"]))
+        raise InterruptedError
+
+    monkeypatch.setattr(program, "ask_place", ask_place)
+    directory = tmp_path / "deep" / "b"
+    options = PairOptions(Candidate("B", policy="both"), SECRET, "127.0.0.1", 0, ("127.0.0.1", 1), Settings())
+    with pytest.raises(InterruptedError):
+        program._fetch_first(directory, options, Log(), None)
+    for status, out, sentence in said:
+        assert (status, out) == (75, "")
+        assert f"{directory}, which has no journal yet: a node that starts" in sentence
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert not holds_journal(directory), "what is there does not keep the next start from a fetch"
+    assert writer_pid(directory) is None

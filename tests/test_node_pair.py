@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import pytest
@@ -20,14 +20,14 @@ from engine.digest import EventChain
 from engine.names import pack
 from engine.records import COMMAND, CommandKind, Phase, concatenate
 from journal import Journal
-from node.control import OperationRefused
+from node.control import OperationRefused, OperationUnfinished, RefusedForNow
 from node.disconnects import AbsentUsers
 from node.logs import Log
 from node.node import Deposed, Node, NodeOptions
 from node.opening import open_directory
 from node.pair import Pair
 from node.pair_plan import PairOptions
-from replication.arbiter import Candidate, Reign, Release
+from replication.arbiter import ArbiterError, ArbiterUnknown, Candidate, Reign, Release
 from replication.lease import lease_clock_ns
 from replication.memory import MemoryArbiter
 from replication.primary import Primary, Settings
@@ -386,6 +386,65 @@ def test_blocks_wait_a_little_for_others_while_only_memory_is_waited_for(tmp_pat
         assert not a.node.journal.lingers
 
     with_pair(tmp_path, story, "replica")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lasts", [True, False])
+def test_a_switchover_without_a_confirmed_lease_is_refused_for_now_and_the_primary_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, lasts: bool
+) -> None:
+    """The reign was given up to an arbiter that did not answer, and the takeover was promised: nobody reigned then."""
+    monkeypatch.setattr("node.lapse.PATIENCE_NS", 1 if lasts else TTL_NS)
+    monkeypatch.setattr("node.switchover.NEAR_S", 0.2)
+
+    async def story(_: Register, a: Member, b: Member) -> None:
+        assert a.pair.tenure is not None
+        a.pair.tenure.lease.lost()
+        await until(lambda: bool(a.pair.lapsed()) or not lasts)
+        with pytest.raises(RefusedForNow, match="the arbiter does not confirm that this node is primary"):
+            await a.pair.switch_over()
+        assert (a.node.reigns, a.pair.handed_over, a.pair.tenure.why, b.node.reigns) == (True, False, "", False)
+
+    with_pair(tmp_path, story)
+
+
+@pytest.mark.slow
+def test_a_switchover_is_refused_for_now_where_the_arbiter_does_not_answer_before_the_lease_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(_: Register, a: Member, b: Member) -> None:
+        async def ask(_: object) -> NoReturn:
+            raise ArbiterUnknown("the arbiter does not answer")
+
+        monkeypatch.setattr(a.pair._arbiter, "ask", ask)
+        with pytest.raises(RefusedForNow, match="nothing was done: the arbiter does not answer"):
+            await a.pair.switch_over()
+        assert (a.node.reigns, a.pair.handed_over, b.node.reigns) == (True, False, False)
+        monkeypatch.undo()
+        assert await a.pair.switch_over() == "B"
+        assert b.node.journal.epoch >= a.node.journal.epoch
+
+    with_pair(tmp_path, story)
+
+
+@pytest.mark.slow
+def test_a_switchover_promises_nothing_where_the_standby_cannot_get_the_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.switchover.TAKEN_S", 0.3)
+
+    async def story(_: Register, a: Member, b: Member) -> None:
+        async def ask(_: object) -> NoReturn:
+            raise ArbiterError("there is no way to the arbiter")
+
+        monkeypatch.setattr(b.pair._arbiter, "ask", ask)
+        with pytest.raises(OperationUnfinished, match=r"A has given up the reign, and it is not known .* B has taken"):
+            await a.pair.switch_over()
+        with pytest.raises(Deposed, match="may not have"):
+            await a.node.run()
+        assert not b.node.reigns
+
+    with_pair(tmp_path, story)
 
 
 @pytest.mark.slow

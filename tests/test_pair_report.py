@@ -253,3 +253,28 @@ def test_a_real_pair_reports_itself_and_its_standby_is_healthy_but_not_ready(
         assert _page(b.metrics_port, "/healthz")[0] == 200
         ready, told = _page(b.metrics_port, "/readyz")
         assert (ready, "the arbiter does not confirm" in told["reasons"][0]) == (503, True)
+
+
+def test_commands_of_an_operator_end_with_75_while_the_witness_does_not_answer_and_the_primary_stays(
+    tmp_path: Path, lockstep: Lockstep
+) -> None:
+    """A switchover was promised, with status 0, and nobody reigned until the witness went on."""
+    with pair(tmp_path) as (found, a, b):
+        assert found.witness.process is not None
+        found.witness.process.send_signal(signal.SIGSTOP)
+        try:
+            # The lease is not over yet, or is: in both cases the primary keeps its reign.
+            status, out, said = lockstep("switchover", a.data)
+            assert (status, out, "nothing was done" in said) == (75, "", True), said
+            a.awaits(state="unsure")
+            until(lambda: "repeat the command once" in lockstep("switchover", a.data)[2], 60, "the lapse is not long")
+            for words in (["switchover", a.data], ["admin", "halt", a.data, "XYZ"], ["admin", "kill", a.data, "ALPHA"]):
+                status, out, said = lockstep(*words)
+                assert (status, out, "repeat the command once" in said) == (75, "", True), (words, said)
+            assert (a.pair()["role"], b.pair()["role"]) == ("primary", "standby")
+        finally:
+            found.witness.process.send_signal(signal.SIGCONT)
+        a.awaits(role="primary", state="reigning")
+        b.awaits(state="following", can_take_over=1)
+        assert lockstep("switchover", a.data)[:2] == (0, "B takes over; this node starts again as a copy\n")
+        assert b.is_(role="primary")
