@@ -292,6 +292,17 @@ def check_open_for_writing(place: Place, last: Place) -> None:
         )
 
 
+def make_private(path: Path) -> None:
+    """Make a folder within a data directory for its owner alone, and so those above it that are missing. Raises
+    OSError.
+
+    ``Path.mkdir`` with ``parents`` gives its mode to the last one only.
+    """
+    if not path.parent.is_dir():
+        make_private(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
+
+
 def make_folder(path: Path) -> None:
     """Make a folder for its owner alone, with those above it that are missing, their names on the disk. Raises
     OSError."""

@@ -24,6 +24,7 @@ from typing import Any, Final
 
 import uvloop
 
+from journal.slices import make_private
 from marketdata.itch import session_name
 from marketdata.itch.stream import ItchStream
 from node.direct_feed import DirectFeed
@@ -76,7 +77,7 @@ class FeedProcess:
         market = market_of(options.data)
         self._outlet = Outlet(options.groups, options.interface, options.ttl)
         self._folder = options.data / "feeds" / options.name
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._folder)
         self.stream = ItchStream(self._folder, market.capacity, self._on_messages)
         direct = DirectFeed(self.stream, self._outlet, lambda: self.speaks, self._on_sent)
         self.follower = TapeFollower(

@@ -26,6 +26,7 @@ import uvloop
 
 from engine.records import CommandKind
 from journal.history import History
+from journal.slices import make_private
 from marketdata.fix.market import Change, FixMarket
 from marketdata.fix.session import DataSession, Subscribers
 from node import gateway_image
@@ -198,7 +199,7 @@ class FixDataProcess:
         self.by_session: dict[DataSession, Connection] = {}
         self._addresses: dict[str, int] = {}
         self._folder = options.data / "fix-data"
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._folder)
         seq, why = gateway_image.restore(self._folder, options.data, self.market)
         if why:
             log.info("books made from the journal", why=why)

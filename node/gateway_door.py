@@ -21,6 +21,8 @@ from gateway.protocol import MassCancel
 from gateway.rings import GATEWAY_ROWS
 from gateway.server import Gateway, Report
 from gateway.streams import USERS_MAX, Streams
+from journal.slices import make_private
+from node import gateway_image
 from node.gateway_link import NAME, LinkError, LinkLines, flag_in, number_in, numbers_in, text_in, text_of
 from node.operator_socket import BoundSocket, peer_uid
 from node.process_names import OWN_NAMES
@@ -115,6 +117,7 @@ class GatewayDoor:
         if ring is not None:
             return ring
         try:
+            make_private(gateway_image.folder_of(self.directory, name))
             inbound = Inbound(ring_of(self.directory, name), self.journal_id, MARKET_ROWS, size=GATEWAY_ROWS)
         except (TapeError, OSError) as error:
             return f"there is no ring for the gateway {name}: {error}"

@@ -24,6 +24,7 @@ from checkpoints import CheckpointError, Projection
 from checkpoints.store import CheckpointStore, load_checkpoint
 from gateway.outbox import Outbox
 from journal.history import History
+from journal.slices import make_private
 from replay.feed import block_at
 
 _NAME: Final = "streams.image"
@@ -138,7 +139,7 @@ def _checkpoints(history: History, seq_max: int) -> Iterator[Path]:
 
 def _copy_spools(node: Path, gateway: Path) -> None:
     """Copy the node's spools. It may append to them meanwhile: what an image speaks of stays as it is."""
-    gateway.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(gateway)
     for path in node.iterdir() if node.is_dir() else ():
         shutil.copyfile(path, gateway / path.name)
         (gateway / path.name).chmod(0o600)

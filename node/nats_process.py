@@ -33,6 +33,7 @@ from directory.small_file import write_whole
 from engine.epochs import epoch_after
 from journal import SliceMissing
 from journal.history import History
+from journal.slices import make_private
 from marketdata.itch import session_name
 from marketdata.itch.stream import ItchStream
 from node.end_signals import on_end_signal
@@ -95,7 +96,7 @@ class NatsProcess:
         self.options, self.log = options, log
         market = market_of(options.data)
         self._folder = options.data / "nats"
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._folder)
         self.stream = ItchStream(self._folder, market.capacity)
         self._news = asyncio.Event()
         self.follower = TapeFollower(

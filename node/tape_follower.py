@@ -21,6 +21,7 @@ from checkpoints import Projection
 from engine.capacity import Capacity
 from engine.records import CommandKind
 from journal.history import History
+from journal.slices import make_private
 from node import gateway_image
 from replay.feed import Feed
 from replay.live_reports import room_of
@@ -116,7 +117,7 @@ class TapeFollower:
         self.tape = market.tape
         self._folder, self._on_fault, self._then, self._on_rows = folder, on_fault, then, on_rows
         self._loop = asyncio.get_running_loop()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
         #: Reason for which the projection is made from the journal; "" where an image was there.
         seq, self.why = gateway_image.restore(folder, market.directory, projection)
         self.feed = Feed(market.directory, market.journal_id, seq, name=name[:NAME_BYTES])

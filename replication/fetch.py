@@ -20,7 +20,7 @@ from directory.begin import FETCH_FOLDER
 from directory.incomplete import BEGUN_EMPTY, mark_incomplete
 from engine.digest import part_digest
 from journal import BlockRefused, Journal, JournalError, marks, slices
-from journal.slices import START_IMAGE, ArchiveNote, make_folder, places, sync_folder
+from journal.slices import START_IMAGE, ArchiveNote, make_folder, make_private, places, sync_folder
 from replication import link
 from replication.history import HistoryError, Peer
 from replication.history_link import TIMEOUT_S, HistoryLink, SliceAnswer
@@ -290,7 +290,7 @@ class _Fetch:
         """A folder for files under way."""
         aside = self._directory / FETCH_FOLDER / "files"
         shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(mode=0o700, parents=True)
+        make_private(aside)
         try:
             yield aside
         finally:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.ports import free_port
 from checkpoints import CheckpointStore
 from cli.errors import LATER, sentence
 from directory.recover import checkpoint
@@ -19,10 +20,11 @@ from engine.records import COMMAND
 from gateway.ouch.outbox import OuchOutbox
 from journal import Journal, JournalBusy, JournalError
 from journal.lock import LOCK_NAME, WriterLock, writer_pid
+from journal.slices import make_private
 from node.suspension import FILE as HALTS
 from node.suspension import Suspension
 from tests.nodes import write_node
-from tests.running import ROOT, SMALL, SMALL_CAPACITY
+from tests.running import ROOT, SMALL, SMALL_CAPACITY, Running, until
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +66,29 @@ def test_a_node_leaves_nothing_that_others_can_read_whatever_the_umask(tmp_path:
         assert {"operator.sock", "admin.json", "streams", "data.mdb"} <= names
         assert modes(tmp_path / "node") == {}
         node.terminate()
+
+
+@pytest.mark.parametrize(("option", "folder"), [("--gateway", "gateways"), ("--feed", "feeds")])
+def test_folders_of_the_processes_of_a_node_are_private_and_so_are_those_above_them(
+    tmp_path: Path, option: str, folder: str
+) -> None:
+    """`lockstep doctor` had a note on DIR/gateways, which the node itself had made."""
+    value = "ouch:0" if option == "--gateway" else f"itch:239.255.0.1:{free_port()}"
+    node = Running(tmp_path / "node", option, value)
+    node.start()
+    try:
+        found = tmp_path / "node" / folder
+        until(lambda: found.is_dir() and any(path.is_dir() for path in found.iterdir()))
+        assert modes(tmp_path / "node") == {}
+    finally:
+        node.stop()
+
+
+def test_a_folder_is_private_with_all_that_are_missing_above_it(tmp_path: Path) -> None:
+    make_private(tmp_path / "gateways" / "ouch" / "days")
+    tmp_path.chmod(0o700)
+    assert modes(tmp_path) == {}
+    make_private(tmp_path / "gateways" / "ouch" / "days")
 
 
 def test_small_files_of_a_node_are_private_too(tmp_path: Path) -> None:
