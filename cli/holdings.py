@@ -55,7 +55,7 @@ def limits(
 ) -> int:
     """`lockstep limits`: print the limits that are set, of participants and of participants in an instrument."""
     rebuilt = chosen(directory, at, participant, symbol)
-    rows = only(accounts.limits(rebuilt.engine), participant, symbol)
+    rows = in_force(accounts.limits(rebuilt.engine), participant, symbol)
     if as_json:
         screen.print_json(_about(rebuilt) | {"limits": rows})
         return errors.FINE
@@ -80,8 +80,35 @@ def chosen(directory: Path, at: str | None, participant: str | None, symbol: str
 
 
 def only(rows: list[Facts], participant: str | None, symbol: str | None) -> list[Facts]:
-    """The rows of a participant and of a symbol; None: of all. Those over all instruments are not of one symbol."""
-    return [row for row in rows if participant in (None, row["participant"]) and symbol in (None, row["symbol"])]
+    """The rows of a participant and of a symbol; None: of all. Those over all instruments hold in each of them too."""
+    return [
+        row
+        for row in rows
+        if participant in (None, row["participant"]) and (symbol is None or row["symbol"] in (None, symbol))
+    ]
+
+
+def in_force(rows: list[Facts], participant: str | None, symbol: str | None) -> list[Facts]:
+    """Limits (``accounts.limits``) of a participant, and those that hold in a symbol.
+
+    A limit of a participant in an instrument goes before the same one over all instruments, which is left out then.
+    """
+    chosen_rows = only(rows, participant, symbol)
+    if symbol is None:
+        return chosen_rows
+    own = {row["participant"]: row["limits"] for row in chosen_rows if row["symbol"] is not None}
+    found = []
+    for row in chosen_rows:
+        limits = row["limits"]
+        if row["symbol"] is None and row["participant"] in own:
+            narrower = own[row["participant"]]
+            limits = {
+                key: None if narrower[key] not in (None, False) and key != "restricted" else value
+                for key, value in limits.items()
+            }
+        if any(value not in (None, False) for value in limits.values()):
+            found.append(row | {"limits": limits})
+    return found
 
 
 def _about(rebuilt: Rebuild) -> Facts:

@@ -5,10 +5,10 @@ from typing import Any, Final
 
 from cli import errors, screen
 from cli.errors import WrongUse
-from cli.holdings import chosen, only
+from cli.holdings import chosen, in_force, only
 from cli.market_tables import show_accounts, show_book, show_uses, show_waiting
 from cli.node import check_name, rebuilt_at
-from engine.names import unpack
+from engine.names import Directory, unpack
 from engine.records import Phase, Side
 from notation.words import duration, iso_time, of_day_word, price, time
 from replay import accounts
@@ -51,6 +51,7 @@ def state(directory: Path, at: str | None, participant: str | None, symbol: str 
     parts = engine.part_digests()
     names = engine.directory
     orders = engine.open_orders()
+    about_orders = _of(orders, names, participant, symbol)
     instruments: list[dict[str, Any]] = []
     for number, row in enumerate(engine.instruments(), 1):
         if symbol not in (None, unpack(int(row["symbol"]))):
@@ -93,11 +94,14 @@ def state(directory: Path, at: str | None, participant: str | None, symbol: str 
         about |= {"epoch": engine.epoch, "speed_bump_ns": engine.speed_bump_ns, "day_start_ns": engine.day_start_ns}
         about |= {"waiting": waiting_objects(engine)}
         digests = {"state_digest": engine.state_digest().hex(), "event_digest": engine.event_digest.hex()}
-        by_part = {"part_digests": {name: parts[name].hex() for name in sorted(parts)}, "open_orders": len(orders)}
+        by_part = {
+            "part_digests": {name: parts[name].hex() for name in sorted(parts)},
+            "open_orders": len(about_orders),
+        }
         who = [each for each in accounts.participants(engine) if participant in (None, each["participant"])]
         held = {"participants": who, "positions": only(accounts.positions(engine), participant, symbol)}
         limited = {
-            "limits": only(accounts.limits(engine), participant, symbol),
+            "limits": in_force(accounts.limits(engine), participant, symbol),
             "uses": only(accounts.uses(engine), participant, symbol),
         }
         screen.print_json(
@@ -109,7 +113,10 @@ def state(directory: Path, at: str | None, participant: str | None, symbol: str 
             | limited
         )
         return errors.FINE
-    counted = {"open_orders": len(orders), "instruments": len(instruments), "participants": len(names.participants)}
+    whose = (f" of {participant}" if participant is not None else "") + (f" in {symbol}" if symbol is not None else "")
+    counted = {f"open_orders{whose}": len(about_orders)}
+    counted |= {} if symbol is not None else {"instruments": len(instruments)}
+    counted |= {} if participant is not None else {"participants": len(names.participants)}
     replayed = f"checkpoint {screen.count(rebuilt.checkpoint_seq)} and " if rebuilt.checkpoint_seq else ""
     screen.facts(
         [
@@ -119,13 +126,15 @@ def state(directory: Path, at: str | None, participant: str | None, symbol: str 
             ("rebuilt from", f"{replayed}{screen.counted(rebuilt.seq - rebuilt.checkpoint_seq, 'command')}"),
             ("state digest", engine.state_digest().hex()),
             ("event digest", engine.event_digest.hex()),
-            *((name.replace("_", " "), screen.count(number)) for name, number in counted.items()),
+            *((name.replace("open_orders", "open orders"), screen.count(number)) for name, number in counted.items()),
             *([("entry delay", duration(engine.speed_bump_ns))] if engine.speed_bump_ns else []),
             *([("day start", of_day_word(engine.day_start_ns))] if engine.day_start_ns else []),
         ]
     )
     screen.table(["part", "digest"], [(name, parts[name].hex()) for name in sorted(parts)])
     if instruments:
+        if participant is not None:
+            screen.print_line("instruments, with the open orders of all participants:")
         columns = ["symbol", "phase", "last", "buys", "sells", "open qty"]
         rows = [
             [
@@ -152,8 +161,19 @@ def state(directory: Path, at: str | None, participant: str | None, symbol: str 
     return errors.FINE
 
 
+def _of(orders: Any, names: Directory, participant: str | None, symbol: str | None) -> Any:
+    """OPEN_ORDER rows of a participant and of an instrument; None: of all."""
+    if participant is not None:
+        orders = orders[orders["participant"] == names.participants.index(participant) + 1]
+    if symbol is not None:
+        orders = orders[orders["instrument"] == names.symbols.index(symbol) + 1]
+    return orders
+
+
 def _show_accounts(engine: Any, participant: str | None, symbol: str | None) -> None:
     """Print open orders, positions and limits of participants, without empty rows; of one also what it uses of them."""
+    if symbol is not None:
+        screen.print_line("participants over all instruments; limits and uses too, where the symbol is -:")
     every = accounts.participants(engine)
     active = [facts for facts in every if facts["open_orders"] or facts["killed"] or participant is not None]
     show_accounts(
@@ -164,6 +184,6 @@ def _show_accounts(engine: Any, participant: str | None, symbol: str | None) -> 
         ["participant", "symbol", "position qty", "open buy qty", "open sell qty"],
         only(accounts.positions(engine), participant, symbol),
     )
-    show_accounts(["participant", "symbol", "limits"], only(accounts.limits(engine), participant, symbol))
+    show_accounts(["participant", "symbol", "limits"], in_force(accounts.limits(engine), participant, symbol))
     if participant is not None or symbol is not None:
         show_uses(only(accounts.uses(engine), participant, symbol))

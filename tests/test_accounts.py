@@ -225,11 +225,40 @@ enter ALPHA a5 buy 7 ABC @ 10.00
     assert "reason=position_limit" in said
     _, said, _ = lockstep("state", tmp_path / "node", "--participant", "ALPHA", "--symbol", "ABC")
     assert said.endswith(
-        "participant  symbol  limit                used  allowed\n"
-        "ALPHA        ABC     max_position, buys      7        7\n"
-        "ALPHA        ABC     max_position, sells     0        7\n"
+        "participants over all instruments; limits and uses too, where the symbol is -:\n"
+        "participant  open orders  open notional  killed\n"
+        "ALPHA                  3         730.00  no\n"
+        "participant  symbol  position qty  open buy qty  open sell qty\n"
+        "ALPHA        ABC                0             7              0\n"
+        "participant  symbol  limits\n"
+        "ALPHA        -       order_rate=6/1s credit=2000.00 margin=50% max_open_orders=9 max_ids=50\n"
+        "ALPHA        ABC     max_position=7\n"
+        "participant  symbol  limit                  used  allowed\n"
+        "ALPHA        -       order_rate                2        6\n"
+        "ALPHA        -       credit               950.00  2000.00\n"
+        "ALPHA        -       max_open_orders           3        9\n"
+        "ALPHA        -       max_ids                   4       50\n"
+        "ALPHA        ABC     max_position, buys        7        7\n"
+        "ALPHA        ABC     max_position, sells       0        7\n"
     )
     assert "XYZ" not in said
+
+
+def test_a_selection_shows_the_limits_that_bind_in_its_symbol_and_counts_only_what_is_of_it(
+    node: Path, lockstep: Lockstep
+) -> None:
+    """Limits over all instruments were left out, and the open orders of the whole venue counted."""
+    _, said, _ = lockstep("state", node, "--participant", "ALPHA", "--symbol", "XYZ")
+    assert "  open orders of ALPHA in XYZ  1\n" in said
+    assert "ALPHA        -       order_rate=100/1s credit=5000.00 margin=20%\n" in said
+    assert "ALPHA - credit 680.00 5000.00 " in " ".join(said.split()) + " "
+    told = json.loads(lockstep("state", node, "--participant", "ALPHA", "--symbol", "ABC", "--json")[1])
+    assert (told["open_orders"], told["limits"]) == (0, LIMITS[:1])
+    assert [each["limit"] for each in told["uses"]] == ["order_rate", "credit"]
+    _, said, _ = lockstep("limits", node, "--participant", "ALPHA", "--symbol", "ABC", "--json")
+    assert json.loads(said)["limits"] == LIMITS[:1]
+    _, said, _ = lockstep("limits", node, "--participant", "BETA", "--symbol", "XYZ", "--json")
+    assert json.loads(said)["limits"] == []
 
 
 def test_positions_and_uses_of_many_look_at_the_names_of_the_venue_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
