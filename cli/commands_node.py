@@ -326,14 +326,14 @@ def admin_emergency_close(
 @admin.command("mass-cancel")
 def admin_mass_cancel(
     directory: Directory,
-    name: Name,
+    name: NameOrEvery,
     symbol: Annotated[str | None, typer.Option(help="Only orders of this instrument.")] = None,
     side: Annotated[str | None, typer.Option(metavar="buy|sell", help="Only orders of this side.")] = None,
     as_json: Json = False,
 ) -> int:
-    """Cancel all open orders of a participant.
+    """Cancel all open orders of a participant, or of all: `halt` and this are the kill switch of an instrument.
 
-    Example: lockstep admin mass-cancel node1 ALPHA --side buy
+    Example: lockstep admin mass-cancel node1 "*" --symbol XYZ
     """
     from cli.admin import pair, send
 

@@ -8,7 +8,7 @@ is refused, since it would apply to the next command of a trader.
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
@@ -27,7 +27,7 @@ from node.logs import Log
 from notation.objects import event_objects
 from notation.parse import RAW, Line, ScenarioError, parse
 from notation.print import print_event_values
-from notation.translate import KIND_BYTE, Translator
+from notation.translate import KIND_BYTE, Batch, Translator
 
 DEPTH_MAX: Final = 200
 #: Commands of one request at most: reading and printing them must not delay the market.
@@ -154,14 +154,14 @@ class Operations:
         return operation, fields
 
     async def _commands(self, request: Request) -> Answer:
-        given = _lines(request["text"])
-        lines, added = with_defaults(given, self._default_limits, self._node.directory().participants)
+        participants = self._node.directory().participants
+        given = _lines(request["text"], participants)
+        lines, added = with_defaults(given, self._default_limits, participants)
         words = Counter(line.text.split(maxsplit=1)[0] for line in lines)
         events = _Events(as_objects=request.get("objects", False))
         # The sequencer sets the clock. With a clock given, the translator does not begin with the default clock of a
         # file.
-        translator = Translator(lines, replace(self._node.directory(), now_ns=1), _NAME)
-        while (batch := translator.next_batch(self._node.directory())) is not None:
+        for batch in self._batches(lines):
             events.existing += existing_users(batch.rows, self._node, events.existing_room)
             try:
                 done = await self._node.submit(batch.rows)
@@ -175,6 +175,14 @@ class Operations:
         result = events.answer()
         self._log.info("the operator sent commands", words=dict(words), seq=events.seq, rejected=result["rejected"])
         return {"commands": len(given), **result} | ({"added": added} if added else {})
+
+    def _batches(self, lines: list[Line]) -> Iterator[Batch]:
+        """Rows of the lines, as many at once as a request may have lines: one line may stand for all participants."""
+        for first in range(0, len(lines), 2 * COMMANDS_MAX):
+            part = lines[first : first + 2 * COMMANDS_MAX]
+            translator = Translator(part, replace(self._node.directory(), now_ns=1), _NAME)
+            while (batch := translator.next_batch(self._node.directory())) is not None:
+                yield batch
 
     async def _password(self, request: Request) -> Answer:
         user = request["user"].upper()
@@ -332,11 +340,11 @@ class _Events:
         return result | ({"left_out": self._left_out} if self._left_out else {})
 
 
-def _lines(text: str) -> list[Line]:
+def _lines(text: str, participants: Sequence[str]) -> list[Line]:
     """Parse the commands of a text. Raises ScenarioError, and OperationRefused for what only the sequencer may do."""
     if text.count("\n") > COMMANDS_MAX:
         raise OperationRefused(f"the text has more than {COMMANDS_MAX:,} lines; send them in several requests")
-    lines = parse(text, _NAME)
+    lines = parse(for_each(text, participants), _NAME)
     if not lines:
         raise OperationRefused("there is no command in the text; write one a line, such as: phase XYZ continuous")
     for line in lines:
@@ -366,6 +374,24 @@ def _fitting(name: str, every: Sequence[Mapping[str, Any]], request: Request) ->
             return {name: shown, "total": len(every), "next": first + len(shown)}
         shown.append(each)
     return {name: shown, "total": len(every)}
+
+
+def for_each(text: str, participants: Sequence[str]) -> str:
+    r"""Commands in which ``mass_cancel *`` stands as one of each participant, as the journal has them.
+
+    >>> for_each("halt X\nmass_cancel * symbol=X", ["ALPHA", "BETA"])
+    'halt X\nmass_cancel ALPHA symbol=X\nmass_cancel BETA symbol=X'
+    """
+    if "*" not in text:
+        return text
+    lines: list[str] = []
+    for line in text.split("\n"):
+        words = line.split()
+        if words[:2] == ["mass_cancel", "*"]:
+            lines += [" ".join(("mass_cancel", name, *words[2:])) for name in participants]
+        else:
+            lines.append(line)
+    return "\n".join(lines)
 
 
 def _refusal(sentence: str) -> Answer:

@@ -195,8 +195,8 @@ def _is_answer(event: Any) -> bool:
 def _beginnings(caused: NDArray[Any]) -> Iterator[int]:
     """Places where a command that waited begins to cause events, or the clock value does again.
 
-    A close is by a breaker only where the command has traded. A close by schedule behind one that traded is counted with
-    it all the same: the events do not tell them apart.
+    A close is by a breaker only where the command has traded. A close by schedule behind one that traded is counted
+    with it all the same: the events do not tell them apart.
     """
     traded = False
     for at, event in enumerate(caused):

@@ -97,6 +97,19 @@ def test_kill_unkill_and_an_emergency_close_are_sent(operated: Operated, lockste
     )
 
 
+def test_a_halt_and_a_mass_cancel_of_all_are_the_kill_switch_of_an_instrument(
+    operated: Operated, lockstep: Lockstep
+) -> None:
+    directory = operated.directory
+    words = "instrument ABC tick=0.01 lot=1 reference=10.00", "phase ABC continuous", "enter ALPHA a9 buy 5 ABC @ 9.00"
+    assert lockstep("admin", "do", directory, *words)[0] == 0
+    assert lockstep("admin", "halt", directory, "XYZ")[0] == 0
+    every = "> canceled a1 qty=70 reason=mass_cancel\n> canceled b2 qty=70 reason=mass_cancel\n"
+    assert lockstep("admin", "mass-cancel", directory, "*", "--symbol", "XYZ")[:2] == (0, every)
+    assert lockstep("admin", "do", directory, "enter BETA b7 buy 5 XYZ @ 9.00")[1] == "> rejected b7 reason=halted\n"
+    assert lockstep("admin", "mass-cancel", directory, "*")[:2] == (0, "> canceled a9 qty=5 reason=mass_cancel\n")
+
+
 def test_a_halt_is_ended_by_the_operator_and_a_call_follows(operated: Operated, lockstep: Lockstep) -> None:
     directory = operated.directory
     assert lockstep("admin", "halt", directory, "*")[0] == 0
@@ -232,13 +245,13 @@ def test_a_command_that_the_market_refuses_ends_with_1_and_its_reason(operated: 
     [
         (["do", "NODE", "frob"], "commands:1: there is no command 'frob'"),
         (["do", "NODE", "at 09:30"], "commands:1: at sets the clock, which only the sequencer may do; leave it out."),
-        (["do", "NODE", ""], "there is no command to send; give one"),
+        (["do", "NODE", ""], "word 4 of the command is empty: give a value"),
         (["do", "NODE", "# x", "\n"], "there is no command to send; give one"),
         (["phase", "NODE", "XYZ", "closed # x"], "a word of the command is 'closed # x'; give one word"),
         (["phase", "NODE", "XYZ\nkill *", "closed"], r"a word of the command is 'XYZ\nkill *'; give one word"),
         (["phase", "NODE", "XYZ", "halted"], "a halt is a command of its own: lockstep admin halt"),
         (["phase", "NODE", "XYZ", "open"], "the phase is 'open'; give one of closed, pre_open, opening_auction"),
-        (["phase", "NODE", "", "closed"], "a word of the command is ''; give one word"),
+        (["phase", "NODE", "", "closed"], "word 4 of the command is empty: give a value"),
         (["halt", "NODE", "XYZ", "--for", "5 m"], "--for is '5 m'; give one word"),
         (["limits", "NODE", "ALPHA", "--symbol", "NOPE"], "there is no instrument NOPE; there are XYZ"),
         (
