@@ -91,10 +91,19 @@ def _line(simulation: Simulation, seconds: float, as_json: bool) -> None:
     else:
         orders = f"{screen.count(counts['orders'])} orders, {screen.count(counts['answers'])} answered"
         outcome = f"{screen.count(counts['trades'])} trades, {screen.count(counts['rejects'])} rejected"
-        screen.print_line(
-            f"{seconds:5.1f} s  {orders}, {outcome}, p50 {latency_us['p50_us']:g} us, p99 {latency_us['p99_us']:g} us"
-        )
+        screen.print_line(f"{seconds:5.1f} s  {orders}, {outcome}, {_latency_words(latency_us)}")
     screen.flush()
+
+
+def _latency_words(latency_us: dict[str, Any]) -> str:
+    """Percentiles of a second, which has none where nothing was answered in it.
+
+    >>> _latency_words({"count": 2, "p50_us": 81.0, "p99_us": 90.5}), _latency_words({"count": 0})
+    ('p50 81 us, p99 90.5 us', 'no answers')
+    """
+    if not latency_us["count"]:
+        return "no answers"
+    return f"p50 {latency_us['p50_us']:g} us, p99 {latency_us['p99_us']:g} us"
 
 
 def _object(simulation: Simulation, seconds: float, latency: dict[str, Any]) -> dict[str, Any]:

@@ -209,8 +209,9 @@ class CaughtUp:
     """All that was missed has come, up to ``seq``: from here on events are news, and requests can be made.
 
     epoch: of the primary, where the market has a standby; a higher one than before is of another primary, or of the
-    same one in a new reign. outage_ns: time since the connection before was lost; 0 for the first. resent: requests
-    that the exchange had not received, and that were sent again.
+    same one in a new reign. outage_ns: time since the exchange was there last: since the connection before was lost,
+    since the last bytes of one that went silent, or since the first request without an answer; 0 for the first.
+    resent: requests that the exchange had not received, and that were sent again.
     """
 
     seq: int

@@ -141,6 +141,8 @@ class OrderEntry(Generic[OrderT]):
         self._epoch_is_due = False
         self._refused_since_ns: int | None = None
         self._lost_ns: int | None = None
+        self._is_silent = False  # the connection is over since nothing was heard
+        self._told_ns = 0  # time of the last message of the stream
         self._password = password
         self._tokens = tokens or Tokens(user)
         self._soup: ClientSession | None = None
@@ -234,6 +236,7 @@ class OrderEntry(Generic[OrderT]):
                 self._out.append(self._soup.heartbeat(now_ns))
             case Due.TIMED_OUT:
                 silence_ns = SILENCE_NS if self._silence_ns is None else self._silence_ns
+                self._is_silent = True
                 self._why = f"the exchange said nothing for {silence_ns // 10**9} seconds"
 
     def due_ns(self) -> int | None:
@@ -243,7 +246,8 @@ class OrderEntry(Generic[OrderT]):
     def lost(self, why: str = "the exchange closed the connection") -> list[Event]:
         """Connection lost: requests that were sent and not answered have an unknown outcome from here on."""
         was, self.phase = self.phase, Phase.DOWN
-        self._soup = None
+        heard_ns = self._soup.heard_ns if self._soup is not None and self._is_silent else self._now_ns
+        self._soup, self._is_silent = None, False
         self._out.clear()
         events: list[Event] = []
         if was in (Phase.CATCHING_UP, Phase.LIVE):
@@ -252,12 +256,21 @@ class OrderEntry(Generic[OrderT]):
             if self.on_disconnect is not None:
                 self.on_disconnect(disconnected)
             if was is Phase.LIVE:
-                self._lost_ns = self._now_ns
+                self._lost_ns = self._market_was_heard_ns(heard_ns)
         for request in self.day.requests:
             if request.state is RequestState.SENT:
                 request.state = RequestState.UNKNOWN
                 events.append(_unanswered(request, final=False))
         return events
+
+    def _market_was_heard_ns(self, heard_ns: int) -> int:
+        """Time at which the market was certainly there last, as the connection ends; heard_ns: the exchange itself.
+
+        Heartbeats are no sign of it where a request has no answer: it was there when it told something last, or as the
+        first such request went out, whichever is later.
+        """
+        sent_ns = [request.sent_ns for request in self.day.requests if request.state is RequestState.SENT]
+        return min(heard_ns, max(min(sent_ns), self._told_ns)) if sent_ns else heard_ns
 
     @property
     def why(self) -> str:
@@ -385,7 +398,7 @@ class OrderEntry(Generic[OrderT]):
 
     def _ask(self, kind: RequestKind, token: str, new_token: str, payload: bytes) -> Request:
         self._out.append(self._must_be_live().unsequenced([payload], self._now_ns))
-        return self.day.requests.add(kind, token, new_token, payload, resend=self.resend)
+        return self.day.requests.add(kind, token, new_token, payload, resend=self.resend, now_ns=self._now_ns)
 
     # # Messages of the exchange
 
@@ -488,6 +501,7 @@ class OrderEntry(Generic[OrderT]):
 
     def _sequenced(self, seq: int, payload: bytes, events: list[Event]) -> None:
         """A message of the stream; its events are added to what came before, which counts if it raises."""
+        self._told_ns = self._now_ns
         if self._epoch_is_due:
             self._on_epoch(0)
         message = self._language.read(seq, payload)
@@ -530,6 +544,7 @@ class OrderEntry(Generic[OrderT]):
                 if self._send(request.payload):
                     request.state = RequestState.SENT
                     request.sends += 1
+                    request.sent_ns = self._now_ns
             else:
                 self._end_unanswered(request, RequestState.NOT_RECEIVED, OrderState.NOT_RECEIVED)
                 yield RequestLost(request.number, request.kind.value, request.token)

@@ -187,7 +187,7 @@ class Request:
 
     number: counts a client's requests up. token: of the order in question; of a replace the one before. resend: if it
     was lost with its connection, send it again; may be set to False as long as it is not settled. answer: the message
-    that settled it. sends: how often it went out.
+    that settled it. sends: how often it went out. sent_ns: when it did last, by the client's clock.
     """
 
     number: int
@@ -199,6 +199,7 @@ class Request:
     state: RequestState = RequestState.SENT
     answer: Event | None = None
     sends: int = 1
+    sent_ns: int = 0
 
     @property
     def settled(self) -> bool:

@@ -31,9 +31,11 @@ class OpenRequests:
         """Iterate from the oldest on; requests may be settled meanwhile."""
         return iter(list(self._by_number.values()))
 
-    def add(self, kind: RequestKind, token: str, new_token: str, payload: bytes, *, resend: bool) -> Request:
+    def add(
+        self, kind: RequestKind, token: str, new_token: str, payload: bytes, *, resend: bool, now_ns: int = 0
+    ) -> Request:
         """A request that is being sent."""
-        request = Request(next(self._numbers), kind, token, new_token, payload, resend)
+        request = Request(next(self._numbers), kind, token, new_token, payload, resend, sent_ns=now_ns)
         self._by_number[request.number] = request
         if kind in (RequestKind.ENTER, RequestKind.REPLACE):
             self._by_own_token[new_token or token] = request

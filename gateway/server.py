@@ -32,7 +32,7 @@ from gateway.attention import Attention
 from gateway.connection import REGION_PITCH, Connection
 from gateway.direct import DirectLines, DirectMarket, StandbyLine
 from gateway.local import LocalDoor
-from gateway.protocol import Entrance, Login, MassCancel
+from gateway.protocol import Entrance, Login, MassCancel, Refusal
 from gateway.register import Claims, OwnClaims, UserRegister
 from gateway.ring_reading import MESSAGES, SOURCES, waits_in_rings
 from gateway.rings import ServedRings
@@ -250,11 +250,15 @@ class Gateway:
         if connection is not None:
             connection.close(why)
 
-    def send_away(self, why: str) -> None:
-        """End all connections without a word, here and at gateway processes."""
+    def send_away(self, why: str, *, tells: bool = False) -> None:
+        """End all connections, here and at gateway processes; without a word, unless ``tells``: then with the reason,
+        which is the answer of a login that has none yet."""
         self.on_send_away(why)
         for connection in list(self.connections):
-            connection.close(why, tells=False)
+            if tells and connection.session.state is State.ASKED:
+                connection.close(why, tells=False, last=connection.session.refuse(Refusal.NOT_AVAILABLE, why))
+            else:
+                connection.close(why, tells=tells)
 
     def _epoch_now(self) -> int:
         return self.epoch

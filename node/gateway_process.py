@@ -35,6 +35,7 @@ from gateway.tls import TlsDoor
 from journal import Journal
 from node import gateway_image
 from node.core_link import CoreLink, attach
+from node.core_silence import SILENT, CoreSilence
 from node.end_signals import on_end_signal
 from node.fix_watch import SessionFacts
 from node.logs import Log
@@ -138,6 +139,7 @@ class GatewayProcess:
         self._loop = asyncio.get_running_loop()
         self.link = CoreLink(self)
         self.gateway: Gateway | None = None
+        self._silence: CoreSilence | None = None
         self.port = 0
         self._server: asyncio.Server | None = None
         self._ended = asyncio.Event()
@@ -171,7 +173,7 @@ class GatewayProcess:
             [entrance],
             take=self._put,
             has_room=self._has_room,
-            on_user_disconnect=self.link.cancel,
+            on_user_disconnect=self._on_user_disconnect,
             on_users_absent=lambda _users: None,  # the core knows who has left without a cancel
             report=self.log.info,
             warn=self.log.warning,
@@ -184,6 +186,7 @@ class GatewayProcess:
         gateway.claims = self.link
         gateway.on_failed_login = self.link.failed
         gateway.on_mass_cancel_asked = self.link.mass_cancel
+        self._silence = CoreSilence(self._tape.pulse_ns, gateway.attention.present_ns)
         gateway.elsewhere = self._elsewhere
         gateway.limit_rows(min(ROWS_MAX, self.producer.rows // 4))
         await self.link.start(self._connected, self._rest)
@@ -278,6 +281,7 @@ class GatewayProcess:
             return
         self._loop.call_later(BEAT_S, self._beat)
         self.gateway.beat()
+        self._look_at_core(self.gateway)
         self.outbox.flush()
         self._sessions.beat(self.gateway)
         self.link.past(frozenset(each.user for each in self.gateway.connections if each.past and each.user))
@@ -290,6 +294,19 @@ class GatewayProcess:
             if self._saving is None:
                 self._saving = self._loop.create_task(self._save_image())
                 self._saving.add_done_callback(self._on_saved)
+
+    def _look_at_core(self, gateway: Gateway) -> None:
+        """Send clients away while the core is silent: heartbeats would say that the market lives. What they have put
+        into the ring is taken if the core goes on, and the streams tell of it."""
+        silence = self._silence
+        if silence is None or self._ends_with_core or not silence.look(gateway.attention.present_ns):
+            return
+        gateway.elsewhere = SILENT if silence.lasts else self._elsewhere
+        if silence.lasts:
+            self.log.warning("the node is silent", then="clients are sent away until it goes on")
+            gateway.send_away(SILENT, tells=True)
+        else:
+            self.log.info("the node goes on", logins=self._elsewhere or "taken")
 
     def _report_figures(self, gateway: Gateway) -> None:
         """Report to the supervisor, which may be gone, or reading nothing."""
@@ -418,6 +435,11 @@ class GatewayProcess:
             for connection in self.gateway.waiting():
                 connection.close(_RING_FULL)
 
+    def _on_user_disconnect(self, user: int) -> None:
+        """Have the core cancel a user's orders; not of one who is sent away, who has its time to come back."""
+        if self._silence is None or not self._silence.lasts:
+            self.link.cancel(user)
+
     # What the core tells.
 
     def is_logged_in(self, user: int) -> bool:
@@ -436,7 +458,9 @@ class GatewayProcess:
         elif "failed" in told:
             gateway.note_failed_login(str(told["network"]), str(told["failed"]))
         elif "elsewhere" in told:
-            gateway.elsewhere = str(told["elsewhere"])
+            self._elsewhere = str(told["elsewhere"])
+            if self._silence is None or not self._silence.lasts:
+                gateway.elsewhere = self._elsewhere
         elif "away" in told:
             gateway.send_away(str(told["away"]))
         elif "refused" in told:

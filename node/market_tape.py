@@ -57,6 +57,11 @@ class MarketTape:
         if self._open:
             self._writer.beat(time_ns)
 
+    def pulse(self, time_ns: int) -> None:
+        """Tell that the core runs at a time of the monotonic clock."""
+        if self._open:
+            self._writer.pulse(time_ns)
+
     def status(self) -> dict[str, int]:
         """Size, bytes written since the start, and the sequence numbers that readers wait for."""
         writer = self._writer

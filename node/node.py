@@ -414,6 +414,8 @@ class Node:
         self._untold.look()
         if self.gateways is not None:
             self.gateways.beat()
+        if self.tape is not None:
+            self.tape.pulse(time.monotonic_ns())  # last: gateways have been told by now what the core has become
 
     def _close_servers(self) -> None:
         for server in self._servers:

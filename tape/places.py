@@ -40,6 +40,8 @@ class Place(IntEnum):
     #: Time of the machine's monotonic clock, in ns, at which the core last knew the market to go on; 0: not yet. Behind
     #: the places of readers. Writer: the core.
     BEAT = (9 + READERS_MAX) * LINE
+    #: Time of that clock at which the core last ran, reigning or not; 0: not yet. It is stored right behind ``BEAT``.
+    PULSE = BEAT + 1
 
 
 #: The sequence numbers that programs wait for.

@@ -149,6 +149,10 @@ class TapeReader:
         """Time of the monotonic clock at which the core last knew the market to go on; 0: not yet."""
         return int(load_sequence(self._file.words, int(Place.BEAT)))
 
+    def pulse_ns(self) -> int:
+        """Time of the monotonic clock at which the core last ran, whatever it knew of the market; 0: not yet."""
+        return int(load_sequence(self._file.words, int(Place.PULSE)))
+
     def readers(self) -> list[Standing]:
         """All readers with a place, this one included."""
         own = unpacked_name(self._file.words[self._mine[SLOT] + READER_NAME]) if self._mine[SLOT] else ""

@@ -177,6 +177,10 @@ class TapeWriter:
         """Store the time up to which the market is known to go on, by the monotonic clock. Wakes nobody."""
         self._file.words[Place.BEAT] = time_ns  # eight aligned bytes: stored in one piece
 
+    def pulse(self, time_ns: int) -> None:
+        """Store the time at which the core runs, by the monotonic clock. Wakes nobody."""
+        self._file.words[Place.PULSE] = time_ns
+
     def end(self) -> None:
         """Say that no more blocks follow."""
         store_sequence(self._file.words, int(Place.ENDED), 1)

@@ -32,7 +32,7 @@ from client.reconnect import Backoff, Retry
 from tests.client_link import NOW_NS, Entry, Link
 from tests.fake_exchange import PASSWORD, USER, Door, Fault, Market, after, serve, serve_aside
 from wire import RejectCode
-from wire.soup import Debug, LoginAccepted, LoginRejected
+from wire.soup import Debug, LoginAccepted, LoginRejected, PacketType, packet
 
 QUICK: dict[str, Any] = {"timeout_s": 20.0, "reconnect_for_s": 20.0}
 TWO = parse_addresses("one:1,two:2")
@@ -136,6 +136,40 @@ def test_an_outage_is_reported_with_its_length_and_what_was_sent_again() -> None
     core = OrderEntry("U", "p", Order, tokens=Tokens("U", 1))
     core.connected(NOW_NS, "one:1")
     assert core.address == "one:1"
+
+
+SECOND_NS = 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("asks_at_s", "heard_at_s", "closed_at_s", "outage_s"),
+    [
+        pytest.param(1, 5, 6, 9, id="since a request that had no answer, whatever heartbeats came"),
+        pytest.param(None, 5, 6, 4, id="since the connection was closed, where nobody waited"),
+        pytest.param(None, 2, None, 8, id="since the last bytes of one that went silent"),
+        pytest.param(4, 2, None, 8, id="since those too where a request was sent into the silence"),
+    ],
+)
+def test_an_outage_lasts_since_the_exchange_was_certainly_there(
+    monkeypatch: pytest.MonkeyPatch, asks_at_s: int | None, heard_at_s: int, closed_at_s: int | None, outage_s: int
+) -> None:
+    link = Link(Market(), silence_ns=3 * SECOND_NS).connect()
+    core, heard = link.core, []
+    core.on_caught_up = heard.append
+    for second in range(1, 10):
+        now_ns = NOW_NS + second * SECOND_NS
+        if second <= heard_at_s:
+            core.receive(packet(PacketType.SERVER_HEARTBEAT), now_ns)
+        core.tick(now_ns)
+        if second == asks_at_s:
+            core.enter(NewOrder("XYZ", Side.BUY, 1, 10_000))
+            core.take()  # it gets lost
+        if core.over or second == closed_at_s:
+            break
+    core.lost()
+    monkeypatch.setattr("tests.client_link.NOW_NS", NOW_NS + 10 * SECOND_NS)
+    link.connect()
+    assert [each.outage_ns / SECOND_NS for each in heard] == [outage_s]
 
 
 def test_silence_of_the_exchange_is_borne_for_as_long_as_was_said() -> None:
