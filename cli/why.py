@@ -34,7 +34,7 @@ from notation.print import Printer
 from notation.rules import RULES, link_of, rule_object, section_of
 from notation.words import duration, iso_time, percent, price, time
 from replay.checks import Check, Met, met, verdicts
-from replay.delayed import caused_by, effect_seq, witness_of
+from replay.delayed import Entries, caused_by, effect_seq, witness_of
 from replay.ladder import book_object
 from replay.moments import Moments
 from replay.rebuild import owned_rows
@@ -62,8 +62,13 @@ def why(
         seqs = [seq]
     else:
         lives, _ = orders_of(directory, Asked(order_id), participant)
-        ends = ({int(life.moments[at].event["seq"]) for at in (0, -1)} for life in lives)
-        seqs = sorted(set().union(*ends))
+        ends = [life.moments[at].event for life in lives for at in (0, -1)]
+        # A command that waited is explained by itself: its checks and its effect, not the clock value that gave it.
+        entries = Entries(directory, sorted({int(event["seq"]) for event in ends}))
+        waited = [entries.of(event) for event in ends]
+        seqs = sorted(
+            {int(event["seq"]) if entry is None else entry.seq for event, entry in zip(ends, waited, strict=True)}
+        )
     ready()
     with screen.Bar("replaying") as bar:
         moments = Moments(directory, bar.to)
@@ -281,6 +286,8 @@ def _check_object(check: Check, verdict: str) -> Facts:
         "limit": check.limit,
         "value": check.value,
         "unit": check.unit or None,
+        "met": check.met or None,
+        "takes": check.takes or None,
         "reasons": [reason.name.lower() for reason in check.reasons],
         "section": RULES[check.reasons[0]].section,
     }
@@ -385,8 +392,8 @@ def _show(facts: Facts) -> None:
         rows = [
             [
                 check["check"],
-                _number(check["value"], check["unit"]),
-                _number(check["limit"], check["unit"]),
+                check["met"] or _number(check["value"], check["unit"]),
+                check["takes"] or _number(check["limit"], check["unit"]),
                 check["verdict"].replace("_", " "),
                 check["section"],
             ]

@@ -4,10 +4,12 @@ The numbers are those of the readable engine's venue, restored from the compiled
 refused is what the recorded event says: the checks before it passed, and those after it were not reached.
 """
 
+from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
 from engine.bounds import BPS_MAX, PRICE_E4_MAX, QTY_MAX
-from engine.records import CommandKind, Instruction, Reason, Side
+from engine.records import Book, CommandKind, Instruction, Phase, Reason, Side
+from engine.reference.order_checks import check_phase, check_phase_of_cross
 from engine.reference.rows import Row
 from engine.reference.state import Instrument, Limits, Order, Participant
 from engine.reference.venue import Venue
@@ -22,6 +24,7 @@ class Check(NamedTuple):
     """One check. ``reasons``: those that it may refuse with. ``value`` is held against ``limit``, both in ``unit``.
 
     They are None where there is no limit, or it is no number. ``least``: the limit is the least value that passes.
+    ``met`` and ``takes``: value and limit in words, where they are phases.
     """
 
     name: str
@@ -30,6 +33,8 @@ class Check(NamedTuple):
     value: int | None = None
     unit: str = ""
     least: bool = False
+    met: str = ""
+    takes: str = ""
 
 
 class Met(NamedTuple):
@@ -89,9 +94,17 @@ def _reached(check: Check) -> bool:
     return check.value >= check.limit if Reason.CAPACITY in check.reasons else check.value > check.limit
 
 
-def _terms(row: Row, instrument: Instrument) -> list[Check]:
+def _phase(instrument: Instrument, refuses: Callable[[Phase], Reason | None]) -> Check:
+    """The check of the phase, with the phase and those that it takes."""
+    takes = [phase.name.lower() for phase in Phase if refuses(phase) is None]
+    others = [phase.name.lower() for phase in Phase if refuses(phase) is not None]
+    words = ", ".join(takes) if len(takes) <= len(others) else f"all but {', '.join(others)}"
+    return Check("phase", _PHASES, met=Phase(instrument.phase).name.lower(), takes=words)
+
+
+def _terms(row: Row, instrument: Instrument, refuses: Callable[[Phase], Reason | None]) -> list[Check]:
     checks = [
-        Check("phase", _PHASES),
+        _phase(instrument, refuses),
         Check("quantity", (Reason.INVALID_QTY,), QTY_MAX, row.qty, "shares"),
         Check("lot", (Reason.INVALID_LOT,), instrument.lot, row.qty, "shares"),
     ]
@@ -113,7 +126,7 @@ def _entry(venue: Venue, row: Row, participant: Participant, instrument: Instrum
     orders = [limits.max_open_orders or venue.capacity.orders_max, venue.capacity.orders_max]
     return [
         Check("not killed", (Reason.KILLED,)),
-        *_terms(row, instrument),
+        *_terms(row, instrument, lambda phase: check_phase(phase, row.time_in_force, row.instructions, row.book)),
         Check("id is new today", (Reason.DUPLICATE_ID,)),
         Check("not restricted", (Reason.RESTRICTED,)),
         Check("market order permitted", (Reason.MARKET_NOT_PERMITTED,)),
@@ -140,7 +153,7 @@ def _cross(venue: Venue, row: Row) -> Met:
     bid_e4, offer_e4 = (instrument.book.displayed_best_e4(side) for side in (Side.BUY, Side.SELL))
     checks += [
         Check("none is killed", (Reason.KILLED,)),
-        *_terms(row, instrument),
+        *_terms(row, instrument, check_phase_of_cross),
         Check("id is new today", (Reason.DUPLICATE_ID,)),
         Check("neither is restricted", (Reason.RESTRICTED,)),
         Check("not below the bid", (Reason.PRICE_BAND,), bid_e4 or None, row.price_e4, "price_e4", least=True),
@@ -174,7 +187,12 @@ def _replace(venue: Venue, row: Row, participant: Participant, order: Order) -> 
     stop_e4 = row.stop_e4 if row.instructions & Instruction.STOP else order.value_stop_e4
     price_e4 = row.price_e4 or stop_e4 or order.entry_reference_e4
     limits = participant.limits
-    checks = [*_terms(row, order.instrument), Check("id is new today", (Reason.DUPLICATE_ID,))]
+    book = Book.MIDPOINT if order.in_midpoint else Book.LIT
+
+    def refuses(phase: Phase) -> Reason | None:
+        return check_phase(phase, order.time_in_force, order.instructions, book)
+
+    checks = [*_terms(row, order.instrument, refuses), Check("id is new today", (Reason.DUPLICATE_ID,))]
     if open_qty <= 0:
         return checks
     return [

@@ -202,6 +202,8 @@ def test_a_command_that_waited_and_was_refused_has_the_limit_and_its_value_at_th
     assert facts["refused"]["reason"] == "position_limit"
     refused = [each for each in facts["checks"] if each["verdict"] == "refused"]
     assert [(each["limit"], each["value"]) for each in refused] == [(150, 160)]
+    of_order = checked(["why"], lockstep("why", node, "--order", "b2", "--json")[1])
+    assert of_order == [facts], "the order is explained by the command that waited, with its checks"
     passed = why(lockstep, node, numbers["enter BETA b1"])
     assert passed["refused"] is None
     assert {each["verdict"] for each in passed["checks"]} == {"passed"}

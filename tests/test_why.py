@@ -397,3 +397,32 @@ def test_a_schedule_that_finds_its_instrument_halted_is_told_with_its_clock_valu
     (facts,) = told(lockstep, tmp_path / "node", second)
     assert facts["dropped_schedules"] == [], "a schedule that closes is kept"
     assert [each["text"].split("  # ")[0] for each in facts["consequences"]] == ["phase XYZ closed"]
+
+
+def test_the_check_of_the_phase_says_the_phase_and_what_it_takes(tmp_path: Path, lockstep: Lockstep) -> None:
+    """It had neither, also where the phase refused the order."""
+    (tmp_path / "day.txt").write_text(
+        """\
+instrument XYZ tick=0.01 lot=1 reference=10.00
+participant ALPHA
+phase XYZ pre_open
+enter ALPHA a1 buy 5 XYZ @ 10.00
+enter ALPHA a2 buy 5 XYZ @ 10.00 tif=ioc
+replace ALPHA a1 a3 4 @ 10.00
+phase XYZ closed
+"""
+    )
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
+    found = []
+    seqs = [each["seq"] for each in commands(lockstep, tmp_path / "node", "--participant", "ALPHA")][1:]
+    for seq in seqs:
+        (facts,) = told(lockstep, tmp_path / "node", seq)
+        (phase,) = [check for check in facts["checks"] if check["check"] == "phase"]
+        found.append((phase["met"], phase["takes"], phase["verdict"]))
+    assert found == [
+        ("pre_open", "all but closed, halted", "passed"),
+        ("pre_open", "continuous", "refused"),
+        ("pre_open", "all but closed, halted", "passed"),
+    ]
+    said = lockstep("why", tmp_path / "node", seqs[1])[1]
+    assert "phase pre_open continuous refused" in " ".join(said.split())
