@@ -27,13 +27,14 @@ from cli.tokens import Tokens, order_ids, token_ids
 from cli.warmup import ready
 from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory, unpack
-from engine.records import CommandKind, EventKind, Reason, Side
+from engine.records import COMMAND, CommandKind, EventKind, Instruction, Peg, Reason, Side
 from journal import JournalError
 from journal.history import History
 from notation.objects import event_object
 from notation.print import print_event
 from notation.rules import RULES, rule_object
-from notation.words import duration, iso_time, time
+from notation.table import word
+from notation.words import duration, iso_time, price, time
 from replay.delayed import Entries, Entry
 from replay.errors import ReplayError
 from replay.event_index import open_index
@@ -208,10 +209,11 @@ def order(
         moments = sorted({int(moment.event["seq"]) for moment in life.moments}) if with_latency else []
         times = times_of(directory, moments) if with_latency else None
         entries = Entries(directory, sorted({int(moment.event["seq"]) for moment in life.moments}))
+        terms = _terms(directory, life, entries)
         if as_json:
-            screen.print_json(_facts(life, names, tokens, queue, times, entries))
+            screen.print_json(_facts(life, names, tokens, queue, times, entries) | terms._asdict())
         else:
-            _show(life, names, tokens, queue if with_queue else None, times, entries)
+            _show(life, names, tokens, queue if with_queue else None, times, entries, terms)
     return errors.FINE
 
 
@@ -457,6 +459,57 @@ def _whose(life: OrderHistory, names: Directory) -> str:
     return names.participants[life.participant - 1] if life.participant else "nobody known"
 
 
+class Terms(NamedTuple):
+    """Stop and peg of an order as they are by its last command, None for none, and whether it is dormant."""
+
+    stop_e4: int | None
+    dormant: bool
+    peg: str | None
+    offset_e4: int | None
+
+    @property
+    def words(self) -> str:
+        """The terms in words of section 12, after a space; "" for none.
+
+        >>> Terms(95_000, True, None, None).words, Terms(None, False, "primary", 200).words
+        (' stop=9.50, dormant', ' peg=primary offset=0.02')
+        """
+        said = f" stop={price(self.stop_e4)}" if self.stop_e4 else ""
+        said += f" peg={self.peg}" if self.peg else ""
+        said += f" offset={price(self.offset_e4)}" if self.offset_e4 else ""
+        return said + (", dormant" if self.dormant else "")
+
+
+def _terms(directory: Path, life: OrderHistory, entries: Entries) -> Terms:
+    """Stop and peg of an order, from the commands that entered and replaced it, or from what was open at first."""
+    peg = stop_e4 = offset_e4 = 0
+    elected = False
+    if life.opening is not None:
+        peg, stop_e4, offset_e4 = (int(life.opening[key]) for key in ("peg", "stop_e4", "offset_e4"))
+    for moment in life.moments if life.number else ():
+        event = moment.event
+        elected |= event["kind"] == EventKind.TRIGGERED
+        if event["kind"] not in (EventKind.ACCEPTED, EventKind.REPLACED):
+            continue
+        entry = entries.of(event)
+        row = _row(directory, int(event["seq"]) if entry is None else entry.seq)
+        if row["kind"] == CommandKind.ENTER and row["instructions"] & Instruction.PEG:
+            peg = int(row["peg"])
+            offset_e4 = int(row["offset_e4"]) if row["instructions"] & Instruction.OFFSET else 0
+        if row["kind"] in (CommandKind.ENTER, CommandKind.REPLACE) and row["instructions"] & Instruction.STOP:
+            stop_e4 = int(row["stop_e4"])
+    dormant = bool(stop_e4 and not elected and life.leaves_qty > 0)
+    return Terms(stop_e4 or None, dormant, word(Peg, peg) if peg else None, offset_e4 if peg else None)
+
+
+def _row(directory: Path, seq: int) -> "np.void":
+    """COMMAND row of a command."""
+    with History.open(directory) as history:
+        block = next(iter(history.blocks(seq, seq)))
+        row: np.void = np.frombuffer(bytes(block.rows), COMMAND)[seq - block.first_seq]
+        return row
+
+
 def _facts(
     life: OrderHistory,
     names: Directory,
@@ -500,19 +553,17 @@ def _show(
     queue: dict[int, Standing] | None,
     times: Times | None,
     entries: Entries,
+    terms: Terms,
 ) -> None:
     if life.number:
         entry: Any = life.moments[0].event if life.opening is None else life.opening
         qty = int(entry["qty"] if life.opening is None else entry["leaves_qty"])
         side = Side(int(entry["side"])).name.lower()
-        limit = shown_price(int(entry["price_e4"]))
+        limit = shown_price(int(entry["price_e4"])) + terms.words
         symbol = names.symbols[int(entry["instrument"]) - 1]
         before = "" if life.opening is None else " open before the commands that are here"
         number = screen.count(life.number)
-        pegged = ", pegged" if any(each.event["kind"] == EventKind.REPRICED for each in life.moments) else ""
-        about = (
-            f"order {number} of {_whose(life, names)}: {side} {screen.count(qty)} {symbol} @ {limit}{pegged}{before}"
-        )
+        about = f"order {number} of {_whose(life, names)}: {side} {screen.count(qty)} {symbol} @ {limit}{before}"
         left = f"open {screen.count(life.leaves_qty)}" if life.leaves_qty else "closed"
         title = f"{about}; traded {screen.count(life.cum_qty)}, {left}"
     else:

@@ -180,7 +180,10 @@ def test_a_peg_without_a_price_and_a_dormant_stop_are_in_no_queue(tmp_path: Path
     assert unpriced is None
     assert [moment["queue"] for moment in stop["history"]] == [None]
     said = lockstep("order", node, "p1", "--queue")[1]
-    assert "buy 50 XYZ @ market, pegged; traded 0, open 50" in said
+    assert "buy 50 XYZ @ market peg=primary offset=0.02; traded 0, open 50" in said
+    assert (peg["peg"], peg["offset_e4"], peg["stop_e4"], peg["dormant"]) == ("primary", 200, None, False)
+    assert "buy 10 XYZ @ 10.30 stop=10.20, dormant; traded 0, open 10" in lockstep("order", node, "b9")[1]
+    assert (stop["peg"], stop["offset_e4"], stop["stop_e4"], stop["dormant"]) == (None, None, 102_000, True)
     assert "1 order, 30: BETA h1 30; 200 at better prices" in said
     assert said.rstrip().endswith("in no queue")
 
