@@ -24,9 +24,11 @@ from typing import Any, Final
 
 import uvloop
 
+from gateway.attention import Attention
 from journal.slices import make_private
 from marketdata.itch import session_name
 from marketdata.itch.stream import ItchStream
+from node.core_silence import CoreSilence
 from node.direct_feed import DirectFeed
 from node.end_signals import on_end_signal
 from node.feed_programs import Address
@@ -91,6 +93,8 @@ class FeedProcess:
         self._ends_silence = False  # a first heartbeat is due
         self._over: tuple[str, int, int] | None = None  # session that is over, its next number, times left to say so
         self._beats = 0
+        self._attention = Attention(time.monotonic_ns(), int(_BEAT_S * 1e9))
+        self._silence = CoreSilence(self.follower.tape.pulse_ns, self._attention.present_ns)
         self._stopping = False
         self._failure: BaseException | None = None
         self._ended = asyncio.Event()
@@ -163,7 +167,13 @@ class FeedProcess:
         if self._stopping:
             return
         self._loop.call_later(_BEAT_S, self._beat)
-        if time.monotonic() - self._sent_s >= HEARTBEAT_S:
+        self._attention.beat(time.monotonic_ns())
+        if self._silence.look(self._attention.present_ns):
+            if self._silence.lasts:
+                self.log.warning("the node is silent", then="the feed has no heartbeats until it goes on")
+            else:
+                self.log.info("the node goes on")
+        if not self._silence.lasts and time.monotonic() - self._sent_s >= HEARTBEAT_S:
             self._heartbeat()
         self._beats += 1
         if self._beats % round(1.0 / _BEAT_S) == 0:

@@ -494,3 +494,24 @@ def test_nasdaqs_library_takes_a_snapshot(fed: Fed) -> None:
 
     made, _ = snapshot(snapshots_port(fed.node))
     assert [message[:1] for message in asyncio.run(take())] == [message[:1] for message in made]
+
+
+@pytest.mark.slow
+def test_a_feed_has_no_heartbeats_while_its_core_is_silent_and_goes_on_after_it(fed: Fed) -> None:
+    receiver = fed.receiver()
+    assert fed.node.process is not None
+
+    def beats_within(seconds: float) -> int:
+        until_s, found = time.monotonic() + seconds, 0
+        while time.monotonic() < until_s:
+            found += sum(1 for _ in receiver.packets(0.05))
+        return found
+
+    assert beats_within(3.0) >= 2
+    fed.node.process.send_signal(signal.SIGSTOP)
+    try:
+        beats_within(4.5)
+        assert beats_within(3.0) == 0
+    finally:
+        fed.node.process.send_signal(signal.SIGCONT)
+    assert beats_within(4.0) >= 2
