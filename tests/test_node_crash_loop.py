@@ -27,7 +27,7 @@ from tests.running import USERS, Client, Running
 from tests.trading import SETTLED, Trader, made_of_journal, packets, streams_of_journal
 from wire import ouch, soup
 from wire.ouch_codes import ServerMessage
-from wire.soup import LoginAccepted, PacketType
+from wire.soup import TOLD_END, LoginAccepted, PacketType
 
 KILLS = int(os.environ.get("LOCKSTEP_KILLS", "2"))
 CHECKPOINT_EVERY = 200
@@ -157,7 +157,9 @@ def _judge(account: Account, traders: list[Trader], streams: dict[str, bytes], o
         account.doubled += sum(count - 1 for count in accepted.values())
         account.unsettled += sum(request.state not in SETTLED for request in trader.requests)
         account.answers += len(kept)
-        account.false_words += [text for text in trader.told if text not in TRUE_WORDS]
+        account.false_words += [
+            text for text in trader.told if text not in TRUE_WORDS and not text.startswith(TOLD_END)
+        ]
         account.connections += trader.connections
         if trader.failure is not None:
             account.given_up.append(str(trader.failure))

@@ -233,7 +233,9 @@ def test_a_gateway_has_every_option_of_its_node_that_is_one_of_gateways_too(
     given: dict[str, Any] = {}
 
     def gateway(directory: Path, name: str, protocol: str, **options: Any) -> int:
+        of_connections = ("connections_max", "connections_per_address_max", "waiting_per_address_max")
         given.update(options, data=directory, name=name, protocol=protocol)
+        given.update(zip(of_connections, options["bounds"], strict=True))
         return 0
 
     monkeypatch.setattr("cli.gateway.gateway", gateway)
