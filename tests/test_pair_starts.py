@@ -115,7 +115,7 @@ def test_without_its_arbiter_a_node_waits_and_says_so_and_reigns_once_it_is_ther
         assert told["cannot_take_over_reason"].startswith("the arbiter does not answer: ")
         _says(a, "the arbiter does not answer")
         assert lockstep("status", a.data, "--is-primary")[0] == 1
-        assert lockstep("promote", a.data, "--force", "--reason", "x", "--yes")[0] == 2
+        assert lockstep("promote", a.data, "--force", "--reason", "x", "--yes")[0] == 75
         found.witness.start()
         a.awaits(role="primary", state="reigning")
     finally:
