@@ -125,7 +125,7 @@ def test_an_empty_directory_under_a_name_or_in_a_place_that_is_taken_fetches_not
         assert told("twin")[0]["why"].startswith("the primary refuses this node: ")
         await asyncio.sleep(2 * program.AGAIN_S)
         assert (len(told("a")), len(told("twin"))) == (1, 1), "once is enough"
-        assert not (tmp_path / "twin").exists(), "nothing was fetched"
+        assert not holds_journal(tmp_path / "twin"), "nothing was fetched"
         assert b.pair.standby.in_sync
         assert "copy left" not in logs["a"].getvalue()
         if name == "A":
