@@ -8,6 +8,7 @@ order token of OUCH stands for its client order id (``cli.tokens``).
 Where slices of the journal are missing, the history of an order begins with what was open of it after them.
 """
 
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -459,6 +460,10 @@ def _whose(life: OrderHistory, names: Directory) -> str:
     return names.participants[life.participant - 1] if life.participant else "nobody known"
 
 
+#: Events whose commands may give an order a stop or a peg.
+_GIVES_TERMS: Final = (EventKind.ACCEPTED, EventKind.REPLACED)
+
+
 class Terms(NamedTuple):
     """Stop and peg of an order as they are by its last command, None for none, and whether it is dormant."""
 
@@ -483,16 +488,11 @@ class Terms(NamedTuple):
 def _terms(directory: Path, life: OrderHistory, entries: Entries) -> Terms:
     """Stop and peg of an order, from the commands that entered and replaced it, or from what was open at first."""
     peg = stop_e4 = offset_e4 = 0
-    elected = False
     if life.opening is not None:
         peg, stop_e4, offset_e4 = (int(life.opening[key]) for key in ("peg", "stop_e4", "offset_e4"))
-    for moment in life.moments if life.number else ():
-        event = moment.event
-        elected |= event["kind"] == EventKind.TRIGGERED
-        if event["kind"] not in (EventKind.ACCEPTED, EventKind.REPLACED):
-            continue
-        entry = entries.of(event)
-        row = _row(directory, int(event["seq"]) if entry is None else entry.seq)
+    events = [moment.event for moment in life.moments] if life.number else []
+    elected = any(event["kind"] == EventKind.TRIGGERED for event in events)
+    for row in _rows(directory, [event for event in events if event["kind"] in _GIVES_TERMS], entries):
         if row["kind"] == CommandKind.ENTER and row["instructions"] & Instruction.PEG:
             peg = int(row["peg"])
             offset_e4 = int(row["offset_e4"]) if row["instructions"] & Instruction.OFFSET else 0
@@ -502,12 +502,14 @@ def _terms(directory: Path, life: OrderHistory, entries: Entries) -> Terms:
     return Terms(stop_e4 or None, dormant, word(Peg, peg) if peg else None, offset_e4 if peg else None)
 
 
-def _row(directory: Path, seq: int) -> "np.void":
-    """COMMAND row of a command."""
+def _rows(directory: Path, events: list["np.void"], entries: Entries) -> Iterator["np.void"]:
+    """COMMAND rows of the commands that asked for events; of one that waited, the row that was entered."""
     with History.open(directory) as history:
-        block = next(iter(history.blocks(seq, seq)))
-        row: np.void = np.frombuffer(bytes(block.rows), COMMAND)[seq - block.first_seq]
-        return row
+        for event in events:
+            entry = entries.of(event)
+            seq = int(event["seq"]) if entry is None else entry.seq
+            block = next(iter(history.blocks(seq, seq)))
+            yield np.frombuffer(bytes(block.rows), COMMAND)[seq - block.first_seq]
 
 
 def _facts(

@@ -113,6 +113,7 @@ class Meetings:
         self.pairs: Counter[Pair] = Counter()
         self.commands = 0
         self._terms: dict[tuple[int, int], frozenset[str]] = {}
+        self._leaves: Counter[tuple[int, int]] = Counter()  # open quantity of each order
         self._limited: set[int] = set()
         self._waiting: deque[Any] = deque()  # commands that wait for their effect
 
@@ -135,6 +136,7 @@ class Meetings:
     def forget(self) -> None:
         """Begin with another market."""
         self._terms, self._limited = {}, set()
+        self._leaves.clear()
         self._waiting.clear()
 
     def _parts(self, row: Any, caused: NDArray[Any]) -> Iterator[tuple[Any, NDArray[Any], set[str]]]:
@@ -152,23 +154,26 @@ class Meetings:
     def _met(self, row: Any, caused: NDArray[Any]) -> set[str]:
         """Features that a command has together."""
         met = {COMMANDS[CommandKind(int(row["kind"]))]} if int(row["kind"]) in COMMANDS else set[str]()
-        if row["kind"] == CommandKind.CANCEL and row["qty"]:
-            met.add("partial_cancel")
         if row["kind"] == CommandKind.CROSS:
             return met
         for event in caused:
             kind, who = int(event["kind"]), int(event["participant"])
             order = who, int(event["client_order_id"])
             if kind == EventKind.ACCEPTED:
-                self._terms[order] = _terms(row)
+                self._terms[order], self._leaves[order] = _terms(row), int(event["qty"])
             elif kind == EventKind.REPLACED:
-                self._terms[who, int(event["contra_client_order_id"])] = self._terms[order]
+                new = who, int(event["contra_client_order_id"])
+                self._terms[new], self._leaves[new] = self._terms[order], int(event["qty"])
             elif kind == EventKind.TRADE:
                 contra = int(event["contra_participant"]), int(event["contra_client_order_id"])
+                self._leaves.subtract({order: int(event["qty"]), contra: int(event["qty"])})
                 met |= self._terms.get(contra, frozenset())
                 met |= {"uncross"} if not event["side"] else set()
-            elif kind == EventKind.CANCELED and event["reason"] in _OF_CANCEL:
-                met.add(_OF_CANCEL[Reason(int(event["reason"]))])
+            elif kind == EventKind.CANCELED:
+                self._leaves[order] -= int(event["qty"])
+                met |= {_OF_CANCEL[Reason(int(event["reason"]))]} if event["reason"] in _OF_CANCEL else set()
+                # A cancel to no more than what was executed cancels the order whole.
+                met |= {"partial_cancel"} if row["kind"] == CommandKind.CANCEL and self._leaves[order] > 0 else set()
             elif kind == EventKind.HALTED:
                 met.add(_OF_HALT[Reason(int(event["reason"]))])
             if kind in _OF_EVENT:
@@ -255,38 +260,12 @@ def _never() -> dict[Pair, str]:
     add(AT_ONCE, (*_ALONE, "indicative", *by_clock_or_phase), "likewise")
     by_breaker = ("volatility", "market_wide", "cancel_on_halt")
     add(("mass_cancel", "kill"), by_clock_or_phase, "a cancel is due at no time and ends no call")
-    add(
-        ("partial_cancel",),
-        (
-            *by_clock_or_phase,
-            *by_breaker,
-            "end_of_day",
-            "election",
-            "replenishment",
-            "collar",
-            "self_trade",
-            "decrement",
-            "repricing",
-        ),
-        "a part that is canceled moves no quote",
-    )
+    by_trade = ("end_of_day", "election", "replenishment", "collar", "self_trade", "decrement", "repricing")
+    add(("partial_cancel",), (*by_clock_or_phase, *by_breaker, *by_trade), "a part that is canceled moves no quote")
     add(("replace",), by_clock_or_phase, "a replace is due at no time and ends no call")
     add(
         ("emergency_close",),
-        (
-            *by_clock_or_phase,
-            *by_breaker,
-            *(
-                "end_of_day",
-                "election",
-                "replenishment",
-                "collar",
-                "self_trade",
-                "decrement",
-                "indicative",
-                "repricing",
-            ),
-        ),
+        (*by_clock_or_phase, *by_breaker, *by_trade, "indicative"),
         "an emergency close cancels, and nothing trades or is called after it",
     )
     add(

@@ -11,6 +11,7 @@ import pytest
 
 from tests.fix_judge import echo
 from tests.fix_trader import LOGGED_ON, Trader
+from tests.fixcore_logs import silent_logs
 from tests.running import until
 
 DEADLINE_S = 90
@@ -53,7 +54,6 @@ def test_quickfix_trades_and_goes_on_with_its_numbers_after_a_new_logon(version:
 def test_fixcore_trades(tmp_path: Path) -> None:
     pytest.importorskip("fixcore", reason="fixcore-engine is not installed: make .venv/.extras")
     from fixcore import Application
-    from fixcore.log import Log, LogFactory
     from fixcore.message import Message
     from fixcore.session import SessionSettings
     from fixcore.store import MemoryStoreFactory
@@ -69,17 +69,6 @@ def test_fixcore_trades(tmp_path: Path) -> None:
         def from_app(self, message: Any, session_id: Any) -> None:  # noqa: ARG002
             got.append(str(message[11]))
 
-    class Silence(Log):  # type: ignore[misc]
-        def on_incoming(self, message: str) -> None: ...
-
-        def on_outgoing(self, message: str) -> None: ...
-
-        def on_event(self, text: str) -> None: ...
-
-    class Silences(LogFactory):  # type: ignore[misc]
-        def create(self, session_id: Any) -> Silence:  # noqa: ARG002
-            return Silence()
-
     async def trade(port: int) -> None:
         settings = tmp_path / "fixcore.cfg"
         settings.write_text(
@@ -87,7 +76,7 @@ def test_fixcore_trades(tmp_path: Path) -> None:
             f"SenderCompID=TW\nTargetCompID=ISLD\nSocketConnectHost=127.0.0.1\nSocketConnectPort={port}\n"
         )
         read = SessionSettings.from_file(str(settings))
-        async with SocketInitiator(read, Seen(), MemoryStoreFactory(), Silences()) as initiator:
+        async with SocketInitiator(read, Seen(), MemoryStoreFactory(), silent_logs()) as initiator:
             await asyncio.wait_for(live.wait(), DEADLINE_S)
             (session,) = initiator._sessions.values()
             for each in range(50):

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.fix_client import FixClient
+from tests.fixcore_logs import silent_logs
 from tests.running import ROOT, Running, started
 from tests.test_node_gateways import port_of
 
@@ -48,7 +49,6 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def by_fixcore(port: int, folder: Path, order: str, wanted: int) -> Told:
     """A life of fixcore-engine, with its store in a folder."""
     from fixcore import Application
-    from fixcore.log import Log, LogFactory
     from fixcore.message import Message
     from fixcore.session import SessionSettings
     from fixcore.store import FileStoreFactory
@@ -68,17 +68,6 @@ def by_fixcore(port: int, folder: Path, order: str, wanted: int) -> Told:
         def from_app(self, message: Any, session_id: Any) -> None:  # noqa: ARG002
             told.append((str(message[150]), str(message[11])))
 
-    class Silence(Log):  # type: ignore[misc]
-        def on_incoming(self, message: str) -> None: ...
-
-        def on_outgoing(self, message: str) -> None: ...
-
-        def on_event(self, text: str) -> None: ...
-
-    class Silences(LogFactory):  # type: ignore[misc]
-        def create(self, session_id: Any) -> Silence:  # noqa: ARG002
-            return Silence()
-
     async def trade() -> None:
         path = folder / "fixcore.cfg"
         path.write_text(
@@ -86,7 +75,7 @@ def by_fixcore(port: int, folder: Path, order: str, wanted: int) -> Told:
             f"SenderCompID=UF\nTargetCompID=LOCKSTEP\nSocketConnectHost=127.0.0.1\nSocketConnectPort={port}\n"
         )
         read = SessionSettings.from_file(str(path))
-        async with SocketInitiator(read, Seen(), FileStoreFactory(folder / "store"), Silences()) as initiator:
+        async with SocketInitiator(read, Seen(), FileStoreFactory(folder / "store"), silent_logs()) as initiator:
             await asyncio.wait_for(live.wait(), DEADLINE_S)
             (session,) = initiator._sessions.values()
             made = Message()

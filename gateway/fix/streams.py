@@ -142,11 +142,10 @@ class FixStreams(BoundedStreams):
             return
         at, end = 0, len(reports)
         while at < end:
-            until = at
-            if not self._mass:  # a mass cancel that somebody waits for ends with the next new order
-                at, until = self._tell_usual(at, end)
-            else:
+            if self._mass:  # a mass cancel that somebody waits for ends with the next new order
                 until = end
+            else:
+                at, until = self._tell_usual(at, end)
             while at < until and self._is_own_mark(reports[at]):
                 self._take_own_mark(reports[at])
                 at += 1
