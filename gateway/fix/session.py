@@ -13,8 +13,7 @@ the time of the first sending, which is that of the market. A mark whose message
 import struct
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -26,6 +25,7 @@ from gateway.fix import marks, names, orders, records
 from gateway.fix.accounts import Account, Accounts
 from gateway.fix.answers import Answers
 from gateway.fix.hours import Hours
+from gateway.fix.journaled_core import JournaledCore, validator_of
 from gateway.fix.marks import Mark
 from gateway.fix.orders import Refused
 from gateway.fix.reading import FULL, NOT_WHOLE, expected_of, form, read_orders
@@ -38,10 +38,8 @@ from gateway.protocol import Login, MassCancel, Refusal, RowSession, Taken
 from wire.errors import ProtocolError
 from wire.fix_codec import Cutter, FrameWriter, Garbled, Message, Times, body
 from wire.fix_events import Event, LoggedOut, LogonAsked, Received, Restarted, Terms, identity
-from wire.fix_session import Session as SessionCore
-from wire.fix_table import VERSIONS, own
+from wire.fix_table import VERSIONS
 from wire.fix_text import plain
-from wire.fix_validation import Validator
 from wire.session_state import Due, State
 
 #: CompID of the exchange.
@@ -61,7 +59,6 @@ _NAMED_MAX: Final = 4_096
 _LAST_NS: Final = 2_000_000_000
 _SEQUENCE_RESET: Final = b"4"
 _LOGOUT: Final = b"5"
-_TEST_REQUEST: Final = b"1"
 _NEW, _REPLACE, _CANCEL = b"D", b"G", b"F"
 _STATUS, _MASS_CANCEL = b"H", b"q"
 #: BusinessRejectReason of a type that is not served, and, in FIX 5.0 SP2, of messages beyond a throttle.
@@ -80,25 +77,6 @@ class FixLogin(NamedTuple):
     proved: bool | None = None
 
 
-class _Numbers:
-    """The numbers of a session, for the core: messages are in the stream, and are not kept here."""
-
-    def __init__(self) -> None:
-        self.in_seq = self.out_seq = 1
-
-    def keep(self, sent: Any) -> None:
-        """Keep nothing."""
-
-    def messages(self, begin: int, end: int) -> Iterable[Any]:
-        """No message: ``FixSession`` has them from the stream."""
-        del begin, end
-        return ()
-
-    def reset(self) -> None:
-        """Begin again."""
-        self.in_seq = self.out_seq = 1
-
-
 class _Owed(NamedTuple):
     """A message of the session that waits for its mark."""
 
@@ -106,117 +84,6 @@ class _Owed(NamedTuple):
     msg_type: bytes
     fields: bytes
     header: tuple[tuple[int, bytes], ...]
-
-
-class _Acts(list[Event]):
-    """Events that are acted upon as they come, so that rows stand in the order of the messages."""
-
-    def __init__(self, act: Callable[[Event], None]) -> None:
-        super().__init__()
-        self._act = act
-
-    def append(self, event: Event) -> None:
-        """Act upon an event."""
-        self._act(event)
-
-
-class _Core(SessionCore):
-    """The session core, whose messages go by the journal before they go out."""
-
-    def __init__(self, terms: Terms, validator: Validator, owner: "FixSession") -> None:
-        super().__init__(terms, validator, _Numbers())
-        self._owner = owner
-        self._acts = _Acts(owner.act)
-        #: Number of the message that is said now: its mark has come back. 0: none.
-        self.granted = 0
-
-    def feed(self, data: bytes, now_ns: int) -> None:
-        """Take bytes of a live session."""
-        self._cutter.feed(data)
-        self._go_on(self._acts, now_ns)
-
-    @property
-    def takes_plain(self) -> bool:
-        """True if the next message in turn may become a command: nothing is missing before it, and nothing waits."""
-        return self.state is State.LIVE and self._gap is None and not self._early
-
-    def take_held(self) -> bytes:
-        """Bytes of a message that is not all there yet; they are to be fed again."""
-        return self._cutter.take_held()
-
-    def hold(self, data: bytes) -> None:
-        """Keep the beginning of a message."""
-        self._cutter.feed(data)
-
-    def took(self, messages: int, now_ns: int) -> None:
-        """Count messages in turn that have become commands."""
-        self.store.in_seq += messages
-        self.heard_ns = now_ns
-        self._tests = 0
-
-    def _go_on(self, events: list[Event], now_ns: int) -> None:
-        super()._go_on(events if self.state is State.LOGIN else self._acts, now_ns)
-
-    def _filled(self, events: list[Event], now_ns: int) -> None:
-        super()._filled(events if self.state is State.LOGIN else self._acts, now_ns)
-
-    @property
-    def logon(self) -> Message | None:
-        """The logon that waits for its answer."""
-        return self._logon
-
-    def accept(self, now_ns: int, more: Iterable[tuple[int, bytes | str | int]] = ()) -> list[Event]:
-        """Accept the logon whose mark has come back; one that begins the numbers again has to be marked first."""
-        if not self.granted:
-            self.state = State.ASKED
-            self._owner.ask_logon()
-            return []
-        return super().accept(now_ns, more)
-
-    def refuse_logon(self, now_ns: int, why: str = "") -> list[Event]:
-        """End with a logon that is not accepted; its mark has come back. why: "": its number was used before."""
-        message = self._asked()
-        low = f"MsgSeqNum too low, expecting {self.store.in_seq} but received {message.number(b'34') or 0}"
-        text = why or low
-        events: list[Event] = []
-        self._say_goodbye(text, now_ns)
-        self._end(events, text)
-        return events
-
-    def ask(self, text: str, now_ns: int) -> None:
-        """Have a test request sent."""
-        self._say(_TEST_REQUEST, body([(112, text)]), now_ns)
-
-    def business_reject(
-        self,
-        message: Message,
-        reason: int,
-        text: str,
-        now_ns: int,
-        more: Iterable[tuple[int, bytes | str | int]] = (),
-    ) -> int:
-        """Have a BusinessMessageReject sent."""
-        del now_ns, more
-        self._owner.mark_business_reject(message.msg_type, reason, text, self.store.in_seq)
-        return 0
-
-    def _begin_resend(self, begin: int, end: int, now_ns: int) -> None:
-        del now_ns
-        self._owner.resend(begin, end)
-
-    def _say(self, msg_type: bytes, fields: bytes, now_ns: int, header: Iterable[tuple[int, bytes]] = ()) -> None:
-        if not self.granted:
-            self._owner.owe(msg_type, fields, tuple(header), self.store.in_seq)
-            self.sent_ns = now_ns
-            return
-        number, self.granted = self.granted, 0
-        self.store.out_seq = number + 1
-        self._put(self._writer.routed(msg_type, number, now_ns, fields, header=tuple(header)), now_ns)
-
-
-@cache
-def _validator(version: str) -> Validator:
-    return Validator(own(version))
 
 
 class FixSession(RowSession):
@@ -237,7 +104,7 @@ class FixSession(RowSession):
         self.next_seq = 1  # of the stream
         self.heard_ns = self.sent_ns = now_ns
         self._first = b""
-        self._core: _Core | None = None
+        self._core: JournaledCore | None = None
         self._version = VERSIONS[0]
         self._answers = self.answers(self._version)
         self._times = Times()
@@ -325,7 +192,7 @@ class FixSession(RowSession):
             return [ProtocolError(f"the TargetCompID of a logon is not {COMP_ID}")]
         version = _APPLICATION_VERSION if found.version == VERSIONS[-1] else None
         terms = Terms(found.version, COMP_ID, found.sender, version)
-        core = self._core = _Core(terms, _validator(found.version), self)
+        core = self._core = JournaledCore(terms, validator_of(found.version), self)
         self._version, self._answers = found.version, self.answers(found.version)
         self._writer = FrameWriter(found.version, COMP_ID, found.sender, self._times)
         self._head = head_of(found.version, COMP_ID, found.sender)
@@ -418,7 +285,7 @@ class FixSession(RowSession):
                 return Due.TIMED_OUT
         return Due.NOTHING
 
-    def _end_with_hours(self, core: _Core) -> None:
+    def _end_with_hours(self, core: JournaledCore) -> None:
         """Log the user out where its session ends, or begins again, by the clock of the market. On a quiet market that
         stands: the client is asked something first, since a new clock comes with each command."""
         hours, streams = self._account.hours, self._streams
@@ -500,14 +367,14 @@ class FixSession(RowSession):
             self._refused = "the numbers begin again: log on with MsgSeqNum 1"
         return True
 
-    def _reads_plain(self, core: _Core, messages_max: int) -> bool:
+    def _reads_plain(self, core: JournaledCore, messages_max: int) -> bool:
         """True if a kernel may read: the session is one of orders, nobody watches its messages, and so many of them
         are within what its user may send."""
         if self._throttle is not None and self._throttle.left(self._clock()) < messages_max:
             return False
         return core.takes_plain and self.answers.are_usual and self.on_frame is None
 
-    def _read_plain(self, core: _Core, region: memoryview, room: int) -> tuple[int, list[bytes], int, bool]:
+    def _read_plain(self, core: JournaledCore, region: memoryview, room: int) -> tuple[int, list[bytes], int, bool]:
         """Take messages, the plain ones by a kernel, up to one that makes rows by itself: bytes taken, rows, messages
         among these, and True if rows have no more room."""
         held = core.take_held()
