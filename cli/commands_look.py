@@ -504,23 +504,30 @@ def replay(
     form: Annotated[
         FeedForm,
         typer.Option(
-            "--format", help="ITCH 5.0 as Nasdaq's files are, a capture of MoldUDP64 packets, or lines of text."
+            "--format",
+            help="ITCH 5.0 as Nasdaq's files are, a capture of MoldUDP64 packets, a table of messages, lines of text.",
         ),
     ] = FeedForm.itch,
     day: Annotated[str | None, typer.Option(metavar="DATE", help="Only this trading day, as 2024-01-15.")] = None,
+    begin: FromWhen = None,
+    end: ToWhen = None,
     as_json: Json = False,
 ) -> int:
     """Make the market data of past days again, out of the journal: the same bytes on every node, whenever.
 
-    Each trading day is a session, and a file that needs no other: it begins with every order that is still shown.
+    Each trading day is a session, and a file that needs no other: it begins with every order that is still shown. With
+    --from it begins so at that command or time.
 
     Example: lockstep replay node1 --out days
 
     Example: lockstep replay node1 --out capture --format pcap --day 2024-01-15
-    """
-    from cli.past_feed import replay as command
 
-    return command(directory, feed.value, out, form.value, day, as_json=as_json)
+    Example: lockstep replay node1 --out morning --format parquet --from 2024-01-15T09:30 --to 2024-01-15T10:00
+    """
+    from cli.past_feed import write_files
+
+    assert feed is PastFeed.itch
+    return write_files(directory, out, form.value, day, begin, end, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -33,6 +33,8 @@ class FeedForm(StrEnum):
 
     itch = "itch"
     pcap = "pcap"
+    csv = "csv"
+    parquet = "parquet"
     text = "text"
 
 

@@ -1,8 +1,9 @@
-"""The feed of past days again, out of the journal: `lockstep replay`."""
+"""The feed of past days again, out of the journal, as files: `lockstep replay --out`."""
 
 import re
 import shutil
 import time
+from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,29 +11,39 @@ from pathlib import Path
 import numpy as np
 
 from cli import errors, screen
-from cli.choice import Selection
+from cli.choice import Selection, range_of
 from cli.errors import WrongUse
-from cli.history import chosen_plays
+from cli.node import plays
 from cli.reports import room_of
 from engine.records import COMMAND, CommandKind, VenueSetting
 from journal.history import History
 from marketdata.itch import ItchFeed
+from marketdata.itch.excerpt import Excerpt
 from marketdata.itch.files import SessionFiles
+from replay.ahead import ahead
+from replay.past import parted
 from replay.times import first_seq_at, seq_at
 from reports import Reports
 
 
-def replay(directory: Path, name: str, out: Path, form: str, day: str | None, *, as_json: bool) -> int:
+def write_files(
+    directory: Path, out: Path, form: str, day: str | None, begin: str | None, end: str | None, *, as_json: bool
+) -> int:
     """Write the messages of each session of a journal to a file of its own, and say which files there are.
 
-    name: of the feed.
+    day: the one trading day to write; None for all. begin, end: first and last command or time; None: the ends of the
+    journal.
 
     A report has sums and names that earlier commands gave, and an order of earlier days may still be shown: the journal
-    is folded from command 1 on, whatever day is asked for. Files are written beside the folder, which gets its name
+    is folded from command 1 on, whatever is asked for. Files are written beside the folder, which gets its name
     once all are whole.
     """
     only = None if day is None else _day_of(day)
-    room = room_of(directory, Selection(None, None))
+    found = range_of(directory, begin, end)
+    if found is None:
+        return errors.FINE
+    from_seq, to_seq = found
+    room = room_of(directory, Selection(from_seq, to_seq))
     aside = _aside(out)
     if day is not None and not _may_have(directory, day):
         raise WrongUse(f"{directory} has no trading day {day}")
@@ -42,16 +53,22 @@ def replay(directory: Path, name: str, out: Path, form: str, day: str | None, *,
     except OSError as error:
         raise WrongUse(f"{aside} cannot be made: {error.strerror}; name another folder with --out") from error
     files = SessionFiles(aside, form, only)
-    fold, feed = Reports(room), ItchFeed(room, files)
+    excerpt = Excerpt(files)
+    feed = ItchFeed(room, files if from_seq is None else excerpt)
     files.counted_from_ns = lambda: feed.day_ns
     try:
-        for play, _, _ in chosen_plays(directory, Selection(1, None)):
-            for batch in fold.batches(play.first_seq, play.commands, play.events):
-                feed.take(batch)
-            feed.end_block()
+        fold = Reports(room)
+        with closing(ahead(plays(directory, 1, to_seq, "replaying"))) as blocks:
+            for block in blocks:
+                for part, is_before in parted(block.play, from_seq or 1):
+                    for batch in fold.batches(part.first_seq, part.commands, part.events):
+                        if not is_before:
+                            excerpt.begin(feed, batch)
+                        feed.take(batch)
+                    feed.end_block()
         files.close()
         if day is not None and not files.written:  # its commands had no report
-            raise WrongUse(f"{directory} has no trading day {day}")
+            raise WrongUse(f"{directory} has no trading day {day}" + (" there" if begin or end else ""))
         aside.rename(out)
     except BaseException as error:
         shutil.rmtree(aside, ignore_errors=True)
@@ -61,7 +78,7 @@ def replay(directory: Path, name: str, out: Path, form: str, day: str | None, *,
         raise
     for each in files.written:
         each.path = out / each.path.name
-    _tell(name, files, feed, time.monotonic() - began_s, as_json=as_json)
+    _tell(files, feed, time.monotonic() - began_s, as_json=as_json)
     return errors.FINE
 
 
@@ -101,11 +118,11 @@ def _day_of(day: str) -> int:
     raise WrongUse(f"--day is {day}; write a date, such as 2024-01-15")
 
 
-def _tell(name: str, files: SessionFiles, feed: ItchFeed, seconds: float, *, as_json: bool) -> None:
+def _tell(files: SessionFiles, feed: ItchFeed, seconds: float, *, as_json: bool) -> None:
     if as_json:
         sessions = [asdict(each) | {"path": str(each.path)} for each in files.written]
         screen.print_json(
-            {"feed": name, "sessions": sessions, "left_out": feed.left_out, "digest": feed.digest().hex()}
+            {"feed": "itch", "sessions": sessions, "left_out": feed.left_out, "digest": feed.digest().hex()}
         )
         return
     rows = [

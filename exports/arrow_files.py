@@ -114,6 +114,44 @@ def _texts(library: Any, text: Text, missing: Any = None) -> Any:
     return library.StringArray.from_buffers(len(text.lengths), library.py_buffer(ends), octets, there)
 
 
+def _parquet_writer(library: Any, path: Path, table: Table, schema: Any) -> Any:
+    codings = _codings(table)
+    return library.parquet.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        compression_level=1,
+        # Levels of pages of this form are not compressed, and are read in two thirds of the time.
+        data_page_version="2.0",
+        use_dictionary=[name for name in table.columns if name not in codings],
+        column_encoding=codings,
+        store_schema=False,
+        # Bounds of words are those of all names in nearly every group, and would take a quarter of the writing.
+        write_statistics=[name for name in table.columns if name not in table.text],
+    )
+
+
+class ParquetFile:
+    """One file of Parquet with the rows of one table. Raises OSError, and ExportError without pyarrow."""
+
+    def __init__(self, path: Path, table: Table) -> None:
+        library = _library()
+        self._rows = _Rows(library, table, coded=True)
+        self._writer = _parquet_writer(library, path, table, self._rows.schema)
+
+    def write(self, columns: Columns) -> None:
+        """Add rows."""
+        self._rows.add(columns)
+        if self._rows.rows >= GROUP_ROWS:
+            self._writer.write_table(self._rows.take())
+
+    def close(self) -> None:
+        """Write the rest."""
+        if self._rows.rows:
+            self._writer.write_table(self._rows.take())
+        self._writer.close()
+
+
 class ParquetForm:
     """A folder a table, in it a folder a day (``day=2024-01-15``), in it files in the order of their numbers.
 
@@ -149,20 +187,8 @@ class ParquetForm:
         if day is not None:
             folder /= f"day={day_text(day)}"
         folder.mkdir(parents=True, exist_ok=True)
-        codings = _codings(table)
-        return self._library.parquet.ParquetWriter(
-            folder / f"part-{number:06d}.parquet",
-            self._rows[table.name].schema,
-            compression="zstd",
-            compression_level=1,
-            # Levels of pages of this form are not compressed, and are read in two thirds of the time.
-            data_page_version="2.0",
-            use_dictionary=[name for name in table.columns if name not in codings],
-            column_encoding=codings,
-            store_schema=False,
-            # Bounds of words are those of all names in nearly every group, and would take a quarter of the writing.
-            write_statistics=[name for name in table.columns if name not in table.text],
-        )
+        path = folder / f"part-{number:06d}.parquet"
+        return _parquet_writer(self._library, path, table, self._rows[table.name].schema)
 
     def _close(self, table: Table) -> None:
         held = self._rows[table.name]

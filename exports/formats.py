@@ -4,13 +4,12 @@ import csv
 import errno
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
 
-from exports.arrow_files import ArrowForm, ParquetForm
+from exports.arrow_files import ArrowForm, ParquetFile, ParquetForm
 from exports.postgres import SqlForm
 from exports.tables import Columns, Table
 
@@ -37,26 +36,41 @@ class Form(Protocol):
         ...
 
 
+class CsvFile:
+    """One CSV file with the rows of one table, RFC 4180, with the names of the columns in the first line."""
+
+    def __init__(self, path: Path, table: Table) -> None:
+        self._table = table
+        self._file = path.open("w", newline="", encoding="ascii")
+        self._writer = csv.writer(self._file)
+        self._writer.writerow(table.columns)
+
+    def write(self, columns: Columns) -> None:
+        """Add rows. Raises OSError."""
+        self._writer.writerows(_rows(self._table, columns))
+
+    def close(self) -> None:
+        """Close the file. Raises OSError."""
+        self._file.close()
+
+
 class CsvForm:
     """A CSV file a table, RFC 4180, with the names of the columns in the first line."""
 
     def __init__(self, folder: Path, _tables: Sequence[Table]) -> None:
         self._folder = folder
-        self._stack = ExitStack()
-        self._writers: dict[str, Any] = {}
+        self._files: dict[str, CsvFile] = {}
 
     def write(self, table: Table, columns: Columns) -> None:
         """Add rows to a table. Raises OSError."""
-        if table.name not in self._writers:
-            path = self._folder / f"{table.name}.csv"
-            file = self._stack.enter_context(path.open("w", newline="", encoding="ascii"))
-            self._writers[table.name] = csv.writer(file)
-            self._writers[table.name].writerow(table.columns)
-        self._writers[table.name].writerows(_rows(table, columns))
+        if table.name not in self._files:
+            self._files[table.name] = CsvFile(self._folder / f"{table.name}.csv", table)
+        self._files[table.name].write(columns)
 
     def finish(self) -> None:
-        """Close the files."""
-        self._stack.close()
+        """Close the files. Raises OSError."""
+        for each in self._files.values():
+            each.close()
 
     def read(self, table: Table) -> Iterator[Columns]:
         """Rows of a table. Raises OSError, ValueError for a file that is not as it was written."""
@@ -150,6 +164,10 @@ FORMS: Final[dict[str, Any]] = {
     "arrow": ArrowForm,
     "sql": SqlForm,
 }
+
+
+#: Files of one table alone, made with their path and the table: ``write`` adds rows, ``close`` ends them.
+TABLE_FILES: Final[dict[str, Any]] = {"csv": CsvFile, "parquet": ParquetFile}
 
 
 def _rows(table: Table, columns: Columns) -> Any:

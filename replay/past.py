@@ -60,6 +60,19 @@ class RowRange(NamedTuple):
     extended: bool = False
 
 
+def parted(play: PlayedRows, from_seq: int) -> list[tuple[PlayedRows, bool]]:
+    """Rows cut before command ``from_seq``: those before it (True) and those from it on (False), without empty ones."""
+    before = from_seq - play.first_seq
+    if before <= 0:
+        return [(play, False)]
+    if before >= len(play.commands):
+        return [(play, True)]
+    cut = int(np.searchsorted(play.events["seq"], from_seq))
+    earlier = RowRange(play.first_seq, play.commands[:before], play.events[:cut], play.extended)
+    later = RowRange(from_seq, play.commands[before:], play.events[cut:], ends_extended(earlier.commands))
+    return [(earlier, True), (later, False)]
+
+
 class PlayedBlock(NamedTuple):
     """A block of the journal with its events, and the venue's directory before and after it.
 

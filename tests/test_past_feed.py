@@ -1,6 +1,8 @@
 """`lockstep replay`: the feed of past days out of a journal, the same bytes whenever and wherever it is made."""
 
+import csv
 import datetime as dt
+import hashlib
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cli.history import chosen_plays
+from cli.node import plays as chosen_plays
 from engine import Engine
 from engine.capacity import Capacity
 from lobster.read import read_book, read_messages
@@ -22,7 +24,7 @@ from tests.json_schemas import checked
 from tests.report_streams import Block
 from tests.test_itch_feed import Market
 from tests.test_lobster import AAPL, DATA, needs_data
-from wire import itch, mold
+from wire import itch, itch_layout, mold
 
 FIRST = """
 instrument XYZ tick=0.01 lot=1 reference=10.00
@@ -39,6 +41,13 @@ enter BETA b2 buy 20 XYZ @ 10.10
 enter BETA b3 buy 20 XYZ @ 9.90 tif=gtc
 at 2024-01-18T00:00:00
 """
+#: A day that begins with a call.
+CALL = """phase XYZ opening_auction
+enter ALPHA c1 sell 30 XYZ @ 10.00
+enter BETA c2 buy 50 XYZ @ 10.10
+replace BETA c2 c3 40 @ 10.20
+phase XYZ continuous
+replace BETA c3 c4 10 @ 9.50"""
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +149,7 @@ def test_a_day_that_is_none_is_told_before_the_fold(
         folds.append(words)
         return chosen_plays(*words, **named)
 
-    monkeypatch.setattr("cli.past_feed.chosen_plays", plays)
+    monkeypatch.setattr("cli.past_feed.plays", plays)
     status, _, complaint = lockstep("replay", node, "--out", tmp_path / "out", "--day", day)
     assert (status, f"no trading day {day}" in complaint, folds) == (2, True, []), complaint
     assert list(tmp_path.iterdir()) == []
@@ -245,3 +254,119 @@ def test_a_session_that_ended_its_evening_before_its_date_is_found(lockstep: Loc
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["20240116.itch"]
     status, _, complaint = lockstep("replay", tmp_path / "node", "--out", tmp_path / "none", "--day", "2024-01-17")
     assert (status, "no trading day 2024-01-17" in complaint) == (2, True)
+
+
+def shown_by(framed: bytes) -> dict[int, tuple[int, ...]]:
+    """Orders that messages leave shown, by reference: what each has, and its price."""
+    found: dict[int, tuple[int, ...]] = {}
+    for _, message in itch.cut(framed):
+        said = itch.fields(message)
+        match itch.ItchMessage(message[0]):
+            case itch.ItchMessage.ADD:
+                found[int(said["reference"])] = (int(said["shares"]), int(said["price_e4"]))
+            case itch.ItchMessage.EXECUTED | itch.ItchMessage.CANCEL:
+                qty, price_e4 = found.pop(int(said["reference"]))
+                if qty > int(said["shares"]):
+                    found[int(said["reference"])] = (qty - int(said["shares"]), price_e4)
+            case itch.ItchMessage.DELETE:
+                del found[int(said["reference"])]
+    return found
+
+
+def test_a_part_of_a_day_begins_with_what_was_shown_then_and_goes_on_with_the_same_messages(
+    node: Path, lockstep: Lockstep, tmp_path: Path
+) -> None:
+    whole = sessions()
+    for number, begin in enumerate(["6", "7", "2024-01-16T08:00:01", "10"]):
+        out = tmp_path / str(number)
+        facts = told(lockstep, node, "--out", out, "--from", begin)
+        files = sorted(out.iterdir())
+        assert [path.stem for path in files] == list(whole)[-len(files) :]
+        for path in files[1:]:
+            assert path.read_bytes() == whole[path.stem]
+        part, day = files[0].read_bytes(), whole[files[0].stem]
+        assert shown_by(part) == shown_by(day)  # a part without its orders would have an execution of none
+        assert facts["sessions"][0]["messages"] == len(list(itch.cut(part)))
+        tail = [message for _, message in itch.cut(part)][-2:]
+        assert tail == [message for _, message in itch.cut(day)][-2:]
+        assert part != day
+
+
+def test_a_part_of_a_day_ends_after_its_last_command(node: Path, lockstep: Lockstep, tmp_path: Path) -> None:
+    whole = sessions()["20240115"]
+    told(lockstep, node, "--out", tmp_path / "five", "--to", "5")
+    told(lockstep, node, "--out", tmp_path / "all", "--from", "1", "--to", "6")
+    five, six = (tmp_path / name / "20240115.itch" for name in ("five", "all"))
+    assert [path.name for path in (tmp_path / "five").iterdir()] == ["20240115.itch"]
+    assert whole.startswith(six.read_bytes())
+    assert six.read_bytes().startswith(five.read_bytes())
+    assert len(five.read_bytes()) < len(six.read_bytes()) < len(whole)
+
+
+def test_a_range_without_a_command_writes_nothing_and_one_that_cannot_be_is_refused(
+    node: Path, lockstep: Lockstep, tmp_path: Path
+) -> None:
+    status, _, complaint = lockstep(
+        "replay", node, "--out", tmp_path / "out", "--from", "2024-01-17T09:00", "--to", "2024-01-17T10:00"
+    )
+    assert (status, "has no command" in complaint) == (0, True), complaint
+    for words, what in ((["--from", "9", "--to", "3"], "no range"), (["--from", "1000"], "1,000")):
+        status, _, complaint = lockstep("replay", node, "--out", tmp_path / "out", *words)
+        assert (status, what in complaint, "Traceback" in complaint) == (2, True, False), complaint
+    assert list(tmp_path.iterdir()) == []
+
+
+def table_rows(message: bytes, number: int, symbols: dict[int, str], day_ns: int) -> dict[str, Any]:
+    """The row of a table for a message, as its fields have it."""
+    said = itch.fields(message)
+    kind = itch.ItchMessage(message[0])
+    if kind is itch.ItchMessage.STOCK_DIRECTORY:
+        symbols[int(said["stock_locate"])] = str(said["stock"])
+    words: dict[str, Any] = {
+        "number": number,
+        "time_ns": day_ns + int(said["time_ns"]),
+        "kind": kind.name.lower(),
+        "symbol": symbols.get(int(said["stock_locate"]), ""),
+        "side": {"B": "buy", "S": "sell"}.get(str(said.get("side")), ""),
+        "event": itch_layout.SystemEvent(ord(str(said["event"]))).name.lower() if "event" in said else "",
+        "state": itch_layout.TradingState(ord(str(said["state"]))).name.lower() if "state" in said else "",
+        "reason": said.get("reason", ""),
+        "cross": itch_layout.ItchCross(ord(str(said["cross"]))).name.lower() if "cross" in said else "",
+        "imbalance": itch_layout.Imbalance(ord(str(said["direction"]))).name.lower() if "direction" in said else "",
+    }
+    numbers = ("reference", "new_reference", "shares", "price_e4", "match_number", "paired_shares", "near_e4")
+    return words | {name: said.get(name) for name in (*numbers, "imbalance_shares", "round_lot")}
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_table_has_a_row_for_each_message(lockstep: Lockstep, tmp_path: Path, form: str) -> None:
+    (tmp_path / "day.txt").write_text(FIRST.replace("phase XYZ continuous", CALL) + SECOND)
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
+    assert lockstep("replay", tmp_path / "node", "--out", tmp_path / "itch")[0] == 0
+    if form == "parquet":
+        parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    facts = told(lockstep, tmp_path / "node", "--out", tmp_path / "out", "--format", form)
+    kinds: set[str] = set()
+    for about in facts["sessions"]:
+        path = Path(about["path"])
+        assert about["digest"] == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert about["size_bytes"] == path.stat().st_size
+        if form == "csv":
+            with path.open(newline="") as file:
+                got: list[dict[str, Any]] = list(csv.DictReader(file))
+        else:
+            got = parquet.ParquetFile(path).read().to_pylist()
+        octets = (tmp_path / "itch" / f"{about['session']}.itch").read_bytes()
+        day = dt.datetime.strptime(about["session"], "%Y%m%d").replace(tzinfo=dt.UTC)
+        symbols: dict[int, str] = {}
+        expected = [
+            table_rows(message, number, symbols, int(day.timestamp()) * 10**9)
+            for number, (_, message) in enumerate(itch.cut(octets), 1)
+        ]
+        if form == "csv":
+            expected = [{name: "" if value is None else str(value) for name, value in row.items()} for row in expected]
+        assert got == [{name: row[name] for name in got[0]} for row in expected]
+        assert set(got[0]) == set(expected[0])
+        kinds |= {row["kind"] for row in got}
+    assert kinds >= {"system_event", "stock_directory", "trading_action", "add", "executed", "delete", "noii"}
+    assert kinds >= {"executed_with_price", "cross_trade", "replace"}

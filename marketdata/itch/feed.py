@@ -124,6 +124,11 @@ class ItchFeed:
         return int(self.tables.feed[0]["day_ns"])
 
     @property
+    def day_end_ns(self) -> int:
+        """End of the trading day of the session, ns since 1970; 0 before the first session."""
+        return int(self.tables.feed[0]["day_end_ns"])
+
+    @property
     def messages(self) -> int:
         """Messages of the session so far."""
         return int(self.tables.feed[0]["messages"])
