@@ -13,6 +13,7 @@ from directory.keep_events import keep_events as keep_events_of
 from engine.records import RULES_VERSION
 from journal import Journal, JournalError
 from journal.slices import places
+from node.gateway_image import bring_forward, images_without_checkpoint
 from notation.words import Fault, duration_ns
 from replay.errors import ReplayError
 
@@ -24,9 +25,15 @@ def archive(directory: Path, older_than: str, to: Path, *, without_events: bool,
     except Fault:
         raise WrongUse(f"--older-than is {older_than!r}; give a whole number and d, h, m or s, such as 30d") from None
     check_whole(directory)
+    bring_forward(directory)
     with screen.Bar("copying") as bar:
         report = archive_slices(
-            directory, to, before_ns=time.time_ns() - age_ns, without_events=without_events, progress=bar.to
+            directory,
+            to,
+            before_ns=time.time_ns() - age_ns,
+            without_events=without_events,
+            gateways=images_without_checkpoint(directory),
+            progress=bar.to,
         )
     if as_json:
         gone = [

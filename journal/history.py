@@ -108,6 +108,12 @@ class History:
             self._journals[number] = Journal.open(self.path, readonly=True, slice_number=number)
         return self._journals[number]
 
+    def link_behind(self, seq: int) -> bytes:
+        """Checksum of the block that ends with ``seq`` where a slice that is here begins behind it; else empty."""
+        at = next((at for at, (start_seq, _) in enumerate(self._starts) if start_seq == seq > 0), None)
+        start = None if at is None else self.journal(self.places[at].number).start
+        return b"" if start is None else start.link
+
     def end_of(self, place: slices.Place) -> int:
         """The last command of a slice: where the next one begins, or where its own journal ends."""
         at = self.places.index(place)

@@ -56,9 +56,10 @@ _TURN_NS: Final = 5_000_000
 #: Wait where the journal has not yet what the tape has lost, and longest sleep for a block, in seconds.
 _LAG_S: Final = 0.002
 _SLEEP_NS: Final = 100_000_000
-#: Interval of images, in seconds, and the commands between two of them at least.
+#: Interval of images, in seconds, and the commands between two of them at least; after so long one command is enough.
 _IMAGE_S: Final = 30.0
 _IMAGE_COMMANDS: Final = 10_000
+_IMAGE_OLD_S: Final = 600.0
 #: Interval of reports to the supervisor, in seconds, and what they have of the gateway.
 _REPORT_S: Final = 1.0
 _FIGURES: Final = (
@@ -289,7 +290,8 @@ class GatewayProcess:
         self._beats += 1
         if self._beats % round(_REPORT_S / BEAT_S) == 0:
             self._report_figures(self.gateway)
-        if time.monotonic() >= self._image_due_s and self.feed.seq - self._imaged_seq >= _IMAGE_COMMANDS:
+        commands, over_s = self.feed.seq - self._imaged_seq, time.monotonic() - self._image_due_s
+        if over_s >= 0 and (commands >= _IMAGE_COMMANDS or (commands and over_s >= _IMAGE_OLD_S - _IMAGE_S)):
             self._image_due_s = time.monotonic() + _IMAGE_S
             if self._saving is None:
                 self._saving = self._loop.create_task(self._save_image())

@@ -126,8 +126,12 @@ def behind(rows: PlayedRows, seq: int) -> PlayedRows:
 
 def block_at(directory: Path, seq: int) -> bytes:
     """Checksum of the journal's block that has command ``seq``, which stands for all before it; empty where the journal
-    has no such command. Raises JournalError."""
+    has no such command, or only in an archive. Of the last command before a slice the slice itself knows it. Raises
+    JournalError."""
     with History.open(directory) as history:
-        if not history.first_seq <= seq <= history.last_seq:
+        link = history.link_behind(seq)
+        if link:
+            return link
+        if not max(history.first_seq, history.there_from_seq) <= seq <= history.last_seq:
             return b""
         return next((block.checksum for block in history.blocks(seq, seq)), b"")

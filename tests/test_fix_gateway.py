@@ -635,6 +635,50 @@ def test_a_long_resend_is_whole_and_in_order_though_it_goes_in_pieces(node: Runn
         assert [each.number(b"34") for each in again] == list(range(1, count + 2))
 
 
+def test_gateways_go_on_though_the_day_before_is_archived_right_behind_its_roll(
+    tmp_path: Path, lockstep: Lockstep
+) -> None:
+    """Their images are brought forward; beside a running node the slice stays, which is said."""
+    node = started(tmp_path, "--gateway", "fix=fix:0", "--gateway", "own=native:0")
+    try:
+
+        def archived(*more: str) -> tuple[int, str]:
+            words = ("archive", "--to", tmp_path / "archive", "--older-than", "0s", *more, node.data)
+            status, out, error = lockstep(*words)
+            return status, out + error
+
+        with closing(client(node)) as one:
+            one.log_on()
+            one.order("an-order-with-a-long-name", f59="1")
+            one.report("an-order-with-a-long-name")
+            numbers, before = (one.in_seq, one.out_seq), of_application(one.frames)
+        with closing(SoupClient(port_of(node, "own"), "UB").socket):
+            pass
+        assert node.end(signal.SIGTERM) == 0
+        for words in (("roll",), ("journal", "keep-events")):
+            assert lockstep(*words, node.data)[0] == 0
+        status, said = archived()
+        assert status == 0, said
+        node.start()
+        with closing(back(node, in_seq=numbers[0], out_seq=numbers[1])) as again:
+            again.send(b"2", [(7, 1), (16, 0)])
+            again.change(b"F", "c2", "an-order-with-a-long-name")
+            assert again.report("c2").get(b"41") == b"an-order-with-a-long-name"
+            after = of_application(again.frames)
+            assert {number: after[number] for number in before} == before
+        with closing(SoupClient(port_of(node, "own"), "UB").socket):
+            pass
+        assert node.logged().count("streams made from") == 2, "at the first start, of both"
+        assert lockstep("admin", "roll", node.data)[0] == 0
+        until(lambda: (node.data / "slices" / "000003").exists())
+        status, said = archived("--without-events")
+        assert status == 2
+        assert f"slice 2 of {node.data} is needed by the gateway fix" in said.replace("\n", " ")
+        assert (node.data / "slices" / "000002").exists()
+    finally:
+        node.stop()
+
+
 @pytest.mark.slow
 def test_a_session_goes_on_from_its_image_though_the_first_commands_are_in_an_archive(
     tmp_path: Path, lockstep: Lockstep
