@@ -31,11 +31,13 @@ from client.nats_line import NatsLine
 from client.publication import BLOCKS, ITCH, Gone, Publication, Refused, Request, subject
 from directory.small_file import write_whole
 from engine.epochs import epoch_after
+from gateway.attention import Attention
 from journal import SliceMissing
 from journal.history import History
 from journal.slices import make_private
 from marketdata.itch import session_name
 from marketdata.itch.stream import ItchStream
+from node.core_silence import CoreSilence
 from node.end_signals import on_end_signal
 from node.logs import Log
 from node.program_report import ProgramReport, agent_values
@@ -51,6 +53,10 @@ _CONFIRM_S: Final = 2.0
 #: Bytes of messages in one publication, and room for headers below what the server takes.
 _MESSAGES_BYTES_MAX: Final = 64 << 10
 _HEADERS_BYTES_MAX: Final = 1_024
+#: Bytes that a server must take in one publication: headers, and one message with its length.
+PAYLOAD_BYTES_MIN: Final = _HEADERS_BYTES_MAX + 64
+#: Interval of looks whether the node goes on, in seconds.
+_BEAT_S: Final = 0.1
 #: Silence after which a heartbeat says what comes next: at first, and then, in seconds.
 _FIRST_HEARTBEAT_S: Final = 0.05
 HEARTBEAT_S: Final = 1.0
@@ -114,6 +120,8 @@ class NatsProcess:
         self.published = self.lines = 0
         self._sent_s = 0.0
         self._quiet = False  # the first heartbeat behind what was sent last has gone out
+        self._attention = Attention(time.monotonic_ns(), int(_BEAT_S * 1e9))
+        self._silence = CoreSilence(self.follower.tape.pulse_ns, self._attention.present_ns)
         self._failure: BaseException | None = None
         self._stopping = self.caught_up = False
         self._ended = asyncio.Event()
@@ -133,6 +141,8 @@ class NatsProcess:
         self._at = self._confirmed = self._noted = self._from_place()
         self._server = await asyncio.start_server(self._requests.serve, sock=self.options.requests)
         self.follower.start()
+        self._attention.beat(time.monotonic_ns())
+        asyncio.get_running_loop().call_later(_BEAT_S, self._beat)
         self._tasks = [asyncio.create_task(each) for each in (self._publish(), self._report())]
         for task in self._tasks:
             task.add_done_callback(self._on_task_end)
@@ -186,6 +196,18 @@ class NatsProcess:
     def _on_task_end(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.stop(error)
+
+    def _beat(self) -> None:
+        """Look whether the node goes on: while it does not, no heartbeat says so."""
+        if self._stopping:
+            return
+        asyncio.get_running_loop().call_later(_BEAT_S, self._beat)
+        self._attention.beat(time.monotonic_ns())
+        if self._silence.look(self._attention.present_ns):
+            if self._silence.lasts:
+                self.log.warning("the node is silent", then="there are no heartbeats until it goes on")
+            else:
+                self.log.info("the node goes on")
 
     async def _report(self) -> None:
         """Note the place, and report to the supervisor, which may be gone, or reading nothing."""
@@ -248,9 +270,7 @@ class NatsProcess:
         wait_s, told = _RETRY_S, False
         while not self._stopping:
             try:
-                line = await NatsLine.connect(
-                    self.options.url, name=f"lockstep {self.options.venue}", login=self.options.login
-                )
+                line = await self._connected()
             except CannotConnect as error:
                 if not told:
                     self.log.warning("the NATS server is away", why=str(error), then="what happens is published later")
@@ -271,6 +291,17 @@ class NatsProcess:
                 await line.close()
             self._at = self._confirmed
 
+    async def _connected(self) -> NatsLine:
+        """A line to the server. Raises CannotConnect, also where the server takes less than one message."""
+        line = await NatsLine.connect(self.options.url, name=f"lockstep {self.options.venue}", login=self.options.login)
+        if (takes := line.payload_bytes_max) < PAYLOAD_BYTES_MIN:
+            await line.close()
+            raise CannotConnect(
+                f"it takes {takes:,} bytes a publication, and one message with its headers has up to "
+                f"{PAYLOAD_BYTES_MIN:,}; set its max_payload to 1MB, its default"
+            )
+        return line
+
     async def _publish_on(self, line: NatsLine) -> None:
         """Publish what there is, and then what happens. Raises ConnectionLost."""
         while not self._stopping:
@@ -285,6 +316,11 @@ class NatsProcess:
             if count:
                 self._sent_s, self._quiet = time.monotonic(), False
             elif time.monotonic() - self._sent_s >= (HEARTBEAT_S if self._quiet else _FIRST_HEARTBEAT_S):
+                if self._silence.lasts:
+                    await self._rest(HEARTBEAT_S)
+                    if line.is_open:
+                        continue
+                    return
                 await self._heartbeat(line)
             else:
                 await self._rest(_LOOK_S)

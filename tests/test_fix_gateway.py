@@ -670,7 +670,7 @@ def test_gateways_go_on_though_the_day_before_is_archived_right_behind_its_roll(
             pass
         assert node.logged().count("streams made from") == 2, "at the first start, of both"
         assert lockstep("admin", "roll", node.data)[0] == 0
-        until(lambda: (node.data / "slices" / "000003").exists())
+        until((node.data / "slices" / "000003").exists)
         status, said = archived("--without-events")
         assert status == 2
         assert f"slice 2 of {node.data} is needed by the gateway fix" in said.replace("\n", " ")

@@ -22,7 +22,7 @@ pytest.importorskip("nats", reason="pip install 'lockstep[nats]'")
 
 from client.errors import CannotConnect
 from client.nats_line import NatsLine
-from client.publication import ITCH, Publication, cut, read, subject
+from client.publication import BLOCKS, ITCH, Publication, cut, read, subject
 from client.published import BlockReader, MessageReader
 from engine import Engine
 from journal import Journal
@@ -108,15 +108,16 @@ class Published:
         return f"127.0.0.1:{processes(self.node)['nats']['port']}"
 
     def blocks(self, venue: str = "test", from_seq: int | None = 1) -> Reading:
-        return self._kept(Reading(BlockReader(self.server.url, venue, requests=self.owner, from_seq=from_seq)))
+        return self.kept(Reading(BlockReader(self.server.url, venue, requests=self.owner, from_seq=from_seq)))
 
     def messages(self, venue: str = "test", from_number: int | None = 1) -> Reading:
-        return self._kept(Reading(MessageReader(self.server.url, venue, requests=self.owner, from_number=from_number)))
+        return self.kept(Reading(MessageReader(self.server.url, venue, requests=self.owner, from_number=from_number)))
 
     def bad_path(self, seed: int, share: float) -> BadPath:
-        return self._kept(BadPath(self.server, "test", "bad", seed, share))
+        return self.kept(BadPath(self.server, "test", "bad", seed, share))
 
-    def _kept(self, made: Any) -> Any:
+    def kept(self, made: Any) -> Any:
+        """Have something stopped at the end."""
         self._closes.append(made.stop)
         return made
 
@@ -437,6 +438,58 @@ def test_what_is_larger_than_the_server_takes_comes_from_the_owner(tmp_path: Pat
         assert processes(made.node)["nats"]["restarts"] == 0
     finally:
         made.stop()
+
+
+@pytest.mark.parametrize("payload_bytes", [1_087, 1_088])
+def test_a_server_that_takes_less_than_a_message_is_told_of_and_one_that_takes_it_gets_all(
+    tmp_path: Path, payload_bytes: int
+) -> None:
+    options = tmp_path / "nats.conf"
+    options.write_text(f"max_payload: {payload_bytes}\n")
+    made = Published(tmp_path, "-c", str(options))
+    try:
+        said = f"it takes {payload_bytes:,} bytes a publication, and one message with its headers has up to 1,088"
+        if payload_bytes < 1_088:
+            until(lambda: said in made.node.logged(), what=made.node.logged)
+            assert "publishing" not in made.node.logged()
+        else:
+            # Without an owner: all of it came through the server.
+            messages = made.kept(Reading(MessageReader(made.server.url, "test", from_number=None)))
+            until(lambda: messages.reader.connections)
+            trade(Client(made.node.port, "UA"), "A", 60, random.Random(7))
+            Client(made.node.port, "UB").socket.sendall(enter("E1", "B", 7, 77_700))
+            until(lambda: messages.has(77_700), what="the last message has not come")
+            assert said not in made.node.logged()
+        assert processes(made.node)["nats"]["restarts"] == 0
+    finally:
+        made.stop()
+
+
+def test_there_are_no_heartbeats_while_the_core_is_silent(published: Published) -> None:
+    async def beats_within(seconds: float) -> int:
+        found: list[Publication] = []
+
+        async def on_message(headers: dict[str, str], payload: bytes) -> None:
+            found.append(read(headers, payload))
+
+        line = await NatsLine.connect(published.server.url, name="test")
+        await line.subscribe(subject("test", BLOCKS), on_message)
+        await asyncio.sleep(seconds)
+        await line.close()
+        assert all(not each.numbers for each in found)
+        return len(found)
+
+    assert published.node.process is not None
+    until(lambda: "publishing" in published.node.logged())
+    assert asyncio.run(beats_within(3.0)) >= 2
+    published.node.process.send_signal(signal.SIGSTOP)
+    try:
+        asyncio.run(beats_within(4.5))
+        assert asyncio.run(beats_within(3.0)) == 0
+    finally:
+        published.node.process.send_signal(signal.SIGCONT)
+    assert asyncio.run(beats_within(4.0)) >= 2
+    assert "there are no heartbeats until it goes on" in published.node.logged()
 
 
 async def connected(url: str, login: str) -> None:
