@@ -5,7 +5,7 @@ Both read all slices of the journal that the range has (``replay.past``).
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,10 @@ from replay.quarantined import play_quarantine
 
 #: Rows of commands and events that are filtered at once.
 _GATHERED_ROWS: Final = 1 << 16
+#: Lines that are written at once.
+_LINES_HELD: Final = 1 << 12
+#: Commands that define no name and set no clock.
+_BY_THEMSELVES: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
 
 
 class Look(NamedTuple):
@@ -80,6 +84,15 @@ def commands(directory: Path, selection: Selection, look: Look, *, quarantine: s
     """
     choice = Choice(selection, kind_codes(selection.kinds, CommandKind))
     selection.check()
+    with _Lines() as lines:
+        names = _print_commands(directory, choice, look, quarantine, lines)
+    check_names(selection, names, directory)
+    _note_unknown(choice, "commands")
+    return errors.FINE
+
+
+def _print_commands(directory: Path, choice: Choice, look: Look, quarantine: str | None, lines: "_Lines") -> Directory:
+    """Print the commands of a selection; gives the names that the venue has after them."""
     names = Directory()
     printer: Printer | None = None
     for rows, seqs, events, clock_at, before, names in _excerpts(directory, choice, look, quarantine):
@@ -87,32 +100,42 @@ def commands(directory: Path, selection: Selection, look: Look, *, quarantine: s
         lasts = np.flatnonzero(~_goes_on(rows, seqs))
         wanted = choice.commands(rows, lasts, events, seqs, names)
         defines = np.isin(rows["kind"][lasts], (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT))
-        if not (wanted | defines).any():
+        chosen = np.flatnonzero(wanted | defines)
+        if not len(chosen):
             continue
-        firsts = np.concatenate(([0], lasts[:-1] + 1))
+        lasts, firsts = lasts[chosen], np.concatenate(([0], lasts[:-1] + 1))[chosen]
+        by_itself = (firsts == lasts) & np.isin(rows["kind"][lasts], _BY_THEMSELVES) & (seqs[lasts] != 1)
         lows, highs = (np.searchsorted(events["seq"], seqs[lasts], side) for side in ("left", "right"))
-        earlier_ns, clock_ns = clock_at(seqs - 1), clock_at(seqs)
-        for at in np.flatnonzero(wanted | defines).tolist():
-            first, last = int(firsts[at]), int(lasts[at])
-            first_seq, seq = int(seqs[first]), int(seqs[last])
-            printer.go_to(int(earlier_ns[first]), first=first_seq == 1)
-            unit, events_of = rows[first : last + 1], events[lows[at] : highs[at]]
-            lines = printer.print_block(unit, events_of, first_seq, with_events=False)
-            if not wanted[at]:
+        earlier_ns, clock_ns = clock_at(seqs[firsts] - 1).tolist(), clock_at(seqs[lasts]).tolist()
+        each = zip(
+            *(firsts.tolist(), lasts.tolist(), seqs[lasts].tolist(), earlier_ns, clock_ns),
+            *(by_itself.tolist(), wanted[chosen].tolist(), lows.tolist(), highs.tolist()),
+            strict=True,
+        )
+        raw = memoryview(rows.view(np.uint8).data)
+        for first, last, seq, began_ns, time_ns, is_by_itself, is_wanted, low, high in each:
+            if is_by_itself:
+                texts = [printer.line(bytes(raw[64 * last : 64 * last + 64]))]
+            else:
+                printer.go_to(began_ns, first=seq == last - first + 1)
+                first_seq = seq - (last - first)
+                texts = printer.print_block(rows[first : last + 1], events[low:high], first_seq, with_events=False)
+            if not is_wanted:
                 continue
-            time_ns = int(clock_ns[last])
-            times_ns = np.full(len(events_of), time_ns)
+            if not look.as_json:
+                lines.add(look.noted(texts[0], seq, time_ns), *texts[1:])
+            if not look.as_json and not look.with_events:
+                continue
+            events_of, times_ns = events[low:high], np.full(high - low, time_ns)
             if look.as_json:
                 told = event_objects(events_of, names, times_ns) if look.with_events else None
-                raw = [line.removeprefix("raw ") for line in lines if line.startswith("raw ")]
-                screen.print_json(command_object(list(unit), seq, names, time_ns, raw=raw, events=told))
-                continue
-            write_lines([look.noted(lines[0], seq, time_ns), *lines[1:]])
-            if look.with_events:
-                write_lines(event_lines(events_of, times_ns, names, Look()))
-    check_names(selection, names, directory)
-    _note_unknown(choice, "commands")
-    return errors.FINE
+                words = [text.removeprefix("raw ") for text in texts if text.startswith("raw ")]
+                unit = list(rows[first : last + 1])
+                lines.add(screen.json_line(command_object(unit, seq, names, time_ns, raw=words, events=told)))
+            else:
+                lines.add(*event_lines(events_of, times_ns, names, Look()))
+        lines.write()
+    return names
 
 
 def command_seqs(directory: Path, selection: Selection) -> Generator[NDArray[np.int64], None, None]:
@@ -328,6 +351,31 @@ def check_names(selection: Selection, names: Directory, directory: Path) -> None
             raise WrongUse(
                 f"there is no {what} {name} in {directory}; there " + (f"are {some}" if known else "is none")
             )
+
+
+class _Lines:
+    """Lines to print, written many at a time; what was added before an error is written too."""
+
+    def __init__(self) -> None:
+        self._held: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
+        if kind is None or issubclass(kind, Exception):
+            self.write()
+
+    def add(self, *lines: str) -> None:
+        """Add lines."""
+        self._held += lines
+        if len(self._held) >= _LINES_HELD:
+            self.write()
+
+    def write(self) -> None:
+        """Write what was added."""
+        held, self._held = self._held, []
+        write_lines(held)
 
 
 def write_lines(lines: Iterable[str]) -> None:

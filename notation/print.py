@@ -25,6 +25,7 @@ from engine.records import (
 )
 from engine.row_bytes import EVENT_ROW, ROW, clock_row, event_values
 from notation.parse import NAMED, command
+from notation.patterns import Patterns
 from notation.table import BY_KIND, FLAG, LIMIT_BITS, LIMITS, PLACE_OF, Command, Field
 from notation.translate import Clock, Numbers
 from notation.words import Fault, price
@@ -208,7 +209,8 @@ class Printer:
     def __init__(self, directory: Directory | None = None) -> None:
         self._directory = directory if directory is not None else Directory()
         self._numbers = Numbers()
-        self._numbers.learn(self._directory)
+        self._patterns = Patterns()
+        self._learn()
         self._clock = Clock(self._directory.now_ns)
         self._first = self._directory.now_ns == 0
 
@@ -264,8 +266,21 @@ class Printer:
             if text and self._reads_as(text, (held, row)):
                 return [text]
             return [f"raw {held.hex()}", *self._lines(b"", row)]
-        text = "" if self._first and row[56] != CommandKind.CLOCK else self._text(row, held)
-        return [text if text and self._reads_as(text, (row,)) else f"raw {row.hex()}"]
+        if self._first and row[56] != CommandKind.CLOCK:
+            return [f"raw {row.hex()}"]
+        return [self.line(row)]
+
+    def line(self, row: bytes) -> str:
+        """The line of a row by itself, which is not the first of its journal and defines nothing."""
+        values = ROW.unpack(row)
+        known = self._patterns.line(values)
+        if known is not None:
+            return known
+        text = self._text(row, b"")
+        if not text or not self._reads_as(text, (row,)):
+            return f"raw {row.hex()}"
+        self._patterns.learn(values, text)
+        return text
 
     def _reads_as(self, text: str, rows: tuple[bytes, ...]) -> bool:
         try:
@@ -288,7 +303,11 @@ class Printer:
             self._directory = replace(self._directory, symbols=(*self._directory.symbols, name))
         else:
             self._directory = replace(self._directory, participants=(*self._directory.participants, name))
+        self._learn()
+
+    def _learn(self) -> None:
         self._numbers.learn(self._directory)
+        self._patterns.learn_names(self._directory, self._numbers.number_of)
 
     def _text(self, row: bytes, held: bytes) -> str:
         """The row in words, if possible; ``_reads_as`` checks that they give the row."""

@@ -19,7 +19,7 @@ from engine.names import Directory, pack
 from engine.records import COMMAND, COMMAND_PLACES, CommandKind
 from engine.row_bytes import clock_row, extend_row
 from notation.parse import NAMED, RAW, Line, ScenarioError
-from notation.words import INT64_MAX
+from notation.words import INT64_MAX, Fault, id_number
 
 #: 2024-01-15 09:30:00 UTC.
 DEFAULT_CLOCK_NS: Final = 1_705_311_000 * 1_000_000_000
@@ -173,6 +173,14 @@ class Numbers:
         for known, names in ((self._participants, directory.participants), (self._symbols, directory.symbols)):
             for number in range(len(known) + 1, len(names) + 1):
                 known[pack(names[number - 1])] = number.to_bytes(4, "little")
+
+    def number_of(self, names: str, text: str) -> int | None:
+        """The number of a name out of ``participants`` or ``symbols``; None of one that is unknown, and of no name."""
+        try:
+            found = (self._symbols if names == "symbols" else self._participants).get(id_number(text, names))
+        except Fault:
+            return None
+        return None if found is None else int.from_bytes(found, "little")
 
     def rows(self, line: Line, row: bytes) -> tuple[bytes, ...]:
         """The row with its numbers, after an EXTEND row where a name is unknown or an order token is long."""

@@ -199,6 +199,46 @@ def test_any_rows_at_all_are_printed_so_that_they_read_back_byte_for_byte(
     assert rows_of(printed(rows, with_events=False)).tobytes() == rows.tobytes()
 
 
+@st.composite
+def alike_rows(draw: st.DrawFn) -> list[bytes]:
+    """Rows of orders that differ in few places from one another, as those of a journal do."""
+    kind = draw(st.sampled_from([CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE]))
+    first = np.zeros(1, COMMAND)
+    first["kind"] = kind
+    for name in COMMAND_FIELDS[kind]:
+        first[name] = draw(values.get(name, numbers)) if draw(st.booleans()) else 0
+    found = [first.tobytes()]
+    for _ in range(draw(st.integers(1, 6))):
+        row = np.frombuffer(bytearray(draw(st.sampled_from(found))), COMMAND)
+        for name in draw(st.lists(st.sampled_from(COMMAND_FIELDS[kind]), max_size=4)):
+            row[name] = draw(values.get(name, numbers))
+        found.append(row.tobytes())
+    return found
+
+
+@settings(max_examples=150 * SCALE, deadline=None, derandomize=True)
+@given(st.lists(alike_rows(), min_size=1, max_size=4))
+def test_rows_like_others_get_the_lines_that_they_get_alone(several: list[list[bytes]]) -> None:
+    directory = Directory(("XYZ", "a b"), ("ALPHA", "BETA", "ALPHA"), 1)
+    together = Printer(directory)
+    for raw in [raw for raws in several for raw in raws] * 2:
+        alone = Printer(directory).line(raw)
+        assert together.line(raw) == alone
+        if not alone.startswith("raw "):
+            batch = Translator(parse(alone, "line.txt"), directory, "line.txt").next_batch(directory)
+            assert batch is not None
+            assert batch.rows.tobytes() == raw
+
+
+def test_a_line_like_one_before_is_not_read_back_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    printer = Printer(Directory(("XYZ",), ("ALPHA",), 1))
+    lines = [f"cancel ALPHA a{n} context={n:016x}" for n in (1, 2)]
+    first, second = (each.tobytes() for each in rows_of("\n".join((OPENED, *lines)))[-2:])
+    assert printer.line(first) == lines[0]
+    monkeypatch.setattr("notation.print.command", None)
+    assert printer.line(second) == lines[1]
+
+
 @pytest.mark.parametrize(
     "line",
     [
