@@ -9,7 +9,7 @@ from bisect import insort
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import dropwhile, pairwise, takewhile
+from itertools import pairwise, takewhile
 from typing import Any, Final
 
 import numpy as np
@@ -265,7 +265,8 @@ class ReferenceReports:
         """True if the first event, a close, is by a schedule that is due before the next command that waits.
 
         place: of the command that traded, among those that wait. A breaker closes what is not closed, and then the
-        schedules close it again; what a schedule does to a halted instrument has no event unless it closes.
+        schedules close it again; what a schedule does to a halted instrument has no event unless it closes. So behind
+        a breaker's close of a halted instrument the first schedule is next, and behind a schedule's those after it.
         """
         if not 0 <= place < len(self._waiting):
             return False
@@ -276,8 +277,10 @@ class ReferenceReports:
             for due_ns, of, phase in self._schedules
             if self._waiting[place][2] < due_ns <= min(next_ns, clock_ns) and of in (0, instrument)
         ]
+        passed: list[int] = []
         if phases[instrument] == Phase.HALTED:
-            due = list(dropwhile(lambda phase: phase != Phase.CLOSED, due))
+            passed = list(takewhile(lambda phase: phase != Phase.CLOSED, due))
+            due = due[len(passed) :]
         scheduled = sum(1 for _ in takewhile(lambda phase: phase == Phase.CLOSED, due))
         if phases[instrument] == Phase.CLOSED:
             return scheduled > 0
@@ -287,6 +290,9 @@ class ReferenceReports:
             for event in own
             if event["kind"] in (EventKind.PHASE, EventKind.HALTED) and event["instrument"] == instrument
         ]
+        if passed and scheduled:
+            is_by_breaker = changes[1:2] == passed[:1] and changes.count(Phase.CLOSED) > due.count(Phase.CLOSED)
+            return not is_by_breaker
         told = sum(1 for _ in takewhile(lambda phase: phase == Phase.CLOSED, changes))
         return scheduled > 0 and told <= scheduled
 

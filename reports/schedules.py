@@ -4,6 +4,9 @@ Within a clock value a command that waited may trade, and then its instrument ma
 looked at the trade, or by a schedule that is due behind the command (rulebook section 10). The events are the same. A
 close by a schedule that is due then always has its event, and a breaker passes over what is closed. So the number of
 closes up to the next command that waited says whether a breaker had a part in them.
+
+What a schedule does to a halted instrument has no event unless it closes. A breaker closes a halted instrument too, and
+then the schedules that are due before its close by a schedule have theirs, from the first one on.
 """
 
 import numpy as np
@@ -77,7 +80,7 @@ def is_scheduled_close(tables: ReportTables, events, n, m):
     following = next_waiting(tables.waiting_numbers)
     if following >= 0:
         until_ns = min(until_ns, tables.waiting_due[following])
-    closes = np.int64(0)
+    closes, passed = np.int64(0), np.int64(0)  # passed: phase of the first that a halt keeps from its effect
     for at in range(venue["schedules"]):
         row = tables.schedules[at]
         if row["due_ns"] > until_ns:
@@ -86,19 +89,40 @@ def is_scheduled_close(tables: ReportTables, events, n, m):
             continue
         if row["phase"] == Phase.CLOSED:
             closes += 1
-        elif closes != 0:
+        elif closes == 0:
+            if phase != Phase.HALTED:  # it comes before, and has an event
+                return False
+            if passed == 0:
+                passed = row["phase"]
+        elif passed == 0:
             break
-        elif phase != Phase.HALTED:  # it comes before, and has an event
-            return False
     if closes == 0 or phase == Phase.CLOSED:
         return closes != 0
-    seq = events[m]["seq"]
-    for at in range(m, len(events)):
+    return _are_no_more_closes(events, m, closes, passed)
+
+
+@called
+def _are_no_more_closes(events, m, closes, passed):
+    """True if so many schedules, of which event m is the first, can have brought the closes of its instrument.
+
+    passed: phase of the schedule that has an event next if event m is a breaker's, although the instrument was halted;
+    0: it was not, or it closes. Then the closes are counted up to another phase, else all of them.
+    """
+    instrument, seq = np.int64(events[m]["instrument"]), events[m]["seq"]
+    closes -= 1
+    is_next = True
+    for at in range(m + 1, len(events)):
         event = events[at]
         if event["seq"] != seq or is_answer(event):
             break
-        if _changes(event, instrument):
-            if np.int64(event["phase"]) != Phase.CLOSED:
-                break
+        if not _changes(event, instrument):
+            continue
+        phase = np.int64(event["phase"])
+        if passed != 0 and is_next and phase != passed:
+            return True
+        is_next = False
+        if phase == Phase.CLOSED:
             closes -= 1
+        elif passed == 0:
+            break
     return closes >= 0

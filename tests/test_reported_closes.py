@@ -139,3 +139,40 @@ at +200ms
     found = told(text)
     assert found.kernel == found.reference == found.kinds
     assert found.closed == {CommandKind.ENTER: 2, CommandKind.CLOCK: 1}
+
+
+#: Schedules of an instrument that was halted, due behind the trade of a delayed command.
+HALTED = """\
+halt ABC
+{schedules}
+enter ALPHA a1 sell 50 XYZ @ 9.00
+enter BETA b1 buy 50 XYZ @ 9.00
+at +200ms
+"""
+
+
+def of_a_halted_instrument(phases: list[str], *, breaker: bool) -> Told:
+    schedules = (f"schedule ABC 2024-01-15T09:30:00.{12 + at} {phase}" for at, phase in enumerate(phases))
+    index = "index IDX members=XYZ:1 levels=5%/close" if breaker else "# none"
+    return told(BEGINNING.format(index=index) + HALTED.format(schedules="\n".join(schedules)))
+
+
+@pytest.mark.parametrize("breaker", [True, False])
+@pytest.mark.parametrize(
+    "phases",
+    [
+        ["closed"],
+        ["pre_open", "closed"],
+        ["pre_open", "continuous", "closed"],
+        ["pre_open", "closed", "closed"],
+        ["pre_open", "closed", "pre_open"],
+        ["pre_open", "closed", "opening_auction", "closed"],
+        ["pre_open", "closed", "pre_open", "closed"],
+    ],
+    ids=" ".join,
+)
+def test_a_breaker_or_a_schedule_closes_a_halted_instrument(phases: list[str], breaker: bool) -> None:
+    found = of_a_halted_instrument(phases, breaker=breaker)
+    assert found.kernel == found.reference == found.kinds
+    assert found.closed[CommandKind.CLOCK] == phases.count("closed")
+    assert found.closed[CommandKind.ENTER] == 2 * breaker
