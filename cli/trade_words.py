@@ -33,6 +33,7 @@ from client import (
     Replaced,
     RequestLost,
     RequestUnanswered,
+    Restated,
     SelfTradePrevented,
     SessionEnded,
     Side,
@@ -327,6 +328,9 @@ def text(event: Event, orders: Mapping[str, Order]) -> str:
             return f"accepted {token}: {_side(side)} {qty} {symbol} @ {shown(price_e4)}{_terms_text(terms)}"
         case Replaced(token=token, qty=qty, price_e4=price_e4, previous_token=previous):
             return f"replaced {previous} by {token}: {qty} open @ {shown(price_e4)}"
+        case Restated(token=token, side=side, qty=qty, symbol=symbol, price_e4=price_e4, terms=terms):
+            order = f"{_side(side)} {qty} {symbol} @ {shown(price_e4)}{_terms_text(terms)}"
+            return f"restated {token}: {order}, open from an earlier day"
         case Executed(token=token, qty=qty, price_e4=price_e4, liquidity=liquidity):
             return f"executed {token}: {qty} @ {shown(price_e4)}, {code_name(liquidity)} liquidity"
         case Canceled(token=token, qty=qty, reason=reason):
@@ -376,7 +380,7 @@ def _connection_text(event: Event) -> str:
         case Disconnected(why=why):
             return f"disconnected: {why}"
         case NewSession(session=session, previous=previous):
-            return f"a new day: session {session} after {previous}; orders of the day before are gone"
+            return f"a new day: session {session} after {previous}; day orders have ended"
         case SessionEnded():
             return "the session has ended"
         case DebugText(text=said):
@@ -392,7 +396,7 @@ KEYS: Final = (
     *("state", "match_number", "liquidity", "reason", "prevented_qty", "min_qty", "display", "time_in_force_s", "firm"),
     *("capacity", "intermarket_sweep", "cross_type", "order_reference", "live", "code", "session", "previous_session"),
     *("next_seq", "number", "kind", "final", "count", "text", "address", "epoch", "outage_ns", "resent"),
-    *("displayed_qty", "orders", "terms"),
+    *("displayed_qty", "orders", "terms", "traded_e4"),
 )
 _CODES: Final = ("side", "display", "liquidity", "reason", "code")
 #: Fields of events under another key, because the same word has another meaning elsewhere.

@@ -26,11 +26,17 @@ class TradingDay(Generic[OrderT]):
 
     def __init__(self, make_order: Callable[..., OrderT], *, keep_closed: bool = True) -> None:
         self.orders: dict[str, OrderT] = {}
+        self._earlier: dict[str, OrderT] = {}  # those of the day before that were not known to have ended
         self.requests = OpenRequests()
         self.duplicates = 0
         self.unasked = 0
         self._make_order = make_order
         self._keep_closed = keep_closed
+
+    def begin(self) -> None:
+        """Begin another day: tokens are free again, and the exchange restates the orders that go on."""
+        self._earlier = {token: order for token, order in self.orders.items() if order.state not in _CLOSED}
+        self.orders.clear()
 
     def apply(self, message: Message) -> bool:
         """Apply a message; True if it is new. A reject of a request with an outcome is not.
@@ -56,6 +62,8 @@ class TradingDay(Generic[OrderT]):
                 self._accepted(message)
             case events.Replaced():
                 self._replaced(message)
+            case events.Restated():
+                self._restated(message)
             case events.Executed(token=token, qty=qty, price_e4=price_e4):
                 if order := self.orders.get(token):
                     order.trade(qty, price_e4)
@@ -123,6 +131,11 @@ class TradingDay(Generic[OrderT]):
         self.orders[message.token] = order
         order.place(message)
         self._done(self.requests.of_token(message.token), RequestKind.REPLACE, message)
+
+    def _restated(self, message: events.Restated) -> None:
+        order = self.orders[message.token] = self._earlier.pop(message.token, None) or self._seen(message)
+        order.cum_qty, order.traded_e4 = message.cum_qty, message.traded_e4
+        order.place(message)
 
     def _canceled(self, message: events.Canceled) -> None:
         """Answer a cancel if a user did it; a replace or modify if nothing is left of the order that it was for."""

@@ -87,6 +87,17 @@ class Replaced(OrderPlaced):
 
 
 @dataclass(frozen=True, slots=True)
+class Restated(OrderPlaced):
+    """An order of an earlier day is open, over native order entry; told as another day begins.
+
+    qty: open. cum_qty: executed so far; traded_e4: sum of price_e4 times quantity of its trades.
+    """
+
+    cum_qty: int
+    traded_e4: int
+
+
+@dataclass(frozen=True, slots=True)
 class Canceled(Message):
     """``qty`` of an order is no longer open."""
 
@@ -231,7 +242,8 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
-    """A new trading day: no order of the one before is known any more."""
+    """A new trading day, in which numbers of messages and tokens begin anew. A ``Restated`` of each order follows that
+    outlasts the day before, over native order entry; OUCH tells of none."""
 
     session: str
     previous: str
@@ -283,6 +295,7 @@ Event = (
     SystemEvent
     | Accepted
     | Replaced
+    | Restated
     | Canceled
     | SelfTradePrevented
     | Executed

@@ -259,6 +259,13 @@ def _trade(seq: int, time_ns: int, report: Any) -> events.Executed:
     )
 
 
+def _restated(seq: int, time_ns: int, report: Any) -> events.Message:
+    if report.decrement_qty:
+        return _lost(seq, time_ns, report)
+    placed = _placed(seq, time_ns, report, report.leaves_qty)
+    return events.Restated(*placed, report.cum_qty, report.notional_e4)
+
+
 def _lost(seq: int, time_ns: int, report: Any) -> events.Canceled | events.SelfTradePrevented:
     token, qty = report.order_token, report.decrement_qty
     if report.reason == Reason.SELF_TRADE:
@@ -306,9 +313,10 @@ _EVENTS: Final[dict[int, Callable[[int, int, Any], events.Message]]] = {
     ReportKind.REPLACED: _replaced,
     ReportKind.TRADE: _trade,
     **dict.fromkeys(
-        (ReportKind.CANCELED, ReportKind.RESTATED, ReportKind.EXPIRED, ReportKind.DONE_FOR_DAY),
+        (ReportKind.CANCELED, ReportKind.EXPIRED, ReportKind.DONE_FOR_DAY),
         _lost,
     ),
+    ReportKind.RESTATED: _restated,
     ReportKind.REJECTED: _rejected,
     ReportKind.CANCEL_REJECTED: _cancel_rejected,
     ReportKind.MASS_CANCEL: _mass_canceled,

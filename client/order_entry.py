@@ -440,14 +440,14 @@ class OrderEntry(Generic[OrderT]):
         self.epoch = epoch
 
     def _accepted(self, session: str, next_seq: int) -> Iterator[Event]:
-        """Login accepted. Another session's name means another day, which begins with an empty account."""
+        """Login accepted. Another session's name means another day."""
         self._epoch_is_due = True
         self._refused_since_ns = None
         self.at_once = self._day_ended = False
         if self.session and session != self.session:
             yield from self.give_up()
             yield NewSession(session, self.session)
-            self.day.orders.clear()
+            self.day.begin()
             self._markers.clear()
             self.next_seq = 1
         self.session = session

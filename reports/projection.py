@@ -31,6 +31,7 @@ from reports.tables import (
     ring_of,
 )
 from reports.waiting import places_of, restore_waiting, waiting_image
+from reports.writing import restate_orders
 
 Rows = NDArray[Any]
 #: Callback for reports, in order; the rows are written over by the next.
@@ -116,8 +117,8 @@ class Reports:
     def batches(self, first_seq: int, commands: Rows, events: Rows) -> Iterator[Rows]:
         """Reports of a block: COMMAND rows from ``first_seq`` on, and the EVENT rows that they caused, all of them.
 
-        Each batch is a view that the next writes over. Take all before the next block. ``ends_block`` is True while
-        the last batch is at hand, and after it.
+        Each batch is a view that the next writes over. Take all before the next block. ``ends_block`` is True after
+        the last batch, and mostly while it is at hand. A report of a trading day is the last of its batch.
         """
         self.ends_block = False
         at = n = 0
@@ -140,6 +141,21 @@ class Reports:
         """Take a block; its reports go to ``on_reports``."""
         for batch in self.batches(first_seq, commands, events):
             self._on_reports(batch)
+
+    def restated(self) -> Rows:
+        """All open orders of users, by order number, as they stand: REPORT rows of kind RESTATED, with ``number`` 0.
+
+        Nothing is taken off them. FIX says so of a good-till order with which another day begins (ExecType D,
+        ExecRestatementReason 1).
+        """
+        orders = self.tables.orders[:-1]
+        places = np.flatnonzero((orders["participant"] != 0) & (orders["user"] != 0))
+        places = places[np.argsort(orders["order_number"][places], kind="stable")]
+        room = Packed(new_room(len(places)))
+        if len(places):
+            restate_orders(self._packed.pointers, room.pointers, places)
+        rows: Rows = room.arrays.rows
+        return rows
 
     def image(self) -> dict[str, Rows]:
         """Image for ``restore``, between two blocks."""
@@ -210,4 +226,5 @@ def compile_kernels() -> None:
     """Compile or load the kernels: that of the fold is the last."""
     fold = Reports(Capacity(1, 1, 1, 1), users_max=1, room_rows=EVENT_REPORTS_MAX)
     fold.restore(fold.image(), 0)
+    restate_orders(fold.pointers[0], fold.pointers[1], np.zeros(0, np.int64))
     fold.make(1, np.zeros(1, COMMAND), np.zeros(0, EVENT))

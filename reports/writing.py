@@ -5,9 +5,18 @@ from typing import Final
 import numpy as np
 
 from engine.jit import called, inlined
-from engine.records import Book, Instruction
-from reports.rows import REPORT_WORDS, InBook
-from reports.tables import HAS_TERMS, IN_BOOK, OF_MIDPOINT, PEG_BITS, ReportRoom, ReportTables
+from engine.records import Book, CommandKind, Instruction
+from reports.rows import REPORT_WORDS, InBook, ReportKind
+from reports.tables import (
+    HAS_TERMS,
+    IN_BOOK,
+    OF_MIDPOINT,
+    PEG_BITS,
+    ReportRoom,
+    ReportTables,
+    unpack_room,
+    unpack_tables,
+)
 
 _BEFORE: Final = int(InBook.BEFORE)
 _AFTER: Final = int(InBook.AFTER)
@@ -131,3 +140,22 @@ def _put_terms(tables: ReportTables, row, place):
 def standing(tables: ReportTables, place):
     """Bits of ``InBook`` of an order that a report leaves where it is."""
     return np.int64(_BEFORE | _AFTER) if np.int64(tables.orders[place]["flags"]) & IN_BOOK else np.int64(0)
+
+
+@called
+def restate_orders(tables_at, room_at, places):
+    """Write a row of the room for each order at ``places`` of the table, as it stands; the rows are zero before.
+
+    tables_at, room_at: pointers of the packed tables and room. Their ``number`` is 0: they are none of the reports of
+    the command.
+    """
+    tables, room = unpack_tables(tables_at), unpack_room(room_at)
+    venue = tables.venue[0]
+    for r in range(len(places)):
+        row, place = room.rows[r], places[r]
+        row["seq"] = venue["seq"]
+        row["time_ns"] = venue["now_ns"]
+        row["kind"] = ReportKind.RESTATED
+        row["command_kind"] = CommandKind.CLOCK
+        in_book = np.int64(tables.orders[place]["flags"]) & IN_BOOK
+        put_order(tables, row, place, np.int64(_BEFORE | _AFTER) if in_book else np.int64(0))

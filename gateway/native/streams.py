@@ -1,7 +1,7 @@
 """Streams of native order entry: each report about a user's orders as one message, in the order of reports.
 
-A message says nothing of the other side of a trade. A mass cancel is told to all users of the participant, before the
-reports of the orders that it took; so is its refusal.
+A day begins with the orders that outlast the one before. A message says nothing of the other side of a trade. A mass
+cancel is told to all users of the participant, before the reports of the orders that it took; so is its refusal.
 """
 
 from collections.abc import Iterator
@@ -176,6 +176,14 @@ class NativeStreams(BoundedStreams):
                 yield user, message
             if other and other != user:
                 yield other, message
+
+    def _begin_day(self, time_ns: int, *, first: bool) -> None:
+        super()._begin_day(time_ns, first=first)
+        if first or not len(reports := self._fold.restated()):
+            return
+        data, size = messages_of(reports).tobytes(), MESSAGE.itemsize
+        for n, user in enumerate(reports["user"].tolist()):
+            self._add(user, data[n * size : (n + 1) * size])
 
     def _users_of(self, participant_name: int) -> list[int]:
         """Users of a participant, in order of definition."""
