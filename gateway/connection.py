@@ -136,6 +136,7 @@ class Connection(asyncio.BufferedProtocol):
         self.caught_up = False
         self.position = 0
         self.spool: Spool | None = None
+        self._later: list[Spool] = []  # what follows ``spool`` where messages of past days are sent again
         self.past = False  # the session is over: the rest of its stream is sent, then End of Session
         self.holding = False  # reading is paused: the region is full
         self.is_direct = False  # the compiled turn reads and writes it; reading is paused for the loop
@@ -324,7 +325,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._gateway.on_bytes(self)
         elif session.asks or self.end > self.begin:
             self._gateway.on_bytes(self)
-        if resend_from := session.take_resend():
+        if (resend_from := session.take_resend()) is not None:
             self.go_back(resend_from)
 
     def _end_pause(self) -> None:
@@ -337,12 +338,15 @@ class Connection(asyncio.BufferedProtocol):
         bytes_max = CHUNK_BYTES if self.row_session is None else PIECE_BYTES
         while not self._paused_ns and not self.closing:
             if self.spool is None or self.spool.is_closed:
-                self.close("the session is not kept any longer")
+                self.close(_NOT_KEPT)
                 return
             try:
                 stored = self.spool.read(self.user, self.position, bytes_max)
             except SpoolError as error:
                 self._gateway.on_spool_error(self, self.spool, error)
+                continue
+            if not stored and self._later:
+                self.spool, self.position = self._later.pop(0), 0
                 continue
             if not stored:
                 self.caught_up = True
@@ -367,17 +371,32 @@ class Connection(asyncio.BufferedProtocol):
             self.catch_up()
 
     def go_back(self, seq: int) -> None:
-        """Send the stream again from a message on, at the client's request."""
+        """Send the stream again from a message on, at the client's request.
+
+        seq: of the day's stream; a session that makes its rows itself has that of the days before too, as far as they
+        are kept, the last message of the day before as 0.
+        """
         if self.spool is None or self.closing:
             return
+        spools = [self._later[-1] if self._later else self.spool]
+        place = seq  # in the first of them
+        for older in reversed(self.entrance.outbox.past.values()):
+            count = older.end(self.user)[0] - 1
+            if place < 1 and count and older.session < spools[0].session:
+                spools.insert(0, older)
+                place += count
+        if self.row_session is not None:
+            self.row_session.next_seq = seq - place + max(place, 1)
         try:
-            self.position = self.spool.position_of(self.user, seq)
+            self.position = spools[0].position_of(self.user, max(place, 1) if self.row_session is not None else seq)
         except ValueError as error:
             self.close(str(error))
             return
         except SpoolError as error:
-            self._gateway.on_spool_error(self, self.spool, error)
+            self._gateway.on_spool_error(self, spools[0], error)
+            self.close(_NOT_KEPT)
             return
+        self.spool, *self._later = spools
         self.caught_up = False
         self.catch_up()
 
@@ -532,6 +551,8 @@ class Connection(asyncio.BufferedProtocol):
         """Length of the user's stream in bytes."""
         return self.spool.end(self.user)[1] if self.spool is not None else 0
 
+
+_NOT_KEPT: Final = "the session is not kept any longer"
 
 #: Classes of sessions that were asked before: to look at an instance costs more than the rest of a connection's begin.
 _MAKES_ROWS: Final[dict[type, bool]] = {}

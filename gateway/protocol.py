@@ -170,8 +170,8 @@ class RowSession(Session, Protocol):
         """Take messages: bytes taken, COMMAND rows as bytes, ``rows_max`` at most, and the messages that these are."""
         ...
 
-    def take_resend(self) -> int:
-        """Message from which the stream is to be sent again, once; 0: none."""
+    def take_resend(self) -> int | None:
+        """Message from which the stream is to be sent again, once; None: none. The day before ends with 0."""
         ...
 
     def take_mass_cancel(self) -> MassCancel | None:

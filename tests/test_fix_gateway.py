@@ -182,6 +182,67 @@ def test_a_resend_after_a_kill_has_the_messages_that_were_sent(tmp_path: Path, v
         node.stop()
 
 
+@pytest.mark.slow
+def test_a_resend_goes_back_over_the_days_that_are_kept(tmp_path: Path) -> None:
+    node = started(tmp_path, "--gateway", "fix=fix:0")
+    try:
+        first, other = client(node), client(node, "UB")
+        first.log_on()
+        other.log_on()
+        first.order("good-till-cancel", qty=10, price="10.00", f59="1")
+        first.order("good-for-the-day", qty=5, price="9.90")
+        first.report("good-for-the-day")
+        told, numbers = of_application(first.frames), (first.in_seq, first.out_seq)
+        first.close()
+        other.order("b1", "2", 4, "10.00")
+        other.report("b1", "F")
+        with node.link() as link:
+            ends = time.strftime("%H:%M", time.gmtime(time.time() + 62))
+            link.ask("commands", text=f"venue day_start={ends}")  # another trading day begins within 62 s
+        while other.next() is not None:
+            pass  # heartbeats, until the end of the day ends the session
+        again = back(node, in_seq=numbers[0], out_seq=numbers[1])
+        answer = Message(again.frames[0]).number(b"34") or 0
+        assert answer == numbers[0] + 2, "a trade, and the end of the day order"
+        again.frames.clear()
+        resent = asked_again(again, numbers[0])
+        trade, end = (Message(each) for each in again.frames[:2])
+        assert [trade.get(tag) for tag in (b"34", b"11", b"150", b"32", b"14", b"151")] == [
+            *(b"%d" % numbers[0], b"good-till-cancel", b"F", b"4", b"4", b"6"),
+        ]
+        assert [end.get(tag) for tag in (b"11", b"150", b"39", b"151")] == [b"good-for-the-day", b"C", b"C", b"0"]
+        again.order("today", price="9.80")
+        assert (again.report("today").number(b"34") or 0) > answer, "what is new goes on behind it"
+        again.frames.clear()
+        every = asked_again(again, 1)
+        assert {number: every[number] for number in told | resent} == told | resent
+        again.order("today-2", price="9.80")
+        numbers = (again.report("today-2").number(b"34") or 0, again.out_seq)
+        again.close()
+        until(lambda: node.status()["logged_in"] == 0)
+        killed(node)
+        last = back(node, in_seq=numbers[0] + 1, out_seq=numbers[1])
+        last.frames.clear()
+        after = asked_again(last, 1)
+        assert {number: after[number] for number in every} == every
+        last.close()
+    finally:
+        node.stop()
+
+
+def asked_again(session: FixClient, begin: int) -> dict[int, Any]:
+    """Messages of the application, of all that are sent again from a number on, none of which is left out."""
+    session.send(b"2", [(7, begin), (16, 0)])
+    session.send(b"1", [(112, "done")])
+    session.until(lambda each: each.get(b"112") == b"done")
+    resent = [Message(each) for each in session.frames if b"\x0143=Y\x01" in each]
+    assert resent[0].number(b"34") == begin
+    for each, following in pairwise(resent):
+        begins = each.number(b"36") if each.msg_type == b"4" else (each.number(b"34") or 0) + 1
+        assert following.number(b"34") == begins, "no number is left out"
+    return of_application([each for each in session.frames if b"\x0143=Y\x01" in each])
+
+
 def lasting_port() -> int:
     """A port that no connection gets by itself: a client that tries it again while nobody listens there could meet
     itself on one of those, and hold it."""

@@ -570,14 +570,16 @@ class FixSession(RowSession):
             begin, end = min(begin, left_from), max(end, self._resend_end)
         self._asked_from, self._resend_end = begin, end
 
-    def take_resend(self) -> int:
-        """Place in the stream from which messages are to be sent again, once; 0: none is asked for."""
+    def take_resend(self) -> int | None:
+        """Place in the stream from which messages are to be sent again, once; None: none is asked for.
+
+        The day before ends with place 0: numbers go on from day to day.
+        """
         if not self._asked_from:
-            return 0
+            return None
         begin, self._asked_from = self._asked_from, 0
         self._fills_from = begin
-        self.next_seq = max(begin + self._before_first, 1)
-        return self.next_seq
+        return begin + self._before_first
 
     def take_mass_cancel(self) -> MassCancel | None:
         """Mass cancel that is to be carried out, once."""
@@ -700,7 +702,7 @@ class FixSession(RowSession):
         """Send a message again, as far as it is asked for; what is no message of the application is a gap."""
         number = record.number
         if number > self._resend_end:
-            if 0 < self._fills_from <= self._resend_end:  # all of it was before this day
+            if 0 < self._fills_from <= self._resend_end:  # all of it was before what is kept
                 frames.append(self._gap_fill(self._fills_from, self._resend_end + 1, now_ns, again=True))
             self._fills_from = 0
             return
