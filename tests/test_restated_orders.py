@@ -65,7 +65,7 @@ def told_of(text: str) -> Told:
 
 
 def restated(messages: list[bytes]) -> list[Any]:
-    """Reports behind the begin of a day that say so of an order."""
+    """All reports of restated orders behind the begin of a day."""
     assert spoken.begins_day(messages[0])
     found = []
     for payload in messages[1:]:
