@@ -499,35 +499,77 @@ def export(
 @app.command(rich_help_panel=PANEL)
 def replay(
     directory: Directory,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the files, one a day; it must be empty.")],
-    feed: Annotated[PastFeed, typer.Option(help="Feed to make again: itch, every order of the book.")] = PastFeed.itch,
+    feed: Annotated[
+        PastFeed, typer.Option(help="itch: every order of the book, as ITCH 5.0; ws: what web clients are told.")
+    ] = PastFeed.itch,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write files here, one a day; it must be empty.", show_default="none"),
+    ] = None,
     form: Annotated[
-        FeedForm,
+        FeedForm | None,
         typer.Option(
             "--format",
-            help="ITCH 5.0 as Nasdaq's files are, a capture of MoldUDP64 packets, a table of messages, lines of text.",
+            help="ITCH 5.0 as Nasdaq's files are, a capture of MoldUDP64 packets, a table of messages, lines of text; "
+            "of ws: lines of JSON.",
+            show_default="itch, or json",
         ),
-    ] = FeedForm.itch,
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GROUP:PORT",
+            help="Send itch to this multicast group, such as 239.192.0.1:26400.",
+            show_default="none",
+        ),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65_535, help="Tell ws to clients of this port; 0: any free port.", show_default="none"),
+    ] = None,
+    speed: Annotated[
+        str | None,
+        typer.Option(metavar="1x|10x|max", help="Times as fast as it was, for --group and --port.", show_default="1x"),
+    ] = None,
     day: Annotated[str | None, typer.Option(metavar="DATE", help="Only this trading day, as 2024-01-15.")] = None,
     begin: FromWhen = None,
     end: ToWhen = None,
+    second_group: Annotated[
+        str | None,
+        typer.Option(metavar="GROUP:PORT", help="Group of the same packets again, the B feed.", show_default="none"),
+    ] = None,
+    interface: Annotated[
+        str, typer.Option(help="Address of the interface that packets leave by, or that clients connect to.")
+    ] = "127.0.0.1",
+    ttl: Annotated[int, typer.Option(min=0, max=255, help="Networks that packets may cross.")] = 1,
+    requests: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65_535, help="UDP port for lost messages; 0: any free port.")
+    ] = 0,
+    snapshots: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65_535, help="TCP port for snapshots; 0: any free port.")
+    ] = 0,
     as_json: Json = False,
 ) -> int:
-    """Make the market data of past days again, out of the journal: the same bytes on every node, whenever.
+    """Make the market data of past days again, out of the journal, to files or to sockets.
 
-    Each trading day is a session, and a file that needs no other: it begins with every order that is still shown. With
-    --from it begins so at that command or time.
+    A file has the same bytes on every node, whenever it is made, and needs no other: it begins with every order that is
+    still shown; with --from it begins so at that command or time. What is sent is what the feed sent, or web clients
+    were told, as fast as it came (--speed 1x) or faster. The time between two dates is not waited for.
 
     Example: lockstep replay node1 --out days
 
     Example: lockstep replay node1 --out capture --format pcap --day 2024-01-15
 
     Example: lockstep replay node1 --out morning --format parquet --from 2024-01-15T09:30 --to 2024-01-15T10:00
-    """
-    from cli.past_feed import write_files
 
-    assert feed is PastFeed.itch
-    return write_files(directory, out, form.value, day, begin, end, as_json=as_json)
+    Example: lockstep replay node1 --group 239.192.0.1:26400 --requests 26401 --speed 10x --from 09:30
+
+    Example: lockstep replay node1 --feed ws --port 8080 --speed max
+    """
+    from cli.past_days import again
+
+    to = (group, second_group, interface, ttl, requests, snapshots)
+    return again(directory, feed.value, out, form and form.value, to, port, speed, day, begin, end, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

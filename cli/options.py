@@ -36,12 +36,14 @@ class FeedForm(StrEnum):
     csv = "csv"
     parquet = "parquet"
     text = "text"
+    json = "json"
 
 
 class PastFeed(StrEnum):
     """Feed of which the past can be sent again."""
 
     itch = "itch"
+    ws = "ws"
 
 
 class ExportForm(StrEnum):

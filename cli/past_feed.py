@@ -3,10 +3,12 @@
 import re
 import shutil
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -20,10 +22,16 @@ from journal.history import History
 from marketdata.itch import ItchFeed
 from marketdata.itch.excerpt import Excerpt
 from marketdata.itch.files import SessionFiles
+from marketdata.octet_file import Written
+from marketdata.web.recording import TICK_NS, Recording
 from replay.ahead import ahead
+from replay.pacing import STEP_NS, moments
 from replay.past import parted
 from replay.times import first_seq_at, seq_at
 from reports import Reports
+
+#: Rows that a recording of web clients takes at once, at most.
+ROWS_MAX: Final = 8_192
 
 
 def write_files(
@@ -44,19 +52,14 @@ def write_files(
         return errors.FINE
     from_seq, to_seq = found
     room = room_of(directory, Selection(from_seq, to_seq))
-    aside = _aside(out)
-    if day is not None and not _may_have(directory, day):
-        raise WrongUse(f"{directory} has no trading day {day}")
+    if day is not None:
+        checked_day(directory, day)
     began_s = time.monotonic()
-    try:
-        aside.mkdir(parents=True)
-    except OSError as error:
-        raise WrongUse(f"{aside} cannot be made: {error.strerror}; name another folder with --out") from error
-    files = SessionFiles(aside, form, only)
-    excerpt = Excerpt(files)
-    feed = ItchFeed(room, files if from_seq is None else excerpt)
-    files.counted_from_ns = lambda: feed.day_ns
-    try:
+    with _written_aside(out) as aside:
+        files = SessionFiles(aside, form, only)
+        excerpt = Excerpt(files)
+        feed = ItchFeed(room, files if from_seq is None else excerpt)
+        files.counted_from_ns = lambda: feed.day_ns
         fold = Reports(room)
         with closing(ahead(plays(directory, 1, to_seq, "replaying"))) as blocks:
             for block in blocks:
@@ -69,6 +72,45 @@ def write_files(
         files.close()
         if day is not None and not files.written:  # its commands had no report
             raise WrongUse(f"{directory} has no trading day {day}" + (" there" if begin or end else ""))
+    _tell("itch", files.written, out, began_s, feed, as_json=as_json)
+    return errors.FINE
+
+
+def write_web(directory: Path, out: Path, begin: str | None, end: str | None, *, as_json: bool) -> int:
+    """Write what web clients were told to a file a date, and say which files there are. begin, end: as of
+    ``write_files``."""
+    found = range_of(directory, begin, end)
+    if found is None:
+        return errors.FINE
+    from_seq, to_seq = found
+    room = room_of(directory, Selection(from_seq, to_seq))
+    began_s = time.monotonic()
+    with _written_aside(out) as aside:
+        recording = Recording(aside, room)
+        with closing(ahead(plays(directory, 1, to_seq, "replaying"))) as blocks:
+            for block in blocks:
+                for moment in moments(block, from_seq or 1, TICK_NS / STEP_NS, ROWS_MAX):
+                    if not moment.is_before:
+                        recording.at(moment.time_ns)
+                    recording.market.observe(moment.rows.first_seq, moment.rows.commands, moment.rows.events)
+        recording.close()
+    _tell("ws", recording.written, out, began_s, as_json=as_json)
+    return errors.FINE
+
+
+@contextmanager
+def _written_aside(out: Path) -> Iterator[Path]:
+    """A folder for files that gets the name ``out`` once all are written; nothing is left of it after a fault.
+
+    Raises WrongUse where that name has something already, or cannot be written.
+    """
+    aside = _aside(out)
+    try:
+        aside.mkdir(parents=True)
+    except OSError as error:
+        raise WrongUse(f"{aside} cannot be made: {error.strerror}; name another folder with --out") from error
+    try:
+        yield aside
         aside.rename(out)
     except BaseException as error:
         shutil.rmtree(aside, ignore_errors=True)
@@ -76,10 +118,14 @@ def write_files(
             why = f"{out} cannot be written: {error.strerror}; make room, or name another folder"
             raise WrongUse(why) from error
         raise
-    for each in files.written:
-        each.path = out / each.path.name
-    _tell(files, feed, time.monotonic() - began_s, as_json=as_json)
-    return errors.FINE
+
+
+def checked_day(directory: Path, day: str) -> int:
+    """Days since 1970 of a trading day. Raises WrongUse for a word that is none, and a day that cannot be there."""
+    found = _day_of(day)
+    if not _may_have(directory, day):
+        raise WrongUse(f"{directory} has no trading day {day}")
+    return found
 
 
 def _may_have(directory: Path, day: str) -> bool:
@@ -118,20 +164,26 @@ def _day_of(day: str) -> int:
     raise WrongUse(f"--day is {day}; write a date, such as 2024-01-15")
 
 
-def _tell(files: SessionFiles, feed: ItchFeed, seconds: float, *, as_json: bool) -> None:
+def _tell(
+    name: str, written: list[Written], out: Path, began_s: float, feed: ItchFeed | None = None, *, as_json: bool
+) -> None:
+    """Say which files there are, in a folder that has its name now; of a feed also its state and what was left out."""
+    seconds = time.monotonic() - began_s
+    for each in written:
+        each.path = out / each.path.name
     if as_json:
-        sessions = [asdict(each) | {"path": str(each.path)} for each in files.written]
-        screen.print_json(
-            {"feed": "itch", "sessions": sessions, "left_out": feed.left_out, "digest": feed.digest().hex()}
-        )
+        sessions = [asdict(each) | {"path": str(each.path)} for each in written]
+        more = {} if feed is None else {"left_out": feed.left_out, "digest": feed.digest().hex()}
+        screen.print_json({"feed": name, "sessions": sessions, **more})
         return
     rows = [
         (each.session, screen.count(each.messages), screen.size(each.size_bytes), str(each.path), each.digest[:16])
-        for each in files.written
+        for each in written
     ]
     screen.table(["session", "messages", "size", "file", "sha-256"], rows, right=("messages", "size"))
-    messages = sum(each.messages for each in files.written)
+    messages = sum(each.messages for each in written)
     rate = f", {screen.count(round(messages / seconds))} messages/s" if messages > 100_000 else ""
-    screen.facts([("messages", f"{screen.count(messages)}{rate}"), ("state of the feed", feed.digest().hex())])
-    if feed.left_out:
+    state = [] if feed is None else [("state of the feed", feed.digest().hex())]
+    screen.facts([("messages", f"{screen.count(messages)}{rate}"), *state])
+    if feed is not None and feed.left_out:
         screen.notice(f"note: {screen.counted(feed.left_out, 'message')} left out: ITCH has no price as high")

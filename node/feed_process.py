@@ -26,30 +26,21 @@ import uvloop
 
 from gateway.attention import Attention
 from journal.slices import make_private
-from marketdata.itch import session_name
 from marketdata.itch.stream import ItchStream
 from node.core_silence import CoreSilence
 from node.direct_feed import DirectFeed
 from node.end_signals import on_end_signal
 from node.feed_programs import Address
 from node.feed_snapshots import SnapshotServer
+from node.feed_voice import FeedVoice
 from node.logs import Log
 from node.multicast import Outlet
 from node.program_report import ProgramReport, agent_values
 from node.tape_follower import NoNode, TapeFollower, market_of
 from sequencer.reign import name_in_row
-from wire.errors import ProtocolError
-from wire.mold import HEAD_BYTES, PACKET_BYTES_MAX, Request, end_of_session, heartbeat, packets, read_request
 
-#: Interval of looks at heartbeats, and silence of the feed after which it sends a heartbeat, in seconds.
+#: Interval of looks at heartbeats, in seconds.
 _BEAT_S: Final = 0.25
-HEARTBEAT_S: Final = 1.0
-#: Silence after messages that a first heartbeat ends, in seconds: who lost the last message knows it by then.
-_FIRST_HEARTBEAT_S: Final = 0.05
-#: Heartbeats of the feed that are also sent as the end of a session that is over.
-_ENDS: Final = 3
-#: Packets that one request gives at most: what a receiver's system keeps for it by default.
-REQUEST_PACKETS_MAX: Final = 64
 
 
 @dataclass(frozen=True)
@@ -80,8 +71,10 @@ class FeedProcess:
         self._outlet = Outlet(options.groups, options.interface, options.ttl)
         self._folder = options.data / "feeds" / options.name
         make_private(self._folder)
-        self.stream = ItchStream(self._folder, market.capacity, self._on_messages)
-        direct = DirectFeed(self.stream, self._outlet, lambda: self.speaks, self._on_sent)
+        self.stream = ItchStream(self._folder, market.capacity)
+        self.voice = FeedVoice(self.stream, self._outlet, options.requests, lambda: self.speaks)
+        self.stream.on_messages = self.voice.on_messages
+        direct = DirectFeed(self.stream, self._outlet, lambda: self.speaks, self.voice.on_sent)
         self.follower = TapeFollower(
             market, self._folder, options.name, self.stream, self.stop, direct=direct, spins=options.spins
         )
@@ -89,9 +82,6 @@ class FeedProcess:
             log.info("feed made from the journal", why=self.follower.why)
         self._name = None if options.node is None else name_in_row(options.node)
         self.caught_up = False
-        self._sent_s = 0.0
-        self._ends_silence = False  # a first heartbeat is due
-        self._over: tuple[str, int, int] | None = None  # session that is over, its next number, times left to say so
         self._beats = 0
         self._attention = Attention(time.monotonic_ns(), int(_BEAT_S * 1e9))
         self._silence = CoreSilence(self.follower.tape.pulse_ns, self._attention.present_ns)
@@ -100,7 +90,6 @@ class FeedProcess:
         self._ended = asyncio.Event()
         self._snapshots = SnapshotServer(self.stream)
         self._server: asyncio.Server | None = None
-        self.answered = 0  # packets that requests were answered with
 
     # The life of the process.
 
@@ -111,11 +100,10 @@ class FeedProcess:
             return
         self.caught_up = True
         self._loop.set_exception_handler(self._on_loop_error)
-        self.options.requests.setblocking(False)
-        self._loop.add_reader(self.options.requests.fileno(), self._answer_requests)
+        self.voice.listen()
         self._server = await asyncio.start_server(self._snapshots.serve, sock=self.options.snapshots)
         self._loop.call_later(_BEAT_S, self._beat)
-        self._heartbeat()
+        self.voice.heartbeat()
         self.follower.start()
 
     async def run(self) -> None:
@@ -141,7 +129,7 @@ class FeedProcess:
 
     async def _leave(self) -> None:
         """End: each step is done though one before it has failed."""
-        self._loop.remove_reader(self.options.requests.fileno())
+        self.voice.stop()
         for step in (self._close_server, self.follower.stop, self._close_files):
             try:
                 await step()
@@ -173,8 +161,8 @@ class FeedProcess:
                 self.log.warning("the node is silent", then="the feed has no heartbeats until it goes on")
             else:
                 self.log.info("the node goes on")
-        if not self._silence.lasts and time.monotonic() - self._sent_s >= HEARTBEAT_S:
-            self._heartbeat()
+        if not self._silence.lasts:
+            self.voice.beat()
         self._beats += 1
         if self._beats % round(1.0 / _BEAT_S) == 0:
             self._report_figures()
@@ -191,71 +179,6 @@ class FeedProcess:
     def speaks(self) -> bool:
         """True if this process sends: it has caught up, and its node reigns, or is no part of a pair."""
         return self.caught_up and (self._name is None or self._name == self.stream.reign)
-
-    def _on_messages(self, day: int, number: int, _count: int, framed: memoryview) -> None:
-        """Send messages as they are made."""
-        if number == 1 and day:
-            self._begin_session(day)
-        if self.speaks:
-            for packet in packets(session_name(day), number, framed):
-                self._outlet.send(packet)
-            self._on_sent()
-
-    def _on_sent(self) -> None:
-        """Note that messages were sent: a first heartbeat is due once no more come."""
-        self._sent_s = time.monotonic()
-        if not self._ends_silence:
-            self._ends_silence = True
-            self._loop.call_later(_FIRST_HEARTBEAT_S, self._end_silence)
-
-    def _end_silence(self) -> None:
-        """Send the first heartbeat behind messages, once none came for a while."""
-        left_s = self._sent_s + _FIRST_HEARTBEAT_S - time.monotonic()
-        self._ends_silence = left_s > 0.0 and not self._stopping
-        if self._ends_silence:
-            self._loop.call_later(left_s, self._end_silence)
-        elif not self._stopping:
-            self._heartbeat()
-
-    def _begin_session(self, day: int) -> None:
-        """Say that the session before is over, if there was one."""
-        before = self.stream.spool.newest_before(day)
-        if before is not None and (messages := self.stream.spool.messages(before)) is not None:
-            self._over = (before, messages + 1, _ENDS)
-            self._end_session()
-
-    def _end_session(self) -> None:
-        if self._over is not None and self.speaks:
-            name, number, left = self._over
-            self._outlet.send(end_of_session(name, number))
-            self._over = (name, number, left - 1) if left > 1 else None
-
-    def _heartbeat(self) -> None:
-        self._end_session()
-        feed = self.stream.feed
-        if self.speaks and feed.messages:
-            self._outlet.send(heartbeat(session_name(feed.day), feed.messages + 1))
-            self._sent_s = time.monotonic()
-
-    # What receivers ask for.
-
-    def _answer_requests(self) -> None:
-        """Send again what was asked for, some requests at once."""
-        for _ in range(64):
-            try:
-                data, sender = self.options.requests.recvfrom(2_048)
-            except OSError:
-                return
-            with suppress(ProtocolError):
-                self._answer(read_request(data), sender)
-
-    def _answer(self, asked: Request, sender: tuple[str, int]) -> None:
-        bytes_max = REQUEST_PACKETS_MAX * (PACKET_BYTES_MAX - HEAD_BYTES - 64)
-        framed = self.stream.spool.read(asked.session, asked.sequence, asked.message_count, bytes_max)
-        with suppress(OSError):
-            for packet in packets(asked.session, asked.sequence, framed):
-                self.options.requests.sendto(packet, sender)
-                self.answered += 1
 
 
 def serve_feed(options: FeedOptions, log: Log, *, on_listening: Callable[[FeedProcess], None] = lambda _: None) -> None:

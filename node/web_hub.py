@@ -110,6 +110,16 @@ class Hub:
     def __len__(self) -> int:
         return len(self._members)
 
+    @property
+    def has_subscriptions(self) -> bool:
+        """True where somebody gets something."""
+        return bool(self._by)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that wait for the one who has the most waiting, of those that go on."""
+        return max((each.waiting_bytes for each in self._members if not each.end), default=0)
+
     # Subscribers.
 
     def join(self) -> Subscriber | None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 import uvloop
@@ -72,6 +72,35 @@ class _Server(uvicorn.Server):
         yield
 
 
+def web_server(made: Any) -> uvicorn.Server:
+    """A server of an application, with the limits of this program."""
+    return _Server(
+        uvicorn.Config(
+            made,
+            loop="none",
+            http="httptools",
+            ws="websockets-sansio",
+            ws_max_size=_REQUEST_BYTES_MAX,
+            ws_ping_interval=20.0,
+            ws_ping_timeout=20.0,
+            ws_per_message_deflate=False,
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=_LAST_S,
+            backlog=_BACKLOG,
+        )
+    )
+
+
+async def started(server: uvicorn.Server, serving: "asyncio.Task[None]") -> None:
+    """Wait until a server takes connections, or has ended."""
+    while not server.started and not serving.done():
+        await asyncio.sleep(_LOOK_S)
+
+
 class WebProcess:
     """Market data for web clients on a running event loop."""
 
@@ -113,27 +142,10 @@ class WebProcess:
         if self._ended.is_set():
             await self.follower.stop()
             return
-        config = uvicorn.Config(
-            application(self.market, self.hub, self.options.rate, self.trading, self.options.proxies, self.desk),
-            loop="none",
-            http="httptools",
-            ws="websockets-sansio",
-            ws_max_size=_REQUEST_BYTES_MAX,
-            ws_ping_interval=20.0,
-            ws_ping_timeout=20.0,
-            ws_per_message_deflate=False,
-            lifespan="off",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=_LAST_S,
-            backlog=_BACKLOG,
-        )
-        server = _Server(config)
+        made = application(self.market, self.hub, self.options.rate, self.trading, self.options.proxies, self.desk)
+        server = web_server(made)
         serving = asyncio.create_task(server.serve(sockets=[self.options.listens]))
-        while not server.started and not serving.done():
-            await asyncio.sleep(_LOOK_S)
+        await started(server, serving)
         ticking = asyncio.create_task(self._tick())
         if self.trading is not None:
             self.trading.start()

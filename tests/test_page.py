@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import time
 import tomllib
 import urllib.error
 import urllib.request
@@ -483,6 +484,30 @@ def test_an_operator_sees_both_nodes_of_a_pair_and_a_takeover(tmp_path: Path, br
         of_b.sees(".instruments tr:has-text('XYZ')", "Halted")
         for tab in (of_a, of_b):
             tab.close()
+
+
+@pytest.mark.slow
+def test_the_page_of_a_copy_is_live_while_it_hears_its_primary_and_stale_when_not(tmp_path: Path, browser: Any) -> None:
+    """A copy that cannot take over, so that nothing ends its silence but the primary."""
+    with pair(tmp_path, "--web", "127.0.0.1:0", follower=True) as (_, a, b):
+        a.submit("enter ALPHA copy1 buy 40 XYZ @ 9.40")
+        tab = Tab(browser, SomeNode(b), "#/XYZ-USD")
+        tab.sees("#connection-text", "Live")
+        until(lambda: tab.size_at("bid", "9.40") == "40", what="the order is not in the ladder of the copy")
+        for _ in range(20):  # a market that is quiet is no stale one
+            assert tab.page.locator("#connection-text").inner_text() == "Live"
+            time.sleep(0.1)
+        a.process.send_signal(signal.SIGSTOP)
+        try:
+            tab.sees("#connection-text", "Stale: the market stands still")
+            tab.sees("#connection-age", re.compile(r"for [1-9]\d* s"))
+            assert tab.size_at("bid", "9.40") == "40"
+        finally:
+            a.process.send_signal(signal.SIGCONT)
+        tab.sees("#connection-text", "Live")
+        a.submit("cancel ALPHA copy1")
+        until(lambda: tab.size_at("bid", "9.40") == "", what="the book of the copy did not go on")
+        tab.close()
 
 
 @pytest.mark.slow

@@ -8,16 +8,14 @@
 
 import hashlib
 import struct
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from exports.formats import TABLE_FILES
 from marketdata.itch.feed import session_name
 from marketdata.itch.message_table import MESSAGES, MessageTable
+from marketdata.octet_file import OctetFile, Written
 from wire.itch import cut, text_of
 from wire.mold import HEAD_BYTES, packets
 
@@ -31,22 +29,8 @@ GROUP: Final = 0xEFC0_0001  # 239.192.0.1, of those that an organization gives o
 PORT: Final = 26_400
 _IP_UDP_BYTES: Final = 28
 _SECOND_NS: Final = 1_000_000_000
-#: Bytes that are written at once, and pieces of them that wait to be.
-_PIECE_BYTES: Final = 1 << 20
-_PIECES_MAX: Final = 8
 #: Bytes that are read at once of a whole file, for its digest.
 _READ_BYTES: Final = 1 << 20
-
-
-@dataclass
-class Written:
-    """File of a session. digest: SHA-256 of its bytes."""
-
-    session: str
-    path: Path
-    messages: int = 0
-    size_bytes: int = 0
-    digest: str = ""
 
 
 class _File(Protocol):
@@ -61,59 +45,17 @@ class _File(Protocol):
         ...
 
 
-class _OctetFile:
-    """File of bytes, which a thread writes and hashes while the next are made."""
-
-    def __init__(self, path: Path, head: bytes = b"") -> None:
-        self._file = path.open("wb", buffering=0)
-        self._hash = hashlib.sha256()
-        self._size_bytes = 0
-        self._piece = bytearray(head)
-        self._writer = ThreadPoolExecutor(1, "file of the feed")
-        self._waiting: deque[Future[None]] = deque()
-
-    def add(self, octets: bytes | memoryview) -> None:
-        """Add bytes."""
-        self._piece += octets
-        if len(self._piece) >= _PIECE_BYTES:
-            self._give()
-
-    def _give(self) -> None:
-        if len(self._waiting) >= _PIECES_MAX:
-            self._waiting.popleft().result()
-        piece, self._piece = self._piece, bytearray()
-        self._size_bytes += len(piece)
-        self._waiting.append(self._writer.submit(self._write, piece))
-
-    def _write(self, piece: bytearray) -> None:
-        self._hash.update(piece)
-        left = memoryview(piece)
-        while left:
-            left = left[self._file.write(left) :]
-
-    def close(self) -> tuple[int, str]:
-        """End it."""
-        try:
-            self._give()
-            while self._waiting:
-                self._waiting.popleft().result()
-        finally:
-            self._writer.shutdown()
-            self._file.close()
-        return self._size_bytes, self._hash.hexdigest()
-
-
-class _Itch(_OctetFile):
+class _Itch(OctetFile):
     def put(self, _number: int, framed: memoryview) -> None:
         self.add(framed)
 
 
-class _Text(_OctetFile):
+class _Text(OctetFile):
     def put(self, _number: int, framed: memoryview) -> None:
         self.add("".join(f"{text_of(message)}\n" for _, message in cut(framed)).encode())
 
 
-class _Capture(_OctetFile):
+class _Capture(OctetFile):
     def __init__(self, path: Path, session: str, counted_from_ns: Callable[[], int]) -> None:
         super().__init__(path, _PCAP_HEAD)
         self._session, self._counted_from_ns, self._packets = session, counted_from_ns, 0

@@ -1,0 +1,65 @@
+"""A file of bytes that a thread writes and hashes while the next are made."""
+
+import hashlib
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+#: Bytes that are written at once, and pieces of them that wait to be.
+_PIECE_BYTES: Final = 1 << 20
+_PIECES_MAX: Final = 8
+
+
+@dataclass
+class Written:
+    """File of a session. digest: SHA-256 of its bytes."""
+
+    session: str
+    path: Path
+    messages: int = 0
+    size_bytes: int = 0
+    digest: str = ""
+
+
+class OctetFile:
+    """The file. Raises OSError, for what was added before too."""
+
+    def __init__(self, path: Path, head: bytes = b"") -> None:
+        self._file = path.open("wb", buffering=0)
+        self._hash = hashlib.sha256()
+        self._size_bytes = 0
+        self._piece = bytearray(head)
+        self._writer = ThreadPoolExecutor(1, "file of the feed")
+        self._waiting: deque[Future[None]] = deque()
+
+    def add(self, octets: bytes | memoryview) -> None:
+        """Add bytes."""
+        self._piece += octets
+        if len(self._piece) >= _PIECE_BYTES:
+            self._give()
+
+    def _give(self) -> None:
+        if len(self._waiting) >= _PIECES_MAX:
+            self._waiting.popleft().result()
+        piece, self._piece = self._piece, bytearray()
+        self._size_bytes += len(piece)
+        self._waiting.append(self._writer.submit(self._write, piece))
+
+    def _write(self, piece: bytearray) -> None:
+        self._hash.update(piece)
+        left = memoryview(piece)
+        while left:
+            left = left[self._file.write(left) :]
+
+    def close(self) -> tuple[int, str]:
+        """End it. Gives its bytes and their SHA-256. Raises OSError."""
+        try:
+            self._give()
+            while self._waiting:
+                self._waiting.popleft().result()
+        finally:
+            self._writer.shutdown()
+            self._file.close()
+        return self._size_bytes, self._hash.hexdigest()
