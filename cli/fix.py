@@ -50,7 +50,8 @@ def _facts(session: Any) -> dict[str, Any]:
         "version": live.get("version"),
         "state": "logged on" if live.get("logged_on") else "logged out",
         "address": live.get("address"),
-        "in_number": session.in_number,
+        # Messages of the session alone, such as heartbeats, are in no command.
+        "in_number": max(session.in_number, live.get("in_number", 0) if live.get("logged_on") else 0),
         "out_number": session.out_number,
         "last_in": iso_time(live["heard_ns"]) if live.get("heard_ns") else None,
         "last_out": iso_time(live["sent_ns"]) if live.get("sent_ns") else None,
@@ -102,15 +103,18 @@ def _line(message: dict[str, Any]) -> str:
 def _set_log(directory: Path, user: str, on: bool, *, as_json: bool) -> int:
     """Have the gateways log the messages of a user, or not any more."""
     from node.fix_sessions import fix_gateways
-    from node.fix_side_file import watch, watched
+    from node.fix_side_file import is_served, watch, watched
     from node.gateway_image import folder_of
 
+    serves = False
     for name in fix_gateways(directory):
         folder = folder_of(directory, name)
+        serves |= is_served(folder)
         users = watched(folder) | {user} if on else watched(folder) - {user}
         watch(folder, users)
     if as_json:
         screen.print_json({"user": user, "logged": on})
     else:
-        screen.print_line(f"messages of {user} are {'' if on else 'not '}logged from now on (event: fix message)")
+        since = "from now on" if serves else "once a gateway of FIX runs here; none does now"
+        screen.print_line(f"messages of {user} are {'' if on else 'not '}logged {since} (event: fix message)")
     return errors.FINE

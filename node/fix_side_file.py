@@ -42,6 +42,13 @@ def read_side_file(folder: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
+def is_served(folder: Path) -> bool:
+    """True if the gateway that left the file of sessions runs."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return _lives(int(json.loads((folder / SESSIONS).read_text())["pid"]))
+    return False
+
+
 def _lives(pid: int) -> bool:
     try:
         os.kill(pid, 0)

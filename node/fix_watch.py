@@ -9,6 +9,7 @@ from typing import Any, Final
 from gateway.fix.session import FixSession
 from gateway.server import Gateway
 from node.fix_side_file import watched, write_side_file
+from node.log_repeats import FIX_MESSAGE
 from node.logs import Log
 
 #: Interval of the side file, in seconds.
@@ -45,7 +46,7 @@ class SessionFacts:
                 session.on_frame = partial(self._show, name) if name in wanted else None
 
     def _show(self, user: str, way: str, message: str) -> None:
-        self._log.info("fix message", user=user, way=way, message=message)
+        self._log.info(FIX_MESSAGE, user=user, way=way, message=message)
 
     def write(self, gateway: Gateway) -> None:
         """Write the file; a disk that is full costs the facts alone."""

@@ -22,6 +22,8 @@ SUBJECTS_MAX: Final = 256
 OF_STRANGERS: Final = frozenset({"connection refused", "connection ended", "login refused"})
 #: First words of the event of each line about the operator.
 OPERATOR: Final = "the operator "
+#: Event of a FIX message that the operator wants to see: each is written.
+FIX_MESSAGE: Final = "fix message"
 #: Fields with the subject of a line.
 _SUBJECTS: Final = ("user", "note", "room", "process")
 _NUMBER: Final = re.compile(r"[0-9]+")
@@ -39,7 +41,7 @@ class Kind(NamedTuple):
 
 def kind_of(logger: str, level: int, event: str, fields: Mapping[str, Any]) -> Kind | None:
     """Kind of a line; None if it is always written. Numbers in reasons do not count."""
-    if event.startswith(OPERATOR):
+    if event.startswith(OPERATOR) or event == FIX_MESSAGE:
         return None
     subject = " ".join(str(fields[name]) for name in _SUBJECTS if fields.get(name))
     return Kind(logger, level, event, _NUMBER.sub("N", str(fields.get("why", ""))), subject)

@@ -119,7 +119,7 @@ def application(
     asks: dict[str, Callable[[Request], Any]] = {
         "/": lambda _: {"openapi": "/openapi.json"},
         "/openapi.json": lambda _: described,
-        "/time": lambda _: answers.time_now(market),
+        "/time": lambda _: answers.time_now(market, time.time_ns()),
         "/currencies": lambda _: answers.currencies(market),
         "/currencies/{currency_id}": lambda request: answers.currency(market, request.path_params["currency_id"]),
         "/products": lambda _: answers.products(market),

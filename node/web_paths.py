@@ -24,7 +24,7 @@ def _whole(name: str, what: str, low: int, high: int) -> Json:
 PATHS: Final[dict[str, tuple[str, tuple[Json, ...]]]] = {
     "/": ("Where the description is.", ()),
     "/openapi.json": ("This description.", ()),
-    "/time": ("The clock in force in the market.", ()),
+    "/time": ("The clock of this machine, and the clock in force in the market.", ()),
     "/currencies": ("The dollar and each instrument.", ()),
     "/currencies/{currency_id}": ("One of them.", (_CURRENCY,)),
     "/products": ("All products.", ()),

@@ -54,6 +54,13 @@ def test_sessions_are_shown_while_the_node_runs_and_after_it_was_killed(tmp_path
             )
             assert lockstep("fix", node.data, "--session", "UA", "--log", "on")[0] == 0
             until(lambda: logs_of(one, node))
+            before = in_log(node)
+            for number in range(30):
+                one.send(b"1", [(112, f"question-{number}")])
+                one.until(lambda each: each.msg_type == b"0")
+            until(lambda: in_log(node) - before == 60)  # of other events ten are written in 10 s
+            # No question is a command, and still the client's next number is known.
+            until(lambda: sessions_of(lockstep, node)[0]["in_number"] == one.out_seq)
             assert lockstep("fix", node.data, "--session", "UA", "--log", "off", "--json")[0] == 0
             # A logon in a live session has the password once more.
             one.in_seq = one.out_seq = 1
@@ -63,9 +70,15 @@ def test_sessions_are_shown_while_the_node_runs_and_after_it_was_killed(tmp_path
         until(lambda: sessions_of(lockstep, node)[0]["state"] == "logged out")
         (session,) = sessions_of(lockstep, node, "--session", "UA", "--last", "1")
         assert session["version"] == "FIXT.1.1"
+        assert "none does now" in lockstep("fix", node.data, "--session", "UA", "--log", "on")[1]
         assert lockstep("fix", node.data)[1].splitlines()[0].split()[:3] == ["gateway", "kind", "user"]
     finally:
         node.stop()
+
+
+def in_log(node: Running) -> int:
+    """Number of FIX messages in the log."""
+    return node.logged().count('"fix message"')
 
 
 def logs_of(client: FixClient, node: Running) -> bool:

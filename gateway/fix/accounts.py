@@ -32,7 +32,7 @@ _BYTES_MAX: Final = 8 << 20
 _KEY_BYTES: Final = 32
 #: Beginning of a key in a SubjectPublicKeyInfo, the form of PEM files.
 _KEY_HEAD: Final = bytes.fromhex("302a300506032b6570032100")
-_USER: Final = re.compile(r"[A-Za-z0-9.-]{1,8}")
+_USER: Final = re.compile(r"[A-Za-z0-9.-]{1,6}")
 _OFF: Final = "off"
 
 
@@ -106,7 +106,7 @@ def read_accounts(path: Path) -> tuple[Account, dict[str, Account]]:
     found = {}
     for name, terms in users.items():
         if not _USER.fullmatch(name):
-            raise AccountsError(f"{path}: [user.{name}] is no user; names have 1 to 8 characters A-Z, 0-9, . and -")
+            raise AccountsError(f"{path}: [user.{name}] is no user; names have 1 to 6 characters A-Z, 0-9, . and -")
         found[name.upper()] = _account(path, f"[user.{name}]", terms, default)
     if any(each.public_key for each in (default, *found.values())):
         try:

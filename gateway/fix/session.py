@@ -139,8 +139,10 @@ class FixSession(RowSession):
 
     @property
     def facts(self) -> dict[str, str | int]:
-        """Facts that the journal does not have: version, and times of the last bytes each way, in ns since 1970."""
-        return {"version": self._version, "heard_ns": self._came_ns, "sent_ns": self._went_ns}
+        """Facts that the journal does not have: version, number of the next message that is expected, and times of the
+        last bytes each way, in ns since 1970."""
+        expected = 0 if self._core is None else self._core.store.in_seq
+        return {"version": self._version, "in_number": expected, "heard_ns": self._came_ns, "sent_ns": self._went_ns}
 
     def _show_arrived(self, piece: bytes) -> None:
         if self.on_frame is not None:

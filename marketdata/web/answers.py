@@ -57,9 +57,11 @@ def life(market: WebMarket) -> Message:
     return {"state": "stale" if market.is_stale else "live", "age": round(market.age_s, 3)}
 
 
-def time_now(market: WebMarket) -> Message:
-    """The clock in force in the market, and whether the market goes on."""
-    return {"iso": words.moment(market.now_ns), "epoch": market.now_ns // 1_000 / 1_000_000, **life(market)}
+def time_now(market: WebMarket, clock_ns: int) -> Message:
+    """The clock of this machine, by which a signed request is judged, that of the market, moved by commands, and
+    whether the market goes on."""
+    told = {"iso": words.moment(clock_ns), "epoch": clock_ns // 1_000 / 1_000_000}
+    return told | {"market_time": words.moment(market.now_ns), **life(market)}
 
 
 def _currency(code: str, name: str, kind: str, least: str) -> Message:

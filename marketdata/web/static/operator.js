@@ -248,7 +248,9 @@ export class OperatorView {
     if (pair?.role === "primary" && pair.in_sync.length < 2 && !found.some((each) => each.includes("no standby is in sync"))) {
       found.push("No standby is in sync: nobody could take over.");
     }
-    for (const each of processes) if (each.state !== "running") found.push(`Process ${each.process} is ${each.state}${each.reason ? `: ${each.reason}` : ""}`);
+    // The process that keeps the events of a closed slice ends with its work; its failure is a warning of the node.
+    const ends = (each) => each.process === "events" && each.state === "ended";
+    for (const each of processes) if (each.state !== "running" && !ends(each)) found.push(`Process ${each.process} is ${each.state}${each.reason ? `: ${each.reason}` : ""}`);
     this.#alert(found.map(sentence), follows ? `None. This node is a copy of ${follows}, which takes orders and acts.` : undefined);
   }
 
