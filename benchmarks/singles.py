@@ -32,6 +32,7 @@ from engine.records import (
     TimeInForce,
     concatenate,
 )
+from tests.crowds import crowd
 from tests.features import meeting_stream
 from tests.streams import call_stream, random_stream
 
@@ -51,11 +52,15 @@ MANIFOLD: Final = ("uncross", "kill", "mass cancel", "emergency close")
 
 
 class Single(NamedTuple):
-    """Commands that make a state, the command that is timed, and the number of orders that it touches."""
+    """Commands that make a state, the command that is timed, and the number of orders that it touches.
+
+    room: open orders and client order ids for which the engine has room.
+    """
 
     before: Rows
     command: Rows
     orders: int
+    room: tuple[int, int] = (1 << 20, 1 << 21)
 
 
 def one(kind: CommandKind, **places: int) -> Rows:
@@ -242,6 +247,13 @@ def _days(resting: Rows) -> Iterator[tuple[str, Single]]:
     yield "clock value that begins a third day at once", Single(concatenate([lasting, tomorrow, day_after]), third, 1)
     first = one(CommandKind.CANCEL, client_order_id=MANY, participant=int(good["participant"][-1]))
     yield "cancel of one of them, first in a day", Single(concatenate([lasting, tomorrow]), first, 1)
+    room = 131_072, 655_360
+    chosen = crowd(Engine(_capacity(room, 1))._state, 1, MANY)
+    filling = orders(len(chosen.filling), 1, -1, owner=1)
+    filling["client_order_id"], filling["time_in_force"] = chosen.filling, TimeInForce.IOC
+    good["client_order_id"], good["participant"] = chosen.crowded, 1
+    crowded = concatenate([market(), filling, good, tomorrow])
+    yield "clock value that begins the next day, ids crowd", Single(crowded, day_after, 1, room)
 
 
 def _cascade() -> tuple[Rows, Rows]:
@@ -273,11 +285,14 @@ def _pegs(away: Rows) -> Rows:
     return concatenate([market(), pegs, *quotes])
 
 
+def _capacity(room: tuple[int, int], instruments: int) -> Capacity:
+    return Capacity(orders_max=room[0], ids_max=room[1], instruments_max=instruments, participants_max=PARTICIPANTS)
+
+
 def timed(single: Single) -> float:
     """Own time of the command, in ns."""
     instruments = int(np.count_nonzero(single.before["kind"] == CommandKind.INSTRUMENT))
-    capacity = Capacity(orders_max=1 << 20, ids_max=1 << 21, instruments_max=instruments, participants_max=PARTICIPANTS)
-    engine = Engine(capacity)
+    engine = Engine(_capacity(single.room, instruments))
     for start in range(0, len(single.before), 4_096):
         engine.apply(single.before[start : start + 4_096])
     for _ in range(_CALLS):

@@ -9,6 +9,7 @@ from engine.bounds import EPOCH_MAX, QTY_MAX
 from engine.check_calls import check_calls
 from engine.check_pegs import check_pegs
 from engine.check_risk import check_risk
+from engine.ending import ending_slots
 from engine.errors import require
 from engine.hidden import better_tick
 from engine.idtree import leaf_row
@@ -19,6 +20,7 @@ from engine.places import between_level, hidden_row, midpoint_row, side_row, sto
 from engine.records import Instruction, Phase, TimeInForce
 from engine.state import (
     ASIDE,
+    ENDING,
     FORGETTING,
     ID_LINE_ROWS,
     ID_LINES_OF_A_WORD,
@@ -48,6 +50,7 @@ def check_state(state: State) -> None:
             _check_midpoint(state, number, side, seen)
             _check_aside(state, number, side, seen)
     check_pegs(state, open_slots, seen)
+    _check_ending(state, open_slots)
     _check_icebergs(state, open_slots)
     _check_expiries(state, open_slots)
     dormant = state.terms["stop_tick"][: len(state.orders)] != 0
@@ -257,6 +260,31 @@ def _check_aside(state: State, instrument: int, side: int, seen: set[int]) -> No
         before, slot = slot, int(order["next"])
     require(book["tail"] == before, "the queue of closing orders knows its last one")
     require(book["qty"] == qty, "the queue of closing orders counts what they have open")
+
+
+def _check_ending(state: State, open_slots: list[int]) -> None:
+    found: list[int] = []
+    for number in range(1, int(state.venue[0]["instruments"]) + 1):
+        row = state.instruments[number - 1]
+        listed: list[int] = []
+        slot = int(row["ending_first"])
+        while slot:
+            require(len(listed) < len(open_slots), "the list of orders that end at an uncross ends")
+            before = listed[-1] if listed else 0
+            require(state.terms[slot]["before"] == before, "an order that ends at an uncross knows the one before it")
+            listed.append(slot)
+            slot = int(state.terms[slot]["after"])
+        require(row["ending_last"] == (listed[-1] if listed else 0), "a list of orders that end at an uncross ends")
+        require(
+            sorted(listed) == sorted(ending_slots(state, number).tolist()),
+            "an instrument lists its opening and closing orders with a limit that are in the book",
+        )
+        found.extend(listed)
+    marked = [slot for slot in open_slots if state.orders[slot]["instructions"] & ENDING]
+    require(sorted(found) == marked, "an order that ends at an uncross is marked")
+    linked = [slot for slot in open_slots if state.terms[slot]["before"] or state.terms[slot]["after"]]
+    is_listed = state.orders["instructions"][linked] & (ENDING | Instruction.PEG) != 0
+    require(is_listed.all(), "only pegs and orders that end at an uncross are in a list")
 
 
 def _check_level(state: State, b: int, side: int, tick: int, row: int, seen: set[int], hidden: bool = False) -> None:

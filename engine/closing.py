@@ -9,6 +9,7 @@ import numpy as np
 
 from engine.book import append, open_level
 from engine.depth import add_depth
+from engine.ending import begin_ending
 from engine.jit import called
 from engine.listing import list_level_of
 from engine.places import side_row
@@ -37,7 +38,6 @@ def take_in(state: State, instrument):
             if place + 1 == count or state.ladder[place + 1] != state.ladder[start]:
                 _merge_in(state, b, side, state.ladder[start], start, place + 1)
                 start = place + 1
-        state.instruments[instrument - 1]["auction_only"] = 1
 
 
 @called
@@ -58,6 +58,7 @@ def _merge_in(state: State, b, side, tick, start, end):
             behind = np.int64(state.orders[behind]["next"])
         order = state.orders[slot]
         order["instructions"] = np.int64(order["instructions"]) & ~ASIDE
+        begin_ending(state, slot)
         if behind == 0:
             append(state, level, slot)
         else:

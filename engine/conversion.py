@@ -16,7 +16,7 @@ from engine.parts import Arrays, Region, capacity_numbers, fill_pages, regions, 
 from engine.records import RULES_VERSION
 from engine.resize import resized
 from engine.state import STATE_VERSION, State, new_state
-from engine.state_forms import DEFAULTS, NEVER_WRITTEN, Form, form_of
+from engine.state_forms import DEFAULTS, MADE_ANEW, NEVER_WRITTEN, Form, form_of
 
 Rows = np.ndarray[Any, Any]
 Parts = Mapping[str, Arrays]
@@ -144,6 +144,8 @@ def _carry_rows(source: Rows, target: Rows, name: str, form: Form, notes: list[s
             if default.note and default.note not in notes:
                 notes.append(default.note)
     for field in sorted(left):
+        if field in MADE_ANEW:
+            continue
         if not field.startswith("reserved") and field not in NEVER_WRITTEN:
             notes.append(f"the field {name}.{field} is not carried over: this release does not have it")
         elif source[field].any():

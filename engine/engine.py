@@ -18,7 +18,7 @@ from engine.names import Directory, unpack
 from engine.parts import Arrays, adopted, fill_state, state_parts
 from engine.pieces import Pieces
 from engine.records import COMMAND, EVENT, Instruction, concatenate
-from engine.state import ASIDE, EXPOSURE, IN_MIDPOINT, State, new_state, prefault
+from engine.state import ASIDE, ENDING, EXPOSURE, IN_MIDPOINT, State, new_state, prefault
 from engine.views import (
     INDEX_STATE,
     INSTRUMENT_STATE,
@@ -292,7 +292,7 @@ class Engine:
         for name in OPEN_ORDER.names or ():
             if name in here.dtype.names and not name.startswith("reserved"):
                 rows[name] = here[name]
-        rows["instructions"] &= ~np.uint16(ASIDE)
+        rows["instructions"] &= ~np.uint16(ASIDE | ENDING)
         if slots:
             terms = state.terms[np.concatenate(slots)]
             rows["stop_e4"] = terms["stop_tick"] * state.instruments["tick_e4"][here["instrument"].astype(np.int64) - 1]

@@ -7,6 +7,7 @@ import numpy as np
 from engine.aside import put_aside
 from engine.book import best_of_all, follow
 from engine.bounds import INT64_MAX
+from engine.ending import begin_ending
 from engine.events import emit_accepted, emit_canceled, emit_rejected
 from engine.expiries import set_expiry
 from engine.exposure import count_entry, count_open, count_refused_entry, reference_of, value_price_of
@@ -128,10 +129,12 @@ def enter(state: State, command, events, n):
         count_open(state, participant, instrument, side, command["qty"], value_price_of(state.orders[slot]))
         return n
     if phase != Phase.CONTINUOUS:
-        if time_in_force > TimeInForce.FOK and not _begins_in_book(row, phase, time_in_force):
+        if time_in_force == TimeInForce.CLOSING and phase != Phase.CLOSING_AUCTION:
             put_aside(state, slot)
         else:
             rest(state, side_row(instrument, side), slot)
+            if time_in_force > TimeInForce.FOK:
+                begin_ending(state, slot)
         count_open(state, participant, instrument, side, command["qty"], value_price_of(state.orders[slot]))
         return n
     needed_qty = np.int64(0)
@@ -156,15 +159,6 @@ def _set_terms(state: State, command, slot, instructions):
         set_expiry(state, slot, command["until_ns"])
     if instructions & _PEG:
         begin_peg(state, command, slot, instructions)
-
-
-@rare
-def _begins_in_book(row, phase, time_in_force):
-    """True if an opening or closing order goes into the book at once; it is canceled after the next uncross."""
-    if time_in_force == TimeInForce.CLOSING and phase != Phase.CLOSING_AUCTION:
-        return False
-    row["auction_only"] = 1
-    return True
 
 
 @inlined

@@ -100,15 +100,11 @@ def far_insert(state: State, b, tick, qty):
         leaf = _new_leaf(state, tick)
         book["far_root"] = 2 * leaf + 1
         return leaf
-    ref = root
-    for _ in range(TICK_BITS + 1):
-        if ref & 1:
-            break
-        node = state.nodes[ref >> 1]
-        ref = np.int64(node["one"]) if lshr(tick, np.int64(node["bit"])) & 1 else np.int64(node["zero"])
-    difference = state.leaf_ticks[ref >> 1] ^ tick
+    # The level is mostly there: each branching on the way to it has more below it.
+    nearest = find_changed_leaf(state, b, tick, qty)
+    difference = state.leaf_ticks[nearest] ^ tick
     if difference == 0:
-        return find_changed_leaf(state, b, tick, qty)
+        return nearest
     leaf = _new_leaf(state, tick)
     bit = top_bit(difference)
     above = 0
@@ -118,8 +114,8 @@ def far_insert(state: State, b, tick, qty):
             break
         above = ref >> 1
         node = state.nodes[above]
-        node["qty"] += qty
         ref = np.int64(node["one"]) if lshr(tick, np.int64(node["bit"])) & 1 else np.int64(node["zero"])
+    _take_back(state, ref, tick, qty)
     fresh = venue["nodes_free"]
     if fresh != 0:
         venue["nodes_free"] = np.int64(state.nodes[fresh]["zero"])
@@ -135,6 +131,17 @@ def far_insert(state: State, b, tick, qty):
         node["qty"] = subtree_qty(state, ref) + qty
     _lead(state, b, above, tick, 2 * fresh)
     return leaf
+
+
+@called
+def _take_back(state: State, ref, tick, qty):
+    """Take ``qty`` off again, on the way of a tick from a reference down."""
+    for _ in range(_DOWN):
+        if ref & 1:
+            break
+        node = state.nodes[ref >> 1]
+        node["qty"] -= qty
+        ref = np.int64(node["one"]) if lshr(tick, np.int64(node["bit"])) & 1 else np.int64(node["zero"])
 
 
 @called

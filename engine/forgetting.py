@@ -10,8 +10,10 @@ of its day, and looks for no others; while nothing is stale, nobody asks.
 An id whose way through the lines leads over one that is still stale cannot be settled in them yet. It waits in the tree
 of the new day, where it is found before each command that names it, and gets its row after the last line is cleaned.
 
-A day that begins before the one before is forgotten begins the same way: stale is stale. Only what is left of the tree
-of the day before is settled first.
+A day that begins before the one before is forgotten begins the same way: stale is stale. Where the tree of the day
+before is not empty yet there is no half for another one, so that the tree of today stays that of the new day: its
+leaves are stale then, which their day tells, and count only where an open order still bears the id. They are gone
+through after the lines, like those that wait there.
 """
 
 from typing import Final
@@ -19,7 +21,7 @@ from typing import Final
 import numpy as np
 
 from engine.bounds import ID_LINES_MAX
-from engine.idtree import leaf_of, leaf_row, old_leaf_of, old_leaf_row, plant
+from engine.idtree import leaf_of, leaf_row, old_leaf_of, old_leaf_row, plant, set_slot_at_leaf
 from engine.index import CARRIED, ID_MARK_BITS, bears, first_place, take_place_of_id
 from engine.jit import called, ctz, inlined, lshr, rare, shl
 from engine.records import CommandKind
@@ -32,6 +34,7 @@ _WORDS_OF_A_MARK: Final = ID_MARK_ROWS // ID_LINE_ROWS // ID_LINES_OF_A_WORD
 #: ``id_day`` of an order whose id is of an earlier day, whatever day it is.
 _EARLIER: Final = 1
 _DAYS: Final = 256
+_DAYS_MASK: Final = 2**32 - 1
 #: All slots are gone through in half as many days as there are numbers of days.
 _AGED_BITS: Final = 7
 
@@ -65,7 +68,10 @@ def _place_in_lines(state: State, participant, client_order_id):
 
 @called
 def _settle(state: State, participant, client_order_id, slot):
-    """Note the id of an open order of an earlier day among those of today: in the lines, else in the tree."""
+    """Note the id of an open order of an earlier day among those of today: in the lines, else in the tree.
+
+    The tree may have a leaf of it, of a row that it had in the lines and lost.
+    """
     for line in range(ID_LINES_MAX):
         place = first_place(state, participant, client_order_id, line)
         if _is_stale(state, place // ID_LINE_ROWS):
@@ -75,7 +81,11 @@ def _settle(state: State, participant, client_order_id, slot):
                 take_place_of_id(state, place, participant, client_order_id, slot | CARRIED)
                 return
             place = _after(place)
-    plant(state, participant, client_order_id, slot | CARRIED)
+    leaf = leaf_of(state, participant, client_order_id)
+    if leaf != 0:
+        set_slot_at_leaf(state, leaf, slot | CARRIED)
+    else:
+        plant(state, participant, client_order_id, slot | CARRIED)
 
 
 @called
@@ -134,9 +144,15 @@ def _make_ready(state: State, participant, client_order_id):
 
 @called
 def _take_from_leaf(state: State, leaf):
-    """A carried id that waits in the tree of today gets its row in the lines, where there is one."""
+    """A carried id that waits in the tree of today gets its row in the lines, where there is one.
+
+    What a leaf of an earlier day has is carried, or gone.
+    """
     row = leaf_row(state, leaf)
     slot = np.int64(row["slot"])
+    if np.int64(row["day"]) != state.venue[0]["days"]:
+        slot |= CARRIED
+        set_slot_at_leaf(state, leaf, slot)
     if slot <= CARRIED:  # of today, or taken already
         return
     slot -= CARRIED
@@ -261,13 +277,14 @@ def _age(state: State):
 def begin_to_forget(state: State):
     """A new trading day: only the ids that open orders bear stay in use."""
     venue = state.venue[0]
-    _settle_old_leaves(state, venue["old_id_leaves"])
     _make_stale(state)
-    venue["old_id_leaves"] = venue["id_leaves"]
-    venue["old_id_root"] = venue["id_root"]
-    venue["id_leaves"] = 0
-    venue["id_root"] = 0
-    venue["id_half"] = 1 - venue["id_half"]
+    venue["days"] = (venue["days"] + 1) & _DAYS_MASK
+    if venue["old_id_leaves"] == 0:
+        venue["old_id_leaves"] = venue["id_leaves"]
+        venue["old_id_root"] = venue["id_root"]
+        venue["id_leaves"] = 0
+        venue["id_root"] = 0
+        venue["id_half"] = 1 - venue["id_half"]
     venue["id_word"] = 0
     venue["id_leaf"] = 0
     venue["special"] |= FORGETTING

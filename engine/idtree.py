@@ -4,7 +4,8 @@ Few get here unless they were chosen to. The tree is never deeper than a partici
 whatever was chosen.
 
 Leaf n and branching n are both in row n: the n-th leaf (from the second on) adds one branching. A reference is twice
-the number of a branching, or twice that of a leaf plus 1; 0 is none. Nothing is taken out before the day ends.
+the number of a branching, or twice that of a leaf plus 1; 0 is none. Nothing is taken out before the day ends. A leaf
+knows the day on which its slot was noted: a tree may outlive its day (``forgetting.py``).
 
 ``id_tree`` has two halves: the tree of today is in one, and in the other that of the day before, until it is forgotten
 (``forgetting.py``). Numbers of rows count from the start of their half.
@@ -96,8 +97,10 @@ def slot_at_leaf(state: State, leaf):
 
 @rare
 def set_slot_at_leaf(state: State, leaf, slot):
-    """Note another slot of a leaf's id."""
-    leaf_row(state, leaf)["slot"] = slot
+    """Note another slot of a leaf's id, today."""
+    row = leaf_row(state, leaf)
+    row["slot"] = slot
+    row["day"] = state.venue[0]["days"]
 
 
 @rare
@@ -111,6 +114,7 @@ def plant(state: State, participant, client_order_id, slot):
     row["client_order_id"] = client_order_id
     row["participant"] = participant
     row["slot"] = slot
+    row["day"] = venue["days"]
     if fresh == 1:
         row["zero"] = 0
         row["one"] = 0

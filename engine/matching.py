@@ -9,6 +9,7 @@ import numpy as np
 
 from engine.book import append, best_of_all, changed_level, close_level, level_of, next_tick, next_time, unlink
 from engine.bounds import BPS_MAX
+from engine.ending import drop_ending
 from engine.events import emit_canceled, emit_replenished, emit_trade
 from engine.expiries import drop_expiry
 from engine.exposure import count_aggressor_trades, count_open, count_resting_trade, reference_of, value_price_of
@@ -21,7 +22,7 @@ from engine.pegs import end_peg
 from engine.places import between_level, hidden_row, side_row
 from engine.records import Instruction, Reason, SelfTrade
 from engine.resting import lessen_otherwise, show, withdraw, withdraw_otherwise
-from engine.state import State
+from engine.state import ENDING, State
 
 _MARKET: Final = int(Instruction.MARKET)
 _HIDDEN: Final = int(Instruction.HIDDEN)
@@ -42,7 +43,7 @@ def release(state: State, slot):
     state.participants[np.int64(order["participant"]) - 1]["orders_open"] -= 1
     drop_carried_id(state, order)
     disown(state, slot)
-    if np.int64(order["instructions"]) & (_DISPLAY | _UNTIL | _PEG):
+    if np.int64(order["instructions"]) & (_DISPLAY | _UNTIL | _PEG | ENDING):
         _clear_terms(state, slot)
     order["client_order_id"] = 0
     order["participant"] = 0
@@ -53,7 +54,10 @@ def release(state: State, slot):
 
 @rare
 def _clear_terms(state: State, slot):
-    """An iceberg, a peg or an order with a time of its end is gone: its terms, and the room that it took."""
+    """An iceberg, a peg or an order whose end is noted is gone: its terms, and the room that it took."""
+    if np.int64(state.orders[slot]["instructions"]) & ENDING:
+        drop_ending(state, slot)
+        return
     if np.int64(state.orders[slot]["instructions"]) & _UNTIL:
         drop_expiry(state, slot)
     if np.int64(state.orders[slot]["instructions"]) & _PEG:

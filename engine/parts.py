@@ -204,6 +204,12 @@ def is_stale(stale_lines: Rows, lines: Rows) -> Rows:
     return stale
 
 
+def is_of_earlier_day(leaves: Rows, days: int) -> Rows:
+    """True for each row of the tree of ids of today that is stale; days: those of the venue."""
+    stale: Rows = leaves["day"] != days
+    return stale
+
+
 def state_parts(state: State) -> dict[str, Arrays]:
     """Part name to array name to array; views of the state where an array is dense, else copies."""
     parts: dict[str, Arrays] = {}

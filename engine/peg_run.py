@@ -74,7 +74,7 @@ def _next(state: State, lists, fresh):
             first = np.int64(place)
     slot = state.ladder[first]
     if slot != 0:
-        _note(state, first, np.int64(state.terms[slot]["peg_after"]) if slot != fresh else np.int64(0))
+        _note(state, first, np.int64(state.terms[slot]["after"]) if slot != fresh else np.int64(0))
     return slot
 
 
@@ -106,7 +106,7 @@ def price_pegs(state: State, events, n, instrument):
     lists, fresh = _begin_lists(state, instrument)
     if lists == 0:
         return n, False
-    if lists == 1 and fresh == 0 and np.int64(state.terms[state.ladder[0]]["peg_after"]) == 0:
+    if lists == 1 and fresh == 0 and np.int64(state.terms[state.ladder[0]]["after"]) == 0:
         n, moved = _move_alone(state, events, n, instrument, state.ladder[0])
         if moved:
             return n, False

@@ -42,11 +42,11 @@ def begin_peg(state: State, command, slot, instructions):
         terms["offset_e4"] = row["tick_e4"]
     book = state.books[_list_of(state, slot)]
     last = np.int64(book["tail"])
-    terms["peg_before"] = last
+    terms["before"] = last
     if last == 0:
         book["head"] = slot
     else:
-        state.terms[last]["peg_after"] = slot
+        state.terms[last]["after"] = slot
     book["tail"] = slot
     venue = state.venue[0]
     venue["pegs"] += 1
@@ -61,22 +61,22 @@ def end_peg(state: State, slot):
     """A peg that is in no queue is gone."""
     order, terms = state.orders[slot], state.terms[slot]
     book = state.books[_list_of(state, slot)]
-    before, after = np.int64(terms["peg_before"]), np.int64(terms["peg_after"])
+    before, after = np.int64(terms["before"]), np.int64(terms["after"])
     if before == 0:
         book["head"] = after
     else:
-        state.terms[before]["peg_after"] = after
+        state.terms[before]["after"] = after
     if after == 0:
         book["tail"] = before
     else:
-        state.terms[after]["peg_before"] = before
+        state.terms[after]["before"] = before
     if np.int64(book["head"]) == 0:
         book["price_e4"] = 0
     terms["peg"] = 0
     terms["offset_e4"] = 0
     terms["peg_e4"] = 0
-    terms["peg_before"] = 0
-    terms["peg_after"] = 0
+    terms["before"] = 0
+    terms["after"] = 0
     venue = state.venue[0]
     venue["pegs"] -= 1
     if venue["fresh_peg"] == slot:
@@ -157,5 +157,5 @@ def list_unpriced(state: State, instrument, side, out, count, most):
             if state.terms[slot]["peg_e4"] == 0:
                 out[count] = slot
                 count += 1
-            slot = np.int64(state.terms[slot]["peg_after"])
+            slot = np.int64(state.terms[slot]["after"])
     return count

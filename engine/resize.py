@@ -126,9 +126,11 @@ def _pack_orders(state: State, new: State) -> _Numbers:
     own_all(new)
     new.times[1 : slots.count + 1] = state.times[slots.old]
     terms = state.terms[slots.old]
-    for link in ("peg_before", "peg_after"):
+    for link in ("before", "after"):
         terms[link] = slots(terms[link])
     new.terms[1 : slots.count + 1] = terms
+    for link in ("ending_first", "ending_last"):
+        new.instruments[link] = slots(new.instruments[link])
     ending = int(state.venue[0]["expiries"])
     new.expiries[1 : ending + 1] = slots(state.expiries[1 : ending + 1])
     new.venue[0]["orders_free"] = 0

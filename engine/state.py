@@ -27,7 +27,7 @@ from engine.records import COMMAND
 #: (``digest.py``), the name of a field, or the dtype of rows of which an image keeps pages (``parts.Region``). Declare
 #: then in ``state_forms.py`` how an image of before is converted. Do not increment it for anything else: checkpoints of
 #: before are not used any more, and a node that starts replays its whole journal.
-STATE_VERSION: Final = 5
+STATE_VERSION: Final = 6
 
 #: Ticks of the window of directly indexed prices of each side of a book: 64 words of 64 bits.
 WINDOW: Final = 4_096
@@ -119,6 +119,7 @@ VENUE: Final = np.dtype(
         ("id_word", "<i8"),  # words of ``stale_lines`` that were gone through since the day began
         ("id_leaf", "<i8"),  # leaves of today that were, after them
         ("aged_slot", "<i8"),  # the last slot whose ``id_day`` was looked at
+        ("days", "<i8"),  # trading days that began, of 32 bits: what a leaf of ``id_tree`` noted today has as ``day``
     ]
 )
 
@@ -143,7 +144,8 @@ INSTRUMENT: Final = np.dtype(
         ("touched", "<i8"),  # only within a command: what is pending in it is to be looked at
         ("cancel_on_halt", "<i8"),  # 1: a halt cancels its orders
         ("midpoint", "<i8"),  # 1: it has a midpoint book
-        ("auction_only", "<i8"),  # 1: an opening or closing order may be in the book
+        ("ending_first", "<u4"),  # its orders that end at an uncross, in a list (``ending.py``); 0: none
+        ("ending_last", "<u4"),
         ("volatility", "<i4"),  # of the breaker: 1 more than its bps; 0: none (``breakers.py``)
         ("volatility_window_s", "<i4"),
         ("volatility_halt_ns", "<i8"),
@@ -243,7 +245,7 @@ ID_TREE: Final = np.dtype(
         ("zero", "<u4"),
         ("one", "<u4"),
         ("bit", "<u4"),
-        ("reserved", "<u4"),
+        ("day", "<u4"),  # of the leaf, when its slot was noted (``days`` of the venue)
     ]
 )
 
@@ -262,8 +264,8 @@ TERMS: Final = np.dtype(
         ("expiry_place", "<i8"),  # its place among those that end so
         ("offset_e4", "<i8"),  # of a peg: how far from the reference
         ("peg_e4", "<i8"),  # of a peg: its price; 0: it has none
-        ("peg_before", "<u4"),  # pegs of the same side and reference before and after it (``pegs.py``)
-        ("peg_after", "<u4"),
+        ("before", "<u4"),  # orders before and after it: of pegs of the same side and reference (``pegs.py``), or of
+        ("after", "<u4"),  # those of its instrument that end at an uncross (``ending.py``)
     ]
 )
 
@@ -297,9 +299,12 @@ NODE: Final = np.dtype(
 )
 
 
-#: Bits of an order's ``instructions`` in the state alone: it is of a midpoint book; it is kept aside.
+#: Bits of an order's ``instructions`` in the state alone: it is of a midpoint book; it is kept aside; it is in the list
+#: of those that end at an uncross.
 IN_MIDPOINT: Final = 1 << 15
 ASIDE: Final = 1 << 14
+ENDING: Final = 1 << 13
+IN_STATE_ALONE: Final = IN_MIDPOINT | ASIDE | ENDING
 
 #: Bits of the venue's ``special``: a continuation row waits for the next command; enters, cancels and replaces wait for
 #: their effect; ids of the day before are still in their tables.
@@ -365,7 +370,7 @@ class State(NamedTuple):
     ids: np.ndarray[Any, Any]  # ID[power of two]: open addressing (``index.py``)
     id_marks: np.ndarray[Any, Any]  # uint8: 1 for each ID_MARK_ROWS rows of ``ids`` of which one is not free
     stale_lines: np.ndarray[Any, Any]  # int64: a bit for each line of four rows of ``ids`` that is of the day before
-    id_tree: np.ndarray[Any, Any]  # ID_TREE[two halves, each as many as a day can use, plus 1]
+    id_tree: np.ndarray[Any, Any]  # ID_TREE[two halves, each as many as ``id_tree_half``]
     terms: np.ndarray[Any, Any]  # TERMS[as many, in whole pages]
     expiries: np.ndarray[Any, Any]  # int64[orders_max + 1]: slots of orders that end at a time of their own
     books: np.ndarray[
@@ -414,7 +419,7 @@ def new_state(capacity: Capacity) -> State:
         ids=_in_lines(ids_rows, ID),
         id_marks=_in_lines(max(ids_rows // ID_MARK_ROWS, 1), np.dtype(np.uint8)),
         stale_lines=_in_lines(max(ids_rows // (ID_LINE_ROWS * ID_LINES_OF_A_WORD), 1), _INT64),
-        id_tree=_in_small_pages(2 * (ids + 1), ID_TREE),
+        id_tree=_in_small_pages(2 * id_tree_half(ids), ID_TREE),
         terms=_in_lines(slots + -slots % TERMS_OF_A_PAGE, TERMS),
         expiries=_in_small_pages(slots, _INT64),
         books=_in_lines(7 * sides, BOOK),
@@ -444,6 +449,14 @@ def new_state(capacity: Capacity) -> State:
     venue["instruments_max"] = capacity.instruments_max
     venue["participants_max"] = capacity.participants_max
     return state
+
+
+def id_tree_half(ids: int) -> int:
+    """Rows of one half of ``id_tree``, of which row 0 is never used. ids: those that a day can use.
+
+    A tree takes what comes while the one before it is emptied, 16 leaves with each command, besides what a day can use.
+    """
+    return ids + ids // 8 + 16
 
 
 def _in_lines(rows: int, dtype: "np.dtype[Any]") -> "np.ndarray[Any, Any]":

@@ -17,9 +17,10 @@ import numpy as np
 
 from engine.calls import is_call
 from engine.depth import count_depth, count_far_depth
+from engine.ending import list_all_ending
 from engine.jit import Packed, called, quiet
 from engine.owned import own_all
-from engine.parts import is_stale
+from engine.parts import is_of_earlier_day, is_stale
 from engine.pending import set_pending
 from engine.records import TimeInForce
 from engine.state import ID_LINE_ROWS, Pending, State, unpack_state
@@ -88,7 +89,9 @@ DEFAULTS: Final[Mapping[tuple[str, str], Default]] = {
     ("venue", "index_levels"): Default(0, ""),
     ("venue", "gathered"): Default(0, ""),
     ("venue", "gathered_name"): Default(0, ""),
-    ("instruments", "auction_only"): Default(0, ""),
+    **{("instruments", name): Default(0, "") for name in ("ending_first", "ending_last")},
+    ("venue", "days"): Default(0, ""),
+    **{(tree, "day"): Default(0, "") for tree in ("id_tree", "old_id_tree")},
     ("venue", "day_start_ns"): Default(0, ""),
     ("venue", "speed_bump_ns"): Default(0, ""),
     ("venue", "waiting"): Default(0, ""),
@@ -128,9 +131,10 @@ def live_ids(state: State) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     venue, half = state.venue[0], len(state.id_tree) // 2
     today = state.id_tree[half * int(venue["id_half"]) :][1 : int(venue["id_leaves"]) + 1]
     before = state.id_tree[half * (1 - int(venue["id_half"])) :][1 : int(venue["old_id_leaves"]) + 1]
-    old = np.array(before[fields], _ID_ROW)
+    tree, old = np.array(today[fields], _ID_ROW), np.array(before[fields], _ID_ROW)
+    tree["slot"][is_of_earlier_day(today, int(venue["days"]))] |= CARRIED
     old["slot"] |= CARRIED
-    rows = np.concatenate((table, np.array(today[fields], _ID_ROW), old))
+    rows = np.concatenate((table, tree, old))
     slots = rows["slot"] & (CARRIED - 1)
     if len(slots) and int(slots.max()) >= len(state.orders):
         raise ValueError("an id leads to an order beyond the end of the orders")
@@ -228,8 +232,27 @@ _TERMS_3: Final = np.dtype(
     ]
 )
 
+_TERMS_6: Final = np.dtype(
+    [
+        ("stop_tick", "<i8"),
+        ("display_qty", "<i4"),
+        ("shown_qty", "<i4"),
+        ("slices", "<i4"),
+        ("peg", "<i4"),
+        ("until_ns", "<i8"),
+        ("expiry_place", "<i8"),
+        ("offset_e4", "<i8"),
+        ("peg_e4", "<i8"),
+        ("before", "<u4"),
+        ("after", "<u4"),
+    ]
+)
+
 #: Fields of images of earlier releases in which no release wrote anything.
 NEVER_WRITTEN: Final = frozenset({"hidden_head", "hidden_tail", "hidden_qty"})
+
+#: Fields of images of earlier releases instead of which a step makes others.
+MADE_ANEW: Final = frozenset({"auction_only"})
 
 _PAGED_1: Final[Mapping[str, Dtype]] = {
     "ids": np.dtype([("client_order_id", "<i8"), ("participant", "<u4"), ("slot", "<u4")]),
@@ -250,7 +273,10 @@ _PAGED_1: Final[Mapping[str, Dtype]] = {
     "entry_times": np.dtype([("time_ns", "<i8"), ("entries", "<i8")]),
 }
 
-#: Names of fields before STATE_VERSION 2.
+#: Names of fields before STATE_VERSION 6.
+_NAMES_5: Final[Mapping[tuple[str, str], str]] = {("terms", "before"): "peg_before", ("terms", "after"): "peg_after"}
+
+#: The same before STATE_VERSION 2.
 _NAMES_1: Final[Mapping[tuple[str, str], str]] = {
     ("venue", "last_order_number"): "orders_accepted",
     ("venue", "last_trade_number"): "trades",
@@ -271,7 +297,7 @@ _NAMES_2: Final[Mapping[tuple[str, str], str]] = {
 }
 
 #: The same before STATE_VERSION 4.
-_NAMES_3: Final[Mapping[tuple[str, str], str]] = {("orders", "id_day"): "carried"}
+_NAMES_3: Final[Mapping[tuple[str, str], str]] = {**_NAMES_5, ("orders", "id_day"): "carried"}
 
 
 def _look_at_calls(state: State) -> Change:
@@ -321,6 +347,12 @@ def _count_far(state: State) -> Change:
     return Change()
 
 
+def _list_ending(state: State) -> Change:
+    """Before STATE_VERSION 6 an instrument noted only whether it may have an order that ends at an uncross."""
+    list_all_ending(state)
+    return Change()
+
+
 @called
 def _count_far_depth_kernel(pointers: Any, instrument: Any) -> Any:
     count_far_depth(unpack_state(pointers), instrument)
@@ -359,6 +391,8 @@ _PAGED_3: Final[Mapping[str, Dtype]] = {
     "waits": np.dtype([("seq", "<i8"), ("due_ns", "<i8")]),
 }
 
+_PAGED_6: Final[Mapping[str, Dtype]] = {**_PAGED_3, "terms": _TERMS_6}
+
 #: By (STATE_VERSION, RULES_VERSION). That of this release is among them.
 FORMS: Final[Mapping[tuple[int, int], Form]] = {
     (0, 3): Form(
@@ -371,16 +405,18 @@ FORMS: Final[Mapping[tuple[int, int], Form]] = {
             _give_times,
             _list_owned,
             _count_far,
+            _list_ending,
         ),
         _LACKS_2,
     ),
-    (0, 4): Form(_PAGED_1, _NAMES_1, (_look_at_calls, _give_times, _list_owned, _count_far), _LACKS_2),
-    (1, 4): Form(_PAGED_1, _NAMES_1, (_look_at_calls, _give_times, _list_owned, _count_far), _LACKS_2),
-    (2, 4): Form(_PAGED_1, _NAMES_2, (_look_at_calls, _give_times, _list_owned, _count_far), _LACKS_2),
-    (2, 5): Form(_PAGED_1, _NAMES_2, (_look_at_calls, _give_times, _list_owned, _count_far), _LACKS_2),
-    (3, 6): Form(_PAGED_3, _NAMES_3, (_list_owned, _count_far), _LACKS_3),
-    (4, 6): Form(_PAGED_3, steps=(_count_far,)),
-    (5, 6): Form(_PAGED_3),
+    (0, 4): Form(_PAGED_1, _NAMES_1, (_look_at_calls, _give_times, _list_owned, _count_far, _list_ending), _LACKS_2),
+    (1, 4): Form(_PAGED_1, _NAMES_1, (_look_at_calls, _give_times, _list_owned, _count_far, _list_ending), _LACKS_2),
+    (2, 4): Form(_PAGED_1, _NAMES_2, (_look_at_calls, _give_times, _list_owned, _count_far, _list_ending), _LACKS_2),
+    (2, 5): Form(_PAGED_1, _NAMES_2, (_look_at_calls, _give_times, _list_owned, _count_far, _list_ending), _LACKS_2),
+    (3, 6): Form(_PAGED_3, _NAMES_3, (_list_owned, _count_far, _list_ending), _LACKS_3),
+    (4, 6): Form(_PAGED_3, _NAMES_5, (_count_far, _list_ending)),
+    (5, 6): Form(_PAGED_3, _NAMES_5, (_list_ending,)),
+    (6, 6): Form(_PAGED_6),
 }
 
 

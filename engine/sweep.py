@@ -4,18 +4,16 @@ from typing import Final
 
 import numpy as np
 
+from engine.ending import list_ending
 from engine.exposure import OPEN_QTY, pair_of
 from engine.jit import called, inlined
-from engine.listing import list_level, list_open_orders, list_open_orders_up_to
+from engine.listing import list_level, list_open_orders_up_to
 from engine.matching import cancel_resting
 from engine.owned import has_of_day, list_owned, list_owned_of_day, list_owned_of_day_in
 from engine.places import market_level, side_row
-from engine.records import Instruction, TimeInForce
-from engine.state import ASIDE, IN_MIDPOINT, State
+from engine.records import TimeInForce
+from engine.state import State
 
-_MARKET: Final = int(Instruction.MARKET)
-#: An order with one of these is not in the lit book.
-_WAITS: Final = int(Instruction.STOP) | int(Instruction.PEG) | ASIDE | IN_MIDPOINT
 #: Orders that one of two ways may look at before the other one has its turn; and turns, each of which may look at twice
 #: as many as the one before. So both together take no longer than a few times the shorter one.
 _FIRST_TURN: Final = np.int64(512)
@@ -148,19 +146,7 @@ def _list_of_day(state: State, instrument, most):
 def gather_auction_orders(state: State, instrument):
     """Put the slots of an instrument's orders that an uncross leaves none of into ``scratch``: market orders in the
     book, and opening and closing orders there."""
-    row = state.instruments[instrument - 1]
-    count = 0
-    if row["auction_only"] != 0:
-        row["auction_only"] = 0
-        for place in range(list_open_orders(state, instrument, state.scratch)):
-            slot = state.scratch[place]
-            order = state.orders[slot]
-            instructions = np.int64(order["instructions"])
-            is_left = (instructions & _MARKET) | np.int64(np.int64(order["time_in_force"]) >= TimeInForce.OPENING)
-            if is_left and not instructions & _WAITS:
-                state.scratch[count] = slot
-                count += 1
-        return count
+    count = list_ending(state, instrument, state.scratch)
     for s in range(2):
         level = market_level(state, side_row(instrument, 1 - 2 * s))
         count = list_level(state, level, state.scratch, count, state.venue[0]["orders_open"])

@@ -55,6 +55,8 @@ def steps(kind: str, what: str, orders: int) -> int:
         ("kernel", "mass cancel"),
         ("kernel", "begin of a call"),
         ("kernel", "end of a call"),
+        ("kernel", "end of a call of opening orders"),
+        ("kernel", "begin of the next day at once"),
         ("kernel", "kill"),
         ("reference", "quote that lets two meet"),
         ("reference", "quote that lets none meet"),

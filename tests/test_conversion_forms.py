@@ -18,7 +18,9 @@ from engine.owned import own_all
 from engine.parts import regions
 from engine.records import CommandKind, Instruction, TimeInForce, concatenate
 from engine.reference import ReferenceEngine
-from engine.state import new_state
+from engine.reference.image_rows import image_rows
+from engine.reference.rows_by_part import first_difference
+from engine.state import ENDING, TERMS_OF_A_PAGE, new_state
 from engine.state_forms import CARRIED, FORMS, Form
 from journal import Journal
 from replay.rebuild import owned_rows
@@ -43,6 +45,9 @@ from tests.rows import BUY, SELL, batch, clock, enter, kill
 from tests.streams import call_stream
 from tests.test_crowded_ids import CAPACITIES as CROWDED
 from tests.test_crowded_ids import SETUP
+from tests.test_waiting_phases import CAPACITY as WAITING_CAPACITY
+from tests.test_waiting_phases import ENDS
+from tests.test_waiting_phases import ROWS as WAITING_ROWS
 
 
 @pytest.fixture
@@ -161,7 +166,7 @@ def test_an_image_of_a_version_without_a_declared_form_is_refused(rules: int, st
         ValueError,
         match=f"^an image of RULES_VERSION {rules} with STATE_VERSION {state} cannot be converted; this release"
         " converts images of RULES_VERSION and STATE_VERSION 3 with 0, 4 with 0, 4 with 1, 4 with 2, 5 with 2,"
-        " 6 with 3, 6 with 4, 6 with 5$",
+        " 6 with 3, 6 with 4, 6 with 5, 6 with 6$",
     ):
         convert(engine.parts(), rules_version=rules, state_version=state, capacity=ROOMY, to=ROOMY)
 
@@ -214,15 +219,18 @@ def test_an_image_of_an_earlier_state_version_is_the_market_that_a_replay_gives(
         assert_alike(kernel, replayed)
 
 
-def test_an_image_of_these_rules_in_the_last_state_version_goes_on_as_a_replay(tmp_path: Path) -> None:
-    image = load_checkpoint(GOLDEN / "state-4-rules-6.checkpoint")
+@pytest.mark.parametrize("state_version", [4, 5])
+def test_an_image_of_these_rules_in_an_earlier_state_version_goes_on_as_a_replay(
+    state_version: int, tmp_path: Path
+) -> None:
+    image = load_checkpoint(GOLDEN / f"state-{state_version}-rules-6.checkpoint")
     capacity = Capacity(**image.capacity)
     copy = Path(shutil.copytree(GOLDEN / "rules-6", tmp_path / "rules-6"))
     with Journal.open(copy) as journal:
         rows = concatenate([owned_rows(block.rows) for block in journal.blocks()])
     replayed = Engine(capacity)
     replayed.apply(rows[: image.seq])
-    conversion = convert(image.parts, rules_version=6, state_version=4, capacity=capacity, to=capacity)
+    conversion = convert(image.parts, rules_version=6, state_version=state_version, capacity=capacity, to=capacity)
     kernel = Engine.restore(capacity, image.seq, image.event_digest, conversion.parts)
     kernel.check()
     assert kernel.apply(rows[image.seq :]).tobytes() == replayed.apply(rows[image.seq :]).tobytes()
@@ -234,10 +242,70 @@ def test_the_far_levels_of_an_image_that_summed_them_in_calls_alone_are_summed()
     for cut in (500, 1_200, 2_000, 2_999):
         engine = Engine(capacity)
         engine.apply(rows[:cut])
-        image = copied(engine.parts())
+        image = as_of_state_5(engine)
         assert image["books"]["nodes"]["qty"].any()
         image["books"]["nodes"]["qty"] = 0
         conversion = convert(image, rules_version=6, state_version=4, capacity=capacity, to=capacity)
+        kernel = restored(conversion.parts, capacity, engine)
+        kernel.check()
+        assert kernel.apply(rows[cut:]).tobytes() == engine.apply(rows[cut:]).tobytes()
+
+
+def as_of_state_5(engine: Engine) -> Parts:
+    """The image that a release with STATE_VERSION 5 would have of an engine's state: without lists of the orders that
+    end at an uncross, and without the day of a leaf of the tree of ids."""
+    form = FORMS[5, 6]
+
+    def dtype_of(name: str, dtype: "np.dtype[Any]") -> "np.dtype[Any]":
+        fields = [(field, dtype[field]) for field in dtype.names or ()]
+        if name == "instruments":
+            return np.dtype([(field, kind) for field, kind in fields if not field.startswith("ending_")] + _FLAG)
+        if name == "venue":
+            return np.dtype([(field, kind) for field, kind in fields if field != "days"])
+        if name in ("id_tree", "old_id_tree"):
+            return np.dtype([("reserved" if field == "day" else field, kind) for field, kind in fields])
+        return form.paged.get(name, dtype)
+
+    parts = image_in(engine, dtype_of, form.renamed)[0]
+    parts["reference"]["instruments"]["auction_only"] = 1
+    orders = parts["orders"]["orders"]
+    listed = np.flatnonzero(orders["instructions"] & np.uint16(ENDING))
+    orders["instructions"][listed] &= ~np.uint16(ENDING)
+    terms = parts["orders"]["terms_pages"].reshape(-1).view(form.paged["terms"])
+    slots = (parts["orders"]["terms_places"][:, None] * TERMS_OF_A_PAGE + np.arange(TERMS_OF_A_PAGE)).reshape(-1)
+    for link in ("peg_before", "peg_after"):
+        terms[link][np.isin(slots, listed)] = 0
+    return parts
+
+
+_FLAG: list[tuple[str, Any]] = [("auction_only", "<i8")]
+
+
+@pytest.mark.parametrize("cut", ["closing call", "opening call"])
+def test_the_orders_that_end_at_an_uncross_are_listed_in_an_image_that_has_no_lists(cut: str) -> None:
+    engine = Engine(WAITING_CAPACITY)
+    engine.apply(WAITING_ROWS[: ENDS[cut]])
+    assert (engine._state.orders["instructions"] & np.uint16(ENDING)).any()
+    image = as_of_state_5(engine)
+    larger = replace(WAITING_CAPACITY, orders_max=WAITING_CAPACITY.orders_max + 9)
+    for to in (WAITING_CAPACITY, larger):
+        conversion = convert(copied(image), rules_version=6, state_version=5, capacity=WAITING_CAPACITY, to=to)
+        assert conversion.notes == ()
+        kernel = restored(conversion.parts, to, engine)
+        kernel.check()
+        truth = with_capacity(WAITING_ROWS[: ENDS[cut]], WAITING_CAPACITY, to)
+        assert first_difference(image_rows(to, kernel.parts()), truth.rows_by_part()) is None
+        assert kernel.apply(WAITING_ROWS[ENDS[cut] :]).tobytes() == truth.apply(WAITING_ROWS[ENDS[cut] :]).tobytes()
+        kernel.check()
+
+
+@pytest.mark.parametrize("number", [4, 6])
+def test_a_tree_of_ids_without_days_is_of_the_day_that_the_image_says(number: int) -> None:
+    capacity, rows = stream(number)
+    for cut in cuts(number):
+        engine = Engine(capacity)
+        engine.apply(rows[:cut])
+        conversion = convert(as_of_state_5(engine), rules_version=6, state_version=5, capacity=capacity, to=capacity)
         kernel = restored(conversion.parts, capacity, engine)
         kernel.check()
         assert kernel.apply(rows[cut:]).tobytes() == engine.apply(rows[cut:]).tobytes()

@@ -1,5 +1,7 @@
 """Ids of the day before are forgotten a few with each command, and no command is told otherwise in the meantime."""
 
+from dataclasses import replace as with_room
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,8 @@ from engine.reference import ReferenceEngine
 from engine.reference.image_rows import image_rows
 from engine.reference.rows_by_part import first_difference
 from engine.state import FORGETTING
+from tests.conversions import converted, copied
+from tests.crowds import crowd
 from tests.rows import BUY, Rows, batch, cancel, clock, enter, instrument, participant, phase, replace, row
 from tests.test_ids import both
 
@@ -153,3 +157,73 @@ def test_orders_that_end_with_the_day_are_canceled_in_order_of_acceptance_among_
     assert numbers == sorted(numbers)
     assert len(numbers) == sum(int(each["time_in_force"][0]) == TimeInForce.DAY for each in (*rows, hidden)) == 51
     engines[0].check()
+
+
+def days_of_crowded_ids(seed: int, cycles: int) -> tuple[Capacity, list[tuple[Rows, Rows]]]:
+    """Each cycle in two parts: orders whose ids are in the tree, and days that begin again while that is not empty."""
+    capacity = Capacity(orders_max=600, ids_max=2_472, instruments_max=1, participants_max=2)
+    draw = np.random.default_rng(seed)
+    chosen = crowd(Engine(capacity)._state, 1, 400)
+    ids = np.concatenate((chosen.crowded, chosen.filling[:60]))
+    found, day = [], 0
+    for _ in range(cycles):
+        day += 1
+        # Nothing is open, and what was is forgotten.
+        before = [SETUP, *(cancel(1, int(n)) for n in ids), clock(day * DAY_NS), *(cancel(2, 1) for _ in range(150))]
+        before.extend(order(1, int(n), TimeInForce.IOC) for n in chosen.filling)
+        before.extend(order(1, int(n), TimeInForce.GTC) for n in chosen.crowded)
+        rows = []
+        for _ in range(30):
+            day += 1
+            rows.append(clock(day * DAY_NS))
+            for what in draw.random(int(draw.choice([0, 0, 1, 2, 4]))).tolist():
+                one, two = (int(n) for n in draw.choice(ids, 2))
+                if what < 0.4:
+                    rows.append(order(1, one, TimeInForce.GTC if what < 0.3 else TimeInForce.IOC))
+                elif what < 0.6:
+                    rows.append(cancel(1, one))
+                else:
+                    rows.append(replace(1, one, two, 1, 10_000))
+        found.append((batch(*before), batch(*rows, *(cancel(2, 1) for _ in range(40)))))
+    return capacity, found
+
+
+@pytest.mark.parametrize("seed", range(1 if INTERPRETED else 2))
+def test_a_day_that_begins_before_the_tree_of_the_day_before_is_empty_finds_each_id(seed: int) -> None:
+    capacity, cycles = days_of_crowded_ids(seed, 1 if INTERPRETED else 3)
+    engines = Engine(capacity), ReferenceEngine(capacity)
+    stale, images = 0, 0
+    for before, commands in cycles:
+        both(*engines, commands=before)
+        for start in range(len(commands)):
+            both(*engines, commands=commands[start : start + 1])
+            state = engines[0]._state
+            venue = state.venue[0]
+            tree = state.id_tree[len(state.id_tree) // 2 * int(venue["id_half"]) :]
+            days = tree["day"][1 : int(venue["id_leaves"]) + 1]
+            is_stale = bool((days != venue["days"]).any())
+            stale += is_stale
+            assert is_forgetting(engines[0]) or not is_stale
+            assert int(venue["id_leaves"]) < len(state.id_tree) // 2
+            if start % 12 == 0:
+                engines[0].check()
+            if is_stale and start > 20 and images < len(cycles):
+                images += 1
+                _goes_on_from_images(engines[0], capacity, commands[start + 1 :])
+    assert stale > (10 if INTERPRETED else 40)
+    assert images
+
+
+def _goes_on_from_images(engine: Engine, capacity: Capacity, after: Rows) -> None:
+    """Engines out of an image, of the same capacity and of a larger one, go on as the reference engine does."""
+    parts = copied(engine.parts())
+    reference = ReferenceEngine.restore(capacity, engine.seq, engine.event_digest, copied(parts))
+    assert first_difference(reference.rows_by_part(), image_rows(capacity, parts)) is None
+    larger = with_room(capacity, orders_max=700, ids_max=5_000)
+    others = [Engine.restore(capacity, engine.seq, engine.event_digest, copied(parts))]
+    others.append(Engine.restore(larger, engine.seq, engine.event_digest, converted(parts, capacity, larger).parts))
+    answers = reference.apply(after).tobytes()
+    for other in others:
+        other.check()
+        assert other.apply(after).tobytes() == answers
+        other.check()

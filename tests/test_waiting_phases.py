@@ -3,16 +3,19 @@ closing auction trades, as in a market that went on without a break."""
 
 from dataclasses import replace as with_places
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from engine import Capacity, Engine
+from engine import Capacity, Engine, InvariantError
 from engine.names import pack, unpack
 from engine.records import CommandKind, EventKind, Phase, Reason, TimeInForce
 from engine.reference import ReferenceEngine
-from engine.state import ASIDE
+from engine.reference.image_rows import image_rows
+from engine.reference.rows_by_part import first_difference
+from engine.state import ASIDE, ENDING
 from replay.ladder import book_object
 from tests.conversions import copied
 from tests.parted_days import day_of_rows
@@ -180,11 +183,12 @@ def test_a_replay_in_either_engine_gives_what_waits(cut: str, tmp_path: Path, tr
     DAY.replays_alike(tmp_path, cut, truth)
 
 
-@pytest.mark.parametrize("lost", ["schedules", "closing orders", "their time"])
+@pytest.mark.parametrize("lost", ["schedules", "closing orders", "their time", "list of closing orders"])
 def test_an_image_that_lost_what_waits_gives_another_market(lost: str, truth: Engine) -> None:
     """Negative control: the tests above would see it."""
     engine = Engine(CAPACITY)
-    engine.apply(ROWS[: ENDS["continuous"]])
+    cut = "closing call" if lost == "list of closing orders" else "continuous"
+    engine.apply(ROWS[: ENDS[cut]])
     parts = copied(engine.parts())
     if lost == "schedules":
         for counter in ("schedules", "schedules_of_all", "phase_changes"):
@@ -192,9 +196,46 @@ def test_an_image_that_lost_what_waits_gives_another_market(lost: str, truth: En
         parts["reference"]["schedules"] = parts["reference"]["schedules"][:0]
     elif lost == "closing orders":
         parts["books"]["books"]["head"] = parts["books"]["books"]["tail"] = 0
+    elif lost == "list of closing orders":
+        for end in ("ending_first", "ending_last"):
+            parts["reference"]["instruments"][end] = 0
     else:
         orders = parts["orders"]["orders"]
         parts["orders"]["times"][orders["instructions"] & np.uint16(ASIDE) != 0] += 1_000
     again = Engine.restore(CAPACITY, engine.seq, engine.event_digest, parts)
-    again.apply(ROWS[ENDS["continuous"] :])
+    again.apply(ROWS[ENDS[cut] :])
     assert again.event_digest != truth.event_digest
+
+
+@pytest.mark.parametrize("wrong", ["lost", "shorter", "longer", "unmarked"])
+def test_a_wrong_list_of_orders_that_end_at_an_uncross_is_found(wrong: str) -> None:
+    """Negative control: by the invariants, and by the comparison with the reference engine."""
+    engine, reference = Engine(CAPACITY), ReferenceEngine(CAPACITY)
+    for each in (engine, reference):
+        each.apply(ROWS[: ENDS["opening call"]])
+    engine.check()
+    assert first_difference(image_rows(CAPACITY, engine.parts()), reference.rows_by_part()) is None
+    state = engine._state
+    first, last = (int(state.instruments[0][end]) for end in ("ending_first", "ending_last"))
+    assert first != last
+    assert last == int(state.terms["after"][first])
+    if wrong == "lost":
+        state.instruments[0]["ending_first"] = state.instruments[0]["ending_last"] = 0
+    elif wrong == "shorter":
+        state.instruments[0]["ending_last"], state.terms["after"][first] = first, 0
+    elif wrong == "longer":
+        other = int(np.flatnonzero((state.orders["time_in_force"] == TimeInForce.GTC) & _is_open(engine))[0])
+        state.instruments[0]["ending_last"], state.terms["after"][last] = other, other
+        state.terms["before"][other] = last
+    else:
+        state.orders["instructions"][first] &= ~np.uint16(ENDING)
+    difference = first_difference(image_rows(CAPACITY, engine.parts()), reference.rows_by_part())
+    assert difference is not None
+    assert difference.part == ("orders" if wrong == "unmarked" else "books")
+    with pytest.raises(InvariantError, match=r"uncross|lists its opening"):
+        engine.check()
+
+
+def _is_open(engine: Engine) -> NDArray[Any]:
+    is_open: NDArray[Any] = engine._state.orders["participant"] != 0
+    return is_open

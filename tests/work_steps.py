@@ -9,11 +9,17 @@ from typing import Any, Final, NamedTuple
 
 os.environ["NUMBA_DISABLE_JIT"] = "1"
 
-from engine import Capacity
+import numpy as np
+
+from engine import Capacity, Engine
+from engine.bounds import DAY_NS
 from engine.interface import EngineKind, MarketEngine, new_engine
+from engine.records import Phase, TimeInForce
 from notation.parse import parse
 from notation.translate import Translator
 from tests.call_steps import counted
+from tests.crowds import crowd
+from tests.rows import BUY, batch, clock, enter, instrument, participant, phase
 
 MARKET: Final = """instrument XYZ tick=0.01 lot=1 reference=1000 books=lit,midpoint
 instrument ABC tick=0.01 lot=1 reference=1000
@@ -92,8 +98,37 @@ CASES: Final = {
     ),
     "begin of a call": Case("enter MANY m{number} sell 1 ABC @ {far}", "", "phase ABC auction", 1),
     "end of a call": Case("enter MANY m{number} sell 1 ABC @ {far}", "phase ABC auction", "phase ABC continuous", 1),
+    "end of a call of opening orders": Case(
+        "enter MANY m{number} sell 1 ABC @ {far}",
+        "phase ABC opening_auction\nenter FEW f1 buy 1 ABC @ 9 tif=opening\nenter FEW f2 buy 1 ABC @ 8 tif=opening",
+        "phase ABC continuous",
+        3,
+    ),
     "kill": Case("enter MANY m{number} sell 1 ABC @ {above}", "enter FEW f1 buy 1 ABC @ 1000", "kill FEW", 4),
 }
+
+
+NEXT_DAY: Final = "begin of the next day at once"
+#: Room for ids in whose table half of four blocks of rows is full (``tests.crowds``).
+CROWDED: Final = Capacity(orders_max=512, ids_max=2_560, instruments_max=1, participants_max=1)
+
+
+def steps_of_next_day(orders: int) -> int:
+    """Steps of a clock value that begins the next day at once, beside so many orders whose ids crowd in the tree."""
+    engine = Engine(CROWDED)
+    chosen = crowd(engine._state, 1, orders)
+    opening = batch(participant("MANY"), instrument("XYZ"), phase("XYZ", Phase.CONTINUOUS), clock(0))
+    engine.apply(opening)
+    for ids, tif in ((chosen.filling, TimeInForce.IOC), (chosen.crowded, TimeInForce.GTC)):
+        rows = np.repeat(enter(1, 1, BUY, 1, 10_000, tif=tif), len(ids))
+        rows["client_order_id"] = ids
+        engine.apply(rows)
+    engine.apply(clock(DAY_NS))
+    if int(engine._state.venue[0]["old_id_leaves"]) != orders:
+        raise ValueError("the ids are not in the tree")
+    _, count = counted(engine, clock(2 * DAY_NS))
+    engine.check()
+    return count
 
 
 def _applied(engine: MarketEngine, text: str) -> None:
@@ -130,5 +165,6 @@ def steps(kind: EngineKind, what: str, orders: int) -> int:
 
 
 if __name__ == "__main__":
-    chosen: Any = sys.argv[1]
-    print(steps(chosen, sys.argv[2], int(sys.argv[3])))
+    kind: Any = sys.argv[1]
+    what, count = sys.argv[2], int(sys.argv[3])
+    print(steps_of_next_day(count) if what == NEXT_DAY else steps(kind, what, count))

@@ -11,11 +11,12 @@ import numpy as np
 from engine.bounds import MEMORY_SECONDS, RATE_ORDERS_MAX
 from engine.capacity import Capacity
 from engine.form import ROW_WORDS
-from engine.parts import Arrays, is_stale
+from engine.parts import Arrays, is_of_earlier_day, is_stale
 from engine.records import Instruction, Phase
 from engine.reference.rows_by_part import (
     ASIDE_COLUMNS,
     CONTINUATION_COLUMNS,
+    ENDING_COLUMNS,
     INDEX_COLUMNS,
     INDICATIVE_COLUMNS,
     INSTRUMENT_COLUMNS,
@@ -94,11 +95,12 @@ def image_rows(capacity: Capacity, parts: dict[str, Arrays], *, without: Collect
             "members": _members(parts["reference"]["members"]),
         },
         "orders": {"orders": _orders(orders, stops_e4, terms, int(venue["id_day"][0]))},
-        "ids": {"ids": _ids(parts["ids"], orders)} if "ids" not in without else {},
+        "ids": {"ids": _ids(parts["ids"], orders, int(venue["days"][0]))} if "ids" not in without else {},
         "books": _books(parts["books"], orders, stops_e4, terms)
         | {
             "midpoint": _midpoint(orders, parts["orders"]["times"]),
             "pegs": _pegs(parts["books"]["peg_books"], orders, terms),
+            "ending": _ending(parts["reference"]["instruments"], orders, terms),
         },
         "risk": _risk(capacity, parts["risk"], parts["reference"]["participants"]) if "risk" not in without else {},
         "waiting": {"waiting": _waiting(parts["waiting"], int(venue["waiting"][0]), int(venue["waiting_first"][0]))},
@@ -186,7 +188,7 @@ def _orders(orders: Rows, stops_e4: Rows, terms: Rows, id_day: int) -> Table:
     )
 
 
-def _ids(arrays: Arrays, orders: Rows) -> Table:
+def _ids(arrays: Arrays, orders: Rows, days: int) -> Table:
     places, rows = _paged(arrays, "ids", ID)
     used = rows["participant"] != 0
     # What is of the day before counts only where an open order bears it.
@@ -194,7 +196,9 @@ def _ids(arrays: Arrays, orders: Rows) -> Table:
     table[is_stale(arrays["stale_lines"], places[used] // ID_LINE_ROWS), 2] |= _CARRIED
     old = _columns(arrays["old_id_tree"][1:], _ID_FIELDS)
     old[:, 2] |= _CARRIED
-    every = np.concatenate([table, _columns(arrays["id_tree"][1:], _ID_FIELDS), old])
+    tree = _columns(arrays["id_tree"][1:], _ID_FIELDS)
+    tree[is_of_earlier_day(arrays["id_tree"][1:], days), 2] |= _CARRIED
+    every = np.concatenate([table, tree, old])
     found = _orders_at(orders, every[:, 2] % _CARRIED)
     bears = (found["participant"] == every[:, 0]) & (found["client_order_id"] == every[:, 1])
     carried = every[:, 2] >= _CARRIED
@@ -254,7 +258,7 @@ def _pegs(books: Rows, orders: Rows, terms: Rows) -> Table:
     """The lists of pegs: three of each side, by reference."""
 
     def found() -> Iterator[tuple[int, ...]]:
-        behind, numbers = terms["peg_after"].tolist(), orders["order_number"].tolist()
+        behind, numbers = terms["after"].tolist(), orders["order_number"].tolist()
         left = len(orders)
         for at in np.flatnonzero(books["head"]).tolist():
             side, slot = at // 3, int(books["head"][at])
@@ -263,6 +267,23 @@ def _pegs(books: Rows, orders: Rows, terms: Rows) -> Table:
                 slot, left = behind[slot], left - 1
 
     return table(found(), len(PEG_COLUMNS))
+
+
+def _ending(instruments: Rows, orders: Rows, terms: Rows) -> Table:
+    """The lists of orders that end at an uncross, each in order of acceptance."""
+
+    def found() -> Iterator[tuple[int, ...]]:
+        behind, numbers = terms["after"].tolist(), orders["order_number"].tolist()
+        left = len(orders)
+        for at in np.flatnonzero(instruments["ending_first"]).tolist():
+            slot, listed = int(instruments["ending_first"][at]), []
+            while 0 < slot < len(numbers) and left:
+                listed.append(numbers[slot])
+                slot, left = behind[slot], left - 1
+            for number in sorted(listed):
+                yield at + 1, number
+
+    return table(found(), len(ENDING_COLUMNS))
 
 
 def _aside(books: Rows, orders: Rows) -> Table:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from engine.bounds import MEMBERS_MAX, MEMORY_SECONDS, RATE_ORDERS_MAX
 from engine.capacity import Capacity
 from engine.errors import InvariantError
-from engine.parts import Arrays, fill_pages, fill_state, is_stale, regions
+from engine.parts import Arrays, fill_pages, fill_state, is_of_earlier_day, is_stale, regions
 from engine.places import peg_row
 from engine.records import COMMAND, CommandKind, Instruction, Limit, Phase
 from engine.reference.check import check_state
@@ -32,7 +32,7 @@ from engine.reference.state import (
     Participant,
 )
 from engine.reference.venue import CALLS, Schedule, Venue, Waiting
-from engine.state import ASIDE, CONTINUED, EXPOSURE, ID_LINE_ROWS, IN_MIDPOINT, State, new_state
+from engine.state import ASIDE, CONTINUED, EXPOSURE, ID_LINE_ROWS, IN_MIDPOINT, IN_STATE_ALONE, State, new_state
 from engine.state_forms import live_ids
 
 Rows = np.ndarray[Any, Any]
@@ -99,6 +99,7 @@ def venue_about(capacity: Capacity, parts: dict[str, Arrays], numbers: Collectio
     # What is of the day before counts only where an open order bears it.
     stale = is_stale(kept["stale_lines"], (places[at // of_page] * of_page + at % of_page) // ID_LINE_ROWS)
     own[0]["slot"][stale] |= _CARRIED
+    own[1]["slot"][is_of_earlier_day(own[1], int(counters["days"]))] |= _CARRIED
     own[2]["slot"] |= _CARRIED
     _set_ids(venue, own, by_slot)
     venue.open_order_count, venue.id_count = int(counters["orders_open"]), int(counters["ids_used"])
@@ -303,7 +304,7 @@ def _orders(venue: Venue, state: State, slots: NDArray[np.intp]) -> Iterator[tup
             leaves_qty=int(row["leaves_qty"]),
             time_in_force=int(row["time_in_force"]),
             self_trade=int(row["self_trade"]),
-            instructions=int(row["instructions"]) & ~(IN_MIDPOINT | ASIDE),
+            instructions=int(row["instructions"]) & ~IN_STATE_ALONE,
             in_midpoint=bool(int(row["instructions"]) & IN_MIDPOINT),
             min_qty=0,  # of an order that rests it has no more say
             # An order with a limit counts with that, so that the image does not keep the price for it.

@@ -67,6 +67,8 @@ STOP_COLUMNS: Final = ("instrument", "side", "stop_e4", "order_number")
 MIDPOINT_COLUMNS: Final = ("instrument", "side", "price_e4", "order_number")
 #: Closing orders that are kept aside in order of instrument, buys before sells, by time.
 ASIDE_COLUMNS: Final = ("instrument", "side", "order_number")
+#: Opening and closing orders with a limit in the book in order of instrument, then of acceptance.
+ENDING_COLUMNS: Final = ("instrument", "order_number")
 #: Pegs in order of instrument, buys before sells, by reference, in order of acceptance; with the price of it by which
 #: they are priced.
 PEG_COLUMNS: Final = ("instrument", "side", "peg", "reference_e4", "order_number")
@@ -98,6 +100,7 @@ TABLE_COLUMNS: Final = {
     "stops": STOP_COLUMNS,
     "midpoint": MIDPOINT_COLUMNS,
     "aside": ASIDE_COLUMNS,
+    "ending": ENDING_COLUMNS,
     "pegs": PEG_COLUMNS,
     "best": BEST_COLUMNS,
     "exposures": EXPOSURE_COLUMNS,

@@ -17,7 +17,8 @@ from engine.reference.rows import MARKET
 from engine.reference.state import NOTHING_PAIRED, Indicative, Instrument, LitBook, Order, accepts
 from engine.reference.venue import Venue
 
-_FOR_AUCTION: Final = frozenset({TimeInForce.OPENING, TimeInForce.CLOSING})
+#: Times in force of orders that end at an uncross.
+FOR_AUCTION: Final = frozenset({TimeInForce.OPENING, TimeInForce.CLOSING})
 
 
 class Candidate(NamedTuple):
@@ -42,7 +43,7 @@ def uncross(venue: Venue, instrument: Instrument, events: EventLog) -> None:
     if price_e4:
         _trade_at(venue, instrument, price_e4, events)
     for order in instrument.open_orders():
-        for_auction = order.instructions & MARKET or order.time_in_force in _FOR_AUCTION
+        for_auction = order.instructions & MARKET or order.time_in_force in FOR_AUCTION
         if for_auction and not (order.dormant or order.in_midpoint or order.aside or order.peg):
             cancel_open(venue, order, Reason.AUCTION, events)
 

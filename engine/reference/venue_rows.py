@@ -12,6 +12,7 @@ from engine.reference.rows_by_part import (
     ASIDE_COLUMNS,
     BEST_COLUMNS,
     CONTINUATION_COLUMNS,
+    ENDING_COLUMNS,
     ENTRY_COLUMNS,
     EXPOSURE_COLUMNS,
     ID_COLUMNS,
@@ -36,9 +37,10 @@ from engine.reference.rows_by_part import (
     table,
 )
 from engine.reference.state import Index, Instrument, Level, Order, Participant
+from engine.reference.uncross import FOR_AUCTION
 from engine.reference.venue import CALLS, Venue
 from engine.reference.views import limits, waiting
-from engine.state import ASIDE, IN_MIDPOINT
+from engine.state import ASIDE, ENDING, IN_MIDPOINT
 
 
 def venue_rows(venue: Venue, seq: int) -> dict[str, Tables]:
@@ -162,11 +164,22 @@ def _participant(participant: Participant, groups: dict[int, int]) -> tuple[int,
     )  # fmt: skip
 
 
+def _ends_at_uncross(order: Order) -> bool:
+    """True of an opening or closing order with a limit that is in the book."""
+    return order.time_in_force in FOR_AUCTION and order.price_e4 != 0 and not order.aside
+
+
+def _instructions(order: Order) -> int:
+    """Instructions with the bits that the compiled engine keeps among them."""
+    kept = (order.in_midpoint, IN_MIDPOINT), (order.aside, ASIDE), (_ends_at_uncross(order), ENDING)
+    return order.instructions | sum(bit for is_set, bit in kept if is_set)
+
+
 def _order(venue: Venue, order: Order) -> tuple[int, ...]:
     return (
         order.order_number, order.client_order_id, order.price_e4, order.qty, order.leaves_qty, order.cum_qty,
         order.participant.number, order.instrument.number,
-        order.instructions | (IN_MIDPOINT if order.in_midpoint else 0) | (ASIDE if order.aside else 0),
+        _instructions(order),
         order.side, order.time_in_force, order.self_trade, int(order.id_day != venue.trading_day),
         order.notional_price_e4, order.stop_e4, order.display_qty, order.shown_qty, order.slices, order.until_ns,
         order.peg, order.offset_e4, order.peg_e4,
@@ -196,6 +209,7 @@ def _books(venue: Venue) -> Tables:
         "midpoint": table(_midpoint(venue), len(MIDPOINT_COLUMNS)),
         "aside": table(_aside(venue), len(ASIDE_COLUMNS)),
         "pegs": table(_pegs(venue), len(PEG_COLUMNS)),
+        "ending": table(_ending(venue), len(ENDING_COLUMNS)),
     }
 
 
@@ -204,6 +218,12 @@ def _stops(venue: Venue) -> Iterator[tuple[int, ...]]:
         for side in _SIDES:
             for order in instrument.stops.orders(side):
                 yield instrument.number, side, order.stop_e4, order.order_number
+
+
+def _ending(venue: Venue) -> Iterator[tuple[int, ...]]:
+    for instrument in venue.instruments:
+        for number in sorted(each.order_number for each in instrument.open_orders() if _ends_at_uncross(each)):
+            yield instrument.number, number
 
 
 def _midpoint(venue: Venue) -> Iterator[tuple[int, ...]]:
