@@ -183,6 +183,7 @@ class GatewayProcess:
             waiting_per_address_max=options.waiting_per_address_max,
         )
         if isinstance(options.protocol, Fix):
+            options.protocol.accounts.journaled_ns = self.outbox.streams.signed_ns
             options.protocol.accounts.on_fault = lambda why: self.log.warning("accounts not read again", why=why)
         gateway.claims = self.link
         gateway.on_failed_login = self.link.failed

@@ -499,10 +499,141 @@ def test_a_signed_logon_is_taken_once_and_no_password_is(tmp_path: Path) -> None
         node.stop()
 
 
-def logon_frame(client: FixClient, key: Any) -> bytes:
+def logon_frame(client: FixClient, key: Any, *, resets: bool = False) -> bytes:
     """A signed logon with the client's next number."""
     now_ns = time.time_ns()
-    plain = client.writer.frame(b"A", client.out_seq, now_ns, body([(98, 0), (108, 30)]))
+    asked: list[tuple[int, Any]] = [(98, 0), (108, 30), *([(141, "Y")] if resets else [])]
+    plain = client.writer.frame(b"A", client.out_seq, now_ns, body(asked))
     signature = signed(plain, key)
-    fields = [(95, len(signature)), (96, signature), (98, 0), (108, 30)]
+    fields = [(95, len(signature)), (96, signature), *asked]
     return client.writer.frame(b"A", client.out_seq, now_ns, body(fields))
+
+
+def signs(tmp_path: Path) -> tuple[Any, Path]:
+    """A key, and an accounts file by which UA signs its logons with it."""
+    key = ed25519.Ed25519PrivateKey.generate()
+    line = base64.b64encode(key.public_key().public_bytes_raw()).decode()
+    return key, written(tmp_path / "accounts.toml", f'[user.UA]\npublic_key = "{line}"\n')
+
+
+def logged_on(port: int, key: Any, *, in_seq: int = 1, out_seq: int = 1, resets: bool = False) -> bytes:
+    """The bytes of a signed logon that was answered; its session has ended."""
+    with closing(FixClient(port, in_seq=in_seq, out_seq=out_seq)) as one:
+        sent = logon_frame(one, key, resets=resets)
+        one.socket.sendall(sent)
+        assert one.until(lambda each: each.msg_type == b"A").get(b"34") == str(in_seq).encode()
+    return sent
+
+
+def is_answered(port: int, sent: bytes) -> bool:
+    """True if somebody else's bytes are answered with a logon; once there is somebody to answer."""
+    found: list[bool] = []
+
+    def asked() -> bool:
+        try:
+            with closing(FixClient(port)) as other:
+                other.socket.sendall(sent)
+                said = other.next()
+                found.append(said is not None and said.msg_type == b"A")
+        except OSError:
+            return False
+        return True
+
+    until(asked)
+    return found[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["gateway", "node"])
+def test_a_signed_logon_is_not_good_again_behind_the_end_of_a_gateway_or_node(tmp_path: Path, victim: str) -> None:
+    """Nor at the other gateway of the node. A new one is."""
+    key, accounts = signs(tmp_path)
+    gateways = ["--gateway", "fix=fix:0", "--gateway", "copies=fixdrop:0"]
+    node = started(tmp_path, *gateways, "--fix-accounts", str(accounts))
+    try:
+        first = logged_on(port_of(node, "fix"), key)
+        resets = logged_on(port_of(node, "fix"), key, resets=True)
+        copies = logged_on(port_of(node, "copies"), key)
+        assert not is_answered(port_of(node, "copies"), resets)
+        if victim == "node":
+            node.end(signal.SIGKILL)
+            node.start()
+            until(lambda: processes(node)["fix"]["port"] and processes(node)["copies"]["port"])
+        else:
+            before = processes(node)["fix"]["pid"]
+            os.kill(before, signal.SIGKILL)
+            until(lambda: processes(node)["fix"]["pid"] not in (0, None, before) and processes(node)["fix"]["port"])
+        for sent in (first, resets, copies):
+            assert not is_answered(port_of(node, "fix"), sent)
+            assert not is_answered(port_of(node, "copies"), sent)
+        assert node.logged().count("user or signature is wrong") >= 7
+        with closing(FixClient(port_of(node, "fix"), in_seq=2)) as again:
+            again.socket.sendall(logon_frame(again, key))
+            assert again.until(lambda each: each.msg_type == b"A").number(b"34") == 2, "no number of it was used"
+    finally:
+        node.stop()
+
+
+@pytest.mark.slow
+def test_a_signed_logon_is_not_good_again_at_the_node_that_takes_over(tmp_path: Path) -> None:
+    key, accounts = signs(tmp_path)
+    options = ("fix", "--protocol", "fix", "--fix-accounts", str(accounts))
+    with pair(tmp_path) as (_, a, b), gateway(a, *options) as of_a, gateway(b, *options) as of_b:
+        sent = logged_on(of_a.port, key)
+        a.end(signal.SIGKILL)
+        assert of_a.wait() == 75
+        b.awaits(state="reigning")
+        assert not is_answered(of_b.port, sent)
+        until(lambda: "user or signature is wrong" in of_b.logged(), what=of_b.logged)
+        logged_on(of_b.port, key, in_seq=2)
+
+
+def test_of_two_marks_of_a_signed_logon_the_second_begins_nothing_and_is_known_as_a_copy() -> None:
+    """As where one was still on its way from an earlier life of the gateway."""
+    market = Market()
+    streams = market.streams
+    market.mark(Mark.RESET, 11, [5, 0, 0, 0, 0, 0])
+    assert (streams.signed_ns("UA"), streams.is_newest_logon(1, 11)) == (5, True)
+    market.mark(Mark.SESSION, 12, [])
+    assert int(streams.next_out[1]) == 3
+    for number, sent_ns in ((13, 5), (14, 4)):
+        market.mark(Mark.RESET, number, [sent_ns, 0, 0, 0, 0, 0])
+        assert not streams.is_newest_logon(1, number)
+    assert int(streams.next_out[1]) == 5, "the control: numbers go on"
+    again = fix_streams()
+    again.restore({name: array.copy() for name, array in streams.image().items()}, market.seq - 1)
+    assert (again.signed_ns("UA"), again.is_newest_logon(1, 11)) == (5, True)
+    extend, mark = marks.mark_rows(marks.context_of(1, 0, Mark.RESET, marks.COPIES_NUMBER), 1, 15, [6, 0, 0, 0, 0, 0])
+    for row in (extend, mark):  # in two blocks
+        market.take(rows_in([row]))
+    assert (streams.signed_ns("UA"), streams.is_newest_logon(1, 15)) == (6, True)
+    market.mark(Mark.RESET, 16, [])
+    assert int(streams.next_out[1]) == 2, "one without a signature begins again"
+    old = {name: array.copy() for name, array in streams.image().items() if name != "signed"}
+    fix_streams().restore(old, market.seq - 1)
+
+
+def test_a_session_whose_signed_logon_is_a_copy_ends_without_an_answer() -> None:
+    """Also one whose copy comes where this gateway cannot know: the mark tells. Hours take a second mark, and go on."""
+    key, day = ed25519.Ed25519PrivateKey.generate(), Day("08:00-18:00")
+    day.account = day.account._replace(public_key=key.public_key().public_bytes_raw())
+    writer = FrameWriter("FIX.4.4", "UA", COMP_ID, Times())
+
+    def log_on(seq: int, *more: tuple[int, Any], sent_ns: int) -> list[Message]:
+        day.clock.now_ns += 5_000_000
+        plain = writer.frame(b"A", seq, sent_ns, body([(98, 0), (108, 30), *more]))
+        fields = sorted([(96, signed(plain, key)), (98, 0), (108, 30), *more])
+        day.session = FixSession(0, day.clock, Terms(day.account))
+        (login,) = day.session.ask(writer.frame(b"A", seq, sent_ns, body(fields)), 0)
+        assert getattr(login, "proved", False), "this life of the gateway has seen no other"
+        day.session.accept_login("", int(day.market.streams.row(1)["next_seq"]), 0, 0)
+        return day.turn() or day.turn()
+
+    sent_ns = day.clock.now_ns
+    assert [each.get(b"34") for each in log_on(1, sent_ns=sent_ns)] == [b"1"], "the first of its hours"
+    for more in ((), ((141, "Y"),)):
+        assert log_on(1, *more, sent_ns=sent_ns) == []
+        assert day.session.over == "a logon with the same SendingTime, or a later one, came before"
+    (answer,) = log_on(2, sent_ns=day.clock.now_ns)
+    assert (answer.msg_type, answer.get(b"34")) == (b"A", b"4"), "the copies have used numbers, which are filled"
+    assert not day.session.over

@@ -61,6 +61,8 @@ class Accounts:
         self._stamp: tuple[int, int, int] | None = None
         self._users: dict[str, Account] = {}
         self._default = Account()
+        #: SendingTime of the newest signed logon of a user, by name, that the journal has, in ns since 1970; 0: none.
+        self.journaled_ns: Callable[[str], int] = lambda _user: 0
         self._signed_ns: dict[str, int] = {}
         if path is not None:
             self._stamp = _stamp(path)
@@ -77,9 +79,10 @@ class Accounts:
         return self._users.get(user.upper(), self._default)
 
     def is_new(self, user: str, sent_ns: int) -> bool:
-        """True for a signed logon that was sent later than all before it, once: nobody else can send one again."""
+        """True for a signed logon that was sent later than all before it, once: nobody else can send one again, here or
+        at another gateway, in this life of it or a later one."""
         user = user.upper()
-        if sent_ns <= self._signed_ns.get(user, 0):
+        if sent_ns <= max(self._signed_ns.get(user, 0), self.journaled_ns(user)):
             return False
         self._signed_ns[user] = sent_ns
         return True

@@ -13,7 +13,7 @@ from gateway.fix.writing import desk, head_of, write_reports
 from gateway.symbols import new_symbols
 from wire.fix_table import VERSIONS
 
-_LAST: Final = "telling.count_unanswered"
+_LAST: Final = "telling.survey"
 
 
 def is_compiled() -> bool:

@@ -11,7 +11,8 @@ Context bytes, beside the user and the number of the protocol (``reports.context
     byte 6        kind of the mark; 0: an order command
 
 A CANCEL's quantity is the mark's own number, by which the gateway knows it again; a NAME has there its length, and in
-the bits above the first eight which part it is. The EXTEND row before a mark has what belongs to it.
+the bits above the first eight which part it is. The EXTEND row before a mark has what belongs to it: before that of a
+signed logon its SendingTime, in ns since 1970.
 """
 
 from enum import IntEnum
@@ -23,6 +24,7 @@ from engine.row_bytes import ROW, extend_row
 #: Number of the protocol in contexts: of order entry, and of drop copies.
 NUMBER: Final = 2
 COPIES_NUMBER: Final = 4
+NUMBERS: Final = (NUMBER, COPIES_NUMBER)
 #: Highest number of a session.
 SEQ_MAX: Final = 2**32 - 1
 #: Bytes of the words of an EXTEND row.

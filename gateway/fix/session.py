@@ -118,6 +118,7 @@ class FixSession(RowSession):
         self._owed: deque[_Owed] = deque()
         self._logon_mark: Mark | None = None  # that is to be made for a logon
         self._logon_number = 0  # of the mark that a logon waits for
+        self._signed_ns = 0  # SendingTime of a signed logon, until its mark has come back
         self._marks = clock()  # number of the last mark: no other life of the gateway has it
         # When the last bytes came and went. Times of the core are moved: by time that this side was away, and as soon
         # as a message is due, which goes when its mark has come back.
@@ -218,8 +219,8 @@ class FixSession(RowSession):
 
     def _is_signed(self, logon: Message, user: str) -> bool:
         """True if a logon has the signature of its user's key, and is no copy of an earlier one."""
-        sent_ns = self._times.nanoseconds(logon.fields.get(b"52", b"")) or 0
-        return is_signed(logon, self._account.public_key) and self._accounts.is_new(user, sent_ns)
+        self._signed_ns = self._times.nanoseconds(logon.fields.get(b"52", b"")) or 0
+        return is_signed(logon, self._account.public_key) and self._accounts.is_new(user, self._signed_ns)
 
     def accept_login(self, session: str, end_seq: int, epoch: int, now_ns: int) -> bytes:
         """Have the logon answered: the answer is sent when its mark has come back."""
@@ -323,7 +324,8 @@ class FixSession(RowSession):
         """Take messages: bytes taken, COMMAND rows, and messages among these. A message that finds no room waits."""
         self._streams, self._user, self._participant = streams, user, participant
         if self._logon_mark is not None:
-            self._logon_number = self._mark(self._logon_mark, 0, [])
+            words = [self._signed_ns, 0, 0, 0, 0, 0] if self._signed_ns else []
+            self._logon_number = self._mark(self._logon_mark, 0, words)
             self._logon_mark = None
         taken, count, made = 0, 0, 0
         rows: list[bytes] = []
@@ -645,6 +647,9 @@ class FixSession(RowSession):
             own, next_in, mark = records.OF_MARK.unpack(record.data)
             if own == self._logon_number:
                 self._logon_number = 0
+                if self._is_copy(own):
+                    self._ends = "a logon with the same SendingTime, or a later one, came before"
+                    return
                 resets = mark == Mark.RESET and core.logon is not None and core.logon.get(b"141") == b"Y"
                 self._on_logon_mark(number, next_in, resets, frames, now_ns)
                 return
@@ -669,6 +674,12 @@ class FixSession(RowSession):
             frames.append(self._writer.routed(owed.msg_type, number, now_ns, owed.fields, header=owed.header))
         else:
             frames.append(self._gap_fill(number, number + 1, now_ns))
+
+    def _is_copy(self, number: int) -> bool:
+        """True for a signed logon that was used before, as the journal has it: by the number of its mark. It is not
+        answered, as its sender may be anybody."""
+        signed, self._signed_ns = self._signed_ns, 0
+        return bool(signed) and self._streams is not None and not self._streams.is_newest_logon(self._user, number)
 
     def _on_logon_mark(self, number: int, next_in: int, resets: bool, frames: list[bytes], now_ns: int) -> None:
         core = self._core

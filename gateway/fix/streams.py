@@ -22,7 +22,7 @@ from gateway.bounded_streams import BoundedStreams
 from gateway.fix import marks, names, records
 from gateway.fix.kept_orders import ROW_BYTES, KeptOrders, Key, Orders
 from gateway.fix.marks import Mark
-from gateway.fix.telling import DONE, KEPT_FULL, ORDERS_MAX, count_unanswered, new_telling, tell_reports
+from gateway.fix.telling import DONE, KEPT_FULL, ORDERS_MAX, new_telling, survey, tell_reports
 from gateway.streams import Deliver, LoginEndCallback, NewSessionCallback
 from reports.projection import read_only
 from reports.rows import REPORT_BYTES, ReportKind
@@ -71,6 +71,8 @@ class FixStreams(BoundedStreams):
         self._speaks = np.zeros(users, np.bool_)
         #: int64[users]: when the numbers of each user began, by the clock of the market; 0: they have not.
         self.begun_ns = np.zeros(users, np.int64)
+        #: int64[users, 2]: SendingTime of the newest signed logon of each user, in ns since 1970; its mark's number.
+        self._signed = np.zeros((users, 2), np.int64)
         self._names_held = Counter[int]()  # by user
         self._names: dict[Key, bytes] = {}  # texts of long ClOrdIDs; of one that is not all there at id 0
         self._orders = KeptOrders()
@@ -88,11 +90,30 @@ class FixStreams(BoundedStreams):
         commands, events = read_only(np.ascontiguousarray(commands)), read_only(np.ascontiguousarray(events))
         self._first_seq, self._commands = first_seq, commands
         answered = np.zeros(len(commands), np.uint8)
-        if count_unanswered(commands, events, first_seq, answered):
+        unanswered, signed = survey(commands, self._carried, events, first_seq, answered)
+        if unanswered:
             self._note_waiting(commands, answered)
+        if signed:
+            self._note_signed(commands)
         super().__call__(first_seq, commands, events)
         if len(commands):
             self._carried[0] = commands[-1]
+
+    def _note_signed(self, commands: NDArray[Any]) -> None:
+        """Keep the newest signed logon of each user, of order entry or copies; of two that were sent at the same time,
+        the first."""
+        marked = (commands["kind"] == _CANCEL) & (commands["client_order_id"] == 0)
+        for at in np.flatnonzero(marked).tolist():
+            command = ROW.unpack(commands[at].tobytes())
+            before = ROW.unpack((commands[at - 1] if at else self._carried[0]).tobytes())
+            context, sent_ns = command[1], before[0]
+            if before[8] != _EXTEND or marks.protocol_of(context) not in marks.NUMBERS:
+                continue
+            user = context & 0xFFFF
+            if marks.mark_of(context) not in (Mark.SESSION, Mark.RESET) or not 0 < user < len(self._signed):
+                continue
+            if sent_ns > self._signed[user, 0]:
+                self._signed[user] = sent_ns, command[3]
 
     def _note_waiting(self, commands: NDArray[Any], answered: NDArray[np.uint8]) -> None:
         """Keep the commands of a block that have no event of their own: any that does not wait has an answer."""
@@ -120,6 +141,14 @@ class FixStreams(BoundedStreams):
     def is_named(self, user: int, client_order_id: int) -> bool:
         """True if the text of a long ClOrdID is in the journal."""
         return (user, client_order_id) in self._names
+
+    def signed_ns(self, user_name: str) -> int:
+        """SendingTime of the newest signed logon of a user, in ns since 1970; 0: there was none."""
+        return int(self._signed[self.user(user_name), 0])
+
+    def is_newest_logon(self, user: int, number: int) -> bool:
+        """True if the mark of a number is that of a user's newest signed logon, and of the first with its time."""
+        return int(self._signed[user, 1]) == number
 
     def may_cross_for(self, user: int, participant_name: int) -> bool:
         """True if a user may report crosses of a participant: of its own, or of one whose users all trade for the firm
@@ -339,6 +368,8 @@ class FixStreams(BoundedStreams):
         if mark == Mark.NAME:
             self._take_name(user, number, marks.text_in(before))
             return
+        if mark == Mark.RESET and before[0] and not self.is_newest_logon(user, number):
+            mark = Mark.SESSION  # a copy of an earlier logon begins nothing again
         if not self._speaks[user] or mark == Mark.RESET:
             self.begun_ns[user] = _time_in(row)
         self._speaks[user] = True
@@ -490,6 +521,7 @@ class FixStreams(BoundedStreams):
         return super().image() | {
             "speaks": self._speaks[:users].copy(),
             "begun": self.begun_ns[:users].copy(),
+            "signed": self._signed[:users].copy(),
             "numbers": np.column_stack([self.next_out[:users], self.next_in[:users]]),
             **packed("names", self._names),
             **self._image_of_orders(),
@@ -508,6 +540,8 @@ class FixStreams(BoundedStreams):
             speaks = image.pop("speaks")
             # An image of before there were hours has none: these begin with the next session.
             begun = image.pop("begun", np.where(speaks, image["now_ns"][0], 0))
+            # And one of before signed logons were kept here has none.
+            signed = image.pop("signed", np.zeros((len(speaks), 2), np.int64))
             table, delayed = (unpacked(name, image) for name in ("names", "delayed"))
             self._restore_orders(image)
         except KeyError as error:
@@ -518,6 +552,7 @@ class FixStreams(BoundedStreams):
         self.next_out[: len(numbers)], self.next_in[: len(numbers)] = numbers[:, 0], numbers[:, 1]
         self._speaks[: len(speaks)] = speaks
         self.begun_ns[: len(begun)] = begun
+        self._signed[: len(signed)] = signed
         self._names = table
         self._names_held = _counted(self._names)
         for (context, _), both in delayed.items():

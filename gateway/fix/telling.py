@@ -13,7 +13,7 @@ from engine.jit import Packed, called, inlined, lshr, unpack_pointers
 from engine.records import COMMAND, EVENT, CommandKind
 from gateway.fix import records
 from gateway.fix.kept_orders import ROW_BYTES, KeptOrders, drop_open, has_room, keep_row, unpack_kept
-from gateway.fix.marks import NUMBER, SEQ_MAX
+from gateway.fix.marks import NUMBER, SEQ_MAX, Mark
 from gateway.fix.names import LONG
 from gateway.tokens import order_id
 from reports.projection import read_only
@@ -33,6 +33,7 @@ _REJECTED, _CANCEL_REJECTED = int(ReportKind.REJECTED), int(ReportKind.CANCEL_RE
 _HEAD: Final = records.HEAD.size
 _RECORD: Final = records.REPORT
 _PROTOCOL: Final = NUMBER
+_SESSION, _RESET = int(Mark.SESSION), int(Mark.RESET)
 _SEQ_MAX: Final = SEQ_MAX
 _LONG: Final = LONG
 _TOKEN: Final = TOKEN_CHARACTERS
@@ -346,18 +347,23 @@ def tell_reports(pointers, kept_pointers, commands, first_seq, at, end, highest_
 
 
 @called
-def count_unanswered(commands, events, first_seq, answered):
-    """Number of order commands of a block without an event. answered: uint8[commands], zeros; 1 for those with one."""
+def survey(commands, carried, events, first_seq, answered):
+    """Number of order commands of a block without an event, and of marks of signed logons. answered: uint8[commands],
+    zeros; 1 for those with an event. carried: the row before the block."""
     for n in range(len(events)):
         place = events[n]["seq"] - first_seq
         if 0 <= place < len(answered):
             answered[place] = 1
-    count = np.int64(0)
+    count, signed = np.int64(0), np.int64(0)
     for n in range(len(commands)):
         kind = np.int64(commands[n]["kind"])
         if answered[n] == 0 and _asks(kind):
             count += 1
-    return count
+        if kind == _CANCEL and commands[n]["client_order_id"] == 0:
+            before = commands[n - 1] if n else carried[0]
+            of_logon = lshr(commands[n]["context"], 48) & 255 in (_SESSION, _RESET)
+            signed += of_logon and before["kind"] == _EXTEND and before["name"] != 0
+    return count, signed
 
 
 def compile_telling() -> None:
@@ -368,4 +374,4 @@ def compile_telling() -> None:
     kept.is_open((0, 0))
     nothing = read_only(np.zeros(0, COMMAND))
     tell_reports(Packed(_example()).pointers, kept.pointers, nothing, 1, 0, 0, 0)
-    count_unanswered(nothing, read_only(np.zeros(0, EVENT)), 1, np.zeros(0, np.uint8))
+    survey(nothing, np.zeros(1, COMMAND), read_only(np.zeros(0, EVENT)), 1, np.zeros(0, np.uint8))
