@@ -23,6 +23,7 @@ from gateway.ouch.context import order_id
 from notation.parse import parse
 from notation.translate import Translator
 from reports.rows import REPORT, ReportKind
+from tests import fix_sessions
 from wire.errors import ProtocolError
 from wire.fix_codec import FrameWriter, Message, Times, body
 from wire.fix_dictionary import joined, read_xml
@@ -333,6 +334,26 @@ def rejects(rows: "list[bytes]") -> list[Mark]:
     """Business rejects among rows."""
     contexts = [ROW.unpack(row)[1] for row in rows]
     return [Mark.BUSINESS_REJECT for each in contexts if marks.mark_of(each) == Mark.BUSINESS_REJECT]
+
+
+@pytest.mark.parametrize("version", ["FIX.4.2", "FIX.4.4", "FIXT.1.1"])
+def test_each_type_that_is_not_served_has_one_business_reject_with_its_type_and_a_text(version: str) -> None:
+    """Replace and cancel of a cross say why there is none."""
+    streams = Market().streams
+    made, writer = fix_sessions.live_session(version, streams)
+    unserved = sorted(own(version).unserved)
+    assert {"t", "u", "i", "a"} <= set(unserved)
+    assert not {"D", "G", "F", "H"} & set(unserved)
+    for number, kind in enumerate(unserved, 2):
+        frame = writer.frame(kind.encode(), number, fix_sessions.NOW_NS, body([(1, "x")]))
+        _, rows, _ = made.read(memoryview(frame), 256, streams, 1, 1)
+        (extend, mark) = [ROW.unpack(row) for row in rows]
+        assert marks.mark_of(mark[1]) == Mark.BUSINESS_REJECT
+        assert marks.next_in_of(mark[1]) == number + 1, "its number is used"
+        assert extend[0].to_bytes(8, "big").lstrip(bytes(1)) == kind.encode()
+        text = marks.text_in((*extend[2:6], 0, 0)).rstrip(bytes(1)).decode()
+        assert (extend[1], text) == (3, "a cross is executed at once" if kind in "tu" else "Unsupported Message Type")
+    assert made.state is State.LIVE
 
 
 def test_a_message_that_no_row_holds_is_rejected_and_the_session_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

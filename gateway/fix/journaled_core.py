@@ -16,6 +16,8 @@ from wire.fix_validation import Validator
 from wire.session_state import State
 
 _TEST_REQUEST: Final = b"1"
+#: Types for which there is nothing to be done, and why: replaces and cancels of a cross.
+_NEVER_SERVED: Final = dict.fromkeys((b"t", b"u"), "a cross is executed at once")
 
 
 class Owner(Protocol):
@@ -150,6 +152,7 @@ class JournaledCore(Session):
     ) -> int:
         """Have a BusinessMessageReject sent."""
         del now_ns, more
+        text = _NEVER_SERVED.get(message.msg_type, text)
         self._owner.mark_business_reject(message.msg_type, reason, text, self.store.in_seq)
         return 0
 
