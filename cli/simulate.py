@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from cli import errors, screen
 from cli.errors import CheckFailed, WrongUse
+from cli.trade_words import reject_words
+from client.events import code_name
 from load.desk import LoginFailed
 from load.lines import LoadError, User
 from load.simulation import SimulateOptions, Simulation, settle
@@ -77,8 +79,8 @@ def _warn(simulation: Simulation) -> bool:
         return False
     reason = sum((desk.reasons for desk in simulation.desks), Counter()).most_common(1)[0][0]
     screen.notice(
-        f"note: the node rejects most orders, mostly as {reason}; check that the instruments of --symbol are "
-        "defined and open for trading"
+        f"note: the node rejects most orders, mostly as {reject_words(reason)}; check that the instruments of "
+        "--symbol are defined and open for trading"
     )
     return True
 
@@ -122,7 +124,10 @@ def _object(simulation: Simulation, seconds: float, latency: dict[str, Any]) -> 
         "reconnects": simulation.reconnects,
         "outage_s": round(simulation.outage_s, 1),
         "latency": latency,
-        "reject_reasons": [{"reason": reason, "count": count} for reason, count in reasons.most_common()],
+        "reject_reasons": [
+            {"reason": code_name(reason), "means": reject_words(reason), "count": count}
+            for reason, count in reasons.most_common()
+        ],
     }
 
 
@@ -159,11 +164,18 @@ def _summary(simulation: Simulation, seconds: float, gave_up: str, as_json: bool
     return errors.FINE if good and not gave_up else errors.FOUND
 
 
-def _print_summary(facts: dict[str, Any], reasons: Counter[str], good: bool) -> None:
+def _counted(reason: int, count: int) -> str:
+    """Rejects of a reason, and which rules of the market it stands for, where these are several."""
+    name, words = code_name(reason).replace("_", " "), reject_words(reason)
+    return screen.count(count) + ("" if words == name else f": {words.removeprefix(name).strip(' ()')}")
+
+
+def _print_summary(facts: dict[str, Any], reasons: Counter[int], good: bool) -> None:
     shown = {name.replace("_", " "): screen.count(v) if isinstance(v, int) else v for name, v in facts.items()}
     screen.facts(shown.items(), title="outcome")
     if reasons:
-        screen.facts((reason, screen.count(count)) for reason, count in reasons.most_common())
+        # What a code stands for is behind the number: one is a sentence, and columns are as wide as the longest name.
+        screen.facts((code_name(reason), _counted(reason, count)) for reason, count in reasons.most_common())
     missing, unexpected = facts["missing"], facts["unexpected"]
     text = "every order was answered"
     if not good:

@@ -10,6 +10,7 @@ from cli.errors import WrongUse
 from client import (
     Accepted,
     Canceled,
+    CancelReason,
     CancelRejected,
     CaughtUp,
     Connected,
@@ -169,6 +170,24 @@ _REASONS: Final[dict[int, str]] = {
     "in a pause and came at once: send it again later)",
     RejectReason.DUPLICATE_ID: "duplicate id (the participant used this token before on this trading day)",
 }
+#: Reasons of a cancel in OUCH, in the words of the rulebook that native order entry has too.
+_CANCELED: Final[dict[int, str]] = {
+    CancelReason.CLOSED: "end of day",
+    CancelReason.TIMEOUT: "expired",
+    CancelReason.CROSS: "auction",
+    CancelReason.HALTED: "halt",
+    CancelReason.MARKET_COLLAR: "price band",
+    CancelReason.SUPERVISORY: "supervisory (a mass cancel, or a kill)",
+}
+
+
+def reject_words(reason: int) -> str:
+    """Reason of a reject in words: the rules of the market that its code stands for.
+
+    >>> reject_words(RejectReason.HALTED)
+    'halted'
+    """
+    return _REASONS.get(reason) or code_name(reason).replace("_", " ")
 
 
 def parse(line: str, *, native: bool = False) -> Line | None:
@@ -334,13 +353,14 @@ def text(event: Event, orders: Mapping[str, Order]) -> str:
         case Executed(token=token, qty=qty, price_e4=price_e4, liquidity=liquidity):
             return f"executed {token}: {qty} @ {shown(price_e4)}, {code_name(liquidity)} liquidity"
         case Canceled(token=token, qty=qty, reason=reason):
-            return f"canceled {token}: {qty}, {code_name(reason).replace('_', ' ')}"
+            words = _CANCELED.get(reason) if isinstance(reason, CancelReason) else None
+            return f"canceled {token}: {qty}, {words or code_name(reason).replace('_', ' ')}"
         case SelfTradePrevented(token=token, qty=qty):
             return f"canceled {token}: {qty}, it would have traded with an order of your own participant"
         case OrderModified(token=token, side=side, qty=qty):
             return f"modified {token}: {_side(side)}, {qty} open"
         case Rejected(token=token, reason=reason):
-            return f"rejected {token}: {_REASONS.get(reason) or code_name(reason).replace('_', ' ')}"
+            return f"rejected {token}: {reject_words(reason)}"
         case CancelRejected(token=token):
             return f"refused {token}: {_why_refused(orders.get(token))}"
         case OrderChanged(token=token, kind="repriced", leaves_qty=leaves_qty, price_e4=price_e4):

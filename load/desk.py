@@ -24,7 +24,6 @@ from client import (
     RequestState,
 )
 from client.addresses import Rotation, parse_addresses
-from client.events import code_name
 from client.reconnect import SILENCE_NS, cannot_connect
 from load.actions import Action
 from load.lines import LoadError, User, connect
@@ -85,7 +84,7 @@ class Desk:
         self._orders: dict[int, Order] = {}
         self._intended_ns: dict[int, int] = {}
         self.counts: Counter[str] = Counter()
-        self.reasons: Counter[str] = Counter()
+        self.reasons: Counter[int] = Counter()
         self.taken_ns: list[int] = []
 
     @property
@@ -287,6 +286,6 @@ class Desk:
                 self.counts["uncross_sides"] += event.liquidity in UNCROSS
             elif isinstance(event, Rejected):
                 self.counts["rejects"] += 1
-                self.reasons[code_name(event.reason)] += 1
+                self.reasons[event.reason] += 1
             if self._on_event is not None:
                 self._on_event(event)

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from cli import simulate
 from client import RequestKind
 from load.actions import Actions
 from load.desk import Desk
@@ -22,7 +23,7 @@ from load.sink_kernel import answer_all
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
 from tests.test_wire_load import cut, framed
-from wire.ouch_codes import ServerMessage
+from wire.ouch_codes import RejectReason, ServerMessage
 
 SYMBOLS = (("ACME", 100_0000), ("BOLT", 25_0000))
 
@@ -109,6 +110,14 @@ def test_traders_of_any_number_make_markets_and_take(count: int) -> None:
     actions = Actions(1, SYMBOLS, count).batch(2_000)
     assert {action.user for action in actions} == set(range(count))
     assert sum(action.new is not None and action.new.time_in_force_s == 0 for action in actions) > 100
+
+
+def test_kills_are_named_beside_the_code_that_stands_for_them(capsys: pytest.CaptureFixture[str]) -> None:
+    facts = {"missing": 0, "unexpected": 0}
+    simulate._print_summary(facts, Counter({RejectReason.REJECT_ALL: 3, RejectReason.HALTED: 1}), True)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "3: killed, or more orders than the order rate allows" in told
+    assert "halted 1" in told
 
 
 @pytest.mark.slow

@@ -23,9 +23,11 @@ from cli import trade as trade_command
 from cli import trade_words
 from cli.errors import WrongUse
 from cli.printer import Printer
-from cli.trade_words import KEYS, Cancel, Enter, Replace, Show, parse
+from cli.trade_words import KEYS, Cancel, Enter, Replace, Show, parse, text
 from client import (
     AsyncClient,
+    Canceled,
+    CancelReason,
     CancelRejected,
     Client,
     ConnectionLost,
@@ -39,7 +41,9 @@ from client import (
     TimeInForce,
     messages,
 )
+from engine.records import Reason
 from examples import market_maker
+from gateway.ouch.tables import CANCEL_REASONS
 from tests import nursery
 from tests.conftest import Lockstep
 from tests.fake_exchange import PASSWORD, USER, Aside, Fault, Market, after, faults_of, serve, serve_aside
@@ -145,6 +149,16 @@ def test_no_price_is_told_of_an_order_of_ones_own_that_was_met() -> None:
 
 
 @pytest.mark.slow
+def test_an_order_that_ends_with_the_day_is_told_so_by_ouch_as_by_native_order_entry() -> None:
+    by_ouch, native = (text(Canceled(1, 0, "a1", 5, each), {}) for each in (CancelReason.CLOSED, Reason.END_OF_DAY))
+    assert by_ouch == native == "canceled a1: 5, end of day"
+    assert text(Canceled(1, 0, "a1", 5, CancelReason.USER), {}) == "canceled a1: 5, user"
+    for reason, code in CANCEL_REASONS.items():  # as of the gateway: a word of the rulebook is told where one is known
+        told = text(Canceled(1, 0, "a1", 5, CancelReason(code)), {})
+        if code in (CancelReason.CLOSED, CancelReason.TIMEOUT, CancelReason.CROSS, CancelReason.HALTED):
+            assert told == text(Canceled(1, 0, "a1", 5, reason), {})
+
+
 def test_what_was_not_done_is_exit_status_1_and_what_is_not_understood_is_2() -> None:
     with serve_aside(Market()) as aside:
         status, said, complained = trade(aside.port, "buy 5 XYZ @ 10 token=a1\ncancel a1\ncancel a1\n")
