@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from gateway.fix import records
+from gateway.fix.session import COMP_ID
 from reports.rows import ReportKind
 from tests.captures import PORT, Segment, needs_tshark, write_pcap
 from tests.test_fix_copies import captured
-from tests.test_fix_messages import framed
-from wire.fix_codec import Message
+from tests.test_fix_messages import BUY, SELL, Crosses, cross_frame, framed
+from wire.fix_codec import FrameWriter, Message, Times
 from wire.fix_table import VERSIONS
 
 
@@ -25,12 +26,15 @@ def dissected(path: Path) -> list[dict[str, Any]]:
 
 
 def messages(version: str) -> list[Message]:
-    """A message of each kind of report, and copies and captures of them."""
+    """A message of each kind of report, copies and captures of them, and what is said of crosses."""
     kinds = [kind for kind in ReportKind if kind <= ReportKind.REPRICED]
     found = [framed(version, kind, filled) for kind, filled in product(kinds, (0, 3))]
     copies = [captured(version, records.COPY, kind) for kind in (ReportKind.NEW, ReportKind.TRADE)]
     copies.append(captured(version, records.CAPTURE, ReportKind.TRADE))
-    return found + [each for each in copies if each is not None]
+    fix = Crosses(version)
+    crosses = fix.send([BUY, SELL]) + fix.send([BUY, SELL])  # traded, and refused: its id was used
+    assert len(crosses) == 6
+    return found + [each for each in copies if each is not None] + crosses
 
 
 @needs_tshark
@@ -48,6 +52,19 @@ def test_wireshark_reads_each_message_as_it_was_written(version: str, tmp_path: 
         for name, tag in (("fix.MsgType", b"35"), ("fix.MsgSeqNum", b"34")):
             assert fix[name] == message.fields[tag].decode()
         assert is_good(packet), message.frame
+
+
+@needs_tshark
+@pytest.mark.parametrize("version", ["FIX.4.4", "FIXT.1.1"])
+def test_wireshark_reads_a_cross_with_its_two_sides(version: str, tmp_path: Path) -> None:
+    path = tmp_path / "cross.pcap"
+    frame = cross_frame(FrameWriter(version, "UF", COMP_ID, Times()), 2, [BUY, SELL])
+    write_pcap(path, [(True, frame)])
+    (packet,) = dissected(path)
+    assert "_ws.malformed" not in json.dumps(packet)
+    assert is_good(packet)
+    assert (packet["fix"]["fix.MsgType"], packet["fix"]["fix.CrossID"]) == ("s", "X1")
+    assert packet["fix"]["fix.ClOrdID"] == ["b1", "s1"]
 
 
 def is_good(packet: dict[str, Any]) -> bool:
