@@ -5,11 +5,11 @@ sources as it has clients logged in: each of these has a message in a round, as 
 off here or there.
 
 What a ring has is checked before it is taken. A message is an order command, with an EXTEND row before it or without;
-its note names the user, who is logged in at that gateway; context and participant are that user's, and the protocol is
-that of the gateway; the price is one that users may enter, in an instrument in which they may (``price_max_e4``). What
-is otherwise is counted and not taken. A ring with impossible numbers is broken, and gives nothing more. All else that
-the row says is the user's order as the gateway has read it: the market accepts or rejects it as one from a socket, and
-nobody can tell here whether the user has sent it.
+its note names the user, who is logged in at that gateway; context and participant are that user's, the protocol is that
+of the gateway, and it sends commands of this kind. The price is one that users may enter, in an instrument in which
+they may (``price_max_e4``). What is otherwise is counted and not taken. A ring with impossible numbers is broken, and
+gives nothing more. All else that the row says is the user's order as the gateway has read it: the market accepts or
+rejects it as one from a socket, and nobody can tell here whether the user has sent it.
 """
 
 from typing import Any, Final, NamedTuple
@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.jit import INTERPRETED, called, inlined, unpack_pointers
+from engine.jit import INTERPRETED, called, inlined, shl, unpack_pointers
 from engine.records import CommandKind
 from gateway.streams import USERS_MAX
 from reports.contexts import protocol_in, user_in
@@ -47,6 +47,7 @@ SERVED: Final = np.dtype(
         ("serves", "<i8"),  # 1: it is read
         ("clients", "<i8"),  # sources for which it stands
         ("protocol", "<i8"),  # number of the gateway's protocol
+        ("sends", "<i8"),  # what its gateway may send, as bits
         ("messages", "<i8"),  # taken since it is served
         ("refused", "<i8"),  # messages that no gateway of this release puts
         ("late", "<i8"),  # messages of users that were put after the end of their login
@@ -63,6 +64,10 @@ _ROWS_MAX: Final = 2
 _ENTER, _CANCEL, _REPLACE = int(CommandKind.ENTER), int(CommandKind.CANCEL), int(CommandKind.REPLACE)
 _CROSS: Final = int(CommandKind.CROSS)
 _EXTEND: Final = int(CommandKind.EXTEND)
+#: Bits of what a ring may have: cancels of no order, crosses, order commands.
+NO_ORDERS: Final = 1
+CROSSES: Final = 1 << _CROSS
+ORDERS: Final = 1 << _ENTER | 1 << _CANCEL | 1 << _REPLACE | NO_ORDERS
 
 
 class Rings(NamedTuple):
@@ -150,6 +155,9 @@ def _is_order(rings, number, row, user, count, commands, n):
     if kind != _CANCEL and (
         rings.price_max_e4[instrument] == 0 or command["price_e4"] > rings.price_max_e4[instrument]
     ):
+        return False
+    of_no_order = kind == _CANCEL and command["client_order_id"] == 0
+    if row["sends"] & (NO_ORDERS if of_no_order else shl(np.int64(1), kind)) == 0:
         return False
     participant = rings.participants[number, user]
     context = np.int64(command["new_context"] if kind == _REPLACE else command["context"])

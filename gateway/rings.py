@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from engine.jit import INTERPRETED, Packed
 from gateway.ring_reading import (
+    ORDERS,
     RINGS,
     RINGS_MAX,
     SOURCES_OF_RING_MAX,
@@ -37,8 +38,9 @@ class ServedRings:
     def __len__(self) -> int:
         return int(self._arrays.words[RINGS])
 
-    def serve(self, ring: Inbound, protocol: int) -> int:
-        """Read a ring from now on; gives its number, or -1 where there are as many as can be. protocol: its number."""
+    def serve(self, ring: Inbound, protocol: int, sends: int = ORDERS) -> int:
+        """Read a ring from now on; gives its number, or -1 where there are as many as can be. protocol: its number.
+        sends: what it may have, as bits of ``ring_reading``."""
         number = next((each for each in range(RINGS_MAX) if self._rings[each] is None), -1)
         if number < 0:
             return -1
@@ -50,7 +52,7 @@ class ServedRings:
             arrays.pointers[number] = np.asarray(pointers)
         arrays.participants[number] = 0
         served = arrays.served[number]
-        served["clients"], served["protocol"], served["serves"] = 1, protocol, 1
+        served["clients"], served["protocol"], served["sends"], served["serves"] = 1, protocol, sends, 1
         for count in ("messages", "refused", "late"):
             served[count] = 0
         arrays.words[RINGS] += 1

@@ -26,6 +26,7 @@ from node import gateway_image
 from node.gateway_link import NAME, LinkError, LinkLines, flag_in, number_in, numbers_in, text_in, text_of
 from node.operator_socket import BoundSocket, peer_uid
 from node.process_names import OWN_NAMES
+from node.protocols import commands_of
 from replay.market_rows import MARKET_ROWS, ring_of
 from tape.errors import TapeError
 from tape.inbound import Inbound
@@ -121,7 +122,7 @@ class GatewayDoor:
             inbound = Inbound(ring_of(self.directory, name), self.journal_id, MARKET_ROWS, size=GATEWAY_ROWS)
         except (TapeError, OSError) as error:
             return f"there is no ring for the gateway {name}: {error}"
-        number = self.gateway.rings.serve(inbound, protocol)
+        number = self.gateway.rings.serve(inbound, protocol, commands_of(protocol))
         if number < 0:
             inbound.close()
             return "as many gateways as can be send commands to this node; end one of them"

@@ -16,6 +16,7 @@ from gateway.arrival_log import ArrivalFiles, ArrivalLog, read_arrivals
 from gateway.fairness import messages_of, unfair
 from gateway.ring_reading import RINGS_MAX
 from gateway.server import ROWS_MAX
+from node.protocols import commands_of
 from replay.market_rows import MARKET_ROWS
 from tape.form import ring_path
 from tape.inbound import Inbound, Producer
@@ -30,11 +31,13 @@ SIZE = 1_024
 class Ring:
     """Both ends of a ring that the turns of a gateway read."""
 
-    def __init__(self, turns: Turns, folder: Path, name: str = "one", clients: int = 1, size: int = SIZE) -> None:
+    def __init__(
+        self, turns: Turns, folder: Path, name: str = "one", clients: int = 1, size: int = SIZE, protocol: int = 0
+    ) -> None:
         self.turns = turns
         self.inbound = Inbound(ring_path(folder, name), JOURNAL_ID, MARKET_ROWS, size=size)
         self.producer = Producer(self.inbound.path, JOURNAL_ID, MARKET_ROWS)
-        self.number = turns.gateway.rings.serve(self.inbound, 0)
+        self.number = turns.gateway.rings.serve(self.inbound, protocol, commands_of(protocol))
         for user in (1, 2):
             turns.gateway.rings.allow(self.number, user, 1)
         turns.gateway.rings.stand_for(self.number, clients)
@@ -177,9 +180,40 @@ def test_what_is_no_order_of_a_user_of_the_ring_is_refused_and_the_next_is_taken
     ring.close()
 
 
+@with_rings
+def test_each_protocol_sends_its_own_commands_alone(turns: Turns, folder: Path) -> None:
+    """A cross binds others than its user, and the gateway of FIX alone judges whom; one of copies sends marks."""
+    taken, told = {}, {}
+    for protocol in range(5):
+        ring = Ring(turns, folder, f"ring{protocol}", protocol=protocol)
+        context = 1 | protocol << 60
+        sent = {
+            "cross": enter_row("X", kind=int(CommandKind.CROSS), context=context),
+            "enter": enter_row("E", context=context),
+            "cancel": cancel_row("C", context=context),
+            "mark": cancel_row("M", context=context, client_order_id=0),
+        }
+        replace = replace_row("R", 10_000)
+        replace["new_context"] = context
+        sent["replace"] = replace
+        taken[protocol] = {word for word, row in sent.items() if _is_taken(turns, ring, row)}
+        told[protocol] = turns.gateway.rings.messages(ring.number)
+        ring.close()
+    orders = {"enter", "cancel", "replace", "mark"}
+    assert taken == {0: orders, 1: orders, 2: orders | {"cross"}, 3: orders, 4: {"mark"}}
+    assert told == {0: (4, 1), 1: (4, 1), 2: (5, 0), 3: (4, 1), 4: (1, 4)}
+
+
+def _is_taken(turns: Turns, ring: Ring, row: NDArray[Any]) -> bool:
+    assert ring.put(row)
+    before = len(turns.taken)
+    turns.gateway.turn()
+    return len(turns.taken) > before
+
+
 def enter_row(token: str, **fields: int) -> NDArray[Any]:
     order = {"instrument": 1, "side": 1, "qty": 5, "price_e4": 10_000, "time_in_force": 1, "self_trade": 1}
-    return cancel_row(token, kind=int(CommandKind.ENTER), **(order | fields))
+    return cancel_row(token, **({"kind": int(CommandKind.ENTER)} | order | fields))
 
 
 def replace_row(token: str, price_e4: int) -> NDArray[Any]:
