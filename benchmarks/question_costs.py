@@ -41,7 +41,12 @@ class Cost(NamedTuple):
 
 
 def questions(day: str, export: str, new: Path) -> Iterator[Question]:
-    """All questions, to a day and its export. ``new``: a folder for what they write."""
+    """All questions, to a day and its export. ``new``: a folder for what they write.
+
+    The index of events is made first where there is none: the first filter would make it, and have its cost.
+    """
+    if not any(Path(day, "index").glob("*.events")):
+        yield Question("journal index", ("journal", "index", day), None)
     if not Path(export).exists():
         yield Question("export --format parquet", ("export", day, "--format", "parquet", "--out", export), 30.0)
     for name, values in _NAMED.items():

@@ -1,6 +1,7 @@
 """REPORT rows as text and as JSON objects, with the names that they carry."""
 
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from functools import lru_cache, partial
 from typing import Any, Final
@@ -23,7 +24,7 @@ from engine.records import (
 )
 from notation.table import TOKEN, word
 from notation.words import iso_time, price
-from reports.rows import REPORT_FIELDS, InBook, Liquidity, ReportFlag, ReportKind
+from reports.rows import REPORT, REPORT_FIELDS, REPORT_PLACES, InBook, Liquidity, ReportFlag, ReportKind
 
 _CODES: Final[dict[str, type[IntEnum]]] = {
     "command_kind": CommandKind,
@@ -77,6 +78,9 @@ _KEYS: Final = {
 _LEFT_OUT: Final = ("participant", "contra_participant", "user", "instrument", "token_tail", "previous_token_tail")
 #: Values of a place whose words are remembered: a hostile row may have any.
 _VALUES: Final = 1_024
+_APART: Final = ("kind", "seq", "number", "time")
+_KINDS: Final = {int(kind): kind.name.lower() for kind in ReportKind}
+_FORMS: Final = {"i8": "q", "u8": "Q", "i4": "i", "u4": "I", "i2": "h", "u2": "H", "i1": "b", "u1": "B"}
 _TIMES: Final = ("time_ns", "before_ns", "machine_ns", "until_ns", "due_ns")
 
 
@@ -94,17 +98,17 @@ _NO_REPORT: Final = dict.fromkeys(REPORT_KEYS)
 
 def report_object(report: Any) -> dict[str, Any]:
     """One REPORT row as an object with REPORT_KEYS; None for what its kind does not say."""
+    values = _ROW.unpack(report.tobytes())
     told = dict(_NO_REPORT)
-    for key, name, read in _READS[int(report["kind"])]:
-        value = int(report[name])
-        told[key] = TOKEN.json(value, int(report[name.replace("head", "tail")])) if read is None else read(value)
+    for key, places, read in _READS[values[_KIND]]:
+        told[key] = read(*[values[place] for place in places])
     return told
 
 
-def _reader(name: str, kind: ReportKind) -> Callable[[int], Any] | None:
-    """A place's number as JSON; None for the first word of a token, which takes two."""
+def _reader(name: str, kind: ReportKind) -> Callable[..., Any]:
+    """Reader of a place's number as JSON; that of the first word of a token takes both words."""
     if name.endswith("token_head"):
-        return None
+        return TOKEN.json
     if name == "kind":
         return lru_cache(_VALUES)(lambda value: ReportKind(value).name.lower())
     if name in _CODES:
@@ -129,11 +133,32 @@ def _time(value_ns: int) -> str | None:
     return iso_time(value_ns)
 
 
-#: Of each kind of report its keys, their places, and what reads these.
-_READS: Final = {
-    int(kind): [(_KEY_OF[name], name, _reader(name, kind)) for name in fields if name in _KEY_OF]
-    for kind, fields in REPORT_FIELDS.items()
+_Read = tuple[str, tuple[int, ...], Callable[..., Any]]
+
+
+def _reads(kind: ReportKind, fields: Iterable[str]) -> list[_Read]:
+    """The keys of a kind in the order of REPORT_KEYS, the numbers of their places, and what reads these."""
+    found = {}
+    for name in fields:
+        if name in _KEY_OF:
+            names = (name, name.replace("head", "tail")) if name.endswith("token_head") else (name,)
+            found[_KEY_OF[name]] = tuple(_NUMBER_OF[each] for each in names), _reader(name, kind)
+    return [(key, *found[key]) for key in REPORT_KEYS if key in found]
+
+
+#: The places of a REPORT row as numbers, and the number of each by its names.
+_ROW: Final = struct.Struct("<" + "".join(_FORMS[REPORT[names[0]].str[1:]] for names in REPORT_PLACES.values()))
+_NUMBER_OF: Final = {name: number for number, names in enumerate(REPORT_PLACES.values()) for name in names}
+_KIND: Final = _NUMBER_OF["kind"]
+_READS: Final = {int(kind): _reads(kind, fields) for kind, fields in REPORT_FIELDS.items()}
+#: The same for a line, without what stands elsewhere in it.
+_WORDS: Final = {
+    kind: [
+        (key.removesuffix("_e4"), places, read, key.endswith("_e4")) for key, places, read in reads if key not in _APART
+    ]
+    for kind, reads in _READS.items()
 }
+_SUMS: Final = {int(kind): "cum_qty" in fields for kind, fields in REPORT_FIELDS.items()}
 
 
 def print_report(report: Any) -> str:
@@ -141,16 +166,19 @@ def print_report(report: Any) -> str:
 
     ``avg`` is the average price of an order's trades, cut at eight places; ``notional`` and ``cum_qty`` are exact.
     """
-    words = [ReportKind(int(report["kind"])).name.lower()]
-    for key, value in report_object(report).items():
-        if value in (None, 0, [], "") or key in ("kind", "seq", "number", "time"):
+    values = _ROW.unpack(report.tobytes())
+    kind = values[_KIND]
+    words = [f"> {_KINDS[kind]}"]
+    for key, places, read, is_price in _WORDS[kind]:
+        value = read(*[values[place] for place in places])
+        if not value:
             continue
-        if key.endswith("_e4"):
-            words.append(f"{key.removesuffix('_e4')}={price(value)}")
+        if is_price:
+            words.append(f"{key}={price(value)}")
         else:
             words.append(f"{key}={','.join(value) if isinstance(value, list) else value}")
-    cum_qty = int(report["cum_qty"]) if "cum_qty" in REPORT_FIELDS[ReportKind(int(report["kind"]))] else 0
+    cum_qty = values[_NUMBER_OF["cum_qty"]] if _SUMS[kind] else 0
     if cum_qty:
-        units, places = divmod(int(report["notional_e4"]) * 10_000 // cum_qty, 10**8)
+        units, places = divmod(values[_NUMBER_OF["notional_e4"]] * 10_000 // cum_qty, 10**8)
         words.append(f"avg={units}.{f'{places:08d}'.rstrip('0').ljust(2, '0')}")
-    return f"> {' '.join(words)}"
+    return " ".join(words)

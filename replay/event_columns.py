@@ -43,6 +43,17 @@ class Column(NamedTuple):
         found[self._set()] = self.values.astype(np.int64) + self.base
         return found
 
+    def fill(self, place: NDArray[Any]) -> None:
+        """Write the value of each row into a place of rows, as many as there are."""
+        if self.bits is not None:
+            place[:] = self.all()
+        elif not len(self.values):
+            place[:] = self.base
+        elif not self.base:
+            place[:] = self.values
+        else:
+            np.add(self.values, self.base, out=place, dtype=np.int64, casting="unsafe")
+
     def at(self, rows: NDArray[np.intp]) -> NDArray[np.int64]:
         """The values of rows."""
         if self.bits is None and len(self.values):

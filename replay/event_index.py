@@ -82,6 +82,14 @@ class Piece:
         """EVENT rows at indices."""
         return rows_of(self.column, at)
 
+    def all_events(self, room: NDArray[Any]) -> NDArray[Any]:
+        """All EVENT rows, in the front of ``room``, which has as many or more. Raises JournalDamaged."""
+        rows = room[: self.rows]
+        for place in PLACES:
+            self.column(place).fill(rows[place])
+        self._columns.clear()
+        return rows
+
 
 class Part:
     """Events of a range of commands, from a file or in memory."""

@@ -47,6 +47,7 @@ def replayed(monkeypatch: pytest.MonkeyPatch, lockstep: Lockstep) -> Callable[..
         with monkeypatch.context() as without:
             without.setattr("cli.excerpt.open_index", lambda *_, **__: None)
             without.setattr("cli.order.open_index", lambda *_, **__: None)
+            without.setattr("cli.reports.open_index", lambda *_, **__: None)
             return lockstep(*line)
 
     return run
@@ -417,6 +418,51 @@ def test_a_journal_that_is_damaged_after_it_was_indexed_gives_what_is_before_the
     assert found == replayed("events", node, *QUESTION)
     assert found[0] != 0
     assert len(found[1]) < len(whole[1])
+
+
+REPORTS = ("--reports", "--with-time", "--with-seq")
+
+
+def test_reports_are_told_of_an_index_as_of_a_replay_and_without_an_engine(
+    tmp_path: Path, lockstep: Lockstep, replayed: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = tmp_path / "node"
+    write_slices(node, random_stream(3, 1500), (500, 1000))
+    lockstep("events", node, *QUESTION)
+    assert files(node)
+    monkeypatch.setattr("cli.reports.chosen_plays", None)
+    told = {}
+    for words in ((), ("--participant", "P2"), ("--from", "480", "--to", "1100"), ("--to", "777"), ("--json",)):
+        told[words] = lockstep("events", node, *REPORTS, *words)
+        assert told[words][0] == 0
+    monkeypatch.undo()
+    for words, answer in told.items():
+        assert answer[1] == replayed("events", node, *REPORTS, *words)[1]
+        assert answer[1]
+
+
+@pytest.mark.parametrize("damaged", ["index", "journal"])
+def test_reports_are_told_up_to_the_damage_of_a_journal_and_beyond_that_of_an_index(
+    node: Path, lockstep: Lockstep, replayed: Callable[..., Answer], damaged: str
+) -> None:
+    lockstep("events", node, *QUESTION)
+    whole = replayed("events", node, *REPORTS)
+    if damaged == "index":
+        content = bytearray(files(node)[1].read_bytes())
+        content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
+        files(node)[1].write_bytes(content)
+        assert lockstep("events", node, *REPORTS) == whole
+        return
+    data = node / "journal" / "data.mdb"
+    content = bytearray(data.read_bytes())
+    block = next(block for block in _blocks(node) if block[0] > 1_000)
+    content[bytes(content).index(block[1]) + 100] ^= 1
+    data.write_bytes(content)
+    found = lockstep("events", node, *REPORTS)
+    assert found == replayed("events", node, *REPORTS)
+    assert found[0] != 0
+    assert whole[1].startswith(found[1])
+    assert 0 < len(found[1]) < len(whole[1])
 
 
 def _blocks(directory: Path) -> list[tuple[int, bytes]]:
