@@ -15,9 +15,9 @@ def ready(
 ) -> None:
     """Compile the kernels that are not in the cache, with one progress display.
 
-    gateway: load those of the gateway too, as a node does before it opens a port. native: compile those of native order
-    entry, which only a gateway of it uses. reports: those of reports and of FIX, for a gateway of FIX. feed: compile
-    those of the market data feed, and load them. web: those of market data for web clients.
+    gateway: load those of the gateway too, as a node does before it opens a port. native, reports: in their place those
+    of native order entry, or of FIX, and of reports, for a gateway of it. feed: compile those of the market data feed,
+    and load them. web: those of market data for web clients.
     """
     if web:
         _compile_missing(kernel_sets.ENGINE, kernel_sets.REPORTS, kernel_sets.LADDERS)
@@ -34,7 +34,9 @@ def ready(
     with_reports = (kernel_sets.REPORTS, kernel_sets.NATIVE if native else kernel_sets.FIX)
     beside = with_reports if native or reports else ()
     _compile_missing(kernel_sets.ENGINE, kernel_sets.GATEWAY, *beside)
-    kernel_sets.kernel_set(kernel_sets.GATEWAY).compile_kernels()
+    # A gateway of FIX or native order entry uses no kernel of OUCH: loaded, they would take 20 MB.
+    for name in beside or (kernel_sets.GATEWAY,):
+        kernel_sets.kernel_set(name).compile_kernels()
 
 
 def _compile_missing(*names: str) -> bool:

@@ -27,7 +27,7 @@ from numba import _dynfunc, types
 from numba.core import cgutils, event
 from numba.core.base import BaseContext
 from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
-from numba.core.codegen import JITCodeLibrary
+from numba.core.codegen import JITCodeLibrary, ll
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.cpu import CPUContext
 from numba.extending import intrinsic
@@ -147,6 +147,59 @@ def _our_compiler(part: bool) -> Iterator[None]:
 _TORN: Final = (pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError, ImportError)
 
 
+class _StoredModule:
+    """LLVM's form of a kernel, in the file behind its machine code: only a kernel that has it as a part needs it.
+
+    Numba parses it for each kernel that it loads, to learn the names in it, and keeps it: most of the time and of the
+    memory of loading. ``defined`` has the names.
+    """
+
+    def __init__(self, path: str, place: int, defined: frozenset[str]) -> None:
+        self._path, self._place, self.defined = path, place, defined
+
+    def parsed(self) -> Any:
+        """The module. Raises OSError."""
+        with open(self._path, "rb") as file:
+            file.seek(self._place)
+            return ll.parse_bitcode(file.read())
+
+
+def _defined_in(module: Any) -> frozenset[str]:
+    """Names of what a module of LLVM defines."""
+    return frozenset(
+        each.name for part in (module.functions, module.global_variables) for each in part if not each.is_declaration
+    )
+
+
+_library_of: Final = JITCodeLibrary._unserialize
+_module_for_linking: Final = JITCodeLibrary._get_module_for_linking
+
+
+def _library_of_machine_code(_cls: Any, codegen: Any, state: Any) -> Any:
+    """The library of machine code that was stored."""
+    name, _, (code, stored) = state
+    if not isinstance(stored, _StoredModule):
+        return _library_of(codegen, state)
+    library = codegen.create_library(name)
+    library.enable_object_caching()
+    library._set_compiled_object(code)
+    library._finalize_final_module()
+    codegen._engine._defined_symbols |= stored.defined
+    library._stored = stored
+    return library
+
+
+def _stored_module_for_linking(library: Any) -> Any:
+    stored = library.__dict__.pop("_stored", None)
+    if stored is not None:
+        library._shared_module = stored.parsed()
+    return _module_for_linking(library)
+
+
+JITCodeLibrary._unserialize = classmethod(_library_of_machine_code)
+JITCodeLibrary._get_module_for_linking = _stored_module_for_linking
+
+
 class _KernelFiles(IndexDataCacheFile):  # type: ignore[misc]
     """An index of the types for which a kernel is compiled, and a numbered file of machine code for each.
 
@@ -166,6 +219,22 @@ class _KernelFiles(IndexDataCacheFile):  # type: ignore[misc]
         except _TORN:
             return None
         return found[1] if found is not None and found[0] == key else None
+
+    def _save_data(self, name: str, data: Any) -> None:
+        key, ((library, kind, (code, module)), *rest) = data
+        defined = _defined_in(ll.parse_bitcode(module))
+        parts = key, ((library, kind, (code, defined, len(module))), *rest)
+        with self._open_for_write(self._data_path(name)) as file:
+            file.write(self._dump(parts) + module)
+
+    def _load_data(self, name: str) -> Any:
+        path = self._data_path(name)
+        with open(path, "rb") as file:
+            key, ((library, kind, (code, defined, size)), *rest) = pickle.load(file)
+            place = file.tell()
+            if os.fstat(file.fileno()).st_size != place + size:
+                raise EOFError(path)
+        return key, ((library, kind, (code, _StoredModule(path, place, defined))), *rest)
 
     def _load_index(self) -> Any:
         try:

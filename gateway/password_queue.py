@@ -1,4 +1,4 @@
-"""Password checks in one thread, off the event loop, address by address in turn.
+"""Password checks in threads, off the event loop, address by address in turn.
 
 A check takes 50 ms by design. In order of arrival, a flood of wrong logins from one address would delay all others for
 a minute; in turn, a login waits for one check of each other address. Of the logins of one address the newest is checked
@@ -6,20 +6,29 @@ first: under a flood the clients of the oldest have given up.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from functools import partial
+from typing import Final, NamedTuple
+
+#: Threads at most. They are half as many as the processors: a flood of wrong passwords leaves the others to the market.
+THREADS_MAX: Final = 8
+#: Time for quick checks between other work of the event loop, in ns.
+QUICK_NS: Final = 2_000_000
 
 
 class PasswordCheck(NamedTuple):
     """Check of one password. ``check``: called in the thread. ``due_ns``: gives the earliest time of the check, from
-    the present time. ``on_check``: called once with the answer; False if the check failed.
+    the present time. ``on_check``: called once with the answer; False if the check failed. is_quick: it takes less time
+    than a change of threads.
     """
 
     check: Callable[[], bool]
     due_ns: Callable[[int], int]
     on_check: Callable[[bool], None]
+    is_quick: bool = False
 
 
 class CheckQueue:
@@ -57,15 +66,15 @@ class CheckQueue:
         return None, again_ns
 
 
-class PasswordThread:
-    """Thread of password checks, one at a time. All calls come from the event loop's thread."""
+class PasswordThreads:
+    """Threads of password checks, each one at a time. All calls come from the event loop's thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._thread = ThreadPoolExecutor(1, "login")
+        self._free = threads()
+        self._threads = ThreadPoolExecutor(self._free, "login")
         self._turns = CheckQueue()
-        self._busy = False
-        self._closed = False
+        self._closed = self._due = False
         self._timer: asyncio.TimerHandle | None = None
 
     def ask(self, address: str, key: object, question: PasswordCheck) -> None:
@@ -78,22 +87,47 @@ class PasswordThread:
         self._turns.withdraw(address, key)
 
     def _next(self) -> None:
-        if self._busy or self._closed:
-            return
+        """Begin as many checks as there are threads. Before a quick one, other work of the loop has its turn."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        now_ns = time.monotonic_ns()
-        question, again_ns = self._turns.next(now_ns)
-        if question is not None:
-            self._busy = True
-            future = self._loop.run_in_executor(self._thread, question.check)
-            future.add_done_callback(lambda done: self._done(question, done))
-        elif again_ns is not None:
-            self._timer = self._loop.call_later((again_ns - now_ns) / 1e9, self._next)
+        while self._free and not self._closed and not self._due:
+            now_ns = time.monotonic_ns()
+            question, again_ns = self._turns.next(now_ns)
+            if question is not None:
+                self._begin(question)
+                continue
+            if again_ns is not None:
+                self._timer = self._loop.call_later((again_ns - now_ns) / 1e9, self._next)
+            return
+
+    def _begin(self, question: PasswordCheck) -> None:
+        if question.is_quick:
+            self._due = True
+            self._loop.call_soon(self._check_quick, question)
+            return
+        self._free -= 1
+        future = self._loop.run_in_executor(self._threads, question.check)
+        future.add_done_callback(partial(self._done, question))
+
+    def _check_quick(self, question: PasswordCheck | None) -> None:
+        """Make a quick check, and those behind it for a while: many logins at once then go on together."""
+        until_ns = time.monotonic_ns() + QUICK_NS
+        while question is not None and question.is_quick and not self._closed:
+            try:
+                right = question.check()
+            except Exception:  # as of a thread: a password that cannot be checked is not right
+                right = False
+            question.on_check(right)
+            now_ns = time.monotonic_ns()
+            question = self._turns.next(now_ns)[0] if now_ns < until_ns else None
+        self._due = False
+        if question is not None and not self._closed:
+            self._begin(question)
+        self._next()
 
     def _done(self, question: PasswordCheck, done: "asyncio.Future[bool]") -> None:
-        self._busy = False
+        self._free += 1
         question.on_check(not done.cancelled() and done.exception() is None and done.result())
         self._next()
 
@@ -103,4 +137,10 @@ class PasswordThread:
         if self._timer is not None:
             self._timer.cancel()
         self._turns = CheckQueue()
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def threads() -> int:
+    """Number of threads on this machine: half as many as the processors that the process may use, and one at least."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(processors // 2, THREADS_MAX))

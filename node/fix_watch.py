@@ -38,7 +38,10 @@ class SessionFacts:
             self.write(gateway)
 
     def _watch(self, gateway: Gateway) -> None:
-        wanted = watched(self._folder)
+        before, self._watched = self._watched, watched(self._folder)
+        wanted = self._watched
+        if not wanted and not before:
+            return
         for connection in gateway.logged_in.values():
             session = connection.session
             if isinstance(session, FixSession):

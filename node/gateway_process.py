@@ -26,7 +26,7 @@ import numpy as np
 import uvloop
 from numpy.typing import NDArray
 
-from engine.records import CommandKind
+from engine.records import COMMAND, CommandKind
 from gateway.fix.protocol import Fix
 from gateway.outbox import PAST_DAYS, Outbox
 from gateway.protocol import Entrance, OrderProtocol
@@ -38,6 +38,7 @@ from node.core_link import CoreLink, attach
 from node.core_silence import SILENT, CoreSilence
 from node.end_signals import on_end_signal
 from node.fix_watch import SessionFacts
+from node.given_back import give_back
 from node.logs import Log
 from node.program_report import ProgramReport, agent_values
 from replay.feed import Feed
@@ -204,8 +205,11 @@ class GatewayProcess:
         self._loop.call_later(BEAT_S, self._beat)
         # A thread that loads a kernel disturbs another that runs one, so all are loaded before there are two.
         gateway.load_kernels()
+        self.producer.put_all(np.zeros(0, COMMAND), np.zeros(0, NOTE))
+        self.producer.must_wake()
         self._tape.bell.arm()
         self._tape.bell.ring()
+        give_back()
         self._watch.start()
         self._turn()
 

@@ -8,6 +8,7 @@ import json
 import logging
 import re
 import time
+from functools import lru_cache
 from typing import Any, Final
 
 HIDDEN: Final = "[hidden]"
@@ -28,6 +29,7 @@ def shown_fields(fields: dict[str, Any]) -> dict[str, Any]:
     return {f"{name}_" if name in _OWN else name: _shown(name, value, 0) for name, value in fields.items()}
 
 
+@lru_cache(512)
 def is_secret(name: str) -> bool:
     """True if a field of this name is hidden.
 

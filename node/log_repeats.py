@@ -65,6 +65,7 @@ class RepeatFilter:
 
     def __init__(self) -> None:
         self._windows: dict[Kind, _Window] = {}  # the oldest first
+        self._counting: dict[Kind, _Window] = {}  # those with lines to report
         self._subjects: Counter[Kind] = Counter()  # of lines without a login, by kind without subject
 
     def writes(self, kind: Kind, now_s: float) -> bool:
@@ -85,15 +86,18 @@ class RepeatFilter:
             window.written += 1
             return True
         window.folded += 1
+        self._counting[kind] = window
         return False
 
     def ended(self, now_s: float, *, every: bool = False) -> list[RepeatCount]:
         """Counts of the windows that have ended (``every``: of all windows); they begin anew with the next line."""
         found = []
-        for kind, window in list(self._windows.items()):
+        while self._windows:
+            kind, window = next(iter(self._windows.items()))
             if not every and now_s - window.began_s < WINDOW_S:
                 break
             del self._windows[kind]
+            self._counting.pop(kind, None)
             if kind.subject and kind.event in OF_STRANGERS:
                 self._subjects[kind._replace(subject="")] -= 1
             if window.folded:
@@ -102,4 +106,4 @@ class RepeatFilter:
 
     def next_end_s(self) -> float | None:
         """End of the next window that has a count to report; None: there is none."""
-        return min((each.began_s + WINDOW_S for each in self._windows.values() if each.folded), default=None)
+        return min((each.began_s + WINDOW_S for each in self._counting.values()), default=None)

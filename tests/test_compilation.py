@@ -51,6 +51,27 @@ def test_a_part_of_a_kernel_is_compiled_for_itself_only_when_python_calls_it(tmp
 
 @pytest.mark.slow
 @pytest.mark.skipif(INTERPRETED, reason="nothing is compiled in this mode")
+def test_a_kernel_that_was_loaded_is_a_part_of_one_that_is_compiled_then(tmp_path: Path) -> None:
+    """LLVM's form of the part is read for that, and for nothing else."""
+    script = tmp_path / "kernels.py"
+    count = "import engine.jit as jit\nparsed = []\nparse = jit.ll.parse_bitcode\n"
+    count += "jit.ll.parse_bitcode = lambda data: (parsed.append(len(data)), parse(data))[1]\n"
+    script.write_text(count + KERNELS + "print(len(parsed))\n")
+    modes = {"LOCKSTEP_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+
+    def run(*names: str) -> list[str]:
+        line = [sys.executable, str(script), *names]
+        return subprocess.run(line, check=True, env=os.environ | modes, capture_output=True, text=True).stdout.split()
+
+    (four, compiling), loading = run("part"), run("part")
+    assert (four, loading) == ("4", ["4", "0"])
+    assert int(compiling) == 1, "the control: to write the file"
+    assert run("part", "whole") == ["4", "8", "2"]
+    assert run("whole") == ["8", "0"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(INTERPRETED, reason="nothing is compiled in this mode")
 def test_a_second_checkout_of_the_same_sources_finds_the_kernels_of_the_first(tmp_path: Path) -> None:
     found = []
     for number, checkout in enumerate((tmp_path / "one" / "kernels", tmp_path / "two" / "kernels")):
@@ -179,7 +200,7 @@ def test_a_torn_file_of_the_cache_is_written_again(tmp_path: Path, kind: str) ->
     assert run() == b"8\n"
     (torn,) = tmp_path.rglob(f"*.{kind}")
     whole = torn.read_bytes()
-    for left in (b"", whole[: len(whole) // 2], bytes(len(whole))):
+    for left in (b"", whole[: len(whole) // 2], whole[:-1], bytes(len(whole))):
         torn.write_bytes(left)
         assert run() == b"8\n"
         assert len(torn.read_bytes()) == len(whole)

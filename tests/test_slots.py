@@ -1,7 +1,11 @@
 """Connection slots and login throttling: the cores, with names for connections and times that are given."""
 
+import asyncio
+import threading
+
 import pytest
 
+from gateway import password_queue
 from gateway.admission import (
     ADDRESS_FAILURES_MAX,
     ADDRESS_PACE_NS,
@@ -11,7 +15,7 @@ from gateway.admission import (
     WINDOW_NS,
     Admission,
 )
-from gateway.password_queue import CheckQueue, PasswordCheck
+from gateway.password_queue import CheckQueue, PasswordCheck, PasswordThreads
 from gateway.slots import Slots, waiting_of
 
 NOW_NS = 1_000_000_000_000
@@ -194,6 +198,43 @@ def test_a_question_that_is_not_due_lets_others_pass_and_says_when_to_ask_again(
     assert turns.next(NOW_NS + 5 * MS) == (late, None)
     assert len(turns) == 1
     assert CheckQueue().next(NOW_NS) == (None, None)
+
+
+def test_slow_checks_have_threads_and_quick_ones_the_loop_which_does_other_work_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(password_queue, "threads", lambda: 2)
+    monkeypatch.setattr(password_queue, "QUICK_NS", 0)
+    both, of_loop = threading.Barrier(2, timeout=30), threading.get_ident()
+    said: list[object] = []
+
+    def slow() -> bool:
+        both.wait()  # broken where they are made one after the other
+        return threading.get_ident() != of_loop
+
+    def quick() -> bool:
+        return threading.get_ident() == of_loop
+
+    async def checked() -> None:
+        checks = PasswordThreads()
+        for key in range(3):
+            checks.ask("a", key, PasswordCheck(quick, lambda _now_ns: 0, said.append, is_quick=True))
+            asyncio.get_running_loop().call_soon(said.append, "other work")
+        while len(said) < 6:
+            await asyncio.sleep(0)
+        for key in range(2):
+            checks.ask("a", key, PasswordCheck(slow, lambda _now_ns: 0, said.append))
+        for key, is_quick in ((3, True), (4, False)):
+            broken = PasswordCheck(lambda: bool(1 // 0), lambda _now_ns: 0, said.append, is_quick)
+            checks.ask("b", key, broken)
+        while len(said) < 10:
+            await asyncio.sleep(0.001)
+        checks.close()
+
+    asyncio.run(checked())
+    assert said[:6].count(True) == 3
+    assert said[:2] == [True, "other work"]
+    assert said[6:].count(True) == said[6:].count(False) == 2
 
 
 @pytest.mark.parametrize(("slots_max", "bound"), [(1, 1), (4, 1), (1_024, 256)])
