@@ -263,7 +263,7 @@ def _restated(seq: int, time_ns: int, report: Any) -> events.Message:
     if report.decrement_qty:
         return _lost(seq, time_ns, report)
     placed = _placed(seq, time_ns, report, report.leaves_qty)
-    return events.Restated(*placed, report.cum_qty, report.notional_e4)
+    return events.Restated(*(*placed, report.cum_qty, report.notional_e4))
 
 
 def _lost(seq: int, time_ns: int, report: Any) -> events.Canceled | events.SelfTradePrevented:
