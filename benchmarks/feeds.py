@@ -1,7 +1,7 @@
 """Market data feeds: from the tape to the wire, subscribers of level 2, and what the market loses beside all feeds.
 
 python -m benchmarks.feeds            all of it, as one JSON object a line
-python -m benchmarks.feeds NAME...    path, subscribers, loss
+python -m benchmarks.feeds NAME...    path, subscribers, loss, history
 
 ``path``: one command a block, from the moment at which the market may tell it (RELEASED) until its packet was given to
 the system: by a feed that spins in a thread of its own, and by one that is called in the thread of the market, without
@@ -11,11 +11,15 @@ the way of the words from one core to the other.
 
 ``loss``: the multicast feed and the web process beside a node under load, stopped (SIGSTOP) in every other turn: the
 node's processor time an order, and orders a second where all share the cores.
+
+``history``: four days of W1 from a journal to ITCH files by `lockstep replay`, as fast as it says itself.
 """
 
 import asyncio
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,11 +35,13 @@ import numpy as np
 
 from benchmarks.measure import RUNS, Row, machine, row
 from benchmarks.ports import free_port
+from benchmarks.traffic import days
 from benchmarks.wire_node import Node, running_node
 from benchmarks.wire_readers import cost_ns, processor_ns
 from benchmarks.workload import W1, workload
 from client.events import Side
 from client.sync_client import Client
+from directory.recover import create
 from engine import Capacity, Engine
 from load.generator import Generator
 from load.lines import LoadError, User, close_lines, open_lines
@@ -47,6 +53,8 @@ from node.market_tape import MarketTape
 from node.multicast import Outlet
 from replay.feed import Feed
 from replay.market_rows import MARKET_ROWS, tape_of
+from sequencer.pump import pump
+from sequencer.stamp import FileStamp
 from tape.places import Place
 from tape.writer import TapeWriter
 from wire.mold import packets
@@ -66,6 +74,8 @@ _LOSS_ORDERS: Final = 100_000
 _LOSS_RUNS: Final = 3
 _LOSS_USERS: Final = 8
 _READY_S: Final = 240.0
+_HISTORY_DAYS: Final = 4
+_HISTORY_PER_S: Final = 3e6
 
 
 def path() -> Iterator[Row]:
@@ -308,7 +318,36 @@ def _readers(node: Node) -> list[dict[str, Any]]:
     return list(node.link.ask("workings")["workings"]["readers"])
 
 
-PARTS: Final[dict[str, Callable[[], Iterator[Row]]]] = {"path": path, "subscribers": subscribers, "loss": loss}
+def history() -> Iterator[Row]:
+    """Past days to files."""
+    with tempfile.TemporaryDirectory(prefix="lockstep-bench-") as name:
+        directory = Path(name) / "node"
+        journal, engine = create(directory, Capacity(), durability="none")
+        with journal:
+            pump(days(_HISTORY_DAYS), FileStamp(), journal, engine, durability="none")
+        rates, costs = [], []
+        for number in range(RUNS):
+            out = Path(name) / f"out{number}"
+            began_s = sum(os.times()[2:4])
+            command = [sys.executable, "-m", "cli.main", "replay", str(directory), "--out", str(out)]
+            said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            costs.append(sum(os.times()[2:4]) - began_s)
+            found = re.search(r"messages +([\d,]+), ([\d,]+) messages/s", said)
+            assert found is not None, said
+            messages, rate = (int(each.replace(",", "")) for each in found.groups())
+            rates.append(float(rate))
+            costs[-1] = 1e9 * costs[-1] / messages
+            shutil.rmtree(out)
+        yield row("past days to ITCH files", rates, "messages/s", at_least=_HISTORY_PER_S)
+        yield row("past days to ITCH files, processor time with the start of the program", costs, "ns a message")
+
+
+PARTS: Final[dict[str, Callable[[], Iterator[Row]]]] = {
+    "path": path,
+    "subscribers": subscribers,
+    "loss": loss,
+    "history": history,
+}
 
 
 if __name__ == "__main__":

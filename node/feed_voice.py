@@ -51,9 +51,13 @@ class FeedVoice:
         self._loop.remove_reader(self._requests.fileno())
 
     def on_messages(self, day: int, number: int, _count: int, framed: memoryview) -> None:
-        """Send messages as they are made."""
+        """Send messages as they are made, and with the first of a session the end of the one before."""
         if number == 1 and day:
             self._begin_session(day)
+        self.send(day, number, framed)
+
+    def send(self, day: int, number: int, framed: memoryview) -> None:
+        """Send messages of a session alone."""
         if self._speaks():
             for packet in packets(session_name(day), number, framed):
                 self._outlet.send(packet)
@@ -82,12 +86,9 @@ class FeedVoice:
             self._over = (before, messages + 1, _ENDS)
             self._end_session()
 
-    def end(self) -> None:
-        """Say that the session under way is over: nothing comes after it."""
-        feed = self._stream.feed
-        if feed.messages:
-            self._over = (session_name(feed.day), feed.messages + 1, _ENDS)
-            self._end_session()
+    def end(self, session: str, next_number: int) -> None:
+        """Say that a session is over: what would be its message ``next_number`` does not come."""
+        self._outlet.send(end_of_session(session, next_number))
 
     def _end_session(self) -> None:
         if self._over is not None and self._speaks():

@@ -24,7 +24,7 @@ from marketdata.itch.stream import ItchStream
 from node.end_signals import on_end_signal
 from node.feed_programs import Address
 from node.feed_snapshots import SnapshotServer
-from node.feed_voice import FeedVoice
+from node.feed_voice import HEARTBEAT_S, FeedVoice
 from node.multicast import Outlet
 from node.past_market import PastMarket
 from replay.past import PlayedBlock
@@ -86,14 +86,20 @@ class PastFeed:
             self._market.stop()
 
     def _on_messages(self, day: int, number: int, count: int, framed: memoryview) -> None:
-        self._voice.on_messages(day, number, count, framed)
+        if self.options.day is None:
+            self._voice.on_messages(day, number, count, framed)
+        elif day == self.options.day:
+            self._voice.send(day, number, framed)
         if self.speaks:
             name = session_name(day)
             self.sessions[name] = self.sessions.get(name, 0) + count
 
     async def run(self, blocks: Generator[PlayedBlock, None, None], on_listening: Callable[[], None]) -> None:
         """Send the blocks of a journal, from its first command on. Raises what they raise."""
-        market = self._market = PastMarket(blocks, self.options.from_seq, self.options.speed)
+        only, feed = self.options.day, self.stream.feed
+        market = self._market = PastMarket(
+            blocks, self.options.from_seq, self.options.speed, is_paced=lambda: only in (None, feed.day)
+        )
         self._voice.listen()
         server = await asyncio.start_server(self._snapshots.serve, sock=self.options.snapshots)
         beating = asyncio.create_task(self._beat())
@@ -104,6 +110,8 @@ class PastFeed:
                     self._sends = True
                     self._voice.heartbeat()
                 self.stream.observe(moment.rows.first_seq, moment.rows.commands, moment.rows.events)
+                if only is not None and feed.day > only:
+                    break
             await self._end(market)
         finally:
             beating.cancel()
@@ -113,11 +121,12 @@ class PastFeed:
             self.stream.close()
 
     async def _end(self, market: PastMarket) -> None:
-        """Say that it is over, and answer requests until none come."""
-        self._voice.end()
+        """Say that the last session is over, and answer requests until none come."""
         self._voice.asked_s = time.monotonic()
         while not market.is_stopped and (left_s := self._voice.asked_s + LAST_S - time.monotonic()) > 0.0:
-            await market.rest(left_s)
+            for name in list(self.sessions)[-1:]:
+                self._voice.end(name, (self.stream.spool.messages(name) or 0) + 1)
+            await market.rest(min(left_s, HEARTBEAT_S))
 
     async def _beat(self) -> None:
         while True:

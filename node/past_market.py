@@ -17,7 +17,8 @@ class PastMarket:
     """Blocks of a journal, from its first command on, as they came.
 
     What is before ``from_seq`` comes at once, the rest in its time. speed: times as fast as it was; None: as fast as
-    can be. ``is_ready``: called before each part at full speed; while it says False, nothing goes on.
+    can be. ``is_ready``: called before each part at full speed; while it says False, nothing goes on. ``is_paced``:
+    called before each part; where it says False, the part comes at once.
     """
 
     def __init__(
@@ -27,8 +28,9 @@ class PastMarket:
         speed: float | None,
         *,
         is_ready: Callable[[], bool] = lambda: True,
+        is_paced: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._blocks, self._from_seq, self._is_ready = blocks, from_seq, is_ready
+        self._blocks, self._from_seq, self._is_ready, self._is_paced = blocks, from_seq, is_ready, is_paced
         self._pace = Pace(speed)
         self._ends = asyncio.Event()
         #: The last command that was given.
@@ -49,7 +51,7 @@ class PastMarket:
         try:
             while (block := await asyncio.to_thread(next, self._blocks, None)) is not None:
                 for moment in moments(block, self._from_seq, self._pace.speed, ROWS_MAX):
-                    if not moment.is_before:
+                    if not moment.is_before and self._is_paced():
                         await self._wait(self._pace.due_s(moment.time_ns, loop.time()) - loop.time())
                     if self._ends.is_set():
                         return

@@ -152,6 +152,27 @@ def test_what_came_later_comes_as_much_later_times_the_speed(lockstep: Lockstep,
     assert tenfold[-1] - tenfold[0] < 3.0
 
 
+def test_one_day_is_sent_whole_and_ended_and_the_days_before_are_not_waited_for(
+    lockstep: Lockstep, tmp_path: Path, group: str
+) -> None:
+    host, port = group.split(":")
+    (tmp_path / "days.txt").write_text(
+        SECONDS + "at +1h\nenter ALPHA a3 sell 100 XYZ @ 10.02 tif=gtc\nat 2024-01-16T08:00:00\n"
+        "enter ALPHA a4 sell 100 XYZ @ 10.03 tif=gtc\nat 2024-01-17T08:00:00\nenter ALPHA a5 sell 100 XYZ @ 10.04\n"
+    )
+    assert lockstep("run", tmp_path / "days.txt", "--data", tmp_path / "node")[0] == 0
+    assert lockstep("replay", tmp_path / "node", "--out", tmp_path / "out")[0] == 0
+    whole = [message for _, message in itch.cut((tmp_path / "out" / "20240116.itch").read_bytes())]
+    assert whole[-1][11:] == b"C"
+    with replayed(tmp_path / "node", "--group", group, "--speed", "1x", "--day", "2024-01-16") as replay:
+        receiver = Receiver(host, int(port), [replay.at["requests"]])
+        until(lambda: receiver.pump() or "20240116" in receiver.order.ended)  # long before the hour
+        assert receiver.order.sessions == {"20240116": whole}
+        until(lambda: receiver.pump() or replay.is_over)
+        assert replay.told()["sessions"] == [{"session": "20240116", "messages": len(whole)}]
+        receiver.close()
+
+
 def test_a_replay_ends_at_once_where_it_is_asked_to(node: Path, group: str) -> None:
     with replayed(node, "--group", group, "--speed", "0.001x") as replay:
         replay.process.send_signal(signal.SIGINT)
