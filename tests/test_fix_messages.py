@@ -331,9 +331,9 @@ def live_session(streams: FixStreams) -> tuple[FixSession, FrameWriter]:
 
 
 def rejects(rows: "list[bytes]") -> list[Mark]:
-    """Business rejects among rows."""
-    contexts = [ROW.unpack(row)[1] for row in rows]
-    return [Mark.BUSINESS_REJECT for each in contexts if marks.mark_of(each) == Mark.BUSINESS_REJECT]
+    """Marks of refusals among rows."""
+    found = [marks.mark_of(ROW.unpack(row)[1]) for row in rows if ROW.unpack(row)[8] == CommandKind.CANCEL]
+    return [Mark(each) for each in found if each in (Mark.BUSINESS_REJECT, Mark.REFUSED)]
 
 
 @pytest.mark.parametrize("version", ["FIX.4.2", "FIX.4.4", "FIXT.1.1"])

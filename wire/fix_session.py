@@ -489,7 +489,7 @@ class Session:
             (380, reason),
         ]
         ordered = sorted([*fields, *more], key=lambda pair: pair[0])
-        return self.send(_BUSINESS_REJECT, body(ordered), now_ns, self._route_back(message))
+        return self.send(_BUSINESS_REJECT, body(ordered), now_ns, self.route_back(message))
 
     def logout(self, text: str, now_ns: int) -> None:
         """Ask the peer to end the session; it ends with the answer, or when none comes."""
@@ -515,7 +515,7 @@ class Session:
         self._logout_sent_ns = now_ns
 
     @staticmethod
-    def _route_back(message: Message) -> list[tuple[int, bytes]]:
+    def route_back(message: Message) -> list[tuple[int, bytes]]:
         """Fields that send an answer back to the third party of a message."""
         get = message.fields.get
         return [(back, value) for tag, back in _REVERSED.items() if (value := get(tag))]
@@ -534,7 +534,7 @@ class Session:
             fields.append((373, int(fault.reason)))
         if message.msg_type not in (_LOGON, _RESET) and seq == self.store.in_seq:
             self.store.in_seq += 1
-        self._say(_REJECT, body(fields), now_ns, self._route_back(message))
+        self._say(_REJECT, body(fields), now_ns, self.route_back(message))
 
     def _end(self, events: list[Event], reason: str) -> None:
         self.state = State.ENDED

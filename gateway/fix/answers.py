@@ -65,6 +65,11 @@ _LATER_ORDER_REASONS: Final = {
     Reason.UNKNOWN_PARTICIPANT: 15,
 }
 _OTHER: Final = 99
+#: Reasons of the gateway's refusals, as ``gateway.fix.orders`` has them, and their OrdRejReason from FIX 4.4 on.
+_NO_SYMBOL: Final = 2
+_UNKNOWN_ORDER: Final = 100
+_BUSINESS_MAX: Final = 18
+_LATER_REFUSALS: Final = {0: 11, 101: 13}
 #: CxlRejReason: unknown order, duplicate ClOrdID; 2 and, from FIX 4.4 on, 99 for all others.
 _CANCEL_REASONS: Final = {Reason.UNKNOWN_ORDER: 1}
 _LATER_CANCEL_REASONS: Final = {Reason.DUPLICATE_ID: 6}
@@ -128,6 +133,8 @@ class Answers:
                 return self._business(record)
             case records.CROSSED:
                 return self._crossed(record)
+            case records.REFUSED:
+                return self._refused(record)
             case _:
                 return self._mass(record)
 
@@ -273,6 +280,42 @@ class Answers:
         time_ns, seq, reason, msg_type = records.OF_BUSINESS.unpack(record.data)
         fields = body([(45, seq), (58, record.text), (372, msg_type.strip(b"\0")), (380, reason)])
         return BUSINESS_REJECT, fields, time_ns
+
+    def _refused(self, record: Record) -> tuple[bytes, bytes, int]:
+        """The refusal of a message by the gateway, in the message in which its sender looks for it."""
+        head = records.OF_REFUSED
+        time_ns, seq, number, qty, order_number, filled, word = head.unpack_from(record.data)
+        symbol, _, sentence = record.data[head.size :].partition(b"\x01")
+        refusal = records.refusal_of(word)
+        fields: list[tuple[int, Value]] = [(58, sentence)]
+        if refusal.answer == BUSINESS_REJECT:
+            reason = refusal.reason if refusal.reason <= _BUSINESS_MAX else 0
+            fields += [(45, number), (372, refusal.msg_type), (379, record.text), (380, reason)]
+            return BUSINESS_REJECT, self._ordered(fields), time_ns
+        fields += [(11, record.text), (60, self._times.text(time_ns))]
+        if refusal.answer == CANCEL_REJECT:
+            status = "8" if not order_number else "1" if filled else "0"
+            reason = 1 if refusal.reason == _UNKNOWN_ORDER else 2 if self._old else _OTHER
+            fields += [(37, order_number or "NONE"), (39, status), (41, record.further), (102, reason)]
+            fields.append((434, "2" if refusal.msg_type == b"G" else "1"))
+            return CANCEL_REJECT, self._ordered(fields), time_ns
+        fields += [(55, symbol)] if symbol else []
+        fields += [(54, refusal.side)] if refusal.side else []
+        if refusal.answer == MASS_CANCEL_REPORT:
+            reason = 1 if refusal.reason == _NO_SYMBOL else 0
+            fields += [(37, f"{seq}"), (530, bytes([qty])), (531, "0"), (532, reason)]
+            if self._version == FIX_5:
+                fields.append((1369, f"{seq}"))
+            return MASS_CANCEL_REPORT, self._ordered(fields), time_ns
+        later = _LATER_REFUSALS.get(refusal.reason, _OTHER)
+        reason = 1 if refusal.reason == _NO_SYMBOL else 0 if self._old else later
+        fields += [(6, "0"), (14, 0), (17, f"{seq}-{record.number}"), (37, "NONE"), (39, "8"), (103, reason)]
+        fields += [(150, "8"), (151, 0)]
+        if qty > 0:
+            fields.append((38, qty))
+        if self._old:
+            fields.append((20, "0"))
+        return EXECUTION_REPORT, self._ordered(fields), time_ns
 
     def _mass(self, record: Record) -> tuple[bytes, bytes, int]:
         time_ns, seq, symbol, side = records.OF_MASS.unpack(record.data)

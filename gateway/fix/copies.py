@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.records import CommandKind, UserPermission
+from engine.records import CommandKind, Reason, UserPermission
 from gateway.fix import marks, records
 from gateway.fix.kept_orders import Key
 from gateway.fix.marks import Mark
@@ -96,6 +96,11 @@ class CopyStreams(FixStreams):
         if kind == _CANCEL_REFUSED or (kind == _REFUSED and places[_COMMAND_KIND] != _ENTER):
             return  # nothing happened to the order, and there is no ExecutionReport of it
         yield from self._tell_parties((places[_PARTICIPANT], places[_FIRM]), row, text, further)
+
+    def _told_again(self, user: int, own_id: int, row: bytes, text: bytes) -> list[tuple[int, bytes]] | None:
+        """Nothing: nothing happened to the order."""
+        del user, own_id, text
+        return [] if PLACES.unpack(row)[PLACE["reason"]] == Reason.DUPLICATE_ID else None
 
     def _tell_parties(
         self, parties: tuple[int, ...], row: bytes, text: bytes, further: bytes

@@ -31,7 +31,7 @@ class Owner(Protocol):
         """Have the logon marked that waits for its answer."""
         ...
 
-    def mark_business_reject(self, msg_type: bytes, reason: int, text: str, next_in: int) -> None:
+    def mark_business_reject(self, message: Message, reason: int, text: str, next_in: int) -> None:
         """Have a BusinessMessageReject marked."""
         ...
 
@@ -153,7 +153,7 @@ class JournaledCore(Session):
         """Have a BusinessMessageReject sent."""
         del now_ns, more
         text = _NEVER_SERVED.get(message.msg_type, text)
-        self._owner.mark_business_reject(message.msg_type, reason, text, self.store.in_seq)
+        self._owner.mark_business_reject(message, reason, text, self.store.in_seq)
         return 0
 
     def _begin_resend(self, begin: int, end: int, now_ns: int) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from engine.jit import INTERPRETED
 from engine.kernel_cache import cache_directory_of
+from gateway.fix.kept_orders import KeptOrders
 from gateway.fix.reading import form, read_orders
 from gateway.fix.telling import compile_telling
 from gateway.fix.writing import desk, head_of, write_reports
@@ -27,5 +28,7 @@ def compile_kernels() -> None:
     nothing = np.frombuffer(b"", np.uint8)
     write_reports(desk().pointers, head.data, head.sizes, nothing, 0, 0, 0, 0)
     symbols, prices = new_symbols(1), np.zeros(2, np.int64)
-    read_orders(form().pointers, head.data, head.sizes, nothing, 0, symbols, prices, 0, 0, 1, 0, 0)
+    read_orders(
+        form().pointers, KeptOrders().pointers, head.data, head.sizes, nothing, 0, symbols, prices, 0, 0, 1, 0, 0
+    )
     compile_telling()

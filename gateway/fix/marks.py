@@ -8,7 +8,7 @@ message that it stands for. A mark is sent by its gateway and comes back release
 Context bytes, beside the user and the number of the protocol (``reports.contexts``):
 
     byte 2 to 5   number that is expected next, behind what this command consumed; 0: it says nothing of that
-    byte 6        kind of the mark; 0: an order command
+    byte 6        kind of the mark; 0: an order command. Two bits of it are facts of either: ROUTED and RESENT
 
 A CANCEL's quantity is the mark's own number, by which the gateway knows it again; a NAME has there its length, and in
 the bits above the first eight which part it is. The EXTEND row before a mark has what belongs to it: before that of a
@@ -32,7 +32,14 @@ PART_BYTES: Final = 48
 #: Characters of the text of a business reject.
 TEXT_CHARACTERS: Final = 32
 
+#: Bits of byte 6: the answer goes back to a third party; the client may have sent the order before (PossResend).
+ROUTED: Final = 128
+RESENT: Final = 64
+#: Bytes of a text that name rows say.
+NAME_BYTES_MAX: Final = 255
+
 _CANCEL: Final = int(CommandKind.CANCEL)
+_REPLACE: Final = int(CommandKind.REPLACE)
 _WORD_BYTES: Final = 8
 
 
@@ -46,6 +53,8 @@ class Mark(IntEnum):
     STATUS = 4  # the answer to an OrderStatusRequest
     NAME = 5  # text of a long ClOrdID; it has no number
     MASS_CANCEL = 6  # the answer to an OrderMassCancelRequest, which is carried out when it comes back
+    REFUSED = 7  # the refusal of a message that no row can say, with its id
+    ROUTE = 8  # number and third party of a message that a third party has sent; it has no number
 
 
 def context_of(user: int, next_in: int, mark: Mark = Mark.ORDER, protocol: int = NUMBER) -> int:
@@ -69,7 +78,22 @@ def next_in_of(context: int) -> int:
 
 def mark_of(context: int) -> int:
     """Kind of the mark in a context."""
-    return context >> 48 & 255
+    return context >> 48 & 63
+
+
+def flags_of(context: int) -> int:
+    """ROUTED and RESENT, as far as a context has them."""
+    return context >> 48 & (ROUTED | RESENT)
+
+
+def with_flags(rows: list[bytes], flags: int) -> list[bytes]:
+    """Rows of a command or a mark with ROUTED or RESENT in its context; those of a NAME as they are."""
+    places = list(ROW.unpack(rows[-1]))
+    at = 4 if places[8] == _REPLACE else 1
+    if mark_of(places[at]) == Mark.NAME:
+        return rows
+    places[at] = places[at] | flags << 48
+    return [*rows[:-1], ROW.pack(*places)]
 
 
 def words_in(text: bytes) -> list[int]:
@@ -93,8 +117,10 @@ def mark_rows(context: int, participant: int, number: int, words: "list[int] | t
     return [extend_row(*words), row] if words else [row]
 
 
-def name_rows(user: int, participant: int, text: bytes) -> list[list[bytes]]:
-    """Marks, one behind the other, with the text of a long ClOrdID."""
-    context = context_of(user, 0, Mark.NAME)
+def name_rows(
+    user: int, participant: int, text: bytes, mark: Mark = Mark.NAME, protocol: int = NUMBER
+) -> list[list[bytes]]:
+    """Marks, one behind the other, with a text of at most ``NAME_BYTES_MAX``: a long ClOrdID, or a ROUTE."""
+    context = context_of(user, 0, mark, protocol)
     parts = [text[at : at + PART_BYTES] for at in range(0, len(text), PART_BYTES)]
     return [mark_rows(context, participant, len(text) | place << 8, words_in(part)) for place, part in enumerate(parts)]

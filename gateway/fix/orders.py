@@ -16,6 +16,7 @@ from engine.row_bytes import ROW, extend_row
 from gateway.fix import names
 from gateway.fix.answers import ALL_OR_NONE, EXECUTING_FIRM, SELF_MATCH
 from gateway.fix.marks import context_of
+from gateway.fix.records import PLACE, PLACES
 from wire.fix_codec import Message, Times
 from wire.ouch import PRICE_E4_MAX, SHARES_MAX
 
@@ -37,7 +38,7 @@ TIMES_IN_FORCE: Final = {
 _MARKET, _LIMIT, _STOP, _STOP_LIMIT, _PEGGED = b"1", b"2", b"3", b"4", b"P"
 _PEGS: Final = {b"R": Peg.PRIMARY, b"M": Peg.MIDPOINT, b"P": Peg.MARKET}
 _POST_ONLY: Final = b"6"
-#: Codes of ExecInst that change nothing here: not held, work, held, over the day, do not increase or reduce.
+#: Codes of ExecInst that change nothing here: not held, work, held, do not increase, do not reduce.
 _NO_MATTER: Final = frozenset((b"1", b"2", b"5", b"E", b"F"))
 _SELF_MATCH: Final = {text.encode(): each for each, text in SELF_MATCH.items()}
 _SYMBOL_CHARACTERS: Final = 8
@@ -45,6 +46,9 @@ _E4: Final = 10_000
 _ALL_OR_NONE: Final = b"%d" % ALL_OR_NONE
 #: BusinessRejectReason of whoever may not do it.
 NOT_AUTHORIZED: Final = 6
+#: Reasons that no business reject has: an order that is not the one that was named; a quantity.
+UNKNOWN_ORDER: Final = 100
+QTY: Final = 101
 #: Book of the midpoint, in ExDestination.
 MIDPOINT: Final = b"MIDPOINT"
 _times: Final = Times()
@@ -55,7 +59,8 @@ Said = Message | Mapping[bytes, bytes]
 
 
 class Refused(Exception):
-    """A message that no row can say; a sentence of at most 32 characters. reason: BusinessRejectReason."""
+    """A message that no row can say; a sentence of at most 32 characters. reason: BusinessRejectReason, or one of the
+    reasons above, which are told as OTHER where the answer is a business reject."""
 
     def __init__(self, text: str, reason: int = OTHER) -> None:
         super().__init__(text)
@@ -97,7 +102,7 @@ def whole(message: Said, tag: bytes) -> int | None:
         return None
     number = _decimal(text, tag)
     if number != number.to_integral_value():
-        raise Refused(f"field {tag.decode()} has a fraction")
+        raise Refused(f"field {tag.decode()} has a fraction", QTY)
     return int(number)
 
 
@@ -254,6 +259,40 @@ def cancel_rows(message: Message, user: int, participant: int, next_in: int) -> 
         *(old_id, context_of(user, next_in), 0, 0, 0, 0, participant, 0, int(CommandKind.CANCEL), 0, 0, 0, 0, 0, 0)
     )
     return [extend_row(0, 0, *old_words, *names.words_of(name)), row]
+
+
+def hold_to_order(message: Message, report: bytes) -> None:
+    """Hold a cancel or a replace to the order that it names, as its last report has it: to Side and Symbol, and a
+    replace to what the rulebook cannot change. A field that repeats the order's value is fine. Raises Refused.
+    """
+    said = PLACES.unpack(report)
+    get = message.fields.get
+    if _SIDES.get(get(b"54", b"")) != said[PLACE["side"]] or get(b"55", b"") != names.shown(
+        said[PLACE["symbol"]], 0, 0
+    ):
+        raise Refused("not the Side or Symbol of it", UNKNOWN_ORDER)
+    if message.msg_type == b"G":
+        _hold_terms(message, said)
+
+
+def _hold_terms(message: Message, said: tuple[int, ...]) -> None:
+    """Refuse a replace that asks for other terms than those of the order. Raises Refused."""
+    get, bits = message.fields.get, said[PLACE["instructions"]]
+    codes = set(get(b"18", b"").split())
+    posts, pegs = bits & Instruction.POST_ONLY != 0, {int(_PEGS[code]) for code in codes if code in _PEGS}
+    is_known = codes <= _NO_MATTER | {_POST_ONLY} | set(_PEGS)
+    kept = {
+        b"59": TIMES_IN_FORCE.get(get(b"59", b"")) == (said[PLACE["time_in_force"]] or TimeInForce.DAY),
+        b"18": is_known and (_POST_ONLY in codes) == posts and pegs == ({said[PLACE["peg"]]} - {0}),
+        b"110": whole(message, b"110") == said[PLACE["min_qty"]],
+        b"126": _times.nanoseconds(get(b"126", b"")) == said[PLACE["until_ns"]],
+        b"211": price_e4(message, b"211") == said[PLACE["offset_e4"]],
+        b"2964": _SELF_MATCH.get(get(b"2964", b"")) == said[PLACE["self_trade"]],
+        b"100": (get(b"100") == MIDPOINT) == (said[PLACE["book"]] == Book.MIDPOINT),
+    }
+    for tag, is_same in kept.items():
+        if tag in message.fields and not is_same:
+            raise Refused(f"no replace changes field {tag.decode()}")
 
 
 class CrossSide(NamedTuple):

@@ -12,11 +12,13 @@ import numpy as np
 
 from engine.jit import Packed, called, inlined, unpack_pointers
 from engine.records import COMMAND, Book, CommandKind, Instruction, SelfTrade, Side, TimeInForce
+from gateway.fix.kept_orders import ROW_BYTES, slot_of, unpack_kept
 from gateway.fix.marks import NUMBER, SEQ_MAX
 from gateway.fix.orders import TIMES_IN_FORCE
 from gateway.fix.writing import FIX_4_2, Head, put_parts
 from gateway.symbols import symbol_place
 from gateway.tokens import clear, extend, order_id, token_tail, u64
+from reports.rows import REPORT_PLACES
 from wire.fix_codec import BODY_BYTES_MAX
 from wire.fix_session import TOLERANCE_NS
 from wire.fix_table import VERSIONS
@@ -59,6 +61,9 @@ _CODES: Final = 256
 _SYMBOL_BYTES: Final = 8
 _NUMBER_BYTES: Final = 10  # of a quantity, of a number of a message, and of a price before its point
 _TRAILER_BYTES: Final = 7
+#: Places of a REPORT row.
+_OFFSETS: Final = {name: offset for offset, names in REPORT_PLACES.items() for name in names}
+_SYMBOL_PLACE, _SIDE_PLACE, _TIME_PLACE = _OFFSETS["symbol"], _OFFSETS["side"], _OFFSETS["time_in_force"]
 _SOH, _EQUALS, _POINT, _ZERO, _SPACE = 1, ord("="), ord("."), ord("0"), ord(" ")
 _SECOND_NS: Final = 1_000_000_000
 _PROTOCOL: Final = np.int64(NUMBER << 60)
@@ -349,7 +354,26 @@ def _put_enter(tables: Form, data, seen, symbols, price_max_e4, context, partici
 
 
 @called
-def _put_change(tables: Form, data, seen, kind, context, participant, n):
+def _is_of(tables: Form, kept, data, seen, user, old_id):
+    """True if a cancel or replace has the side, the symbol and the time in force of its order, if that is known."""
+    slot = slot_of(kept, user, old_id)
+    if slot < 0:
+        return True
+    at, begin, end = slot * ROW_BYTES, tables.spans[2 * _SYMBOL], tables.spans[2 * _SYMBOL + 1]
+    same = (kept.rows[at + _SIDE_PLACE] == 1) == (_code(tables, data, _SIDE) == ord("1"))
+    for place in range(_SYMBOL_BYTES):  # the last character first
+        character = np.int64(data[end - 1 - place]) if place < end - begin else np.int64(0)
+        same = same and kept.rows[at + _SYMBOL_PLACE + place] == character
+    if seen & (1 << _TIME):
+        time_in_force = np.int64(kept.rows[at + _TIME_PLACE])
+        if time_in_force == 0:
+            time_in_force = np.int64(_DAY)
+        same = same and tables.times_in_force[_code(tables, data, _TIME)] == time_in_force
+    return same and end - begin <= _SYMBOL_BYTES
+
+
+@called
+def _put_change(tables: Form, kept, data, seen, kind, user, context, participant, n):
     """Write the rows of a cancel or replace; gives their number then, -1 where it is not plain."""
     spans, commands = tables.spans, tables.rows
     head, tail = _token_of(tables, data, spans[2 * _ID], spans[2 * _ID + 1])
@@ -362,6 +386,8 @@ def _put_change(tables: Form, data, seen, kind, context, participant, n):
     if head == 0 or old_head == 0 or time_in_force == 0:
         return np.int64(-1)
     new_id, old_id = order_id(head, tail), order_id(old_head, old_tail)
+    if not _is_of(tables, kept, data, seen, user, old_id):
+        return np.int64(-1)
     if old_id > 0:
         old_head, old_tail = np.int64(0), np.int64(0)
     if kind == _REPLACE and new_id > 0:
@@ -407,34 +433,47 @@ def _is_summed(data, at, end):
 
 
 @inlined
-def _rows_of(tables: Form, data, expected, sizes, symbols, price_max_e4, user, participant, seq, now_ns, at, end, n):
+def _rows_of(tables: Form, kept, data, head: Head, symbols, price_max_e4, user, participant, seq, now_ns, at, end, n):
     """Write the rows of the message whose fields begin at ``at``; gives their number then, -1 where it is not plain."""
     seen = _fields(tables, data, at, end - _TRAILER_BYTES)
     kind = _code(tables, data, _TYPE) if seen != 0 else np.int64(0)
-    if kind == 0 or not _has_its_fields(seen, kind, sizes[3]):
+    if kind == 0 or not _has_its_fields(seen, kind, head.sizes[3]):
         return np.int64(-1)
     side, how = _code(tables, data, _SIDE), _code(tables, data, _HOW) if seen & _OF_HOW else np.int64(ord("1"))
     made_ns = _time_ns(data, tables.spans[2 * _MADE], tables.spans[2 * _MADE + 1])
     if not (ord("1") <= side <= ord("2") and ord("1") <= how <= ord("3") and made_ns >= 0):
         return np.int64(-1)
-    if not _is_in_turn(tables, data, expected, sizes, seq, now_ns):
+    if not _is_in_turn(tables, data, head.data, head.sizes, seq, now_ns):
         return np.int64(-1)
     context = _PROTOCOL | ((seq + 1) << 16) | user
     if kind == _ENTER:
         return _put_enter(tables, data, seen, symbols, price_max_e4, context, participant, n)
-    return _put_change(tables, data, seen, kind, context, participant, n)
+    return _put_change(tables, kept, data, seen, kind, user, context, participant, n)
 
 
 @called
 def read_orders(
-    form_pointers, expected, sizes, data, at, symbols, price_max_e4, user, participant, seq, now_ns, rows_max
+    form_pointers,
+    kept_pointers,
+    expected,
+    sizes,
+    data,
+    at,
+    symbols,
+    price_max_e4,
+    user,
+    participant,
+    seq,
+    now_ns,
+    rows_max,
 ):
-    """Write the rows of the plain messages from ``at`` on to ``Form.rows``; ``seq``: number of the next message.
+    """Write the rows of the plain messages from ``at`` on to ``Form.rows``; ``seq``: number of the next message;
+    ``kept_pointers``: last reports of orders, to which cancels and replaces are held.
 
     Gives the place of the first message that was not taken, the rows, the messages, and the end of that message where
     it is whole and not plain, else NOT_WHOLE, FULL or STRANGE.
     """
-    tables = _unpack(form_pointers)
+    tables, kept = _unpack(form_pointers), unpack_kept(kept_pointers)
     n, messages = np.int64(0), np.int64(0)
     while True:
         fields, end = _whole(data, expected, sizes, at)
@@ -446,9 +485,9 @@ def read_orders(
             return at, n, messages, end
         after = _rows_of(
             tables,
+            kept,
             data,
-            expected,
-            sizes,
+            Head(expected, sizes),
             symbols,
             price_max_e4,
             np.int64(user),

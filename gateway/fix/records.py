@@ -3,7 +3,8 @@
 A record has all that its message says, so it is made when a client is there to read it, in the version of its session,
 and is made again from the journal after any end of the gateway.
 
-    size u32, number of the message u32, kind u8, bytes of two texts u8 u8, zero u8
+    size u32, number of the message u32, kind u8, bytes of three texts u8 u8 u8; the third is the route of its answer:
+    fields of a header as in a message, for a third party
     MARK      mark's own number i64, number expected next u32, kind of the mark u32
     REPORT    the REPORT row, ClOrdID, OrigClOrdID
     STATUS    the last REPORT row of the order, zeros where there is none; ClOrdID
@@ -12,6 +13,7 @@ and is made again from the journal after any end of the gateway.
     COPY      as REPORT, of an order of somebody else
     CAPTURE   the REPORT row of a trade, ClOrdID
     CROSSED   the REPORT row of one side of a cross, ClOrdID of that side, CrossID
+    REFUSED   ``OF_REFUSED``, Symbol, octet 1, reason as a sentence; id of the message, OrigClOrdID
 """
 
 import struct
@@ -27,11 +29,15 @@ MASS: Final = 4
 COPY: Final = 5
 CAPTURE: Final = 6
 CROSSED: Final = 7
+REFUSED: Final = 8
 
-HEAD: Final = struct.Struct("<IIBBBx")
+HEAD: Final = struct.Struct("<IIBBBB")
 OF_MARK: Final = struct.Struct("<qII")
 OF_BUSINESS: Final = struct.Struct("<qQQ8s")
 OF_MASS: Final = struct.Struct("<4q")
+#: Time in ns, sequence number, number of the message, its quantity (0: none) or MassCancelRequestType; of the order
+#: that it is about: order number (0: not known), what was executed; ``Refusal`` as a word.
+OF_REFUSED: Final = struct.Struct("<7q")
 ROW_BYTES: Final = 256
 
 _CODES: Final = {"i8": "q", "u4": "I", "u2": "H", "u1": "B", "i1": "b"}
@@ -51,12 +57,40 @@ class Record(NamedTuple):
     data: bytes
     text: bytes
     further: bytes
+    route: bytes = b""
 
 
-def record_of(number: int, kind: int, data: bytes, text: bytes = b"", further: bytes = b"") -> bytes:
+class Refusal(NamedTuple):
+    """A refusal of a message by the gateway. answer: type of the message that tells it. reason: BusinessRejectReason,
+    or one of ``gateway.fix.orders``. side: Side as it came; "": none."""
+
+    msg_type: bytes
+    answer: bytes
+    reason: int
+    side: bytes
+
+    def word(self) -> int:
+        """The refusal as a word of 64 bits."""
+        kind = int.from_bytes(self.msg_type[:4], "big") << 32
+        return kind | int.from_bytes(self.answer, "big") << 24 | self.reason << 8 | int.from_bytes(self.side, "big")
+
+
+def refusal_of(word: int) -> Refusal:
+    """The refusal that a word says.
+
+    >>> refusal_of(Refusal(b"D", b"8", 5, b"1").word())
+    Refusal(msg_type=b'D', answer=b'8', reason=5, side=b'1')
+    """
+    kind, answer, side = (word >> 32 & 0xFFFFFFFF).to_bytes(4, "big"), word >> 24 & 255, word & 255
+    return Refusal(kind.lstrip(b"\0"), bytes([answer]), word >> 8 & 0xFFFF, bytes([side]) if side else b"")
+
+
+def record_of(
+    number: int, kind: int, data: bytes, text: bytes = b"", further: bytes = b"", route: bytes = b""
+) -> bytes:
     """A record as bytes. text: its ClOrdID, or that of a reject; further: its OrigClOrdID, or the CrossID."""
-    size = HEAD.size + len(data) + len(text) + len(further)
-    return HEAD.pack(size, number, kind, len(text), len(further)) + data + text + further
+    size = HEAD.size + len(data) + len(text) + len(further) + len(route)
+    return HEAD.pack(size, number, kind, len(text), len(further), len(route)) + data + text + further + route
 
 
 def record_bytes(data: bytes, at: int = 0, /) -> int:
@@ -69,11 +103,12 @@ def record_bytes(data: bytes, at: int = 0, /) -> int:
 
 def record_at(stored: bytes, at: int, size: int) -> Record:
     """The record of ``size`` bytes at a place."""
-    _, number, kind, text_bytes, further_bytes = HEAD.unpack_from(stored, at)
-    end = at + size
+    _, number, kind, text_bytes, further_bytes, route_bytes = HEAD.unpack_from(stored, at)
+    end = at + size - route_bytes
     further_at = end - further_bytes
     text_at = further_at - text_bytes
-    return Record(number, kind, stored[at + HEAD.size : text_at], stored[text_at:further_at], stored[further_at:end])
+    text, further, route = stored[text_at:further_at], stored[further_at:end], stored[end : at + size]
+    return Record(number, kind, stored[at + HEAD.size : text_at], text, further, route)
 
 
 def records_in(stored: bytes) -> list[Record]:

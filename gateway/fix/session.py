@@ -23,7 +23,7 @@ from engine.records import CommandKind
 from engine.row_bytes import ROW
 from gateway.fix import marks, names, orders, records
 from gateway.fix.accounts import Account, Accounts
-from gateway.fix.answers import Answers
+from gateway.fix.answers import BUSINESS_REJECT, CANCEL_REJECT, EXECUTION_REPORT, MASS_CANCEL_REPORT, Answers
 from gateway.fix.hours import Hours
 from gateway.fix.journaled_core import JournaledCore, validator_of
 from gateway.fix.marks import Mark
@@ -40,6 +40,7 @@ from wire.fix_codec import Cutter, FrameWriter, Garbled, Message, Times, body
 from wire.fix_events import Event, LoggedOut, LogonAsked, Received, Restarted, Terms, identity
 from wire.fix_table import VERSIONS
 from wire.fix_text import plain
+from wire.ouch_layout import TOKEN_CHARACTERS
 from wire.session_state import Due, State
 
 #: CompID of the exchange.
@@ -64,6 +65,16 @@ _STATUS, _MASS_CANCEL = b"H", b"q"
 #: BusinessRejectReason of a type that is not served, and, in FIX 5.0 SP2, of messages beyond a throttle.
 _UNSUPPORTED, _THROTTLED = 3, 8
 _REPLACE_ROW: Final = int(CommandKind.REPLACE)
+#: The message in which the sender of a message looks for its refusal, where that is no business reject.
+_REFUSALS: Final = {_NEW: EXECUTION_REPORT, _REPLACE: CANCEL_REJECT, _CANCEL: CANCEL_REJECT, b"q": MASS_CANCEL_REPORT}
+#: Tag of the id of a message where that is not ClOrdID.
+_ID_TAGS: Final = {
+    **{b"s": b"548", b"t": b"548", b"u": b"548", b"R": b"131", b"S": b"117", b"i": b"117", b"Z": b"117", b"a": b"117"},
+    **{b"V": b"262", b"c": b"320", b"x": b"320", b"v": b"320", b"z": b"320", b"e": b"324", b"g": b"335", b"E": b"66"},
+    **{b"AB": b"11", b"AC": b"11", b"AD": b"568", b"AE": b"571", b"AF": b"584", b"AN": b"710"},
+}
+#: Length from which a text is a long one, which one word says.
+_LONG_BYTES: Final = TOKEN_CHARACTERS + 1
 
 
 class FixLogin(NamedTuple):
@@ -391,7 +402,8 @@ class FixSession(RowSession):
         while self._reads_plain(core, room - made) and not self._queue:
             now_ns = self._clock()
             behind, size, messages, stop = read_orders(
-                *(form().pointers, expected.data, expected.sizes, octets, at, streams.symbols, streams.price_max_e4),
+                *(form().pointers, streams.kept_pointers, expected.data, expected.sizes, octets, at),
+                *(streams.symbols, streams.price_max_e4),
                 *(self._user, self._participant, core.store.in_seq, now_ns, room - made),
             )
             if messages:
@@ -417,16 +429,16 @@ class FixSession(RowSession):
         match event:
             case Received(seq, message) if not self._is_within_rate():
                 old = self._version != VERSIONS[-1]
-                self.mark_business_reject(
-                    message.msg_type, 0 if old else _THROTTLED, "too many messages a second", seq + 1
-                )
+                self.mark_business_reject(message, 0 if old else _THROTTLED, "too many messages a second", seq + 1)
             case Received(seq, message):
+                begin = len(self._queue)
                 try:
                     self._order(message, seq + 1)
                 except Refused as refused:
-                    self.mark_business_reject(message.msg_type, refused.reason, str(refused), seq + 1)
+                    self._refuse(message, refused.reason, str(refused), seq + 1)
                 except struct.error:  # no message may end the gateway of all others
-                    self.mark_business_reject(message.msg_type, 0, "a number in it is out of range", seq + 1)
+                    self._refuse(message, 0, "a number in it is out of range", seq + 1)
+                self._route(message, begin)
             case LoggedOut(reason):
                 self._ends = self._ends or reason
             case LogonAsked() | Restarted():
@@ -468,9 +480,11 @@ class FixSession(RowSession):
                 rows = orders.enter_rows(message, user, participant, next_in, instrument)
                 self._name(message, b"11")
             case b"G":
+                self._hold_to_order(message)
                 rows = orders.replace_rows(message, user, participant, next_in)
                 self._name(message, b"11", b"41")
             case b"F":
+                self._hold_to_order(message)
                 rows = orders.cancel_rows(message, user, participant, next_in)
                 self._name(message, b"11", b"41")
             case b"H":
@@ -489,6 +503,14 @@ class FixSession(RowSession):
             case _:
                 raise Refused("Unsupported Message Type", _UNSUPPORTED)
         self._queue.append(rows)
+
+    def _hold_to_order(self, message: Message) -> None:
+        """Raise Refused for a cancel or a replace that is not of the order that it names, as far as this side has been
+        told of it: what it has not been told of is for the market."""
+        assert self._streams is not None, "a turn reads"
+        report = self._streams.report_of(self._user, names.id_of(orders.name_in(message, b"41")))
+        if report is not None:
+            orders.hold_to_order(message, report)
 
     def _cross(self, message: Message, next_in: int) -> list[bytes]:
         """Rows of a cross, and the texts of its long ids before it. Raises Refused."""
@@ -545,10 +567,61 @@ class FixSession(RowSession):
         self._queue.append(marks.mark_rows(context, self._participant, self._marks, words))
         return self._marks
 
-    def mark_business_reject(self, msg_type: bytes, reason: int, text: str, next_in: int) -> None:
+    def mark_business_reject(self, message: Message, reason: int, text: str, next_in: int) -> None:
         """Have a business reject of the message before ``next_in`` sent."""
-        words = marks.words_in(text.encode("ascii", "replace")[: marks.TEXT_CHARACTERS])[:4]
-        self._mark(Mark.BUSINESS_REJECT, next_in, [int.from_bytes(msg_type[:8], "big"), reason, *words])
+        begin = len(self._queue)
+        self._refuse(message, reason, text, next_in, BUSINESS_REJECT)
+        self._route(message, begin)
+
+    def _refuse(self, message: Message, reason: int, text: str, next_in: int, answer: bytes = b"") -> None:
+        """Have the message before ``next_in`` refused by a message of type ``answer``, else by the one in which its
+        sender looks for it. Without an id, or room for its text, that is a business reject that names none."""
+        kind, get = message.msg_type, message.fields.get
+        name = get(_ID_TAGS.get(kind, b"11"), b"")
+        answer = answer or (_REFUSALS.get(kind, BUSINESS_REJECT) if names.is_name(name) else BUSINESS_REJECT)
+        own = self._text_words(name)
+        sentence = self._text_words(text.encode("ascii", "replace").ljust(_LONG_BYTES)) if any(own) else own
+        if not any(sentence):
+            words = marks.words_in(text.encode("ascii", "replace")[: marks.TEXT_CHARACTERS])[:4]
+            reason = reason if reason < orders.UNKNOWN_ORDER else orders.OTHER
+            self._mark(Mark.BUSINESS_REJECT, next_in, [int.from_bytes(kind[:8], "big"), reason, *words])
+            return
+        if answer == CANCEL_REJECT:
+            more = self._text_words(get(b"41", b""))
+        else:
+            said = get(b"55", b"")
+            is_short = 0 < len(said) <= 8 and said.isascii()
+            symbol = pack(said.decode("ascii")) if is_short else self._text_words(said.ljust(_LONG_BYTES))[0]
+            more = symbol, _number_in(get(b"530", b"") if answer == MASS_CANCEL_REPORT else get(b"38", b""), answer)
+        side = get(b"54", b"")[:1]
+        word = records.Refusal(kind, answer, reason, side).word()
+        self._mark(Mark.REFUSED, next_in, [word, *own, *more, sentence[0]])
+
+    def _text_words(self, text: bytes) -> tuple[int, int]:
+        """Two words that say a text, which is in the journal before where it is long; zeros where it has no room."""
+        if not text or len(text) > marks.NAME_BYTES_MAX:
+            return 0, 0
+        try:
+            self._name_texts(text)
+        except Refused:
+            return 0, 0
+        return names.words_of(text)
+
+    def _route(self, message: Message, begin: int) -> None:
+        """Have what a message causes go back to the third party that sent it, and an order that was perhaps sent before
+        told as it is. begin: of the message's rows in the queue."""
+        route = body(sorted(JournaledCore.route_back(message)))
+        is_resent = message.msg_type == _NEW and message.get(b"97") == b"Y"
+        flags = (marks.ROUTED if route else 0) | (marks.RESENT if is_resent else 0)
+        if not flags or len(self._queue) == begin:
+            return
+        made = [self._queue.pop() for _ in range(len(self._queue) - begin)][::-1]
+        last = ROW.unpack(made[-1][-1])
+        next_in = marks.next_in_of(last[4] if last[8] == _REPLACE_ROW else last[1])
+        text = b"%d\x01%b" % (next_in, route)
+        if route and len(text) <= marks.NAME_BYTES_MAX:
+            self._queue.extend(marks.name_rows(self._user, self._participant, text, Mark.ROUTE, self.protocol))
+        self._queue.extend(marks.with_flags(rows, flags) for rows in made)
 
     def owe(self, msg_type: bytes, fields: bytes, header: tuple[tuple[int, bytes], ...], next_in: int) -> None:
         """Have a message of the session sent, once its mark comes back."""
@@ -662,7 +735,10 @@ class FixSession(RowSession):
             return
         if self._answers.is_told(record):
             msg_type, fields, time_ns = self._answers.message(record)
-            frames.append(self._writer.frame(msg_type, number, time_ns, fields))
+            if record.route:
+                frames.append(self._writer.routed(msg_type, number, time_ns, fields, header=_header_in(record.route)))
+            else:
+                frames.append(self._writer.frame(msg_type, number, time_ns, fields))
             if record.kind == records.MASS:
                 self._carry_out(record)
             return
@@ -725,7 +801,8 @@ class FixSession(RowSession):
             if self._fills_from < number:
                 frames.append(self._gap_fill(self._fills_from, number, now_ns, again=True))
             msg_type, fields, time_ns = self._answers.message(record)
-            frames.append(self._writer.routed(msg_type, number, now_ns, fields, first_sent_ns=time_ns))
+            header = _header_in(record.route)
+            frames.append(self._writer.routed(msg_type, number, now_ns, fields, first_sent_ns=time_ns, header=header))
             self._fills_from = number + 1
         elif number == self._resend_end:
             frames.append(self._gap_fill(self._fills_from, number + 1, now_ns, again=True))
@@ -739,6 +816,19 @@ class FixSession(RowSession):
 def _are_over(hours: Hours, begun_ns: int, time_ns: int) -> bool:
     """True if the hours of a session that began then are over, or have begun again."""
     return not hours.are_open(time_ns) or hours.begun_ns(time_ns) > begun_ns
+
+
+def _header_in(route: bytes) -> list[tuple[int, bytes]]:
+    """Fields of a header, as they stand in a message."""
+    pairs = (each.partition(b"=") for each in route.split(b"\x01") if each)
+    return [(int(tag), value) for tag, _, value in pairs]
+
+
+def _number_in(text: bytes, answer: bytes) -> int:
+    """A refused quantity, 0 for one that is no number of at most 18 digits; of a mass cancel the octet of its type."""
+    if answer == MASS_CANCEL_REPORT:
+        return text[0] if text else 0
+    return int(text) if text.isdigit() and len(text) <= 18 else 0
 
 
 def _mass_cancel_of(symbol: int, side: int) -> MassCancel:

@@ -20,8 +20,10 @@ from engine.records import COMMAND, CommandKind
 from engine.row_bytes import ROW
 from gateway.bounded_streams import BoundedStreams
 from gateway.fix import marks, names, records
+from gateway.fix.answers import CANCEL_REJECT
 from gateway.fix.kept_orders import ROW_BYTES, KeptOrders, Key, Orders
 from gateway.fix.marks import Mark
+from gateway.fix.orders import UNKNOWN_ORDER
 from gateway.fix.telling import DONE, KEPT_FULL, ORDERS_MAX, new_telling, survey, tell_reports
 from gateway.streams import Deliver, LoginEndCallback, NewSessionCallback
 from reports.projection import read_only
@@ -43,6 +45,10 @@ _PARTICIPANT_NAME, _PRICE = records.PLACE["participant_name"], records.PLACE["pr
 _QTY, _LEAVES, _CUM = records.PLACE["qty"], records.PLACE["leaves_qty"], records.PLACE["cum_qty"]
 _NOTIONAL: Final = records.PLACE["notional_e4"]
 _WORDS: Final = 6
+#: Id in the table of names at which the last ROUTE of a user is, and that at which a text is that is not all there.
+_ROUTE: Final = 1
+_PART: Final = 0
+_NOBODY: Final = (0, b"")
 
 
 class FixStreams(BoundedStreams):
@@ -81,6 +87,7 @@ class FixStreams(BoundedStreams):
         self._first_seq, self._commands = 0, np.zeros(0, COMMAND)  # of the block that is taken
         self._telling = Packed(new_telling(self._fold.room, self._speaks, self.next_out, self.next_in))
         self._carried = self._telling.arrays.carried  # last row of the block before
+        self._asked: tuple[int, bytes] = _NOBODY  # who has sent the command whose reports are taken, and their route
         self._crossed_number = 0  # order number of the cross whose reports are taken
         #: Commands of FIX that wait for the end of the venue's entry delay, with the row before each, by context.
         self._delayed: dict[int, deque[bytes]] = {}
@@ -157,6 +164,15 @@ class FixStreams(BoundedStreams):
         users = self._user_rows[1 : len(self._by_name) + 1]
         firms = users["firm"][users["participant_name"] == participant_name]
         return participant_name == own or (len(firms) > 0 and bool((firms == own).all()))
+
+    @property
+    def kept_pointers(self) -> Any:
+        """Last reports of orders for kernels (``gateway.fix.kept_orders``); others after each block."""
+        return self._orders.pointers
+
+    def report_of(self, user: int, client_order_id: int) -> bytes | None:
+        """Last report of an order of a user, as a row; None where it is not known."""
+        return self._orders.row((user, client_order_id))
 
     def unmet_mass_cancel(self, user: int) -> tuple[int, int] | None:
         """Symbol and side of a mass cancel that a user has asked for, and that the market has not seen yet."""
@@ -256,6 +272,7 @@ class FixStreams(BoundedStreams):
         for at, said in enumerate(columns):
             seq, kind, command_kind, user, other, own_id, head, tail, old_id, old_head, old_tail, leaves, context = said
             row = rows[at].tobytes()
+            self._asked = _NOBODY
             if silent[at]:
                 self._keep_open(user, own_id, old_id if kind == ReportKind.REPLACED else 0, kind, leaves, row)
                 continue
@@ -275,6 +292,7 @@ class FixStreams(BoundedStreams):
                     continue
                 if marks.protocol_of(context) == self.protocol:
                     self._consume(context)
+                    self._asked = sender, self._route_of(context)
             elif command_kind == _CANCEL and own_id == 0:
                 continue
             text = self._text(user, own_id, head, tail)
@@ -284,7 +302,9 @@ class FixStreams(BoundedStreams):
             elif command_kind == _CANCEL and by_fix:
                 further, text = text, self._text_of_cancel(context & 0xFFFF, before) or text
             self._remember(user, own_id, old_id if kind == ReportKind.REPLACED else 0, kind, leaves, row)
-            yield from self._tell(user, other, row, text, further)
+            resent = by_fix and kind == ReportKind.REJECTED and marks.flags_of(context) & marks.RESENT
+            again = self._told_again(user, own_id, row, text) if resent else None
+            yield from self._tell(user, other, row, text, further) if again is None else again
 
     def _take_cross(self, seq: int, row: bytes) -> Iterator[tuple[int, bytes]]:
         """Records of a report of a cross: of both sides where it has been accepted or refused, else of the one that it
@@ -300,6 +320,8 @@ class FixStreams(BoundedStreams):
             sides, self._crossed_number = (1, -1), said[_ORDER_NUMBER]
             if marks.protocol_of(context) == self.protocol:
                 self._consume(context)
+        if marks.protocol_of(context) == self.protocol:
+            self._asked = context & 0xFFFF, self._route_of(context)
         cross_id = self._text(user, command[0], *before[2:4])
         for side in sides:
             of_side = said.copy()
@@ -339,7 +361,21 @@ class FixStreams(BoundedStreams):
     def _numbered(self, user: int, kind: int, data: bytes, text: bytes = b"", further: bytes = b"") -> bytes:
         number = int(self.next_out[user])
         self.next_out[user] = number + 1
-        return records.record_of(number, kind, data, text, further)
+        asked, route = self._asked
+        return records.record_of(number, kind, data, text, further, route if user == asked else b"")
+
+    def _route_of(self, context: int) -> bytes:
+        """Fields of the header by which what a command causes goes back to a third party; nothing for most."""
+        if not marks.flags_of(context) & marks.ROUTED:
+            return b""
+        number, _, route = self._names.get((context & 0xFFFF, _ROUTE), b"").partition(b"\x01")
+        return route if number == b"%d" % marks.next_in_of(context) else b""
+
+    def _told_again(self, user: int, own_id: int, row: bytes, text: bytes) -> list[tuple[int, bytes]] | None:
+        """The status of an order that came once more and was refused; None for one that is not known."""
+        del row
+        told = self._orders.row((user, own_id))
+        return None if told is None else [(user, self._numbered(user, records.STATUS, told, text))]
 
     def _command_of(self, seq: int, context: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Places of the command of FIX that a report answers, and words of the EXTEND row before it, zeros for none.
@@ -365,9 +401,10 @@ class FixStreams(BoundedStreams):
         if not 0 < user <= len(self._by_name):
             return
         number = command[3]
-        if mark == Mark.NAME:
-            self._take_name(user, number, marks.text_in(before))
+        if mark in (Mark.NAME, Mark.ROUTE):
+            self._take_name(user, number, marks.text_in(before), routes=mark == Mark.ROUTE)
             return
+        self._asked = user, self._route_of(command[1])
         if mark == Mark.RESET and before[0] and not self.is_newest_logon(user, number):
             mark = Mark.SESSION  # a copy of an earlier logon begins nothing again
         if not self._speaks[user] or mark == Mark.RESET:
@@ -385,8 +422,12 @@ class FixStreams(BoundedStreams):
                 yield user, self._numbered(user, records.BUSINESS, data, text)
             case Mark.STATUS:
                 key = user, before[0]
-                told = self._orders.row(key) or self._unknown(before, row)
+                told = self._orders.row(key)
+                if told is None or not _is_of(told, before[1], before[4]):
+                    told = self._unknown(before, row)
                 yield user, self._numbered(user, records.STATUS, told, self._text(user, before[0], *before[2:4]))
+            case Mark.REFUSED:
+                yield user, self._refused(user, next_in, before, row)
             case Mark.MASS_CANCEL:
                 self._mass[user] = before[1], before[0]
                 seq = records.PLACES.unpack(row)[records.PLACE["seq"]]
@@ -396,11 +437,33 @@ class FixStreams(BoundedStreams):
                 data = records.OF_MARK.pack(number, int(self.next_in[user]), mark)
                 yield user, self._numbered(user, records.MARK, data)
 
-    def _take_name(self, user: int, number: int, part: bytes) -> None:
+    def _refused(self, user: int, next_in: int, before: tuple[int, ...], row: bytes) -> bytes:
+        """The record of a refusal, with what it says of the order that the message is about."""
+        refusal, further, symbol, qty = records.refusal_of(before[0]), b"", b"", 0
+        order_number = filled = 0
+        if refusal.answer == CANCEL_REJECT:
+            further = self._word_text(user, before[3], before[4])
+            told = self._orders.row((user, names.id_of(further))) if further else None
+            if told is not None and refusal.reason != UNKNOWN_ORDER:
+                said = records.PLACES.unpack(told)
+                order_number, filled = said[_ORDER_NUMBER], said[_CUM]
+        else:
+            qty = before[4]
+            symbol = self._text(user, before[3], 0, 0).rstrip() if before[3] else b""
+        said = records.PLACES.unpack(row)
+        data = records.OF_REFUSED.pack(
+            *(_time_in(row), said[records.PLACE["seq"]], max(next_in - 1, 0), qty, order_number, filled, before[0])
+        )
+        sentence = symbol + b"\x01" + self._text(user, before[5], 0, 0).rstrip()
+        return self._numbered(user, records.REFUSED, data + sentence, self._word_text(user, *before[1:3]), further)
+
+    def _take_name(self, user: int, number: int, part: bytes, *, routes: bool = False) -> None:
         size, place = number & 255, number >> 8
-        text = part if place == 0 else self._names.pop((user, 0), b"") + part
+        text = part if place == 0 else self._names.pop((user, _PART), b"") + part
         if len(text) < size:
-            self._names[user, 0] = text
+            self._names[user, _PART] = text
+        elif routes:
+            self._names[user, _ROUTE] = text[:size]
         else:
             self._keep_name(user, names.id_of(text[:size]), text[:size])
 
@@ -483,7 +546,7 @@ class FixStreams(BoundedStreams):
     def _begin_day(self, time_ns: int, *, first: bool) -> None:
         super()._begin_day(time_ns, first=first)
         # Ids are used once a day: of the days before, those of open orders are needed.
-        self._names = {key: text for key, text in self._names.items() if self._is_open(key) or not key[1]}
+        self._names = {key: text for key, text in self._names.items() if self._is_open(key) or key[1] >= 0}
         self._names_held = _counted(self._names)
         self._forget_closed()
         self._mass.clear()  # a request of the day before is not done to the orders of today
@@ -562,12 +625,18 @@ class FixStreams(BoundedStreams):
 
 
 def _counted(table: dict[Key, bytes]) -> "Counter[int]":
-    return Counter(user for user, client_order_id in table if client_order_id)
+    return Counter(user for user, client_order_id in table if client_order_id < 0)
 
 
 def _context_in(command: tuple[int, ...]) -> int:
     """Context of an order command."""
     return command[4] if command[8] == _REPLACE else command[1]
+
+
+def _is_of(row: bytes, symbol: int, side: int) -> bool:
+    """True if the order of a report is of a symbol and a side. symbol: 0: nothing is said of it."""
+    said = records.PLACES.unpack(row)
+    return said[_SIDE] == side and symbol in (0, said[records.PLACE["symbol"]])
 
 
 def _time_in(row: bytes) -> int:

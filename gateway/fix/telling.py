@@ -13,7 +13,7 @@ from engine.jit import Packed, called, inlined, lshr, unpack_pointers
 from engine.records import COMMAND, EVENT, CommandKind
 from gateway.fix import records
 from gateway.fix.kept_orders import ROW_BYTES, KeptOrders, drop_open, has_room, keep_row, unpack_kept
-from gateway.fix.marks import NUMBER, SEQ_MAX, Mark
+from gateway.fix.marks import NUMBER, RESENT, ROUTED, SEQ_MAX, Mark
 from gateway.fix.names import LONG
 from gateway.tokens import order_id
 from reports.projection import read_only
@@ -35,6 +35,7 @@ _RECORD: Final = records.REPORT
 _PROTOCOL: Final = NUMBER
 _SESSION, _RESET = int(Mark.SESSION), int(Mark.RESET)
 _SEQ_MAX: Final = SEQ_MAX
+_FLAGS: Final = ROUTED | RESENT
 _LONG: Final = LONG
 _TOKEN: Final = TOKEN_CHARACTERS
 _ORDERS_MAX: Final = ORDERS_MAX
@@ -177,6 +178,8 @@ def _sizes_of(tables: Telling, commands, first_seq, at):
     head, tail = np.int64(0), np.int64(0)
     if by_fix:
         if place < 0 or place >= len(commands) or not _asks(np.int64(commands[place]["kind"])):
+            return np.int64(-1), np.int64(0)
+        if lshr(context, 48) & _FLAGS:  # its answer goes to a third party, or may be another
             return np.int64(-1), np.int64(0)
         if command_kind == _CANCEL:
             if report["client_order_id"] == 0:
