@@ -431,7 +431,7 @@ def test_a_node_starts_the_process_again_and_its_port_stays(tmp_path: Path) -> N
             pass
         again = Viewer(port)
         again.subscribe()
-        again.follow(lambda: again.book.snapshots == 1)  # the mark goes with its trader: nobody sees it who begins later
+        again.follow(lambda: again.book.snapshots == 1)  # a mark goes with its trader
         Traders(node.port).mark(50_000)
         again.follow(marked(again, b"5"))
     finally:
