@@ -44,7 +44,7 @@ class Refusal(Enum):
     """Reason for which a login is refused, as far as a client learns it."""
 
     NOT_AUTHORIZED = "user or password is wrong, or the user may not log in"
-    NOT_AVAILABLE = "the session is not here, does not go so far, or somebody else has it"
+    NOT_AVAILABLE = "the user is logged in already, this node takes no logins now, or it has no such session"
 
 
 class MassCancel(NamedTuple):

@@ -497,3 +497,30 @@ def test_wireshark_reads_a_conversation_and_finds_each_checksum_right(damaged: b
     ]
     wrong = [line[:2] for line in read if line[2:] != ["1", "0"]]
     assert wrong == ([["1", "2"], ["0", "2"]] if damaged else [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({108: "-1"}, "HeartBtInt"),
+        ({108: "3601"}, "HeartBtInt"),
+        ({108: "99999999"}, "HeartBtInt"),
+        ({98: "1"}, "EncryptMethod"),
+        ({1137: "7"}, "DefaultApplVerID"),
+        ({141: "Y", 34: "5"}, "ResetSeqNumFlag"),
+        ({108: "0"}, ""),
+        ({108: "3600", 141: "Y"}, ""),
+    ],
+)
+def test_a_logon_with_terms_that_are_not_served_is_refused_with_the_reason(changes: dict[int, str], why: str) -> None:
+    now_ns = START_NS
+    session = Session(Terms("FIXT.1.1", "X", "C", "9"), Validator(own("FIXT.1.1")), MemoryStore())
+    session.connected(now_ns)
+    fields = {98: "0", 108: "30", 1137: "9"} | {tag: value for tag, value in changes.items() if tag != 34}
+    writer = FrameWriter("FIXT.1.1", "C", "X", Times())
+    session.receive(writer.frame(b"A", int(changes.get(34, "1")), now_ns, body(sorted(fields.items()))), now_ns)
+    session.accept(now_ns)
+    (answer,) = [Message(frame) for frame in session.take()]
+    assert answer.msg_type == (b"5" if why else b"A")
+    assert (answer.get(b"58") or b"").decode().startswith(why)
+    assert (session.state is State.LIVE) == (not why)

@@ -167,7 +167,7 @@ class Session:
             return
         kind = message.msg_type
         if kind not in _ADMIN:
-            seq = self._in_turn(message, True, True, events, now_ns)
+            seq = self._in_turn(message, events, now_ns, check_high=True, check_low=True)
             if seq is None:
                 return
             self.store.in_seq += 1
@@ -187,10 +187,12 @@ class Session:
             self._say_goodbye("Incorrect BeginString", now_ns)
             self.store.in_seq += 1
 
-    def _in_turn(self, message: Message, above: bool, below: bool, events: list[Event], now_ns: int) -> int | None:
+    def _in_turn(
+        self, message: Message, events: list[Event], now_ns: int, *, check_high: bool, check_low: bool
+    ) -> int | None:
         """The message's number if it may be acted upon; otherwise what is wrong has been answered.
 
-        above, below: whether a number that is too high or too low matters.
+        check_high, check_low: whether a number that is too high or too low matters.
         """
         get = message.fields.get
         sending_ns = self._times.nanoseconds(get(b"52", b""))
@@ -201,13 +203,13 @@ class Session:
         if get(b"49") != self._target or get(b"56") != self._sender:
             self._refuse(message, RejectReason.COMP_ID, events, now_ns)
             return None
-        if above and seq > self.store.in_seq:
+        if check_high and seq > self.store.in_seq:
             self._too_high(seq, message, now_ns)
             return None
-        if below and seq < self.store.in_seq:
+        if check_low and seq < self.store.in_seq:
             self._too_low(seq, sending_ns, message, events, now_ns)
             return None
-        if self._gap is not None and (above or below):
+        if self._gap is not None and (check_high or check_low):
             self._gap_ns = now_ns
             if seq >= self._gap[1]:
                 self._gap = None
@@ -238,7 +240,7 @@ class Session:
         """Ask for what is missing before ``seq``."""
         self._gap = (self.store.in_seq, seq - 1)
         self._gap_ns = now_ns
-        self._say(_RESEND, body([(7, self.store.in_seq), (16, 0)]), now_ns)
+        self._send_admin(_RESEND, body([(7, self.store.in_seq), (16, 0)]), now_ns)
 
     def _too_low(self, seq: int, sending_ns: int, message: Message, events: list[Event], now_ns: int) -> None:
         if message.get(b"43") != b"Y":
@@ -279,7 +281,7 @@ class Session:
             return
         # Numbers begin again when the logon is accepted, and not before: anybody may send one.
         numbered = not (resets or self.terms.reset_on_logon)
-        if self._in_turn(message, False, numbered, events, now_ns) is None:
+        if self._in_turn(message, events, now_ns, check_high=False, check_low=numbered) is None:
             if self.state is State.LOGIN:
                 self._end(events, "the logon has a number that was used before")
             return
@@ -293,6 +295,9 @@ class Session:
     def accept(self, now_ns: int, more: Iterable[tuple[int, bytes | str | int]] = ()) -> list[Event]:
         """Accept the logon, and give the events of what came behind it. more: fields of the answer."""
         message = self._asked()
+        if why := self.fault_of(message):
+            self._logon = message
+            return self.refuse(why, now_ns)
         get = message.fields.get
         events: list[Event] = []
         if get(b"141") == b"Y" or self.terms.reset_on_logon:
@@ -302,7 +307,7 @@ class Session:
             self._gap = None
             events.append(Restarted())
         seconds = message.number(b"108") or 0
-        self._heartbeat_ns = min(seconds, HEARTBEAT_SECONDS_MAX) * _SECOND_NS
+        self._heartbeat_ns = seconds * _SECOND_NS
         self.heard_ns = now_ns
         seq = message.number(b"34") or 0
         resets = get(b"141") == b"Y"
@@ -321,7 +326,7 @@ class Session:
             fields.append((1137, self.terms.application_version))
         answer_seq = self.store.out_seq
         self.state = State.LIVE
-        self._say(_LOGON, body(sorted([*fields, *more], key=lambda pair: pair[0])), now_ns)
+        self._send_admin(_LOGON, body(sorted([*fields, *more], key=lambda pair: pair[0])), now_ns)
         if seq > self.store.in_seq and not resets:
             self._early[seq] = None
             # With the number that it is to expect, the peer sends what is missing by itself.
@@ -337,11 +342,25 @@ class Session:
         self._go_on(events, now_ns)
         return events
 
+    def fault_of(self, logon: Message) -> str:
+        """Reason for which a logon is not accepted, whoever sends it; "": there is none."""
+        get = logon.fields.get
+        if get(b"98") != b"0":
+            return "EncryptMethod (98) is 0"
+        if not 0 <= (logon.number(b"108") or 0) <= HEARTBEAT_SECONDS_MAX or get(b"108", b"").startswith(b"-"):
+            return f"HeartBtInt (108) is 0, or 1 to {HEARTBEAT_SECONDS_MAX} seconds"
+        version = self.terms.application_version
+        if version is not None and get(b"1137", b"").decode("latin-1") != str(version):
+            return f"DefaultApplVerID (1137) is {version}"
+        if get(b"141") == b"Y" and logon.number(b"34") != 1:
+            return "ResetSeqNumFlag (141) goes with MsgSeqNum 1"
+        return ""
+
     def refuse(self, text: str, now_ns: int) -> list[Event]:
         """Refuse the logon with a text for the peer. Its number is not consumed, and that of this answer is."""
         self._asked()
         events: list[Event] = []
-        self._say(_LOGOUT, body([(58, text)]), now_ns)
+        self._send_admin(_LOGOUT, body([(58, text)]), now_ns)
         self._end(events, f"the logon is refused: {text}")
         return events
 
@@ -352,16 +371,16 @@ class Session:
         return message
 
     def _on_heartbeat(self, message: Message, events: list[Event], now_ns: int) -> None:
-        if self._in_turn(message, True, True, events, now_ns) is not None:
+        if self._in_turn(message, events, now_ns, check_high=True, check_low=True) is not None:
             self.store.in_seq += 1
 
     def _on_test(self, message: Message, events: list[Event], now_ns: int) -> None:
-        if self._in_turn(message, True, True, events, now_ns) is not None:
+        if self._in_turn(message, events, now_ns, check_high=True, check_low=True) is not None:
             self.store.in_seq += 1
-            self._say(_HEARTBEAT, body([(112, message.fields.get(b"112", b""))]), now_ns)
+            self._send_admin(_HEARTBEAT, body([(112, message.fields.get(b"112", b""))]), now_ns)
 
     def _on_reject(self, message: Message, events: list[Event], now_ns: int) -> None:
-        seq = self._in_turn(message, False, True, events, now_ns)
+        seq = self._in_turn(message, events, now_ns, check_high=False, check_low=True)
         if seq is None:
             return
         if seq > self.store.in_seq:
@@ -372,18 +391,18 @@ class Session:
     def _on_logout(self, message: Message, events: list[Event], now_ns: int) -> None:
         seq = None
         if message.fields.get(b"8") == self._version:
-            seq = self._in_turn(message, False, False, events, now_ns)
+            seq = self._in_turn(message, events, now_ns, check_high=False, check_low=False)
             if seq is None:
                 return
         if seq == self.store.in_seq:
             self.store.in_seq += 1
         if self._logout_sent_ns is None:
-            self._say(_LOGOUT, b"", now_ns)
+            self._send_admin(_LOGOUT, b"", now_ns)
         self._end(events, "the peer logged out")
 
     def _on_sequence_reset(self, message: Message, events: list[Event], now_ns: int) -> None:
         fills = message.get(b"123") == b"Y"
-        if self._in_turn(message, fills, fills, events, now_ns) is None:
+        if self._in_turn(message, events, now_ns, check_high=fills, check_low=fills) is None:
             return
         new = message.number(b"36") or 0
         if new > self.store.in_seq:
@@ -397,7 +416,7 @@ class Session:
 
     def _on_resend(self, message: Message, events: list[Event], now_ns: int) -> None:
         # It is answered even while this side waits for a resend of its own: otherwise both might wait for ever.
-        seq = self._in_turn(message, False, False, events, now_ns)
+        seq = self._in_turn(message, events, now_ns, check_high=False, check_low=False)
         if seq is None:
             return
         begin, end = message.number(b"7") or 1, message.number(b"16") or 0
@@ -496,7 +515,9 @@ class Session:
         if self.state is State.LIVE and self._logout_sent_ns is None:
             self._say_goodbye(text, now_ns)
 
-    def _say(self, msg_type: bytes, fields: bytes, now_ns: int, header: Iterable[tuple[int, bytes]] = ()) -> None:
+    def _send_admin(
+        self, msg_type: bytes, fields: bytes, now_ns: int, header: Iterable[tuple[int, bytes]] = ()
+    ) -> None:
         """Send a message of the session itself, which is not kept."""
         seq = self.store.out_seq
         self.store.out_seq = seq + 1
@@ -511,7 +532,7 @@ class Session:
         self.sent_ns = now_ns
 
     def _say_goodbye(self, text: str, now_ns: int) -> None:
-        self._say(_LOGOUT, body([(58, text)]) if text else b"", now_ns)
+        self._send_admin(_LOGOUT, body([(58, text)]) if text else b"", now_ns)
         self._logout_sent_ns = now_ns
 
     @staticmethod
@@ -534,7 +555,7 @@ class Session:
             fields.append((373, int(fault.reason)))
         if message.msg_type not in (_LOGON, _RESET) and seq == self.store.in_seq:
             self.store.in_seq += 1
-        self._say(_REJECT, body(fields), now_ns, self.route_back(message))
+        self._send_admin(_REJECT, body(fields), now_ns, self.route_back(message))
 
     def _end(self, events: list[Event], reason: str) -> None:
         self.state = State.ENDED
@@ -562,9 +583,9 @@ class Session:
             self._end(events, "the peer was silent")
         elif silence_tenths_ns >= _ASKED_AFTER_TENTHS * interval_ns * (self._tests + 1):
             self._tests += 1
-            self._say(_TEST, body([(112, b"TEST")]), now_ns)
+            self._send_admin(_TEST, body([(112, b"TEST")]), now_ns)
         elif not self._tests and now_ns - self.sent_ns >= interval_ns:
-            self._say(_HEARTBEAT, b"", now_ns)
+            self._send_admin(_HEARTBEAT, b"", now_ns)
         return events
 
     def due_ns(self) -> int | None:

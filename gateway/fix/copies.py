@@ -72,7 +72,7 @@ class CopyStreams(FixStreams):
         super()._define_user(command)
         self._assign()
 
-    def _concern(self, reports: NDArray[Any]) -> NDArray[np.bool_]:
+    def _relevant(self, reports: NDArray[Any]) -> NDArray[np.bool_]:
         marked = (reports["command_kind"] == _CANCEL) & (reports["client_order_id"] == 0)
         # Ids of long texts are followed for all users: one of them may be read later.
         concern: NDArray[np.bool_] = marked | (reports["client_order_id"] < 0)
@@ -83,7 +83,7 @@ class CopyStreams(FixStreams):
             concern |= np.isin(reports["participant_name"], parties) | np.isin(reports["firm"], parties)
         return concern
 
-    def _in_silence(self, chosen: NDArray[Any]) -> NDArray[np.bool_]:
+    def _of_no_fix_user(self, chosen: NDArray[Any]) -> NDArray[np.bool_]:
         """None of those that are chosen."""
         return np.zeros(len(chosen), np.bool_)
 

@@ -140,7 +140,7 @@ class JournaledCore(Session):
 
     def ask(self, text: str, now_ns: int) -> None:
         """Have a test request sent."""
-        self._say(_TEST_REQUEST, body([(112, text)]), now_ns)
+        self._send_admin(_TEST_REQUEST, body([(112, text)]), now_ns)
 
     def business_reject(
         self,
@@ -160,7 +160,9 @@ class JournaledCore(Session):
         del now_ns
         self._owner.resend(begin, end)
 
-    def _say(self, msg_type: bytes, fields: bytes, now_ns: int, header: Iterable[tuple[int, bytes]] = ()) -> None:
+    def _send_admin(
+        self, msg_type: bytes, fields: bytes, now_ns: int, header: Iterable[tuple[int, bytes]] = ()
+    ) -> None:
         if not self.granted:
             self._owner.owe(msg_type, fields, tuple(header), self.store.in_seq)
             self.sent_ns = now_ns

@@ -136,7 +136,7 @@ class FixSession(RowSession):
         self._came_ns = self._went_ns = 0
         self._named: dict[int, None] = {}
         self._high = 0  # number of the last message that came
-        self._before_first = 0  # place of the stream's message 1 less the number of that message
+        self._place_offset = 0  # place in the stream = number + offset
         self._asked_from = 0  # of a resend that is asked for
         self._resend_end = 0
         self._fills_from = 0
@@ -632,7 +632,8 @@ class FixSession(RowSession):
         """Have a logon marked, in the next turn: before, the session does not know its user."""
         core = self._core
         assert core is not None, "a logon came"
-        resets = core.logon is not None and core.logon.get(b"141") == b"Y"
+        logon = core.logon
+        resets = logon is not None and logon.get(b"141") == b"Y" and not core.fault_of(logon)
         self._logon_number = 0
         self._logon_mark = Mark.RESET if resets else Mark.SESSION
 
@@ -656,7 +657,7 @@ class FixSession(RowSession):
             return None
         begin, self._asked_from = self._asked_from, 0
         self._fills_from = begin
-        return begin + self._before_first
+        return begin + self._place_offset
 
     def take_mass_cancel(self) -> MassCancel | None:
         """Mass cancel that is to be carried out, once."""
@@ -761,7 +762,7 @@ class FixSession(RowSession):
         core = self._core
         assert core is not None, "it is logged in"
         store, message = core.store, core.logon
-        self._before_first = self.next_seq - number
+        self._place_offset = self.next_seq - number
         self._high = number
         self._resend_end = self._fills_from = 0
         if message is None:

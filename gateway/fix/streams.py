@@ -236,7 +236,7 @@ class FixStreams(BoundedStreams):
         mass = reports[reports["kind"] == ReportKind.MASS_CANCEL]
         for report in mass:
             self._met(report)
-        concern = self._concern(reports) | (reports["command_kind"] == _CROSS)
+        concern = self._relevant(reports) | (reports["command_kind"] == _CROSS)
         chosen = reports[(reports["kind"] <= ORDERS_MAX) & concern]
         while len(chosen):
             # Whoever speaks for the first time is told what comes behind, wherever a block ends.
@@ -253,7 +253,7 @@ class FixStreams(BoundedStreams):
         begins &= ~self._speaks[np.minimum(senders, len(self._speaks) - 1)]
         return int(np.argmax(begins)) + 1 if begins.any() else len(chosen)
 
-    def _in_silence(self, chosen: NDArray[Any]) -> NDArray[np.bool_]:
+    def _of_no_fix_user(self, chosen: NDArray[Any]) -> NDArray[np.bool_]:
         """True for reports that concern only users who have never spoken FIX: they have numbers, and no records."""
         by_fix = np.isin(chosen["command_context"] >> 60 & 15, self.protocols)
         by_fix |= chosen["command_kind"] == _CROSS
@@ -266,7 +266,7 @@ class FixStreams(BoundedStreams):
         return silent
 
     def _frame_chosen(self, chosen: NDArray[Any]) -> Iterator[tuple[int, bytes]]:
-        silent = self._in_silence(chosen).tolist()
+        silent = self._of_no_fix_user(chosen).tolist()
         rows = np.ascontiguousarray(chosen).view(REPORT_BYTES)
         columns = zip(*(chosen[name].tolist() for name in _COLUMNS), strict=True)
         for at, said in enumerate(columns):
@@ -345,7 +345,7 @@ class FixStreams(BoundedStreams):
         if sender < len(self.next_in) and next_in > self.next_in[sender]:
             self.next_in[sender] = next_in
 
-    def _concern(self, reports: NDArray[Any]) -> NDArray[np.bool_]:
+    def _relevant(self, reports: NDArray[Any]) -> NDArray[np.bool_]:
         """True for reports about orders that become records, or are needed for them."""
         concern: NDArray[np.bool_] = (reports["user"] != 0) | (reports["other_user"] != 0)
         return concern

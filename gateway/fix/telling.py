@@ -60,7 +60,7 @@ class Telling(NamedTuple):
     report_bytes: np.ndarray[Any, Any]  # uint8[256 * n]: its memory
     acts: np.ndarray[Any, Any]  # int64[256]: what becomes of each kind
     carried: np.ndarray[Any, Any]  # COMMAND[1]: last row of the block before
-    speaks: np.ndarray[Any, Any]  # bool[users]
+    uses_fix: np.ndarray[Any, Any]  # bool[users]
     next_out: np.ndarray[Any, Any]  # int64[users]
     next_in: np.ndarray[Any, Any]  # int64[users]
     texts: np.ndarray[Any, Any]  # uint8[2 * 16]: ClOrdID and OrigClOrdID of a report
@@ -76,7 +76,7 @@ class Telling(NamedTuple):
 
 def new_telling(
     reports: "np.ndarray[Any, Any]",
-    speaks: "np.ndarray[Any, Any]",
+    uses_fix: "np.ndarray[Any, Any]",
     next_out: "np.ndarray[Any, Any]",
     next_in: "np.ndarray[Any, Any]",
 ) -> Telling:
@@ -84,13 +84,13 @@ def new_telling(
     acts = np.zeros(_KINDS, np.int64)
     acts[: ORDERS_MAX + 1] = _ORDER
     acts[[int(kind) for kind in _TO_PYTHON]] = _PYTHON
-    users = len(speaks)
+    users = len(uses_fix)
     return Telling(
         reports,
         reports.view(f"V{ROW_BYTES}").view(np.uint8),
         acts,
         np.zeros(1, COMMAND),
-        speaks,
+        uses_fix,
         next_out,
         next_in,
         np.zeros(32, np.uint8),
@@ -154,8 +154,8 @@ def _is_silent(tables: Telling, report):
     """True for a report that concerns only users who have never spoken FIX."""
     return not (
         lshr(report["command_context"], 60) == _PROTOCOL
-        or tables.speaks[report["user"]]
-        or tables.speaks[report["other_user"]]
+        or tables.uses_fix[report["user"]]
+        or tables.uses_fix[report["other_user"]]
     )
 
 
@@ -217,7 +217,7 @@ def _act_of(tables: Telling, commands, first_seq, at, highest_e4):
         return np.int64(_PYTHON), np.int64(0), np.int64(0)
     if report["user"] == 0 and report["other_user"] == 0:
         return np.int64(_NOTHING), np.int64(0), np.int64(0)
-    if max(np.int64(report["user"]), np.int64(report["other_user"])) >= len(tables.speaks):
+    if max(np.int64(report["user"]), np.int64(report["other_user"])) >= len(tables.uses_fix):
         return np.int64(_PYTHON), np.int64(0), np.int64(0)
     of_no_order = report["command_kind"] == _CANCEL and report["client_order_id"] == 0
     if of_no_order and lshr(report["command_context"], 60) != _PROTOCOL:
@@ -336,7 +336,7 @@ def tell_reports(pointers, kept_pointers, commands, first_seq, at, end, highest_
             _keep(tables, kept, at, silent)
             for n in range(2 if other not in (0, user) else 1):
                 each = user if n == 0 else other
-                if tables.speaks[each]:
+                if tables.uses_fix[each]:
                     bytes_end = _put_record(tables, each, at, own, further, count, bytes_end)
                     count += 1
                 elif each != 0:

@@ -130,7 +130,7 @@ def _flags(view: View, entry: Entry) -> bytes:
     return condition + (b"286=%b\x01" % _PREVIOUS_DAY if entry.earlier and view.version != FIX_4_2 else b"")
 
 
-def _other(view: View, instrument: Instrument, action: Action, kind: bytes, entry: Entry, times: bytes) -> bytes:
+def _statistic(view: View, instrument: Instrument, action: Action, kind: bytes, entry: Entry, times: bytes) -> bytes:
     """An entry of X beside levels and trades."""
     price = b"" if entry.price_e4 is None else b"270=%b\x01" % price_text(entry.price_e4)
     size = b"" if entry.qty is None else b"271=%d\x01" % entry.qty
@@ -165,10 +165,10 @@ def entries_of_change(view: View, change: Change) -> Made:
         now = instrument.entries.get(kind)
         if now is None:
             assert before is not None, "it has changed"
-            made.append(_other(view, instrument, Action.DELETE, kind, before, times))
+            made.append(_statistic(view, instrument, Action.DELETE, kind, before, times))
         else:
             action = Action.NEW if before is None else Action.CHANGE
-            made.append(_other(view, instrument, action, kind, now, times))
+            made.append(_statistic(view, instrument, action, kind, now, times))
     return Made(len(made), b"".join(made))
 
 
