@@ -223,7 +223,7 @@ def scripted(text: str, venue: Venue | None = None) -> Venue:
 def rejected(subscriber: Subscriber) -> tuple[str, str]:
     (message,) = subscriber.got()
     assert message.msg_type == b"Y", message.frame
-    return message.fields[b"281"].decode(), message.fields[b"58"].decode()
+    return message.fields.get(b"281", b"").decode(), message.fields[b"58"].decode()
 
 
 def test_each_reason_of_a_reject_is_given_and_what_is_followed_goes_on() -> None:
@@ -236,7 +236,7 @@ def test_each_reason_of_a_reject_is_given_and_what_is_followed_goes_on() -> None
         ("0", {"symbols": ["XYZ", "NONE"]}, "no symbol NONE"),
         ("0", {"symbols": []}, "name a symbol"),
         ("1", {"request_id": "good"}, "give another"),
-        ("1", {"request_id": "never", "kind": "2"}, "no request of this MDReqID"),
+        ("", {"request_id": "never", "kind": "2"}, "no request of this MDReqID"),
         ("4", {"kind": "3"}, "0, 1 or 2"),
         ("5", {"depth": 5_001}, "1 to 5000"),
         ("5", {"depth": "-1"}, "1 to 5000"),

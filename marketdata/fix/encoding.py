@@ -221,8 +221,8 @@ def snapshot(view: View, request_id: bytes, instrument: Instrument) -> bytes:
 
 
 def reject(request_id: bytes, reason: bytes, text: str) -> bytes:
-    """Body of Y. reason: MDReqRejReason."""
-    return body([(262, request_id), (281, reason), (58, text)])
+    """Body of Y. reason: MDReqRejReason; none where the standard has no such."""
+    return body([(262, request_id), *([(281, reason)] if reason else []), (58, text)])
 
 
 # Instruments.

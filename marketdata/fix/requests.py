@@ -9,6 +9,8 @@ from wire.fix_codec import Message
 
 #: Reasons of a MarketDataRequestReject: MDReqRejReason, field 281.
 UNKNOWN_SYMBOL, DUPLICATE_ID, BANDWIDTH = b"0", b"1", b"2"
+#: Of a request that is to be ended, and is not known.
+NO_REASON = b""
 _SUBSCRIPTION_TYPE, _DEPTH, _UPDATE_TYPE, _AGGREGATED, _ENTRY_TYPE = b"4", b"5", b"6", b"7", b"8"
 _TRADING_SESSION, _SCOPE, _OPEN_CLOSE, _IMPLICIT = b"9", b"A", b"B", b"C"
 #: SubscriptionRequestType, field 263.

@@ -367,7 +367,7 @@ class DataSession:
     def _unsubscribe(self, request_id: bytes) -> None:
         subscription = self._requests.get(request_id)
         if subscription is None:
-            raise Refused(requests.DUPLICATE_ID, "no request of this MDReqID (262) is under way")
+            raise Refused(requests.NO_REASON, "no request of this MDReqID (262) is under way")
         self.on_answered(subscription)
 
     def on_answered(self, subscription: Subscription) -> None:
