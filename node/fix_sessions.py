@@ -211,6 +211,10 @@ def _arrived(context: int, values: tuple[int, ...], extended: tuple[int, ...], b
     if mark == Mark.BUSINESS_REJECT:
         kind = extended[0].to_bytes(8, "big", signed=True).strip(b"\0").decode("ascii", "replace")
         return Arrived(number, kind, 0, "refused by a business reject")
+    if mark == Mark.REFUSED:
+        refusal = records.refusal_of(extended[0])
+        kind = refusal.msg_type.decode("ascii", "replace")
+        return Arrived(number, kind, 0, f"refused by a message of type {refusal.answer.decode('ascii', 'replace')}")
     if mark == Mark.STATUS:
         return Arrived(number, "H", 0, "")
     if mark == Mark.MASS_CANCEL:
