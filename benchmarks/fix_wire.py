@@ -1,7 +1,7 @@
 """FIX over loopback TCP: a node with a gateway of FIX in a process of its own, loaded by this one, on the same machine.
 
     pipelined   50 sessions, orders and their cancels: messages in and answered, processor time of the gateway, waits
-    one         one message at a time, and the same bytes to a bare echo in the same run
+    one         one message at a time, with fsync and without, and the same bytes to a bare echo in the same run
     logons      2,000 sessions log on: seconds, and memory of the gateway
     resend      20,000 messages are sent again: seconds, and the round trips of another session meanwhile
 
@@ -9,6 +9,7 @@
 one is missing, or is a reject, is no measurement. The numbers include the client, which has its frames ready before.
 """
 
+import os
 import select
 import socket
 import sys
@@ -33,6 +34,7 @@ _MESSAGES: Final = 20_000
 _WINDOW: Final = 200
 _RATE: Final = 60_000.0
 _ROUND_TRIPS: Final = 2_000
+_SYNCS: Final = 200
 _OVER_ECHO_US: Final = 60.0
 _LOGONS: Final = 2_000
 _OF_ADDRESS: Final = 100
@@ -103,10 +105,10 @@ class Line:
 
 
 @contextmanager
-def fix_node(users: int) -> Iterator[tuple[Node, int, int]]:
-    """A node that has a gateway of FIX, the gateway's port, and its process. Raises LoadError."""
+def fix_node(users: int, durability: str = "fsync", module: str = "cli.main") -> Iterator[tuple[Node, int, int]]:
+    """A node that has a gateway of FIX, the gateway's port, and its process; module: that runs. Raises LoadError."""
     arguments = ("--gateway", "fix=fix:0", "--connections-max", "4096")
-    with running_node("fsync", users, arguments=arguments) as node:
+    with running_node(durability, users, arguments=arguments, module=module) as node:
         assert node.link is not None, "a node of its own"
         until_s = time.monotonic() + _START_S
         while True:
@@ -219,20 +221,51 @@ def pipelined() -> Iterator[Row]:
 
 
 def one() -> Iterator[Row]:
-    """One message at a time, in turn with a bare echo."""
-    with fix_node(1) as (node, port, _), echo.serving() as echo_port:
+    """One message at a time, in turn with a bare echo: where answers wait for no disk, and where they wait for it, in
+    turn with a bare sync of the same device."""
+    for durability in ("none", "fsync"):
+        yield from _one(durability)
+
+
+def _one(durability: str) -> Iterator[Row]:
+    with fix_node(1, durability) as (node, port, pid), echo.serving() as echo_port:
         (line,) = logged_on(port, node.users)
+        assert node.directory is not None, "a node of its own"
         _trips(line, line.orders(200))
-        bare, own, ends = [], [], []
+        bare, syncs, own, ends, costs, over = [], [], [], [], [], []
         for _ in range(_RUNS):
             bare.append(echo.round_trips(echo_port, _ROUND_TRIPS, busy=False).at(50.0) / 1_000)
-            trips = _trips(line, line.orders(_ROUND_TRIPS))
+            syncs.append(_sync_us(node.directory) if durability == "fsync" else 0.0)
+            frames, before_s = line.orders(_ROUND_TRIPS), used_s(pid)
+            trips = _trips(line, frames)
+            costs.append(1e6 * (used_s(pid) - before_s) / _ROUND_TRIPS)
             own.append(float(np.percentile(trips, 50.0)))
             ends.append(float(np.percentile(trips, 99.0)))
-        yield row("bare echo, client sleeps: p50 round trip", bare, "us")
+            over.append(own[-1] - bare[-1] - syncs[-1])
+        name = f"FIX, one at a time, {durability}"
+        yield row(f"bare echo beside {durability}, client sleeps: p50 round trip", bare, "us")
+        if durability == "fsync":
+            yield row("bare sync of 4 KB, same device: p50", syncs, "us")
         at_most = float(np.median(bare)) + _OVER_ECHO_US
-        yield row("FIX, one at a time, fsync: p50 round trip", own, "us", at_most=at_most)
-        yield row("FIX, one at a time, fsync: p99 round trip", ends, "us")
+        yield row(f"{name}: p50 round trip", own, "us", at_most=at_most)
+        yield row(f"{name}: p99 round trip", ends, "us")
+        beside = "echo and sync" if durability == "fsync" else "echo"
+        yield row(f"{name}: p50 above {beside}", over, "us", at_most=_OVER_ECHO_US)
+        yield row(f"{name}: processor time of the gateway", costs, "us/message")
+
+
+def _sync_us(directory: Path) -> float:
+    """Middle of the times that the device needs for four new KB of a file, in us."""
+    took = []
+    path = directory / "sync"
+    with path.open("wb", buffering=0) as file:
+        for _ in range(_SYNCS):
+            began_s = time.perf_counter()
+            file.write(bytes(4_096))
+            os.fdatasync(file.fileno())
+            took.append(1e6 * (time.perf_counter() - began_s))
+    path.unlink()
+    return float(np.median(took))
 
 
 def _trips(line: Line, frames: list[bytes]) -> list[float]:

@@ -40,14 +40,16 @@ class Node(NamedTuple):
 
 
 @contextmanager
-def running_node(durability: str, users: int, symbols: int = 1, arguments: Sequence[str] = ()) -> Iterator[Node]:
+def running_node(
+    durability: str, users: int, symbols: int = 1, arguments: Sequence[str] = (), module: str = "cli.main"
+) -> Iterator[Node]:
     """A node with so many users, a participant each, and instruments in continuous trading. Ended afterwards.
 
-    arguments: further ones of `lockstep serve`. Raises LoadError when it does not start.
+    arguments: further ones of `lockstep serve`. module: that runs it. Raises LoadError when it does not start.
     """
     with (
         tempfile.TemporaryDirectory(prefix="lockstep-bench-") as name,
-        serving(Path(name) / "node", durability, arguments) as (port, pid),
+        serving(Path(name) / "node", durability, arguments, module) as (port, pid),
         link_to(Path(name) / "node") as link,
     ):
         told = set_up(link, users, symbols)
@@ -55,11 +57,13 @@ def running_node(durability: str, users: int, symbols: int = 1, arguments: Seque
 
 
 @contextmanager
-def serving(directory: Path, durability: str, arguments: Sequence[str] = ()) -> Iterator[tuple[int, int]]:
+def serving(
+    directory: Path, durability: str, arguments: Sequence[str] = (), module: str = "cli.main"
+) -> Iterator[tuple[int, int]]:
     """A node on a data directory, new or not: its port and process, once it listens. Ended afterwards, if it has not
     been killed. Raises LoadError when it does not start."""
     with tempfile.TemporaryFile("w+") as complaints:
-        command = [sys.executable, "-m", "cli.main", "serve", "--data", str(directory), "--port", "0", "--json"]
+        command = [sys.executable, "-m", module, "serve", "--data", str(directory), "--port", "0", "--json"]
         # What a participant may send is not to be measured.
         command += ["--durability", durability, "--default-order-rate", "off", "--default-share", "off", *arguments]
         child = subprocess.Popen(

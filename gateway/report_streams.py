@@ -51,6 +51,7 @@ class ReportStreams(Streams):
         """``day_begins``, ``day_ends``: one message each to every user; none where it is empty."""
         users = np.zeros(users_max + 1, USER)
         super().__init__(users, capacity.instruments_max, deliver, on_new_session, on_login_end)
+        self._next_seqs, self._ends = users["next_seq"], users["bytes"]  # the places of all rows
         self._fold = Reports(capacity, users_max=users_max)
         self._frame = frame
         self._day_begins, self._day_ends = day_begins, day_ends
@@ -121,10 +122,10 @@ class ReportStreams(Streams):
         waiting, self._waiting = self._waiting, {}
         counts, self._counts = self._counts, {}
         for user, parts in waiting.items():
-            row, data, messages = self._user_rows[user], b"".join(parts), counts[user]
-            segment = Segment(user, int(row["next_seq"]), messages, int(row["bytes"]), data)
-            row["next_seq"] += messages
-            row["bytes"] += len(data)
+            next_seqs, ends, data, messages = self._next_seqs, self._ends, b"".join(parts), counts[user]
+            segment = Segment(user, int(next_seqs[user]), messages, int(ends[user]), data)
+            next_seqs[user] = segment.first_seq + messages
+            ends[user] = segment.position + len(data)
             self._deliver(segment)
 
     def image(self) -> dict[str, NDArray[Any]]:

@@ -141,6 +141,7 @@ class Gateway:
         table["region"] = np.arange(connections_max) * REGION_PITCH
         self._table = table.view(np.uint8).data
         self._rows = np.zeros(ROWS_MAX + 1, COMMAND)
+        self._row_bytes = self._rows.view(np.uint8)
         turn_words = turn_words_max(connections_max, len(self._rows))
         record = np.zeros(turn_words, np.int32) if arrival_log is None else arrival_log.room(turn_words)
         self._arrivals = Packed(
@@ -595,16 +596,16 @@ class Gateway:
                 each.drop(taken, now_ns)
             each.follow()
         if made:
-            self._rows[:count] = np.frombuffer(b"".join(made), COMMAND)
+            # As bytes: NumPy copies rows of named places one place after the other.
+            self._row_bytes[: COMMAND.itemsize * count] = np.frombuffer(b"".join(made), np.uint8)
         return len(waiting), count
 
-    def received_ns(self, users: NDArray[Any]) -> NDArray[np.int64]:
+    def received_ns(self, users: list[int]) -> list[int]:
         """When the bytes of each of these users were received last, in ns since 1970; now, of one that has left."""
-        # One row mostly, for which a set of NumPy costs as much as all else.
-        of_row, now_ns = users.tolist(), time.time_ns()
-        connections = {user: self.logged_in.get(user) for user in set(of_row)}
+        now_ns = time.time_ns()
+        connections = {user: self.logged_in.get(user) for user in set(users)}
         times = {user: now_ns if each is None else each.received_ns for user, each in connections.items()}
-        return np.array([times[user] for user in of_row], np.int64)
+        return [times[user] for user in users]
 
     def _fit(self, took_ns: int) -> None:
         """Set the rows of the next turn by the time of the last one."""

@@ -22,11 +22,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import numpy as np
 import uvloop
 from numpy.typing import NDArray
 
-from engine.records import COMMAND, CommandKind
+from engine.records import CommandKind
 from gateway.fix.protocol import Fix
 from gateway.outbox import PAST_DAYS, Outbox
 from gateway.protocol import Entrance, OrderProtocol
@@ -40,16 +39,18 @@ from node.end_signals import on_end_signal
 from node.fix_watch import SessionFacts
 from node.given_back import give_back
 from node.logs import Log
+from node.look import Look
 from node.program_report import ProgramReport, agent_values
+from node.ring_notes import notes_of
 from replay.feed import Feed
 from replay.market_rows import MARKET_ROWS, ring_of, tape_of
 from replay.rebuild import capacity_of
 from tape.agents import Call, Measured
+from tape.doorbell import UNSURE_NS
 from tape.errors import TapeError
 from tape.inbound import Producer
 from tape.places import Place
 from tape.reader import TapeReader
-from tape.ring import NOTE
 from tape.writer import NAME_BYTES
 
 #: Longest work on blocks before the loop has its turn, in ns.
@@ -75,6 +76,9 @@ _FULL_S: Final = 0.25
 _RING_FULL: Final = "the market takes no orders from this gateway now; orders without an answer may be sent again"
 _NODE_ENDED: Final = "the node has ended"
 _LINK_FAILED: Final = "the gateway has lost the node; log in again"
+
+#: As plain numbers: each look at a name of an enumeration takes a part of a microsecond.
+_RELEASED, _JOURNALED, _EXTEND = int(Place.RELEASED), int(Place.JOURNALED), int(CommandKind.EXTEND)
 
 WhenFull = Literal["wait", "refuse"]
 
@@ -148,8 +152,11 @@ class GatewayProcess:
         self._failure: BaseException | None = None
         self._stopping = False
         self._working = False
-        self._idle = threading.Event()
-        self._watch = threading.Thread(target=self._watch_tape, name="tape", daemon=True)
+        self._look = Look()
+        self._looks = False  # now: the bell need not wake the loop
+        self._bell = self._tape.release_bell
+        self._woken_fd = -1
+        self._watch = threading.Thread(target=self._watch_bell, name="tape", daemon=True)
         self._full_since_s = 0.0
         self._ends_with_core = False
         #: Work on what happened, as the report of this process has it.
@@ -205,11 +212,13 @@ class GatewayProcess:
         self._loop.call_later(BEAT_S, self._beat)
         # A thread that loads a kernel disturbs another that runs one, so all are loaded before there are two.
         gateway.load_kernels()
-        self.producer.put_all(np.zeros(0, COMMAND), np.zeros(0, NOTE))
+        self.producer.put_packed(bytearray(), bytearray())
         self.producer.must_wake()
-        self._tape.bell.arm()
-        self._tape.bell.ring()
+        self._bell.arm()
+        self._bell.ring()
         give_back()
+        self._woken_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._loop.add_reader(self._woken_fd, self._on_bell)
         self._watch.start()
         self._turn()
 
@@ -234,6 +243,8 @@ class GatewayProcess:
         if self._stopping:
             return
         self._stopping, self._failure = True, failure
+        if self._woken_fd >= 0:
+            self._loop.remove_reader(self._woken_fd)
         self.link.close()  # first: what ends from now on is no disconnect of a user
         self._loop.create_task(self._leave(why))
 
@@ -262,7 +273,6 @@ class GatewayProcess:
         gateway.close()
 
     async def _save_last_image(self) -> None:
-        self._idle.set()
         if self._saving is not None:
             await asyncio.wait([self._saving])
         await self._save_image()
@@ -287,6 +297,7 @@ class GatewayProcess:
             return
         self._loop.call_later(BEAT_S, self._beat)
         self.gateway.beat()
+        self._turn()  # a ring is missed where the core dies in the middle of it
         self._look_at_core(self.gateway)
         self.outbox.flush()
         self._sessions.beat(self.gateway)
@@ -333,19 +344,21 @@ class GatewayProcess:
 
     # What happened: from the tape to the streams.
 
-    def _watch_tape(self) -> None:
-        """Wake the loop for each block that is released, in a thread that sleeps on the tape's doorbell."""
-        bell = self._tape.bell
-        while not self._stopping:
-            bell.arm()
-            if self._tape.load(Place.RELEASED) <= self.feed.seq and self._tape.writer_lives():
-                bell.sleep(_SLEEP_NS)
-            self._idle.clear()
-            try:
-                self._loop.call_soon_threadsafe(self._turn)
-            except RuntimeError:
-                return  # the loop has ended
-            self._idle.wait()
+    def _watch_bell(self) -> None:
+        """Wake the loop each time that the bell of what is released rings, in a thread that sleeps on it. The loop arms
+        it once it has taken all, so a loop that works is not woken."""
+        bell, fd = self._tape.release_bell, self._woken_fd
+        try:
+            while not self._stopping:
+                if bell.rang(_SLEEP_NS) and not self._looks:
+                    os.eventfd_write(fd, 1)
+        finally:
+            os.close(fd)
+
+    def _on_bell(self) -> None:
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._woken_fd)
+        self._wait_for_bell()  # mostly for a block that a look has found: nothing else is behind it
 
     def _turn(self) -> None:
         if self._stopping or self._working:
@@ -360,7 +373,19 @@ class GatewayProcess:
         elif self.feed.lags:
             self._loop.call_later(_LAG_S, self._turn)
         else:
-            self._idle.set()
+            self._loop.call_soon(self._wait_for_bell)  # once the loop has sent the answers
+        if self.gateway is not None:
+            self.gateway.resume()
+
+    def _wait_for_bell(self) -> None:
+        """Wait for the bell, unless something came before it is armed."""
+        if self._stopping:
+            return
+        self._bell.arm()
+        if self._tape.load(_RELEASED) > self.feed.seq:
+            self._turn()
+        elif not self._bell.is_sure:
+            self._loop.call_later(UNSURE_NS / 1e9, self._turn)
 
     def _take_blocks(self) -> int:
         """Take blocks for a while; gives the number of commands. ``_more`` is True then if there may be more now."""
@@ -370,15 +395,14 @@ class GatewayProcess:
             rows = self.feed.take()
             if rows is not None:
                 self.outbox.observe(rows.first_seq, rows.commands, rows.events)
-                self._carries = bool(rows.commands["kind"][-1] == CommandKind.EXTEND)
-            self._more = rows is not None or self.feed.replays
+                self._carries = int(rows.commands["kind"][-1]) == _EXTEND
+            released = rows is not None and self._tape.load(_RELEASED) > self.feed.seq
+            self._more = released or self.feed.replays
         if self._seen:
             due = [then for seq, then in self._seen if seq <= self.feed.seq]
             self._seen = [each for each in self._seen if each[0] > self.feed.seq]
             for then in due:
                 then()
-        if self.gateway is not None:
-            self.gateway.resume()
         return self.feed.seq - seq
 
     def has_seen(self, seq: int, then: Callable[[], None]) -> None:
@@ -391,7 +415,7 @@ class GatewayProcess:
     async def _save_image(self) -> None:
         """Write an image, where the journal has all that it is of, in another thread: clients go on meanwhile."""
         seq = self.feed.seq
-        if self._carries or seq <= self._imaged_seq or self._tape.load(Place.JOURNALED) < seq:
+        if self._carries or seq <= self._imaged_seq or self._tape.load(_JOURNALED) < seq:
             return
         image = gateway_image.take(self.outbox, seq)
         if await asyncio.to_thread(gateway_image.save, self._folder, self.options.data, image):
@@ -417,21 +441,27 @@ class GatewayProcess:
 
     def _put(self, rows: NDArray[Any], _began_ns: int) -> None:
         """Put the messages of a turn into the ring. Raises TapeError if it is broken."""
-        extends = rows["kind"] == CommandKind.EXTEND
-        notes = np.zeros(len(rows), NOTE)
-        replaces = rows["kind"] == CommandKind.REPLACE
-        notes["source"] = np.where(replaces, rows["new_context"], rows["context"]) & 0xFFFF
-        follows = np.zeros(len(rows), bool)
-        follows[1:] = extends[:-1]
-        notes["rows"] = np.where(follows, 0, np.where(extends, 2, 1))
-        first = np.flatnonzero(extends)
-        notes["source"][first] = notes["source"][np.minimum(first + 1, len(rows) - 1)]
         assert self.gateway is not None, "it has read the rows"
-        notes["tag"] = self.gateway.received_ns(notes["source"])
-        if not self.producer.put_all(rows, notes):
+        packed = bytearray(rows.tobytes())
+        if not self.producer.put_packed(packed, notes_of(packed, self.gateway.received_ns)):
             raise TapeError("the ring to the core has less room than it said; start the gateway again")
         if self.producer.must_wake():
             self.link.wake()
+        if self._look.is_due:
+            self._loop.call_soon(self._wait_a_moment)  # by then the loop has sent what wakes the core
+
+    def _wait_a_moment(self) -> None:
+        """Take what the core makes of a message at once, where it waits for no disk: to sleep until the bell rings
+        would take longer."""
+        if self._stopping or self._looks:
+            return
+        self._looks = True
+        comes = self._look.comes(self._tape, self.feed.seq)
+        self._looks = False  # and then the bell is armed, and what came before that is found
+        if comes:
+            self._turn()
+        else:
+            self._wait_for_bell()
 
     def _refuse_where_full(self) -> None:
         """End clients that send while the ring is full, where this gateway refuses then: nothing of what they have sent

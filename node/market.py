@@ -5,6 +5,7 @@ come back through ``_published``, in order, and go to the projections and to the
 """
 
 import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -99,9 +100,11 @@ class Market:
         served: str,
         tape: MarketTape | None = None,
         latencies: LatencyLog | None = None,
+        alone: bool = False,
     ) -> None:
         """``served``: name of the projection that direct turns serve by themselves. ``tape``: what all blocks are
-        written to, ``latencies``: where the moments of all turns are recorded; None: there is none.
+        written to, ``latencies``: where the moments of all turns are recorded; None: there is none. alone: no other
+        node has a part in what may be told.
         """
         self.journal = journal
         self.engine = engine
@@ -112,6 +115,11 @@ class Market:
         self._latencies = latencies
         self._follows = False
         self.published_seq = engine.seq
+        #: The disk alone decides on what may be told, so the journal's thread tells the readers of the tape at once.
+        self._tells_durable = alone and durability == "fsync"
+        self._told_seq = 0  # last command that readers of the tape were told of since the start
+        self._taped_seq = engine.seq
+        self._telling = threading.Lock()
         self.stamp = stamp
         self._stages = stages
         self.on_failure: Callable[[JournalError], None] = _raise
@@ -127,6 +135,11 @@ class Market:
         self.pipeline.bound_release(RELEASE_NS, self._release_soon)
         self._releasing = False
         journal.on_durable = self._durable
+
+    @property
+    def told_seq(self) -> int:
+        """Last command of which somebody may have been told, here or by a reader of the tape."""
+        return max(self.published_seq, self._told_seq)
 
     @property
     def has_room(self) -> bool:
@@ -176,7 +189,9 @@ class Market:
         Its events are in the engine's event digest.
         """
         moments = block.moments
-        if not block.taped:
+        if block.taped:
+            self._taped_seq = block.first_seq + len(block.commands) - 1
+        else:
             self._put_on_tape(block.commands, block.events)
         if not block.answered:
             read_ns, taken_ns, applying_ns, applied_ns = moments[0, :4].tolist()
@@ -209,6 +224,7 @@ class Market:
     def replicate(self, replication: Replication | None) -> None:
         """Show each further block to ``replication``, which then decides on the release."""
         self._waits = self._waits or replication is not None
+        self._tells_durable = False
         self._follows = self._follows and replication is None
         self.pipeline.replicate(replication)
 
@@ -255,12 +271,19 @@ class Market:
         if self._tape is not None:
             first_seq = self.engine.seq + 1 - len(commands)
             self._tape.write(first_seq, self.journal.epoch, self.engine.now_ns, commands, events)
+            self._taped_seq = self.engine.seq
 
     def _note_published(self, seq: int) -> None:
         """Note how far answers have left. A copy gives none: what it shows is on its disk."""
         self.published_seq = seq
+        self._tell_readers(min(seq, self.journal.durable_seq) if self._follows else seq)
+
+    def _tell_readers(self, seq: int) -> None:
+        """Tell readers of the tape how far they may tell; two threads do, and the word does not fall."""
         if self._tape is not None:
-            self._tape.store(Place.RELEASED, min(seq, self.journal.durable_seq) if self._follows else seq)
+            with self._telling:
+                self._told_seq = max(self._told_seq, seq)
+                self._tape.store(Place.RELEASED, self._told_seq)
 
     def note_following(self) -> None:
         """Tell readers of the tape what this copy has on its disk: the primary has found it in its own journal."""
@@ -309,6 +332,9 @@ class Market:
         # A node that was deposed ends while blocks are on their way to the disk: nobody waits for them any more.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self.release)
+        # Behind that call: whoever hears of a command by the tape and comes here finds that it was published here too.
+        if self._tells_durable and not self._follows:
+            self._tell_readers(min(self.journal.durable_seq, self._taped_seq))
 
     def _break(self, error: JournalError) -> None:
         if not self._broken:

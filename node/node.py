@@ -194,6 +194,7 @@ class Node:
             tape=self.tape,
             served=self.outbox.name,
             latencies=self.latencies,
+            alone=not options.follows,
         )
         self.command_entry = CommandEntry(self.market, self.clock_watch, self.outbox.streams, self.engine)
         self.suspension = Suspension(self.engine, self.command_entry.submit, log.warning, options.data)
@@ -284,7 +285,7 @@ class Node:
         )
 
     def _published_seq(self) -> int:
-        return self.market.published_seq
+        return self.market.told_seq
 
     def _room_watch(self) -> RoomWatch:
         watch = RoomWatch(self.options.data, self.journal.room)

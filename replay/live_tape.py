@@ -2,7 +2,7 @@
 
 from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from replay.market_rows import MARKET_ROWS, tape_of
 from tape import TapeError
 from tape.places import Place
 from tape.reader import Block, Result, TapeReader
+
+_RELEASED: Final = int(Place.RELEASED)
 
 
 class TapedRows(NamedTuple):
@@ -97,7 +99,7 @@ class LiveTape:
         return True
 
     def _take(self, reader: TapeReader, seq: int) -> TapedRows | Why:
-        released_seq = reader.load(Place.RELEASED)
+        released_seq = reader.load(_RELEASED)
         if released_seq < seq:
             return Why.NOTHING
         # It was released, so its block was published before, unless it had no room.
@@ -126,11 +128,12 @@ class LiveTape:
 
 def _from(block: Block, seq: int) -> TapedRows:
     """Rows of a block from command ``seq`` on, as copies."""
-    commands = block.commands[max(seq - block.first_seq, 0) :]
-    events = block.events[int(np.searchsorted(block.events["seq"], seq)) :]
+    commands, events = block.commands, block.events
+    if seq > block.first_seq:
+        commands, events = commands[seq - block.first_seq :], events[int(np.searchsorted(events["seq"], seq)) :]
     return TapedRows(max(seq, block.first_seq), _copied(commands, COMMAND), _copied(events, EVENT), block.time_ns)
 
 
 def _copied(rows: NDArray[Any], dtype: "np.dtype[Any]") -> NDArray[Any]:
     # As bytes: NumPy would pack rows whose places overlap.
-    return np.frombuffer(bytearray(np.ascontiguousarray(rows).view(np.uint8).data), dtype)
+    return np.frombuffer(bytearray(rows.tobytes()), dtype)

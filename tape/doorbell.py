@@ -37,13 +37,31 @@ class Doorbell:
         """Say that one is about to sleep. Look for work after this, and call ``sleep`` if there is none."""
         self._rings = arm_bell(self._words, self._place)
         fenced = bool(self._words[self._place + BELL_FENCED]) and not INTERPRETED
-        self._sure = barrier_everywhere() or fenced
+        self._sure = fenced or barrier_everywhere()
 
     def sleep(self, wait_ns: int) -> None:
         """Sleep until the bell rings, after ``arm`` was called, but no longer than ``wait_ns``. It may end for no
         reason."""
         limit_ns = wait_ns if self._sure else min(wait_ns, UNSURE_NS)
         wait_on(self._words, self._place + BELL_RINGS, self._rings, limit_ns)
+
+    @property
+    def is_sure(self) -> bool:
+        """True if no ring is missed since the bell was armed; else look again within ``UNSURE_NS``."""
+        return self._sure
+
+    def rang(self, wait_ns: int) -> bool:
+        """Sleep until the bell has rung since the last call, no longer than ``wait_ns``; True if it has. Who arms it
+        is another."""
+        rings = self._rings_now()
+        if rings == self._rings:
+            wait_on(self._words, self._place + BELL_RINGS, rings, wait_ns)
+            rings = self._rings_now()
+        found, self._rings = rings != self._rings, rings
+        return found
+
+    def _rings_now(self) -> int:
+        return int(self._words[self._place + BELL_RINGS])
 
     def ring(self) -> None:
         """Wake who sleeps."""

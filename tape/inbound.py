@@ -139,10 +139,15 @@ class Producer:
         """Put several messages at once, all or none; False if the ring is full. Each has its rows in its first note."""
         if commands.dtype != self._dtype or notes.dtype != NOTE or len(commands) != len(notes):
             raise TapeError("rows and notes of a ring must be of its types, and as many")
-        rows = np.ascontiguousarray(commands).view(np.int64)
-        result = put_rows(self.ring.pointers, rows, np.ascontiguousarray(notes).view(np.int64), len(commands))
+        return self.put_packed(bytearray(commands.tobytes()), bytearray(notes.tobytes()))
+
+    def put_packed(self, commands: bytearray, notes: bytearray) -> bool:
+        """``put_all`` of rows and notes as bytes: NumPy takes a while to see rows of named places as words."""
+        rows, words = np.frombuffer(commands, np.int64), np.frombuffer(notes, np.int64)
+        count = len(words) // NOTE_WORDS
+        result = put_rows(self.ring.pointers, rows, words, count)
         if result == TOO_LONG:
-            raise TapeError(f"{len(commands)} rows do not fit into a ring of {self.ring.arrays.size[0]} rows")
+            raise TapeError(f"{count} rows do not fit into a ring of {self.ring.arrays.size[0]} rows")
         if result == BROKEN:
             raise TapeError(f"the consumer of {self._file.path} took what was never put; start the market again")
         return bool(result > 0)

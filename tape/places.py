@@ -31,7 +31,7 @@ class Place(IntEnum):
     #: Of the last one up to which each node had all that could take over then. It does not fall when one comes that has
     #: less, since who waits for it was told. Writer: replication.
     REPLICATED = 6 * LINE
-    #: Of the last one whose answers may leave. Writer: the release policy.
+    #: Of the last one whose answers may leave. Writer: the release policy, in one thread at a time.
     RELEASED = 7 * LINE
     #: Doorbell of the readers.
     READERS_BELL = 8 * LINE
@@ -42,12 +42,14 @@ class Place(IntEnum):
     BEAT = (9 + READERS_MAX) * LINE
     #: Time of that clock at which the core last ran, reigning or not; 0: not yet. It is stored right behind ``BEAT``.
     PULSE = BEAT + 1
+    #: Doorbell of those who wait for ``RELEASED`` alone, or for the end: it does not ring for what nobody may tell yet.
+    RELEASE_BELL = BEAT + LINE
 
 
 #: The sequence numbers that programs wait for.
 SEQUENCE_WORDS: Final = (Place.APPLIED, Place.JOURNALED, Place.REPLICATED, Place.RELEASED)
 
-TAPE_WORDS: Final = Place.BEAT + LINE
+TAPE_WORDS: Final = Place.RELEASE_BELL + LINE
 
 #: In a reader's place: its position, its name (8 characters) and its process.
 READER_POSITION: Final = 0

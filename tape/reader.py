@@ -21,6 +21,7 @@ from tape.words import load_sequence
 from tape.writer import Standing, packed_name, sizes, slot, standings, unpacked_name
 
 _ROWS_AT_FIRST: Final = 4_096
+_ENDED: Final = int(Place.ENDED)
 
 
 class Result(IntEnum):
@@ -97,6 +98,11 @@ class TapeReader:
         """Doorbell on which readers sleep. It rings for each block and each word."""
         return Doorbell(self._file.words, Place.READERS_BELL)
 
+    @property
+    def release_bell(self) -> Doorbell:
+        """Doorbell that rings for what may be told, and for the end, and for nothing else."""
+        return Doorbell(self._file.words, Place.RELEASE_BELL)
+
     def read(self) -> tuple[Result, Block | None]:
         """Copy the next block: BLOCK, NOTHING, or OVERRUN if it is no longer there (``join`` says what is).
 
@@ -131,9 +137,10 @@ class TapeReader:
             (EVENTS, self._rows.events),
             (REPORTS, self._rows.reports),
         ):
-            end = at + int(head[count]) * (dtype.itemsize // 8)
-            parts.append(words[at:end].view(dtype))
-            at = end
+            # No view of a slice: NumPy looks at each place of the type then.
+            rows = int(head[count])
+            parts.append(np.ndarray((rows,), dtype, words.data, 8 * at))
+            at += rows * (dtype.itemsize // 8)
         self.next_seq = int(head[FIRST_SEQ]) + int(head[COMMANDS])
         return Block(int(head[FIRST_SEQ]), int(head[EPOCH]), int(head[TIME_NS]), *parts)
 
@@ -141,7 +148,7 @@ class TapeReader:
         """Words between this reader and the last published block."""
         return int(load_sequence(self._file.words, int(Place.PUBLISHED))) - int(self._mine[AT])
 
-    def load(self, place: Place) -> int:
+    def load(self, place: int) -> int:
         """The sequence number at a place."""
         return int(load_sequence(self._file.words, int(place)))
 
@@ -160,7 +167,7 @@ class TapeReader:
 
     def writer_lives(self) -> bool:
         """False once the core has ended or died: what was published can still be read."""
-        return self._file.is_locked(OWNER_PLACE) and not load_sequence(self._file.words, int(Place.ENDED))
+        return self._file.is_locked(OWNER_PLACE) and not load_sequence(self._file.words, _ENDED)
 
     def ended(self) -> bool:
         """True if the core ended in order: no more blocks follow those that are published."""

@@ -5,7 +5,8 @@ from tape.bell import ring_bell
 from tape.machine import load_acquire, load_word, store_release
 from tape.places import Place
 
-_READERS_BELL = int(Place.READERS_BELL)
+_READERS_BELL, _RELEASE_BELL = int(Place.READERS_BELL), int(Place.RELEASE_BELL)
+_RELEASED, _ENDED = int(Place.RELEASED), int(Place.ENDED)
 
 
 @inlined
@@ -14,6 +15,8 @@ def raise_word(words, place, seq):
     if seq <= load_word(words, place):
         return
     store_release(words, place, seq)
+    if place == _RELEASED or place == _ENDED:  # noqa: PLR1714, SIM109  numba has no fast set
+        ring_bell(words, _RELEASE_BELL)
     ring_bell(words, _READERS_BELL)
 
 

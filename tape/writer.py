@@ -22,6 +22,7 @@ from tape.doorbell import take_part
 from tape.errors import TapeError
 from tape.form import Rows
 from tape.places import (
+    BELL_FENCED,
     LINE,
     READER_NAME,
     READER_PID,
@@ -110,6 +111,8 @@ class TapeWriter:
         self._counts = np.zeros(3, np.int64)
         self.tape = Packed(Tape(self._file.words, self._file.data, self._size, mine, head))
         take_part(self._file.words, Place.READERS_BELL)
+        # Who waits for answers is woken for each block on a quiet market: a barrier everywhere would cost all of them.
+        self._file.words[Place.RELEASE_BELL + BELL_FENCED] = 1
 
     def __enter__(self) -> "TapeWriter":
         return self

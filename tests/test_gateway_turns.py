@@ -295,7 +295,7 @@ def test_a_gateway_knows_when_it_received_what_each_user_sent(tmp_path: Path) ->
         turns.sends(0, 1)
         between_ns = time.time_ns()
         turns.sends(1, 1)
-        first, second, again, gone = turns.gateway.received_ns(np.array([*users[:2], users[0], 99]))
+        first, second, again, gone = turns.gateway.received_ns([*users[:2], users[0], 99])
         assert before_ns <= first == again <= between_ns <= second <= time.time_ns()
         assert second <= gone
 

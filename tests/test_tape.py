@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -321,3 +321,32 @@ def test_a_tape_does_what_a_list_of_blocks_does(tmp_path: Path) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+def test_the_bell_of_what_is_released_rings_for_that_and_the_end_alone(tmp_path: Path) -> None:
+    writer = TapeWriter(tape_path(tmp_path), ID, ROWS)
+    with TapeReader(tape_path(tmp_path), ID, ROWS) as reader:
+        bell, watcher = reader.release_bell, reader.release_bell
+        watcher.rang(0)
+
+        def rings(act: Callable[[], object]) -> bool:
+            bell.arm()
+            assert bell.is_sure
+            act()
+            return watcher.rang(1_000)
+
+        assert not rings(lambda: write(writer, 1, (2, 1, 0)))
+        assert not rings(lambda: writer.store(Place.APPLIED, 2))
+        assert not rings(lambda: writer.store(Place.JOURNALED, 2))
+        assert rings(lambda: writer.store(Place.RELEASED, 2))
+        assert not watcher.rang(1_000)
+        assert not rings(lambda: writer.store(Place.RELEASED, 2))  # it was told before
+        assert rings(writer.close)
+
+
+def test_a_bell_that_is_not_armed_does_not_ring(tmp_path: Path) -> None:
+    with TapeWriter(tape_path(tmp_path), ID, ROWS) as writer, TapeReader(tape_path(tmp_path), ID, ROWS) as reader:
+        watcher = reader.release_bell
+        watcher.rang(0)
+        writer.store(Place.RELEASED, 2)
+        assert not watcher.rang(1_000)

@@ -414,6 +414,8 @@ class FixSession(RowSession):
             at, made, count = int(behind), made + int(size), count + int(messages)
             if stop == FULL or (stop == NOT_WHOLE and len(held) + len(region) > len(data) and at > 0):
                 break
+            if at == len(data):
+                break
             end = int(stop) if stop > 0 else len(data)
             core.feed(data[at:end], now_ns)
             at = end

@@ -1,0 +1,42 @@
+"""A short look for answers before a process sleeps: to be woken takes longer than the core where it waits for nothing.
+
+It lasts some tens of microseconds at most, and is given up where nothing came in time, as where answers wait for a
+disk: then one of many messages is followed by a look, which finds out when that has changed.
+"""
+
+import time
+from typing import Final
+
+from tape.places import Place
+from tape.reader import TapeReader
+
+#: Longest look, in ns.
+LOOK_NS: Final = 40_000
+#: Messages from one look to the next at most, where the last ones found nothing.
+_PAUSE_MAX: Final = 256
+_RELEASED: Final = int(Place.RELEASED)
+
+
+class Look:
+    """Looks of one process, and whether they are worth it."""
+
+    def __init__(self) -> None:
+        self._pause = 0  # messages without a look, after one that found nothing
+        self._passed = 0
+
+    @property
+    def is_due(self) -> bool:
+        """True if a look follows the present message; ask once a message."""
+        self._passed += 1
+        return self._passed > self._pause
+
+    def comes(self, tape: TapeReader, seq: int) -> bool:
+        """True if something behind command ``seq`` is released, now or in a moment."""
+        self._passed = 0
+        until_ns = time.perf_counter_ns() + LOOK_NS
+        while tape.load(_RELEASED) <= seq:
+            if time.perf_counter_ns() > until_ns:
+                self._pause = min(2 * self._pause + 1, _PAUSE_MAX)
+                return False
+        self._pause = 0
+        return True
