@@ -94,7 +94,7 @@ def expected(day: Day) -> Iterator[Depth]:
 
 
 def first_difference(directory: Path, day: Day, messages: list[bytes]) -> str:
-    """Where itch-book, which gets ``messages``, has another depth than the day. Empty: nowhere."""
+    """First place where itch-book, which gets ``messages``, has another depth than the day. Empty: none."""
     both = zip(of_itch_book(directory, day.day, messages), expected(day), strict=True)
     for number, (theirs, ours) in enumerate(both, 1):
         for key in KEYS:
