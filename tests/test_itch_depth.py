@@ -4,10 +4,11 @@ Behind each command the expected depth is that of the engine's own book. Between
 has no book: there it is that of the reader of ``tests/itch_reader.py``, written from the specification alone.
 """
 
+import os
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from wire import itch
 Depth = dict[tuple[int, int], list[tuple[int, int]]]
 #: Levels of a side that itch-book tells at most.
 LEVELS_MAX = 50
+os.environ["ITCH_NO_CPP"] = "1"  # or itchfeed is itchcpp under another name where both are installed
 KEYS = [(number, side) for number in range(1, CAPACITY.instruments_max + 1) for side in (1, -1)]
 
 
@@ -120,3 +122,50 @@ def test_a_message_that_is_left_out_is_another_depth_by_itch_book(tmp_path: Path
         silent = itch.message_of(itch.ItchMessage.SYSTEM_EVENT, {"event": "Q"})  # what comes behind keeps its number
         without = [*day.messages[:at], silent, *day.messages[at + 1 :]]
         assert f"behind message {at + 1}:" in first_difference(tmp_path, day, without), kind
+
+
+def rebuilt(messages: Iterator[Any]) -> Iterator[Depth]:
+    """Depth behind each decoded message: the book in the few lines that a user of itchfeed or itchcpp writes."""
+    orders: dict[int, list[Any]] = {}
+    for message in messages:
+        reference = getattr(message, "order_reference_number", 0)
+        match message.message_type:
+            case b"A" | b"F":
+                side = 1 if message.buy_sell_indicator == b"B" else -1
+                orders[reference] = [message.stock_locate, side, message.price, message.shares]
+            case b"E" | b"C":
+                orders[reference][3] -= message.executed_shares
+            case b"X":
+                orders[reference][3] -= message.cancelled_shares
+            case b"D":
+                del orders[reference]
+            case b"U":
+                locate, side, _, _ = orders.pop(reference)
+                orders[message.new_order_reference_number] = [locate, side, message.price, message.shares]
+        if reference in orders and not orders[reference][3]:
+            del orders[reference]
+        depth: Depth = {key: [] for key in KEYS}
+        for locate, side, price, shares in sorted(orders.values(), key=lambda order: -order[1] * order[2]):
+            depth[locate, side].append((price, shares))
+        yield {key: levels(queue) for key, queue in depth.items()}
+
+
+@pytest.mark.parametrize("library", ["itch", "itchcpp"])
+@pytest.mark.parametrize(
+    ("seed", "count"), [(0, 500), *(pytest.param(seed, 4_000, marks=pytest.mark.slow) for seed in (1, 2, 3, 4))]
+)
+def test_a_decoder_of_others_gives_the_depth_of_our_book_behind_every_message(
+    library: str, seed: int, count: int
+) -> None:
+    module = pytest.importorskip(f"{library}.parser", reason=f"{library} is not installed")
+    assert module.MessageParser.__module__.split(".")[0] == library
+    day = own_day(seed, count)
+    stream = b"".join(len(message).to_bytes(2, "big") + message for message in day.messages)
+    decoded = list(module.MessageParser().parse_stream(stream))
+    assert [message.to_bytes() for message in decoded] == day.messages
+    ours = list(expected(day))
+    for number, theirs in enumerate(rebuilt(iter(decoded)), 1):
+        assert theirs == ours[number - 1], f"behind message {number}"
+    at = next(at for at, message in enumerate(day.messages) if message[0] == ord("X"))
+    without = list(rebuilt(iter(decoded[:at] + decoded[at + 1 :])))
+    assert without[at] != ours[at + 1], "a cancel that is left out is found"
