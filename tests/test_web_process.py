@@ -210,6 +210,30 @@ def test_channels_and_answers_have_one_book_at_every_number(served: Served) -> N
     assert sum(row[5] for row in candles) == sum(int(each["size"]) for each in trades)
 
 
+def test_the_example_prints_the_best_prices_and_says_what_is_wrong(served: Served) -> None:
+    words = [sys.executable, "examples/web_watch.py", f"ws://127.0.0.1:{served.port}"]
+    refused = subprocess.run([*words, "NO-USD"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "NO-USD" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    traders = Traders(served.node.port)
+    settle(served, traders, 50_000)
+    with subprocess.Popen(
+        [*words, PRODUCT], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as watch:
+        assert watch.stdout is not None
+        assert watch.stderr is not None
+        try:
+            assert watch.stdout.readline() == f"{PRODUCT} | 7 at 5.00 | nobody\n"
+            traders.mark(51_000)
+            assert watch.stdout.readline() == f"{PRODUCT} | 7 at 5.10 | nobody\n"
+            served.end(signal.SIGKILL)
+            assert watch.wait(60) == 1
+            assert "Traceback" not in watch.stderr.read()
+        finally:
+            watch.kill()
+
+
 def test_after_a_kill_the_book_and_its_numbers_are_as_before_and_go_on(served: Served) -> None:
     traders, chance = Traders(served.node.port), random.Random(4)
     traders.trade("a", 80, chance)
