@@ -83,7 +83,7 @@ def test_frames_of_many_records_are_those_of_each(version: str, seed: int, monke
     stored = stream(draw, 60)
     said = [both[0].outgoing(stored)]
     with monkeypatch.context() as patch:
-        patch.setattr(Answers, "are_usual", False)
+        patch.setattr(Answers, "has_kernel", False)
         said.append(both[1].outgoing(stored))
     assert said[0] == said[1]
     assert said[0][0] == len(stored)
@@ -96,7 +96,7 @@ def test_frames_of_many_records_are_those_of_each(version: str, seed: int, monke
     assert state_of(both[0]) == state_of(both[1])
     parts = next(stored[place:] for place, number in _places(stored) if number >= max(begin, 2))
     again = [both[0].outgoing(parts)]
-    monkeypatch.setattr(Answers, "are_usual", False)
+    monkeypatch.setattr(Answers, "has_kernel", False)
     again.append(both[1].outgoing(parts))
     assert again[0] == again[1]
     assert again[0][1].count(b"\x0143=Y\x01")
@@ -316,7 +316,7 @@ class _Both:
         self.engine, self.seq = Engine(CAPACITY), 1
         self.told: tuple[list[Segment], list[Segment]] = [], []
         self.streams = [FixStreams(CAPACITY, told.append, lambda *_: None, lambda *_: None) for told in self.told]
-        self.streams[1].are_usual = False
+        self.streams[1].has_kernel = False
 
     def read(self, text: str) -> None:
         """Take a scenario."""
@@ -342,7 +342,7 @@ class _Both:
             assert array.tobytes() == images[1][name].tobytes(), name
         for streams, told, image in zip(self.streams, self.told, images, strict=True):
             again = FixStreams(CAPACITY, told.append, lambda *_: None, lambda *_: None)
-            again.are_usual = streams.are_usual
+            again.has_kernel = streams.has_kernel
             again.restore(image, self.seq - 1)
             self.streams[self.streams.index(streams)] = again
 

@@ -414,10 +414,10 @@ def test_the_text_of_a_long_id_is_known_though_nobody_read_its_order_when_it_cam
     market.mark(2)
     market.read("emergency_close\n")
     copies = [each for each in market.told if each.kind == records.COPY]
-    assert [each.text for each in copies] in ([LONG.encode()], []), "its end is told with its text"
+    assert [each.cl_ord_id for each in copies] in ([LONG.encode()], []), "its end is told with its text"
     market.read("mass_cancel ALPHA\n")
     copies = [each for each in market.told if each.kind == records.COPY]
-    assert [each.text for each in copies][-1:] == [LONG.encode()]
+    assert [each.cl_ord_id for each in copies][-1:] == [LONG.encode()]
 
 
 def captured(version: str, kind: int, report: ReportKind) -> Message | None:

@@ -73,8 +73,9 @@ def test_an_order_is_entered_replaced_traded_and_canceled(node: Running, version
         buyer.change(b"F", "c2", "a-name-that-is-longer-than-a-token")
         refused = buyer.until(lambda each: each.msg_type == b"9")
         assert [refused.get(tag) for tag in (b"11", b"41", b"102", b"434", b"39")] == [
-            *(b"c2", b"a-name-that-is-longer-than-a-token", b"1", b"1", b"8"),
+            *(b"c2", b"a-name-that-is-longer-than-a-token", b"0", b"1", b"4"),
         ]
+        assert refused.get(b"37") == canceled.get(b"37")
         assert len(set(buyer.frames)) == len(buyer.frames)
 
 

@@ -132,6 +132,7 @@ _FIELDS: Final = """
 789 NextExpectedMsgSeqNum SEQNUM
 790 OrdStatusReqID STRING
 797 CopyMsgIndicator BOOLEAN
+839 PeggedPrice PRICE
 847 TargetStrategy INT
 851 LastLiquidityInd INT
 856 TradeReportType INT
@@ -163,7 +164,7 @@ _ORDER: Final = (
 )
 
 _CROSS: Final = f"548! 549! 550! 55! 22 48 207 60! 40! 44 59 18 21 100 552!(54! 11! {_PARTIES} 1 38)"
-_REPORTED: Final = f"60 58 110 111 18 126 432 548 549 880 790 797 851 {_PARTIES}"
+_REPORTED: Final = f"60 58 110 111 18 126 432 548 549 880 790 797 839 851 {_PARTIES}"
 _CAPTURED: Final = "571! 487 856 570! 17 150 55! 32! 31! 75! 60! 797 880"
 
 #: Messages that all versions have alike.

@@ -67,10 +67,13 @@ _LATER_ORDER_REASONS: Final = {
 _OTHER: Final = 99
 #: Reasons of the gateway's refusals, as ``gateway.fix.orders`` has them, and their OrdRejReason from FIX 4.4 on.
 _NO_SYMBOL: Final = 2
-_UNKNOWN_ORDER: Final = 100
 _BUSINESS_MAX: Final = 18
 _LATER_REFUSALS: Final = {0: 11, 101: 13}
-#: CxlRejReason: unknown order, duplicate ClOrdID; 2 and, from FIX 4.4 on, 99 for all others.
+#: And their CxlRejReason where it is no other.
+_CANCEL_REFUSALS: Final = {100: 1}
+_LATER_CANCEL_REFUSALS: Final = {102: 6}
+#: CxlRejReason: too late, unknown order, duplicate ClOrdID; 2 and, from FIX 4.4 on, 99 for all others.
+_TOO_LATE: Final = 0
 _CANCEL_REASONS: Final = {Reason.UNKNOWN_ORDER: 1}
 _LATER_CANCEL_REASONS: Final = {Reason.DUPLICATE_ID: 6}
 #: SelfMatchPreventionInstruction of FIX Latest; the rulebook's others have none.
@@ -110,16 +113,16 @@ def average_text(notional_e4: int, cum_qty: int) -> str:
 class Answers:
     """Messages of one version."""
 
-    #: True where ``writing`` writes the same messages, many at once.
-    are_usual = True
+    #: True where the kernel of ``writing`` writes the same messages, many at once.
+    has_kernel = True
 
     def __init__(self, version: str) -> None:
         self._version = version
-        self._old = version == FIX_4_2
+        self._is_fix_4_2 = version == FIX_4_2
         self._times = Times()
 
     def is_told(self, record: Record) -> bool:
-        """True if a record has a message of the application; False: its number is filled."""
+        """True if a record has a message of the application; False: its number is gap-filled."""
         return record.kind != records.MARK
 
     def message(self, record: Record) -> tuple[bytes, bytes, int]:
@@ -135,6 +138,8 @@ class Answers:
                 return self._crossed(record)
             case records.REFUSED:
                 return self._refused(record)
+            case records.LATE:
+                return self._late(record)
             case _:
                 return self._mass(record)
 
@@ -142,47 +147,59 @@ class Answers:
         row = _Row(record.data)
         kind, command = row.kind, row.command_kind
         if kind == ReportKind.CANCEL_REJECTED or (kind == ReportKind.REJECTED and command != _ENTER):
-            return CANCEL_REJECT, self._ordered(self._cancel_reject(record, row)), row.time_ns
-        exec_type, status, more = self._what(row)
+            status = ("1" if row.cum_qty else "0") if row.order_number else "8"
+            return CANCEL_REJECT, self._cancel_reject(record, row, row, status), row.time_ns
+        exec_type, status, more = self._exec_type_and_status(row)
         fields = self._order(row, record, status)
         fields += more
         fields.append((150, exec_type))
         fields.append((17, f"{row.seq}-{row.number}"))
-        if self._old:
+        if self._is_fix_4_2:
             fields.append((20, "0"))
         return EXECUTION_REPORT, self._ordered(fields), row.time_ns
+
+    def status_of(self, report: bytes) -> str:
+        """OrdStatus of an order whose last REPORT row this is."""
+        return self._exec_type_and_status(_Row(report))[1]
+
+    def _late(self, record: Record) -> tuple[bytes, bytes, int]:
+        """OrderCancelReject about an order that is not open any more."""
+        row, last = _Row(record.data[: records.ROW_BYTES]), _Row(record.data[records.ROW_BYTES :])
+        status = self.status_of(record.data[records.ROW_BYTES :])
+        return CANCEL_REJECT, self._cancel_reject(record, row, last, status), row.time_ns
 
     def _crossed(self, record: Record) -> tuple[bytes, bytes, int]:
         """ExecutionReport of one side of a cross."""
         row = _Row(record.data)
-        exec_type, status, more = self._what(row)
-        fields = self._order(row, record._replace(further=b""), status)
+        exec_type, status, more = self._exec_type_and_status(row)
+        fields = self._order(row, record._replace(orig_cl_ord_id=b""), status)
         fields += more
         fields += [(150, exec_type), (17, f"{row.seq}-{row.number}-{1 if row.side > 0 else 2}")]
         parties: list[tuple[int, Value]] = [(448, unpack(row.participant_name)), (447, "D"), (452, EXECUTING_FIRM)]
-        if self._old:
+        if self._is_fix_4_2:
             fields += [(20, "0"), (76, unpack(row.participant_name))]
             return EXECUTION_REPORT, self._ordered(fields), row.time_ns
-        fields += [(548, record.further), (549, ALL_OR_NONE)]
+        fields += [(548, record.cross_id), (549, ALL_OR_NONE)]
         return EXECUTION_REPORT, self._ordered(fields) + body([(453, 1), *parties]), row.time_ns
 
     def _status(self, record: Record) -> tuple[bytes, bytes, int]:
         row = _Row(record.data)
-        unknown: list[tuple[int, Value]] = [(103, 5), (58, "unknown_order")]
-        _, status, more = self._what(row) if row.kind else ("", "8", unknown)
+        status = self.status_of(record.data) if row.kind else "8"
         fields = self._order(row, record, status)
         if not row.kind:
-            fields += more
-        elif row.kind == ReportKind.REPLACED and not self._old:
-            fields = [pair for pair in fields if pair[0] != 41]
-        fields.append((17, f"{row.seq}-{row.number}-{record.number}"))
-        fields.append((150, status if self._old else "I"))
-        if self._old:
+            fields += [(103, 5), (58, "unknown_order")]
+        fields.append((17, "0"))  # as the specification has it: nothing was executed
+        fields.append((150, status if self._is_fix_4_2 else "I"))
+        if self._is_fix_4_2:
             fields.append((20, "3"))
         return EXECUTION_REPORT, self._ordered(fields), row.time_ns
 
-    def _what(self, row: "_Row") -> tuple[str, str, list[tuple[int, Value]]]:
-        """ExecType, OrdStatus and fields of their own of a report."""
+    def _exec_type_and_status(self, row: "_Row") -> tuple[str, str, list[tuple[int, Value]]]:
+        """ExecType, OrdStatus and fields of their own of a report.
+
+        Of the statuses that an order has at once the specification names the highest: filled is above canceled and
+        expired, these are above partially filled, and that above replaced (FIX 4.2 alone) and new.
+        """
         working = "1" if row.cum_qty else "0"
         match row.kind:
             case ReportKind.NEW:
@@ -190,15 +207,17 @@ class Answers:
             case ReportKind.TRADE:
                 status = "1" if row.leaves_qty else "2"
                 more: list[tuple[int, Value]] = [(31, price_text(row.last_price_e4)), (32, row.last_qty)]
-                if not self._old and row.liquidity in (*_ADDED, *_REMOVED):
+                if not self._is_fix_4_2 and row.liquidity in (*_ADDED, *_REMOVED):
                     more.append((851, 1 if row.liquidity in _ADDED else 2))
                 if self._version == FIX_5:
                     more.append((880, row.trade_number))
-                return (status if self._old else "F"), status, more
+                return (status if self._is_fix_4_2 else "F"), status, more
             case ReportKind.CANCELED:
                 return "4", "4", [(58, _word(row.reason))]
             case ReportKind.REPLACED:
-                return "5", "5" if self._old else working, []
+                if not row.leaves_qty:  # it asked for no more than was executed
+                    return "5", "2", []
+                return "5", "5" if self._is_fix_4_2 and not row.cum_qty else working, []
             case ReportKind.REJECTED:
                 return "8", "8", [(103, self._order_reason(row.reason)), (58, _word(row.reason))]
             case ReportKind.EXPIRED | ReportKind.DONE_FOR_DAY:
@@ -211,14 +230,14 @@ class Answers:
             case ReportKind.TRIGGERED if self._version == FIX_5:
                 return "L", working, []
             case _:
-                return "D", working, [(378, 4 if self._old else 8), (58, ReportKind(row.kind).name.lower())]
+                return "D", working, [(378, 4 if self._is_fix_4_2 else 8), (58, ReportKind(row.kind).name.lower())]
 
     def _order(self, row: "_Row", record: Record, status: str) -> list[tuple[int, Value]]:
         """Fields of the order, whatever happened."""
         bits = row.instructions
         fields: list[tuple[int, Value]] = [
             (6, average_text(row.notional_e4, row.cum_qty)),
-            (11, record.text),
+            (11, record.cl_ord_id),
             (14, row.cum_qty),
             (37, row.order_number or "NONE"),
             (38, row.qty),
@@ -228,8 +247,8 @@ class Answers:
             (60, self._times.text(row.time_ns)),
             (151, row.leaves_qty if status not in ("8", "4", "C") else 0),
         ]
-        if record.further:
-            fields.append((41, record.further))
+        if record.orig_cl_ord_id:
+            fields.append((41, record.orig_cl_ord_id))
         if not row.kind:
             return fields
         fields.append((40, _order_type(bits)))
@@ -238,6 +257,8 @@ class Answers:
             fields.append((44, price_text(row.price_e4)))
         if row.stop_price_e4:
             fields.append((99, price_text(row.stop_price_e4)))
+        if row.kind == ReportKind.REPRICED and row.last_price_e4 and not self._is_fix_4_2:
+            fields.append((839, price_text(row.last_price_e4)))
         if row.until_ns:
             fields.append((126, self._times.text(row.until_ns)))
         if row.min_qty:
@@ -253,26 +274,28 @@ class Answers:
             fields.append((18, " ".join(inst)))
         return fields
 
-    def _cancel_reject(self, record: Record, row: "_Row") -> list[tuple[int, Value]]:
-        known = bool(row.order_number)
-        status = ("1" if row.cum_qty else "0") if known else "8"
-        reason = _CANCEL_REASONS.get(Reason(row.reason), 2 if self._old else _OTHER)
-        if not self._old:
+    def _cancel_reject(self, record: Record, row: "_Row", order: "_Row", status: str) -> bytes:
+        """Fields of an OrderCancelReject. order: the row that has the order's number, 0: it is not known."""
+        reason = _CANCEL_REASONS.get(Reason(row.reason), 2 if self._is_fix_4_2 else _OTHER)
+        if not self._is_fix_4_2:
             reason = _LATER_CANCEL_REASONS.get(Reason(row.reason), reason)
-        return [
-            (11, record.text),
-            (37, row.order_number or "NONE"),
+        if order.order_number and row.reason == Reason.UNKNOWN_ORDER:
+            reason = _TOO_LATE
+        fields: list[tuple[int, Value]] = [
+            (11, record.cl_ord_id),
+            (37, order.order_number or "NONE"),
             (39, status),
-            (41, record.further or record.text),
+            (41, record.orig_cl_ord_id or record.cl_ord_id),
             (58, _word(row.reason)),
             (60, self._times.text(row.time_ns)),
             (102, reason),
             (434, "2" if row.command_kind == _REPLACE else "1"),
         ]
+        return self._ordered(fields)
 
     def _order_reason(self, reason: int) -> int:
         found = _ORDER_REASONS.get(Reason(reason))
-        if found is None and not self._old:
+        if found is None and not self._is_fix_4_2:
             found = _LATER_ORDER_REASONS.get(Reason(reason), _OTHER)
         return found or 0
 
@@ -284,19 +307,23 @@ class Answers:
     def _refused(self, record: Record) -> tuple[bytes, bytes, int]:
         """The refusal of a message by the gateway, in the message in which its sender looks for it."""
         head = records.OF_REFUSED
-        time_ns, seq, number, qty, order_number, filled, word = head.unpack_from(record.data)
+        time_ns, seq, number, qty, order_number, state, word = head.unpack_from(record.data)
         symbol, _, sentence = record.data[head.size :].partition(b"\x01")
         refusal = records.refusal_of(word)
         fields: list[tuple[int, Value]] = [(58, sentence)]
         if refusal.answer == BUSINESS_REJECT:
             reason = refusal.reason if refusal.reason <= _BUSINESS_MAX else 0
-            fields += [(45, number), (372, refusal.msg_type), (379, record.text), (380, reason)]
+            fields += [(45, number), (372, refusal.msg_type), (379, record.cl_ord_id), (380, reason)]
             return BUSINESS_REJECT, self._ordered(fields), time_ns
-        fields += [(11, record.text), (60, self._times.text(time_ns))]
+        fields += [(11, record.cl_ord_id), (60, self._times.text(time_ns))]
         if refusal.answer == CANCEL_REJECT:
-            status = "8" if not order_number else "1" if filled else "0"
-            reason = 1 if refusal.reason == _UNKNOWN_ORDER else 2 if self._old else _OTHER
-            fields += [(37, order_number or "NONE"), (39, status), (41, record.further), (102, reason)]
+            status = chr(state) if order_number else "8"
+            if status == "5" and not self._is_fix_4_2:
+                status = "0"
+            reason = _CANCEL_REFUSALS.get(refusal.reason, 2 if self._is_fix_4_2 else _OTHER)
+            if not self._is_fix_4_2:
+                reason = _LATER_CANCEL_REFUSALS.get(refusal.reason, reason)
+            fields += [(37, order_number or "NONE"), (39, status), (41, record.orig_cl_ord_id), (102, reason)]
             fields.append((434, "2" if refusal.msg_type == b"G" else "1"))
             return CANCEL_REJECT, self._ordered(fields), time_ns
         fields += [(55, symbol)] if symbol else []
@@ -308,19 +335,19 @@ class Answers:
                 fields.append((1369, f"{seq}"))
             return MASS_CANCEL_REPORT, self._ordered(fields), time_ns
         later = _LATER_REFUSALS.get(refusal.reason, _OTHER)
-        reason = 1 if refusal.reason == _NO_SYMBOL else 0 if self._old else later
+        reason = 1 if refusal.reason == _NO_SYMBOL else 0 if self._is_fix_4_2 else later
         fields += [(6, "0"), (14, 0), (17, f"{seq}-{record.number}"), (37, "NONE"), (39, "8"), (103, reason)]
         fields += [(150, "8"), (151, 0)]
         if qty > 0:
             fields.append((38, qty))
-        if self._old:
+        if self._is_fix_4_2:
             fields.append((20, "0"))
         return EXECUTION_REPORT, self._ordered(fields), time_ns
 
     def _mass(self, record: Record) -> tuple[bytes, bytes, int]:
         time_ns, seq, symbol, side = records.OF_MASS.unpack(record.data)
         fields: list[tuple[int, Value]] = [
-            (11, record.text),
+            (11, record.cl_ord_id),
             (37, f"{seq}"),
             (530, "1" if symbol else "7"),
             (531, "1" if symbol else "7"),

@@ -39,7 +39,7 @@ class CopyStreams(FixStreams):
 
     protocol = marks.COPIES_NUMBER
     protocols = (marks.NUMBER, marks.COPIES_NUMBER)
-    are_usual = False
+    has_kernel = False
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -87,15 +87,17 @@ class CopyStreams(FixStreams):
         """None of those that are chosen."""
         return np.zeros(len(chosen), np.bool_)
 
-    def _tell(self, user: int, other: int, row: bytes, text: bytes, further: bytes) -> Iterator[tuple[int, bytes]]:
-        del user, other
+    def _tell(
+        self, user: int, other: int, row: bytes, text: bytes, orig: bytes, last: bytes = b""
+    ) -> Iterator[tuple[int, bytes]]:
+        del user, other, last
         if not self._by_party:
             return
         places = PLACES.unpack(row)
         kind = places[_KIND]
         if kind == _CANCEL_REFUSED or (kind == _REFUSED and places[_COMMAND_KIND] != _ENTER):
             return  # nothing happened to the order, and there is no ExecutionReport of it
-        yield from self._tell_parties((places[_PARTICIPANT], places[_FIRM]), row, text, further)
+        yield from self._tell_parties((places[_PARTICIPANT], places[_FIRM]), row, text, orig)
 
     def _told_again(self, user: int, own_id: int, row: bytes, text: bytes) -> list[tuple[int, bytes]] | None:
         """Nothing: nothing happened to the order."""
@@ -103,12 +105,12 @@ class CopyStreams(FixStreams):
         return [] if PLACES.unpack(row)[PLACE["reason"]] == Reason.DUPLICATE_ID else None
 
     def _tell_parties(
-        self, parties: tuple[int, ...], row: bytes, text: bytes, further: bytes
+        self, parties: tuple[int, ...], row: bytes, text: bytes, orig: bytes
     ) -> Iterator[tuple[int, bytes]]:
         """Records of a report to whoever sees one of the parties, once."""
         trades = PLACES.unpack(row)[_KIND] == _TRADE
         for reader in dict.fromkeys(each for party in parties for each in self._by_party.get(party, ())):
-            yield reader, self._numbered(reader, records.COPY, row, text, further)
+            yield reader, self._numbered(reader, records.COPY, row, text, orig)
             if trades:
                 yield reader, self._numbered(reader, records.CAPTURE, row, text)
 
@@ -131,6 +133,9 @@ class CopyStreams(FixStreams):
             self._open[user, own_id] = None
         elif own_id < 0:
             self._open.pop((user, own_id), None)
+
+    def _drop_replaced(self, user: int, old_id: int) -> None:
+        self._open.pop((user, old_id), None)
 
     def _is_open(self, key: Key) -> bool:
         return key in self._open

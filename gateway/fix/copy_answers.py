@@ -1,7 +1,7 @@
 """Messages of drop copies: ExecutionReports of others with CopyMsgIndicator, and TradeCaptureReports.
 
 FIX 4.2 has neither the indicator nor the capture: a copy is an ExecutionReport there, and the number of a capture is
-filled.
+gap-filled.
 """
 
 from typing import Final
@@ -23,11 +23,11 @@ _OLD_FIELDS: Final = {EXECUTING_FIRM: 76, CLEARING_FIRM: 439, ENTERING_TRADER: 1
 class CopyAnswers(Answers):
     """Messages of one version."""
 
-    are_usual = False
+    has_kernel = False
 
     def is_told(self, record: Record) -> bool:
         """True if a record has a message in this version."""
-        return super().is_told(record) and not (self._old and record.kind == records.CAPTURE)
+        return super().is_told(record) and not (self._is_fix_4_2 and record.kind == records.CAPTURE)
 
     def message(self, record: Record) -> tuple[bytes, bytes, int]:
         """Type, body and time in ns of the message of a record that ``is_told``."""
@@ -42,7 +42,7 @@ class CopyAnswers(Answers):
     def _copy(self, record: Record) -> tuple[bytes, bytes, int]:
         _, fields, time_ns = self._report(record)
         parties = _parties(record)
-        if self._old:
+        if self._is_fix_4_2:
             return EXECUTION_REPORT, fields + body((_OLD_FIELDS[role], name) for role, name in parties), time_ns
         return EXECUTION_REPORT, fields + _group(parties) + body([(797, "Y")]), time_ns
 
@@ -60,7 +60,7 @@ class CopyAnswers(Answers):
             *((856, 0), (880, of("trade_number")), (552, 1), (54, "1" if of("side") > 0 else "2")),
         ]
         # Fields of a group have an order, which is another in FIX 5.0 SP2.
-        order = body([(37, of("order_number")), (11, record.text)])
+        order = body([(37, of("order_number")), (11, record.cl_ord_id)])
         parties = _group(_parties(record))
         side = parties + order if self._version == FIX_5 else order + parties
         return TRADE_CAPTURE_REPORT, body(fields) + side, of("time_ns")

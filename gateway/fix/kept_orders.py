@@ -77,6 +77,13 @@ def slot_of(kept: Kept, user, client_order_id):
 
 
 @called
+def state_of(kept: Kept, user, client_order_id):
+    """OPEN or CLOSED; 0 where an order is not kept."""
+    slot = slot_of(kept, user, client_order_id)
+    return np.int64(kept.states[slot]) if slot >= 0 else np.int64(_FREE)
+
+
+@called
 def has_room(kept: Kept):
     """True if one more order can be kept."""
     return kept.words[SPARE] > 0 or kept.words[USED] < len(kept.users)
@@ -192,6 +199,11 @@ def _find(pointers, user, client_order_id):
     return slot_of(unpack_kept(pointers), user, client_order_id)
 
 
+@called
+def _state(pointers, user, client_order_id):
+    return state_of(unpack_kept(pointers), user, client_order_id)
+
+
 class Orders(NamedTuple):
     """Orders and their last reports. keys: int64[n, 2], user and client order id; rows: uint8[n, 256]."""
 
@@ -232,8 +244,11 @@ class KeptOrders:
 
     def is_open(self, key: Key) -> bool:
         """True if an order is open."""
-        slot = int(_find(self.pointers, *key))
-        return slot >= 0 and int(self._packed.arrays.states[slot]) == OPEN
+        return int(_state(self.pointers, *key)) == OPEN
+
+    def is_closed(self, key: Key) -> bool:
+        """True if an order is kept that is not open any more."""
+        return int(_state(self.pointers, *key)) == CLOSED
 
     def row(self, key: Key) -> bytes | None:
         """Last report of an order; None where it is not kept."""

@@ -46,9 +46,10 @@ _E4: Final = 10_000
 _ALL_OR_NONE: Final = b"%d" % ALL_OR_NONE
 #: BusinessRejectReason of whoever may not do it.
 NOT_AUTHORIZED: Final = 6
-#: Reasons that no business reject has: an order that is not the one that was named; a quantity.
+#: Reasons that no business reject has: an order that is not the one that was named; a quantity; an id in use.
 UNKNOWN_ORDER: Final = 100
 QTY: Final = 101
+DUPLICATE: Final = 102
 #: Book of the midpoint, in ExDestination.
 MIDPOINT: Final = b"MIDPOINT"
 _times: Final = Times()

@@ -12,7 +12,7 @@ import numpy as np
 
 from engine.jit import Packed, called, inlined, unpack_pointers
 from engine.records import COMMAND, Book, CommandKind, Instruction, SelfTrade, Side, TimeInForce
-from gateway.fix.kept_orders import ROW_BYTES, slot_of, unpack_kept
+from gateway.fix.kept_orders import OPEN, ROW_BYTES, slot_of, state_of, unpack_kept
 from gateway.fix.marks import NUMBER, SEQ_MAX
 from gateway.fix.orders import TIMES_IN_FORCE
 from gateway.fix.writing import FIX_4_2, Head, put_parts
@@ -73,6 +73,7 @@ _TOLERANCE_NS: Final = TOLERANCE_NS
 _BODY_MAX: Final = BODY_BYTES_MAX
 _SEQ_MAX: Final = SEQ_MAX
 _TOKEN: Final = TOKEN_CHARACTERS
+_OPEN: Final = OPEN
 #: Rows of one call.
 ROWS: Final = 1_024
 
@@ -452,6 +453,17 @@ def _rows_of(tables: Form, kept, data, head: Head, symbols, price_max_e4, user, 
 
 
 @called
+def _names_another_order(tables: Form, kept, user, after):
+    """True if the last row is of a cancel whose own ClOrdID is that of another order, which is open."""
+    row = tables.rows[after - 1]
+    if row["kind"] != _KIND_CANCEL:
+        return False
+    before = tables.rows[after - 2]
+    own_id = order_id(before["new_token_head"], before["new_token_tail"])
+    return own_id != row["client_order_id"] and state_of(kept, user, own_id) == _OPEN
+
+
+@called
 def read_orders(
     form_pointers,
     kept_pointers,
@@ -498,7 +510,7 @@ def read_orders(
             end,
             n,
         )
-        if after < 0:
+        if after < 0 or _names_another_order(tables, kept, np.int64(user), after):
             return at, n, messages, end
         at, n = end, after
         messages += 1

@@ -14,6 +14,7 @@ and is made again from the journal after any end of the gateway.
     CAPTURE   the REPORT row of a trade, ClOrdID
     CROSSED   the REPORT row of one side of a cross, ClOrdID of that side, CrossID
     REFUSED   ``OF_REFUSED``, Symbol, octet 1, reason as a sentence; id of the message, OrigClOrdID
+    LATE      the REPORT row of a refused cancel or replace, the last REPORT row of its order; ClOrdID, OrigClOrdID
 """
 
 import struct
@@ -30,13 +31,14 @@ COPY: Final = 5
 CAPTURE: Final = 6
 CROSSED: Final = 7
 REFUSED: Final = 8
+LATE: Final = 9
 
 HEAD: Final = struct.Struct("<IIBBBB")
 OF_MARK: Final = struct.Struct("<qII")
 OF_BUSINESS: Final = struct.Struct("<qQQ8s")
 OF_MASS: Final = struct.Struct("<4q")
 #: Time in ns, sequence number, number of the message, its quantity (0: none) or MassCancelRequestType; of the order
-#: that it is about: order number (0: not known), what was executed; ``Refusal`` as a word.
+#: that it is about: order number (0: not known), octet of its OrdStatus in FIX 4.2; ``Refusal`` as a word.
 OF_REFUSED: Final = struct.Struct("<7q")
 ROW_BYTES: Final = 256
 
@@ -50,14 +52,25 @@ PLACE: Final = {name: at for at, names in enumerate(REPORT_PLACES.values()) for 
 
 
 class Record(NamedTuple):
-    """A record. number: of its message. data: what stands before the texts."""
+    """A record. number: of its message. data: what stands before the two texts, which are those that their names say,
+    or what the record's kind has in their places."""
 
     number: int
     kind: int
     data: bytes
-    text: bytes
-    further: bytes
+    cl_ord_id: bytes
+    orig_cl_ord_id: bytes
     route: bytes = b""
+
+    @property
+    def text(self) -> bytes:
+        """Text of a BUSINESS record."""
+        return self.cl_ord_id
+
+    @property
+    def cross_id(self) -> bytes:
+        """CrossID of a CROSSED record."""
+        return self.orig_cl_ord_id
 
 
 class Refusal(NamedTuple):
@@ -86,11 +99,12 @@ def refusal_of(word: int) -> Refusal:
 
 
 def record_of(
-    number: int, kind: int, data: bytes, text: bytes = b"", further: bytes = b"", route: bytes = b""
+    number: int, kind: int, data: bytes, cl_ord_id: bytes = b"", orig_cl_ord_id: bytes = b"", route: bytes = b""
 ) -> bytes:
-    """A record as bytes. text: its ClOrdID, or that of a reject; further: its OrigClOrdID, or the CrossID."""
-    size = HEAD.size + len(data) + len(text) + len(further) + len(route)
-    return HEAD.pack(size, number, kind, len(text), len(further), len(route)) + data + text + further + route
+    """A record as bytes. cl_ord_id: or the text of a reject; orig_cl_ord_id: or the CrossID."""
+    texts = cl_ord_id, orig_cl_ord_id, route
+    size = HEAD.size + len(data) + sum(map(len, texts))
+    return HEAD.pack(size, number, kind, *map(len, texts)) + data + b"".join(texts)
 
 
 def record_bytes(data: bytes, at: int = 0, /) -> int:
@@ -103,12 +117,12 @@ def record_bytes(data: bytes, at: int = 0, /) -> int:
 
 def record_at(stored: bytes, at: int, size: int) -> Record:
     """The record of ``size`` bytes at a place."""
-    _, number, kind, text_bytes, further_bytes, route_bytes = HEAD.unpack_from(stored, at)
+    _, number, kind, id_bytes, orig_bytes, route_bytes = HEAD.unpack_from(stored, at)
     end = at + size - route_bytes
-    further_at = end - further_bytes
-    text_at = further_at - text_bytes
-    text, further, route = stored[text_at:further_at], stored[further_at:end], stored[end : at + size]
-    return Record(number, kind, stored[at + HEAD.size : text_at], text, further, route)
+    orig_at = end - orig_bytes
+    id_at = orig_at - id_bytes
+    cl_ord_id, orig_cl_ord_id, route = stored[id_at:orig_at], stored[orig_at:end], stored[end : at + size]
+    return Record(number, kind, stored[at + HEAD.size : id_at], cl_ord_id, orig_cl_ord_id, route)
 
 
 def records_in(stored: bytes) -> list[Record]:

@@ -387,7 +387,7 @@ class FixSession(RowSession):
         are within what its user may send."""
         if self._throttle is not None and self._throttle.left(self._clock()) < messages_max:
             return False
-        return core.takes_plain and self.answers.are_usual and self.on_frame is None
+        return core.takes_plain and self.answers.has_kernel and self.on_frame is None
 
     def _read_plain(self, core: JournaledCore, region: memoryview, room: int) -> tuple[int, list[bytes], int, bool]:
         """Take messages, the plain ones by a kernel, up to one that makes rows by itself: bytes taken, rows, messages
@@ -488,6 +488,8 @@ class FixSession(RowSession):
             case b"F":
                 self._hold_to_order(message)
                 rows = orders.cancel_rows(message, user, participant, next_in)
+                if self._names_another_order(message):
+                    raise Refused("the ClOrdID is an open order's", orders.DUPLICATE)
                 self._name(message, b"11", b"41")
             case b"H":
                 name = orders.name_in(message, b"11")
@@ -513,6 +515,13 @@ class FixSession(RowSession):
         report = self._streams.report_of(self._user, names.id_of(orders.name_in(message, b"41")))
         if report is not None:
             orders.hold_to_order(message, report)
+
+    def _names_another_order(self, message: Message) -> bool:
+        """True for a cancel whose own ClOrdID is that of another order, which is open: its report would read as if that
+        one were canceled."""
+        assert self._streams is not None, "a turn reads"
+        own_id, old_id = (names.id_of(message.fields[tag]) for tag in (b"11", b"41"))
+        return own_id != old_id and self._streams.has_open(self._user, own_id)
 
     def _cross(self, message: Message, next_in: int) -> list[bytes]:
         """Rows of a cross, and the texts of its long ids before it. Raises Refused."""
@@ -694,7 +703,7 @@ class FixSession(RowSession):
     def _write_usual(self, octets: "np.ndarray[Any, Any]", at: int, now_ns: int, frames: list[bytes]) -> int:
         """Write the usual reports from a place on at once; gives the place behind them."""
         core = self._core
-        if self.on_frame is not None or core is None or core.state is State.ASKED or not self.answers.are_usual:
+        if self.on_frame is not None or core is None or core.state is State.ASKED or not self.answers.has_kernel:
             return at  # a watched session has each frame by itself
         again = 0 < self._fills_from <= min(self._resend_end, self._high)
         after, upto = (

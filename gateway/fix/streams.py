@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from engine.capacity import Capacity
 from engine.jit import Packed
-from engine.records import COMMAND, CommandKind
+from engine.records import COMMAND, CommandKind, Reason
 from engine.row_bytes import ROW
 from gateway.bounded_streams import BoundedStreams
 from gateway.fix import marks, names, records
-from gateway.fix.answers import CANCEL_REJECT
+from gateway.fix.answers import CANCEL_REJECT, FIX_4_2, Answers
 from gateway.fix.kept_orders import ROW_BYTES, KeptOrders, Key, Orders
 from gateway.fix.marks import Mark
 from gateway.fix.orders import UNKNOWN_ORDER
@@ -39,7 +39,10 @@ _REFUSALS: Final = (int(ReportKind.REJECTED), int(ReportKind.CANCEL_REJECTED))
 _COLUMNS: Final = (
     *("seq", "kind", "command_kind", "user", "other_user", "client_order_id", "token_head", "token_tail"),
     *("previous_client_order_id", "previous_token_head", "previous_token_tail", "leaves_qty", "command_context"),
+    "reason",
 )
+_BY_REPLACE, _UNKNOWN_ORDER = int(Reason.REPLACED), int(Reason.UNKNOWN_ORDER)
+_REPLACED, _CANCEL_REJECTED = int(ReportKind.REPLACED), int(ReportKind.CANCEL_REJECTED)
 _KIND, _SIDE, _ORDER_NUMBER = records.PLACE["kind"], records.PLACE["side"], records.PLACE["order_number"]
 _PARTICIPANT_NAME, _PRICE = records.PLACE["participant_name"], records.PLACE["price_e4"]
 _QTY, _LEAVES, _CUM = records.PLACE["qty"], records.PLACE["leaves_qty"], records.PLACE["cum_qty"]
@@ -49,6 +52,8 @@ _WORDS: Final = 6
 _ROUTE: Final = 1
 _PART: Final = 0
 _NOBODY: Final = (0, b"")
+#: Says OrdStatus in the version that has all of them.
+_STATES: Final = Answers(FIX_4_2)
 
 
 class FixStreams(BoundedStreams):
@@ -58,8 +63,8 @@ class FixStreams(BoundedStreams):
     #: Protocol of the sessions of these streams, and those whose commands are read for the texts of ids.
     protocol = marks.NUMBER
     protocols: tuple[int, ...] = (marks.NUMBER,)
-    #: True where a kernel may make the records of usual reports.
-    are_usual = True
+    #: True where the kernel of ``telling`` makes the records of usual reports.
+    has_kernel = True
 
     def __init__(
         self,
@@ -157,6 +162,10 @@ class FixStreams(BoundedStreams):
         """True if the mark of a number is that of a user's newest signed logon, and of the first with its time."""
         return int(self._signed[user, 1]) == number
 
+    def has_open(self, user: int, client_order_id: int) -> bool:
+        """True if an order of a user is open, as far as reports have come."""
+        return self._orders.is_open((user, client_order_id))
+
     def may_cross_for(self, user: int, participant_name: int) -> bool:
         """True if a user may report crosses of a participant: of its own, or of one whose users all trade for the firm
         of that name."""
@@ -182,7 +191,7 @@ class FixStreams(BoundedStreams):
 
     def _take(self, reports: NDArray[Any], first_seq: int, commands: NDArray[Any]) -> None:
         """Take reports: the usual ones by a kernel, stretches of others in Python."""
-        if not self.are_usual:
+        if not self.has_kernel:
             super()._take(reports, first_seq, commands)
             return
         at, end = 0, len(reports)
@@ -236,7 +245,7 @@ class FixStreams(BoundedStreams):
         mass = reports[reports["kind"] == ReportKind.MASS_CANCEL]
         for report in mass:
             self._met(report)
-        concern = self._relevant(reports) | (reports["command_kind"] == _CROSS)
+        concern = self._relevant(reports) | (reports["command_kind"] == _CROSS) | _ended_by_replace(reports)
         chosen = reports[(reports["kind"] <= ORDERS_MAX) & concern]
         while len(chosen):
             # Whoever speaks for the first time is told what comes behind, wherever a block ends.
@@ -256,7 +265,7 @@ class FixStreams(BoundedStreams):
     def _of_no_fix_user(self, chosen: NDArray[Any]) -> NDArray[np.bool_]:
         """True for reports that concern only users who have never spoken FIX: they have numbers, and no records."""
         by_fix = np.isin(chosen["command_context"] >> 60 & 15, self.protocols)
-        by_fix |= chosen["command_kind"] == _CROSS
+        by_fix |= (chosen["command_kind"] == _CROSS) | _ended_by_replace(chosen)
         silent: NDArray[np.bool_] = ~(by_fix | self._speaks[chosen["user"]] | self._speaks[chosen["other_user"]])
         counts = silent & ~((chosen["command_kind"] == _CANCEL) & (chosen["client_order_id"] == 0))
         users, others = chosen["user"][counts], chosen["other_user"][counts]
@@ -266,12 +275,18 @@ class FixStreams(BoundedStreams):
         return silent
 
     def _frame_chosen(self, chosen: NDArray[Any]) -> Iterator[tuple[int, bytes]]:
-        silent = self._of_no_fix_user(chosen).tolist()
+        silent, ended = self._of_no_fix_user(chosen).tolist(), _ended_by_replace(chosen).tolist()
         rows = np.ascontiguousarray(chosen).view(REPORT_BYTES)
         columns = zip(*(chosen[name].tolist() for name in _COLUMNS), strict=True)
         for at, said in enumerate(columns):
-            seq, kind, command_kind, user, other, own_id, head, tail, old_id, old_head, old_tail, leaves, context = said
-            row = rows[at].tobytes()
+            row, values = rows[at].tobytes(), said
+            if ended[at]:
+                row = self._as_replaced(row)
+                values = _said(row)
+            seq, kind, command_kind, user, other, own_id, head, tail = values[:8]
+            old_id, old_head, old_tail, leaves, context, reason = values[8:]
+            if other and kind == _REPLACED:
+                self._drop_replaced(other, old_id)
             self._asked = _NOBODY
             if silent[at]:
                 self._keep_open(user, own_id, old_id if kind == ReportKind.REPLACED else 0, kind, leaves, row)
@@ -296,15 +311,81 @@ class FixStreams(BoundedStreams):
             elif command_kind == _CANCEL and own_id == 0:
                 continue
             text = self._text(user, own_id, head, tail)
-            further = b""
+            orig = b""
             if kind == ReportKind.REPLACED or (command_kind == _REPLACE and kind in _REFUSALS):
-                further = self._text(user, old_id, old_head, old_tail)
+                orig = self._text(user, old_id, old_head, old_tail)
             elif command_kind == _CANCEL and by_fix:
-                further, text = text, self._text_of_cancel(context & 0xFFFF, before) or text
+                orig = text
+                if kind == _CANCEL_REJECTED or not self._is_taken(context & 0xFFFF, own_id, before):
+                    text = self._text_of_cancel(context & 0xFFFF, before) or text
+            last = b""
+            if kind == _CANCEL_REJECTED and reason == _UNKNOWN_ORDER:
+                last = self._last_of_closed(user, old_id if command_kind == _REPLACE else own_id)
             self._remember(user, own_id, old_id if kind == ReportKind.REPLACED else 0, kind, leaves, row)
             resent = by_fix and kind == ReportKind.REJECTED and marks.flags_of(context) & marks.RESENT
             again = self._told_again(user, own_id, row, text) if resent else None
-            yield from self._tell(user, other, row, text, further) if again is None else again
+            yield from self._tell(user, other, row, text, orig, last) if again is None else again
+
+    def _as_replaced(self, row: bytes) -> bytes:
+        """REPORT row of an order that a replace has ended, since it asked for no more than was executed: replaced by
+        one of that quantity, and so filled. It stays as it is where its command is not known."""
+        said = list(records.PLACES.unpack(row))
+
+        def place(name: str) -> int:
+            return records.PLACE[name]
+
+        found = self._replace_of(said[place("seq")], said[place("participant")], said[place("client_order_id")])
+        if found is None:
+            return row
+        command, before = found
+        sender = command[4] & 0xFFFF
+        changes = {
+            "kind": _REPLACED,
+            "reason": 0,
+            "decrement_qty": 0,
+            "canceled_qty": 0,
+            "qty": said[_CUM],
+            "price_e4": command[2],
+            "client_order_id": command[1],
+            "token_head": before[4],
+            "token_tail": before[5],
+            "previous_client_order_id": said[place("client_order_id")],
+            "previous_token_head": said[place("token_head")],
+            "previous_token_tail": said[place("token_tail")],
+            "command_context": command[4],
+        }
+        if 0 < sender <= len(self._by_name) and sender != said[place("user")]:
+            of_sender = self._user_rows[sender]
+            changes |= {"user": sender, "user_name": int(of_sender["name"]), "firm": int(of_sender["firm"])}
+            changes["other_user"] = said[place("user")]
+        for name, value in changes.items():
+            said[place(name)] = value
+        return records.PLACES.pack(*said)
+
+    def _replace_of(
+        self, seq: int, participant: int, client_order_id: int
+    ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """Places of the command that has replaced an order, and words of the EXTEND row before it; it stays where it
+        is if it has waited. None: it has waited, and came by another protocol."""
+        at = seq - self._first_seq
+        both = [(self._commands[at - 1] if at else self._carried[0]).tobytes() + self._commands[at].tobytes()]
+        both += [waited[0] for waited in self._delayed.values()]
+        for each in both:
+            before, command = ROW.unpack(each[: ROW.size]), ROW.unpack(each[ROW.size :])
+            if command[8] == _REPLACE and (command[0], command[6]) == (client_order_id, participant):
+                return command, before[:_WORDS] if before[8] == _EXTEND else (0,) * _WORDS
+        return None
+
+    def _is_taken(self, user: int, canceled_id: int, before: tuple[int, ...]) -> bool:
+        """True if the ClOrdID of a cancel is that of another order, which is open."""
+        head, tail = before[4], before[5]
+        own_id = head if tail == names.LONG or not head else names.id_of(names.shown(-1, head, tail))
+        return own_id != canceled_id and self._orders.is_open((user, own_id))
+
+    def _last_of_closed(self, user: int, client_order_id: int) -> bytes:
+        """Last report of an order that is not open any more; nothing where it is not known."""
+        key = user, client_order_id
+        return (self._orders.row(key) if self._orders.is_closed(key) else None) or b""
 
     def _take_cross(self, seq: int, row: bytes) -> Iterator[tuple[int, bytes]]:
         """Records of a report of a cross: of both sides where it has been accepted or refused, else of the one that it
@@ -350,19 +431,23 @@ class FixStreams(BoundedStreams):
         concern: NDArray[np.bool_] = (reports["user"] != 0) | (reports["other_user"] != 0)
         return concern
 
-    def _tell(self, user: int, other: int, row: bytes, text: bytes, further: bytes) -> Iterator[tuple[int, bytes]]:
-        """Records of a report: to the user of the order, and to another whom it concerns."""
+    def _tell(
+        self, user: int, other: int, row: bytes, text: bytes, orig: bytes, last: bytes = b""
+    ) -> Iterator[tuple[int, bytes]]:
+        """Records of a report: to the user of the order, and to another whom it concerns. last: of a refusal, the last
+        report of its order."""
+        kind = records.LATE if last else records.REPORT
         for each in (user, other) if other and other != user else (user,):
             if self._speaks[each]:
-                yield each, self._numbered(each, records.REPORT, row, text, further)
+                yield each, self._numbered(each, kind, row + last, text, orig)
             elif each:
                 self.next_out[each] += 1
 
-    def _numbered(self, user: int, kind: int, data: bytes, text: bytes = b"", further: bytes = b"") -> bytes:
+    def _numbered(self, user: int, kind: int, data: bytes, text: bytes = b"", orig: bytes = b"") -> bytes:
         number = int(self.next_out[user])
         self.next_out[user] = number + 1
         asked, route = self._asked
-        return records.record_of(number, kind, data, text, further, route if user == asked else b"")
+        return records.record_of(number, kind, data, text, orig, route if user == asked else b"")
 
     def _route_of(self, context: int) -> bytes:
         """Fields of the header by which what a command causes goes back to a third party; nothing for most."""
@@ -439,23 +524,22 @@ class FixStreams(BoundedStreams):
 
     def _refused(self, user: int, next_in: int, before: tuple[int, ...], row: bytes) -> bytes:
         """The record of a refusal, with what it says of the order that the message is about."""
-        refusal, further, symbol, qty = records.refusal_of(before[0]), b"", b"", 0
-        order_number = filled = 0
+        refusal, orig, symbol, qty = records.refusal_of(before[0]), b"", b"", 0
+        order_number = status = 0
         if refusal.answer == CANCEL_REJECT:
-            further = self._word_text(user, before[3], before[4])
-            told = self._orders.row((user, names.id_of(further))) if further else None
+            orig = self._word_text(user, before[3], before[4])
+            told = self._orders.row((user, names.id_of(orig))) if orig else None
             if told is not None and refusal.reason != UNKNOWN_ORDER:
-                said = records.PLACES.unpack(told)
-                order_number, filled = said[_ORDER_NUMBER], said[_CUM]
+                order_number, status = records.PLACES.unpack(told)[_ORDER_NUMBER], ord(_STATES.status_of(told))
         else:
             qty = before[4]
             symbol = self._text(user, before[3], 0, 0).rstrip() if before[3] else b""
         said = records.PLACES.unpack(row)
         data = records.OF_REFUSED.pack(
-            *(_time_in(row), said[records.PLACE["seq"]], max(next_in - 1, 0), qty, order_number, filled, before[0])
+            *(_time_in(row), said[records.PLACE["seq"]], max(next_in - 1, 0), qty, order_number, status, before[0])
         )
         sentence = symbol + b"\x01" + self._text(user, before[5], 0, 0).rstrip()
-        return self._numbered(user, records.REFUSED, data + sentence, self._word_text(user, *before[1:3]), further)
+        return self._numbered(user, records.REFUSED, data + sentence, self._word_text(user, *before[1:3]), orig)
 
     def _take_name(self, user: int, number: int, part: bytes, *, routes: bool = False) -> None:
         size, place = number & 255, number >> 8
@@ -514,6 +598,10 @@ class FixStreams(BoundedStreams):
             self._orders.keep(user, own_id, row)
         else:
             self._orders.keep(user, own_id, row, closes=True)
+
+    def _drop_replaced(self, user: int, old_id: int) -> None:
+        """Forget an order that another user has replaced."""
+        self._orders.drop_open(user, old_id)
 
     def _keep_open(self, user: int, own_id: int, old_id: int, kind: int, leaves: int, row: bytes) -> None:
         """Keep the last report of an open order, for a user who may speak FIX later."""
@@ -622,6 +710,19 @@ class FixStreams(BoundedStreams):
             self._delayed.setdefault(context, deque()).append(both)
         self._mass = {user: (symbol, side) for user, symbol, side in mass.tolist()}
         self._carried.view(np.uint8)[:] = carried
+
+
+def _ended_by_replace(reports: NDArray[Any]) -> NDArray[np.bool_]:
+    """True for reports of orders that a replace has ended."""
+    ended: NDArray[np.bool_] = reports["kind"] == ReportKind.CANCELED
+    ended &= (reports["command_kind"] == _REPLACE) & (reports["reason"] == _BY_REPLACE)
+    return ended
+
+
+def _said(row: bytes) -> tuple[int, ...]:
+    """Columns of a row."""
+    places = records.PLACES.unpack(row)
+    return tuple(places[records.PLACE[name]] for name in _COLUMNS)
 
 
 def _counted(table: dict[Key, bytes]) -> "Counter[int]":

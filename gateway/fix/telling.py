@@ -10,9 +10,19 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from engine.jit import Packed, called, inlined, lshr, unpack_pointers
-from engine.records import COMMAND, EVENT, CommandKind
+from engine.records import COMMAND, EVENT, CommandKind, Reason
 from gateway.fix import records
-from gateway.fix.kept_orders import ROW_BYTES, KeptOrders, drop_open, has_room, keep_row, unpack_kept
+from gateway.fix.kept_orders import (
+    CLOSED,
+    OPEN,
+    ROW_BYTES,
+    KeptOrders,
+    drop_open,
+    has_room,
+    keep_row,
+    state_of,
+    unpack_kept,
+)
 from gateway.fix.marks import NUMBER, RESENT, ROUTED, SEQ_MAX, Mark
 from gateway.fix.names import LONG
 from gateway.tokens import order_id
@@ -29,7 +39,10 @@ _ENTER, _CANCEL = int(CommandKind.ENTER), int(CommandKind.CANCEL)
 _REPLACE, _EXTEND = int(CommandKind.REPLACE), int(CommandKind.EXTEND)
 _CROSS: Final = int(CommandKind.CROSS)
 _NEW, _REPLACED = int(ReportKind.NEW), int(ReportKind.REPLACED)
+_CANCELED: Final = int(ReportKind.CANCELED)
 _REJECTED, _CANCEL_REJECTED = int(ReportKind.REJECTED), int(ReportKind.CANCEL_REJECTED)
+_BY_REPLACE, _UNKNOWN = int(Reason.REPLACED), int(Reason.UNKNOWN_ORDER)
+_OPEN, _CLOSED = OPEN, CLOSED
 _HEAD: Final = records.HEAD.size
 _RECORD: Final = records.REPORT
 _PROTOCOL: Final = NUMBER
@@ -168,8 +181,29 @@ def _new_token(commands, place):
     return np.int64(row["new_token_head"]), np.int64(row["new_token_tail"])
 
 
+@inlined
+def _is_taken(kept, sender, client_order_id, report):
+    """True if the ClOrdID of a cancel that was carried out is that of another order, which is open."""
+    return (
+        np.int64(report["kind"]) != _CANCEL_REJECTED
+        and client_order_id != report["client_order_id"]
+        and state_of(kept, sender, client_order_id) == _OPEN
+    )
+
+
+@inlined
+def _is_late(kept, report):
+    """True for the refusal of a cancel or replace of an order whose last report is kept."""
+    if np.int64(report["kind"]) != _CANCEL_REJECTED or np.int64(report["reason"]) != _UNKNOWN:
+        return False
+    asked = report["client_order_id"]
+    if report["command_kind"] == _REPLACE:
+        asked = report["previous_client_order_id"]
+    return state_of(kept, np.int64(report["user"]), asked) == _CLOSED
+
+
 @called
-def _sizes_of(tables: Telling, commands, first_seq, at):
+def _sizes_of(tables: Telling, kept, commands, first_seq, at):
     """Write the texts of a report of an order; gives their sizes, the first -1 where the report is for Python."""
     report, texts = tables.reports[at], tables.texts
     kind, command_kind = np.int64(report["kind"]), np.int64(report["command_kind"])
@@ -188,25 +222,25 @@ def _sizes_of(tables: Telling, commands, first_seq, at):
             if tail == _LONG:
                 return np.int64(-1), np.int64(0)
     own = _put_id(texts, 0, report["client_order_id"], report["token_head"], report["token_tail"])
-    further = np.int64(0)
+    orig = np.int64(0)
     if kind == _REPLACED or (command_kind == _REPLACE and kind in (_REJECTED, _CANCEL_REJECTED)):
         old_id = report["previous_client_order_id"]
-        further = _put_id(texts, 16, old_id, report["previous_token_head"], report["previous_token_tail"])
-        if further < 0:
+        orig = _put_id(texts, 16, old_id, report["previous_token_head"], report["previous_token_tail"])
+        if orig < 0:
             own = np.int64(-1)
     elif by_fix and command_kind == _CANCEL and own >= 0:
         for n in range(own):
             texts[16 + n] = texts[n]
-        further = own
-        if head != 0:
+        orig = own
+        if head != 0 and not _is_taken(kept, context & 0xFFFF, order_id(head, tail), report):
             size = _put_token(texts, 0, head, tail)
             if size > 0:
                 own = size
-    return own, further
+    return own, orig
 
 
 @called
-def _act_of(tables: Telling, commands, first_seq, at, highest_e4):
+def _act_of(tables: Telling, kept, commands, first_seq, at, highest_e4):
     """The act on a report: nothing, a record, or Python's turn; and the sizes of its texts."""
     report = tables.reports[at]
     kind = np.int64(report["kind"])
@@ -214,6 +248,8 @@ def _act_of(tables: Telling, commands, first_seq, at, highest_e4):
     if act != _ORDER:
         return act, np.int64(0), np.int64(0)
     if report["command_kind"] == _CROSS or (kind in (_NEW, _REPLACED) and report["price_e4"] > highest_e4):
+        return np.int64(_PYTHON), np.int64(0), np.int64(0)
+    if kind == _CANCELED and report["command_kind"] == _REPLACE and np.int64(report["reason"]) == _BY_REPLACE:
         return np.int64(_PYTHON), np.int64(0), np.int64(0)
     if report["user"] == 0 and report["other_user"] == 0:
         return np.int64(_NOTHING), np.int64(0), np.int64(0)
@@ -224,8 +260,10 @@ def _act_of(tables: Telling, commands, first_seq, at, highest_e4):
         return np.int64(_NOTHING), np.int64(0), np.int64(0)
     if _is_silent(tables, report):
         return np.int64(_ORDER), np.int64(0), np.int64(0)
-    own, further = _sizes_of(tables, commands, first_seq, at)
-    return np.int64(_ORDER if own >= 0 else _PYTHON), own, further
+    if _is_late(kept, report):
+        return np.int64(_PYTHON), np.int64(0), np.int64(0)
+    own, orig = _sizes_of(tables, kept, commands, first_seq, at)
+    return np.int64(_ORDER if own >= 0 else _PYTHON), own, orig
 
 
 @inlined
@@ -235,21 +273,21 @@ def _put_word(out, at, word, size):
 
 
 @called
-def _put_record(tables: Telling, user, at, own, further, n, end):
+def _put_record(tables: Telling, user, at, own, orig, n, end):
     """Write a record of a report; gives the place behind it."""
     out, number = tables.made, tables.next_out[user]
     tables.next_out[user] = number + 1
-    size = _HEAD + ROW_BYTES + own + further
+    size = _HEAD + ROW_BYTES + own + orig
     _put_word(out, end, size, 4)
     _put_word(out, end + 4, number, 4)
-    out[end + 8], out[end + 9], out[end + 10], out[end + 11] = _RECORD, own, further, 0
+    out[end + 8], out[end + 9], out[end + 10], out[end + 11] = _RECORD, own, orig, 0
     place, row = end + _HEAD, at * ROW_BYTES
     for byte in range(ROW_BYTES):
         out[place + byte] = tables.report_bytes[row + byte]
     place += ROW_BYTES
     for byte in range(own):
         out[place + byte] = tables.texts[byte]
-    for byte in range(further):
+    for byte in range(orig):
         out[place + own + byte] = tables.texts[16 + byte]
     tables.made_at[n], tables.made_at[n + 1] = end, end + size
     tables.owners[n], tables.behind[n] = user, 0
@@ -270,6 +308,7 @@ def _keep(tables: Telling, kept, at, silent):
         return
     if kind == _REPLACED and report["previous_client_order_id"] != 0:
         drop_open(kept, user, report["previous_client_order_id"])
+        drop_open(kept, np.int64(report["other_user"]), report["previous_client_order_id"])
     own_id = report["client_order_id"]
     if report["leaves_qty"] > 0:
         keep_row(kept, user, own_id, False, tables.report_bytes, at * ROW_BYTES)
@@ -318,7 +357,7 @@ def tell_reports(pointers, kept_pointers, commands, first_seq, at, end, highest_
     tables, kept = _unpack(pointers), unpack_kept(kept_pointers)
     count, bytes_end, why = np.int64(0), np.int64(0), np.int64(DONE)
     while at < end:
-        act, own, further = _act_of(tables, commands, first_seq, at, highest_e4)
+        act, own, orig = _act_of(tables, kept, commands, first_seq, at, highest_e4)
         if act == _PYTHON:
             break
         if act == _ORDER:
@@ -337,14 +376,14 @@ def tell_reports(pointers, kept_pointers, commands, first_seq, at, end, highest_
             for n in range(2 if other not in (0, user) else 1):
                 each = user if n == 0 else other
                 if tables.uses_fix[each]:
-                    bytes_end = _put_record(tables, each, at, own, further, count, bytes_end)
+                    bytes_end = _put_record(tables, each, at, own, orig, count, bytes_end)
                     count += 1
                 elif each != 0:
                     tables.next_out[each] += 1
         at += 1
     until = at
     if why == DONE:
-        while until < end and _act_of(tables, commands, first_seq, until, highest_e4)[0] == _PYTHON:
+        while until < end and _act_of(tables, kept, commands, first_seq, until, highest_e4)[0] == _PYTHON:
             until += 1
     return at, until, _gather(tables, count), why
 

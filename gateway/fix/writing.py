@@ -272,7 +272,9 @@ def _status_of(row, kind, version):
     if kind == _TRADE:
         return ord("1") if row["leaves_qty"] > 0 else ord("2")
     if kind == _REPLACED:
-        return ord("5") if version == FIX_4_2 else ord("1") if row["cum_qty"] > 0 else ord("0")
+        if row["leaves_qty"] == 0:
+            return ord("2")
+        return ord("1") if row["cum_qty"] > 0 else ord("5") if version == FIX_4_2 else ord("0")
     return ord("4") if kind == _CANCELED else ord("C")
 
 
@@ -317,15 +319,15 @@ def _put_state(tables: Desk, row, stored, texts, text_bytes, version, status, at
 
 
 @inlined
-def _put_order(tables: Desk, row, stored, further, further_bytes, at):
+def _put_order(tables: Desk, row, stored, orig, orig_bytes, at):
     """Write the fields 40 to 60: what the order is."""
     out = tables.out
     kind, bits = np.int64(row["kind"]), np.int64(row["instructions"])
     stops = bits & _STOP != 0
     market = bits & _MARKET != 0
     at = _put_code(out, at, 40, (ord("3") if market else ord("4")) if stops else ord("1") if market else ord("2"))
-    if further_bytes > 0:
-        at = _put_text(out, at, 41, stored, further, further_bytes)
+    if orig_bytes > 0:
+        at = _put_text(out, at, 41, stored, orig, orig_bytes)
     if row["price_e4"] > 0:
         at = _put_price(out, at, 44, row["price_e4"])
     at = _put_code(out, at, 54, ord("1") if row["side"] > 0 else ord("2"))
@@ -374,11 +376,11 @@ def _put_terms(tables: Desk, row, version, status, at):
 
 
 @inlined
-def _put_body(tables: Desk, row, stored, texts, text_bytes, further_bytes, version, at):
+def _put_body(tables: Desk, row, stored, texts, text_bytes, orig_bytes, version, at):
     """Write the body of an ExecutionReport, its fields by their tags."""
     status = _status_of(row, np.int64(row["kind"]), version)
     at = _put_state(tables, row, stored, texts, text_bytes, version, status, at)
-    at = _put_order(tables, row, stored, texts + text_bytes, further_bytes, at)
+    at = _put_order(tables, row, stored, texts + text_bytes, orig_bytes, at)
     return _put_terms(tables, row, version, status, at)
 
 
@@ -398,8 +400,8 @@ def _put_frame(tables: Desk, head: Head, stored, record, size, number, again_ns,
     """Write the frame of a record whose row is at hand; gives the place behind it, 0 where its length is unusual."""
     out, data, sizes = tables.out, head.data, head.sizes
     row = tables.row[0]
-    text_bytes, further_bytes = np.int64(stored[record + 9]), np.int64(stored[record + 10])
-    texts = record + size - further_bytes - text_bytes
+    text_bytes, orig_bytes = np.int64(stored[record + 9]), np.int64(stored[record + 10])
+    texts = record + size - orig_bytes - text_bytes
     length_at = _put_bytes(out, begin, data, np.int64(0), sizes[0])
     text_at = length_at + 4  # three digits, and their end
     at = _put_code(out, text_at, 35, ord("8"))
@@ -412,7 +414,7 @@ def _put_frame(tables: Desk, head: Head, stored, record, size, number, again_ns,
     at = _put_bytes(out, at, data, sizes[0] + sizes[1], sizes[2])
     if again_ns > 0:
         at = _put_time_field(out, at, 122, row["time_ns"])
-    at = _put_body(tables, row, stored, texts, text_bytes, further_bytes, sizes[3], at)
+    at = _put_body(tables, row, stored, texts, text_bytes, orig_bytes, sizes[3], at)
     if not 100 <= at - text_at <= 999:
         return np.int64(0)
     _put_digits(out, length_at, at - text_at, np.int64(3))
