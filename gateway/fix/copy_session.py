@@ -1,5 +1,6 @@
 """Drop copies by FIX as a protocol of the gateway: the sessions of order entry, which take no orders."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ class CopySession(FixSession):
 
     protocol = marks.COPIES_NUMBER
     answers = CopyAnswers
+    refusals: Mapping[bytes, bytes] = {}  # the session has no messages of order entry, either way
 
     def _order(self, message: Message, next_in: int) -> None:
         """Take no message of the application. Raises Refused."""

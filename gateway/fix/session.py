@@ -13,7 +13,7 @@ the time of the first sending, which is that of the market. A mark whose message
 import struct
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -103,6 +103,8 @@ class FixSession(RowSession):
     #: Number of the protocol in contexts, and what makes its messages.
     protocol = marks.NUMBER
     answers: type[Answers] = Answers
+    #: Type of the message that refuses one of another type; of those that are not here, a business reject.
+    refusals: Mapping[bytes, bytes] = _REFUSALS
 
     def __init__(self, now_ns: int, clock: Callable[[], int] = time.time_ns, accounts: Accounts | None = None) -> None:
         """``clock``: time since 1970 in ns, as messages have it; the times of the gateway count from elsewhere."""
@@ -589,7 +591,7 @@ class FixSession(RowSession):
         sender looks for it. Without an id, or room for its text, that is a business reject that names none."""
         kind, get = message.msg_type, message.fields.get
         name = get(_ID_TAGS.get(kind, b"11"), b"")
-        answer = answer or (_REFUSALS.get(kind, BUSINESS_REJECT) if names.is_name(name) else BUSINESS_REJECT)
+        answer = answer or (self.refusals.get(kind, BUSINESS_REJECT) if names.is_name(name) else BUSINESS_REJECT)
         own = self._text_words(name)
         sentence = self._text_words(text.encode("ascii", "replace").ljust(_LONG_BYTES)) if any(own) else own
         if not any(sentence):
