@@ -584,8 +584,13 @@ def test_a_signed_logon_is_not_good_again_at_the_node_that_takes_over(tmp_path: 
         a.end(signal.SIGKILL)
         assert of_a.wait() == 75
         b.awaits(state="reigning")
-        assert not is_answered(of_b.port, sent)
-        until(lambda: "user or signature is wrong" in of_b.logged(), what=of_b.logged)
+
+        def is_refused() -> bool:
+            """True once the gateway knows that its node reigns, and refuses the copy for what it is."""
+            assert not is_answered(of_b.port, sent)
+            return "user or signature is wrong" in of_b.logged()
+
+        until(is_refused, what=of_b.logged)
         logged_on(of_b.port, key, in_seq=2)
 
 
