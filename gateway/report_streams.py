@@ -60,7 +60,7 @@ class ReportStreams(Streams):
 
     def __call__(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any], /) -> None:
         """Take a block: COMMAND rows from ``first_seq`` on, and the EVENT rows that they caused."""
-        for reports in self._fold.batches(first_seq, commands, events):
+        for reports in self._fold.batches(first_seq, commands, events, by_day=True):
             self._take(reports, first_seq, commands)
         self.now_ns = self._fold.now_ns
         self._send()

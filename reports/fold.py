@@ -508,11 +508,12 @@ def make_reports(tables_at, room_at, first_seq, commands, events, at, n, r, end)
 
     tables_at, room_at: pointers of the packed tables and room (``jit.Packed``). first_seq: of ``commands``, which
     caused all of ``events``. Gives (next command, next event, row after the last report): it stops where room may run
-    out, even within a command, and behind the report of a trading day, when the table has the orders that outlast the
-    day before. Call again with those and a room of at least EVENT_REPORTS_MAX rows.
+    out, even within a command; call again with those and a room of at least EVENT_REPORTS_MAX rows. With a negative
+    ``end`` it stops behind the report of a trading day too, when the table has the orders that outlast the day before.
     """
     tables, room = unpack_tables(tables_at), unpack_room(room_at)
     venue = tables.venue[0]
+    by_day, end = end < 0, abs(end)
     for place in range(at, len(commands)):
         command = commands[place]
         seq = first_seq + place
@@ -540,7 +541,9 @@ def make_reports(tables_at, room_at, first_seq, commands, events, at, n, r, end)
             if n + _AHEAD < len(events):
                 _look_ahead(tables, events[n + _AHEAD])
             if venue["day_begins"] != 0 and not ends_with_day(events[n]):
-                return place, n, report_trading_day(tables, room, r)
+                r = report_trading_day(tables, room, r)
+                if by_day:
+                    return place, n, r
             extend = _extend_of(tables, commands, place)
             if venue["clock_moves"] != 0:
                 waited = effect_of(tables.waiting_words, tables.waiting_numbers, events[n])
@@ -561,7 +564,9 @@ def make_reports(tables_at, room_at, first_seq, commands, events, at, n, r, end)
         if venue["day_begins"] != 0:
             if r + EVENT_REPORTS_MAX > end:
                 return place, n, r
-            return place, n, report_trading_day(tables, room, r)
+            r = report_trading_day(tables, room, r)
+            if by_day:
+                return place, n, r
         if venue["clock_moves"] != 0 and venue["schedules"] != 0:
             drop_met(tables)
     _carry(tables, commands)

@@ -114,11 +114,11 @@ class Reports:
         """The clock in force after that command."""
         return int(self.tables.venue[0]["now_ns"])
 
-    def batches(self, first_seq: int, commands: Rows, events: Rows) -> Iterator[Rows]:
+    def batches(self, first_seq: int, commands: Rows, events: Rows, *, by_day: bool = False) -> Iterator[Rows]:
         """Reports of a block: COMMAND rows from ``first_seq`` on, and the EVENT rows that they caused, all of them.
 
         Each batch is a view that the next writes over. Take all before the next block. ``ends_block`` is True after
-        the last batch, and mostly while it is at hand. A report of a trading day is the last of its batch.
+        the last batch, and mostly while it is at hand. by_day: the report of a trading day is the last of its batch.
         """
         self.ends_block = False
         at = n = 0
@@ -126,7 +126,15 @@ class Reports:
         commands, events = read_only(commands), read_only(events)
         while at < len(commands):
             at, n, end = make_reports(
-                self._packed.pointers, self._room.pointers, first_seq, commands, events, at, n, 0, len(rows)
+                self._packed.pointers,
+                self._room.pointers,
+                first_seq,
+                commands,
+                events,
+                at,
+                n,
+                0,
+                -len(rows) if by_day else len(rows),
             )
             self.ends_block = at >= len(commands)
             if end:
