@@ -37,7 +37,7 @@ def stream(seed: int) -> NDArray[Any]:
     ("seed", "events_digest", "state_digest"),
     [
         (1, "352270898bee714288b833ffda84c591", "77f8c08f89ac4fa018b8d061f891418b"),
-        (2, "ef3f29359c8bf12112fc4ea37e963699", "08804e0589d4c4b0131cd2eea5c68640"),
+        (2, "ef3f29359c8bf12112fc4ea37e963699", "8e9ae5d783212a8b2e7315faf796f48e"),
         (3, "5bf57ff4e0170bd1ce5cb45aa08a1e30", "d09e34bc82e0a359db3ea512f0fb9cb1"),
         (4, "6c9493f89b82a3c652a2ade1085a0c27", "4150974e281533661eefbf37ef5a4605"),
         (5, "e74d494a2425ee5e8529bba52fa5cb0c", "41265ff5cf83a00746cffecab5a84ebb"),
