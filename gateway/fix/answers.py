@@ -313,7 +313,9 @@ class Answers:
         fields: list[tuple[int, Value]] = [(58, sentence)]
         if refusal.answer == BUSINESS_REJECT:
             reason = refusal.reason if refusal.reason <= _BUSINESS_MAX else 0
-            fields += [(45, number), (372, refusal.msg_type), (379, record.cl_ord_id), (380, reason)]
+            fields += [(45, number), (372, refusal.msg_type), (380, reason)]
+            if record.cl_ord_id:  # nothing is left of an id of spaces, and no field is empty
+                fields.append((379, record.cl_ord_id))
             return BUSINESS_REJECT, self._ordered(fields), time_ns
         fields += [(11, record.cl_ord_id), (60, self._times.text(time_ns))]
         if refusal.answer == CANCEL_REJECT:
