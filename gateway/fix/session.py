@@ -603,7 +603,7 @@ class FixSession(RowSession):
             more = self._text_words(get(b"41", b""))
         else:
             said = get(b"55", b"")
-            is_short = 0 < len(said) <= 8 and said.isascii()
+            is_short = 0 < len(said) <= 8 and all(0x21 <= octet <= 0x7E for octet in said)  # else no symbol packs it
             symbol = pack(said.decode("ascii")) if is_short else self._text_words(said.ljust(_LONG_BYTES))[0]
             more = symbol, _number_in(get(b"530", b"") if answer == MASS_CANCEL_REPORT else get(b"38", b""), answer)
         side = get(b"54", b"")[:1]
