@@ -1,5 +1,6 @@
 """Requests of FIX order entry that are not taken as they are, answered where their senders look for it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -38,7 +39,7 @@ class Desk:
         stored, self.stored = self.stored, b""
         return stored
 
-    def arrive(self, *messages: "tuple[bytes, dict[int, str | None]]", **header: str) -> None:
+    def arrive(self, *messages: "tuple[bytes, Mapping[int, str | bytes | None]]", **header: str) -> None:
         """Take messages of the client in one turn, into one block of the market."""
         said = [(int(tag[1:]), value.encode()) for tag, value in header.items()]
         data = b""
@@ -51,7 +52,7 @@ class Desk:
             data = data[taken:]
             self.market.take(rows_in(rows))
 
-    def send(self, kind: bytes, fields: "dict[int, str | None]", **header: str) -> list[Message]:
+    def send(self, kind: bytes, fields: "Mapping[int, str | bytes | None]", **header: str) -> list[Message]:
         """Send a message; what the market and the gateway say to it."""
         self.arrive((kind, fields), **header)
         found: list[Message] = []
@@ -59,7 +60,7 @@ class Desk:
             answers = Answers(self.version)
             if answers.is_told(each):
                 msg_type, said, time_ns = answers.message(each)
-                route = [pair.split(b"=") for pair in each.route.split(b"\x01") if pair]
+                route = [pair.split(b"=", 1) for pair in each.route.split(b"\x01") if pair]
                 writer = FrameWriter(self.version, COMP_ID, "UA", Times())
                 more = [(int(tag), value) for tag, value in route]
                 found.append(Message(writer.routed(msg_type, each.number, time_ns, said, header=more)))
@@ -71,6 +72,68 @@ class Desk:
         """Send a message; the one answer."""
         (found,) = self.send(kind, fields, **header)
         return found
+
+
+#: Values that a field may come with, whatever it is.
+BROKEN = (
+    *(b"", b" ", b"  ", b"x", b"-1", b"0", b"1.5", b"\x02", b"\x00", b"\xff\xfe", b"9" * 30, b"A" * 300, b"=", b"a=b"),
+    *(
+        b"ZZZ",
+        b"1 2",
+        b"Y",
+        b"-",
+        b"1e9",
+        b"NaN",
+        b"\x7f" * 8,
+        b"4294967296",
+        b"9223372036854775808",
+        TIME.encode(),
+        b"\n",
+    ),
+)
+#: Messages of which each field is broken, and fields that they do not have.
+WHOLE: dict[bytes, dict[int, str]] = {
+    b"D": ORDER,
+    b"F": CHANGE,
+    b"G": REPLACE,
+    b"H": {11: "a1", 54: "1", 55: "XYZ"},
+    b"q": {11: "m1", 530: "7", 60: TIME},
+    b"s": {**ORDER, 548: "x1", 549: "1", 550: "0", 552: "2"},
+    b"R": {131: "r", 146: "1", 55: "XYZ"},
+    b"V": {262: "v"},
+    b"t": {548: "c", 551: "o"},
+}
+FURTHER = (1, 15, 18, 41, 59, 97, 99, 100, 110, 111, 115, 116, 126, 211, 379, 432, 528, 529, 530, 548, 1138, 2964, 9999)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", WHOLE)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_no_broken_field_ends_the_gateway_and_each_answer_is_valid(version: str, kind: bytes) -> None:
+    assert not broken_answers(version, kind)
+
+
+def test_answers_that_repeat_what_no_message_may_have_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: a refusal of a change that repeats a broken OrigClOrdID is not valid."""
+    monkeypatch.setattr("gateway.fix.session._has_room_for", lambda *_: True)
+    assert {tag for tag, _, _ in broken_answers("FIX.4.4", b"F")} == {41}
+
+
+def broken_answers(version: str, kind: bytes) -> list[tuple[int, bytes, str]]:
+    """Tags and values of messages with a fault in their answers, and what it is."""
+    found, number, desk = [], 0, Desk(version)
+    for tag in (*WHOLE[kind], *FURTHER):
+        for broken in BROKEN:
+            number += 1
+            fields = {**WHOLE[kind], tag: broken} | ({11: f"n{number}"} if 11 in WHOLE[kind] and tag != 11 else {})
+            try:
+                desk.send(kind, fields)
+            except Exception as fault:
+                found.append((tag, broken, f"{type(fault).__name__}: {fault}"))
+                desk = Desk(version)
+            if desk.session.over:
+                desk = Desk(version)
+    return found
 
 
 def said(message: Message, *tags: int) -> list[str]:

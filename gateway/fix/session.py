@@ -591,7 +591,10 @@ class FixSession(RowSession):
         sender looks for it. Without an id, or room for its text, that is a business reject that names none."""
         kind, get = message.msg_type, message.fields.get
         name = get(_ID_TAGS.get(kind, b"11"), b"")
-        answer = answer or (self.refusals.get(kind, BUSINESS_REJECT) if names.is_name(name) else BUSINESS_REJECT)
+        if not answer:
+            answer = self.refusals.get(kind, BUSINESS_REJECT)
+            if not names.is_name(name) or not _has_room_for(message, answer):
+                answer = BUSINESS_REJECT
         own = self._text_words(name)
         sentence = self._text_words(text.encode("ascii", "replace").ljust(_LONG_BYTES)) if any(own) else own
         if not any(sentence):
@@ -843,6 +846,14 @@ def _number_in(text: bytes, answer: bytes) -> int:
     if answer == MASS_CANCEL_REPORT:
         return text[0] if text else 0
     return int(text) if text.isdigit() and len(text) <= 18 else 0
+
+
+def _has_room_for(message: Message, answer: bytes) -> bool:
+    """True if a message says what an answer of that type repeats of it, in a form that a message may have."""
+    if answer == CANCEL_REJECT:
+        return names.is_name(message.get(b"41") or b"")
+    symbol = message.get(b"55") or b""
+    return answer != EXECUTION_REPORT or (bool(symbol.rstrip()) and len(symbol) <= marks.NAME_BYTES_MAX)
 
 
 def _mass_cancel_of(symbol: int, side: int) -> MassCancel:
