@@ -96,7 +96,7 @@ class PastWeb:
             self.market.observe(moment.rows.first_seq, moment.rows.commands, moment.rows.events)
         self.hub.tick()
         ends_s = time.monotonic() + LAST_S
-        while self.hub.waiting_bytes and time.monotonic() < ends_s and not past.is_stopped:
+        while (self.hub.waiting_bytes or self.hub.owes_books) and time.monotonic() < ends_s and not past.is_stopped:
             await past.rest(_LOOK_S)
 
     async def _tick(self) -> None:

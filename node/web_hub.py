@@ -120,6 +120,12 @@ class Hub:
         """Bytes that wait for the one who has the most waiting, of those that go on."""
         return max((each.waiting_bytes for each in self._members if not each.end), default=0)
 
+    @property
+    def owes_books(self) -> bool:
+        """True where somebody who goes on has read too little so far to be sent the whole book of a product."""
+        known = self.market.by_id if self.market is not None else {}
+        return any(product_id in known for each in self._members if not each.end for product_id in each.behind)
+
     # Subscribers.
 
     def join(self) -> Subscriber | None:

@@ -8,11 +8,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from client.book import LevelBook
 from client.book_feed import BookFeed
 from client.events import Side
 from tests.conftest import Lockstep
@@ -220,11 +222,10 @@ def test_a_subscriber_has_each_message_from_the_first_on_though_it_came_before_t
         assert [each["sequence"] for each in full] == list(range(1, len(full) + 1))
         assert replay.told()["products"] == [{"product": "XYZ-USD", "messages": len(full)}]
         assert speed == "max" or took_s > 2.0
-        levels: dict[tuple[str, str], str] = {}
+        book = LevelBook("XYZ-USD")  # of updates, or of a snapshot where all came before it
         for each in found:
-            for side, price, size in each.get("changes", []):
-                levels[side, price] = size
-        assert {key: size for key, size in levels.items() if size != "0"} == {("sell", "10.01"): "100"}
+            book.take(each)
+        assert (book.levels(Side.BUY), book.levels(Side.SELL)) == ([], [(Decimal("10.01"), 100)])
 
 
 def test_a_recording_of_web_clients_begins_with_the_levels_of_its_range(

@@ -194,3 +194,20 @@ def test_a_stale_market_has_no_heartbeat_and_is_told_at_once() -> None:
         assert life[0]["state"] == "live"
 
     run(check)
+
+
+def test_a_hub_owes_a_book_to_whoever_has_read_too_little_to_be_sent_it() -> None:
+    async def check(_viewed: Viewed, hub: Hub, product: Product) -> None:
+        assert not hub.owes_books
+        subscriber = asked(hub, product, "level2")
+        subscriber.put("x" * CONFLATED_BYTES)
+        hub.tick()
+        assert hub.owes_books, "so much waits that the snapshot does not follow yet"
+        while subscriber.waiting:
+            await subscriber.next(asyncio.get_running_loop().time)
+        assert hub.owes_books, "nothing waits, and still it is not told"
+        hub.tick()
+        assert not hub.owes_books
+        assert (await read(subscriber))[-1]["type"] == "snapshot"
+
+    run(check)
