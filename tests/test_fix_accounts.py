@@ -375,6 +375,7 @@ def test_a_session_begins_again_at_its_time_at_the_node_that_takes_over(tmp_path
         first.order("behind")
         assert first.report("behind").get(b"34") == b"2"
         a.end(signal.SIGKILL)
+        assert of_a.wait() == 75
         first.close()
         b.awaits(state="reigning")
         found: list[FixClient] = []

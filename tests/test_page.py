@@ -602,7 +602,7 @@ def test_an_operator_signs_in_and_a_kill_is_confirmed_and_in_the_journal(venue: 
     # Control: the first choice is to do nothing, and so is Escape.
     assert tab.page.evaluate("document.activeElement.textContent") == "Cancel"
     tab.page.keyboard.press("Escape")
-    assert tab.page.locator("dialog").count() == 0
+    tab.page.locator("dialog").wait_for(state="detached")
     assert "kill BETA" not in journal(venue)
 
     kill.focus()
