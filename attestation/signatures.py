@@ -1,4 +1,4 @@
-"""Ed25519 keys and signatures, by the package ``cryptography``: its only importer."""
+"""Ed25519 keys and signatures, by the package ``cryptography``."""
 
 import os
 from pathlib import Path

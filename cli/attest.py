@@ -1,16 +1,17 @@
 """Attestations of a journal, their verification, and proofs from them: `lockstep attest`."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from attestation import merkle, proofs, signatures, statements
+from attestation import merkle, proofs, signatures, stamps, statements
 from attestation.errors import AttestationError
 from attestation.leaves import Leaves
 from attestation.statements import Statement
@@ -68,7 +69,10 @@ def sign(directory: Path, key_file: Path, out: Path, *, as_json: bool) -> int:
         screen.print_json(_facts(out, made, public, []))
     else:
         _show(made, public)
-        screen.print_line(f"{out} attests this; publish its root, so that nobody can sign another past later")
+        screen.print_line(
+            f"{out} attests this; publish its root, or get a time stamp (lockstep attest request {out}), "
+            "so that nobody can sign another past later"
+        )
     return errors.FINE
 
 
@@ -149,24 +153,113 @@ def _public(path: Path | None, named: Any) -> bytes:
     return key
 
 
-def verify(path: Path, directory: Path | None, public_file: Path | None, *, as_json: bool) -> int:
-    """`lockstep attest verify`: the signatures, and with a directory that its journal is the one attested."""
+class Anchor(NamedTuple):
+    """A root of the attestation that somebody else keeps. ``time``, ``authority``: of a time stamp; else None."""
+
+    statement: Statement
+    time: datetime | None = None
+    authority: str | None = None
+
+
+class Kept(NamedTuple):
+    """Copies of an attestation that others keep: the published root, a time stamp with its authority's certificates."""
+
+    root: str | None
+    stamp: Path | None
+    authority: Path | None
+
+    def check(self) -> None:
+        """Raise WrongUse for what cannot be."""
+        if (self.stamp is None) != (self.authority is None):
+            raise WrongUse("--stamp needs --authority FILE, the certificates that you trust, and the other way round")
+        if self.root is not None and not re.fullmatch("[0-9a-fA-F]{64}", self.root):
+            raise WrongUse(f"--root is {self.root!r}; a root has 64 hexadecimal digits")
+
+
+def request(path: Path, out: Path, *, as_json: bool) -> int:
+    """`lockstep attest request`: write the request for a time stamp on the root."""
+    if out.exists():
+        raise WrongUse(f"{out} exists already; name a new file with --out")
+    attestation = statements.read(path)
+    public = _public(None, attestation.get("key"))
+    if faults := statements.faults(attestation, public):
+        raise AttestationError(f"{path}: {faults[0]}")
+    last = attestation["statements"][-1]["statement"]
+    write_whole(out, stamps.request(statements.octets(last)), mode=0o644)
+    if as_json:
+        screen.print_json({"path": str(out), "root": statements.hash_of(last)})
+    else:
+        screen.facts([("root", statements.hash_of(last))])
+        screen.print_line(f"{out} is for a time stamp authority: POST it as application/timestamp-query")
+        screen.print_line(f"then: lockstep attest verify {path} --stamp ANSWER --authority CERTIFICATES")
+    return errors.FINE
+
+
+def verify(path: Path, directory: Path | None, public_file: Path | None, kept: Kept, *, as_json: bool) -> int:
+    """`lockstep attest verify`: the signatures, what others keep of the root, and with a directory its journal."""
+    kept.check()
     attestation = statements.read(path)
     public = _public(public_file, attestation.get("key"))
     faults = statements.faults(attestation, public)
     made: list[Statement] = [] if faults else [each["statement"] for each in attestation["statements"]]
+    anchors: list[Anchor] = []
+    if made:
+        anchors, faults = _anchors(path, made, kept)
     if directory is not None and made:
-        faults = _journal_faults(directory, made)
+        faults += _journal_faults(directory, made)
     if as_json:
-        screen.print_json(_facts(path, made, public, faults))
+        screen.print_json(_facts(path, made, public, faults) | {"anchors": [_anchor_facts(each) for each in anchors]})
     else:
         if made:
             _show(made, public)
+        for anchor in anchors:
+            screen.print_line(_anchor_words(anchor))
         for fault in faults:
             screen.print_line(fault)
         right = f"{path} is signed by this key" + (f", and {directory} is what it attests" if directory else "")
         screen.verdict(not faults, f"NOT ATTESTED: do not rely on {directory or path}" if faults else right)
     return errors.FOUND if faults else errors.FINE
+
+
+def _anchors(path: Path, made: list[Statement], kept: Kept) -> tuple[list[Anchor], list[str]]:
+    """Roots of these statements that others keep, and sentences on what they keep of other ones."""
+    by_root = {statements.hash_of(each): each for each in made}
+    anchors, faults = [], []
+    if kept.root is not None:
+        if (found := by_root.get(kept.root.lower())) is not None:
+            anchors.append(Anchor(found))
+        else:
+            faults.append(f"the published root is of another attestation than {path}")
+    if kept.stamp is not None and kept.authority is not None:
+        stamp, why = stamps.read(kept.stamp, kept.authority)
+        if stamp is None:
+            faults.append(f"{kept.stamp} {why}")
+        elif (found := by_root.get(stamp.root)) is not None:
+            anchors.append(Anchor(found, stamp.time, stamp.authority))
+        else:
+            faults.append(f"{kept.stamp} is of another root, {stamp.root}, stamped at {_utc(stamp.time)}")
+    return anchors, faults
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _anchor_facts(anchor: Anchor) -> dict[str, Any]:
+    return {
+        "root": statements.hash_of(anchor.statement),
+        "slice": anchor.statement["slice"],
+        "last_seq": anchor.statement["last_seq"],
+        "time": None if anchor.time is None else _utc(anchor.time),
+        "authority": anchor.authority,
+    }
+
+
+def _anchor_words(anchor: Anchor) -> str:
+    of = f"slice {anchor.statement['slice']} up to command {anchor.statement['last_seq']:,}"
+    if anchor.time is None:
+        return f"the published root vouches for {of}"
+    return f"{of} was there at {_utc(anchor.time)}, says {anchor.authority}"
 
 
 #: Sentences on keys of a statement whose values differ.

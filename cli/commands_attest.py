@@ -82,15 +82,45 @@ def verify(
         Path | None, typer.Argument(metavar="[DIR]", help="Data directory that must be what was attested.")
     ] = None,
     public: Public = None,
+    root: Annotated[str | None, typer.Option(metavar="HEX", help="The root as it was published.")] = None,
+    stamp: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Answer of a time stamp authority (RFC 3161).")
+    ] = None,
+    authority: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --stamp: certificates that you trust, PEM.")
+    ] = None,
     as_json: Json = False,
 ) -> int:
-    """Check the signatures of an attestation, and that a journal is what it attests.
+    """Check the signatures of an attestation, what others keep of its root, and that a journal is what it attests.
+
+    Whoever has the private key can sign another past, but not for a root that others have already.
 
     Example: lockstep attest verify node1.attestation node1 --public auditor.key.pub
+
+    Example: lockstep attest verify node1.attestation node1 --stamp node1.tsr --authority tsa.pem
     """
+    from cli.attest import Kept
     from cli.attest import verify as command
 
-    return command(file, directory, public, as_json=as_json)
+    return command(file, directory, public, Kept(root, stamp, authority), as_json=as_json)
+
+
+@attest.command()
+def request(
+    file: Attestation,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="New file for the request.")],
+    as_json: Json = False,
+) -> int:
+    """Write a request for a time stamp (RFC 3161) on the root of an attestation, for a third party.
+
+    Nothing is sent. Take the file to an authority (curl --data-binary @node1.tsq -H 'Content-Type:
+    application/timestamp-query' URL), and keep its answer with the attestation.
+
+    Example: lockstep attest request node1.attestation --out node1.tsq
+    """
+    from cli.attest import request as command
+
+    return command(file, out, as_json=as_json)
 
 
 @attest.command()

@@ -13,7 +13,7 @@ def aside_name(name: str) -> str:
     return f".{name}.new"
 
 
-def write_whole(path: Path, text: str, *, mode: int = 0o600) -> None:
+def write_whole(path: Path, content: str | bytes, *, mode: int = 0o600) -> None:
     """Replace the file at ``path`` by one of ``mode``; on failure the old one stays. Raises OSError, which names it.
 
     It is written under another name, synced and renamed, so that a full disk or a crash never leaves a part; then the
@@ -23,9 +23,9 @@ def write_whole(path: Path, text: str, *, mode: int = 0o600) -> None:
     with contextlib.suppress(FileNotFoundError):
         aside.unlink()  # left by a crash or made by another user: it is never written to
     try:
-        with os.fdopen(os.open(aside, _NEW, 0o600), "w", encoding="utf-8") as file:
+        with os.fdopen(os.open(aside, _NEW, 0o600), "wb") as file:
             os.fchmod(file.fileno(), mode)
-            file.write(text)
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)

@@ -82,7 +82,8 @@ HOMES = {
     "exchange_calendars": ("cli/trading_calendar.py",),
     "matplotlib": ("incidents/pictures.py",),
     "textual": ("cli/inspect_screen.py",),
-    "cryptography": ("attestation/signatures.py",),
+    "cryptography": ("attestation/signatures.py", "attestation/stamps.py"),
+    "rfc3161_client": ("attestation/stamps.py",),
     "nats": ("client/nats_line.py",),
     # Ours, but measuring is not the product: only the command that measures needs it.
     "benchmarks": ("benchmarks/", "cli/bench.py"),
