@@ -152,7 +152,11 @@ def assert_outcome(outcome: dict[str, Any], a: Path, b: Path, lockstep: Lockstep
     assert outcome["same"] == (outcome["a"] == outcome["b"] and not outcome["trades_only_in_a"]["count"])
 
 
-@pytest.mark.parametrize("first", [256, 512, 1_024])
+#: Commands before a block that is dropped.
+DROPPED = (256, 512, 1_024)
+
+
+@pytest.mark.parametrize("first", DROPPED)
 def test_a_dropped_block_is_found_and_the_rest_is_followed_beside_it(
     first: int, sound: Path, tmp_path: Path, lockstep: Lockstep
 ) -> None:
@@ -220,6 +224,41 @@ def test_one_bit_of_a_checkpoint_is_found_at_its_command_and_part(
             row = parted["row"]
             assert row["a"] != row["b"]
             assert row["a"] is None or row["b"] is None or row["fields"]
+
+
+@pytest.fixture(scope="module")
+def delayed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory whose last checkpoint has commands that wait for their time. Read only."""
+    from cli.main import run_line
+
+    folder = tmp_path_factory.mktemp("delayed")
+    lines = [
+        "at 2024-01-15T09:30:00", "instrument XYZ tick=0.01 lot=1 reference=10.00", "participant ALPHA",
+        "phase XYZ continuous", "venue speed_bump=1s",
+        *(f"enter ALPHA a{number} buy 10 XYZ @ 9.{number + 10}" for number in range(30)),
+    ]  # fmt: skip
+    (folder / "day.txt").write_text("\n".join(lines) + "\n")
+    assert run_line(["run", str(folder / "day.txt"), "--data", str(folder / "node"), "--block-rows", "5"]) == 0
+    assert run_line(["checkpoint", "create", str(folder / "node")]) == 0
+    return folder / "node"
+
+
+@pytest.mark.parametrize("name", ["waiting_places", "waiting_pages", "waits_places", "waits_pages"])
+def test_one_bit_of_what_waits_is_found_at_its_command_and_part(
+    name: str, delayed: Path, tmp_path: Path, lockstep: Lockstep
+) -> None:
+    bent = shutil.copytree(delayed, tmp_path / "bent")
+    assert told(lockstep, 0, "compare", bent, "--state")["same"], "the control"
+    seq = plant_bit(bent, 0, "waiting", name, 7)
+    parted = told(lockstep, 1, "compare", delayed, bent, "--state")["states"]["parted"]
+    assert (parted["seq"], parted["equal_seq"], parted["parts"]) == (seq, seq - 1, ["waiting"])
+
+
+def test_differences_are_planted_in_every_part_and_in_more_than_30_places(sound: Path) -> None:
+    store = CheckpointStore(sound)
+    parts = set(store.load(store.list()[0].path).parts)
+    assert parts == {part for part, _ in ARRAYS} | {"waiting"}
+    assert len(FIELDS) + len(DROPPED) + len(ARRAYS) + len(WRONG) + len(OTHER_RULES) > 30
 
 
 def test_a_price_in_the_state_is_named_with_its_row_and_what_it_touched(
