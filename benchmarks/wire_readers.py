@@ -7,6 +7,7 @@ with a node that nobody reads. It is that of all its threads, since a reader tak
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from benchmarks.measure import Row, row
 from benchmarks.wire_node import Node
 from load.generator import Generator
 from load.lines import LoadError, close_lines, open_lines
+from node.link import LinkError, RequestRefused
 
 #: The node may take so much more with a reader than without.
 _AT_MOST: Final = 1.02
@@ -43,7 +45,7 @@ def readers(node: Node, orders: int, runs: int) -> Iterator[Row]:
                 ratios = []
                 for _ in range(runs):
                     alone = cost_ns(generator, node, orders)
-                    with _reader(node.directory, arguments, stop, generator):
+                    with _reader(node, arguments, stop):
                         ratios.append(cost_ns(generator, node, orders) / alone)
                 words = f"a reader that is {name}: processor time of the node, to that without"
                 yield row(words, ratios, "", at_most=_AT_MOST)
@@ -70,19 +72,23 @@ def processor_ns(pid: int) -> int:
 
 
 @contextmanager
-def _reader(
-    directory: Path, arguments: tuple[str, ...], stop: signal.Signals | None, generator: Generator
-) -> Iterator[None]:
-    """A `lockstep tail` that reads the node, and then is stopped by a signal, unless it is to go on."""
-    command = [sys.executable, "-m", "cli.main", "tail", str(directory), *arguments, "--json"]
-    root, quiet = Path(__file__).parent.parent, subprocess.DEVNULL
-    with subprocess.Popen(command, stdout=quiet, stderr=quiet, cwd=root) as child:
+def _reader(node: Node, arguments: tuple[str, ...], stop: signal.Signals | None) -> Iterator[None]:
+    """A `lockstep tail` that reads the node and then is stopped by a signal, unless it is to go on. Raises LoadError."""
+    command = [sys.executable, "-m", "cli.main", "tail", str(node.directory), *arguments, "--json"]
+    root = Path(__file__).parent.parent
+    with (
+        tempfile.TemporaryFile("w+") as complaints,
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=complaints, cwd=root) as child,
+    ):
         try:
             until_s = time.monotonic() + _ATTACHED_S
-            while not _reads(child.pid, directory):
-                if time.monotonic() > until_s or child.poll() is not None:
-                    raise LoadError("lockstep tail did not read the node")
-                generator.saturate(1)
+            while not _reads(child.pid, node):
+                if child.poll() is not None:
+                    complaints.seek(0)
+                    last = (complaints.read().strip().splitlines() or ["it said nothing"])[-1]
+                    raise LoadError(f"lockstep tail ended by itself: {last}")
+                if time.monotonic() > until_s:
+                    raise LoadError(f"lockstep tail did not read the node within {_ATTACHED_S:.0f} s")
                 time.sleep(0.1)
             if stop is not None:
                 child.send_signal(stop)
@@ -93,10 +99,10 @@ def _reader(
             child.kill()
 
 
-def _reads(pid: int, directory: Path) -> bool:
-    """True once a process has the tape or the journal of a node in its memory."""
+def _reads(pid: int, node: Node) -> bool:
+    """True once a process is among the readers of the tape that the node itself counts. Raises LoadError."""
+    assert node.link is not None, "a node of its own"
     try:
-        maps = Path(f"/proc/{pid}/maps").read_text()
-    except OSError:
-        return False
-    return "/lockstep-" in maps or str(directory / "journal") in maps
+        return any(each["pid"] == pid for each in node.link.ask("workings")["workings"]["readers"])
+    except (LinkError, RequestRefused) as error:
+        raise LoadError(f"the node does not tell its readers: {error}") from None
