@@ -73,7 +73,7 @@ def processor_ns(pid: int) -> int:
 
 @contextmanager
 def _reader(node: Node, arguments: tuple[str, ...], stop: signal.Signals | None) -> Iterator[None]:
-    """A `lockstep tail` that reads the node and then is stopped by a signal, unless it is to go on. Raises LoadError."""
+    """A `lockstep tail` that reads the node and is then stopped by a signal, unless it goes on. Raises LoadError."""
     command = [sys.executable, "-m", "cli.main", "tail", str(node.directory), *arguments, "--json"]
     root = Path(__file__).parent.parent
     with (
