@@ -14,13 +14,14 @@ def fix_data(directory: Path, host: str, port: int, *, fd: int | None, as_json: 
     """Serve subscribers. Exit status 0 after an orderly end. fd: of a socket that listens; None: it is opened."""
     check_has_journal(directory)
     from node.fix_data_process import FixDataOptions, serve_fix_data
+    from node.lent_port import listening_socket
     from node.logs import Log
     from node.program_report import ProgramReport
 
     ready(web=True)
 
     def opening() -> socket.socket:
-        return socket.create_server((host, port), backlog=256) if fd is None else socket.socket(fileno=fd)
+        return listening_socket(host, port, 256) if fd is None else socket.socket(fileno=fd)
 
     listens = opened_port(f"--port {port}", host, opening)
     report = ProgramReport() if as_json else None

@@ -9,7 +9,7 @@ from cli import errors, screen
 from cli.beside import check_has_journal, opened_port
 from cli.errors import WrongUse
 from cli.warmup import ready
-from node.nats_programs import LoginFileError, NatsOption, read_login, requests_socket
+from node.nats_programs import LoginFileError, NatsOption, read_login
 
 _NEEDS = "nats"
 
@@ -42,12 +42,15 @@ def nats(
     ready(feed=True)
     import socket
 
+    from node.lent_port import listening_socket
     from node.logs import Log
     from node.nats_process import NatsOptions, NatsProcess, serve_nats
     from node.program_report import ProgramReport
 
     def opening() -> socket.socket:
-        return requests_socket(option.host, option.port) if requests_fd is None else socket.socket(fileno=requests_fd)
+        if requests_fd is not None:
+            return socket.socket(fileno=requests_fd)
+        return listening_socket(option.host, option.port, 128)
 
     listens = opened_port(f"--requests {option.port}", option.host, opening)
     report = ProgramReport() if as_json else None

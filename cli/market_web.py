@@ -99,9 +99,10 @@ def web(
         raise WrongUse(str(error)) from error
     may_sign_in = operators_of(operators, host) if operators is not None else {}
     ready(web=True)
+    from node.lent_port import listening_socket
 
     def opening() -> socket.socket:
-        return socket.create_server((host, port), backlog=2_048) if fd is None else socket.socket(fileno=fd)
+        return listening_socket(host, port, 2_048) if fd is None else socket.socket(fileno=fd)
 
     listens = opened_port(f"--port {port}", host, opening)
     report = ProgramReport() if as_json else None

@@ -132,14 +132,13 @@ def send_web(past: Past, host: str, port: int, *, as_json: bool) -> int:
         return errors.FINE
     capacity, from_seq, to_seq = found
     ready(web=True)
+    from node.lent_port import listening_socket
     from node.past_web import PastWebOptions, serve_past_web
 
     with History.open(past.directory) as history:
         names = names_at_end(history)
     with (
-        closing(
-            opened_port(f"--port {port}", host, lambda: socket.create_server((host, port), backlog=128))
-        ) as listens,
+        closing(opened_port(f"--port {port}", host, lambda: listening_socket(host, port, 128))) as listens,
         closing(_blocks(past, to_seq)) as blocks,
     ):
 

@@ -8,9 +8,9 @@ import re
 import socket
 import sys
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
-from node.pinning import Pins
+from node.pinning import PinnedNode
 from node.process_names import OWN_NAMES
 from node.supervisor import Program, Supervisor
 
@@ -129,20 +129,6 @@ def feed_options(texts: list[str]) -> tuple[FeedOption, ...]:
     return found
 
 
-class FeedNode(Protocol):
-    """Options of a node that its feeds need (``node.node.NodeOptions``)."""
-
-    @property
-    def data(self) -> Path:
-        """Data directory."""
-        ...
-
-    @property
-    def pins(self) -> Pins:
-        """Processors of programs, by name."""
-        ...
-
-
 def command(option: FeedOption, data: Path, node: str | None, requests: int, snapshots: int) -> tuple[str, ...]:
     """Command of a feed's process. node: name of the node in its pair. requests, snapshots: descriptors of sockets."""
     words = ["feed", str(data.absolute()), "--name", option.name, "--group", str(option.group)]
@@ -168,7 +154,7 @@ def requests_socket(interface: str, port: int) -> socket.socket:
 class FeedPrograms:
     """Feeds of a node, and their sockets. ``ports``: of requests and snapshots, by name."""
 
-    def __init__(self, supervisor: Supervisor, node: FeedNode) -> None:
+    def __init__(self, supervisor: Supervisor, node: PinnedNode) -> None:
         self._supervisor, self._node = supervisor, node
         self._sockets: list[socket.socket] = []
         self.ports: dict[str, dict[str, int]] = {}

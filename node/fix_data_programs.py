@@ -4,17 +4,15 @@ The node opens the port and lends it to the process, as it does for gateways: cl
 started again wait, and are served by the next.
 """
 
-import socket
-import sys
 from typing import Final, NamedTuple
 
 from client.addresses import parse_addresses
-from node.feed_programs import FeedNode
-from node.supervisor import Program, Supervisor
+from node.lent_port import LentPort
+from node.pinning import PinnedNode
+from node.supervisor import Supervisor
 
-#: Name of the process, and its order among the programs of a node: it ends with the feeds.
+#: Name of the process.
 NAME: Final = "fix-data"
-ORDER: Final = 0
 _BACKLOG: Final = 256
 
 
@@ -38,35 +36,13 @@ def fix_data_option(text: str) -> FixDataOption:
     return FixDataOption(address.host, address.port)
 
 
-class FixDataPrograms:
+class FixDataPrograms(LentPort):
     """The process of market data by FIX of a node, and its socket. ``port``: None without one."""
 
-    def __init__(self, supervisor: Supervisor, node: FeedNode) -> None:
-        self._supervisor, self._node = supervisor, node
-        self._socket: socket.socket | None = None
-        self.port: int | None = None
+    def __init__(self, supervisor: Supervisor, node: PinnedNode) -> None:
+        super().__init__(supervisor, node, NAME, without="its clients wait")
 
     def open(self, option: FixDataOption) -> None:
         """Open the port and start the process. Raises OSError."""
-        family = socket.AF_INET6 if ":" in option.host else socket.AF_INET
-        self._socket = socket.create_server((option.host, option.port), family=family, backlog=_BACKLOG)
-        self.port = int(self._socket.getsockname()[1])
-        words = ["fix-data", str(self._node.data.absolute()), "--host", option.host]
-        words += ["--fd", str(self._socket.fileno())]
-        self._supervisor.start(
-            Program(
-                NAME,
-                (sys.executable, "-m", "cli.main", *words, "--json"),
-                without="its clients wait",
-                lends=(self._socket.fileno(),),
-                cpus=self._node.pins.get(NAME, frozenset()),
-                order=ORDER,
-                named=True,
-                reports=True,
-            )
-        )
-
-    def close(self) -> None:
-        """Close the port. May be repeated."""
-        if self._socket is not None:
-            self._socket.close()
+        fd = self._listen(option.host, option.port, _BACKLOG)
+        self._start(["fix-data", str(self._node.data.absolute()), "--host", option.host, "--fd", str(fd)])

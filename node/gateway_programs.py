@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple, Protocol, cast
 
 from gateway.tls import TlsFiles
+from node.lent_port import listening_socket
 from node.pinning import Pins
 from node.process_names import OWN_NAMES
 from node.protocols import FIX_PROTOCOLS, PROTOCOLS
@@ -159,8 +160,7 @@ class GatewayPrograms:
 
     def open(self, option: GatewayOption) -> None:
         """Open the port of a gateway, and start its process. Raises OSError."""
-        family = socket.AF_INET6 if ":" in self._node.host else socket.AF_INET
-        listening = socket.create_server((self._node.host, option.port), family=family, backlog=_BACKLOG)
+        listening = listening_socket(self._node.host, option.port, _BACKLOG)
         self._sockets.append(listening)
         self.ports[option.name] = int(listening.getsockname()[1])
         started = self._supervisor.start(

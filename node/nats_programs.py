@@ -4,19 +4,18 @@ The node opens the port for requests and lends it to the process, as it does for
 """
 
 import re
-import socket
-import sys
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from client.addresses import parse_addresses
 from client.publication import checked_url, is_venue
-from node.feed_programs import FeedNode
-from node.supervisor import Program, Supervisor
+from node.lent_port import LentPort
+from node.pinning import PinnedNode
+from node.supervisor import Supervisor
 
-#: Name of the process, and its order among the programs of a node: it ends with the feeds.
+#: Name of the process.
 NAME: Final = "nats"
-ORDER: Final = 0
+_BACKLOG: Final = 128
 DEFAULT_VENUE: Final = "main"
 _WORDS: Final = "venue=, requests=HOST:PORT and login=FILE are"
 _LOGIN_BYTES_MAX: Final = 4_096
@@ -81,41 +80,17 @@ def read_login(path: Path) -> str:
     return text
 
 
-def requests_socket(host: str, port: int) -> socket.socket:
-    """Socket on which readers ask. Raises OSError."""
-    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=128)
-
-
-class NatsPrograms:
+class NatsPrograms(LentPort):
     """The publication of a node, and its socket. ``port``: for requests; None without one."""
 
-    def __init__(self, supervisor: Supervisor, node: FeedNode) -> None:
-        self._supervisor, self._node = supervisor, node
-        self._socket: socket.socket | None = None
-        self.port: int | None = None
+    def __init__(self, supervisor: Supervisor, node: PinnedNode) -> None:
+        super().__init__(supervisor, node, NAME, without="nothing is published, and readers that miss something wait")
 
     def open(self, option: NatsOption, node: str | None) -> None:
         """Open the port and start the process. node: name of the node in its pair. Raises OSError."""
-        self._socket = requests_socket(option.host, option.port)
-        self.port = int(self._socket.getsockname()[1])
+        fd = self._listen(option.host, option.port, _BACKLOG)
         words = ["nats", str(self._node.data.absolute()), "--url", option.url, "--venue", option.venue]
-        words += ["--requests-host", option.host, "--requests-fd", str(self._socket.fileno())]
+        words += ["--requests-host", option.host, "--requests-fd", str(fd)]
         words += [] if node is None else ["--node", node]
         words += [] if option.login is None else ["--login", str(option.login.absolute())]
-        self._supervisor.start(
-            Program(
-                NAME,
-                (sys.executable, "-m", "cli.main", *words, "--json"),
-                without="nothing is published, and readers that miss something wait",
-                lends=(self._socket.fileno(),),
-                cpus=self._node.pins.get(NAME, frozenset()),
-                order=ORDER,
-                named=True,
-                reports=True,
-            )
-        )
-
-    def close(self) -> None:
-        """Close the port. May be repeated."""
-        if self._socket is not None:
-            self._socket.close()
+        self._start(words)

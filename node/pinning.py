@@ -7,12 +7,28 @@ threads, and children, are given back all the processors that the node began wit
 import os
 import threading
 from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
 
 from node.process_names import CORE
 from replay.forking import PROCESSORS
 
 #: Processors by the name of a program.
 Pins = dict[str, frozenset[int]]
+
+
+class PinnedNode(Protocol):
+    """Options of a node that the programs beside it need (``node.node.NodeOptions``)."""
+
+    @property
+    def data(self) -> Path:
+        """Data directory."""
+        ...
+
+    @property
+    def pins(self) -> Pins:
+        """Processors of programs, by name."""
+        ...
 
 
 def pins(text: str) -> Pins:

@@ -4,20 +4,18 @@ The node opens the port and lends it to the process, as it does for gateways: cl
 started again wait, and are served by the next.
 """
 
-import socket
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from client.addresses import parse_addresses
 from gateway.addresses import is_address
-from node.feed_programs import FeedNode
-from node.supervisor import Program, Supervisor
+from node.lent_port import LentPort
+from node.pinning import PinnedNode
+from node.supervisor import Supervisor
 
-#: Name of the process, and its order among the programs of a node: it ends with the feeds.
+#: Name of the process.
 NAME: Final = "web"
-ORDER: Final = 0
 _BACKLOG: Final = 2_048
 
 
@@ -50,39 +48,19 @@ def web_option(text: str, keys: Path | None, proxies: Sequence[str] = (), operat
     return WebOption(address.host, address.port, keys, tuple(proxies), operators)
 
 
-class WebPrograms:
+class WebPrograms(LentPort):
     """The process for web clients of a node, and its socket. ``port``: None without one."""
 
-    def __init__(self, supervisor: Supervisor, node: FeedNode) -> None:
-        self._supervisor, self._node = supervisor, node
-        self._socket: socket.socket | None = None
-        self.port: int | None = None
+    def __init__(self, supervisor: Supervisor, node: PinnedNode) -> None:
+        super().__init__(supervisor, node, NAME, without="its clients wait")
 
     def open(self, option: WebOption, orders_at: str) -> None:
         """Open the port and start the process. orders_at: native order entry, with ``option.keys``. Raises OSError."""
-        family = socket.AF_INET6 if ":" in option.host else socket.AF_INET
-        self._socket = socket.create_server((option.host, option.port), family=family, backlog=_BACKLOG)
-        self.port = int(self._socket.getsockname()[1])
-        words = ["web", str(self._node.data.absolute()), "--host", option.host, "--fd", str(self._socket.fileno())]
+        fd = self._listen(option.host, option.port, _BACKLOG)
+        words = ["web", str(self._node.data.absolute()), "--host", option.host, "--fd", str(fd)]
         words += [word for each in option.proxies for word in ("--proxy", each)]
         if option.keys is not None:
             words += ["--keys", str(option.keys.absolute()), "--orders-at", orders_at]
         if option.operators is not None:
             words += ["--operators", str(option.operators.absolute())]
-        self._supervisor.start(
-            Program(
-                NAME,
-                (sys.executable, "-m", "cli.main", *words, "--json"),
-                without="its clients wait",
-                lends=(self._socket.fileno(),),
-                cpus=self._node.pins.get(NAME, frozenset()),
-                order=ORDER,
-                named=True,
-                reports=True,
-            )
-        )
-
-    def close(self) -> None:
-        """Close the port. May be repeated."""
-        if self._socket is not None:
-            self._socket.close()
+        self._start(words)
