@@ -285,8 +285,8 @@ class Inspector(App[None]):
             self._page.update(text)
 
     def on_resize(self) -> None:
-        """Draw anew."""
-        self._draw()
+        """Draw anew, once the window has its new size: textual takes it over behind this call."""
+        self.call_later(self._draw)
 
     def _go(self, seq: int) -> None:
         seq = max(self._first_seq, min(seq, self._top))

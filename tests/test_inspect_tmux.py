@@ -56,16 +56,26 @@ def tmux() -> Iterator[Tmux]:
             server.run("kill-server")
 
 
-def test_a_window_of_tmux_has_the_screen_and_gets_its_terminal_back(tmux: Tmux, tmp_path: Path) -> None:
-    (tmp_path / "story.txt").write_text(STORY)
-    assert run_line(["run", str(tmp_path / "story.txt"), "--data", str(tmp_path / "story")]) == 0
-    command = [sys.executable, "-m", "cli.main", "inspect", str(tmp_path / "story"), "--at", "12"]
+def started(tmux: Tmux, folder: Path, *words: str, behind: str = "", at: str = "12") -> None:
+    """Begin a window with the screen in it; the exit status is printed at the end."""
+    (folder / "story.txt").write_text(STORY)
+    assert run_line(["run", str(folder / "story.txt"), "--data", str(folder / "story")]) == 0
+    command = shlex.join([sys.executable, "-m", "cli.main", "inspect", str(folder / "story"), "--at", at, *words])
     here = f"cd {shlex.quote(str(Path(__file__).parent.parent))}"
-    line = f"{here}; echo before; {shlex.join(command)}; echo status $?; exec sleep {int(LIMIT_S) * 3}"
-    started = tmux.run("new-session", "-d", "-x", "80", "-y", "24", f"sh -c {shlex.quote(line)}")
-    assert started.returncode == 0, started.stderr
+    line = f"{here}; echo before; {command} {behind}; echo status $?; exec sleep {int(LIMIT_S) * 3}"
+    begun = tmux.run("new-session", "-d", "-x", "80", "-y", "24", f"bash -c {shlex.quote(line)}")
+    assert begun.returncode == 0, begun.stderr
+
+
+def is_traded(lines: list[str]) -> bool:
+    """True if the window of 80 by 24 has the trade of the story."""
     expected = [each.rstrip() for each in TRADED.splitlines()]
-    tmux.wait(lambda lines: [each.rstrip() for each in lines[1:]] == expected[: len(lines) - 1] and len(lines) == 24)
+    return len(lines) == 24 and [each.rstrip() for each in lines[1:]] == expected[: len(lines) - 1]
+
+
+def test_a_window_of_tmux_has_the_screen_and_gets_its_terminal_back(tmux: Tmux, tmp_path: Path) -> None:
+    started(tmux, tmp_path)
+    tmux.wait(is_traded)
     tmux.run("send-keys", "Left")
     tmux.wait(lambda lines: " 11 of 16 " in lines[0] and "enter ALPHA a2 sell 70 XYZ @ 10.01" in "\n".join(lines))
     tmux.run("send-keys", "Right")
@@ -73,3 +83,34 @@ def test_a_window_of_tmux_has_the_screen_and_gets_its_terminal_back(tmux: Tmux, 
     tmux.run("send-keys", "q")
     after = tmux.wait(lambda lines: "status 0" in lines)
     assert [each for each in after if each] == ["before", "status 0"], "the screen is gone, and what was there is back"
+
+
+def test_a_window_that_is_resized_has_the_page_of_its_size_at_once(tmux: Tmux, tmp_path: Path) -> None:
+    started(tmux, tmp_path)
+    tmux.wait(is_traded)
+    for width, height in ((120, 30), (60, 18), (30, 8), (80, 24)):
+        assert tmux.run("resize-window", "-x", str(width), "-y", str(height)).returncode == 0
+        bar = "─" * width
+        lines = tmux.wait(lambda lines, bar=bar, height=height: len(lines) == height and (bar in lines or height < 10))
+        assert all(len(each) <= width for each in lines)
+    tmux.wait(is_traded)
+
+
+@pytest.mark.parametrize("key", ["C-c", "q"])
+def test_it_ends_by_a_key_also_on_a_page_of_text_or_in_a_search(key: str, tmux: Tmux, tmp_path: Path) -> None:
+    started(tmux, tmp_path)
+    tmux.wait(is_traded)
+    tmux.run("send-keys", "?")
+    tmux.wait(lambda lines: "previous match" in "\n".join(lines))
+    if key == "q":
+        tmux.run("send-keys", "Escape")
+        tmux.wait(is_traded)
+    tmux.run("send-keys", key)
+    after = tmux.wait(lambda lines: any(each.startswith("status") for each in lines))
+    assert [each for each in after if each] == ["before", "status 0"]
+
+
+def test_into_a_pipe_there_is_no_screen_but_a_sentence(tmux: Tmux, tmp_path: Path) -> None:
+    started(tmux, tmp_path, behind="| head -1; echo status ${PIPESTATUS[0]}")
+    after = "".join(tmux.wait(lambda lines: "status 2" in lines))
+    assert "is a screen" in after or "needs a terminal" in after, after
