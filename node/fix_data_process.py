@@ -1,10 +1,9 @@
 """Market data by FIX in a process of its own, beside the core of a node.
 
-    subscribers <-- Connection, Subscribers <-- FixMarket (reports, ladders) <-- replay.feed: tape, journal
+    subscribers <-- Connection, Subscribers <-- FixMarket (reports, ladders) <-- TapeFollower: tape, journal
 
-What happened it reads from the tape, as far as it is released, and from the journal what the tape has lost. Whatever it
-does, and however it ends, the market and order entry go on. The public data of instruments is a projection with an
-image in DIR/fix-data, so the count of updates of each goes on from there.
+The public data of instruments is a projection with an image in DIR/fix-data, so the count of updates of each goes on
+from there (``node.tape_follower``).
 
 A turn takes changes for a while, sends whole books for a while, and then the loop serves everybody else. The longest
 step is one command's changes, told to all who follow them: 8 subscriptions to an instrument in each of 1,024 sessions
@@ -16,7 +15,6 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,33 +22,17 @@ from typing import Final, cast
 
 import uvloop
 
-from engine.records import CommandKind
-from journal.history import History
-from journal.slices import make_private
-from marketdata.fix.market import Change, FixMarket
+from marketdata.fix.market import FixMarket
 from marketdata.fix.session import DataSession, Subscribers
-from node import gateway_image
 from node.end_signals import on_end_signal
 from node.logs import Log
 from node.market_age import MarketAge
 from node.program_report import ProgramReport
-from node.tape_follower import NoNode
-from replay.feed import Feed
-from replay.live_reports import room_of
-from replay.market_rows import MARKET_ROWS, tape_of
-from tape.errors import TapeError
-from tape.places import Place
-from tape.reader import TapeReader
+from node.tape_follower import TapeFollower, market_of
+from replay.past import PlayedRows
 
-#: Longest work on changes, and on whole books, before the loop has its turn, in ns.
-_TURN_NS: Final = 4_000_000
+#: Longest work on whole books before the loop has its turn, in ns.
 _BOOKS_NS: Final = 4_000_000
-#: Wait where the journal has not yet what the tape has lost, and longest sleep for a block.
-_LAG_S: Final = 0.002
-_SLEEP_NS: Final = 100_000_000
-#: Interval of images, in seconds, and the commands between two of them at least.
-_IMAGE_S: Final = 30.0
-_IMAGE_COMMANDS: Final = 10_000
 #: Connections at once, those of one address, and those that wait for the loop.
 CONNECTIONS_MAX: Final = 1_024
 _PER_ADDRESS_MAX: Final = 256
@@ -66,14 +48,14 @@ ENDED_S: Final = 5.0
 #: Interval of looks at heartbeats and silence, and of signs of life to the supervisor, in seconds.
 _BEAT_S: Final = 0.25
 _REPORT_S: Final = 1.0
-#: Time for the last messages at the end, in seconds.
+#: Time for the last messages at the end, and interval of looks whether they are gone, in seconds.
 _LAST_S: Final = 1.0
+_LOOK_S: Final = 0.002
 SLOW: Final = "slow consumer: you read less than you subscribed to"
 #: Time for which the market may stand still until sessions are ended, in seconds: more than a takeover takes.
 STALE_S: Final = 5.0
 STALE: Final = "the market was not seen to go on: log on again later"
 _ENDS: Final = "the market data ends"
-_NODE_ENDED: Final = "the market's node has ended"
 
 
 @dataclass(frozen=True)
@@ -186,31 +168,22 @@ class FixDataProcess:
     def __init__(self, options: FixDataOptions, log: Log) -> None:
         """Restore the market. Raises NoNode, OSError, and what journal, tape and replay raise."""
         self.options, self.log = options, log
-        with History.open(options.data) as history:
-            journal_id, capacity = history.journal_id, room_of(history)
-        try:
-            self._tape = TapeReader(tape_of(options.data), journal_id, MARKET_ROWS)
-        except (TapeError, OSError) as error:
-            raise NoNode(
-                f"no node writes a tape in {options.data}; start it with `lockstep serve`, --tape-mb above 0"
-            ) from error
-        self.market = FixMarket(capacity)
+        market = market_of(options.data)
+        self.market = FixMarket(market.capacity)
         self.subscribers = Subscribers(self.market)
         self.by_session: dict[DataSession, Connection] = {}
         self._addresses: dict[str, int] = {}
-        self._folder = options.data / "fix-data"
-        make_private(self._folder)
-        seq, why = gateway_image.restore(self._folder, options.data, self.market)
-        if why:
-            log.info("books made from the journal", why=why)
-        self.feed = Feed(options.data, journal_id, seq, name="fix-data")
-        self._imaged_seq = seq
-        self._image_due_s = time.monotonic() + _IMAGE_S
-        self._carries = self._more = self._stopping = False
-        self._changes: Iterator[list[Change]] | None = None  # of a block that is not all taken
-        self._refreshing = False
-        self._bell = ThreadPoolExecutor(1, "tape")
-        self._age = MarketAge(self._tape, lambda: self.feed.seq)
+        self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._sends_soon = self._serves = False
+        self.follower = TapeFollower(
+            *(market, options.data / "fix-data", "fix-data", self.market, self._on_fault, self._send),
+            in_steps=self._told,
+        )
+        if self.follower.why:
+            log.info("books made from the journal", why=self.follower.why)
+        self._age = MarketAge(self.follower.tape, lambda: self.follower.seq)
         self._is_stale = False
         self.refused = 0
 
@@ -241,59 +214,55 @@ class FixDataProcess:
             del self._addresses[connection.address]
 
     def wake(self) -> None:
-        """Have the next turn now: somebody asked for something."""
-        self._refreshing = True
-        self._tape.bell.ring()
+        """Answer soon: somebody asked for something."""
+        if not self._sends_soon:
+            self._sends_soon = True
+            self._loop.call_soon(self._answer)
 
     # Its life.
 
     async def start(self) -> None:
         """Catch up with what is released now, or until the end is asked for. Raises NoNode, and what replay raises."""
-        released_seq = self._tape.load(Place.RELEASED)
-        while not self._stopping and (self.feed.seq < released_seq or self._changes is not None):
-            seq = self.feed.seq
-            self._take_changes()
-            if self.feed.ended:
-                raise NoNode(_NODE_ENDED)
-            await asyncio.sleep(0 if self.feed.seq > seq or self._more else _LAG_S)
-        # Load the kernels of the bell before a thread sleeps on it: one that is loaded beside running ones may end the
-        # process (ADR 39).
-        self._tape.bell.arm()
-        self._tape.bell.ring()
-        self._tape.bell.sleep(1)
+        await self.follower.catch_up()
+        self._serves = True
 
     async def run(self, on_listening: Callable[[], None]) -> None:
         """Serve until the node or the operator ends it. Raises NoNode where the node has ended."""
-        loop = asyncio.get_running_loop()
+        if self._ended.is_set():
+            await self.follower.stop()
+            return
         self.options.listens.setblocking(False)
-        server = await loop.create_server(lambda: Connection(self), sock=self.options.listens, backlog=_BACKLOG)
+        server = await self._loop.create_server(lambda: Connection(self), sock=self.options.listens, backlog=_BACKLOG)
         beating = asyncio.create_task(self._beat())
+        ending = asyncio.create_task(self._ended.wait())
         on_listening()
-        faulty = True
         try:
-            await self._follow(beating)
-            faulty = False
+            self.follower.start()
+            await asyncio.wait([beating, ending], return_when=asyncio.FIRST_COMPLETED)
+            if beating.done():
+                beating.result()
         finally:
+            self.follower.give_up()
+            server.close()
+            beating.cancel()
+            ending.cancel()
+            await asyncio.gather(beating, ending, return_exceptions=True)
             try:
-                server.close()
-                beating.cancel()
-                await asyncio.gather(beating, return_exceptions=True)
                 await self._end_sessions()
-                if not faulty:  # a fault may have left the market between two commands of a block: no image of that
-                    while self._changes is not None:
-                        self._take_changes()
-                    await self._save_image()
             finally:
-                self._tape.bell.ring()
-                self._bell.shutdown(wait=True)
-                self.feed.close()
-        if self.feed.ended:
-            raise NoNode(f"the node of {self.options.data} has ended; start it again")
+                await self.follower.stop()
+        if self._failure is not None:
+            raise self._failure
 
     def stop(self) -> None:
         """End in order."""
-        self._stopping = True
-        self._tape.bell.ring()
+        if not self._serves:
+            self.follower.give_up()
+        self._ended.set()
+
+    def _on_fault(self, fault: BaseException) -> None:
+        self._failure = self._failure or fault
+        self._ended.set()
 
     async def _end_sessions(self) -> None:
         now_ns = time.time_ns()
@@ -302,73 +271,38 @@ class FixDataProcess:
             connection.write()
         until_s = time.monotonic() + _LAST_S
         while self.by_session and time.monotonic() < until_s:
-            await asyncio.sleep(_LAG_S)
+            await asyncio.sleep(_LOOK_S)
         for connection in list(self.by_session.values()):
             connection.abort()
 
-    async def _follow(self, beating: "asyncio.Task[None]") -> None:
-        loop = asyncio.get_running_loop()
-        while not self._stopping and not self.feed.ended:
-            if beating.done():
-                beating.result()
-                return
-            self._take_changes()
-            self._send_books()
-            if self._more or self._refreshing:
-                await asyncio.sleep(0)
-            elif self.feed.lags:
-                await asyncio.sleep(_LAG_S)
-            else:
-                await loop.run_in_executor(self._bell, self._wait_for_block)
-            if time.monotonic() >= self._image_due_s and self.feed.seq - self._imaged_seq >= _IMAGE_COMMANDS:
-                self._image_due_s = time.monotonic() + _IMAGE_S
-                await self._save_image()
+    def _told(self, rows: PlayedRows) -> Iterator[None]:
+        """Take a block, and tell its changes: those of a command are a step."""
+        for changes in self.market.follow(rows.first_seq, rows.commands, rows.events):
+            self.subscribers.tell(changes, time.time_ns())
+            yield
 
-    def _wait_for_block(self) -> None:
-        """Sleep on the tape's doorbell, in a thread of its own."""
-        bell = self._tape.bell
-        bell.arm()
-        idle = not self._refreshing and not self._stopping
-        if idle and self._tape.load(Place.RELEASED) <= self.feed.seq and self._tape.writer_lives():
-            bell.sleep(_SLEEP_NS)
+    def _answer(self) -> None:
+        self._sends_soon = False
+        if self._ended.is_set():
+            return
+        try:
+            self._send()
+        except Exception as error:  # a defect: it ends the process, which is started again
+            self._on_fault(error)
 
-    def _take_changes(self) -> None:
-        """Take changes for a while, and tell them. ``_more`` is True then if there may be more now."""
-        until_ns = time.monotonic_ns() + _TURN_NS
-        now_ns = time.time_ns()
-        self._more = True
-        while self._more and time.monotonic_ns() <= until_ns:
-            if self._changes is None:
-                if self._stopping:  # the rest of a block is taken, and no other one
-                    self._more = False
-                    break
-                rows = self.feed.take()
-                if rows is None:
-                    self._more = self.feed.replays
-                    continue
-                self._changes = self.market.follow(rows.first_seq, rows.commands, rows.events)
-                self._carries = bool(rows.commands["kind"][-1] == CommandKind.EXTEND)
-            for changes in self._changes:
-                self.subscribers.tell(changes, now_ns)
-                if time.monotonic_ns() > until_ns:
-                    break
-            else:
-                self._changes = None
+    def _send(self) -> None:
+        """Send what was told, and whole books and parts of long answers for a while."""
         self._write()
-
-    def _send_books(self) -> None:
-        """Send whole books, and parts of long answers, for a while."""
         until_ns = time.monotonic_ns() + _BOOKS_NS
         now_ns = time.time_ns()
-        self._refreshing = False
         while self.subscribers.refresh(now_ns):
             self._write()
             if time.monotonic_ns() > until_ns:
-                self._refreshing = True
+                self.wake()
                 break
         for session in [each for each in self.by_session if each.has_more and not each.paused]:
             session.go_on(now_ns)
-            self._refreshing = True
+            self.wake()
             if time.monotonic_ns() > until_ns:
                 break
         self._write()
@@ -410,16 +344,6 @@ class FixDataProcess:
                 session.log_out(STALE, now_ns)
                 self.subscribers.written.add(session)
 
-    async def _save_image(self) -> None:
-        """Write an image, where the journal has all that it is of, in another thread."""
-        seq = self.feed.seq
-        behind = self._changes is not None or self._carries
-        if behind or seq <= self._imaged_seq or self._tape.load(Place.JOURNALED) < seq:
-            return
-        image = gateway_image.take(self.market, seq)
-        if await asyncio.to_thread(gateway_image.save, self._folder, self.options.data, image):
-            self._imaged_seq = seq
-
 
 def serve_fix_data(options: FixDataOptions, log: Log, *, on_listening: Callable[[], None] = lambda: None) -> None:
     """Serve until the node, its operator, SIGTERM or SIGINT ends it. Raises NoNode, OSError, and the fault that ended
@@ -433,7 +357,7 @@ async def _served(options: FixDataOptions, log: Log, on_listening: Callable[[], 
     on_end_signal(process.stop)
     await process.start()
     host, port = options.listens.getsockname()[:2]
-    log.info("listening", fix_data=f"{host}:{port}", seq=process.feed.seq, pid=os.getpid())
+    log.info("listening", fix_data=f"{host}:{port}", seq=process.follower.seq, pid=os.getpid())
     try:
         await process.run(on_listening)
     finally:

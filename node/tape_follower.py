@@ -12,7 +12,7 @@ on from its image, and the projection makes the same of the same blocks.
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
@@ -92,8 +92,9 @@ class TapeFollower:
 
     folder: of the image; name: under which the node shows the reader. ``on_fault``: called with the fault that ends
     the following, also that the node has ended (NoNode). ``then``: called after each turn. ``on_rows``: called with
-    each block after the projection has it. direct: a kernel that takes what it can, for a program without ``on_rows``;
-    spins: it waits for blocks without sleep. ``agent``: the work on blocks, with its counters.
+    each block after the projection has it. in_steps: takes a block into the projection in place of its ``observe``, a
+    step at a time; between two the loop may have its turn. direct: a kernel that takes what it can, for a program
+    without ``on_rows``; spins: it waits for blocks without sleep. ``agent``: the work on blocks, with its counters.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class TapeFollower:
         on_rows: Callable[[PlayedRows], None] = _ignore,
         direct: "Direct | None" = None,
         *,
+        in_steps: Callable[[PlayedRows], Iterator[None]] | None = None,
         spins: bool = False,
     ) -> None:
         """Restore the projection. Raises OSError, and what journal and replay raise."""
@@ -126,7 +128,9 @@ class TapeFollower:
         self._image_due_s = time.monotonic() + _IMAGE_S
         self._saving: asyncio.Task[None] | None = None
         self._carries = self._more = self._working = self._stopping = False
-        self._is_broken = False  # a fault has left the projection within a block
+        self._steps = in_steps or self._whole
+        self._rest: Iterator[None] | None = None  # of a block that is not all taken
+        self._is_broken = False  # the projection is within a block, or a fault has left it there
         self._idle = threading.Event()
         self._watch = threading.Thread(target=self._watch_tape, name="tape", daemon=True)
 
@@ -138,7 +142,7 @@ class TapeFollower:
     async def catch_up(self) -> None:
         """Take what is released now, or less where it is given up meanwhile. Raises NoNode, and what replay raises."""
         released_seq = self.tape.load(Place.RELEASED)
-        while not self._stopping and self.feed.seq < released_seq:
+        while not self._stopping and (self.feed.seq < released_seq or self._rest is not None):
             seq = self.feed.seq
             self.agent.turn()
             if self.feed.ended:
@@ -167,13 +171,15 @@ class TapeFollower:
                 pass
 
     async def stop(self) -> None:
-        """End following, with a last image. Raises OSError, JournalError."""
+        """End following, with the rest of a block and a last image. Raises OSError, JournalError."""
         self._stopping = True
         self._idle.set()
         self.tape.bell.ring()
         try:
             if self._saving is not None:
                 await asyncio.wait([self._saving])
+            if self._rest is not None:
+                self._take_steps(self._rest, None)
             await self._save_image()
         finally:
             self.feed.close()
@@ -226,15 +232,30 @@ class TapeFollower:
         while self._more and time.monotonic_ns() <= until_ns:
             if self._direct is not None and self._take_direct(self._direct):
                 continue
-            rows = self.feed.take()
-            if rows is not None:
-                self._is_broken = True  # until all of it is taken: an image of a part would lose the rest
-                self.projection.observe(rows.first_seq, rows.commands, rows.events)
+            if self._rest is None:
+                rows = self.feed.take()
+                if rows is None:
+                    self._more = self.feed.replays
+                    continue
                 self._carries = bool(rows.commands["kind"][-1] == CommandKind.EXTEND)
-                self._on_rows(rows)
-                self._is_broken = False
-            self._more = rows is not None or self.feed.replays
+                self._rest = self._steps(rows)
+            self._take_steps(self._rest, until_ns)
         return self.feed.seq - seq
+
+    def _whole(self, rows: PlayedRows) -> Iterator[None]:
+        """A block in one step, with no break behind it."""
+        self.projection.observe(rows.first_seq, rows.commands, rows.events)
+        self._on_rows(rows)
+        yield from ()
+
+    def _take_steps(self, rest: Iterator[None], until_ns: int | None) -> None:
+        """Take steps of a block, until a time of the monotonic clock or all. No image is made of a part of a block."""
+        self._is_broken, self._rest = True, None
+        for _ in rest:
+            if until_ns is not None and time.monotonic_ns() > until_ns:
+                self._rest = rest
+                return
+        self._is_broken = False
 
     def _take_direct(self, direct: "Direct") -> bool:
         """Have the kernel take blocks; False where the next look is for ``feed``."""
@@ -254,7 +275,8 @@ class TapeFollower:
     # Images.
 
     def _image_where_due(self) -> None:
-        if time.monotonic() < self._image_due_s or self.feed.seq - self._imaged_seq < _IMAGE_COMMANDS:
+        due = time.monotonic() >= self._image_due_s and self.feed.seq - self._imaged_seq >= _IMAGE_COMMANDS
+        if not due or self._rest is not None:
             return
         self._image_due_s = time.monotonic() + _IMAGE_S
         if self._saving is None:

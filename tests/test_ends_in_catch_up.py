@@ -36,7 +36,7 @@ def nats(data: Path, listens: socket.socket, log: Log) -> tuple[Any, Any]:
 
 def fix_data(data: Path, listens: socket.socket, log: Log) -> tuple[Any, Any]:
     made = FixDataProcess(FixDataOptions(data, listens), log)
-    return made, made._tape
+    return made, made.follower.tape
 
 
 @pytest.mark.parametrize("made", [web, nats, fix_data])

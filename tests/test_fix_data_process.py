@@ -322,29 +322,28 @@ def test_no_bytes_end_the_process_and_others_are_served(served: Served) -> None:
 def test_a_fault_within_a_block_leaves_no_image_and_closes_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     node = started(tmp_path)
     try:
-        process = FixDataProcess(FixDataOptions(node.data, listening()), Log())
-        whole = process.market.follow
         calls: list[int] = []
-
-        def broken(first_seq: int, commands: Any, events: Any) -> Iterator[list[Change]]:
-            calls.append(first_seq)
-            if len(calls) == 1:
-                raise ZeroDivisionError("a defect")
-            yield from whole(first_seq, commands, events)
+        closed: list[bool] = []
 
         async def serve() -> None:
+            process = FixDataProcess(FixDataOptions(node.data, listening()), Log())
+            whole, close = process.market.follow, process.follower.feed.close
+
+            def broken(first_seq: int, commands: Any, events: Any) -> Iterator[list[Change]]:
+                calls.append(first_seq)
+                if len(calls) == 1:
+                    raise ZeroDivisionError("a defect")
+                yield from whole(first_seq, commands, events)
+
+            def close_and_note() -> None:
+                closed.append(True)
+                close()
+
+            monkeypatch.setattr(process.follower.feed, "close", close_and_note)
             await process.start()
             monkeypatch.setattr(process.market, "follow", broken)
             await process.run(lambda: Traders(node.port).mark(50_000))
 
-        closed: list[bool] = []
-        close = process.feed.close
-
-        def close_and_note() -> None:
-            closed.append(True)
-            close()
-
-        monkeypatch.setattr(process.feed, "close", close_and_note)
         with pytest.raises(ZeroDivisionError):
             asyncio.run(asyncio.wait_for(serve(), 60))
         assert len(calls) == 1, "no block is taken behind the fault"
@@ -361,13 +360,12 @@ def test_who_logs_out_and_reads_no_more_loses_its_place(tmp_path: Path, monkeypa
     address = listener.getsockname()
     writer = FrameWriter("FIX.4.4", "SILENT", "LOCKSTEP", Times())
     try:
-        process = FixDataProcess(FixDataOptions(node.data, listener), Log())
 
         async def until(wanted: Callable[[], bool]) -> None:
             while not wanted():
                 await asyncio.sleep(0.01)
 
-        async def leave_without_reading() -> None:
+        async def leave_without_reading(process: FixDataProcess) -> None:
             with narrow(address) as peer:
                 peer.sendall(writer.frame(b"A", 1, time.time_ns(), body([(98, 0), (108, 30), (141, "Y")])))
                 for seq in range(2, 902):
@@ -388,10 +386,11 @@ def test_who_logs_out_and_reads_no_more_loses_its_place(tmp_path: Path, monkeypa
             process.stop()
 
         async def serve() -> None:
+            process = FixDataProcess(FixDataOptions(node.data, listener), Log())
             await process.start()
             served = asyncio.create_task(process.run(lambda: None))
             try:
-                await asyncio.wait_for(leave_without_reading(), 20)
+                await asyncio.wait_for(leave_without_reading(process), 20)
             finally:
                 process.stop()
                 await served

@@ -1,7 +1,8 @@
 """The follower of a tape: every block once into the projection, and no image of one that a fault has left half done."""
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from checkpoints import Projection
 from node.tape_follower import NoNode, TapeFollower, market_of
+from replay.past import PlayedRows
 from tests.ouch_messages import enter
 from tests.running import Client, started
 
@@ -117,3 +119,51 @@ def test_blocks_come_once_and_an_image_is_of_whole_blocks_alone(tmp_path: Path) 
         node.stop()
     with pytest.raises(NoNode, match="no node writes a tape"):
         market_of(node.data)
+
+
+class Stepped(Counted):
+    """Places of all blocks, each taken in 20 steps, longer than a turn; the place is noted at the last."""
+
+    name = "stepped"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = 0
+
+    def in_steps(self, rows: PlayedRows) -> Iterator[None]:
+        for _ in range(20):
+            time.sleep(0.005)
+            self.steps += 1
+            yield
+        self.observe(rows.first_seq, rows.commands, rows.events)
+
+
+def test_a_block_in_steps_leaves_turns_to_the_loop_and_is_whole_at_the_end(tmp_path: Path) -> None:
+    node = started(tmp_path)
+
+    async def follow() -> None:
+        stepped, faults = Stepped(), list[BaseException]()
+        follower = TapeFollower(
+            *(market_of(node.data), tmp_path / "program", "stepped", stepped, faults.append), in_steps=stepped.in_steps
+        )
+        await follower.catch_up()
+        assert stepped.steps == 20 * len(stepped.seen)
+        follower.start()
+        Client(node.port, "UA").socket.sendall(enter("A1", "B", 1, 90_000))
+        async with asyncio.timeout(WAIT_S):
+            while stepped.steps % 20 == 0:  # control: a block in one step would never be seen half done
+                await asyncio.sleep(0)
+        taken = len(stepped.seen)
+        await follower.stop()
+        assert stepped.steps == 20 * len(stepped.seen)
+        assert len(stepped.seen) == taken + 1, "the rest of that block, and no other one"
+        assert not faults
+        again = Stepped()
+        follower = TapeFollower(market_of(node.data), tmp_path / "program", "stepped", again, faults.append)
+        assert again.seen == stepped.seen, "the image is of the whole block"
+        await follower.stop()
+
+    try:
+        asyncio.run(follow())
+    finally:
+        node.stop()
