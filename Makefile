@@ -70,14 +70,14 @@ $(EXTRAS): $(READY)
 run: $(RUNS)  ## the exchange in a minute: two nodes, traders over TCP, an auction, a halt, a kill, a takeover, a flipped bit, the proof (lockstep demo)
 	@$(BIN)/lockstep demo
 
-test: $(READY) $(EXTRAS)  ## the fast suite, with an eighth of the slow tests; LOCKSTEP_SEED selects which (default: the day)
+test: $(READY) $(EXTRAS)  ## the fast suite, with one in 32 of the slow tests; LOCKSTEP_SEED selects which (default: the day)
 	@$(BIN)/lockstep warmup
-	@$(PYTEST) $(SPREAD) -m "not long" --part slow=8
+	@$(PYTEST) $(SPREAD) -m "not long" --part slow=32
 
 readme: $(READY) $(EXTRAS)  ## README.md from top to bottom: each command as printed, its output compared
 	@$(PYTEST) tests/test_readme.py
 
-OF_DAY ?= --rest slow=8 --part long=6
+OF_DAY ?= --rest slow=32 --part long=6
 test-day: $(READY) $(EXTRAS)  ## the slow tests that make test leaves out today, and a sixth of the long ones, by the same seed
 	@$(BIN)/lockstep warmup
 	@$(PYTEST) $(SPREAD) -m "slow or long" $(OF_DAY)

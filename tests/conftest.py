@@ -11,7 +11,7 @@ import pytest
 from cli.main import run_line
 from journal import Journal, any_open
 from tests import roomy_disk
-from tests.parts import SEED, left_out, parts_asked_for, seed_of_the_day
+from tests.parts import SEED, left_out, mark_slow_cases, parts_asked_for, seed_of_the_day
 
 Lockstep = Callable[..., tuple[int, str, str]]
 
@@ -80,7 +80,9 @@ def pytest_collection() -> None:
     gc.disable()
 
 
+@pytest.hookimpl(tryfirst=True)  # before ``-m`` selects
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    mark_slow_cases(items)
     part, rest = (parts_asked_for(config.getoption(option)) for option in ("--part", "--rest"))
     out = left_out(items, part, rest, seed_of_the_day())
     if out:

@@ -1,12 +1,16 @@
 """The part of the slow tests that runs today.
 
-`pytest --part slow=8` keeps one in eight of the tests marked ``slow``, and `--rest slow=8` the other seven, so that two
+A test of about half a second of processor time or more is marked ``slow``. Where a test has many cases,
+``slow_after(n)`` marks those after its first n, so that its kind still has some that run every time.
+
+`pytest --part slow=32` keeps one in 32 of the tests marked ``slow``, and `--rest slow=32` all the others, so that two
 runs of a day have each test once. ``LOCKSTEP_SEED`` says which; its default is the day (UTC) as a number, such as
 20261126. The last lines of a run say the seed. Set it to run the same part again.
 """
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
@@ -29,6 +33,19 @@ def part_of(count: int, parts: int, seed: int) -> set[int]:
     [[0, 2, 4], [1, 3]]
     """
     return set(range(seed % parts, count, parts))
+
+
+def mark_slow_cases(items: Iterable[pytest.Item]) -> None:
+    """Mark cases of a test with ``slow_after(n)`` as slow, but for the first n of those that are not slow already."""
+    seen: Counter[tuple[str, str]] = Counter()
+    for item in items:
+        marker = item.get_closest_marker("slow_after")
+        if marker is None or item.get_closest_marker("slow") is not None:
+            continue
+        test = item.nodeid.split("::")[0], getattr(item, "originalname", item.name)
+        seen[test] += 1
+        if seen[test] > marker.args[0]:
+            item.add_marker(pytest.mark.slow)
 
 
 def parts_asked_for(words: Iterable[str]) -> dict[str, int]:

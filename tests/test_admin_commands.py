@@ -465,6 +465,7 @@ def test_after_yes_an_emergency_close_is_done(operated: Operated) -> None:
     assert (status, b"> phase XYZ closed" in seen) == (0, True)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("words", "done"),
     [

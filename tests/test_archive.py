@@ -274,6 +274,7 @@ def test_one_process_archives_at_a_time(node: Path, tmp_path: Path) -> None:
         archive(node, tmp_path / "archive", before_ns=FAR)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [8, pytest.param(150, marks=pytest.mark.long)])
 def test_a_kill_at_any_step_leaves_each_slice_whole_somewhere_and_the_command_resumes(
     kept: Path, tmp_path: Path, kills: int

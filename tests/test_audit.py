@@ -62,6 +62,7 @@ def test_a_third_copy_agrees_with_the_primary_while_it_trades(tmp_path: Path, en
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     "part", ["orders", "events", *(pytest.param(p, marks=pytest.mark.slow) for p in sorted({*PLACES} - {"orders"}))]
 )

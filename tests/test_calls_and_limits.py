@@ -118,6 +118,7 @@ def test_a_clock_value_meets_many_timers_in_order_of_their_time_and_then_of_defi
     engine.check()
 
 
+@pytest.mark.slow
 def test_halts_and_resumptions_of_all_stand_in_the_chain_as_those_of_one_do() -> None:
     count = 40
     draw = np.random.default_rng(6)

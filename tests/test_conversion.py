@@ -64,6 +64,7 @@ def test_after_a_conversion_to_another_capacity_the_market_goes_on_by_the_rules(
         assert all(np.array_equal(array, image[part][name]) for part, name, array in flat(engine.parts()))
 
 
+@pytest.mark.slow
 def test_the_streams_meet_all_that_is_packed_anew() -> None:
     """Negative control: without these the test above would show nothing about them."""
     names = ["free orders", "free leaves", "free nodes", "tree of ids", "tree of ids once more", "carried", "freed"]

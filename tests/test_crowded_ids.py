@@ -52,6 +52,7 @@ def day(draw: np.random.Generator, number: int, ids: list[int]) -> Rows:
     return batch(*rows)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("capacity", CAPACITIES, ids=["smallest", "full", "crowded"])
 @pytest.mark.parametrize("seed", range(3))
 def test_crowded_ids_are_found_over_many_days_and_after_a_restore(seed: int, capacity: Capacity) -> None:

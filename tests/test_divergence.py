@@ -81,6 +81,7 @@ def test_a_flipped_bit_that_no_event_shows_is_found_and_the_standby_does_not_tak
     assert judged[1].unlike == (part,)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("victim", ["A", pytest.param("B", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "part",

@@ -250,6 +250,7 @@ def commands(draw: st.DrawFn) -> NDArray[Any]:  # noqa: PLR0915 - a table of kin
     return row
 
 
+@pytest.mark.slow
 @given(st.lists(commands(), min_size=1, max_size=60))
 @settings(
     max_examples=COMMANDS // 1_500,

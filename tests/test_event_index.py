@@ -91,6 +91,7 @@ def questions(seed: int, symbols: tuple[str, ...], participants: tuple[str, ...]
         yield words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, *(pytest.param(each, marks=pytest.mark.slow) for each in range(1, 6))])
 def test_every_selection_gives_byte_for_byte_what_a_replay_gives(
     tmp_path: Path, lockstep: Lockstep, replayed: Callable[..., Answer], seed: int
@@ -423,6 +424,7 @@ def test_a_journal_that_is_damaged_after_it_was_indexed_gives_what_is_before_the
 REPORTS = ("--reports", "--with-time", "--with-seq")
 
 
+@pytest.mark.slow
 def test_reports_are_told_of_an_index_as_of_a_replay_and_without_an_engine(
     tmp_path: Path, lockstep: Lockstep, replayed: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -441,6 +443,7 @@ def test_reports_are_told_of_an_index_as_of_a_replay_and_without_an_engine(
         assert answer[1]
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("damaged", ["index", "journal"])
 def test_reports_are_told_up_to_the_damage_of_a_journal_and_beyond_that_of_an_index(
     node: Path, lockstep: Lockstep, replayed: Callable[..., Answer], damaged: str

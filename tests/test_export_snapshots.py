@@ -37,6 +37,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
+@pytest.mark.slow
 def test_each_snapshot_is_the_book_as_it_was_at_its_time(node: Path, tmp_path: Path, lockstep: Lockstep) -> None:
     status, said, _ = lockstep("export", node, "--format", "sqlite", "--snapshots", "1ms", "--out", tmp_path / "day")
     assert (status, "snapshots" in said) == (0, True)
@@ -68,6 +69,7 @@ def test_each_snapshot_is_the_book_as_it_was_at_its_time(node: Path, tmp_path: P
         assert sorted(found) == sorted(expected), seq
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step_ns", [SECOND_NS // 1000, SECOND_NS, 3_600 * SECOND_NS])
 def test_the_times_are_those_of_the_clock_with_news_between(node: Path, step_ns: int) -> None:
     with History.open(node) as history:
@@ -81,6 +83,7 @@ def test_the_times_are_those_of_the_clock_with_news_between(node: Path, step_ns:
     assert (np.diff([each.time_ns for each in times[:-1]]) > 0).all()
 
 
+@pytest.mark.slow
 def test_an_export_with_snapshots_proves_them_and_finds_a_level_that_was_changed(
     node: Path, tmp_path: Path, lockstep: Lockstep
 ) -> None:
@@ -96,6 +99,7 @@ def test_an_export_with_snapshots_proves_them_and_finds_a_level_that_was_changed
     assert (status, "snapshots" in said) == (1, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["parquet", "arrow"])
 def test_snapshots_are_read_by_other_programs(node: Path, tmp_path: Path, lockstep: Lockstep, form: str) -> None:
     pytest.importorskip("pyarrow", reason="the extra parquet is not installed")

@@ -61,6 +61,7 @@ def test_a_value_out_of_bounds_is_named_with_what_to_give(line: str) -> None:
     assert said.startswith(LINES[line])
 
 
+@pytest.mark.slow
 def test_there_is_a_sentence_exactly_where_the_market_refuses() -> None:
     draw = random.Random(f"definitions {seed_of_the_day()}")
 

@@ -26,6 +26,7 @@ def test_each_pair_of_features_that_can_meet_has_met() -> None:
     assert len(features.unmet(random)) <= len(features.POSSIBLE) // 10
 
 
+@pytest.mark.slow
 def test_what_cannot_meet_never_did() -> None:
     """The control of the table: a pair in it that meets is wrong there."""
     written = features.of_scenarios()

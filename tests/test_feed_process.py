@@ -104,6 +104,7 @@ def written(lockstep: Lockstep, data: Path, folder: Path) -> list[bytes]:
     return [message for _, message in itch.cut(max(folder.glob("*.itch")).read_bytes())]
 
 
+@pytest.mark.slow
 def test_receivers_of_a_bad_network_have_every_message_though_the_feed_is_killed(
     fed: Fed, lockstep: Lockstep, tmp_path: Path
 ) -> None:
@@ -139,6 +140,7 @@ def test_receivers_of_a_bad_network_have_every_message_though_the_feed_is_killed
     assert written(lockstep, fed.node.data, tmp_path / "out")[: len(messages)] == messages
 
 
+@pytest.mark.slow
 def test_a_node_that_starts_again_has_the_same_numbers_and_a_new_receiver_gets_all(
     fed: Fed, lockstep: Lockstep, tmp_path: Path
 ) -> None:
@@ -248,6 +250,7 @@ def test_both_feeds_have_the_same_packets(tmp_path: Path) -> None:
         node.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [[], ["--spin"]])
 def test_a_feed_ends_at_sigterm_with_all_that_was_released_on_the_wire(
     tmp_path: Path, words: list[str], lockstep: Lockstep
@@ -321,6 +324,7 @@ def test_a_market_with_a_feed_refuses_an_instrument_that_it_cannot_carry(fed: Fe
         assert answer["rejected"] == 0
 
 
+@pytest.mark.slow
 def test_a_market_without_a_feed_defines_it_and_a_feed_later_says_what_is_not_in_it(tmp_path: Path) -> None:
     node = started(tmp_path)
     try:
@@ -351,6 +355,7 @@ def test_a_primary_with_a_long_name_sends(tmp_path: Path) -> None:
         receiver.close()
 
 
+@pytest.mark.slow
 def test_a_new_day_ends_the_session_before_and_both_can_be_asked_for(tmp_path: Path, lockstep: Lockstep) -> None:
     """A journal of 2024, gone on with today: the first clock value of the node begins a day."""
     (tmp_path / "day.txt").write_text(
@@ -447,6 +452,7 @@ def test_a_feed_without_a_node_or_an_interface_is_refused_with_a_sentence(lockst
     assert "Traceback" not in complaint
 
 
+@pytest.mark.slow
 def test_a_feed_by_hand_says_where_it_listens_and_ends_in_order(tmp_path: Path) -> None:
     node = started(tmp_path)
     group, port = free_group()

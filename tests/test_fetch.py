@@ -126,6 +126,7 @@ def test_blocks_that_are_written_meanwhile_follow(tmp_path: Path) -> None:
     assert same_chain(tmp_path / "a", tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_a_market_goes_on_in_the_copy_as_in_the_original(tmp_path: Path) -> None:
     """Three slices, of which the empty copy has the last one, with its image, a checkpoint and the streams."""
     truth = rolled_at(tmp_path / "truth", [])
@@ -349,6 +350,7 @@ def test_a_damaged_block_is_not_sent(tmp_path: Path) -> None:
     assert not read_all(tmp_path / "b").sentences
 
 
+@pytest.mark.slow
 def test_a_connection_that_ends_anywhere_leaves_a_directory_that_goes_on(tmp_path: Path) -> None:
     market(tmp_path / "a", [ENDS[5]], ENDS[9])
     checkpointed(tmp_path / "a")
@@ -411,6 +413,7 @@ def relay(address: tuple[str, int], bytes_max: int) -> Iterator[tuple[str, int]]
         thread.join(60)
 
 
+@pytest.mark.slow
 @MANY
 def test_a_kill_at_any_step_leaves_nothing_or_a_directory_that_opens_and_goes_on(tmp_path: Path, kills: int) -> None:
     market(tmp_path / "a", [ENDS[-12]], ENDS[-9])

@@ -128,6 +128,7 @@ def until_told(client: FixClient, exec_ids: set[str]) -> None:
     client.until(lambda each: each.get(b"112") == b"all of it")
 
 
+@pytest.mark.slow
 def test_both_copies_of_a_trade_between_fix_and_ouch_agree_with_the_journal(node: Running) -> None:
     """UA by FIX and UB by OUCH are of one firm and of two participants; UC is of no firm."""
     first = node.status()["seq"] + 1
@@ -197,6 +198,7 @@ def test_who_has_no_stream_costs_nothing_and_who_is_locked_out_gets_none(node: R
             assert [each.get(b"11") for each in copies_in(again.frames).values()] == [b"seen-again"]
 
 
+@pytest.mark.slow
 def test_fix_4_2_has_copies_and_fills_the_numbers_of_captures(node: Running) -> None:
     with closing(reader(node, version="FIX.4.2")) as of_firm, closing(FixClient(port_of(node, "fix"), "UA")) as buyer:
         of_firm.log_on()
@@ -218,6 +220,7 @@ def test_fix_4_2_has_copies_and_fills_the_numbers_of_captures(node: Running) -> 
         seller.log_out()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["gateway", "core"])
 def test_copies_go_on_with_their_numbers_after_kills_and_miss_nothing(node: Running, victim: str) -> None:
     first = node.status()["seq"] + 1
@@ -284,6 +287,7 @@ def logged_on(node: Running, numbers: tuple[int, int]) -> FixClient:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_copies_go_on_at_the_node_that_takes_over(tmp_path: Path) -> None:
     with (
         pair(tmp_path) as (_, a, b),

@@ -114,6 +114,7 @@ def told_levels(truth: Truth, number: int, depth: int) -> dict[tuple[bytes, byte
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [0, 1, 3])
 @pytest.mark.parametrize(("kind", "seed"), CASES)
 def test_a_book_rebuilt_from_messages_is_the_engines_after_each_command(kind: str, seed: int, depth: int) -> None:
@@ -166,6 +167,7 @@ def test_blocks_a_restart_and_conflation_give_the_same_books_and_updates(kind: s
             assert side.top(10_000) == its.top(10_000)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(("kind", "seed"), CASES[:2])
 def test_a_subscriber_that_reads_slowly_gets_whole_books_and_is_never_wrong(kind: str, seed: int) -> None:
     venue, rows = Venue(), stream(kind, seed, 900)
@@ -506,6 +508,7 @@ def test_what_is_no_request_is_rejected_and_orders_are_not_taken() -> None:
         assert why in session.ends
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("version", VERSIONS)
 def test_dictionaries_of_others_take_every_message_and_have_all_that_a_subscriber_may_send(version: str) -> None:
     fixcore = pytest.importorskip("fixcore", reason="fixcore-engine is not installed: make .venv/.extras")

@@ -158,6 +158,7 @@ def marked(viewer: Viewer, price: bytes) -> Callable[[], bool]:
     return lambda: viewer.book.levels.get((b"0", price)) == (14, 2)
 
 
+@pytest.mark.slow
 def test_a_subscribers_book_is_the_markets_through_kills_and_restarts(served: Served) -> None:
     updates = 0
     for turn, version in enumerate((VERSIONS[2], VERSIONS[0], VERSIONS[1], VERSIONS[2])):
@@ -268,6 +269,7 @@ def narrow(address: tuple[str, int]) -> socket.socket:
     return made
 
 
+@pytest.mark.slow
 def test_a_subscriber_that_stops_reading_gets_whole_books_later(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -291,6 +293,7 @@ def test_a_subscriber_that_stops_reading_gets_whole_books_later(
     assert max(book.snapshots for book in books.values()) > 1, "it was conflated"
 
 
+@pytest.mark.slow
 def test_no_bytes_end_the_process_and_others_are_served(served: Served) -> None:
     chance = random.Random(7)
     viewer = Viewer(served.port)
@@ -408,6 +411,7 @@ def listening() -> socket.socket:
     return made
 
 
+@pytest.mark.slow
 def test_the_process_ends_with_its_node_and_says_so(served: Served) -> None:
     assert served.node.end(signal.SIGTERM) == 0
     assert served.process is not None
@@ -444,6 +448,7 @@ def _is_of(path: Path, folder: Path) -> bool:
     return False
 
 
+@pytest.mark.slow
 @needs_tshark
 def test_wireshark_reads_every_message(served: Served, tmp_path: Path) -> None:
     segments: list[Segment] = []

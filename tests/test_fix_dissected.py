@@ -72,6 +72,7 @@ def is_good(packet: dict[str, Any]) -> bool:
     return bool(packet["fix"]["fix.CheckSum_tree"]["fix.checksum_good"] == "1")
 
 
+@pytest.mark.slow
 @needs_tshark
 def test_wireshark_says_that_a_broken_message_is_wrong(tmp_path: Path) -> None:
     """The control: a message with another checksum is told apart."""

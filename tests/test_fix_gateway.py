@@ -45,6 +45,7 @@ def client(node: Running, user: str = "UA", **options: Any) -> FixClient:
     return FixClient(port_of(node, "fix"), user, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["FIX.4.2", "FIX.4.4", "FIXT.1.1"])
 def test_an_order_is_entered_replaced_traded_and_canceled(node: Running, version: str) -> None:
     with closing(client(node, version=version)) as buyer, closing(client(node, "UB", version=version)) as seller:
@@ -132,6 +133,7 @@ def of_application(frames: list[bytes]) -> dict[int, list[bytes]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["gateway", "core"])
 def test_a_resend_after_a_kill_has_the_messages_that_were_sent(tmp_path: Path, victim: str) -> None:
     node = started(tmp_path, "--gateway", "fix=fix:0")
@@ -254,6 +256,7 @@ def lasting_port() -> int:
     raise AssertionError("200 ports below those of connections are in use")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kills", [2, pytest.param(20, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.long)]
 )
@@ -291,6 +294,7 @@ def test_kills_lose_no_order_of_quickfix_and_double_none(tmp_path: Path, kills: 
         node.stop()
 
 
+@pytest.mark.slow
 def test_a_session_goes_on_with_its_numbers_at_the_node_that_takes_over(tmp_path: Path) -> None:
     with (
         pair(tmp_path) as (_, a, b),
@@ -332,6 +336,7 @@ def test_a_session_goes_on_with_its_numbers_at_the_node_that_takes_over(tmp_path
         again.close()
 
 
+@pytest.mark.slow
 def test_terms_of_orders_do_what_the_rulebook_says(node: Running) -> None:
     with node.link() as link:
         assert link.ask("commands", text=MIDPOINT)["rejected"] == 0
@@ -380,6 +385,7 @@ def test_terms_of_orders_do_what_the_rulebook_says(node: Running) -> None:
         buyer.report("x" * 64, "0")
 
 
+@pytest.mark.slow
 def test_a_status_is_that_of_the_last_report(node: Running) -> None:
     with closing(client(node)) as buyer:
         buyer.log_on()
@@ -398,6 +404,7 @@ def test_a_status_is_that_of_the_last_report(node: Running) -> None:
         assert node.status()["orders_open"] == 1
 
 
+@pytest.mark.slow
 def test_a_mass_cancel_takes_the_orders_and_is_answered(node: Running) -> None:
     with closing(client(node)) as buyer, closing(client(node, version="FIX.4.2", user="UB")) as old:
         buyer.log_on()
@@ -416,6 +423,7 @@ def test_a_mass_cancel_takes_the_orders_and_is_answered(node: Running) -> None:
         old.until(lambda each: each.msg_type in (b"j", b"3"))
 
 
+@pytest.mark.slow
 def test_numbers_begin_again_when_the_client_says_so(node: Running) -> None:
     first = client(node)
     first.log_on()
@@ -448,6 +456,7 @@ def test_numbers_begin_again_when_the_client_says_so(node: Running) -> None:
     last.close()
 
 
+@pytest.mark.slow
 def test_what_is_no_logon_ends_the_connection(node: Running) -> None:
     with closing(client(node)) as bystander:
         bystander.log_on()
@@ -467,6 +476,7 @@ def test_what_is_no_logon_ends_the_connection(node: Running) -> None:
         bystander.report("a1")
 
 
+@pytest.mark.slow
 def test_faults_of_a_client_disturb_nobody(node: Running) -> None:
     with closing(client(node)) as bystander:
         bystander.log_on()
@@ -514,6 +524,7 @@ def test_faults_of_a_client_disturb_nobody(node: Running) -> None:
         assert processes(node)["fix"]["restarts"] == 0
 
 
+@pytest.mark.slow
 def test_marks_are_told_to_no_client(tmp_path: Path) -> None:
     node = started(tmp_path, "--gateway", "fix=fix:0", "--gateway", "native=native:0")
     try:
@@ -539,6 +550,7 @@ def test_marks_are_told_to_no_client(tmp_path: Path) -> None:
         node.stop()
 
 
+@pytest.mark.slow
 def test_a_client_of_simplefix_may_fill_each_field_with_anything(node: Running) -> None:
     simplefix = pytest.importorskip("simplefix", reason="simplefix is not installed: make .venv/.extras")
     chance, values = random.Random(5), ("", "-1", "0", "x" * 100, "9" * 30, "1e9", "\x02", "N", "2", "\xff")
@@ -575,6 +587,7 @@ def test_a_client_of_simplefix_may_fill_each_field_with_anything(node: Running) 
     assert processes(node)["fix"]["restarts"] == 0
 
 
+@pytest.mark.slow
 def test_a_silent_client_is_asked_and_then_gone_and_orders_go_with_a_connection_where_that_is_wanted(
     node: Running,
 ) -> None:
@@ -599,6 +612,7 @@ def test_a_silent_client_is_asked_and_then_gone_and_orders_go_with_a_connection_
     assert node.status()["orders_open"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("second", [(2, 3), (590, 600), (1, 0)])
 def test_a_resend_that_is_asked_for_during_another_leaves_nothing_of_the_first_out(
     node: Running, second: tuple[int, int]
@@ -646,6 +660,7 @@ def test_a_bounded_resend_has_what_was_asked_for_and_nothing_else(node: Running)
         assert [each.number(b"34") for each in missed][:2] == [6, 7]
 
 
+@pytest.mark.slow
 def test_sessions_go_on_in_a_venue_with_an_entry_delay(node: Running) -> None:
     with node.link() as link:
         assert link.ask("commands", text="venue speed_bump=2ms")["rejected"] == 0
@@ -680,6 +695,7 @@ def test_sessions_go_on_in_a_venue_with_an_entry_delay(node: Running) -> None:
     assert node.status()["orders_open"] == 3
 
 
+@pytest.mark.slow
 def test_a_long_resend_is_whole_and_in_order_though_it_goes_in_pieces(node: Running) -> None:
     count = 600  # records of three pieces
     with closing(client(node)) as one:
@@ -697,6 +713,7 @@ def test_a_long_resend_is_whole_and_in_order_though_it_goes_in_pieces(node: Runn
         assert [each.number(b"34") for each in again] == list(range(1, count + 2))
 
 
+@pytest.mark.slow
 def test_gateways_go_on_though_the_day_before_is_archived_right_behind_its_roll(
     tmp_path: Path, lockstep: Lockstep
 ) -> None:

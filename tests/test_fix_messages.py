@@ -143,6 +143,7 @@ def test_messages_of_each_kind_of_report_are_what_the_tables_say(version: str) -
             assert said.get(b"39") in _STATUSES[kind], (kind, said.frame)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_dictionaries_of_others_take_messages_of_each_kind_of_report(version: str) -> None:
     fixcore = pytest.importorskip("fixcore", reason="fixcore-engine is not installed: make .venv/.extras")

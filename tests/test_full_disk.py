@@ -43,6 +43,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("what", LINES)
 def test_a_command_that_finds_no_room_says_so_and_can_be_tried_later(what: str, day: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk"

@@ -243,6 +243,7 @@ def test_a_token_is_the_id_itself_or_stands_in_a_row_before(token: bytes) -> Non
 _BYTES = st.one_of(st.sampled_from([0, 0x1F, 0x20, 0x21, 0x7E, 0x7F, 0x80, 0xFF]), st.integers(0x21, 0x7E))
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.lists(_BYTES, max_size=9).map(bytes), min_size=40, max_size=40))
 def test_a_token_has_the_id_that_gateway_context_says_whatever_its_bytes(tokens: list[bytes]) -> None:

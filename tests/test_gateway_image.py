@@ -40,6 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_each_flipped_bit_of_an_image_is_found(folder: Path) -> None:
     path = folder / "streams.image"
     sound = path.read_bytes()

@@ -110,6 +110,7 @@ def settled(client: Client, other: Client | None = None) -> int:
     return len(messages(client.stream))
 
 
+@pytest.mark.slow_after(1)
 def test_a_client_sees_the_same_bytes_through_a_gateway_process_and_through_the_node(node: Running) -> None:
     with gateway(node) as beside:
         first, second = Client(beside.port, "UA"), Client(node.port, "UB")
@@ -134,6 +135,7 @@ def whole_stream_matches(port: int, client: Client) -> bool:
     return whole_stream(port, "UB", count)[: len(stream)] == stream
 
 
+@pytest.mark.slow
 def test_a_protocol_of_text_lines_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
     node = started(tmp_path, "--durability", "none", faults="lines")
     try:
@@ -157,6 +159,7 @@ def test_a_protocol_of_text_lines_runs_in_a_process_of_its_own(tmp_path: Path) -
         node.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_gateway_that_is_started_again_has_the_same_streams(node: Running, number: int) -> None:
     with gateway(node) as beside:
@@ -182,6 +185,7 @@ def test_a_gateway_that_is_started_again_has_the_same_streams(node: Running, num
         assert len(why) == (4 if number == signal.SIGKILL else 1), "an end in order leaves an image"
 
 
+@pytest.mark.slow
 def test_an_image_that_is_damaged_or_of_other_commands_is_not_used(node: Running) -> None:
     with gateway(node) as beside:
         client = Client(beside.port, "UA")
@@ -205,6 +209,7 @@ def test_an_image_that_is_damaged_or_of_other_commands_is_not_used(node: Running
         assert beside.logged().count("made from the journal") == 5, "the control: a sound one is used"
 
 
+@pytest.mark.slow
 def test_a_gateway_without_an_image_starts_though_the_first_commands_are_in_an_archive(
     node: Running, lockstep: Lockstep, tmp_path: Path
 ) -> None:
@@ -320,6 +325,7 @@ def percentiles(times_ns: list[int]) -> str:
     return f"{len(times_ns):,} orders, p50 {p50} ms, p99 {p99} ms, longest {most} ms"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [5, pytest.param(100, marks=pytest.mark.long)])
 def test_a_gateway_killed_again_and_again_loses_and_doubles_nothing_while_another_client_trades(
     tmp_path: Path, kills: int
@@ -379,6 +385,7 @@ def test_a_gateway_killed_again_and_again_loses_and_doubles_nothing_while_anothe
         node.stop()
 
 
+@pytest.mark.slow
 def test_a_gateway_that_stands_still_stops_nobody_and_goes_on_with_every_byte(tmp_path: Path) -> None:
     node = started(tmp_path, "--durability", "none", *ROOMY, "--tape-mb", "1", faults="patient")
     try:
@@ -403,6 +410,7 @@ def test_a_gateway_that_stands_still_stops_nobody_and_goes_on_with_every_byte(tm
         node.stop()
 
 
+@pytest.mark.slow
 def test_a_full_ring_leaves_orders_in_the_socket_and_takes_them_once_the_core_goes_on(tmp_path: Path) -> None:
     node = started(tmp_path, "--durability", "none", *ROOMY, faults="patient")
     try:
@@ -433,6 +441,7 @@ def ring_form(node: Running):  # type: ignore[no-untyped-def]
     return MARKET_ROWS.ring_form(journal_id(node.data))
 
 
+@pytest.mark.slow
 def test_a_gateway_that_refuses_ends_clients_while_the_ring_is_full(tmp_path: Path) -> None:
     node = started(tmp_path, "--durability", "none", *ROOMY, faults="patient")
     try:
@@ -467,6 +476,7 @@ def _send_what_goes(connected: socket.socket, data: bytes) -> None:
         connected.sendall(data)
 
 
+@pytest.mark.slow
 def test_a_broken_ring_is_closed_and_said_and_the_market_goes_on(calm: Running) -> None:
     with gateway(calm) as beside:
         client, other = Client(beside.port, "UA"), Client(calm.port, "UB")
@@ -507,6 +517,7 @@ def test_what_a_stranger_puts_into_a_ring_is_refused_and_said(calm: Running) -> 
             assert calm.status()["seq"] == seq, "nobody is logged in by this ring"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("node", ["fsync"], indirect=True)
 def test_an_order_in_a_ring_beyond_the_prices_of_ouch_is_refused_and_the_node_starts_again(node: Running) -> None:
     with link_of(node, "odd", 0) as connected:
@@ -569,6 +580,7 @@ def test_a_link_that_says_what_nobody_says_ends_and_the_market_goes_on(calm: Run
     assert names(client.take(2), "ACCEPTED") == ["a"]
 
 
+@pytest.mark.slow
 def test_a_user_has_one_login_over_all_gateways(calm: Running) -> None:
     with gateway(calm, "one") as one, gateway(calm, "two") as two:
         first = Client(one.port, "UA")
@@ -586,6 +598,7 @@ def test_a_user_has_one_login_over_all_gateways(calm: Running) -> None:
         once_free(one.port, "UA")  # users of a dead gateway are free
 
 
+@pytest.mark.slow
 def test_the_newest_login_wins_wherever_it_is_and_gets_what_was_told_elsewhere(calm: Running) -> None:
     with gateway(calm, "one") as one, gateway(calm, "two") as two:
         ports = [one.port, two.port, calm.port, two.port, one.port, calm.port]
@@ -609,6 +622,7 @@ def open_orders(node: Running) -> int:
         return int(link.ask("account", participant="BETA")["account"]["open_orders"])
 
 
+@pytest.mark.slow
 def test_orders_of_a_user_that_disconnects_at_a_gateway_are_canceled(calm: Running) -> None:
     with gateway(calm) as beside:
         leaves, stays = Client(beside.port, "UC"), Client(beside.port, "UA")
@@ -626,6 +640,7 @@ def test_orders_of_a_user_that_disconnects_at_a_gateway_are_canceled(calm: Runni
         assert kinds(stays.take(3)) == ["SYSTEM_EVENT", "ACCEPTED", "CANCELED"], "the control: it may stay"
 
 
+@pytest.mark.slow
 def test_orders_of_users_whose_gateway_died_go_after_their_time_unless_they_come_back(tmp_path: Path) -> None:
     node = started(tmp_path, "--durability", "none")
     try:
@@ -653,6 +668,7 @@ def test_orders_of_users_whose_gateway_died_go_after_their_time_unless_they_come
         node.stop()
 
 
+@pytest.mark.slow
 def test_orders_of_a_user_whose_login_was_displaced_by_one_that_is_refused_go_after_its_time(tmp_path: Path) -> None:
     node = started(tmp_path, "--durability", "none", faults="short-grace")
     try:
@@ -677,6 +693,7 @@ def test_orders_of_a_user_whose_login_was_displaced_by_one_that_is_refused_go_af
         node.stop()
 
 
+@pytest.mark.slow
 def test_a_gateway_whose_journal_cannot_be_read_at_its_end_ends_all_the_same(calm: Running) -> None:
     beside = RunningGateway(calm).start()
     try:
@@ -692,6 +709,7 @@ def test_a_gateway_whose_journal_cannot_be_read_at_its_end_ends_all_the_same(cal
         beside.stop()
 
 
+@pytest.mark.slow
 def test_a_core_that_ends_ends_its_gateways_with_a_word_for_their_clients(calm: Running) -> None:
     with gateway(calm) as beside:
         client = Client(beside.port, "UA")
@@ -713,6 +731,7 @@ def test_a_core_that_ends_ends_its_gateways_with_a_word_for_their_clients(calm: 
         assert "start it with `lockstep serve`" in beside.logged()
 
 
+@pytest.mark.slow
 def test_a_takeover_with_gateways_goes_on_at_the_gateway_of_the_other_node(tmp_path: Path) -> None:
     with pair(tmp_path) as (_, a, b), gateway(a, "one") as of_a, gateway(b, "one") as of_b:
         client = Client(of_a.port, "UA")
@@ -740,6 +759,7 @@ def test_a_descriptor_that_does_not_listen_is_wrong_use(calm: Running, lockstep:
             assert "is no socket that listens" in said
 
 
+@pytest.mark.slow
 def test_clients_that_come_while_a_gateway_is_down_wait_in_the_socket_that_its_parent_holds(calm: Running) -> None:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -760,6 +780,7 @@ def test_clients_that_come_while_a_gateway_is_down_wait_in_the_socket_that_its_p
                     process.kill()
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("options", "sentence", "status"),
     [
@@ -820,6 +841,7 @@ def test_the_operator_sees_and_ends_a_user_at_a_gateway(calm: Running) -> None:
         until(lambda: calm.status()["logged_in"] == 0)
 
 
+@pytest.mark.slow
 def test_the_arrival_file_of_a_node_shows_that_rings_and_sockets_took_turns(calm: Running, lockstep: Lockstep) -> None:
     with gateway(calm) as beside:
         clients = [Client(beside.port, "UA"), Client(calm.port, "UB"), Client(beside.port, "UC")]
@@ -845,6 +867,7 @@ def test_the_arrival_file_of_a_node_shows_that_rings_and_sockets_took_turns(calm
     assert any(each > 0 for each in connections)
 
 
+@pytest.mark.slow
 def test_users_of_a_gateway_that_attaches_again_may_send_though_rows_of_its_earlier_life_wait(calm: Running) -> None:
     with gateway(calm) as beside:
         assert calm.process is not None
@@ -860,6 +883,7 @@ def test_users_of_a_gateway_that_attaches_again_may_send_though_rows_of_its_earl
         assert "messages of a gateway refused" not in calm.logged()
 
 
+@pytest.mark.slow
 def test_a_node_starts_its_gateway_again_on_the_same_port_and_ends_it_with_the_sessions(tmp_path: Path) -> None:
     node = Running(tmp_path / "node", "--durability", "none", "--gateway", "desk=ouch:0")
     node.spawn()

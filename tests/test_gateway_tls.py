@@ -20,6 +20,7 @@ from tests.test_tls import certificate
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates of these tests")
 
 
+@pytest.mark.slow
 def test_clients_of_gateways_trade_over_tls_and_others_are_not_served(tmp_path: Path) -> None:
     ours = certificate(tmp_path, "node")
     files = ("--tls-cert", str(ours[0]), "--tls-key", str(ours[1]))

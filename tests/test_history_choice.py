@@ -60,6 +60,7 @@ def test_the_print_is_the_file_whatever_the_blocks(node: Path, lockstep: Lockste
     assert lockstep("commands", node) == (0, DAY, "")
 
 
+@pytest.mark.slow
 def test_each_command_is_in_one_of_two_parts_wherever_the_print_is_cut(node: Path, lockstep: Lockstep) -> None:
     for cut in range(1, 22):
         first = lockstep("commands", node, "--to", cut)
@@ -149,6 +150,7 @@ def test_with_events_json_has_the_events_of_each_command(node: Path, lockstep: L
     ]
 
 
+@pytest.mark.slow
 def test_an_id_means_the_order_that_bore_it_last_before() -> None:
     random, ids = np.random.default_rng(5), OrderIds()
     known: list[tuple[int, int, int, int, int]] = []

@@ -17,6 +17,7 @@ from tests.test_catch_up import Trading, primary_of
 from tests.test_node_pair import Member, until, with_pair
 
 
+@pytest.mark.slow
 def test_a_history_process_that_dies_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 0.01)
 
@@ -118,6 +119,7 @@ def test_a_history_process_that_cannot_start_is_tried_again_and_reported_once(
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_a_copy_far_behind_waits_for_the_history_of_the_primary_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

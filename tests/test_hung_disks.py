@@ -239,6 +239,7 @@ def test_a_standby_whose_own_disk_hangs_becomes_unhealthy(tmp_path: Path) -> Non
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("policy", ["both", "replica"])
 def test_a_standby_takes_over_from_a_primary_whose_disk_hangs(tmp_path: Path, policy: ReleasePolicy) -> None:
     async def story(_: Register, a: Member, b: Member) -> None:

@@ -85,6 +85,7 @@ def lines(lockstep: Lockstep, *words: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in said.splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("span", SPANS, ids=str)
 def test_each_figure_is_what_events_and_commands_come_to(
     day: Path, tmp_path: Path, lockstep: Lockstep, span: tuple[int, int]
@@ -127,6 +128,7 @@ def test_each_figure_is_what_events_and_commands_come_to(
     assert {each["participant"] for each in facts["participants"]} >= {one["buy_participant"] for one in trades}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("span", SPANS, ids=str)
 def test_refusals_moments_and_digests_are_those_of_the_journal(
     day: Path, tmp_path: Path, lockstep: Lockstep, span: tuple[int, int]
@@ -192,6 +194,7 @@ def test_the_text_says_what_happened_in_order_with_the_cause(story: Path, tmp_pa
     assert "09:30:20 13 halted XYZ reason=command halt XYZ for=10s" in plain
 
 
+@pytest.mark.slow
 def test_equal_ranges_give_equal_reports_and_have_no_time_but_the_markets(
     story: Path, tmp_path: Path, lockstep: Lockstep
 ) -> None:
@@ -264,6 +267,7 @@ def drawn(png: bytes) -> Counter[str]:
     )
 
 
+@pytest.mark.slow
 def test_pictures_are_there_and_show_prices_quotes_and_rates(day: Path, tmp_path: Path, lockstep: Lockstep) -> None:
     pytest.importorskip("matplotlib", reason="the extra incident is not installed")
     out = tmp_path / "r.html"
@@ -282,6 +286,7 @@ def test_pictures_are_there_and_show_prices_quotes_and_rates(day: Path, tmp_path
         assert seen["red"] > 300
 
 
+@pytest.mark.slow
 def test_an_empty_picture_is_seen_to_be_empty() -> None:
     """The control of the test above."""
     pytest.importorskip("matplotlib", reason="the extra incident is not installed")
@@ -295,6 +300,7 @@ def test_an_empty_picture_is_seen_to_be_empty() -> None:
     assert seen["green"] == seen["red"] == 0
 
 
+@pytest.mark.slow
 def test_quotes_are_those_of_the_book_at_their_times(day: Path) -> None:
     with History.open(day) as history:
         rows = concatenate([owned_rows(block.rows) for block in history.blocks()], COMMAND)

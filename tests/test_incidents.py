@@ -109,6 +109,7 @@ def test_without_limits_the_runaway_sender_buys_all_that_it_asks_for(make: Make)
 # The storm in the opening call
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("kind", [pytest.param("kernel", marks=pytest.mark.slow), "reference"])
 @pytest.mark.parametrize("what", ["replace", "cancel"])
 def test_a_storm_of_modifications_in_an_opening_call_costs_few_steps_each(kind: EngineKind, what: str) -> None:

@@ -81,6 +81,7 @@ def wandering(last_seq: int, seed: int) -> list[int]:
     return seqs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distances", [(1_024, 8_192), (7, 64, 512), ()])
 def test_every_step_forward_and_back_is_what_a_plain_replay_gives(
     day: Path, plain: Plain, distances: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
@@ -102,6 +103,7 @@ def test_a_state_kept_with_another_order_in_it_is_noticed(
     assert plain.faults(walk, [2_499, 2_498]) == [2_499, 2_498]
 
 
+@pytest.mark.slow
 def test_steps_through_slices_are_what_a_plain_replay_gives(tmp_path: Path, day: Path, plain: Plain) -> None:
     directory = tmp_path / "rolled"
     shutil.copytree(day, directory)
@@ -114,6 +116,7 @@ def test_steps_through_slices_are_what_a_plain_replay_gives(tmp_path: Path, day:
     assert plain.faults(walk, wandering(len(plain.rows), seed=4)[:80]) == []
 
 
+@pytest.mark.slow
 def test_few_steps_back_replay_more_than_the_nearest_distance(day: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walking, "_DISTANCES", (32, 256))
     walk = Walk(day)
@@ -185,6 +188,7 @@ def test_a_timeline_that_is_read_in_parts_is_that_of_the_whole(day: Path, monkey
     assert len(whole.commands) == STRETCHES_MAX
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("what", ["participant", "symbol", "both"])
 def test_a_search_finds_what_lockstep_commands_prints(day: Path, lockstep: Lockstep, what: str) -> None:
     names = Walk(day).at(COMMANDS).engine.directory

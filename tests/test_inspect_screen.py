@@ -125,6 +125,7 @@ def seq_of(app: Inspector) -> int:
     return int(facts["seq"])
 
 
+@pytest.mark.slow
 def test_keys_step_forward_and_back_and_to_both_ends(day: Path) -> None:
     app = Inspector([day], 1_500)
 
@@ -172,6 +173,7 @@ def test_what_is_drawn_is_the_page_and_without_colors_it_has_no_style(story: Pat
         shown(app, use)
 
 
+@pytest.mark.slow
 def test_a_search_goes_to_matches_and_says_where_there_is_none(story: Path) -> None:
     app = Inspector([story], 1)
 
@@ -231,6 +233,7 @@ def test_another_book_can_be_kept_and_given_back(story: Path) -> None:
     shown(app, use)
 
 
+@pytest.mark.slow
 def test_pages_of_help_events_and_why_come_and_go(story: Path) -> None:
     app = Inspector([story], 12)
 
@@ -301,6 +304,7 @@ def _grow(directory: Path) -> None:
     assert run_line(["run", str(more), "--data", str(directory), "--append"]) == 0
 
 
+@pytest.mark.slow
 def test_a_command_that_cannot_be_read_has_its_sentence_on_the_screen(day: Path, tmp_path: Path) -> None:
     directory = tmp_path / "damaged"
     shutil.copytree(day, directory)
@@ -328,6 +332,7 @@ def test_a_command_that_cannot_be_read_has_its_sentence_on_the_screen(day: Path,
     shown(app, use)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("end", ["q", "\x03", "SIGTERM", "SIGINT"])
 def test_it_ends_and_leaves_the_terminal_as_it_was(end: str, story: Path) -> None:
     mine, its = pty.openpty()

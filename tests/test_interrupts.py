@@ -132,6 +132,7 @@ def test_an_interrupt_within_text_that_is_run_as_a_program_ends_a_module_with_it
     assert ends == {"cured": 130, "bare": -signal.SIGINT}  # the bare one is the control
 
 
+@pytest.mark.slow
 def test_a_job_that_a_script_put_into_the_background_stays_deaf_to_interrupts(made: Path) -> None:
     script = 'trap "" INT; exec "$@"'
     program = "import os, cli.start; os.write(2, b'.'); cli.start.main()"
@@ -162,6 +163,7 @@ def children(pid: int, word: str) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "ends", "line"),
     [

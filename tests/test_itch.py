@@ -95,6 +95,7 @@ def test_sizes_are_the_published_ones() -> None:
     assert {chr(kind): dtype.itemsize for kind, dtype in itch.DTYPES.items()} == SIZES
 
 
+@pytest.mark.slow
 @given(messages())
 @settings(max_examples=400, deadline=None)
 def test_a_message_is_written_as_specified_and_read_back(message: tuple[ItchMessage, dict[str, Any]]) -> None:
@@ -145,6 +146,7 @@ def test_text_that_does_not_fit_is_refused() -> None:
         itch.message_of(ItchMessage.TRADING_ACTION, {"stock": "TOOLONGNAME"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["itch.messages", "itchcpp"])
 @given(message=messages())
 @settings(max_examples=200, deadline=None)

@@ -105,6 +105,7 @@ def first_difference(directory: Path, day: Day, messages: list[bytes]) -> str:
     return ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seed", "count"),
     [(0, 800), *(pytest.param(seed, 4_000, marks=pytest.mark.slow) for seed in (0, 1, 2, 3, 4, 5, 6, 8))],
@@ -114,6 +115,7 @@ def test_itch_book_has_the_depth_of_our_book_behind_every_message(tmp_path: Path
     assert not first_difference(tmp_path, day, day.messages)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "kinds"), [(0, "AEXDU"), pytest.param(3, "C", marks=pytest.mark.slow)])
 def test_a_message_that_is_left_out_is_another_depth_by_itch_book(tmp_path: Path, seed: int, kinds: str) -> None:
     day = own_day(seed, 800)

@@ -117,6 +117,7 @@ def with_days(rows: NDArray[Any], seed: int) -> NDArray[Any]:
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [*range(8), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(8, 40))])
 def test_the_feed_has_the_book_of_the_market_after_every_command(seed: int) -> None:
     engine, market = Engine(CAPACITY), Market()
@@ -129,6 +130,7 @@ def test_the_feed_has_the_book_of_the_market_after_every_command(seed: int) -> N
         assert not found, f"seed {seed}: {found[0]}"
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("seed", [0, 3, 5])
 def test_each_day_is_complete_by_itself_and_no_share_is_lost(seed: int) -> None:
     engine, market = Engine(CAPACITY), Market()

@@ -203,6 +203,7 @@ def crash(directory: Path, steps: list[Step]) -> Iterator[str | None]:
             yield lost(directory, durable_seq)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 @pytest.mark.parametrize("commits", [FEW, pytest.param(MANY, marks=pytest.mark.long)])
 @pytest.mark.parametrize("metasync", [True, False])

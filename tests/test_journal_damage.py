@@ -60,6 +60,7 @@ def run(command: str, directories: list[Path], *numbers: int) -> Counter[str]:
     return tally
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_anywhere_is_never_silent_and_costs_nothing_before_it(pristine: Path, tmp_path: Path) -> None:
     """Harmless is a flip in a place that no one reads: a free page, the unused middle of a page, an old copy."""
     copies = [Path(shutil.copytree(pristine, tmp_path / str(number))) for number in range(WORKERS)]
@@ -70,12 +71,14 @@ def test_a_flipped_bit_anywhere_is_never_silent_and_costs_nothing_before_it(pris
     print(dict(tally))
 
 
+@pytest.mark.slow
 def test_a_file_cut_anywhere_is_noticed_and_what_is_left_is_read(pristine: Path, tmp_path: Path) -> None:
     copies = [Path(shutil.copytree(pristine, tmp_path / str(number))) for number in range(WORKERS)]
     tally = run("truncations", copies, FLIPS // 5)
     assert set(tally) == {"detected"}
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("name", ["tail", "genesis"])
 def test_a_flipped_bit_in_a_side_file_changes_no_answer_and_stops_the_writer(node: Path, name: str) -> None:
     truth = Truth(node)

@@ -93,6 +93,7 @@ def test_a_file_of_another_journal_is_found_and_the_journal_is_not_written(tmp_p
 # Checkpoints.
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_journal_with_identical_commands_is_not_used(
     nodes: tuple[Path, Path], lockstep: Lockstep
 ) -> None:

@@ -150,6 +150,7 @@ def _objects(schema: Any) -> Iterator[dict[str, Any]]:
             yield from _objects(value)
 
 
+@pytest.mark.slow_after(37)
 @pytest.mark.parametrize("name", list(schemas()))
 def test_a_schema_names_every_key_and_takes_no_other(name: str) -> None:
     schema = schemas()[name]

@@ -149,6 +149,7 @@ def test_large_blocks_make_pieces_of_whole_blocks(tmp_path: Path) -> None:
         assert [(piece.first_seq, piece.last_seq) for piece in file.pieces(1, 9)] == [(1, 5), (6, 7)]
 
 
+@pytest.mark.slow
 def test_commands_that_read_history_give_the_same_from_kept_events(
     rolled: Path, kept: Path, lockstep: Lockstep
 ) -> None:
@@ -235,6 +236,7 @@ def of_other_rules(node: Path, version: int) -> None:
         pump(batches(ROWS[900:], 64), stamp, journal, engine)
 
 
+@pytest.mark.slow
 def test_a_slice_of_rules_that_nobody_plays_any_more_is_read_without_an_engine(
     rolled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lockstep: Lockstep
 ) -> None:

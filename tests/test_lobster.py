@@ -206,6 +206,7 @@ def published(seed: int, levels: int, messages: int, of: type[PublishedMarket] =
     return market
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("levels", [1, 2, 3, 5, 10])
 @pytest.mark.parametrize("seed", range(5))
 def test_whatever_leaves_the_published_levels_no_difference_is_left_unexplained(seed: int, levels: int) -> None:
@@ -272,6 +273,7 @@ def test_a_wrong_size_in_one_row_is_found_also_where_the_rows_reveal_levels(line
     assert not report.passed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 5))])
 def test_a_book_that_is_published_whole_is_rebuilt_whole(seed: int) -> None:
     market = published(seed, 200, 1_000)

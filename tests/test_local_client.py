@@ -232,6 +232,7 @@ def _kill_victims(node: Running, count: int, *, torn: bool = False, first: int =
     return number
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("node", ["none"], indirect=True)
 @pytest.mark.parametrize("kills", [10, pytest.param(100, marks=pytest.mark.slow)])
 def test_a_client_that_is_killed_in_the_middle_of_a_write_hurts_nobody(node: Running, kills: int) -> None:

@@ -255,6 +255,7 @@ def killed(node: Running) -> bool:
     return True
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("victim", ["native", "core"])
 def test_kills_lose_no_order_and_double_none(tmp_path: Path, kills: int, victim: str) -> None:

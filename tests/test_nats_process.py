@@ -389,6 +389,7 @@ def test_of_a_server_with_a_login_the_publisher_and_the_reader_have_it_in_a_file
         server.stop()
 
 
+@pytest.mark.slow
 def test_by_tls_all_is_published_and_a_server_that_nobody_vouches_for_is_told_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -415,6 +416,7 @@ def test_by_tls_all_is_published_and_a_server_that_nobody_vouches_for_is_told_no
         server.stop()
 
 
+@pytest.mark.slow
 def test_what_is_larger_than_the_server_takes_comes_from_the_owner(tmp_path: Path) -> None:
     options = tmp_path / "nats.conf"
     options.write_text("max_payload: 8192\n")
@@ -440,6 +442,7 @@ def test_what_is_larger_than_the_server_takes_comes_from_the_owner(tmp_path: Pat
         made.stop()
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("payload_bytes", [1_087, 1_088])
 def test_a_server_that_takes_less_than_a_message_is_told_of_and_one_that_takes_it_gets_all(
     tmp_path: Path, payload_bytes: int
@@ -465,6 +468,7 @@ def test_a_server_that_takes_less_than_a_message_is_told_of_and_one_that_takes_i
         made.stop()
 
 
+@pytest.mark.slow
 def test_there_are_no_heartbeats_while_the_core_is_silent(published: Published) -> None:
     async def beats_within(seconds: float) -> int:
         found: list[Publication] = []

@@ -187,6 +187,7 @@ def test_whatever_a_client_was_told_is_so_after_any_kill(tmp_path: Path, kills: 
     assert CheckpointStore(tmp_path / "node").list(), "and checkpoints"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [2, pytest.param(60, marks=pytest.mark.long)])
 def test_so_it_is_with_a_stalled_disk_a_stopped_log_reader_and_a_stepping_clock(tmp_path: Path, kills: int) -> None:
     data = tmp_path / "node"

@@ -37,6 +37,7 @@ def go_on_alone(directory: Path, blocks: int) -> int:
     return len(rows) + blocks - 1
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("rolls", [False, True], ids=["in the same slice", "in a slice of its own"])
 def test_what_only_the_old_primary_has_is_set_aside_and_it_follows_again(tmp_path: Path, rolls: bool) -> None:
     """More blocks than its greeting names one by one, so that the history of the new primary finds the last common."""

@@ -13,6 +13,7 @@ def kept(directory: Path) -> tuple[Acts, list[str]]:
     return Acts(directory, failures.append), failures
 
 
+@pytest.mark.slow
 def test_acts_are_there_after_a_restart_the_newest_first_and_bounded(tmp_path: Path) -> None:
     acts, failures = kept(tmp_path)
     for number in range(ACTS_MAX + 5):

@@ -39,6 +39,7 @@ def command(*words: str, given: str = "") -> "subprocess.CompletedProcess[str]":
     return subprocess.run(line, cwd=ROOT, input=given, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.slow
 def test_the_command_writes_hashes_that_only_the_right_password_has(tmp_path: Path) -> None:
     file = tmp_path / "operators"
     for done in ("added", "changed"):
@@ -58,6 +59,7 @@ def test_the_command_writes_hashes_that_only_the_right_password_has(tmp_path: Pa
         read_operators(file)
 
 
+@pytest.mark.slow
 def test_bad_names_passwords_and_files_are_told_in_a_sentence(tmp_path: Path) -> None:
     file = tmp_path / "operators"
     for words, given, why in (
@@ -189,6 +191,7 @@ def test_a_page_that_only_reads_does_not_keep_its_session(tmp_path: Path) -> Non
     run(tmp_path, check)
 
 
+@pytest.mark.slow
 def test_an_act_needs_session_proof_and_known_name_and_is_a_journaled_command(tmp_path: Path) -> None:
     node = started(tmp_path)
     market = WebMarket(CAPACITY)

@@ -63,6 +63,7 @@ def told(lockstep: Lockstep, day: Path, *words: object) -> list[Fact]:
     return checked(["order"], said)
 
 
+@pytest.mark.slow
 def test_an_order_by_its_number_has_all_its_events(day: Path, lives: dict[int, list[Fact]], lockstep: Lockstep) -> None:
     assert len(lives) > 500
     for number in (*range(1, len(lives), 41), len(lives)):
@@ -70,6 +71,7 @@ def test_an_order_by_its_number_has_all_its_events(day: Path, lives: dict[int, l
         assert (life["order_number"], changes(life)) == (number, lives[number])
 
 
+@pytest.mark.slow
 def test_a_trade_has_both_its_orders(day: Path, lives: dict[int, list[Fact]], lockstep: Lockstep) -> None:
     by_trade: dict[int, set[int]] = defaultdict(set)
     for number, events in lives.items():

@@ -38,6 +38,7 @@ async def _refusal(register: Register, member: Member) -> str:
     return member.pair._fitness(register.stored.reign)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("first", ["a", "b"])
 def test_a_pair_of_which_both_nodes_ended_in_order_starts_again_by_itself(tmp_path: Path, first: str) -> None:
     async def story(register: Register, a: Member, b: Member) -> None:
@@ -70,6 +71,7 @@ def test_a_pair_of_which_both_nodes_ended_in_order_starts_again_by_itself(tmp_pa
     with_pair(tmp_path, story, "replica", alone="stop")
 
 
+@pytest.mark.slow
 def test_a_node_that_crashed_before_it_was_in_sync_again_does_not_take_over(tmp_path: Path) -> None:
     async def story(register: Register, a: Member, b: Member) -> None:
         await a.node.submit(start_rows())
@@ -88,6 +90,7 @@ def test_a_node_that_crashed_before_it_was_in_sync_again_does_not_take_over(tmp_
     with_pair(tmp_path, story, "replica", alone="stop")
 
 
+@pytest.mark.slow
 def test_the_mark_of_an_orderly_end_stays_until_the_node_follows_or_reigns(tmp_path: Path) -> None:
     """A node that is killed while it waits for the arbiter has lost nothing either."""
 
@@ -101,6 +104,7 @@ def test_the_mark_of_an_orderly_end_stays_until_the_node_follows_or_reigns(tmp_p
     with_pair(tmp_path, story, "replica", alone="stop")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("field", "value"), [("seq", 1), ("checksum", "00" * 16), ("epoch", 0), ("seq", "x")])
 def test_the_mark_of_another_journal_or_of_an_older_copy_of_the_directory_counts_for_nothing(
     tmp_path: Path, field: str, value: object

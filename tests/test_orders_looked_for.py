@@ -66,6 +66,7 @@ LAST = {
 }
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("what", LAST)
 @pytest.mark.parametrize(
     ("here", "lasting", "elsewhere"),
@@ -85,6 +86,7 @@ def test_both_engines_cancel_the_same_orders_in_the_same_order(
     engine.check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_many_orders_are_canceled_in_order_of_acceptance(seed: int) -> None:
     """Slots of orders that went are used again in another order, so that neither slots nor prices are in it."""

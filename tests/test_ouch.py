@@ -106,6 +106,7 @@ def test_an_enter_order_is_these_bytes() -> None:
     assert ouch_codes.BuySell(row["buy_sell"]) is ouch_codes.BuySell.BUY
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(st.sampled_from(EVERY), st.randoms(use_true_random=False))
 def test_what_is_written_is_read(kind: ClientMessage | ServerMessage, chance: random.Random) -> None:
@@ -208,6 +209,7 @@ def test_wireshark_sees_every_field_where_we_put_it(tmp_path: Path) -> None:
     assert len(differences(swapped, sent[at][1], seen[at])) == 2
 
 
+@pytest.mark.slow_after(1)
 @needs_tshark
 @pytest.mark.parametrize("field", ENUMS)
 def test_the_codes_are_those_that_wireshark_knows(field: str) -> None:

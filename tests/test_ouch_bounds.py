@@ -69,6 +69,7 @@ def test_an_order_beyond_the_bounds_of_ouch_is_refused(shares: int, price_e4: in
     assert venue.short(1) == [expected]
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=150)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.booleans())
 def test_an_answer_has_the_number_that_was_entered_or_is_a_refusal(shares: int, price_e4: int, small: bool) -> None:

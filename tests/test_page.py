@@ -23,8 +23,10 @@ from typing import Any
 
 import pytest
 
+import node.program
 from marketdata.web import page
 from node.operators import set_operator
+from tests.conftest import Lockstep
 from tests.ouch_messages import enter
 from tests.pair_processes import pair
 from tests.running import ROOT, Client, Running, started, until
@@ -105,6 +107,16 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Venue]:
         yield made
     finally:
         made.node.stop()
+
+
+@pytest.fixture
+def _no_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No node is begun in the process of the tests."""
+
+    def begun(*_: object, **_named: object) -> None:
+        raise AssertionError("a node begins")
+
+    monkeypatch.setattr(node.program, "serve", begun)
 
 
 @pytest.fixture(scope="module")
@@ -274,20 +286,19 @@ def test_an_installed_package_has_every_file_of_the_page() -> None:
     assert set(page.page_files()) - {""} <= installed
 
 
-def test_operators_are_served_on_loopback_alone(tmp_path: Path) -> None:
+def refused(lockstep: Lockstep, why: str, *words: object) -> None:
+    """Assert that a node does not begin with such words."""
+    status, _, said = lockstep("serve", *words)
+    assert status == 2
+    assert why in " ".join(said.replace("│", " ").split()), said
+
+
+@pytest.mark.usefixtures("_no_node")
+def test_operators_are_served_on_loopback_alone(tmp_path: Path, lockstep: Lockstep) -> None:
     set_operator(tmp_path / "operators", "ada", PASSWORD)
-    line = ["serve", "--data", str(tmp_path / "d"), "--web-operators", str(tmp_path / "operators")]
+    line = ["--data", tmp_path / "d", "--web-operators", tmp_path / "operators"]
     for words, why in (((), "--web HOST:PORT"), (("--web", "0.0.0.0:0"), "which others can reach")):
-        ran = subprocess.run(
-            [sys.executable, "-m", "cli.main", *line, *words],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert (ran.returncode, "Traceback" in ran.stderr) == (2, False)
-        assert why in " ".join(ran.stderr.replace("│", " ").split()), ran.stderr
+        refused(lockstep, why, *line, *words)
     assert not (tmp_path / "d").exists()
 
 
@@ -636,29 +647,19 @@ def journal(venue: Venue) -> str:
     ).stdout
 
 
-def test_a_file_of_operators_that_cannot_be_used_is_refused_before_a_node_begins(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("_no_node")
+def test_a_file_of_operators_that_cannot_be_used_is_refused_before_a_node_begins(
+    tmp_path: Path, lockstep: Lockstep
+) -> None:
     file = tmp_path / "operators"
-
-    def refused(why: str) -> None:
-        words = ["--data", str(tmp_path / "d"), "--web", "127.0.0.1:0", "--web-operators", str(file)]
-        ran = subprocess.run(
-            [sys.executable, "-m", "cli.main", "serve", *words],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert (ran.returncode, "Traceback" in ran.stderr) == (2, False), ran.stderr
-        assert why in " ".join(ran.stderr.replace("│", " ").split()), ran.stderr
-        assert not (tmp_path / "d").exists()
-
-    refused("operators")  # there is no such file
+    line = ["--data", tmp_path / "d", "--web", "127.0.0.1:0", "--web-operators", file]
+    refused(lockstep, "operators", *line)  # there is no such file
     set_operator(file, "ada", PASSWORD)
     file.chmod(0o644)
-    refused("can be read by other users of this machine")
+    refused(lockstep, "can be read by other users of this machine", *line)
     file.chmod(0o600)
     file.write_text(file.read_text() + "bob nonsense\n")
-    refused("line 2 of")
+    refused(lockstep, "line 2 of", *line)
     file.write_text("# nobody\n")
-    refused("has no operator")
+    refused(lockstep, "has no operator", *line)
+    assert not (tmp_path / "d").exists()

@@ -83,6 +83,7 @@ def test_the_npm_client_goes_on_at_the_other_address(tmp_path: Path) -> None:
     asyncio.run(asyncio.wait_for(run(), 300))
 
 
+@pytest.mark.slow
 def test_a_switchover_by_command_loses_no_answer_and_its_silence_is_shown(tmp_path: Path) -> None:
     async def run() -> None:
         async with in_sync(tmp_path) as (pair, reigning, _):
@@ -108,6 +109,7 @@ def test_a_switchover_by_command_loses_no_answer_and_its_silence_is_shown(tmp_pa
     asyncio.run(asyncio.wait_for(run(), 300))
 
 
+@pytest.mark.slow
 def test_a_signal_to_end_that_comes_while_a_node_gives_up_its_reign_ends_it(tmp_path: Path) -> None:
     """It ended the wait for the reign's end, and the node started again as a copy, which nobody had asked for."""
 

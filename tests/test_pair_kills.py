@@ -145,6 +145,7 @@ def check(counts: Counter[str], traders: Sequence[Trader], complaints: list[str]
     assert missed <= sum(counts[victim] for victim in BESIDE) // 3, "they were there to be killed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kills", "seed", "first"),
     [

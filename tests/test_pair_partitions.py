@@ -69,6 +69,7 @@ async def partition_loop(folder: Path, count: int, seed: int) -> tuple[Counter[s
     return counts, pair.complaints(traders)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "seed"),
     [

@@ -255,6 +255,7 @@ def test_a_real_pair_reports_itself_and_its_standby_is_healthy_but_not_ready(
         assert (ready, "the arbiter does not confirm" in told["reasons"][0]) == (503, True)
 
 
+@pytest.mark.slow
 def test_commands_of_an_operator_end_with_75_while_the_witness_does_not_answer_and_the_primary_stays(
     tmp_path: Path, lockstep: Lockstep
 ) -> None:

@@ -44,6 +44,7 @@ def slice_of(directory: Path, number: int, epoch: int = 1) -> tuple[bytes, list[
         return journal.genesis, ends, image.read_bytes() if image.exists() else b""
 
 
+@pytest.mark.slow
 def test_a_standby_begins_the_slice_at_the_same_command_with_the_same_record_and_image(tmp_path: Path) -> None:
     async def story(_: Register, a: Member, b: Member) -> None:
         await a.node.submit(start_rows())
@@ -70,6 +71,7 @@ def test_a_standby_begins_the_slice_at_the_same_command_with_the_same_record_and
     assert check_chain(tmp_path / "b").ok
 
 
+@pytest.mark.slow
 def test_a_standby_is_never_out_of_sync_while_slices_begin_under_load(tmp_path: Path) -> None:
     async def story(_: Register, a: Member, b: Member) -> None:
         seen = []
@@ -89,6 +91,7 @@ def test_a_standby_is_never_out_of_sync_while_slices_begin_under_load(tmp_path: 
         assert slice_of(tmp_path / "a", number)[:2] == slice_of(tmp_path / "b", number)[:2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("restarts", [False, True], ids=["the primary runs on", "the primary starts again"])
 def test_a_standby_that_was_away_during_a_roll_is_told_of_the_slice_where_it_begins(
     tmp_path: Path, restarts: bool
@@ -139,6 +142,7 @@ async def back_in_sync(name: str, directory: Path, register: Register, primary: 
             await asyncio.to_thread(program._fetch, directory, outcome.address, member.pair.options, Log(), None)
 
 
+@pytest.mark.slow
 def test_a_primary_that_dies_between_its_slice_and_the_announcement_comes_back_without_that_slice(
     tmp_path: Path,
 ) -> None:
@@ -167,6 +171,7 @@ def test_a_primary_that_dies_between_its_slice_and_the_announcement_comes_back_w
     assert check_chain(tmp_path / "a").ok
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["before the slice has its name", "before its image is there"])
 def test_a_standby_that_dies_while_it_begins_the_slice_begins_it_again_or_goes_on_in_it(
     tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
@@ -216,6 +221,7 @@ def test_a_slice_whose_events_are_not_those_of_the_standby_is_refused_and_not_be
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_a_standby_without_room_for_the_slice_goes_on_in_the_one_before_and_tries_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,6 +253,7 @@ def test_a_standby_without_room_for_the_slice_goes_on_in_the_one_before_and_trie
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_the_image_of_a_slice_does_not_wait_for_a_checkpoint_under_way(tmp_path: Path) -> None:
     async def story(_: Register, a: Member, b: Member) -> None:
         await a.node.submit(start_rows())

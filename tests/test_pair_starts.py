@@ -83,6 +83,7 @@ def test_mistakes_of_a_start_are_one_sentence_each(tmp_path: Path) -> None:
         assert a.is_(role="primary", state="reigning")
 
 
+@pytest.mark.slow
 def test_a_directory_of_another_market_does_not_become_primary_beside_the_other_node(tmp_path: Path) -> None:
     with nodes(tmp_path) as found:
         a = found.add("A")
@@ -197,6 +198,7 @@ def test_a_copy_leaves_a_primary_that_is_silent_and_tries_again(tmp_path: Path) 
     asyncio.run(story())
 
 
+@pytest.mark.slow
 def test_a_node_that_starts_again_as_a_copy_gives_its_memory_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,7 @@ async def stop_loop(folder: Path, stops: int, seed: int) -> tuple[Counter[str], 
     return counts, pair.complaints(traders)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stops", "seed"),
     [

@@ -62,6 +62,7 @@ def told(lockstep: Lockstep, status: int, *words: object) -> dict[str, Any]:
     return facts
 
 
+@pytest.mark.slow
 def test_sound_copies_engines_and_replays_are_equal(sound: Path, tmp_path: Path, lockstep: Lockstep) -> None:
     """The control of all below."""
     other = tmp_path / "other"
@@ -99,6 +100,7 @@ FIELDS: dict[str, tuple[CommandKind, Callable[[Any], None]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", list(FIELDS))
 def test_a_changed_field_of_a_command_is_found_there(
     field: str, sound: Path, tmp_path: Path, lockstep: Lockstep
@@ -156,6 +158,7 @@ def assert_outcome(outcome: dict[str, Any], a: Path, b: Path, lockstep: Lockstep
 DROPPED = (256, 512, 1_024)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", DROPPED)
 def test_a_dropped_block_is_found_and_the_rest_is_followed_beside_it(
     first: int, sound: Path, tmp_path: Path, lockstep: Lockstep
@@ -324,6 +327,7 @@ def oracle(a: Side, b: Side, to_seq: int) -> tuple[int, tuple[str, ...]]:
     return 0, ()
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("rule", list(WRONG))
 @pytest.mark.parametrize("stride", [37, 500_000])
 def test_a_wrong_rule_in_one_engine_is_found_at_its_first_command(
@@ -345,6 +349,7 @@ def test_a_wrong_rule_in_one_engine_is_found_at_its_first_command(
     assert (parted.event is not None) == ("events" in parted.parts)
 
 
+@pytest.mark.slow
 def test_a_wrong_rule_is_told_by_the_command_line(
     few: Path, monkeypatch: pytest.MonkeyPatch, lockstep: Lockstep
 ) -> None:
@@ -461,6 +466,7 @@ def test_wrong_use_is_refused_in_a_sentence(sound: Path, tmp_path: Path, lockste
         assert (status, said, why in sentence) == (2, "", True), sentence
 
 
+@pytest.mark.slow
 def test_a_side_that_is_kept_begins_again_where_it_was(few: Path) -> None:
     with History.open(few) as history:
         for kind in ("kernel", "reference"):

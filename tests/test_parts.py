@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.parts import SEED, part_of, parts_asked_for, seed_of_the_day
+from tests.parts import SEED, mark_slow_cases, part_of, parts_asked_for, seed_of_the_day
 
 pytest_plugins = ["pytester"]
 
@@ -36,7 +36,7 @@ def test_a_run_says_its_seed_and_the_same_seed_gives_the_same_tests(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytester.makeconftest((ROOT / "tests/conftest.py").read_text(encoding="utf-8"))
-    pytester.makeini("[pytest]\nmarkers = slow: x\n")
+    pytester.makeini("[pytest]\nmarkers =\n slow: x\n slow_after(n): x\n")
     pytester.makepyfile(FILE)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     ran = []
@@ -52,6 +52,17 @@ def test_a_run_says_its_seed_and_the_same_seed_gives_the_same_tests(
     rest = [line.split()[0] for line in result.outlines if "PASSED" in line]
     assert len(rest) == 5
     assert not [name for name in rest if name in ran[2] and "test_slow" in name], "two runs of a day have each once"
+
+
+def test_of_a_test_with_many_cases_those_after_its_first_ones_are_slow(pytester: pytest.Pytester) -> None:
+    items = pytester.getitems(
+        FILE.replace("slow\n", "slow_after(2)\n").replace(
+            "range(6)", "[pytest.param(0, marks=pytest.mark.slow), 1, 2, 3, 4]"
+        )
+    )
+    mark_slow_cases(items)
+    slow = [item.name for item in items if item.get_closest_marker("slow") is not None]
+    assert slow == ["test_slow[0]", "test_slow[3]", "test_slow[4]"]
 
 
 @pytest.mark.parametrize("word", ["slow", "slow=", "slow=0", "slow=x"])

@@ -82,6 +82,7 @@ def replayed(directory: Path, *words: str) -> Iterator[Replay]:
         made.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 0.2])
 def test_receivers_have_every_message_of_every_day_whatever_the_network_loses(
     node: Path, group: str, share: float
@@ -104,6 +105,7 @@ def test_receivers_have_every_message_of_every_day_whatever_the_network_loses(
         receiver.close()
 
 
+@pytest.mark.slow
 def test_a_receiver_that_asks_for_nothing_lacks_what_the_network_lost(node: Path, group: str) -> None:
     """The control of the test above."""
     host, port = group.split(":")
@@ -142,6 +144,7 @@ def arrivals(directory: Path, group: str, speed: str) -> list[float]:
     return times
 
 
+@pytest.mark.slow
 def test_what_came_later_comes_as_much_later_times_the_speed(lockstep: Lockstep, tmp_path: Path, group: str) -> None:
     """Between the two is room for a machine on which each packet may be late by more than a second."""
     (tmp_path / "day.txt").write_text(SECONDS)
@@ -154,6 +157,7 @@ def test_what_came_later_comes_as_much_later_times_the_speed(lockstep: Lockstep,
     assert tenfold[-1] - tenfold[0] < 3.0
 
 
+@pytest.mark.slow
 def test_one_day_is_sent_whole_and_ended_and_the_days_before_are_not_waited_for(
     lockstep: Lockstep, tmp_path: Path, group: str
 ) -> None:
@@ -175,6 +179,7 @@ def test_one_day_is_sent_whole_and_ended_and_the_days_before_are_not_waited_for(
         receiver.close()
 
 
+@pytest.mark.slow
 def test_a_replay_ends_at_once_where_it_is_asked_to(node: Path, group: str) -> None:
     with replayed(node, "--group", group, "--speed", "0.001x") as replay:
         replay.process.send_signal(signal.SIGINT)
@@ -200,6 +205,7 @@ def listened(replay: Replay, channels: list[str]) -> tuple[list[dict[str, Any]],
     return asyncio.run(all_of())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("speed", ["max", "1x"])
 def test_a_subscriber_has_each_message_from_the_first_on_though_it_came_before_the_instrument(
     lockstep: Lockstep, tmp_path: Path, speed: str

@@ -74,6 +74,7 @@ def without_seq(events: "np.ndarray[tuple[int], np.dtype[np.void]]") -> list[tup
     return [tuple(event[name].item() for name in EVENT.names or () if name != "seq") for event in events]
 
 
+@pytest.mark.slow
 def test_a_clock_value_at_which_many_orders_end_moves_pegs_after_each_as_if_each_had_its_own() -> None:
     """Many commands in one, each complete: 250 orders that end move 300 pegs each, more than one command may."""
     ends, pegs = 250, 300
@@ -101,6 +102,7 @@ def test_a_clock_value_at_which_many_orders_end_moves_pegs_after_each_as_if_each
     assert without_seq(alone) == without_seq(kernel)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["phase *", "schedule *", "schedule each"])
 def test_instruments_that_open_together_move_pegs_as_if_each_opened_by_itself(by: str) -> None:
     """Two chains of 250 stops begin: each instrument has the prices of one command."""
@@ -124,6 +126,7 @@ def test_instruments_that_open_together_move_pegs_as_if_each_opened_by_itself(by
         engine.check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["kernel", "reference"])
 @pytest.mark.parametrize(
     "what",
@@ -139,6 +142,7 @@ def test_pegs_that_do_not_move_cost_nothing(kind: str, what: str) -> None:
     assert more < 1.5 * fewer + 100, (fewer, more)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["kernel", "reference"])
 @pytest.mark.parametrize(
     ("what", "times"), [("quote that moves pegs", 9), ("quote that moves pegs to as many prices", 12)]
@@ -170,6 +174,7 @@ def test_a_peg_that_is_not_in_a_row_of_an_enter_is_no_command() -> None:
         assert engine.apply(rows)["kind"].tolist() == [EventKind.REJECTED]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("peg", ["primary", "midpoint"])
 @pytest.mark.parametrize("side", [1, -1])
 def test_a_peg_alone_takes_each_price_among_hidden_orders(peg: str, side: int) -> None:

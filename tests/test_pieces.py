@@ -63,6 +63,7 @@ def test_the_states_of_engines_that_applied_the_same_agree_in_every_piece() -> N
     assert min(walk.rounds) >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bytes_max", [16_384, 1 << 20])
 def test_any_flipped_bit_of_any_region_is_found_within_a_round_and_its_part_is_named(bytes_max: int) -> None:
     seen = set()

@@ -16,6 +16,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["commands", "events", "events --reports"])
 def test_a_price_selects_what_has_it_and_nothing_else(what: str, day: Path, lockstep: Lockstep) -> None:
     words = what.split()

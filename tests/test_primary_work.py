@@ -72,6 +72,7 @@ def test_the_greeting_of_a_copy_with_blocks_of_its_own_costs_the_same_however_lo
     assert costs[1] < costs[0] * 1.5
 
 
+@pytest.mark.slow
 def test_one_turn_puts_a_bounded_number_of_blocks_on_a_connection_and_the_next_ones_go_on() -> None:
     primary, wire = behind(MANY)
     greet(wire)

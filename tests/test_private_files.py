@@ -55,6 +55,7 @@ def test_a_run_leaves_nothing_that_others_can_read_whatever_the_umask(tmp_path: 
         assert modes(node) == {}
 
 
+@pytest.mark.slow
 def test_a_node_leaves_nothing_that_others_can_read_whatever_the_umask(tmp_path: Path) -> None:
     line = [sys.executable, "-m", "cli.main", "serve", "--data", str(tmp_path / "node"), "--port", "0", "--json"]
     with subprocess.Popen(

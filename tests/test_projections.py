@@ -415,6 +415,7 @@ def test_a_checkpoint_is_given_up_when_files_of_a_projection_cannot_be_synced(
     assert list((tmp_path / "checkpoints").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_node_takes_a_list_of_projections_and_has_them_again_after_a_restart(tmp_path: Path) -> None:
     async def traded(volumes: Volumes) -> None:
         opened = open_directory(tmp_path / "node", NODE_CAPACITY, "none", others=[volumes])

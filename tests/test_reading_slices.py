@@ -79,6 +79,7 @@ def same(lockstep: Lockstep, pair: tuple[Path, Path], *words: object) -> str:
 RANGES = [sorted(int(seq) for seq in _RNG.integers(1, COMMANDS, 2)) for _ in range(4)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["events", "commands"])
 def test_events_and_commands_of_any_range_are_the_same_wherever_the_journal_was_rolled(
     pair: tuple[Path, Path], lockstep: Lockstep, what: str
@@ -96,6 +97,7 @@ def test_events_and_commands_of_any_range_are_the_same_wherever_the_journal_was_
         same(lockstep, pair, what, "DIR", "--from", low, "--to", high, "--with-events")
 
 
+@pytest.mark.slow
 def test_book_and_state_at_any_command_and_time_are_the_same(pair: tuple[Path, Path], lockstep: Lockstep) -> None:
     clocks = [
         json.loads(line) for line in same(lockstep, pair, "commands", "DIR", "--kind", "clock", "--json").splitlines()
@@ -114,6 +116,7 @@ def test_book_and_state_at_any_command_and_time_are_the_same(pair: tuple[Path, P
         assert told[0] == told[1]
 
 
+@pytest.mark.slow
 def test_the_history_of_an_order_goes_through_slices(pair: tuple[Path, Path], lockstep: Lockstep) -> None:
     accepted = [
         json.loads(line) for line in same(lockstep, pair, "events", "DIR", "--kind", "accepted", "--json").splitlines()
@@ -168,6 +171,7 @@ def test_names_of_users_for_arrivals_are_found_in_the_image_of_a_slice(tmp_path:
     assert user_names(tmp_path) == {1: "USER-1"}
 
 
+@pytest.mark.slow
 def test_directories_that_were_rolled_at_different_points_compare_as_the_same(
     pair: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -191,6 +195,7 @@ def test_compare_finds_a_difference_behind_a_roll(pair: tuple[Path, Path], tmp_p
     assert report.command.seq == at
 
 
+@pytest.mark.slow
 def test_a_slice_that_is_missing_is_told_by_every_command_that_needs_it(
     pair: tuple[Path, Path], tmp_path: Path, lockstep: Lockstep
 ) -> None:
@@ -411,6 +416,7 @@ def test_directories_compare_from_where_both_have_all_slices(pair: tuple[Path, P
     assert found.seq == COMMANDS - 1
 
 
+@pytest.mark.slow
 def test_an_image_that_is_not_written_yet_is_no_problem_where_the_slice_before_gives_it(
     pair: tuple[Path, Path], tmp_path: Path, lockstep: Lockstep
 ) -> None:

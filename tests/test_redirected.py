@@ -92,6 +92,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
 @pytest.mark.parametrize("words", list(LINES), ids=" ".join)
 def test_standard_output_in_a_file_is_the_same_with_the_bar_and_without(

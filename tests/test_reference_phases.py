@@ -260,6 +260,7 @@ def _best_price_by_trying_all(orders: Orders, reference_e4: int) -> int:
     return min((abs(each[3] - reference_e4), each[3]) for each in first)[1]
 
 
+@pytest.mark.slow
 def test_a_random_call_uncrosses_at_the_price_that_trying_all_finds_and_is_not_crossed_after() -> None:
     chance = random.Random(20120621)
     for _ in range(300):

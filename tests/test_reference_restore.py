@@ -43,6 +43,7 @@ def test_both_engines_go_on_alike_from_an_image_of_the_compiled_one(number: int)
         assert kernel.seq == reference.seq == len(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [random_stream(71, 100, control=0.2, hostile=0.1), call_stream(72, 80, far=0.3)])
 def test_a_cut_at_each_single_command_makes_no_difference(rows: NDArray[Any]) -> None:
     whole = Engine(SMALL)
@@ -57,6 +58,7 @@ def test_a_cut_at_each_single_command_makes_no_difference(rows: NDArray[Any]) ->
         engine.apply(rows[cut : cut + 1])
 
 
+@pytest.mark.slow_after(4)
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
 def test_a_scenario_goes_on_from_each_of_its_commands(path: Any) -> None:
     rows = rows_of(path.read_text())

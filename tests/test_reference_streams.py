@@ -141,6 +141,7 @@ def _command(chance: random.Random, day: int, engine: ReferenceEngine | None = N
     return _control(chance, engine, day)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
 def test_every_invariant_holds_after_every_command_of_a_random_stream(seed: int) -> None:
     chance = random.Random(seed)
@@ -162,6 +163,7 @@ def test_every_invariant_holds_after_every_command_of_a_random_stream(seed: int)
     }
 
 
+@pytest.mark.slow
 def test_those_streams_reach_every_reason_that_they_are_there_for() -> None:
     seen = []
     for seed in range(6):
@@ -183,6 +185,7 @@ def test_those_streams_reach_every_reason_that_they_are_there_for() -> None:
     }
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("seed", range(3))
 def test_quantity_is_conserved(seed: int) -> None:
     """Accepted quantity, and that added by replaces, is traded, canceled, taken off by replaces, or open."""

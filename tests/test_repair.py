@@ -82,6 +82,7 @@ def test_a_damaged_block_comes_from_the_other_node_and_the_others_do_not(tmp_pat
         fill(journal, [3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flips", [20, pytest.param(400, marks=pytest.mark.long)])
 def test_a_bit_flipped_anywhere_is_repaired_or_harmless(tmp_path: Path, flips: int) -> None:
     pair_of(tmp_path)
@@ -337,6 +338,7 @@ def two_markets(directory: Path) -> Iterator[None]:
     assert agree(append(directory / "b", ROWS[ENDS[16] :]), truth)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     "name",
     [
@@ -360,6 +362,7 @@ def test_each_file_of_a_directory_of_slices_is_repaired(tmp_path: Path, name: st
         assert path.read_bytes() == (tmp_path / "a" / name).read_bytes()
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_a_slice_that_is_lost_is_fetched_whole(tmp_path: Path, number: int) -> None:
     with two_markets(tmp_path):
@@ -432,6 +435,7 @@ def test_the_command_says_what_it_repaired(tmp_path: Path, lockstep: Lockstep) -
     assert (status, "is being written by process" in err) == (75, True)
 
 
+@pytest.mark.slow
 def test_an_empty_directory_becomes_a_copy_with_all_slices(tmp_path: Path) -> None:
     with two_markets(tmp_path):
         shutil.rmtree(tmp_path / "b")

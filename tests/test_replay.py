@@ -53,6 +53,7 @@ def copied(engine: Engine) -> dict[str, dict[str, NDArray[Any]]]:
     return {part: {name: array.copy() for name, array in arrays.items()} for part, arrays in engine.parts().items()}
 
 
+@pytest.mark.slow
 def test_restoring_at_fifty_random_points_changes_nothing_that_follows() -> None:
     rng = np.random.default_rng(50)
     points = sorted(int(point) for point in rng.choice(np.arange(1, len(ROWS) // 8), 50, replace=False) * 8)
@@ -70,6 +71,7 @@ def test_restoring_at_fifty_random_points_changes_nothing_that_follows() -> None
         assert (restored.event_digest, restored.part_digests()) == (engine.event_digest, engine.part_digests())
 
 
+@pytest.mark.slow
 def test_rebuilding_at_any_command_equals_a_straight_run(node: Path) -> None:
     rng = np.random.default_rng(51)
     for at in [0, 1, 63, 64, 65, len(ROWS), *map(int, rng.integers(1, len(ROWS), 20))]:

@@ -107,6 +107,7 @@ def told(text: str, *, images: bool = False) -> Told:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_a_close_is_told_with_the_kind_of_the_command_or_clock_value_that_caused_it(seed: int) -> None:
     found = told(stream(seed))
@@ -116,6 +117,7 @@ def test_a_close_is_told_with_the_kind_of_the_command_or_clock_value_that_caused
     assert (found.closed[CommandKind.ENTER] > 5) == (seed % 2 == 0), "a breaker closes with even seeds alone"
 
 
+@pytest.mark.slow
 def test_a_fold_that_goes_on_from_images_tells_closes_the_same() -> None:
     found = told(stream(2), images=True)
     assert found.kernel == found.kinds

@@ -79,6 +79,7 @@ class IndexReader:
         return sum(weight * self._prices[symbol] for symbol, weight in self.members[name].items())
 
 
+@pytest.mark.slow
 def test_who_reads_reports_alone_has_the_value_of_each_index() -> None:
     found = 0
     for path in SCENARIOS:
@@ -109,6 +110,7 @@ def test_a_scheduled_close_behind_a_delayed_command_is_told_as_the_clock_s_own()
         assert rested == ["a1", "a2", "a3", "b1", "b2", "b3"]
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 10))])
 def test_two_independent_folds_give_the_same_reports_for_every_stream(seed: int) -> None:
     kernel, reference = Reports(CAPACITY), ReferenceReports()
@@ -140,6 +142,7 @@ def scenario_blocks(path: Path) -> Iterator[Block]:
         return
 
 
+@pytest.mark.slow
 def test_two_independent_folds_give_the_same_reports_for_every_scenario() -> None:
     kinds: set[int] = set()
     for path in SCENARIOS:
@@ -153,6 +156,7 @@ def test_two_independent_folds_give_the_same_reports_for_every_scenario() -> Non
     assert kinds >= {ReportKind.NEW, ReportKind.TRADE, ReportKind.REPLACED, ReportKind.INDICATIVE, ReportKind.HALTED}
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("seed", range(5))
 def test_every_event_is_reported_and_quantities_and_sums_are_right_at_each_report(seed: int) -> None:
     fold, orders = Reports(CAPACITY), Open()
@@ -319,6 +323,7 @@ class _Late(ReferenceReports):
         return super().make(first_seq, commands, events)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutated", [_Forgetful, _Hasty, _Deaf, _Late])
 def test_a_fold_with_a_fault_differs_from_the_other(mutated: type[ReferenceReports]) -> None:
     largest = 3 if mutated is _Late else 120

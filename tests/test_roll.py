@@ -306,6 +306,7 @@ def test_a_roll_without_room_is_told_with_what_it_needs(tmp_path: Path, monkeypa
     assert roll(tmp_path, make_projections=projections_of(tmp_path)).number == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_disk_that_fails_at_any_step_of_a_roll_leaves_the_slice_before_or_the_new_one(
     tmp_path: Path, step: int
@@ -332,6 +333,7 @@ def test_a_disk_that_fails_at_any_step_of_a_roll_leaves_the_slice_before_or_the_
     assert refused > 20 // step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("points", [4, pytest.param(60, marks=pytest.mark.long)])
 def test_ctrl_c_at_any_step_of_a_roll_leaves_the_slice_before_or_the_new_one_and_says_one_sentence(
     tmp_path: Path, points: int, lockstep: Lockstep

@@ -93,6 +93,7 @@ def trading() -> tuple[Engine, ReferenceEngine]:
     return market(random_stream(90, 3_000, control=0.01))
 
 
+@pytest.mark.slow_after(4)
 @pytest.mark.parametrize(("part", "name", "column"), FIELDS)
 def test_a_changed_bit_of_the_compiled_engine_is_named_by_its_part(part: str, name: str, column: str) -> None:
     kernel, reference = trading()

@@ -137,6 +137,7 @@ def test_a_killed_lobster_run_goes_on_and_checks_every_row(tmp_path: Path, locks
     assert (node / "journal" / "data.mdb").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["kernel", "reference"])
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_hostile_day_goes_on_from_whichever_command_it_broke_off_at(

@@ -83,6 +83,7 @@ def test_every_scenario_of_the_rulebook_comes_out_as_written(path: Path) -> None
     assert is_test([c.line for c in outcome.commands])
 
 
+@pytest.mark.slow_after(42)
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
 def test_every_scenario_printed_and_run_again_gives_the_same_rows_and_passes(path: Path) -> None:
     rows = rows_of(path.read_text())
@@ -216,6 +217,7 @@ def alike_rows(draw: st.DrawFn) -> list[bytes]:
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=150 * SCALE, deadline=None, derandomize=True)
 @given(st.lists(alike_rows(), min_size=1, max_size=4))
 def test_rows_like_others_get_the_lines_that_they_get_alone(several: list[list[bytes]]) -> None:
@@ -403,6 +405,7 @@ def test_of_an_event_only_what_is_written_is_compared(expected: str, got: str, a
     assert event_agrees(expected, got) is agrees
 
 
+@pytest.mark.slow_after(21)
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
 def test_a_scenario_with_any_expected_event_taken_out_fails(path: Path) -> None:
     lines = path.read_text().splitlines()

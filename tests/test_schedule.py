@@ -133,6 +133,7 @@ def test_sessions_that_follow_without_a_break_may_have_no_calls() -> None:
         check_order(round_the_clock, Plan(0, 1, 0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "days", "count"),
     [("2026-11-29", 7, 5), ("2026-12-24", 2, 1), ("2026-12-31", 2, 1), ("2026-11-28", 1, 0), ("2026-12-25", 3, 0)],

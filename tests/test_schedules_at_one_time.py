@@ -115,6 +115,7 @@ def test_of_one_instrument_those_of_all_and_its_own_come_in_the_order_given() ->
     engine.check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of_all", [0, SCHEDULES_OF_ALL_MAX])
 def test_as_many_as_may_wait_come_at_one_time(of_all: int) -> None:
     """Given from the last instrument to the first, with those of all among them."""

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 CONTROL_SEEDS = 150
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "seeds", [range(1, 9), pytest.param(range(9, 41), marks=pytest.mark.slow)], ids=["few", "many"]
 )

@@ -173,6 +173,7 @@ def changed_arrays(arrays: Arrays) -> Iterator[tuple[str, Arrays]]:
     yield "one array more", arrays | {"more": np.zeros(1, np.int64)}
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("arrays", "layout", "least"),
     [(state.described_arrays(), STATE_LAYOUT, 500), (tables.imaged_arrays(), tables.TABLES_LAYOUT, 150)],

@@ -24,6 +24,7 @@ WIDTH_NS = 60 * 1_000_000_000
 MADE = ("ADDED", "REMOVED", "OPENING_CROSS", "CLOSING_CROSS", "HALT_CROSS")
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2**60 - 1), st.integers(0, 2**60 - 1)), max_size=40))
 def test_sums_of_products_are_exact(rows: list[tuple[int, int, int]]) -> None:
     places, one, other = np.array(rows, np.int64).reshape(-1, 3).T

@@ -189,6 +189,7 @@ def test_tls_options_that_cannot_be_end_with_status_2(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow_after(3)
 @pytest.mark.parametrize(
     ("host", "encrypted", "told"),
     [("192.0.2.1", False, True), ("0.0.0.0", False, True), ("192.0.2.1", True, False), ("127.0.0.1", False, False)],

@@ -219,6 +219,7 @@ EACH_RELEASE = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [8, pytest.param(60, marks=pytest.mark.long)])
 @EACH_RELEASE
 def test_a_kill_at_any_step_of_an_upgrade_leaves_what_was_there_or_the_new_slice(
@@ -251,6 +252,7 @@ def test_a_kill_at_any_step_of_an_upgrade_leaves_what_was_there_or_the_new_slice
     assert len(points) > kills - 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [17, pytest.param(1, marks=pytest.mark.long)])
 @EACH_RELEASE
 def test_a_disk_that_fails_at_any_step_of_an_upgrade_leaves_what_was_there_or_the_new_slice(

@@ -210,6 +210,7 @@ def test_channels_and_answers_have_one_book_at_every_number(served: Served) -> N
     assert sum(row[5] for row in candles) == sum(int(each["size"]) for each in trades)
 
 
+@pytest.mark.slow
 def test_the_example_prints_the_best_prices_and_says_what_is_wrong(served: Served) -> None:
     words = [sys.executable, "examples/web_watch.py", f"ws://127.0.0.1:{served.port}"]
     refused = subprocess.run([*words, "NO-USD"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
@@ -234,6 +235,7 @@ def test_the_example_prints_the_best_prices_and_says_what_is_wrong(served: Serve
             watch.kill()
 
 
+@pytest.mark.slow
 def test_after_a_kill_the_book_and_its_numbers_are_as_before_and_go_on(served: Served) -> None:
     traders, chance = Traders(served.node.port), random.Random(4)
     traders.trade("a", 80, chance)
@@ -252,6 +254,7 @@ def test_after_a_kill_the_book_and_its_numbers_are_as_before_and_go_on(served: S
     assert settle(served, traders, 51_000)["sequence"] > before["sequence"]
 
 
+@pytest.mark.slow
 def test_bad_input_is_refused_with_a_sentence_and_the_next_is_answered(served: Served) -> None:
     chance = random.Random(5)
     paths = [
@@ -290,6 +293,7 @@ def test_bad_input_is_refused_with_a_sentence_and_the_next_is_answered(served: S
     assert "Traceback" not in served.log.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_bad_request_of_a_subscriber_gets_a_sentence_and_too_many_end_it(served: Served) -> None:
     from websockets.asyncio.client import connect
     from websockets.exceptions import ConnectionClosed
@@ -320,6 +324,7 @@ def test_a_bad_request_of_a_subscriber_gets_a_sentence_and_too_many_end_it(serve
     asyncio.run(watch())
 
 
+@pytest.mark.slow
 def test_an_address_that_asks_too_often_is_told_to_wait(served: Served) -> None:
     served.end(signal.SIGTERM)
     served.start("--rate", "1")
@@ -328,6 +333,7 @@ def test_an_address_that_asks_too_often_is_told_to_wait(served: Served) -> None:
     assert "ask again" in next(answer["message"] for status, answer in answers if status == 429)
 
 
+@pytest.mark.slow
 def test_the_process_ends_with_its_node_and_says_so(served: Served) -> None:
     assert served.node.end(signal.SIGTERM) == 0
     assert served.process is not None

@@ -138,6 +138,7 @@ REQUESTS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 def test_no_message_by_websocket_ends_the_server_or_what_others_are_sent(trades: Trades) -> None:
     websockets = pytest.importorskip("websockets")
     url = f"ws://127.0.0.1:{trades.port}/"

@@ -170,6 +170,7 @@ def test_the_requests_of_one_user_take_no_room_from_another(monkeypatch: pytest.
     asyncio.run(check())
 
 
+@pytest.mark.slow
 def test_channel_user_tells_later_what_happened_while_the_login_was_away_and_nothing_twice(tmp_path: Path) -> None:
     """The gateway is killed, and the order of the user is filled before it is there again."""
     node = started(tmp_path, "--gateway", "native=native:0")

@@ -75,6 +75,7 @@ def same(told_of: Fact, plain: Fact) -> None:
     assert told_of["refused"] == plain["refused"]
 
 
+@pytest.mark.slow
 def test_without_a_participant_it_is_the_market_that_never_had_its_orders(
     day: Path, tmp_path: Path, lockstep: Lockstep
 ) -> None:
@@ -262,6 +263,7 @@ def test_wrong_changes_are_refused_in_a_sentence_and_leave_nothing(
     assert (status, said, "is not empty" in sentence) == (2, "", True), sentence
 
 
+@pytest.mark.slow
 def test_a_whatif_that_is_killed_leaves_nothing_under_the_name_and_the_next_one_goes(
     tmp_path: Path, lockstep: Lockstep
 ) -> None:

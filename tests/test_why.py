@@ -38,6 +38,7 @@ def commands(lockstep: Lockstep, day: Path, *words: object) -> list[Fact]:
     return [json.loads(line) for line in said.splitlines()]
 
 
+@pytest.mark.slow
 def test_the_check_that_refused_is_the_first_whose_limit_does_not_hold(day: Path, lockstep: Lockstep) -> None:
     orders = commands(lockstep, day, "--kind", "enter", "--kind", "replace", "--kind", "cancel")
     by_reason: dict[str, list[Fact]] = {}
@@ -68,6 +69,7 @@ def test_the_check_that_refused_is_the_first_whose_limit_does_not_hold(day: Path
     assert limited > 15, "or no limit was ever met"
 
 
+@pytest.mark.slow
 def test_the_books_before_and_after_are_those_of_the_moments(day: Path, lockstep: Lockstep) -> None:
     for command in commands(lockstep, day, "--kind", "enter", "--symbol", "I1", "--side", "buy")[5::230]:
         (facts,) = told(lockstep, day, command["seq"])
@@ -79,6 +81,7 @@ def test_the_books_before_and_after_are_those_of_the_moments(day: Path, lockstep
             assert facts[key] == found
 
 
+@pytest.mark.slow
 def test_an_order_is_explained_by_the_commands_that_began_and_ended_it(day: Path, lockstep: Lockstep) -> None:
     accepted = next(
         each
@@ -92,6 +95,7 @@ def test_an_order_is_explained_by_the_commands_that_began_and_ended_it(day: Path
     assert [each["command"]["seq"] for each in facts] == wanted
 
 
+@pytest.mark.slow
 def test_an_extend_row_is_explained_as_its_command(day: Path, lockstep: Lockstep) -> None:
     with_token = next(each for each in commands(lockstep, day, "--kind", "enter") if each["token"])
     assert told(lockstep, day, with_token["seq"] - 1) == told(lockstep, day, with_token["seq"])
@@ -173,6 +177,7 @@ enter BETA b3 sell 1 XYZ @ 8.21
 """
 
 
+@pytest.mark.slow
 def test_a_halt_by_a_breaker_is_explained_by_what_it_looked_at(tmp_path: Path, lockstep: Lockstep) -> None:
     """A trade at exactly the percentage halts nothing of its instrument, and an index that fell 5% does."""
     (tmp_path / "day.txt").write_text(HALTS)

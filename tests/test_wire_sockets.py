@@ -82,6 +82,7 @@ def test_an_open_loop_sends_all_at_its_rate() -> None:
         assert result.seconds > 0.15
 
 
+@pytest.mark.slow
 def test_a_server_that_stalls_shows_in_the_percentiles_of_an_open_loop_and_hides_from_a_closed_one() -> None:
     """Coordinated omission: whoever waits for an answer before the next request sees one slow answer, whatever is
     kept waiting by it."""
@@ -160,6 +161,7 @@ def test_a_node_answers_each_request_once_and_what_was_bought_was_sold() -> None
         checked(unpaired, node)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("busy", [False, True])
 def test_a_bare_echo_gives_each_message_back(busy: bool) -> None:
     with echo.serving() as port:
@@ -186,6 +188,7 @@ def test_an_echo_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -
         pass
 
 
+@pytest.mark.slow
 def test_a_program_beside_the_node_times_its_round_trips_without_a_socket() -> None:
     with running_node("none", 1) as node:
         assert node.directory is not None
@@ -205,6 +208,7 @@ def test_a_program_beside_the_node_times_its_round_trips_without_a_socket() -> N
             line.close()
 
 
+@pytest.mark.slow
 def test_a_reader_beside_the_node_is_one_that_reads_it_and_its_cost_is_told_for_each_kind() -> None:
     with running_node("none", 1) as node:
         rows = list(readers(node, 2_000, 1))

@@ -668,6 +668,7 @@ def full_disk(folder: Path) -> None:
     asyncio.run(play())
 
 
+@pytest.mark.slow
 def test_a_node_that_does_not_read_its_answers_is_cut_off(tmp_path: Path) -> None:
     async def play() -> None:
         async with serving(tmp_path) as (server, log, driver):

@@ -65,6 +65,7 @@ def test_a_worker_that_dies_is_reported_and_never_waited_for(node: Path, monkeyp
     assert report.difference is None
 
 
+@pytest.mark.slow
 def test_workers_of_a_process_that_has_the_journal_open_find_the_same(node: Path) -> None:
     with Journal.open(node):  # LMDB's environment does not survive a fork
         report = verify(node, workers=2)
