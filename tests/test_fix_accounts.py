@@ -398,7 +398,7 @@ def test_a_session_begins_again_at_its_time_at_the_node_that_takes_over(tmp_path
 
 @pytest.mark.slow
 def test_delayed_orders_all_come_and_a_user_without_a_throttle_is_not_held_up(tmp_path: Path) -> None:
-    text = '[user.UA]\nmessages_per_second = 20\nburst = 5\nwhen_over = "delay"\n[user.UB]\nmessages_per_second = 3\n'
+    text = '[user.UA]\nmessages_per_second = 20\nburst = 5\nwhen_over = "delay"\n[user.UB]\nmessages_per_second = 1\n'
     accounts = written(tmp_path / "accounts.toml", text)
     node = started(tmp_path, "--gateway", "fix=fix:0", "--fix-accounts", str(accounts))
     try:
