@@ -55,15 +55,7 @@ def sign(directory: Path, key_file: Path, out: Path, *, as_json: bool) -> int:
     if out.exists():
         raise WrongUse(f"{out} exists already; name a new file with --out")
     key, public = signatures.private_key(key_file)
-    made: list[Statement] = []
-    with History.open(directory) as history:
-        for place in history.places:
-            previous = statements.hash_of(made[-1]) if made else ""
-            statement = _statement(directory, history, place, history.end_of(place), previous, Leaves())
-            if statement is not None:
-                made.append(statement)
-    if not made:
-        raise WrongUse(f"{directory} has no command yet, so there is nothing to attest")
+    made = _statements(directory)
     _write(out, statements.signed(made, key, public))
     if as_json:
         screen.print_json(_facts(out, made, public, []))
@@ -74,6 +66,20 @@ def sign(directory: Path, key_file: Path, out: Path, *, as_json: bool) -> int:
             "so that nobody can sign another past later"
         )
     return errors.FINE
+
+
+def _statements(directory: Path) -> list[Statement]:
+    """The statement about each slice, up to its last block. Raises WrongUse where no command is."""
+    made: list[Statement] = []
+    with History.open(directory) as history:
+        for place in history.places:
+            previous = statements.hash_of(made[-1]) if made else ""
+            statement = _statement(directory, history, place, history.end_of(place), previous, Leaves())
+            if statement is not None:
+                made.append(statement)
+    if not made:
+        raise WrongUse(f"{directory} has no command yet, so there is nothing to attest")
+    return made
 
 
 def _statement(
@@ -302,7 +308,7 @@ def _journal_faults(directory: Path, made: list[Statement]) -> list[str]:
 
 def prove(
     directory: Path,
-    of: Path,
+    by: tuple[Path | None, Path | None],
     seq: int | None,
     participant: str | None,
     day: str | None,
@@ -311,22 +317,36 @@ def prove(
     with_events: bool,
     as_json: bool,
 ) -> int:
-    """`lockstep attest prove`: write a proof of a command, or of a participant's day."""
+    """`lockstep attest prove`: write a proof of a command, or of a participant's day.
+
+    ``by``: the attestation that vouches for it, or the private key that signs the journal as it is now.
+    """
+    of, key_file = by
+    if (of is None) == (key_file is None):
+        raise WrongUse("say what vouches for it: an attestation with --of, or a private key with --key")
     if (seq is None) == (participant is None) or (participant is None) != (day is None):
         raise WrongUse("name what to prove: a command with --seq, or --participant and --day")
+    day_number = None if day is None else _day_number(day)
     if out.exists():
         raise WrongUse(f"{out} exists already; name a new file with --out")
-    attestation = statements.read(of)
-    public = _public(None, attestation.get("key"))
-    if faults := statements.faults(attestation, public):
-        raise AttestationError(f"{of}: {faults[0]}")
+    if of is not None:
+        attestation = statements.read(of)
+        public = _public(None, attestation.get("key"))
+        if faults := statements.faults(attestation, public):
+            raise AttestationError(f"{of}: {faults[0]}")
+    else:
+        assert key_file is not None
+        private, public = signatures.private_key(key_file)
+        attestation = statements.signed(_statements(directory), private, public)
     entries, key = attestation["statements"], public.hex()
-    if participant is not None and day is not None:
-        asked, proof = f"{participant} on {day}", _proof_of_day(directory, entries, key, _day_number(day), participant)
+    if participant is not None and day_number is not None:
+        asked, proof = f"{participant} on {day}", _proof_of_day(directory, entries, key, day_number, participant)
     else:
         assert seq is not None
         asked, proof = f"command {seq:,}", _proof_of_command(directory, entries, key, seq, with_events=with_events)
     if proof is None:
+        if of is None:
+            raise WrongUse(f"{directory} has nothing of {asked}; ask for another")
         raise WrongUse(f"{of} attests nothing of {asked}; attest the journal again, or ask for another")
     assert not proofs.fault(proof, public)
     _write(out, proof)
@@ -334,7 +354,8 @@ def prove(
         number = proof["entry"]["statement"]["slice"]
         screen.print_json({"path": str(out), "kind": proof["kind"], "slice": number})
     else:
-        screen.print_line(f"{out} proves it to whoever has the public key: lockstep attest check {out}")
+        _show_proof(proof)
+        screen.print_line(f"{out} proves this to whoever has the public key: lockstep attest check {out}")
     return errors.FINE
 
 

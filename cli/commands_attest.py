@@ -126,8 +126,11 @@ def request(
 @attest.command()
 def prove(
     directory: Directory,
-    of: Annotated[Path, typer.Option(metavar="FILE", help="The attestation that vouches for it.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="New file for the proof.")],
+    of: Annotated[Path | None, typer.Option(metavar="FILE", help="The attestation that vouches for it.")] = None,
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="In place of --of: private key that signs the journal anew.")
+    ] = None,
     seq: Annotated[int | None, typer.Option(metavar="SEQ", min=1, help="Prove this command and its events.")] = None,
     participant: Annotated[
         str | None, typer.Option(metavar="NAME", help="Prove all that this participant did, and what came of it.")
@@ -143,10 +146,12 @@ def prove(
     Example: lockstep attest prove node1 --of node1.attestation --seq 120000 --out command.proof
 
     Example: lockstep attest prove node1 --of node1.attestation --participant ALPHA --day 2024-01-15 --out day.proof
+
+    Example: lockstep attest prove node1 --key auditor.key --participant ALPHA --day 2024-01-15 --out day.proof
     """
     from cli.attest import prove as command
 
-    return command(directory, of, seq, participant, day, out, with_events=not without_events, as_json=as_json)
+    return command(directory, (of, key), seq, participant, day, out, with_events=not without_events, as_json=as_json)
 
 
 @attest.command()

@@ -393,6 +393,9 @@ def test_wrong_use_is_refused_in_a_sentence(place: Path, tmp_path: Path, lockste
         (["check", signed], "is no proof"),
         (["verify", signed, "--public", place / "key"], "no public key"),
         (["prove", node, "--of", signed, "--out", tmp_path / "a"], "name what to prove"),
+        (["prove", node, "--seq", "1", "--out", tmp_path / "a"], "say what vouches for it"),
+        (["prove", node, "--of", signed, "--key", place / "key", "--seq", "1", "--out", tmp_path / "a"], "say what"),
+        (["prove", node, "--key", place / "key", "--seq", "99999", "--out", tmp_path / "a"], "nothing of command"),
         (["prove", node, "--of", signed, "--seq", "1", "--participant", "P1", "--out", tmp_path / "a"], "name what"),
         (["prove", node, "--of", signed, "--seq", "99999", "--out", tmp_path / "a"], "attests nothing of command"),
         (
