@@ -38,10 +38,11 @@ def test_a_fok_order_meets_a_full_midpoint_book(qty: int, kind: EventKind) -> No
     engine.check()
 
 
-def steps(kind: str, what: str, orders: int) -> int:
-    """Steps of a command beside so many orders (``tests.work_steps``)."""
-    command = [sys.executable, "-m", "tests.work_steps", kind, what, str(orders)]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout)
+def steps(kind: str, what: str, *orders: int) -> list[int]:
+    """Steps of a command beside each of so many orders (``tests.work_steps``)."""
+    command = [sys.executable, "-m", "tests.work_steps", kind, what, *map(str, orders)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
+    return [int(line) for line in said.splitlines()]
 
 
 @pytest.mark.slow
@@ -66,12 +67,12 @@ def steps(kind: str, what: str, orders: int) -> int:
 )
 def test_a_command_takes_hardly_more_steps_beside_more_orders(kind: str, what: str) -> None:
     """Eight times the orders add a few steps down a tree; orders or limits gone through would multiply them."""
-    fewer, more = (steps(kind, what, orders) for orders in (64, 512))
+    fewer, more = steps(kind, what, 64, 512)
     assert more < 1.5 * fewer + 100, (fewer, more)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["trade at the midpoint", "fok at the midpoint"])
 def test_the_reference_looks_once_at_each_limit_that_takes_part(what: str) -> None:
-    fewer, more = (steps("reference", what, orders) for orders in (64, 512))
+    fewer, more = steps("reference", what, 64, 512)
     assert more < 8 * fewer, (fewer, more)

@@ -138,7 +138,7 @@ def test_instruments_that_open_together_move_pegs_as_if_each_opened_by_itself(by
     ],
 )
 def test_pegs_that_do_not_move_cost_nothing(kind: str, what: str) -> None:
-    fewer, more = (steps(kind, what, orders) for orders in (64, 512))
+    fewer, more = steps(kind, what, 64, 512)
     assert more < 1.5 * fewer + 100, (fewer, more)
 
 
@@ -149,7 +149,7 @@ def test_pegs_that_do_not_move_cost_nothing(kind: str, what: str) -> None:
 )
 def test_pegs_that_move_cost_a_number_of_steps_each(kind: str, what: str, times: int) -> None:
     """Of eight times as many; where each has a price of its own, these are searched for in a tree."""
-    fewer, more = (steps(kind, what, orders) for orders in (64, 512))
+    fewer, more = steps(kind, what, 64, 512)
     assert more < times * fewer, (fewer, more)
 
 

@@ -1,4 +1,4 @@
-"""Steps of one command beside many orders, counted: ``python -m tests.work_steps kernel|reference WHAT ORDERS``.
+"""Steps of one command beside many orders, counted: ``python -m tests.work_steps kernel|reference WHAT ORDERS...``.
 
 A step is a line of Python under ``engine/``; the kernels run interpreted for it (``call_steps``).
 """
@@ -166,5 +166,6 @@ def steps(kind: EngineKind, what: str, orders: int) -> int:
 
 if __name__ == "__main__":
     kind: Any = sys.argv[1]
-    what, count = sys.argv[2], int(sys.argv[3])
-    print(steps_of_next_day(count) if what == NEXT_DAY else steps(kind, what, count))
+    what = sys.argv[2]
+    for count in map(int, sys.argv[3:]):
+        print(steps_of_next_day(count) if what == NEXT_DAY else steps(kind, what, count))
