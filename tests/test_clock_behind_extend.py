@@ -44,6 +44,7 @@ QUESTIONS: Final = (
 )
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_the_answer_is_the_same_wherever_a_block_ends(question: str, tmp_path: Path, lockstep: Lockstep) -> None:
     (tmp_path / "day.txt").write_text(DAY)

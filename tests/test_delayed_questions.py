@@ -66,6 +66,7 @@ def test_an_effect_names_the_command_that_waited_for_it(day: Path, numbers: dict
     assert f"> accepted b1  # BETA (rulebook section 4, by command {entered['b1']}, which waited for it)" in said
 
 
+@pytest.mark.slow
 def test_a_command_that_waited_names_its_effect(day: Path, numbers: dict[str, int], lockstep: Lockstep) -> None:
     facts = why(lockstep, day, numbers["enter BETA b9 buy 101 XYZ @ 10.00"])
     effect = facts["effect"]
@@ -161,6 +162,7 @@ def told(facts: list[Fact]) -> list[tuple[str, int | None]]:
     return [(each["text"].split("  # ")[0], each["delayed_seq"]) for each in facts]
 
 
+@pytest.mark.slow
 def test_a_close_by_a_schedule_is_none_of_the_command_that_traded_before_it(tmp_path: Path, lockstep: Lockstep) -> None:
     node, numbers = journal_of(CLOSE_BY_SCHEDULE, tmp_path, lockstep)
     entered = numbers["enter BETA b1"]
@@ -180,6 +182,7 @@ def test_a_close_by_a_schedule_is_none_of_the_command_that_traded_before_it(tmp_
     assert by == [("accepted", numbers["enter ALPHA a2"]), ("trade", entered), ("canceled", None)]
 
 
+@pytest.mark.slow
 def test_a_close_by_a_breaker_is_that_of_the_command_that_traded_and_names_its_limit(
     tmp_path: Path, lockstep: Lockstep
 ) -> None:
@@ -193,6 +196,7 @@ def test_a_close_by_a_breaker_is_that_of_the_command_that_traded_and_names_its_l
     )
 
 
+@pytest.mark.slow
 def test_a_command_that_waited_and_was_refused_has_the_limit_and_its_value_at_the_effect(
     tmp_path: Path, lockstep: Lockstep
 ) -> None:

@@ -152,6 +152,7 @@ def test_pandas_reads_all_facts_in_parquet(table: str, place: Path) -> None:
     assert [{key: each if key in text else int(each) for key, each in row.items()} for row in rows] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", [table.name for table in TABLES])
 def test_duckdb_reads_parquet_with_its_days_by_the_views(table: str, place: Path, monkeypatch: Any) -> None:
     duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed")

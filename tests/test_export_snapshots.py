@@ -133,6 +133,7 @@ def test_a_time_between_snapshots_that_is_none_is_refused(
     assert not (tmp_path / "day").exists()
 
 
+@pytest.mark.slow
 def test_an_export_without_the_option_has_no_snapshots(node: Path, tmp_path: Path, lockstep: Lockstep) -> None:
     assert lockstep("export", node, "--out", tmp_path / "day")[0] == 0
     assert not list((tmp_path / "day").glob("snapshots*"))

@@ -186,6 +186,7 @@ def snapshot(port: int, session: str = "") -> tuple[list[bytes], str]:
         return messages, name
 
 
+@pytest.mark.slow
 def test_a_snapshot_and_the_messages_behind_it_are_the_book_of_who_has_all(fed: Fed) -> None:
     receiver, chance = fed.receiver(), random.Random(3)
     client = Client(fed.node.port, "UA")

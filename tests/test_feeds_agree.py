@@ -94,6 +94,7 @@ class Client:
                     yield f"{symbol} {side.name}: L1 has {ticker[best]}, L2 {level2[:1]}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "seed"), CASES)
 def test_every_feed_has_the_same_book_behind_every_command(kind: str, seed: int) -> None:
     client, rows = Client(), stream(kind, seed, 400)

@@ -163,6 +163,7 @@ def test_streams_of_users_are_fetched_with_the_image_of_a_slice(tmp_path: Path, 
     assert agree(append(tmp_path / "b", ROWS[ENDS[-8] :]), truth)
 
 
+@pytest.mark.slow
 def test_an_image_without_the_streams_is_no_beginning(tmp_path: Path) -> None:
     """As behind a kill in a live roll, after which the image is written again without them: the copy then begins with
     the slice before."""
@@ -177,6 +178,7 @@ def test_an_image_without_the_streams_is_no_beginning(tmp_path: Path) -> None:
     assert agree(append(tmp_path / "b", ROWS[ENDS[-8] :]), truth)
 
 
+@pytest.mark.slow
 def test_a_copy_in_an_earlier_slice_goes_through_the_slices_in_turn(tmp_path: Path) -> None:
     truth = rolled_at(tmp_path / "truth", [])
     market(tmp_path / "a", [], ENDS[2])
@@ -224,6 +226,7 @@ def test_a_slice_whose_image_is_named_beside_its_record_is_copied_with_it(tmp_pa
 # The last common position.
 
 
+@pytest.mark.slow_after(5)
 @pytest.mark.parametrize("blocks_before", [0, 1, 2, 63, 64, 200])
 @pytest.mark.parametrize("own", [1, 3, 70])
 def test_the_last_common_position_is_found_among_many(tmp_path: Path, blocks_before: int, own: int) -> None:
@@ -316,6 +319,7 @@ def test_a_server_outlives_strangers(tmp_path: Path, seed: int) -> None:
     assert same_chain(tmp_path / "a", tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_a_reader_that_takes_nothing_is_given_up_and_others_are_served(tmp_path: Path) -> None:
     with Journal.create(tmp_path / "a", META, durability="none") as journal:
         fill(journal, [20_000] * 20)

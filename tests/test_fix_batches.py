@@ -75,6 +75,7 @@ def state_of(session: FixSession) -> tuple[Any, ...]:
     return session.next_seq, session._high, session._fills_from, core.store.out_seq, core.store.in_seq
 
 
+@pytest.mark.slow_after(14)
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("seed", range(20))
 def test_frames_of_many_records_are_those_of_each(version: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,6 +270,7 @@ def read_all(session: FixSession, market: Market, parts: list[bytes], rows_max: 
     return b"".join(rows)
 
 
+@pytest.mark.slow_after(21)
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("seed", range(30))
 def test_rows_of_many_messages_are_those_of_each(version: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -420,6 +422,7 @@ def _defined(users: int) -> str:
     return "\n".join([*lines, "phase * continuous", ""])
 
 
+@pytest.mark.slow_after(4)
 @pytest.mark.parametrize("seed", range(30))
 def test_records_of_many_reports_are_those_of_each(seed: int) -> None:
     draw = random.Random(seed)

@@ -163,6 +163,7 @@ def test_what_is_right_has_no_fault() -> None:
         OWN.fault(Message(order("4garbled9=x|")))
 
 
+@pytest.mark.slow
 @given(st.integers(0, 200), st.binary(min_size=1, max_size=4))
 @settings(max_examples=500, deadline=None)
 def test_the_fast_way_never_passes_what_the_slow_one_refuses(at: int, octets: bytes) -> None:

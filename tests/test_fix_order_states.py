@@ -134,6 +134,7 @@ def filled(venue: Venue, name: str, qty: int, of: int = 10) -> None:
         venue.send(UB, b"D", f11=f"of-{name}"[:14], f54="2", f38=qty)
 
 
+@pytest.mark.slow_after(9)
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("delayed", [False, True])
 @pytest.mark.parametrize(("old", "new"), [("o3", "o4"), ("token-of-old", "token-of-new"), (_LONG, _LONG + "2")])

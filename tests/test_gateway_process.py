@@ -567,6 +567,7 @@ def link_of(node: Running, name: str, protocol: int) -> socket.socket:
     return connected
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     "line", [b"[]\n", b"{}\n", b"nonsense\n", b'{"ask": 1}\n', b'{"gone": 99999999, "cancels": 1}\n', b"x" * 70_000]
 )
@@ -830,6 +831,7 @@ def test_a_gateway_whose_disk_is_full_says_what_to_do_and_that_nothing_is_lost(
     assert ("nothing is lost" in complaint) == (error == errno.ENOSPC)
 
 
+@pytest.mark.slow
 def test_the_operator_sees_and_ends_a_user_at_a_gateway(calm: Running) -> None:
     with gateway(calm) as beside:
         client = Client(beside.port, "UA")

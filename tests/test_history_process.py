@@ -71,6 +71,7 @@ def test_a_watch_that_dies_is_started_again_and_one_that_lives_is_left_alone(
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_signals_to_the_whole_group_of_a_node_leave_its_history_process_to_the_node(tmp_path: Path) -> None:
     async def story(_: Register, a: Member, _b: Member) -> None:
         primary, history = a.pair.primary, a.pair._history
@@ -87,6 +88,7 @@ def test_signals_to_the_whole_group_of_a_node_leave_its_history_process_to_the_n
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_a_history_process_that_cannot_start_is_tried_again_and_reported_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,7 @@ def objects(lockstep: Lockstep, *words: object) -> list[dict[str, Any]]:
     return checked([str(words[0])], said)
 
 
+@pytest.mark.slow_after(3)
 @pytest.mark.parametrize("at", [40, 500, 1_234, 2_999, 3_000])
 def test_positions_are_what_the_trades_before_come_to(at: int, day: Path, lockstep: Lockstep) -> None:
     held: Counter[tuple[str, str]] = Counter()

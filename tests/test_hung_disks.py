@@ -187,6 +187,7 @@ def shorten(member: Member, **stalls_ms: int) -> None:
     member.pair.primary.settings = member.pair.primary.settings._replace(**stalls_ns)
 
 
+@pytest.mark.slow
 def test_clients_of_a_pair_get_answers_though_the_disk_of_the_standby_hangs(tmp_path: Path) -> None:
     async def story(register: Register, a: Member, b: Member) -> None:
         await a.node.submit(start_rows())

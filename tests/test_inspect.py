@@ -266,6 +266,7 @@ def test_what_it_shows_is_what_the_other_commands_print(day: Path, lockstep: Loc
         assert shown["book"] == json.loads(book)
 
 
+@pytest.mark.slow
 def test_two_directories_are_shown_where_they_differ(day: Path, tmp_path: Path, lockstep: Lockstep) -> None:
     text = lockstep("commands", str(day))[1].splitlines()
     at = [number for number, line in enumerate(text) if line.startswith("enter ")][900]

@@ -214,6 +214,7 @@ def test_marks_of_the_timeline_are_places_to_go_to(story: Path) -> None:
     shown(app, use)
 
 
+@pytest.mark.slow
 def test_another_book_can_be_kept_and_given_back(story: Path) -> None:
     app = Inspector([story], 12)
 

@@ -191,6 +191,7 @@ def test_13_what_would_have_come_of_another_limit(day: Path, tmp_path: Path, loc
     assert told["after"]["participants"]["GAMMA"]["positions"] == {"XYZ": 150}
 
 
+@pytest.mark.slow
 def test_14_where_do_two_copies_part_and_what_came_of_it(day: Path, tmp_path: Path, lockstep: Lockstep) -> None:
     text = "".join(generated()).replace("buy 100 XYZ", "buy 90 XYZ")
     (tmp_path / "other.txt").write_text(text)

@@ -87,6 +87,7 @@ def test_a_journal_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert info.rules_versions == (1,)
 
 
+@pytest.mark.slow_after(6)
 @pytest.mark.parametrize("from_seq", [1, 2, 500, 501, 900, 1_000])
 @pytest.mark.parametrize("to_seq", [None, 1, 501, 1_000, 5_000])
 def test_a_range_starts_and_ends_with_the_blocks_that_hold_its_ends(

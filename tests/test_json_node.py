@@ -55,6 +55,7 @@ def test_events_that_the_operator_is_shown_are_those_that_the_journal_gives(node
     assert told["events"] == printed[-4:]
 
 
+@pytest.mark.slow
 def test_the_end_of_a_node_is_told(node: Running, lockstep: Lockstep) -> None:
     assert checked(["admin", "drain"], lockstep("admin", "drain", node.data, "--json")[1]) == [{"done": "drain"}]
     assert checked(["admin", "shutdown"], lockstep("admin", "shutdown", node.data, "--json")[1]) == [

@@ -220,6 +220,7 @@ def test_whatever_leaves_the_published_levels_no_difference_is_left_unexplained(
     assert Note.UNKNOWN_ORDER not in flow.counts()
 
 
+@pytest.mark.slow_after(6)
 @pytest.mark.parametrize("levels", [1, 2, 3, 5, 10])
 @pytest.mark.parametrize("seed", range(5))
 def test_later_rows_reveal_what_came_and_went_beyond_the_published_levels(seed: int, levels: int) -> None:

@@ -124,6 +124,7 @@ def run(directory: Path, check: Callable[[Desk, Lines, Clock], Any], market: Web
     asyncio.run(checked_())
 
 
+@pytest.mark.slow
 def test_wrong_passwords_are_refused_slowed_down_and_logged_without_them(tmp_path: Path) -> None:
     async def check(desk: Desk, lines: Lines, clock: Clock) -> None:
         for _ in range(round(ATTEMPTS)):

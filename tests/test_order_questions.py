@@ -85,6 +85,7 @@ def test_a_trade_has_both_its_orders(day: Path, lives: dict[int, list[Fact]], lo
         }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("far", [0, 200, 10**9], ids=["jump", "some", "through"])
 def test_an_id_has_every_order_that_bore_it_however_far_they_lie(
     far: int, day: Path, lives: dict[int, list[Fact]], lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch

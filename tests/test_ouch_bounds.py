@@ -95,6 +95,7 @@ def test_an_answer_has_the_number_that_was_entered_or_is_a_refusal(shares: int, 
 VENUE = [Venue()]
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=300)
 @given(st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 2**32 + 3) | st.integers(1_999_999_890, 2_147_483_660))
 def test_a_writer_of_a_field_writes_the_number_or_notes_that_it_does_not_fit(value: int) -> None:

@@ -124,6 +124,7 @@ def test_a_modify_is_not_judged_by_an_order_of_the_day_before() -> None:
     assert sides(venue, 1) == ["ACCEPTED S 100", "CANCEL_REJECT", "ORDER_MODIFIED T 50"]
 
 
+@pytest.mark.slow
 def test_orders_of_others_change_no_answer_to_a_correct_modify() -> None:
     venue = Venue()
     rows = [venue.read((1, enter("M1", "S", 100, 100_000)))[0]]

@@ -212,6 +212,7 @@ def plant_bit(node: Path, number: int, part: str, name: str, seed: int) -> int:
     return checkpoint.seq
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(("part", "name"), ARRAYS, ids=[".".join(each) for each in ARRAYS])
 def test_one_bit_of_a_checkpoint_is_found_at_its_command_and_part(
     part: str, name: str, sound: Path, tmp_path: Path, lockstep: Lockstep
@@ -246,6 +247,7 @@ def delayed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "node"
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("name", ["waiting_places", "waiting_pages", "waits_places", "waits_pages"])
 def test_one_bit_of_what_waits_is_found_at_its_command_and_part(
     name: str, delayed: Path, tmp_path: Path, lockstep: Lockstep
@@ -522,6 +524,7 @@ def test_one_copy_of_a_state_is_kept_at_a_time(
     assert max(alive) == 2
 
 
+@pytest.mark.slow
 def test_the_copy_of_a_reference_engine_shares_nothing_and_takes_long_queues() -> None:
     rows = [
         "at 2024-01-15T09:30:00",

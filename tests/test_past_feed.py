@@ -205,6 +205,7 @@ def test_a_folder_with_files_is_left_alone(node: Path, lockstep: Lockstep, tmp_p
     assert "cannot be made" in complaint
 
 
+@pytest.mark.slow
 def test_a_file_has_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
     for form in FORMS:
         files = SessionFiles(tmp_path, form)

@@ -44,6 +44,7 @@ def chain(symbol: str, pegs: int, rounds: int) -> str:
     return text + "".join(f"enter BETA {symbol}p{at} buy 1 {symbol} @ market peg=midpoint\n" for at in range(1, pegs))
 
 
+@pytest.mark.slow
 def test_a_command_gives_no_more_prices_than_its_bound_and_the_next_one_gives_the_rest() -> None:
     """A bid begins a chain of 250 stops, each of which moves 300 pegs: of 75,000 prices 66,136 are given, and those of
     the pass."""

@@ -59,6 +59,7 @@ def test_the_greeting_of_a_copy_costs_the_same_however_far_it_is_behind() -> Non
     assert costs[1] < costs[0] * 1.2
 
 
+@pytest.mark.slow
 def test_the_greeting_of_a_copy_with_blocks_of_its_own_costs_the_same_however_long_the_backlog() -> None:
     costs = []
     for blocks in (FEW, MANY):

@@ -41,6 +41,7 @@ def modes(directory: Path) -> dict[str, str]:
     return {path: oct(mode) for path, mode in found.items() if mode & 0o077}
 
 
+@pytest.mark.slow
 def test_a_run_leaves_nothing_that_others_can_read_whatever_the_umask(tmp_path: Path) -> None:
     (tmp_path / "day.txt").write_text("instrument XYZ tick=0.01 lot=1 reference=10\nparticipant A\n")
     node = tmp_path / "deep" / "node"
@@ -69,6 +70,7 @@ def test_a_node_leaves_nothing_that_others_can_read_whatever_the_umask(tmp_path:
         node.terminate()
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(("option", "folder"), [("--gateway", "gateways"), ("--feed", "feeds")])
 def test_folders_of_the_processes_of_a_node_are_private_and_so_are_those_above_them(
     tmp_path: Path, option: str, folder: str

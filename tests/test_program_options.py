@@ -54,6 +54,7 @@ def test_a_completion_script_is_printed_for_each_shell(
         subprocess.run([shell, "-n"], input=said, text=True, check=True, timeout=120)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("words", "completed"),
     [

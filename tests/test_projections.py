@@ -226,6 +226,7 @@ UNUSABLE: dict[str, tuple[Callable[[Path, str, int], None], str]] = {
 }
 
 
+@pytest.mark.slow_after(3)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("how", UNUSABLE)
 def test_an_image_that_cannot_be_used_leaves_the_market_and_the_other_projections_at_their_checkpoint(

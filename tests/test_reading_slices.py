@@ -301,6 +301,7 @@ def other_rules(directory: Path, version: int = 3) -> None:
         pump(batches(ROWS[600:900], 64), stamp, journal, engine)
 
 
+@pytest.mark.slow
 def test_a_slice_of_other_rules_is_read_by_commands_and_check_and_verify_says_what_it_did(
     tmp_path: Path, lockstep: Lockstep
 ) -> None:
@@ -328,6 +329,7 @@ def test_a_slice_of_other_rules_is_read_by_commands_and_check_and_verify_says_wh
         audit(pair[1])
 
 
+@pytest.mark.slow
 def test_verify_and_compare_follow_a_change_of_capacity(tmp_path: Path) -> None:
     larger = replace(SMALL, orders_max=2_048, instruments_max=12)
     write_slices(tmp_path / "rolled", ROWS[:600], [400])
@@ -353,6 +355,7 @@ def test_verify_and_compare_follow_a_change_of_capacity(tmp_path: Path) -> None:
         assert keep_events(tmp_path / "rolled", place).gives_next_image
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("engine", ["kernel", "reference"])
 def test_verify_compares_the_images_around_a_slice_without_commands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Any

@@ -368,6 +368,7 @@ def test_limits_hold_in_a_call_and_what_is_refused_tells_nothing() -> None:
     assert told(engine.apply(clock(TIME_NS_MAX))) == ended
 
 
+@pytest.mark.slow
 def test_the_uncross_trades_what_the_last_indicative_event_told() -> None:
     chance = random.Random(20240115)
     for _ in range(150):

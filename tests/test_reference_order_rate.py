@@ -94,6 +94,7 @@ def test_every_entry_and_replace_of_a_known_participant_counts_whatever_the_answ
     engine.check()
 
 
+@pytest.mark.slow
 def test_a_rate_of_the_most_entries_looks_back_over_all_of_them() -> None:
     engine = _market(limits("P1", order_rate=(RATE_ORDERS_MAX, RATE_WINDOW_NS_MAX)))
     for at in range(RATE_ORDERS_MAX):

@@ -30,6 +30,7 @@ def both_of(engine: Engine) -> tuple[Engine, ReferenceEngine]:
     return Engine.restore(*taken), ReferenceEngine.restore(*taken)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("number", STREAMS)
 def test_both_engines_go_on_alike_from_an_image_of_the_compiled_one(number: int) -> None:
     capacity, rows = stream(number)

@@ -230,6 +230,7 @@ def test_a_node_whose_last_block_and_market_are_of_different_epochs_does_not_sta
             assert free.last_seq == first_seq
 
 
+@pytest.mark.slow
 def test_commands_and_state_show_a_reign_and_what_is_printed_runs_again_to_the_same_blocks(
     tmp_path: Path, lockstep: Lockstep
 ) -> None:

@@ -79,6 +79,7 @@ def test_blocks_that_came_with_the_answer_of_the_arbiter_are_applied_before_the_
     journal.close()
 
 
+@pytest.mark.slow
 def test_a_node_that_diverges_while_it_asks_for_the_reign_gives_it_back(tmp_path: Path) -> None:
     async def story(register: Register, a: Member, b: Member) -> None:
         await a.node.submit(start_rows())
@@ -97,6 +98,7 @@ def test_a_node_that_diverges_while_it_asks_for_the_reign_gives_it_back(tmp_path
     with_pair(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_a_node_whose_disk_hangs_once_it_has_won_the_reign_gives_it_back(tmp_path: Path) -> None:
     """It waited without bound, with its market stopped: the primary before it, or another node, could not reign."""
 

@@ -268,6 +268,7 @@ def test_what_no_copy_has_is_named_and_nothing_changes(tmp_path: Path, lockstep:
     assert (tmp_path / "b" / "journal" / "data.mdb").read_bytes() == content
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("seed", range(8))
 def test_any_damage_is_repaired_where_each_block_is_whole_somewhere(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
@@ -392,6 +393,7 @@ def test_an_archived_slice_is_not_fetched_again(tmp_path: Path) -> None:
     assert [place.number for place in slices.places(tmp_path / "b")] == [3]
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_replaced_by_the_newest_of_the_other_node(tmp_path: Path) -> None:
     with two_markets(tmp_path):
         (info,) = CheckpointStore(tmp_path / "b" / "slices" / "000003").list()

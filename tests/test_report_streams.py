@@ -45,6 +45,7 @@ class Told:
         return self
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("seed", range(5))
 def test_streams_do_not_depend_on_blocks(seed: int) -> None:
     rows = user_stream(seed, 1_500)

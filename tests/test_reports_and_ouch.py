@@ -189,6 +189,7 @@ def session_of(seed: int) -> Session:
 SEEDS = range(8)
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_streams_of_users_derived_from_reports_alone_are_those_of_the_gateway(seed: int) -> None:
     session = session_of(seed)

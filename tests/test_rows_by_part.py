@@ -35,6 +35,7 @@ def difference(kernel: Engine, reference: ReferenceEngine) -> str:
     return "" if found is None else found.part
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("capacity", [SMALL, TIGHT], ids=["small", "tight"])
 @pytest.mark.parametrize("seed", range(4))
 def test_both_engines_have_the_same_rows_after_any_command(seed: int, capacity: Capacity) -> None:

@@ -164,6 +164,7 @@ def test_state_lists_the_phases_that_are_to_come(tmp_path: Path, lockstep: Locks
     assert [(each["symbol"], each["phase"]) for each in found] == [("*", "pre_open"), ("ABC", "continuous")]
 
 
+@pytest.mark.slow
 def test_the_calendar_of_the_new_york_exchange_has_its_half_days_and_holidays() -> None:
     pytest.importorskip("exchange_calendars")
     found = sessions("XNYS", datetime.date(2026, 11, 25), 6)

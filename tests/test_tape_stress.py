@@ -259,6 +259,7 @@ def _checked(reader: TapeReader) -> int:
     return 0
 
 
+@pytest.mark.slow
 def test_one_wrong_bit_in_any_row_or_a_head_is_found_out(tmp_path: Path) -> None:
     path = tape_path(tmp_path)
     with TapeWriter(path, ID, ROWS, size_bytes=BYTES) as writer, TapeReader(path, ID, ROWS) as reader:

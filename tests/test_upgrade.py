@@ -165,6 +165,7 @@ def append(node: OpenDirectory, rows: list[NDArray[Any]]) -> list[NDArray[Any]]:
     return events
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("capacity", [CAPACITY, LARGER], ids=["same capacity", "larger"])
 def test_both_engines_give_the_same_events_after_an_upgrade(directory: Path, capacity: Capacity) -> None:
     upgraded(directory, capacity)

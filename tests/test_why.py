@@ -384,6 +384,7 @@ at 09:33:00
 """
 
 
+@pytest.mark.slow
 def test_a_schedule_that_finds_its_instrument_halted_is_told_with_its_clock_value(
     tmp_path: Path, lockstep: Lockstep
 ) -> None:

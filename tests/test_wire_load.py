@@ -310,6 +310,7 @@ def test_bytes_that_are_no_message_are_noticed_and_not_read_on() -> None:
         assert loop.faults() == {"broken": 1}
 
 
+@pytest.mark.slow
 def test_an_answer_that_comes_in_two_parts_is_read_wherever_it_was_cut() -> None:
     for mix, window in ((MIXED, 24), (Mix(), 4)):
         loop = Loop(window=window, mix=mix, ring=256)

@@ -432,6 +432,7 @@ def court(tmp_path: Path) -> Iterator[WitnessCourt]:
     made.stop()
 
 
+@pytest.mark.slow
 def test_a_witness_ends_in_order_on_a_signal_and_its_directory_is_private(court: WitnessCourt) -> None:
     court.start()
     assert court.process is not None
@@ -441,6 +442,7 @@ def test_a_witness_ends_in_order_on_a_signal_and_its_directory_is_private(court:
     assert court.data.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.slow
 def test_the_line_of_json_is_as_its_schema_says(court: WitnessCourt) -> None:
     words = [sys.executable, "-m", "cli.main", "witness", "--data", str(court.data), "--port", "0", "--json"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
