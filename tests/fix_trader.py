@@ -1,9 +1,9 @@
 """QuickFIX as a client, in a process of its own: a fault of a library in C++ ends no test run.
 
 ``python -m tests.fix_trader PORT VERSION FOLDER USER TARGET [CA]`` logs on, as often as its connection breaks, with its
-store in FOLDER; CA: certificates to trust, and TLS. Each line of standard input is the ClOrdID of an order that it
-sends, whether it is logged on or not. It prints each message of the application that came, in a line with ``|`` between
-fields. It logs out when standard input ends.
+store in FOLDER. PORT: or several, with commas between, which it tries in turn. CA: certificates to trust, and TLS. Each
+line of standard input is the ClOrdID of an order that it sends, whether it is logged on or not. It prints each message
+of the application that came, in a line with ``|`` between fields. It logs out when standard input ends.
 """
 
 import subprocess
@@ -24,7 +24,7 @@ class Trader:
 
     def __init__(
         self,
-        port: int,
+        port: int | str,
         folder: Path,
         version: str = "FIX.4.4",
         user: str = "UA",
@@ -129,10 +129,14 @@ def main(port: str, version: str, folder: Path, user: str, target: str, ca: str 
     path = folder / "trader.cfg"
     application = "DefaultApplVerID=FIX.5.0SP2\n" if version == "FIXT.1.1" else ""
     tls = f"CERTIFICATE_AUTHORITIES_FILE={ca}\nSSL_PROTOCOL=+TLSv1_2\n" if ca else ""
+    first, *others = port.split(",")
+    more = "".join(
+        f"SocketConnectHost{at}=127.0.0.1\nSocketConnectPort{at}={other}\n" for at, other in enumerate(others, 1)
+    )
     path.write_text(
         "[DEFAULT]\nConnectionType=initiator\nReconnectInterval=1\nStartTime=00:00:00\nEndTime=00:00:00\n"
         f"FileStorePath={folder / 'store'}\nHeartBtInt=5\nUseDataDictionary=N\nSocketConnectHost=127.0.0.1\n"
-        f"SocketConnectPort={port}\n{application}{tls}CheckLatency=N\nLogonTimeout=60\n"
+        f"SocketConnectPort={first}\n{more}{application}{tls}CheckLatency=N\nLogonTimeout=60\n"
         f"[SESSION]\nBeginString={version}\nSenderCompID={user}\nTargetCompID={target}\n"
     )
     trader = _application()

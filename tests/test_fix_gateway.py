@@ -21,7 +21,7 @@ from tests.conftest import Lockstep
 from tests.fix_client import FixClient
 from tests.fix_trader import LOGGED_ON, Trader
 from tests.gateways import gateway
-from tests.pair_processes import pair
+from tests.pair_processes import nodes, pair
 from tests.running import Client as SoupClient
 from tests.running import Running, started, until
 from tests.test_node_gateways import port_of
@@ -246,13 +246,14 @@ def asked_again(session: FixClient, begin: int) -> dict[int, Any]:
     return of_application([each for each in session.frames if b"\x0143=Y\x01" in each])
 
 
-def lasting_port() -> int:
+def lasting_port(beside: int = 0) -> int:
     """A port that no connection gets by itself: a client that tries it again while nobody listens there could meet
-    itself on one of those, and hold it."""
+    itself on one of those, and hold it. beside: another that is in use soon."""
     first, _ = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
     for port in random.Random(os.getpid()).sample(range(10_000, int(first)), 200):
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
+            if port != beside:
+                return port
     raise AssertionError("200 ports below those of connections are in use")
 
 
@@ -292,6 +293,53 @@ def test_kills_lose_no_order_of_quickfix_and_double_none(tmp_path: Path, kills: 
         if trader is not None:
             trader.stop()
         node.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [4, pytest.param(100, marks=pytest.mark.long)])
+def test_a_takeover_amid_kills_loses_no_order_of_quickfix_and_doubles_none(tmp_path: Path, kills: int) -> None:
+    if importlib.util.find_spec("quickfix") is None:
+        pytest.skip("quickfix-tls is not installed: make .venv/.extras")
+    chance, order_names, seen = random.Random(kills), list[str](), 0
+    trader = None
+    with nodes(tmp_path) as members:
+        try:
+            a_port = lasting_port()
+            b_port = lasting_port(a_port)
+            a = members.add("A", "--gateway", f"fix=fix:{a_port}")
+            a.start()
+            a.awaits(role="primary", state="reigning")
+            b = members.add("B", "--gateway", f"fix=fix:{b_port}", peer=a)
+            b.start()
+            a.set_up()
+            b.awaits(state="following", seq=a.pair()["seq"], can_take_over=1)
+            primary, pid = a, 0
+            trader = Trader(f"{a_port},{b_port}", tmp_path / "quickfix")
+            until(lambda: LOGGED_ON in trader.lines)
+            for kill in range(kills):
+                for n in range(chance.randrange(5, 40)):
+                    order_names.append(f"kill-{kill}-{n}" + ("-with-a-long-name" if n % 3 == 0 else ""))
+                    trader.enter(order_names[-1])
+                time.sleep(chance.random() * 0.03)
+                if kill == kills // 2:
+                    seen = len(trader.lines)
+                    a.end(signal.SIGKILL)
+                    b.awaits(state="reigning")
+                    primary, pid = b, 0
+                    until(lambda seen=seen: LOGGED_ON in trader.lines[seen:])
+                else:
+                    pid = killed(primary, pid)
+                    if chance.random() < 0.5:
+                        seen = len(trader.lines)
+                        until(lambda seen=seen: LOGGED_ON in trader.lines[seen:])
+            until(lambda: {name for kind, name in trader.told() if kind == "0"} >= set(order_names))
+            assert trader.told() == Counter({("0", name): 1 for name in order_names}), "each order once"
+            assert b.status()["orders_open"] == len(order_names)
+            came = [int(each["34"]) for each in trader.messages("8")]
+            assert came == sorted(set(came)), "each number once, in order"
+        finally:
+            if trader is not None:
+                trader.stop()
 
 
 @pytest.mark.slow
