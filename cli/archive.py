@@ -13,7 +13,7 @@ from directory.keep_events import keep_events as keep_events_of
 from engine.records import RULES_VERSION
 from journal import Journal, JournalError
 from journal.slices import places
-from node.gateway_image import bring_forward, images_without_checkpoint
+from node.reader_images import bring_forward, needs
 from notation.words import Fault, duration_ns
 from replay.errors import ReplayError
 
@@ -32,7 +32,7 @@ def archive(directory: Path, older_than: str, to: Path, *, without_events: bool,
             to,
             before_ns=time.time_ns() - age_ns,
             without_events=without_events,
-            gateways=images_without_checkpoint(directory),
+            needs=needs(directory),
             progress=bar.to,
         )
     if as_json:

@@ -10,12 +10,12 @@ slice that has gone. That start is refused until the slice is copied back.
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from checkpoints.store import FOLDER as CHECKPOINTS
 from directory.disk_room import room_for
@@ -62,19 +62,27 @@ class ArchiveReport:
     has_closed: bool = True
 
 
+class Need(NamedTuple):
+    """A program beside the node that starts from an image in ``folder``: it needs all behind command ``seq``."""
+
+    program: str
+    folder: Path
+    seq: int
+
+
 def archive(
     directory: Path | str,
     to: Path | str,
     *,
     before_ns: int,
     without_events: bool = False,
-    gateways: Mapping[str, int] | None = None,
+    needs: Sequence[Need] = (),
     progress: Progress | None = None,
 ) -> ArchiveReport:
     """Move the closed slices whose last command is before ``before_ns`` (market time) to folder ``to``, oldest first.
 
     ``to``: made if missing; a slice goes to ``to``/000001 and so on. ``without_events``: move slices whose events are
-    not kept too. ``gateways``: the last command that each gateway's image has, whose start needs what is behind it.
+    not kept too. ``needs``: what programs beside the node start from, whose starts need what is behind it.
     ``progress``: called with bytes copied and bytes in all. Raises ReplayError where a slice may not go, JournalFault
     where ``to`` has no room for it: those before it have gone then. Other JournalErrors, CheckpointError, OSError.
     """
@@ -88,7 +96,7 @@ def archive(
     with _locked(directory):
         _finish_removals(directory)
         left: list[str] = []
-        chosen = _old(directory, before_ns, without_events, gateways or {}, left)
+        chosen = _old(directory, before_ns, without_events, needs, left)
         make_folder(to)
         total = sum(_bytes_of(_files(place)) for place in chosen)
         done, notes = 0, []
@@ -114,14 +122,12 @@ def _locked(directory: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def _old(
-    directory: Path, before_ns: int, without_events: bool, gateways: Mapping[str, int], left: list[str]
-) -> list[Place]:
+def _old(directory: Path, before_ns: int, without_events: bool, needs: Sequence[Need], left: list[str]) -> list[Place]:
     """The closed slices that are old enough and may go. Raises ReplayError for the first that may not."""
     chosen = []
     with History.open(directory) as history:
-        # A gateway that lacks commands already cannot start, whatever is archived now.
-        starts = {name: seq for name, seq in gateways.items() if seq + 1 >= history.there_from_seq}
+        # A program that lacks commands already cannot start, whatever is archived now.
+        starts = [need for need in needs if need.seq + 1 >= history.there_from_seq]
         for place, following in zip(history.places, history.places[1:], strict=False):
             journal, name = history.journal(place.number), name_of_slice(directory, place.number)
             known = journal.info()
@@ -142,12 +148,12 @@ def _old(
             wrong = wrong_image(history.journal(following.number))
             if wrong:
                 raise ReplayError(f"{name} is needed for a start, since {wrong[0]}; it was not archived")
-            needing = next((name for name, seq in starts.items() if seq < history.end_of(place)), None)
+            needing = next((need for need in starts if need.seq < history.end_of(place)), None)
             if needing is not None:
                 raise ReplayError(
-                    f"{name} is needed by the gateway {needing}, whose streams are kept up to command "
-                    f"{starts[needing]:,} and no further; archive 10 minutes later, or behind the end of the "
-                    f"node. Where there is no such gateway any more, remove {directory / 'gateways' / needing}"
+                    f"{name} is needed by {needing.program}, whose image is of command {needing.seq:,}; archive 10 "
+                    "minutes later, or behind the end of the node. Where there is no such program any more, remove "
+                    f"{needing.folder}"
                 )
             if known.problem is not None:
                 raise JournalDamaged(f"{name} is damaged ({known.problem}); restore it from a copy first")

@@ -22,24 +22,14 @@ from numpy.typing import NDArray
 
 from checkpoints import CheckpointError, Projection
 from checkpoints.store import CheckpointStore, load_checkpoint
-from engine.records import CommandKind
-from gateway.fix.copies import CopyOutbox
-from gateway.fix.outbox import FixOutbox
-from gateway.native.outbox import NativeOutbox
 from gateway.outbox import Outbox
-from journal.errors import JournalBusy
 from journal.history import History
-from journal.lock import WriterLock
 from journal.slices import make_private
-from replay.feed import behind, block_at
-from replay.past import PastSlice
-from replay.rebuild import capacity_of
+from replay.feed import block_at
 
 _NAME: Final = "streams.image"
 _HEAD: Final = "head"
 _DIGEST_BYTES: Final = 32
-#: Streams that a checkpoint of the node does not have.
-_OUTBOXES: Final[tuple[type[Outbox[Any]], ...]] = (NativeOutbox, FixOutbox, CopyOutbox)
 
 
 class Image(NamedTuple):
@@ -105,6 +95,15 @@ def restore(folder: Path, directory: Path, projection: Projection) -> tuple[int,
     return seq, ""
 
 
+def seq_in(folder: Path, version: int) -> int:
+    """The last command that the image in a folder has; 0 where there is none of that version that can be used."""
+    try:
+        head, _ = _read(folder / _NAME) or ({}, {})
+        return int(head["seq"]) if head.get("version") == version else 0
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        return 0
+
+
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """Head and arrays of an image; None for a damaged one. Raises OSError, and what damage behind a right digest
     raises."""
@@ -114,64 +113,6 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
     with np.load(io.BytesIO(data[_DIGEST_BYTES:]), allow_pickle=False) as file:
         arrays: dict[str, Any] = {name: file[name] for name in file.files}
     return json.loads(arrays.pop(_HEAD).tobytes()), arrays
-
-
-def images_without_checkpoint(directory: Path) -> dict[str, int]:
-    """The last command that the image of each gateway has whose streams no checkpoint of the node has; 0: it has none
-    that can be used, so a start reads the journal from command 1."""
-    found = {}
-    for folder in sorted((directory / "gateways").glob("*")):
-        kind = next((each for each in _OUTBOXES if (folder / each.folder).is_dir()), None)
-        if kind is not None:
-            found[folder.name] = _seq_in(folder / _NAME, kind.version)
-    return found
-
-
-def bring_forward(directory: Path) -> None:
-    """Bring the streams of these gateways, and their images, to the command behind which the open slice begins, so that
-    their next starts need nothing of an earlier slice. Does nothing where a node runs, whose gateways do so themselves.
-
-    The end of a slice that a node has closed is behind the end of its gateways, which end first. Raises OSError, and
-    what journal and replay raise.
-    """
-    try:
-        lock = WriterLock(directory)
-    except JournalBusy:
-        return
-    try:
-        with History.open(directory) as history:
-            upto = history.last.start_seq
-            for name, seq in images_without_checkpoint(directory).items():
-                if history.there_from_seq - 1 <= seq < upto:
-                    _bring_forward(folder_of(directory, name), history, upto)
-    finally:
-        lock.release()
-
-
-def _bring_forward(folder: Path, history: History, upto: int) -> None:
-    kind = next(each for each in _OUTBOXES if (folder / each.folder).is_dir())
-    outbox = kind(folder, capacity_of(history.last), history.journal_id, removes_files=False)
-    try:
-        seq, _ = restore(folder, history.path, outbox)
-        carries = False
-        for part in history.ranges(seq + 1, upto):
-            for block in PastSlice(history, part).blocks():
-                if block.last_seq > seq:
-                    rows = behind(block.play, seq)
-                    outbox.observe(rows.first_seq, rows.commands, rows.events)
-                    carries = bool(rows.commands["kind"][-1] == CommandKind.EXTEND)
-        if not carries:
-            save(folder, history.path, take(outbox, upto))
-    finally:
-        outbox.close()
-
-
-def _seq_in(path: Path, version: int) -> int:
-    try:
-        head, _ = _read(path) or ({}, {})
-        return int(head["seq"]) if head.get("version") == version else 0
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
-        return 0
 
 
 def _digest(data: "bytes | memoryview") -> bytes:

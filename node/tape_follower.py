@@ -24,7 +24,7 @@ from journal.history import History
 from journal.slices import make_private
 from node import gateway_image
 from replay.feed import Feed
-from replay.live_reports import room_of
+from replay.live_reports import room_that_is_there
 from replay.market_rows import MARKET_ROWS, tape_of
 from replay.past import PlayedRows
 from tape.agents import Call, Measured
@@ -44,6 +44,8 @@ _LOOK_NS: Final = 20_000_000
 #: Interval of images, in seconds, and the commands between two of them at least.
 _IMAGE_S: Final = 30.0
 _IMAGE_COMMANDS: Final = 10_000
+#: Age of an image that is renewed for a single command, so that slices before it can be archived.
+_IMAGE_OLD_S: Final = 600.0
 #: Time for the last blocks at the end, in seconds.
 _LAST_S: Final = 1.0
 
@@ -64,7 +66,7 @@ class Market(NamedTuple):
 def market_of(directory: Path) -> Market:
     """The market of the node that runs in a data directory. Raises NoNode, OSError, and what the journal raises."""
     with History.open(directory) as history:
-        journal_id, capacity = history.journal_id, room_of(history)
+        journal_id, capacity = history.journal_id, room_that_is_there(history)
     try:
         return Market(directory, TapeReader(tape_of(directory), journal_id, MARKET_ROWS), journal_id, capacity)
     except (TapeError, OSError) as error:
@@ -275,7 +277,8 @@ class TapeFollower:
     # Images.
 
     def _image_where_due(self) -> None:
-        due = time.monotonic() >= self._image_due_s and self.feed.seq - self._imaged_seq >= _IMAGE_COMMANDS
+        commands, over_s = self.feed.seq - self._imaged_seq, time.monotonic() - self._image_due_s
+        due = over_s >= 0 and (commands >= _IMAGE_COMMANDS or (commands > 0 and over_s >= _IMAGE_OLD_S - _IMAGE_S))
         if not due or self._rest is not None:
             return
         self._image_due_s = time.monotonic() + _IMAGE_S

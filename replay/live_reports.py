@@ -15,6 +15,7 @@ from engine.capacity import Capacity
 from engine.interface import MarketEngine
 from engine.records import COMMAND
 from journal.history import History
+from journal.slices import read_note
 from replay.errors import ReplayError
 from replay.follow import Follower, parts_until
 from replay.live_tape import LiveTape
@@ -96,7 +97,19 @@ def room_of(history: History) -> Capacity:
             f"{history.path} begins with command {history.first_seq:,}, and reports are made from command 1 on; name "
             "the directory of the whole journal"
         )
-    each = [capacity_of(part.journal) for part in history.ranges(1, max(history.last_seq, 1))]
+    return _largest([capacity_of(part.journal) for part in history.ranges(1, max(history.last_seq, 1))], history)
+
+
+def room_that_is_there(history: History) -> Capacity:
+    """The room that is enough for who goes on from an image, though slices before it are in an archive."""
+    numbers = range(1, history.last.place.number)
+    there = {place.number for place in history.places}
+    notes = [note for number in numbers if number not in there and (note := read_note(history.path, number))]
+    each = [capacity_of(history.journal(number)) for number in numbers if number in there]
+    return _largest(each + [Capacity(**note.capacity) for note in notes], history)
+
+
+def _largest(each: list[Capacity], history: History) -> Capacity:
     each.append(capacity_of(history.last))
     return Capacity(
         orders_max=max(one.orders_max for one in each),

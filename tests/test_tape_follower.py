@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from checkpoints import Projection
+from node import gateway_image, tape_follower
 from node.tape_follower import NoNode, TapeFollower, market_of
 from replay.past import PlayedRows
 from tests.ouch_messages import enter
@@ -165,5 +166,33 @@ def test_a_block_in_steps_leaves_turns_to_the_loop_and_is_whole_at_the_end(tmp_p
 
     try:
         asyncio.run(follow())
+    finally:
+        node.stop()
+
+
+@pytest.mark.slow
+def test_a_single_command_is_in_an_image_10_minutes_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a slice that has ended can be archived beside a market where little happens."""
+    monkeypatch.setattr(tape_follower, "_IMAGE_S", 0.2)
+    monkeypatch.setattr(tape_follower, "_IMAGE_OLD_S", 1.0)
+    node = started(tmp_path)
+    folder, faults = tmp_path / "program", list[BaseException]()
+
+    async def follow() -> None:
+        follower = TapeFollower(market_of(node.data), folder, "counted", Counted(), faults.append)
+        await follower.catch_up()
+        follower.start()
+        await until(lambda: gateway_image.seq_in(folder, Counted.version) >= follower.seq > 0)
+        client = Client(node.port, "UA")
+        client.socket.sendall(enter("A1", "B", 1, 90_000))
+        client.log_out()
+        seq = follower.seq
+        await until(lambda: follower.seq > seq)
+        await until(lambda: gateway_image.seq_in(folder, Counted.version) >= follower.seq)
+        await follower.stop()
+
+    try:
+        asyncio.run(follow())
+        assert not faults
     finally:
         node.stop()
