@@ -2,7 +2,7 @@
 
 Channels full and matches are sent message by message, heartbeats while the market is seen to go on. Level2, ticker and
 auctionfeed go out ten times a second, one message for all that changed meanwhile, made once for all subscribers; status
-as soon as a phase differs.
+as soon as a phase differs. A subscriber may ask for a longer interval of level2 and ticker.
 One that reads slowly is conflated: it gets no updates of a product, and once it has read almost all that waits, the
 whole book anew. One that still does not read, or has too much waiting, is ended with the reason.
 """
@@ -54,10 +54,16 @@ def encoded(message: Message) -> str:
 
 
 class Subscriber:
-    """A connection. ``held``: products by channel. ``end``: why it is ended; empty while it goes on."""
+    """A connection. ``held``: products by channel. ``end``: why it is ended; empty while it goes on.
+
+    ``paces``: ticks between two updates by channel and product, where there is more than one. ``wholes``: sequence
+    number of the last whole book of such a product.
+    """
 
     def __init__(self) -> None:
         self.held: dict[str, set[str]] = {}
+        self.paces: dict[tuple[str, str], int] = {}
+        self.wholes: dict[str, int] = {}
         self.behind: set[str] = set()  # products whose whole book it gets next
         self.waiting: deque[str] = deque()
         self.waiting_bytes = 0
@@ -98,6 +104,9 @@ class Hub:
         self._members: set[Subscriber] = set()
         self._by: dict[tuple[str, str], set[Subscriber]] = {}
         self._traded: set[str] = set()
+        #: What those are owed who wait longer than a tick, by product and number of ticks: levels, and a ticker.
+        self._levels: dict[str, dict[int, dict[tuple[int, int], int]]] = {}
+        self._tickers: dict[str, set[int]] = {}
         self._calls: dict[str, Call | None] = {}  # as they were told last
         self._phases: list[tuple[str, int, int]] = []
         self._was_stale = False  # as it was told last
@@ -122,7 +131,10 @@ class Hub:
 
     @property
     def owes_books(self) -> bool:
-        """True where somebody who goes on has read too little so far to be sent the whole book of a product."""
+        """True where somebody who goes on has read too little so far to be sent the whole book of a product, or waits
+        for the end of the interval that it asked for."""
+        if self._tickers or any(levels for paced in self._levels.values() for levels in paced.values()):
+            return True
         known = self.market.by_id if self.market is not None else {}
         return any(product_id in known for each in self._members if not each.end for product_id in each.behind)
 
@@ -165,7 +177,8 @@ class Hub:
             return
         for channel, product_id in sorted(new):
             if asked.subscribes:
-                self._add(subscriber, channel, product_id)
+                interval_ms = asked.intervals_ms.get((channel, product_id), channels.INTERVAL_MS)
+                self._add(subscriber, channel, product_id, interval_ms // channels.INTERVAL_MS)
             else:
                 self._remove(subscriber, channel, product_id)
         told = {name: ids - {""} for name, ids in subscriber.held.items() if ids}
@@ -190,11 +203,14 @@ class Hub:
             if call is not None:
                 subscriber.put(encoded(call))
 
-    def _add(self, subscriber: Subscriber, channel: str, product_id: str) -> None:
+    def _add(self, subscriber: Subscriber, channel: str, product_id: str, pace: int) -> None:
         held = subscriber.held.setdefault(channel, set())
-        if product_id in held:
+        if product_id in held and pace == subscriber.paces.get((channel, product_id), 1):
             return
         held.add(product_id)
+        subscriber.paces.pop((channel, product_id), None)
+        if pace > 1:
+            subscriber.paces[channel, product_id] = pace
         self._by.setdefault(_key(subscriber, channel, product_id), set()).add(subscriber)
         if channel == "level2":
             subscriber.behind.add(product_id)
@@ -202,6 +218,7 @@ class Hub:
     def _remove(self, subscriber: Subscriber, channel: str, product_id: str) -> None:
         for one in [product_id] if product_id else list(subscriber.held.get(channel, ())):
             subscriber.held.get(channel, set()).discard(one)
+            subscriber.paces.pop((channel, one), None)
             self._discard(subscriber, channel, one)
             if channel == "level2":
                 subscriber.behind.discard(one)
@@ -256,9 +273,7 @@ class Hub:
         if self._by.get(("market", "")) and (differs or self._ticks % round(LIFE_S / TICK_S) == 0):
             self._send(self._by["market", ""], encoded(channels.market_life(market)))
         for product in market.products.values():
-            to = self._by.get(("ticker", product.id))
-            if to and product.id in self._traded:
-                self._send(to, encoded(channels.ticker(market, product)))
+            self._send_ticker(market, product)
             to = self._by.get(("heartbeat", product.id))
             if to and not is_stale and self._ticks % round(HEARTBEAT_S / TICK_S) == 0:
                 self._send(to, encoded(channels.heartbeat(market, product)))
@@ -286,24 +301,43 @@ class Hub:
         if to and told is not None:
             self._send(to, encoded(told))
 
+    def _send_ticker(self, market: WebMarket, product: Product) -> None:
+        to = self._by.get(("ticker", product.id), set())
+        paces = {each.paces.get(("ticker", product.id), 1) for each in to}
+        owed = paces if product.id in self._traded else paces & self._tickers.pop(product.id, set())
+        due = {pace for pace in owed if self._ticks % pace == 0}
+        if owed - due:
+            self._tickers[product.id] = owed - due
+        if due:
+            text = encoded(channels.ticker(market, product))
+            self._send((each for each in to if each.paces.get(("ticker", product.id), 1) in due), text)
+
     def _send_levels(self, market: WebMarket, product: Product) -> None:
-        update = channels.l2update(market, product)
-        to = self._by.get(("level2", product.id))
-        if not to:
-            return
-        text = "" if update is None else encoded(update)
+        to = self._by.get(("level2", product.id), set())
+        paced = {pace for each in to if (pace := each.paces.get(("level2", product.id), 1)) > 1}
+        texts = {}
+        before = self._levels.pop(product.id, {})
+        if paced:  # what is owed to nobody is forgotten
+            self._levels[product.id] = {pace: before.get(pace, {}) | product.levels for pace in paced}
+        for pace, waiting in self._levels.get(product.id, {}).items():
+            if self._ticks % pace == 0 and (update := channels.l2update(market, product, waiting)) is not None:
+                texts[pace] = encoded(update)
+        if (update := channels.l2update(market, product)) is not None and to:
+            texts[1] = encoded(update)
         whole = ""
         for each in to:
+            pace = each.paces.get(("level2", product.id), 1)
             if product.id in each.behind:
                 if each.waiting_bytes <= ALMOST_READ_BYTES:
                     whole = whole or encoded(channels.snapshot(market, product))
                     each.behind.discard(product.id)
+                    each.wholes[product.id] = product.sequence
                     each.put(whole)
             elif each.waiting_bytes > CONFLATED_BYTES:
                 each.behind.add(product.id)
                 self.conflated += 1
-            elif text:
-                each.put(text)
+            elif pace in texts and (pace == 1 or each.wholes.get(product.id, -1) < product.sequence):
+                each.put(texts[pace])  # not where a whole book has told all of it
 
     def end_all(self, reason: str) -> None:
         """End all subscribers with a reason."""

@@ -9,6 +9,9 @@ import pytest
 
 pytest.importorskip("starlette", reason="pip install 'lockstep[web]'")
 
+from client.book import LevelBook
+from client.events import Side
+from marketdata.web.channels import INTERVAL_MS
 from marketdata.web.market import STALE_S, WebMarket
 from marketdata.web.product import Product
 from node.web_app import RateLimit
@@ -36,7 +39,7 @@ def hub_of(viewed: Viewed) -> tuple[Hub, Product]:
     return hub, max(viewed.market.products.values(), key=lambda each: len(each.orders))
 
 
-def asked(hub: Hub, product: Product, *channels: str) -> Subscriber:
+def asked(hub: Hub, product: Product, *channels: str | dict[str, Any]) -> Subscriber:
     subscriber = hub.join()
     assert subscriber is not None
     request = {"type": "subscribe", "product_ids": [product.id], "channels": list(channels)}
@@ -83,6 +86,91 @@ def test_who_reads_slowly_gets_no_updates_and_then_the_whole_book() -> None:
         assert whole["sequence"] == product.sequence
         assert not quick.waiting
         assert viewed.seq
+
+    run(check)
+
+
+@pytest.mark.slow
+def test_a_subscriber_of_a_longer_interval_has_the_same_book_whenever_it_is_told() -> None:
+    """Behind every command, of every interval; whoever joins later too. None is told more often than it asked for."""
+    paces = (1, 3, 7)
+
+    async def check(viewed: Viewed, hub: Hub, product: Product) -> None:
+        rows, paced = stream("users", 1, 900)[400:], {pace: list[Subscriber]() for pace in paces}
+        books, told = dict[Subscriber, LevelBook](), dict[Subscriber, int]()
+
+        def join(pace: int) -> None:
+            of = {"interval_ms": pace * INTERVAL_MS} if pace > 1 else {}
+            paced[pace].append(asked(hub, product, {"name": "level2", **of}))
+            books[paced[pace][-1]], told[paced[pace][-1]] = LevelBook(product.id), 0
+
+        for at in range(len(rows)):
+            if at % 50 == 0:
+                for pace in paces:
+                    join(pace)
+            viewed.take(rows[at : at + 1])
+            hub.tick()
+            (first, *_) = paced[1]
+            for pace, subscribers in paced.items():
+                for each in subscribers:
+                    found = [one for one in await read(each) if one["type"] != "subscriptions"]
+                    for one in found:
+                        books[each].take(one)
+                    told[each] += len(found)
+                    if pace == 1:
+                        first_levels = [books[first].levels(side) for side in Side]
+                    # Each message is of now, and so is the book then; of those that are due all have the same.
+                    if found or hub._ticks % pace == 0:
+                        assert [books[each].levels(side) for side in Side] == first_levels, f"behind command {at + 1}"
+        ends = [told[paced[pace][0]] for pace in paces]
+        assert ends[0] > ends[1] > ends[2] > 10
+        assert ends[2] <= len(rows) / 7 + 2
+        # Nothing is kept for an interval that nobody has any more.
+        for each in paced[3] + paced[7]:
+            hub.leave(each)
+        hub.tick()
+        assert not hub.owes_books
+        assert not hub._levels
+
+    run(check)
+
+
+def test_a_longer_interval_is_asked_for_in_a_request_or_one_of_its_channels() -> None:
+    async def check(_viewed: Viewed, hub: Hub, product: Product) -> None:
+        paced, plain = asked(hub, product, {"name": "ticker", "interval_ms": 300}), asked(hub, product, "ticker")
+        both = (paced, plain)
+        counts = []
+        for _ in range(6):
+            hub._traded.add(product.id)
+            hub.tick()
+            counts.append([len(await read(each)) for each in both])
+        assert [sum(each) for each in zip(*counts, strict=True)] == [2 + 2, 2 + 6]
+        # What it is owed comes in its time though nothing happens any more; then nothing.
+        hub._traded.add(product.id)
+        hub.tick()
+        hub.tick()
+        assert [len(await read(each)) for each in both] == [0, 1]
+        assert hub.owes_books
+        hub.tick()
+        assert [len(await read(each)) for each in both] == [1, 0]
+        assert not hub.owes_books
+        hub.ask(paced, json.dumps({"type": "subscribe", "product_ids": [product.id], "channels": ["ticker"]}))
+        await read(paced)
+        for _ in range(2):
+            hub._traded.add(product.id)
+            hub.tick()
+        assert [len(await read(each)) for each in both] == [2, 2], "as it was asked last"
+
+    run(check)
+
+
+@pytest.mark.parametrize("interval", [0, 50, 150, 10_100, -100, "100", True, None, 100.0])
+def test_an_interval_that_is_not_served_is_refused_with_a_sentence(interval: Any) -> None:
+    async def check(_viewed: Viewed, hub: Hub, product: Product) -> None:
+        subscriber = asked(hub, product, {"name": "level2", "interval_ms": interval})
+        (refused,) = await read(subscriber)
+        assert refused["type"] == "error"
+        assert "give a multiple of 100, 10,000 at most" in refused["reason"]
 
     run(check)
 

@@ -18,6 +18,12 @@ CHANNELS: Final = ("level2", "full", "matches", "ticker", "heartbeat", "status",
 #: Those of the whole market, which need no products.
 WHOLE: Final = ("status", "market")
 _OTHER_NAMES: Final = {"level2_batch": "level2", "level2_50": "level2", "ticker_batch": "ticker"}
+#: Interval of level2 and ticker where a subscriber asks for no other, its multiples being those that may be asked for,
+#: and the longest, in milliseconds.
+INTERVAL_MS: Final = 100
+INTERVAL_MS_MAX: Final = 10_000
+#: Channels that have one.
+PACED: Final = ("level2", "ticker")
 #: Entries of a request at most.
 _ENTRIES_MAX: Final = 1_000
 #: Fields of a signed request, and characters of one.
@@ -26,11 +32,13 @@ _SIGNED_MAX: Final = 200
 
 
 class Request(NamedTuple):
-    """Wishes of a subscriber. ``wants``: channel as the client names it, channel, and product ids."""
+    """Wishes of a subscriber. ``wants``: channel as the client names it, channel, and product ids. ``intervals_ms``: of
+    channel and product, where they are paced."""
 
     subscribes: bool
     wants: tuple[tuple[str, str, tuple[str, ...]], ...]
     signed: dict[str, str]  # key, sign, timestamp and passphrase, where it has them
+    intervals_ms: dict[tuple[str, str], int]
 
 
 def _names(found: Any, what: str) -> tuple[str, ...]:
@@ -52,6 +60,7 @@ def read_request(text: str | bytes, market: WebMarket) -> Request:
     if not isinstance(channels, list) or not channels or len(channels) > _ENTRIES_MAX:
         raise BadRequest(f"channels is no list; give some of {', '.join(CHANNELS)}")
     wants = []
+    intervals_ms = {}
     for each in channels:
         name, ids = (each, products) if isinstance(each, str) else _named(each, products)
         channel = _OTHER_NAMES.get(name, name)
@@ -62,14 +71,27 @@ def read_request(text: str | bytes, market: WebMarket) -> Request:
         for one in ids:
             answers.product_of(market, one)
         wants.append((name, channel, () if channel in WHOLE else ids))
+        interval_ms = _interval_ms(each if isinstance(each, dict) and "interval_ms" in each else asked)
+        if channel in PACED:
+            intervals_ms |= {(channel, one): interval_ms for one in ids}
     signed = {name: str(asked[given])[:_SIGNED_MAX] for name, given in _SIGNED.items() if given in asked}
-    return Request(asked["type"] == "subscribe", tuple(wants), signed)
+    return Request(asked["type"] == "subscribe", tuple(wants), signed, intervals_ms)
 
 
 def _named(each: Any, products: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     if not isinstance(each, dict) or not isinstance(each.get("name"), str):
         raise BadRequest("an entry of channels is a name, or has a name and product_ids")
     return each["name"], _names(each["product_ids"], "product_ids") if "product_ids" in each else products
+
+
+def _interval_ms(asked: dict[str, Any]) -> int:
+    """The interval that a request or one of its channels asks for, in milliseconds. Raises BadRequest."""
+    found = asked.get("interval_ms", INTERVAL_MS)
+    if type(found) is not int or not INTERVAL_MS <= found <= INTERVAL_MS_MAX or found % INTERVAL_MS:
+        raise BadRequest(
+            f"interval_ms is {str(found)[:40]}; give a multiple of {INTERVAL_MS}, {INTERVAL_MS_MAX:,} at most"
+        )
+    return found
 
 
 def subscriptions(held: dict[str, set[str]]) -> Message:
@@ -101,12 +123,14 @@ def snapshot(market: WebMarket, product: Product) -> Message:
     }
 
 
-def l2update(market: WebMarket, product: Product) -> Message | None:
-    """The price levels that changed since the call before; size 0: gone. None where none has."""
-    if not product.levels:
+def l2update(market: WebMarket, product: Product, levels: "dict[tuple[int, int], int] | None" = None) -> Message | None:
+    """The price levels that changed since the call before; size 0: gone. None where none has. ``levels``: those that
+    changed since some other moment, as ``Product.levels`` has them. They are cleared."""
+    levels = product.levels if levels is None else levels
+    if not levels:
         return None
-    changes = [[words.side(side), words.price(price_e4), str(qty)] for (side, price_e4), qty in product.levels.items()]
-    product.levels.clear()
+    changes = [[words.side(side), words.price(price_e4), str(qty)] for (side, price_e4), qty in levels.items()]
+    levels.clear()
     return {
         "type": "l2update",
         "product_id": product.id,
