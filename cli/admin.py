@@ -5,6 +5,7 @@ Commands to the market are sent in scenario notation, and their events are shown
 node). 75: the node does not answer, or cannot do it now and has done nothing, as a primary whose arbiter is silent.
 """
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ _INPUT_CHARACTERS_MAX: Final = 64_000_000
 _LISTS: Final = ("events", "added", "existing")
 #: Sentences on names that exist already that are shown; --json has them all.
 _EXISTING: Final = 3
+#: Place of a fault in the lines of a request.
+_LINE: Final = re.compile(r"^commands:\d+: ")
 _REFUSALS: Final = ("> rejected", "> cancel_rejected")
 _EMERGENCY: Final = "This closes every instrument and cancels every order, good-till-canceled ones too."
 
@@ -53,8 +56,12 @@ def pair(key: str, value: object) -> list[str]:
 
 
 def send(directory: Path, words: Sequence[str], *, as_json: bool) -> int:
-    """Join words to one command. Raises WrongUse for a word with a space."""
-    return send_lines(directory, [" ".join(word(each, "a word of the command") for each in words)], as_json=as_json)
+    """Join words to one command, whose faults need no line number. Raises WrongUse for a word with a space."""
+    line = " ".join(word(each, "a word of the command") for each in words)
+    try:
+        return send_lines(directory, [line], as_json=as_json)
+    except RequestRefused as error:
+        raise type(error)(_LINE.sub("", str(error))) from None
 
 
 def set_phase(directory: Path, symbol: str, phase: str, *, as_json: bool) -> int:

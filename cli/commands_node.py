@@ -229,7 +229,11 @@ def admin_phase(
 def admin_schedule(
     directory: Directory,
     calendar: Annotated[
-        str, typer.Option(metavar="MIC|FILE", help="An exchange, such as XNYS, or a file with a line for each session.")
+        str,
+        typer.Option(
+            metavar="MIC|FILE",
+            help="An exchange, such as XNYS, or a file with a line a session: 2026-11-27T14:30 2026-11-27T18:00.",
+        ),
     ],
     days: Annotated[int, typer.Option(help="How many days.")] = 30,
     first: Annotated[

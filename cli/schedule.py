@@ -83,6 +83,12 @@ def schedule(
     check_order(found, wanted)
     lines = [text for session in found for at_ns, text in schedule_lines(symbol, session, wanted) if at_ns > now_ns]
     most = SCHEDULES_OF_ALL_MAX if symbol == "*" else SCHEDULES_MAX
+    if found and not lines:
+        raise WrongUse(
+            f"the sessions of {calendar} in {counted(days, 'day')} from {begun} on are past: the last one closed at"
+            f" {time_word(found[-1].close_ns)}, and it is {time_word(now_ns // 1_000_000_000 * 1_000_000_000)}; give"
+            " another --from, or more --days"
+        )
     if not lines:
         raise WrongUse(f"{calendar} has no session in {days} days from {begun} on; give another --from, or more --days")
     if len(lines) > most:

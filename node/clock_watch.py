@@ -91,6 +91,10 @@ class ClockWatch:
         self.clock.accept()
         self.look()
 
+    def market_time_ns(self) -> int:
+        """Market time now, in ns since 1970, without a move of ``clock``, which is the sequencer's."""
+        return time.time_ns() + self.clock.ahead_ns - self.clock.refused_ns
+
     def complaint(self) -> str | None:
         """Reason why no phase may be opened by this clock, in a sentence; None where it may."""
         return None if self._error_max_ns is None else discipline.complaint(self.discipline, self._error_max_ns)

@@ -269,6 +269,10 @@ class NodeControl(Protocol):
         """Symbols and participants defined so far."""
         ...
 
+    def market_time_ns(self) -> int:
+        """Market time now, in ns since 1970: the clock of a market that stands still has an older one."""
+        ...
+
     def has_user(self, user: str) -> bool:
         """True if a USER row has defined the user."""
         ...

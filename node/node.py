@@ -750,6 +750,10 @@ class Node:
         """Symbols and participants defined so far."""
         return self.engine.directory
 
+    def market_time_ns(self) -> int:
+        """Market time now, in ns since 1970."""
+        return max(self.clock_watch.market_time_ns(), self.engine.now_ns)
+
     def has_user(self, user: str) -> bool:
         """True if a USER row has defined the user."""
         return self.outbox.streams.user(user) != 0

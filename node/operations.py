@@ -159,8 +159,8 @@ class Operations:
         lines, added = with_defaults(given, self._default_limits, participants)
         words = Counter(line.text.split(maxsplit=1)[0] for line in lines)
         events = _Events(as_objects=request.get("objects", False))
-        # The sequencer sets the clock. With a clock given, the translator does not begin with the default clock of a
-        # file.
+        # The sequencer sets the clock. With market time given, the translator does not begin with the default clock of
+        # a file, and a time of day or a relative one counts from now.
         for batch in self._batches(lines):
             events.existing += existing_users(batch.rows, self._node, events.existing_room)
             try:
@@ -180,7 +180,7 @@ class Operations:
         """Rows of the lines, as many at once as a request may have lines: one line may stand for all participants."""
         for first in range(0, len(lines), 2 * COMMANDS_MAX):
             part = lines[first : first + 2 * COMMANDS_MAX]
-            translator = Translator(part, replace(self._node.directory(), now_ns=1), _NAME)
+            translator = Translator(part, replace(self._node.directory(), now_ns=self._node.market_time_ns()), _NAME)
             while (batch := translator.next_batch(self._node.directory())) is not None:
                 yield batch
 

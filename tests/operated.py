@@ -100,6 +100,9 @@ class FakeNode:
     def directory(self) -> Directory:
         return self.engine.directory
 
+    def market_time_ns(self) -> int:
+        return time.time_ns()
+
     def has_user(self, user: str) -> bool:
         return user in self.users
 

@@ -6,8 +6,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from engine.bounds import DAY_NS
 from engine.records import CommandKind
 from gateway.passwords import salt_and_hash, verify
 from node.admin import CONNECTIONS_MAX, WAITING_MAX
@@ -65,6 +67,23 @@ def test_names_that_are_defined_in_a_text_are_known_to_its_next_lines_and_to_the
         assert peer.ask({"do": "commands", "text": "cancel P2 x1"})["events"] == ["> canceled x1 qty=1 reason=user"]
         unknown = peer.ask({"do": "commands", "text": "enter GHOST g1 buy 1 NEW @ 5"})
         assert unknown["events"] == ["> rejected g1 reason=unknown_participant"]
+
+
+def test_a_time_of_day_or_a_relative_one_counts_from_now_and_not_from_1970(operated: Operated) -> None:
+    text = (
+        "schedule XYZ +1h closed\nschedule XYZ 23:59:59.999999999 closed\n"
+        "enter ALPHA a2 buy 1 XYZ @ 9.00 tif=gtd until=+2h"
+    )
+    before_ns = time.time_ns()
+    with operated.peer() as peer:
+        assert peer.ask({"do": "commands", "text": text})["events"] == ["> accepted a2"]
+    after_ns = time.time_ns()
+    rows = np.concatenate(operated.node.rows)
+    later, of_day = (int(row["due_ns"]) for row in rows[rows["kind"] == CommandKind.SCHEDULE])
+    (until,) = (int(row["until_ns"]) for row in rows[rows["kind"] == CommandKind.ENTER][-1:])
+    assert before_ns <= later - 3_600 * 10**9 <= after_ns
+    assert before_ns <= until - 7_200 * 10**9 <= after_ns
+    assert of_day in (each // DAY_NS * DAY_NS + DAY_NS - 1 for each in (before_ns, after_ns))
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,11 @@ def test_a_call_of_no_time_is_left_out() -> None:
         ("2026-11-27T14:30\n", "week.txt:1: this is no session"),
         ("14:30 18:00\n", "week.txt:1: this is no session"),
         ("2026-11-27T18:00 2026-11-27T14:30\n", "week.txt:1: a session ends after it begins"),
-        ("2026-11-27T14:30 never\n", "week.txt:1: the time is 'never'"),
+        (
+            "2026-11-27T14:30 never\n",
+            "week.txt:1: the time is 'never'; write its opening and its close in UTC, such as",
+        ),
+        ("2026-11-27 14:30 18:00\n", "week.txt:1: the time is '2026-11-27'; write its opening and its close"),
     ],
 )
 def test_a_line_that_is_no_session_is_told_with_its_place(week: Path, text: str, said: str) -> None:
@@ -106,6 +110,15 @@ def test_the_commands_are_printed_and_a_calendar_without_a_session_is_refused(we
     status, _, told = lockstep(*words[:-4], "--from", f"{year}-07-01", "--days", "3")
     assert status == 2
     assert "has no session in 3 days" in " ".join(told.split())
+
+
+def test_a_calendar_whose_sessions_are_past_is_told_so_and_not_that_it_has_none(week: Path, lockstep: Lockstep) -> None:
+    week.write_text("2020-06-02T14:30 2020-06-02T18:00\n")
+    status, out, told = lockstep(
+        "admin", "schedule", week.parent, "--calendar", week, "--from", "2020-06-01", "--days", "2", "--print"
+    )
+    assert (status, out) == (2, "")
+    assert "in 2 days from 2020-06-01 on are past: the last one closed at 2020-06-02T18:00:00" in " ".join(told.split())
 
 
 @pytest.mark.parametrize(
