@@ -74,13 +74,23 @@ def _beside(book: Facts) -> Iterator[str]:
         yield f"volatility breaker: a trade {away} halts for {duration(breaker['halt_ns'])}"
     if middle is not None and (middle["bid_orders"] or middle["offer_orders"]):
         where = price(middle["price_e4"]) if middle["price_e4"] else "none now"
-        buys = f"{screen.counted(middle['bid_orders'], 'buy')}, {screen.count(middle['bid_qty'])}"
-        sells = f"{screen.counted(middle['offer_orders'], 'sell')}, {screen.count(middle['offer_qty'])}"
-        yield f"midpoint book: {buys}; {sells}; midpoint {where}"
+        yield f"midpoint book: {_both_sides(middle)}; midpoint {where}"
     for side in ("buy", "sell"):
         for level in book[f"{side}_stops"]:
             orders = screen.counted(level["orders"], "order")
             yield f"{side} stop at {price(level['stop_e4'])}: {screen.count(level['qty'])} of {orders}"
+    for what, key in (
+        ("closing orders, kept aside until the closing call", "closing_orders"),
+        ("pegs that wait without a price", "unpriced_pegs"),
+    ):
+        if book[key]["bid_orders"] or book[key]["offer_orders"]:
+            yield f"{what}: {_both_sides(book[key])}"
+
+
+def _both_sides(counted: Facts) -> str:
+    """Orders and open quantity of each side."""
+    buys = f"{screen.counted(counted['bid_orders'], 'buy')}, {screen.count(counted['bid_qty'])}"
+    return f"{buys}; {screen.counted(counted['offer_orders'], 'sell')}, {screen.count(counted['offer_qty'])}"
 
 
 def _show_orders(orders: list[Facts]) -> None:

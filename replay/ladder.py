@@ -42,9 +42,20 @@ def trading_prices(orders: NDArray[Any]) -> NDArray[np.int64]:
 def in_no_queue(orders: NDArray[Any]) -> NDArray[np.bool_]:
     """True for OPEN_ORDER rows that wait outside of the books: dormant stops, closing orders aside, which show nothing,
     and pegs without a price."""
-    aside = (orders["time_in_force"] == TimeInForce.CLOSING) & (orders["shown_qty"] == 0)
-    waits: NDArray[np.bool_] = (orders["stop_e4"] != 0) | aside | (trading_prices(orders) < 0)
+    waits: NDArray[np.bool_] = (orders["stop_e4"] != 0) | _kept_aside(orders) | _unpriced(orders)
     return waits
+
+
+def _kept_aside(orders: NDArray[Any]) -> NDArray[np.bool_]:
+    """True for closing orders that wait for the closing call."""
+    aside: NDArray[np.bool_] = (orders["time_in_force"] == TimeInForce.CLOSING) & (orders["shown_qty"] == 0)
+    return aside
+
+
+def _unpriced(orders: NDArray[Any]) -> NDArray[np.bool_]:
+    """True for pegs that have no price."""
+    unpriced: NDArray[np.bool_] = trading_prices(orders) < 0
+    return unpriced
 
 
 def levels(orders: NDArray[Any], side: Side) -> list[Level]:
@@ -102,6 +113,8 @@ def book_object(
     values["midpoint"] = _midpoint(orders, phase) if instrument["midpoint"] else None
     values["buy_stops"] = _stops(orders, Side.BUY)[: stops_max or depth]
     values["sell_stops"] = _stops(orders, Side.SELL)[: stops_max or depth]
+    values["closing_orders"] = _counted(orders[_kept_aside(orders)])
+    values["unpriced_pegs"] = _counted(orders[_unpriced(orders)])
     values["open_orders"] = len(orders)
     names = engine.directory.participants
     values["orders"] = [_order(each, names) for each in orders[:orders_max]] if orders_max != 0 else None
@@ -153,8 +166,14 @@ def _midpoint(orders: NDArray[Any], phase: Phase) -> Object:
     bids, offers = (displayed["price_e4"][displayed["side"] == int(side)] for side in (Side.BUY, Side.SELL))
     quoted = phase == Phase.CONTINUOUS and len(bids) and len(offers)
     values: Object = {"price_e4": (int(bids.max()) + int(offers.min())) // 2 if quoted else None}
+    return values | _counted(orders[orders["book"] == Book.MIDPOINT])
+
+
+def _counted(orders: NDArray[Any]) -> Object:
+    """Number and open quantity of each side of OPEN_ORDER rows."""
+    values: Object = {}
     for name, side in (("bid", Side.BUY), ("offer", Side.SELL)):
-        own = orders[(orders["book"] == Book.MIDPOINT) & (orders["side"] == int(side))]
+        own = orders[orders["side"] == int(side)]
         values |= {f"{name}_orders": len(own), f"{name}_qty": int(own["leaves_qty"].sum())}
     return values
 

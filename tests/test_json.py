@@ -183,7 +183,8 @@ def test_an_object_beside_its_schema_is_found() -> None:
         "midpoint": None,
     }
     book |= {"buy_stops": [{"stop_e4": 100_500, "qty": 10, "orders": 1}], "sell_stops": []}
-    book |= {"open_orders": 2, "orders": None}
+    none = {"bid_orders": 0, "bid_qty": 0, "offer_orders": 0, "offer_qty": 0}
+    book |= {"closing_orders": none, "unpriced_pegs": none, "open_orders": 2, "orders": None}
     assert complaints(["book"], book) == []
     for wrong in (
         {"time": "2024-01-15T09:30:00"},

@@ -57,6 +57,37 @@ enter BETA b4 sell 30 XYZ @ 9.97
 """
 
 
+WAITING_DAY = """instrument XYZ tick=0.01 lot=1 reference=10.00
+participant ALPHA
+phase XYZ continuous
+enter ALPHA a1 buy 10 XYZ @ 9.98
+enter ALPHA a2 buy 50 XYZ @ 9.97 tif=closing
+enter ALPHA a3 sell 20 XYZ @ market tif=closing
+enter ALPHA a4 sell 70 XYZ @ market peg=primary
+enter ALPHA a5 sell 5 XYZ @ 10.05 peg=midpoint
+"""
+
+
+def test_the_book_says_which_closing_orders_and_pegs_wait_outside_of_it(tmp_path: Path, lockstep: Lockstep) -> None:
+    day = tmp_path / "day.txt"
+    day.write_text(WAITING_DAY)
+    assert lockstep("run", day, "--data", tmp_path / "node")[0] == 0
+    status, said, _ = lockstep("book", tmp_path / "node", "XYZ")
+    assert (status, said.splitlines()[2:]) == (
+        0,
+        [
+            "     1       10  9.98",
+            "closing orders, kept aside until the closing call: 1 buy, 50; 1 sell, 20",
+            "pegs that wait without a price: 0 buys, 0; 2 sells, 75",
+        ],
+    )
+    (tmp_path / "call.txt").write_text("phase XYZ closing_auction\n")
+    assert lockstep("run", tmp_path / "call.txt", "--append", "--data", tmp_path / "node")[0] == 0
+    book = json.loads(lockstep("book", tmp_path / "node", "XYZ", "--json")[1])
+    assert book["closing_orders"] == {"bid_orders": 0, "bid_qty": 0, "offer_orders": 0, "offer_qty": 0}
+    assert book["unpriced_pegs"] == {"bid_orders": 0, "bid_qty": 0, "offer_orders": 2, "offer_qty": 75}
+
+
 def test_the_book_says_what_is_not_in_its_ladder(tmp_path: Path, lockstep: Lockstep) -> None:
     day = tmp_path / "day.txt"
     day.write_text(FULL_DAY)
