@@ -14,6 +14,8 @@ PYTEST := $(BIN)/python -m pytest
 # A worker more than the two cores of the smallest machine: many tests wait, for a disk, a process or a time. Idle workers
 # take work from the others, since a few tests are much longer than the rest.
 SPREAD := -n 3 --dist worksteal
+# Of the slow tests more wait, and longer: for kills, takeovers and programs of others.
+SPREAD_OF_DAY := -n 4 --dist worksteal
 
 # Python keeps what it compiles of modules, whatever the environment says: a run of the suite starts hundreds of processes,
 # and each would compile them again.
@@ -80,7 +82,7 @@ readme: $(READY) $(EXTRAS)  ## README.md from top to bottom: each command as pri
 OF_DAY ?= --rest slow=32 --part long=6
 test-day: $(READY) $(EXTRAS)  ## the slow tests that make test leaves out today, and a sixth of the long ones, by the same seed
 	@$(BIN)/lockstep warmup
-	@$(PYTEST) $(SPREAD) -m "slow or long" $(OF_DAY)
+	@$(PYTEST) $(SPREAD_OF_DAY) -m "slow or long" $(OF_DAY)
 
 test-long: $(READY) $(EXTRAS)  ## everything, with more kills, more commands, more bit flips
 	@$(BIN)/lockstep warmup
