@@ -104,7 +104,7 @@ class Hub:
         self._members: set[Subscriber] = set()
         self._by: dict[tuple[str, str], set[Subscriber]] = {}
         self._traded: set[str] = set()
-        #: What those are owed who wait longer than a tick, by product and number of ticks: levels, and a ticker.
+        #: Levels, and a ticker, owed to those who wait longer than a tick, by product and number of ticks.
         self._levels: dict[str, dict[int, dict[tuple[int, int], int]]] = {}
         self._tickers: dict[str, set[int]] = {}
         self._calls: dict[str, Call | None] = {}  # as they were told last

@@ -60,7 +60,7 @@ def read_request(text: str | bytes, market: WebMarket) -> Request:
     if not isinstance(channels, list) or not channels or len(channels) > _ENTRIES_MAX:
         raise BadRequest(f"channels is no list; give some of {', '.join(CHANNELS)}")
     wants = []
-    intervals_ms = {}
+    intervals_ms: dict[tuple[str, str], int] = {}
     for each in channels:
         name, ids = (each, products) if isinstance(each, str) else _named(each, products)
         channel = _OTHER_NAMES.get(name, name)
