@@ -521,6 +521,15 @@ class Connection(asyncio.BufferedProtocol):
             self.transport.close()
         self._gateway.on_closing(self)
 
+    def leave(self, why: str) -> None:
+        """End the connection by its side's own will while the market goes on. A session whose messages have numbers of
+        the journal says so first, and is closed when that has come back, or does not come."""
+        session = self.row_session
+        if session is None or not self.live or self._paused_ns:
+            self.close(why)
+        elif session.leave(why):
+            self._gateway.on_bytes(self)
+
     def end_session(self) -> None:
         """End the session: refuse further orders, and send End of Session after the last message."""
         if not self.live:

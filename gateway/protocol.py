@@ -178,6 +178,11 @@ class RowSession(Session, Protocol):
         """Mass cancel that is to be carried out, once."""
         ...
 
+    def leave(self, why: str, /) -> bool:
+        """Have the client told that its session ends, by rows of the session, and take no more of its messages; it is
+        over then. False where nothing can be told, or that is under way."""
+        ...
+
 
 class OrderProtocol(Protocol):
     """One protocol. ``number``: in the contexts of its commands (``reports.contexts``), never used for another."""

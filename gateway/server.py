@@ -261,6 +261,13 @@ class Gateway:
             else:
                 connection.close(why, tells=tells)
 
+    def leave(self, why: str) -> None:
+        """End all sessions that tell their ends by the journal, while it takes commands, and take no more logins."""
+        self.open_for_logins = False
+        for each in list(self.connections):
+            if each.row_session is not None:
+                each.leave(why)
+
     def _epoch_now(self) -> int:
         return self.epoch
 
@@ -287,7 +294,7 @@ class Gateway:
         """End a user's connection; True if there was one."""
         connection = self.logged_in.get(user)
         if connection is not None:
-            connection.close(why)
+            connection.leave(why)
         self.end_past(user, why)
         return connection is not None
 
@@ -301,7 +308,7 @@ class Gateway:
         """End what a user has at an entrance: its login and its connection to a past session."""
         for each in list(self.connections):
             if each.user == user and each.entrance is entrance:
-                each.close(why)
+                each.leave(why)
 
     # Logins.
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from engine.records import UserPermission
+from gateway.fix import marks
 from gateway.protocol import MassCancel
 from gateway.rings import GATEWAY_ROWS
 from gateway.server import Gateway, Report
@@ -191,6 +192,17 @@ class GatewayDoor:
         for link in self.links.values():
             link.lines.send(away=why)
 
+    def leave(self, why: str) -> bool:
+        """Have clients of FIX told that their sessions end, by their gateways; False where there are none."""
+        for link in self.links.values():
+            if link.is_fix:
+                link.send(leave=why)
+        return self.fix_users() > 0
+
+    def fix_users(self) -> int:
+        """Users who are logged in at gateways of FIX, orders and drop copies."""
+        return sum(self.gateway.register.count(link) for link in self.links.values() if link.is_fix)
+
     def disconnect(self, user: int, why: str) -> bool:
         """End a user's connections at gateways, those to past sessions too; False if there is none."""
         found = isinstance(self.gateway.register.holder(user), GatewayEnd)
@@ -260,6 +272,11 @@ class GatewayEnd(LinkLines):
         self.past: frozenset[int] = frozenset()  # users who read a past session there
         self._addresses: dict[int, str] = {}
         self._absent: list[int] = []  # users who have left since the last turn of the loop, and may come back
+
+    @property
+    def is_fix(self) -> bool:
+        """True for a gateway of FIX, of orders or drop copies."""
+        return self._ring is not None and self._ring.protocol in marks.NUMBERS
 
     @property
     def lines(self) -> LinkLines:

@@ -500,6 +500,8 @@ class GatewayProcess:
                 gateway.elsewhere = self._elsewhere
         elif "away" in told:
             gateway.send_away(str(told["away"]))
+        elif "leave" in told:
+            gateway.leave(str(told["leave"]))
         elif "refused" in told:
             self.log.error("the node refuses this gateway", why=str(told["refused"]))
             self._stop(str(told["refused"]), CoreGone(str(told["refused"])))

@@ -68,6 +68,7 @@ END_S: Final = 10.0
 LEAVE_S: Final = 1.0
 #: Interval at which the room for the journal is measured, in seconds.
 ROOM_S: Final = 0.5
+_STOPS: Final = "the node stops"
 #: States that the report of a pair has as its own.
 _OF_THE_PAIR: Final = frozenset({"standby", "unsure", "diverged"})
 #: States after which a phase can be opened, by themselves or once the machine is mended.
@@ -520,6 +521,7 @@ class Node:
                 raise OperationRefused(unsure)
             await self.drain()
             await self._cancel_at_end()
+            await self._take_leave()
             self.intake.open = False
             await self._settled()
         except OperationRefused as refused:
@@ -617,7 +619,7 @@ class Node:
         if self._failure is None:
             self._failure = error
             self.log.error("the node stops", why=str(error))
-            self.gateway.send_away("the node stops")
+            self.gateway.send_away(_STOPS)
             self._stop()
 
     def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -699,6 +701,15 @@ class Node:
     def _on_mass_cancel_asked(self, user: int, asked: MassCancel) -> None:
         if self.intake.open and self._failure is None and not self.gateway.elsewhere and self.mass_cancels.admit(user):
             self._begin(self.mass_cancels.cancel(user, asked))
+
+    async def _take_leave(self) -> None:
+        """Have clients of FIX told by a Logout, whose number comes from the journal, while the journal takes commands;
+        for a short time: who does not take it is told nothing."""
+        if self.gateways is None or not self.gateways.leave(_STOPS):
+            return
+        deadline_s = time.monotonic() + LEAVE_S
+        while self.gateways.fix_users() and self._failure is None and time.monotonic() < deadline_s:
+            await asyncio.sleep(0.002)
 
     async def _cancel_at_end(self) -> None:
         """Cancel the orders of users that cancel on disconnect, connected or not, while messages still reach them."""

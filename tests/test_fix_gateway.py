@@ -384,6 +384,65 @@ def test_a_session_goes_on_with_its_numbers_at_the_node_that_takes_over(tmp_path
         again.close()
 
 
+def farewell_of(session: FixClient) -> tuple[bytes | None, int]:
+    """Reason and number of the Logout with which the other side ends; nothing comes behind it."""
+    said = session.until(lambda each: each.msg_type == b"5")
+    assert session.next() is None
+    session.close()
+    return said.get(b"58"), said.number(b"34") or 0
+
+
+@pytest.mark.slow
+def test_a_session_that_the_exchange_ends_has_a_logout_with_the_reason_and_its_numbers_go_on(tmp_path: Path) -> None:
+    node = started(tmp_path, "--gateway", "fix=fix:0")
+    try:
+        user = client(node)
+        user.log_on()
+        ends = [
+            ("disconnect", {"user": "UA"}, b"the operator ended the connection"),
+            ("password", {"user": "UA", "password": "secret"}, b"the user has a new password; log in with it"),
+            ("commands", {"text": "user UA participant=BETA"}, b"the user belongs to another participant now"),
+            ("", {}, b"the node stops"),
+            ("commands", {"text": "user UA participant=BETA allow=none"}, b"the user may not log in any more"),
+        ]
+        for turn, (operation, words, why) in enumerate(ends):
+            user.order(f"before-{turn}", f59="1")
+            user.report(f"before-{turn}")
+            if operation:
+                with node.link() as link:
+                    link.ask(operation, **words)
+                assert farewell_of(user)[0].startswith(why)
+                until(lambda: node.status()["logged_in"] == 0)
+            else:
+                node.end(signal.SIGTERM)
+                assert farewell_of(user)[0] == why
+                node.start()
+            if turn + 1 < len(ends):
+                user = back(node, in_seq=user.in_seq, out_seq=user.out_seq)
+                assert Message(user.frames[0]).number(b"34") == user.in_seq - 1
+    finally:
+        node.stop()
+
+
+def test_orders_behind_a_logout_of_the_exchange_use_no_number_and_come_with_the_next_logon(node: Running) -> None:
+    user = client(node)
+    user.log_on()
+    user.order("a1", f59="1")
+    user.report("a1")
+    with node.link() as link:
+        link.ask("disconnect", user="UA")
+    with suppress(OSError):
+        for n in range(20):
+            user.order(f"late-{n}", f59="1")
+            time.sleep(0.002)
+    farewell_of(user)
+    again = back(node, in_seq=user.in_seq, out_seq=user.out_seq)
+    again.sent[:0] = user.sent
+    for n in range(20):
+        assert again.report(f"late-{n}").get(b"39") == b"0"
+    again.close()
+
+
 @pytest.mark.slow
 def test_terms_of_orders_do_what_the_rulebook_says(node: Running) -> None:
     with node.link() as link:

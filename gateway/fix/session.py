@@ -315,6 +315,22 @@ class FixSession(RowSession):
             self._asks_clock = True
             core.ask("TIME", wall_ns)
 
+    def leave(self, why: str) -> bool:
+        """Have a Logout with a reason sent, and take no message any more; False where that is under way.
+
+        What the client sends from now on uses no number: it is asked for at the next logon. The session is over when
+        the Logout has gone, or has not come back in time.
+        """
+        core = self._core
+        if core is None or core.state is not State.LIVE:
+            self._ends = self._ends or why
+            return True
+        if self._ends:
+            return False
+        core.logout(why, self._clock())
+        self._ends = why
+        return True
+
     def heartbeat(self, now_ns: int) -> bytes:
         """Nothing: ``tick`` marks heartbeats."""
         del now_ns
@@ -350,6 +366,8 @@ class FixSession(RowSession):
             core = self._core
             if self._queue or core is None or taken >= len(region) or core.state is State.ASKED:
                 return taken, rows, count
+            if self._ends:  # what comes now is not for the market, and uses no number
+                return len(region), rows, count
             self._came_ns = self._clock()
             if self._reads_plain(core, rows_max):
                 size, of_plain, messages, full = self._read_plain(core, region[taken:], rows_max - made)
