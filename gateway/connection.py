@@ -137,6 +137,7 @@ class Connection(asyncio.BufferedProtocol):
         self.position = 0
         self.spool: Spool | None = None
         self._later: list[Spool] = []  # what follows ``spool`` where messages of past days are sent again
+        self._ends_with_day = False  # its last word is in the stream of the new day
         self.past = False  # the session is over: the rest of its stream is sent, then End of Session
         self.holding = False  # reading is paused: the region is full
         self.is_direct = False  # the compiled turn reads and writes it; reading is paused for the loop
@@ -495,6 +496,8 @@ class Connection(asyncio.BufferedProtocol):
         """
         if self.closing:
             return
+        if self._ends_with_day:
+            self._gateway.end_login(self)  # no disconnect: the user has time to come back
         if self.transport is None:
             self.closing, self._closing_ns = why, self._gateway.now_ns()
             if self._socket is not None:
@@ -534,6 +537,8 @@ class Connection(asyncio.BufferedProtocol):
         """End the session: refuse further orders, and send End of Session after the last message."""
         if not self.live:
             return
+        if self._tells_in_new_day():
+            return
         if self.is_direct:
             self._gateway.end_direct(self)
         self._gateway.end_login(self)
@@ -544,6 +549,17 @@ class Connection(asyncio.BufferedProtocol):
             self.transport.resume_reading()
         if self.caught_up:
             self._send_end()
+
+    def _tells_in_new_day(self) -> bool:
+        """Have a session that has all of the day before say by the journal that it ends, which is in the stream of the
+        day that begins; False for any other."""
+        session, spool = self.row_session, self.entrance.outbox.spool
+        if session is None or self.spool is spool or not self.caught_up or self._paused_ns:
+            return False
+        self._ends_with_day = True
+        self.spool, self.position, session.next_seq = spool, 0, 1
+        self.leave(_NEW_DAY)
+        return True
 
     def enter_past(self, user: int, accepted: bytes, spool: Spool, position: int) -> None:
         """Log the user in to a past session: send its messages from ``position`` on, then its end."""
@@ -562,6 +578,7 @@ class Connection(asyncio.BufferedProtocol):
 
 
 _NOT_KEPT: Final = "the session is not kept any longer"
+_NEW_DAY: Final = "a new trading day begins; log on again"
 
 #: Classes of sessions that were asked before: to look at an instance costs more than the rest of a connection's begin.
 _MAKES_ROWS: Final[dict[type, bool]] = {}

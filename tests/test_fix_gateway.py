@@ -202,8 +202,8 @@ def test_a_resend_goes_back_over_the_days_that_are_kept(tmp_path: Path) -> None:
         with node.link() as link:
             ends = time.strftime("%H:%M", time.gmtime(time.time() + 62))
             link.ask("commands", text=f"venue day_start={ends}")  # another trading day begins within 62 s
-        while other.next() is not None:
-            pass  # heartbeats, until the end of the day ends the session
+        assert farewell_of(other)[0] == b"a new trading day begins; log on again"
+        back(node, "UB", in_seq=other.in_seq, out_seq=other.out_seq).close()
         again = back(node, in_seq=numbers[0], out_seq=numbers[1])
         answer = Message(again.frames[0]).number(b"34") or 0
         assert answer == numbers[0] + 2, "a trade, and the end of the day order"
