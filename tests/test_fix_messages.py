@@ -354,6 +354,12 @@ def test_each_type_that_is_not_served_has_one_business_reject_with_its_type_and_
         assert extend[0].to_bytes(8, "big").lstrip(bytes(1)) == kind.encode()
         text = marks.text_in((*extend[2:6], 0, 0)).rstrip(bytes(1)).decode()
         assert (extend[1], text) == (3, "a cross is executed at once" if kind in "tu" else "Unsupported Message Type")
+    refusal = body([(45, 1), (58, "no"), (372, "8"), (380, 3)])
+    frame = writer.frame(b"j", len(unserved) + 2, fix_sessions.NOW_NS, refusal)
+    _, rows, _ = made.read(memoryview(frame), 256, streams, 1, 1)
+    assert rows == [], "a reject is not rejected: that would go on without end"
+    assert made._core is not None
+    assert made._core.store.in_seq == len(unserved) + 3, "its number is used"
     assert made.state is State.LIVE
 
 

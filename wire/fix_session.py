@@ -171,6 +171,8 @@ class Session:
             if seq is None:
                 return
             self.store.in_seq += 1
+            if kind == _BUSINESS_REJECT:
+                return  # as a reject of the session: an answer could be answered by another, without end
             if kind in self._validator.unserved:
                 self.business_reject(message, 3, "Unsupported Message Type", now_ns)
             else:
