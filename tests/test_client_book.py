@@ -186,6 +186,52 @@ def test_every_message_is_given_once_and_in_order_over_a_network_that_loses_doub
     assert [each for packet in plain.packets() for each in mold.read(packet).messages] != messages
 
 
+#: Of the simulated feed: a packet each so often, and the way of a request to its answer.
+PACKET_NS, ANSWER_NS = 1_000_000, 2_000_000
+RIGHT_WITHIN_NS = 100_000_000
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_a_bad_network_spoils_is_made_good_within_100_ms_and_is_known_meanwhile(seed: int) -> None:
+    """1% of the packets are lost, doubled and held back each, those of answers too, by a clock of the test."""
+    messages = [b"%06d" % number for number in range(20_000)]
+    framed = [len(each).to_bytes(2, "big") + each for each in messages]
+    spoil, order, got, late_ns = bad_network(seed), FeedOrder(), list[bytes](), 0
+    plain, answers = list[bytes](), list[tuple[int, bytes]]()  # what a client without numbers has; packets on their way
+    sent = list(mold.packets("20260105", 1, b"".join(framed), 200))
+    sent_ns = {
+        number: at * PACKET_NS
+        for at, packet in enumerate(sent)
+        for number, _ in enumerate(mold.read(packet).messages, mold.read(packet).sequence)
+    }
+    known = 1  # behind the last message that arrived
+    for at in range(len(sent) + 500):
+        now_ns = at * PACKET_NS
+        arrived = spoil(sent[at] if at < len(sent) else mold.heartbeat("20260105", len(messages) + 1))
+        for packet in arrived:
+            plain += mold.read(packet).messages
+        arrived += [packet for due_ns, packet in answers if due_ns <= now_ns]
+        answers = [each for each in answers if each[0] > now_ns]
+        before = len(got)
+        for packet in arrived:
+            known = max(known, mold.read(packet).next_sequence)
+            got += order.take(packet, now_ns)
+        assert got == messages[: len(got)]
+        late_ns = max([late_ns, *(now_ns - sent_ns[number] for number in range(before + 1, len(got) + 1))])
+        # It says that it is whole where it has all that it can know of, and nowhere else.
+        assert not arrived or order.is_whole(now_ns) == (len(got) == known - 1)
+        for request in order.due(now_ns):
+            asked = mold.read_request(request)
+            part = framed[asked.sequence - 1 : asked.sequence - 1 + asked.message_count]
+            for packet in mold.packets(asked.session, asked.sequence, b"".join(part), 200):
+                answers += [(now_ns + ANSWER_NS, each) for each in spoil(packet)]
+    assert got == messages
+    assert PACKET_NS < late_ns <= RIGHT_WITHIN_NS
+    assert not order.wants_snapshot
+    # Control: who takes what comes for all that there is has other messages, and would not know.
+    assert plain != messages
+
+
 def test_a_gap_that_nobody_fills_is_left_for_a_snapshot() -> None:
     messages = [b"%06d" % number for number in range(100)]
     network = Network(messages, 1, answers=False)

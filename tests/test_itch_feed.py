@@ -540,11 +540,18 @@ def test_meatpy_finds_no_order_that_trades_before_its_turn(tmp_path: Path) -> No
     path = tmp_path / "day.itch"
     path.write_bytes(session)
     told: dict[int, tuple[int, int]] = {}
+    executed = 0
     for symbol in engine.directory.symbols:
         processor = meatpy.ITCH50MarketProcessor(symbol, datetime(1970, 1, 1) + timedelta(days=day))
         with meatpy.ITCH50MessageReader(path) as reader:
             for message in reader:
                 processor.process_message(message)
+                book = processor.current_lob
+                if message.type in b"EC":
+                    executed += 1
+                    # At each execution: at the next one it forgets those that it takes for no faults.
+                    assert book is not None
+                    assert not book.execution_errors_buffer, f"execution {executed} of {symbol}"
                 if message.type == b"P":
                     told[message.match] = (message.shares, message.price)
         book = processor.current_lob
@@ -553,6 +560,7 @@ def test_meatpy_finds_no_order_that_trades_before_its_turn(tmp_path: Path) -> No
         for side, levels in ((1, book.bid_levels if book else []), (-1, book.ask_levels if book else [])):
             got = [(level.price, order.volume) for level in levels for order in level.queue]
             assert got == expected[side]
+    assert executed > 100
     assert {number: told[number] for number in crosses} == crosses
 
 
