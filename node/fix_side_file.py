@@ -1,8 +1,8 @@
 """Facts of FIX sessions that the journal does not have, in files which a gateway leaves beside its streams.
 
-The one of sessions has the version, the address and the times of the last bytes each way of every session since the
-gateway started, and the gateway's process; it is written every few seconds and at the end. That of the watched is
-written by `lockstep fix`: users whose messages the gateway logs, until it is removed.
+The one of sessions has the version, the address and the times of the last bytes each way of every session, of earlier
+lives of the gateway too, and the gateway's process; it is written every few seconds and at the end. That of the watched
+is written by `lockstep fix`: users whose messages the gateway logs, until it is removed.
 """
 
 import json

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from gateway.fix.session import FixSession
 from gateway.server import Gateway
-from node.fix_side_file import watched, write_side_file
+from node.fix_side_file import read_side_file, watched, write_side_file
 from node.log_repeats import FIX_MESSAGE
 from node.logs import Log
 
@@ -23,7 +23,10 @@ class SessionFacts:
 
     def __init__(self, folder: Path, log: Log) -> None:
         self._folder, self._log = folder, log
-        self._sessions: dict[str, dict[str, Any]] = {}
+        # Those of the life before were ended by its end.
+        self._sessions: dict[str, dict[str, Any]] = {
+            name: {**facts, "logged_on": False} for name, facts in read_side_file(folder).items()
+        }
         self._watched: frozenset[str] = frozenset()
         self._due_s = 0.0
 

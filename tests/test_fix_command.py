@@ -4,9 +4,14 @@ import json
 import signal
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from gateway.fix.session import FixSession
+from node.fix_side_file import read_side_file
+from node.fix_watch import SessionFacts
 from tests.conftest import Lockstep
 from tests.fix_client import FixClient
 from tests.json_schemas import checked
@@ -87,6 +92,21 @@ def logs_of(client: FixClient, node: Running) -> bool:
     client.until(lambda each: each.get(b"112") == b"watch")
     told = [json.loads(line) for line in node.logged().splitlines() if '"fix message"' in line]
     return {each["way"] for each in told if "112=watch|" in each["message"] and each["user"] == "UA"} == {"in", "out"}
+
+
+def test_a_gateway_goes_on_with_the_facts_of_its_last_life_and_nobody_is_logged_on_by_them(tmp_path: Path) -> None:
+    def served(user: str) -> Any:
+        streams = SimpleNamespace(name=lambda _number: user)
+        entrance = SimpleNamespace(outbox=SimpleNamespace(streams=streams))
+        connection = SimpleNamespace(session=FixSession(0), entrance=entrance, user=1, address="127.0.0.1")
+        return SimpleNamespace(logged_in={1: connection})
+
+    log: Any = None
+    for user in ("UA", "UB"):
+        SessionFacts(tmp_path, log).write(served(user))
+    found = read_side_file(tmp_path)
+    assert {name: facts["logged_on"] for name, facts in found.items()} == {"UA": False, "UB": True}
+    assert found["UA"]["version"] == found["UB"]["version"]
 
 
 def test_what_cannot_be_shown_is_said_in_a_sentence(tmp_path: Path, lockstep: Lockstep) -> None:
