@@ -287,3 +287,41 @@ class Terminal(io.StringIO):
     def isatty(self) -> bool:
         """True."""
         return True
+
+
+def test_the_end_waits_for_threads_calls_what_asked_for_it_and_loses_no_output() -> None:
+    script = (
+        "import atexit, threading, time\nfrom cli import interrupts\n"
+        "atexit.register(print, 'asked for')\n"
+        "def slow():\n    time.sleep(0.2)\n    print('of a thread')\n"
+        "def work():\n    threading.Thread(target=slow).start()\n    print('of the work')\n    return 3\n"
+        "interrupts.run(work)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (3, "of the work\nof a thread\nasked for\n", "")
+
+
+def test_the_end_takes_no_module_apart_and_python_alone_would() -> None:
+    finalized = "class Final:\n    def __del__(self):\n        print('taken apart')\nfinal = Final()\n"
+    ends = {}
+    for name, end in (("lockstep", "interrupts.run(lambda: 0)"), ("python", "raise SystemExit(0)")):
+        script = f"from cli import interrupts\n{finalized}{end}"
+        ended = subprocess.run(
+            [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False
+        )
+        ends[name] = (ended.returncode, ended.stdout, ended.stderr)
+    assert ends == {"lockstep": (0, "", ""), "python": (0, "taken apart\n", "")}
+
+
+def test_output_that_cannot_be_written_at_the_end_is_told() -> None:
+    script = "from cli import interrupts\ndef work():\n    print('lost')\n    return 0\ninterrupts.run(work)"
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    line = [sys.executable, "-c", script]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            line, cwd=ROOT, env=buffered, stdout=full, stderr=subprocess.PIPE, timeout=LIMIT_S, check=False
+        )
+    assert ended.returncode == 120
+    assert b"No space left on device" in ended.stderr
