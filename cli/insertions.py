@@ -61,11 +61,13 @@ def of_file(path: Path, names: Directory, first_ns: int) -> list[Insertion]:
 def of_limits(words: str, names: Directory, from_seq: int | None) -> Insertion:
     """``limits`` with these words: from command ``from_seq`` on, or once the names in them are defined.
 
-    Raises WrongUse for names that the journal does not define.
+    Raises WrongUse for names that the journal does not define, and where no limit is named.
     """
-    who = words.split()[:1]
-    if not who or who[0] not in names.participants:
-        raise WrongUse(f"--set is {words!r}; write it as `PARTICIPANT [symbol=SYMBOL] LIMIT=VALUE…`, with a known name")
+    who, *rest = words.split() or [""]
+    if who not in names.participants or all(word.startswith("symbol=") for word in rest):
+        raise WrongUse(
+            f"--set is {words!r}; write it as `PARTICIPANT [symbol=SYMBOL] LIMIT=VALUE…`, with a known name and a limit"
+        )
     batch = Translator(parse(f"limits {words}", "--set"), replace(names, now_ns=1), "--set").next_batch(names)
     assert batch is not None, "a line has rows"
     known = {*names.participants, *names.symbols}

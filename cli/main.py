@@ -7,6 +7,7 @@ become one sentence and an exit status is in ``cli.errors``.
 
 import contextlib
 import functools
+import inspect
 import io
 import itertools
 import os
@@ -97,12 +98,20 @@ for commands in (
 _MARKUP: Final = re.compile(r"(\\*)(\[[a-z#/@][^[]*?])")
 
 
+#: End of a line within a paragraph: the next begins with a word.
+_LINE_END: Final = re.compile(r"(?<=[^\n])\n(?=[^\s\-*])")
+
+
 def without_markup(command: Any) -> Any:
-    """A command of typer and those below it, with help pages that show text in brackets as it is written."""
+    """A command of typer and those below it, with help pages that show text in brackets as it is written.
+
+    Lines of a paragraph are one: they end where the terminal does, and not where the source does too.
+    """
     for each in (command, *command.params):
         for name in ("help", "short_help", "epilog"):
             if isinstance(text := getattr(each, name, None), str):
-                setattr(each, name, _MARKUP.sub(r"\1\1\\\2", text))
+                whole = _LINE_END.sub(" ", inspect.cleandoc(text))
+                setattr(each, name, _MARKUP.sub(r"\1\1\\\2", whole))
     for inner in getattr(command, "commands", {}).values():
         without_markup(inner)
     return command

@@ -23,10 +23,10 @@ def repair(directory: Path, sources: list[str], secret_file: Path | None, *, as_
     if any(isinstance(other, Path) and other.resolve() == directory.resolve() for other, _ in others):
         raise WrongUse("--from names the directory that is to be repaired; name another copy")
     secret = next((secret for _, secret in others if secret), b"")
+    # In a sentence about two journals of this machine the directory says more than the host.
+    name = str(directory) if all(isinstance(other, Path) for other, _ in others) else socket.gethostname()
     with screen.Bar(f"repairing {directory}") as bar:
-        done = repair_from(
-            directory, *(other for other, _ in others), secret=secret, name=socket.gethostname(), progress=bar.to
-        )
+        done = repair_from(directory, *(other for other, _ in others), secret=secret, name=name, progress=bar.to)
     _print(directory, done, as_json)
     return errors.FOUND if done.left else errors.FINE
 

@@ -115,7 +115,7 @@ class HistoryGreeting:
         elif peer.journal_id not in (b"", self._own.journal_id):
             self._refuse(
                 f"{self._own.name} has another journal (id {self._own.journal_id.hex()}, and {peer.name} id "
-                f"{peer.journal_id.hex()}); check the address"
+                f"{peer.journal_id.hex()}); name a copy of the same journal"
             )
         else:
             claims = link.pack_map({**self._own._asdict(), **self._end._asdict()})

@@ -78,18 +78,21 @@ def repair(
     with ExitStack() as stack:
         own_secret = os.urandom(link.NONCE_BYTES)
         addresses: list[tuple[tuple[str, int], bytes]] = []
+        folders: dict[tuple[str, int], Path] = {}
         unreadable: JournalError | None = None
         for source in sources:
             if not isinstance(source, Path):
                 addresses.append((source, secret))
                 continue
             try:
-                addresses.append((stack.enter_context(_served(source, own_secret)), own_secret))
+                address = stack.enter_context(_served(source, own_secret))
+                folders[address] = source
+                addresses.append((address, own_secret))
             except JournalDamaged as error:  # its file is searched all the same
                 unreadable = unreadable or error
         if unreadable is not None and not addresses:
             raise unreadable
-        begun = _fetched(directory, addresses, name, timeout_s, progress)
+        begun = _fetched(directory, addresses, folders, name, timeout_s, progress)
         lock = WriterLock(directory)
         stack.callback(lock.release)
         own = Peer(name, _journal_id(directory))
@@ -101,7 +104,12 @@ def repair(
 
 
 def _fetched(
-    directory: Path, addresses: list[tuple[tuple[str, int], bytes]], name: str, timeout_s: float, progress: Progress
+    directory: Path,
+    addresses: list[tuple[tuple[str, int], bytes]],
+    folders: dict[tuple[str, int], Path],
+    name: str,
+    timeout_s: float,
+    progress: Progress,
 ) -> list[str]:
     """Fetch the open slice into a directory that has nothing of a journal; a sentence on that, if so.
 
@@ -120,7 +128,7 @@ def _fetched(
             except HistoryError as error:
                 failed = failed or error
             else:
-                where = f"{address[0]}:{address[1]}"
+                where = folders.get(address, f"{address[0]}:{address[1]}")
                 return [
                     f"{directory} was empty; the open slice, up to command {got.last_seq}, was fetched from {where}"
                 ]

@@ -5,6 +5,7 @@ The commands are found by walking the program itself, so that one which is added
 
 import contextlib
 import io
+import itertools
 import json
 import re
 import shlex
@@ -128,6 +129,25 @@ def test_text_in_brackets_is_on_the_help_page(monkeypatch: pytest.MonkeyPatch) -
     assert "[default: ([none], or [b])]" in " ".join(page.split())
     # The control: as typer shows it by itself.
     assert len(missing(get_command(program), help_page(get_command(program)))) == 2
+
+
+def test_the_lines_of_a_help_page_end_where_the_terminal_does() -> None:
+    """A line that ends early has no room for the word behind it."""
+    found = [line for _, command in walk(without_markup(get_command(app))) for line in ragged(help_page(command))]
+    assert found == []
+    # The control: as typer shows them by itself.
+    assert len([line for _, command in walk(get_command(app)) for line in ragged(help_page(command))]) > 5
+
+
+def ragged(page: str) -> list[str]:
+    """Lines of a help page above its tables that end while there is room for the word behind."""
+    found = []
+    for paragraph in re.split(r"\n\s*\n", page.split("╭", maxsplit=1)[0]):
+        lines = [line.strip() for line in paragraph.strip().splitlines()]
+        for line, behind in itertools.pairwise(lines):
+            if not behind.startswith("-") and len(line) + 1 + len(behind.split()[0]) <= 78:
+                found.append(line)
+    return found
 
 
 def help_page(command: Any) -> str:

@@ -168,6 +168,18 @@ def test_damage_at_other_places_is_repaired_from_each_other(tmp_path: Path) -> N
     assert same_chain(tmp_path / "a", tmp_path / "b")
 
 
+def test_sentences_name_the_directories_that_were_given(tmp_path: Path, lockstep: Lockstep) -> None:
+    pair_of(tmp_path)
+    a, b, c, empty = (tmp_path / name for name in ("a", "b", "c", "empty"))
+    journal_at(c, COUNTS)
+    status, said, sentence = lockstep("repair", b, "--from", c)
+    assert (status, said) == (2, "")
+    assert (f"{c} has another journal (id " in sentence, f", and {b} id " in sentence) == (True, True), sentence
+    empty.mkdir()
+    status, said, _ = lockstep("repair", empty, "--from", a)
+    assert (status, said.rstrip().endswith(f"was fetched from {a}")) == (0, True), said
+
+
 def test_another_journal_or_history_is_refused(tmp_path: Path) -> None:
     blocks = pair_of(tmp_path)
     damage(tmp_path / "b", blocks[2])

@@ -244,6 +244,9 @@ def is_order_of_p2(rows: Any, at: int) -> bool:
     [
         ([], "nothing is to change; give --without, --order, --drop, --set or --insert"),
         (["--set", "NOBODY credit=1.00"], "with a known name"),
+        (["--set", "ALPHA"], "and a limit"),
+        (["--set", "ALPHA symbol=XYZ"], "and a limit"),
+        (["--set", ""], "and a limit"),
         (["--set", "ALPHA credit"], "--set:1"),
         (["--drop", "7", "--from", "3"], "--from and --to say where"),
         (["--insert", "nowhere"], "cannot be read"),
