@@ -225,7 +225,7 @@ class RoomWatch:
             return ""
         return (
             f"this volume is too small for a reserve of {reserve_bytes >> 20} MiB: it has {size_bytes >> 20} MiB, so "
-            f"new orders are rejected; put {self._directory} on a larger one"
+            f"new orders are rejected once room is low, and not taken again; put {self._directory} on a larger one"
         )
 
     @property

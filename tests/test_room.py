@@ -82,6 +82,26 @@ def test_a_volume_too_small_for_the_reserve_is_told(reserve_mib: int, small: boo
     assert ("this volume is too small for a reserve of" in watch.complaint) == small
 
 
+def test_a_small_volume_that_still_has_room_is_not_said_to_reject_orders_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 110 MiB with a reserve of 64 MiB: orders are taken until room is low, and never again after that.
+    used_mib = 0
+
+    def read(watch: RoomWatch) -> Reading:
+        spare_mib = 0 if watch.reserve.held else 64
+        return Reading((46 - used_mib + spare_mib) * MIB, 110 * MIB, 0, 1 << 40, spare_mib * MIB)
+
+    monkeypatch.setattr(RoomWatch, "read", read)
+    watch = RoomWatch(tmp_path, lambda: (0, 1))
+    assert watch.look() == "fine"
+    assert "new orders are rejected once room is low, and not taken again" in watch.complaint
+    used_mib = 7
+    assert watch.look() == "low"
+    used_mib = 0
+    assert watch.look() == "low"
+
+
 def test_bounds_and_reserves_that_contradict_themselves_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must be less"):
         Bounds(low_share=0.8, fine_share=0.9)
