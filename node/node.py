@@ -514,8 +514,10 @@ class Node:
         if not self.reigns:
             await self._end_of_copy()
             return
-        if self.pair is not None and await self.pair.leave():
-            return
+        if self.pair is not None:
+            await self._take_leave()  # behind a handover nothing of it is journaled here
+            if await self.pair.leave():
+                return
         try:
             if self.pair is not None and (unsure := self.pair.unsure()):
                 raise OperationRefused(unsure)

@@ -424,6 +424,39 @@ def test_a_session_that_the_exchange_ends_has_a_logout_with_the_reason_and_its_n
         node.stop()
 
 
+@pytest.mark.slow
+def test_a_primary_that_hands_over_and_ends_logs_its_clients_out(tmp_path: Path) -> None:
+    with (
+        pair(tmp_path) as (_, a, b),
+        gateway(a, "fix", "--protocol", "fix") as of_a,
+        gateway(b, "fix", "--protocol", "fix") as of_b,
+    ):
+        first = FixClient(of_a.port)
+        first.log_on()
+        first.order("a1", f59="1")
+        first.report("a1")
+        a.end(signal.SIGTERM)
+        why, number = farewell_of(first)
+        assert why == b"the node stops"
+        of_a.wait()
+        b.awaits(state="reigning")
+        found: list[FixClient] = []
+
+        def logs_on() -> bool:
+            again = FixClient(of_b.port, in_seq=first.in_seq, out_seq=first.out_seq)
+            try:
+                again.log_on()
+            except (AssertionError, OSError):
+                again.close()
+                return False
+            found.append(again)
+            return True
+
+        until(logs_on)
+        assert Message(found[0].frames[0]).number(b"34") == number + 1
+        found[0].close()
+
+
 def test_orders_behind_a_logout_of_the_exchange_use_no_number_and_come_with_the_next_logon(node: Running) -> None:
     user = client(node)
     user.log_on()
