@@ -21,7 +21,6 @@ from node import gateway_programs
 from node.gateway_process import GatewayProcess
 from node.market import Market
 from replay.feed import Feed
-from tape.doorbell import Doorbell
 
 #: Steps, by the order in which a message passes them: up to the ring, in the core, and back from the tape.
 STEPS: Final = (
@@ -91,7 +90,7 @@ def _stamp_all() -> None:
     _stamp(Market, "release", before="core releases")
     _stamp(Market, "_published", before="answers of the core begin", after="answers of the core end")
     _stamp(Market, "_note_published", after="block is released")
-    _stamp(Doorbell, "rang", after="gateway is woken")
+    _stamp(GatewayProcess, "_on_bell", before="gateway is woken")
     _stamp(GatewayProcess, "_turn", before="gateway looks at the tape")
     _stamp(Feed, "take", after="block is taken")
     _stamp(Outbox, "observe", after="streams are made")

@@ -34,9 +34,10 @@ class ServedRings:
         self.packed = Packed(new_rings(price_max_e4))
         self._arrays = self.packed.arrays
         self._rings: list[Inbound | None] = [None] * RINGS_MAX
+        self._served = 0  # as the kernels have it: Python asks at each turn
 
     def __len__(self) -> int:
-        return int(self._arrays.words[RINGS])
+        return self._served
 
     def serve(self, ring: Inbound, protocol: int, sends: int = ORDERS) -> int:
         """Read a ring from now on; gives its number, or -1 where there are as many as can be. protocol: its number.
@@ -55,14 +56,16 @@ class ServedRings:
         served["clients"], served["protocol"], served["sends"], served["serves"] = 1, protocol, sends, 1
         for count in ("messages", "refused", "late"):
             served[count] = 0
-        arrays.words[RINGS] += 1
+        self._served += 1
+        arrays.words[RINGS] = self._served
         return number
 
     def stop(self, number: int) -> None:
         """Read a ring no more."""
         self._rings[number] = None
         self._arrays.served[number]["serves"] = 0
-        self._arrays.words[RINGS] -= 1
+        self._served -= 1
+        self._arrays.words[RINGS] = self._served
 
     def allow(self, number: int, user: int, participant: int) -> None:
         """Take commands of a user by a ring. participant: the user's."""
@@ -84,13 +87,13 @@ class ServedRings:
 
     def waits(self) -> bool:
         """True if a ring has a message."""
-        return len(self) > 0 and bool(waits_in_rings(self.packed.pointers))
+        return self._served > 0 and bool(waits_in_rings(self.packed.pointers))
 
     def may_sleep(self) -> bool:
         """Say that the core is about to sleep; False if it must not."""
-        return len(self) == 0 or bool(sleeps_beside_rings(self.packed.pointers))
+        return self._served == 0 or bool(sleeps_beside_rings(self.packed.pointers))
 
     def wake(self) -> None:
         """Say that the core is awake."""
-        if len(self):
+        if self._served:
             wakes_beside_rings(self.packed.pointers)

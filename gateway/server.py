@@ -610,6 +610,9 @@ class Gateway:
     def received_ns(self, users: list[int]) -> list[int]:
         """When the bytes of each of these users were received last, in ns since 1970; now, of one that has left."""
         now_ns = time.time_ns()
+        if len(users) == 1:
+            connection = self.logged_in.get(users[0])
+            return [now_ns if connection is None else connection.received_ns]
         connections = {user: self.logged_in.get(user) for user in set(users)}
         times = {user: now_ns if each is None else each.received_ns for user, each in connections.items()}
         return [times[user] for user in users]

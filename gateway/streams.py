@@ -17,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.bounds import DAY_NS, PRICE_E4_MAX
+from engine.jit import Packed
 from engine.market_time import session_day_of
 from engine.names import unpack
 from engine.records import UserPermission
 from gateway.symbols import new_symbols
+from tape.blocks import Tape
 
 #: Users of a node at most.
 USERS_MAX: Final = 4_096
@@ -83,6 +85,8 @@ class Streams(ABC):
         #: it. At 0 that of an order in whichever instrument.
         self.price_max_e4: NDArray[np.int64] = np.full(instruments_max + 1, PRICE_E4_MAX, np.int64)
         self.now_ns = 0
+        #: True if the last block of ``take_taped`` ended with an EXTEND row, which belongs to the row behind it.
+        self.ends_extended = False
         #: When a trading day begins, ns after 00:00 UTC.
         self.day_start_ns = 0
         self._session_ns = 0  # 00:00 of the date that names the session; 0 before the first
@@ -90,6 +94,11 @@ class Streams(ABC):
     @abstractmethod
     def __call__(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any], /) -> None:
         """Take a block: COMMAND rows from ``first_seq`` on, and the EVENT rows that they caused."""
+
+    def take_taped(self, tape: Packed[Tape], seq: int) -> int:
+        """Take the next block by a kernel, where there is one (``gateway.fix.streams``); gives its commands, here 0."""
+        del tape, seq
+        return 0
 
     @abstractmethod
     def image(self) -> dict[str, NDArray[Any]]:

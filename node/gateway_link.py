@@ -20,7 +20,9 @@ users who read a past session there, from now on.
 
 import asyncio
 import json
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, cast
 
 #: Name of the socket in the data directory.
@@ -109,6 +111,7 @@ class LinkLines(asyncio.Protocol):
     ) -> None:
         self._on_object, self._on_end = on_object, on_end
         self._transport: asyncio.Transport | None = None
+        self._fd = -1
         self._rest = b""
         #: Reason for which the link has ended; "": the other end has closed it, or it lives. By this end, or the other.
         self.why = ""
@@ -117,6 +120,8 @@ class LinkLines(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
         self._transport = cast(asyncio.Transport, transport)
+        socket = transport.get_extra_info("socket")
+        self._fd = -1 if socket is None else int(socket.fileno())
 
     @property
     def transport(self) -> asyncio.Transport | None:
@@ -156,8 +161,15 @@ class LinkLines(asyncio.Protocol):
 
     def wake(self) -> None:
         """Send an empty line."""
-        if self._transport is not None:
-            self._transport.write(b"\n")
+        transport = self._transport
+        if transport is None:
+            return
+        if self._fd >= 0 and not transport.is_closing() and not transport.get_write_buffer_size():
+            with suppress(OSError):  # the transport finds out what is wrong, or waits
+                # At once: the transport sends when the event loop has done all that is ready.
+                if os.write(self._fd, b"\n"):
+                    return
+        transport.write(b"\n")
 
     def end(self, why: str = "") -> None:
         """End the link, once all is sent."""

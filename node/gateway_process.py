@@ -13,7 +13,6 @@ import asyncio
 import os
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -55,9 +54,8 @@ from tape.writer import NAME_BYTES
 
 #: Longest work on blocks before the loop has its turn, in ns.
 _TURN_NS: Final = 5_000_000
-#: Wait where the journal has not yet what the tape has lost, and longest sleep for a block, in seconds.
+#: Wait where the journal has not yet what the tape has lost, in seconds.
 _LAG_S: Final = 0.002
-_SLEEP_NS: Final = 100_000_000
 #: Interval of images, in seconds, and the commands between two of them at least; after so long one command is enough.
 _IMAGE_S: Final = 30.0
 _IMAGE_COMMANDS: Final = 10_000
@@ -153,10 +151,8 @@ class GatewayProcess:
         self._stopping = False
         self._working = False
         self._look = Look()
-        self._looks = False  # now: the bell need not wake the loop
         self._bell = self._tape.release_bell
-        self._woken_fd = -1
-        self._watch = threading.Thread(target=self._watch_bell, name="tape", daemon=True)
+        self._watch = self._tape.release_watch()
         self._full_since_s = 0.0
         self._ends_with_core = False
         #: Work on what happened, as the report of this process has it.
@@ -217,9 +213,8 @@ class GatewayProcess:
         self._bell.arm()
         self._bell.ring()
         give_back()
-        self._woken_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._loop.add_reader(self._woken_fd, self._on_bell)
         self._watch.start()
+        self._loop.add_reader(self._watch.fd, self._on_bell)
         self._turn()
 
     async def run(self) -> None:
@@ -243,8 +238,9 @@ class GatewayProcess:
         if self._stopping:
             return
         self._stopping, self._failure = True, failure
-        if self._woken_fd >= 0:
-            self._loop.remove_reader(self._woken_fd)
+        if self._watch.fd >= 0:
+            self._loop.remove_reader(self._watch.fd)
+            self._watch.end()
         self.link.close()  # first: what ends from now on is no disconnect of a user
         self._loop.create_task(self._leave(why))
 
@@ -344,20 +340,9 @@ class GatewayProcess:
 
     # What happened: from the tape to the streams.
 
-    def _watch_bell(self) -> None:
-        """Wake the loop each time that the bell of what is released rings, in a thread that sleeps on it. The loop arms
-        it once it has taken all, so a loop that works is not woken."""
-        bell, fd = self._tape.release_bell, self._woken_fd
-        try:
-            while not self._stopping:
-                if bell.rang(_SLEEP_NS) and not self._looks:
-                    os.eventfd_write(fd, 1)
-        finally:
-            os.close(fd)
-
     def _on_bell(self) -> None:
         with suppress(BlockingIOError):
-            os.eventfd_read(self._woken_fd)
+            os.eventfd_read(self._watch.fd)
         self._wait_for_bell()  # mostly for a block that a look has found: nothing else is behind it
 
     def _turn(self) -> None:
@@ -392,11 +377,8 @@ class GatewayProcess:
         seq, until_ns = self.feed.seq, time.monotonic_ns() + _TURN_NS
         self._more = True
         while self._more and time.monotonic_ns() <= until_ns:
-            rows = self.feed.take()
-            if rows is not None:
-                self.outbox.observe(rows.first_seq, rows.commands, rows.events)
-                self._carries = int(rows.commands["kind"][-1]) == _EXTEND
-            released = rows is not None and self._tape.load(_RELEASED) > self.feed.seq
+            taken = self._take_taped() or self._take_block()
+            released = taken and self._tape.load(_RELEASED) > self.feed.seq
             self._more = released or self.feed.replays
         if self._seen:
             due = [then for seq, then in self._seen if seq <= self.feed.seq]
@@ -404,6 +386,24 @@ class GatewayProcess:
             for then in due:
                 then()
         return self.feed.seq - seq
+
+    def _take_taped(self) -> bool:
+        """Take a block by a kernel of the streams; False where they have none for it, or none is released."""
+        reader = self.feed.standing()
+        commands = 0 if reader is None else self.outbox.streams.take_taped(reader.tape, self.feed.seq)
+        if commands:
+            self.feed.passed(self.feed.seq + commands, 1)
+            self._carries = self.outbox.streams.ends_extended
+        return commands > 0
+
+    def _take_block(self) -> bool:
+        """Take a block from tape or journal; False where none is released."""
+        rows = self.feed.take()
+        if rows is None:
+            return False
+        self.outbox.observe(rows.first_seq, rows.commands, rows.events)
+        self._carries = int(rows.commands["kind"][-1]) == _EXTEND
+        return True
 
     def has_seen(self, seq: int, then: Callable[[], None]) -> None:
         """Call ``then`` once the streams have all up to command ``seq``."""
@@ -448,16 +448,16 @@ class GatewayProcess:
         if self.producer.must_wake():
             self.link.wake()
         if self._look.is_due:
-            self._loop.call_soon(self._wait_a_moment)  # by then the loop has sent what wakes the core
+            self._watch.pause()  # till the look
+            self._loop.call_soon(self._wait_a_moment)
 
     def _wait_a_moment(self) -> None:
         """Take what the core makes of a message at once, where it waits for no disk: to sleep until the bell rings
         would take longer."""
-        if self._stopping or self._looks:
+        if self._stopping:
             return
-        self._looks = True
         comes = self._look.comes(self._tape, self.feed.seq)
-        self._looks = False  # and then the bell is armed, and what came before that is found
+        self._watch.go_on()  # and then the bell is armed, and what came before that is found
         if comes:
             self._turn()
         else:

@@ -40,6 +40,14 @@ def notes_of(packed: bytearray, received_ns: Received) -> bytearray:
 
 
 def _notes_of_few(packed: bytearray, received_ns: Received) -> bytearray:
+    last = ROW.unpack_from(packed, len(packed) - ROW.size)
+    alone = len(packed) == ROW.size and last[8] != _EXTEND
+    if alone or (len(packed) == 2 * ROW.size and ROW.unpack_from(packed)[8] == _EXTEND):  # one message, as mostly
+        user = (last[4] if last[8] == _REPLACE else last[1]) & _USER
+        (time_ns,) = received_ns([user])
+        if alone:
+            return bytearray(_NOTE.pack(time_ns, user, 1))
+        return bytearray(_NOTE.pack(time_ns, user, 2) + _NOTE.pack(time_ns, user, 0))
     values = list(ROW.iter_unpack(packed))
     users, counts, follows = [], [], False
     for at, row in enumerate(values):

@@ -60,11 +60,12 @@ class LiveTape:
         if not self.find():
             return Why.NONE
         assert self._reader is not None
-        lives = self._reader.writer_lives()  # first: what is published later than this is read in the next call
         found = self._take(self._reader, seq)
-        if found is Why.NOTHING and not lives:
-            self.close()
-            return Why.NONE
+        if found is Why.NOTHING and not self._reader.writer_lives():
+            found = self._take(self._reader, seq)  # what it published before its end
+            if found is Why.NOTHING:
+                self.close()
+                return Why.NONE
         if found is Why.LOST:
             self.go_back()
             self.lost += 1

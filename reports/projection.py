@@ -52,6 +52,8 @@ def is_compiled() -> bool:
 
 def read_only(rows: Rows) -> Rows:
     """A view that nobody writes to: kernels are compiled for one kind of array."""
+    if not rows.flags.writeable:
+        return rows
     view = rows.view()
     view.flags.writeable = False
     return view
@@ -114,14 +116,16 @@ class Reports:
         """The clock in force after that command."""
         return int(self.tables.venue[0]["now_ns"])
 
-    def batches(self, first_seq: int, commands: Rows, events: Rows, *, by_day: bool = False) -> Iterator[Rows]:
+    def batches(
+        self, first_seq: int, commands: Rows, events: Rows, *, by_day: bool = False, at: int = 0, n: int = 0
+    ) -> Iterator[Rows]:
         """Reports of a block: COMMAND rows from ``first_seq`` on, and the EVENT rows that they caused, all of them.
 
         Each batch is a view that the next writes over. Take all before the next block. ``ends_block`` is True after
         the last batch, and mostly while it is at hand. by_day: the report of a trading day is the last of its batch.
+        at, n: the command and the event from which on reports are made, of a block that was begun elsewhere.
         """
         self.ends_block = False
-        at = n = 0
         rows = self._room.arrays.rows
         commands, events = read_only(commands), read_only(events)
         while at < len(commands):

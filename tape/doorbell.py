@@ -50,19 +50,6 @@ class Doorbell:
         """True if no ring is missed since the bell was armed; else look again within ``UNSURE_NS``."""
         return self._sure
 
-    def rang(self, wait_ns: int) -> bool:
-        """Sleep until the bell has rung since the last call, no longer than ``wait_ns``; True if it has. Who arms it
-        is another."""
-        rings = self._rings_now()
-        if rings == self._rings:
-            wait_on(self._words, self._place + BELL_RINGS, rings, wait_ns)
-            rings = self._rings_now()
-        found, self._rings = rings != self._rings, rings
-        return found
-
-    def _rings_now(self) -> int:
-        return int(self._words[self._place + BELL_RINGS])
-
     def ring(self) -> None:
         """Wake who sleeps."""
         ring_alone(self._words, self._place)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from engine.jit import Packed
+from tape.bell_watch import load_watch
 from tape.blocks import join, no_tape, read_block, write_block
 from tape.line_kernels import LINES_WORDS, is_asleep, put_bytes, store_behind, take_bytes
 from tape.places import RING_WORDS, TAPE_WORDS
@@ -16,6 +17,7 @@ def compile_kernels() -> None:
     write_block(tape.pointers, 0, 0, 0, none, none, none, np.zeros(3, np.int64))
     words = np.zeros(TAPE_WORDS, np.int64)
     store_sequence(words, 0, 0)
+    load_watch(words)
     load_sequence(words, 0)
     shared = Packed(no_tape()._replace(words=words))
     read_block(shared.pointers, none)

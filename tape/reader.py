@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from engine.jit import Packed
 from tape import blocks
+from tape.bell_watch import BellWatch
 from tape.blocks import AT, COMMANDS, EPOCH, EVENTS, FIRST_SEQ, HEAD_WORDS, LENGTH, MINE, REPORTS, SLOT, TIME_NS
 from tape.doorbell import Doorbell, take_part
 from tape.errors import TapeError
@@ -102,6 +103,10 @@ class TapeReader:
     def release_bell(self) -> Doorbell:
         """Doorbell that rings for what may be told, and for the end, and for nothing else."""
         return Doorbell(self._file.words, Place.RELEASE_BELL)
+
+    def release_watch(self) -> BellWatch:
+        """Watch of that doorbell for an event loop."""
+        return BellWatch(self._file.words, Place.RELEASE_BELL)
 
     def read(self) -> tuple[Result, Block | None]:
         """Copy the next block: BLOCK, NOTHING, or OVERRUN if it is no longer there (``join`` says what is).

@@ -1,6 +1,7 @@
 """FIX messages of many records, and commands of many messages, at once: what Python makes one by one is the judge."""
 
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,11 @@ from gateway.fix.streams import FixStreams
 from gateway.streams import Segment
 from notation.parse import parse
 from notation.translate import Translator
+from replay.market_rows import MARKET_ROWS
 from reports.rows import REPORT, Liquidity, ReportKind
+from tape.places import Place
+from tape.reader import TapeReader
+from tape.writer import TapeWriter
 from tests.fix_sessions import NOW_NS, live_session
 from tests.test_fix_messages import CAPACITY, Market
 from wire.fix_codec import Times, body, checksum
@@ -312,13 +317,21 @@ def test_most_of_the_plain_messages_are_read_at_once(monkeypatch: pytest.MonkeyP
 
 
 class _Both:
-    """Streams that a kernel makes, and those that Python makes of the same blocks."""
+    """Streams that kernels make of blocks, those that Python makes of them, and those that a kernel takes from a tape
+    by itself, where it does."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.engine, self.seq = Engine(CAPACITY), 1
-        self.told: tuple[list[Segment], list[Segment]] = [], []
+        self.told: tuple[list[Segment], ...] = [], [], []
         self.streams = [FixStreams(CAPACITY, told.append, lambda *_: None, lambda *_: None) for told in self.told]
         self.streams[1].has_kernel = False
+        self.writer = TapeWriter(folder / "tape", bytes(16), MARKET_ROWS)
+        self.reader = TapeReader(folder / "tape", bytes(16), MARKET_ROWS)
+        self.taped = self.untaped = 0
+
+    def close(self) -> None:
+        self.reader.close()
+        self.writer.close()
 
     def read(self, text: str) -> None:
         """Take a scenario."""
@@ -329,19 +342,36 @@ class _Both:
     def take(self, rows: "np.ndarray[Any, Any]") -> None:
         """Take COMMAND rows as one block, and compare what is told."""
         events = self.engine.apply(rows)
-        for streams in self.streams:
+        for streams in self.streams[:2]:
             streams(self.seq, rows, events)
+        self._take_taped(rows, events)
         self.seq += len(rows)
-        assert self.told[0] == self.told[1]
+        assert self.told[0] == self.told[1] == self.told[2]
         for told in self.told:
             told.clear()
+
+    def _take_taped(self, rows: "np.ndarray[Any, Any]", events: "np.ndarray[Any, Any]") -> None:
+        self.writer.write(self.seq, 1, 0, rows, events, np.zeros(0, REPORT))
+        assert not self.streams[2].take_taped(self.reader.tape, self.seq - 1)  # it is not released
+        self.writer.store(Place.RELEASED, self.seq + len(rows) - 1)
+        taken = self.streams[2].take_taped(self.reader.tape, self.seq - 1)
+        assert taken in (0, len(rows))
+        if taken:
+            self.taped += 1
+            assert self.streams[2].ends_extended == (rows["kind"][-1] == CommandKind.EXTEND)
+            return
+        self.untaped += 1
+        block = self.reader.read()[1]
+        assert block is not None
+        self.streams[2](block.first_seq, block.commands.copy(), block.events.copy())
 
     def compare(self) -> None:
         """Compare all that the streams know, and go on from it."""
         images = [{name: array.copy() for name, array in each.image().items()} for each in self.streams]
-        assert images[0].keys() == images[1].keys()
-        for name, array in images[0].items():
-            assert array.tobytes() == images[1][name].tobytes(), name
+        for other in images[1:]:
+            assert images[0].keys() == other.keys()
+            for name, array in images[0].items():
+                assert array.tobytes() == other[name].tobytes(), name
         for streams, told, image in zip(self.streams, self.told, images, strict=True):
             again = FixStreams(CAPACITY, told.append, lambda *_: None, lambda *_: None)
             again.has_kernel = streams.has_kernel
@@ -424,9 +454,9 @@ def _defined(users: int) -> str:
 
 @pytest.mark.slow_after(4)
 @pytest.mark.parametrize("seed", range(30))
-def test_records_of_many_reports_are_those_of_each(seed: int) -> None:
+def test_records_of_many_reports_are_those_of_each(seed: int, tmp_path: Path) -> None:
     draw = random.Random(seed)
-    both = _Both()
+    both = _Both(tmp_path)
     both.read(_defined(5))
     named: dict[int, list[bytes]] = {user: [] for user in range(1, 6)}
     next_in = dict.fromkeys(named, 1)
@@ -447,6 +477,24 @@ def test_records_of_many_reports_are_those_of_each(seed: int) -> None:
             both.compare()
     both.read("at 2026-01-06T09:30:00\n")
     both.compare()
+    assert both.taped  # not of blocks of many rows, nor while a mass cancel is waited for
+    both.close()
+
+
+def test_a_block_of_one_plain_message_is_taken_from_the_tape_without_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = _Both(tmp_path)
+    both.read(_defined(1))
+    both.take(np.frombuffer(b"".join(marks.mark_rows(marks.context_of(1, 2, Mark.SESSION), 1, 1)), COMMAND))
+    taped, untaped = both.taped, both.untaped
+    monkeypatch.setattr(FixStreams, "_go_on", None)
+    for count in range(1, 31):
+        context = marks.context_of(1, 2 + count)
+        both.take(np.frombuffer(enter_row(0x6F00 + count, context, 100_000, 100, 1, 1, TimeInForce.DAY), COMMAND))
+    assert (both.taped - taped, both.untaped - untaped) == (30, 0)
+    both.compare()
+    both.close()
 
 
 def test_most_of_the_usual_reports_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

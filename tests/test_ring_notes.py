@@ -41,3 +41,15 @@ def test_each_row_names_its_user_and_the_first_of_a_message_its_rows(count: int)
     assert notes["source"].tolist() == users
     assert notes["rows"].tolist() == counts
     assert notes["tag"].tolist() == [1_000 + user for user in users]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("extended", [False, True])
+def test_one_message_alone_has_its_user_and_rows(kind: CommandKind, extended: bool) -> None:
+    rows = np.zeros(1 + extended, COMMAND)
+    rows[:-1]["kind"], rows[-1]["kind"] = CommandKind.EXTEND, kind
+    rows[-1]["new_context" if kind == CommandKind.REPLACE else "context"] = (9 << 16) | 77
+    notes = np.frombuffer(notes_of(bytearray(rows.tobytes()), lambda asked: [5 for _ in asked]), NOTE)
+    assert notes["source"].tolist() == [77] * len(rows)
+    assert notes["rows"].tolist() == ([2, 0] if extended else [1])
+    assert notes["tag"].tolist() == [5] * len(rows)

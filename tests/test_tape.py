@@ -1,8 +1,10 @@
 """The tape: every reader sees whole blocks in order, or is told that they are gone and from where on it can go on."""
 
 import os
+import select
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from hypothesis.stateful import (
 
 from engine.records import COMMAND, EVENT
 from tape import blocks
+from tape.bell_watch import BellWatch
 from tape.errors import TapeError
 from tape.form import Rows, tape_path
 from tape.places import SEQUENCE_WORDS, Place
@@ -326,27 +329,63 @@ def test_a_tape_does_what_a_list_of_blocks_does(tmp_path: Path) -> None:
 def test_the_bell_of_what_is_released_rings_for_that_and_the_end_alone(tmp_path: Path) -> None:
     writer = TapeWriter(tape_path(tmp_path), ID, ROWS)
     with TapeReader(tape_path(tmp_path), ID, ROWS) as reader:
-        bell, watcher = reader.release_bell, reader.release_bell
-        watcher.rang(0)
+        bell, watch = reader.release_bell, reader.release_watch()
+        watch.start()
 
         def rings(act: Callable[[], object]) -> bool:
             bell.arm()
             assert bell.is_sure
             act()
-            return watcher.rang(1_000)
+            return has_written(watch)
 
         assert not rings(lambda: write(writer, 1, (2, 1, 0)))
         assert not rings(lambda: writer.store(Place.APPLIED, 2))
         assert not rings(lambda: writer.store(Place.JOURNALED, 2))
         assert rings(lambda: writer.store(Place.RELEASED, 2))
-        assert not watcher.rang(1_000)
+        assert not has_written(watch)
         assert not rings(lambda: writer.store(Place.RELEASED, 2))  # it was told before
         assert rings(writer.close)
+        watch.end()
 
 
 def test_a_bell_that_is_not_armed_does_not_ring(tmp_path: Path) -> None:
     with TapeWriter(tape_path(tmp_path), ID, ROWS) as writer, TapeReader(tape_path(tmp_path), ID, ROWS) as reader:
-        watcher = reader.release_bell
-        watcher.rang(0)
+        watch = reader.release_watch()
+        watch.start()
         writer.store(Place.RELEASED, 2)
-        assert not watcher.rang(1_000)
+        assert not has_written(watch)
+        watch.end()
+
+
+def test_a_watch_that_is_paused_writes_nothing_and_writes_again_behind_that(tmp_path: Path) -> None:
+    with TapeWriter(tape_path(tmp_path), ID, ROWS) as writer, TapeReader(tape_path(tmp_path), ID, ROWS) as reader:
+        bell, watch = reader.release_bell, reader.release_watch()
+        watch.start()
+        watch.pause()
+        bell.arm()
+        writer.store(Place.RELEASED, 2)
+        assert not has_written(watch)
+        watch.go_on()
+        bell.arm()
+        writer.store(Place.RELEASED, 3)
+        assert has_written(watch)
+        watch.end()
+
+
+def test_a_watch_that_has_ended_closes_its_descriptor_though_the_bell_is_silent(tmp_path: Path) -> None:
+    with TapeWriter(tape_path(tmp_path), ID, ROWS), TapeReader(tape_path(tmp_path), ID, ROWS) as reader:
+        watch = reader.release_watch()
+        watch.start()
+        watch.end()
+        deadline_s = time.monotonic() + 10
+        while os.path.exists(f"/proc/self/fd/{watch.fd}") and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        assert not os.path.exists(f"/proc/self/fd/{watch.fd}")
+
+
+def has_written(watch: BellWatch) -> bool:
+    """True if a watch writes within a moment, or has written."""
+    if not select.select([watch.fd], [], [], 0.03)[0]:
+        return False
+    os.eventfd_read(watch.fd)
+    return True

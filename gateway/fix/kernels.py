@@ -5,16 +5,19 @@ from typing import Final
 
 import numpy as np
 
+from engine.capacity import Capacity
 from engine.jit import INTERPRETED
 from engine.kernel_cache import cache_directory_of
 from gateway.fix.kept_orders import KeptOrders
 from gateway.fix.reading import form, read_orders
+from gateway.fix.taking import compile_taking
 from gateway.fix.telling import compile_telling
 from gateway.fix.writing import desk, head_of, write_reports
 from gateway.symbols import new_symbols
+from reports.projection import Reports
 from wire.fix_table import VERSIONS
 
-_LAST: Final = "telling.survey"
+_LAST: Final = "taking.take_block"
 
 
 def is_compiled() -> bool:
@@ -32,3 +35,4 @@ def compile_kernels() -> None:
         form().pointers, KeptOrders().pointers, head.data, head.sizes, nothing, 0, symbols, prices, 0, 0, 1, 0, 0
     )
     compile_telling()
+    compile_taking(Reports(Capacity(1, 1, 1, 1), users_max=1))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine.capacity import Capacity
 from engine.jit import Packed
-from engine.records import COMMAND, CommandKind, Reason
+from engine.records import COMMAND, EVENT, CommandKind, Reason
 from engine.row_bytes import ROW
 from gateway.bounded_streams import BoundedStreams
 from gateway.fix import marks, names, records
@@ -24,10 +24,26 @@ from gateway.fix.answers import CANCEL_REJECT, FIX_4_2, Answers
 from gateway.fix.kept_orders import ROW_BYTES, KeptOrders, Key, Orders
 from gateway.fix.marks import Mark
 from gateway.fix.orders import UNKNOWN_ORDER
+from gateway.fix.taking import (
+    BLOCK_COMMANDS,
+    BLOCK_EVENTS,
+    GROUPS,
+    LAST_KIND,
+    MADE,
+    MADE_AT,
+    MADE_N,
+    OTHER,
+    PART,
+    TOLD,
+    Taking,
+    new_taking,
+    take_block,
+)
 from gateway.fix.telling import DONE, KEPT_FULL, ORDERS_MAX, new_telling, survey, tell_reports
 from gateway.streams import Deliver, LoginEndCallback, NewSessionCallback
 from reports.projection import read_only
 from reports.rows import REPORT_BYTES, ReportKind
+from tape.blocks import Tape
 from wire.ouch import PRICE_E4_MAX
 
 _CANCEL, _REPLACE = int(CommandKind.CANCEL), int(CommandKind.REPLACE)
@@ -92,6 +108,7 @@ class FixStreams(BoundedStreams):
         self._first_seq, self._commands = 0, np.zeros(0, COMMAND)  # of the block that is taken
         self._telling = Packed(new_telling(self._fold.room, self._speaks, self.next_out, self.next_in))
         self._carried = self._telling.arrays.carried  # last row of the block before
+        self._taking: Packed[Taking] | None = None  # once blocks come from a tape
         self._asked: tuple[int, bytes] = _NOBODY  # who has sent the command whose reports are taken, and their route
         self._crossed_number = 0  # order number of the cross whose reports are taken
         #: Commands of FIX that wait for the end of the venue's entry delay, with the row before each, by context.
@@ -110,6 +127,42 @@ class FixStreams(BoundedStreams):
         super().__call__(first_seq, commands, events)
         if len(commands):
             self._carried[0] = commands[-1]
+
+    def take_taped(self, tape: Packed[Tape], seq: int) -> int:
+        """Take the next block by a kernel, from a tape whose reader stands behind command ``seq``.
+
+        Gives the number of its commands; 0 where the block is for ``__call__``, or none is released.
+        """
+        if self._mass or not self.has_kernel:  # a mass cancel that somebody waits for ends with the next new order
+            return 0
+        taking = self._taking
+        if taking is None:
+            taking = self._taking = Packed(new_taking(self._fold, self._telling.arrays))
+        pointers = taking.pointers, tape.pointers, *self._fold.pointers, self._telling.pointers, self._orders.pointers
+        result = take_block(*pointers, seq, self.highest_e4)
+        if result == OTHER:
+            return 0
+        words = taking.arrays.words.tolist()
+        self._add_told(words[GROUPS])
+        if result == PART:
+            self._go_on(taking.arrays, seq + 1, words)
+        self.now_ns = self._fold.now_ns
+        self._send()
+        if self._revoked:
+            self._end_revoked()
+        self.ends_extended = words[LAST_KIND] == _EXTEND
+        commands: int = words[BLOCK_COMMANDS]
+        return commands
+
+    def _go_on(self, taking: Taking, first_seq: int, words: list[int]) -> None:
+        """Go on with a block of which a kernel has made some reports, and told some of these."""
+        commands = np.frombuffer(taking.command_words.tobytes(), COMMAND)[: words[BLOCK_COMMANDS]]
+        events = np.frombuffer(taking.event_words.tobytes(), EVENT)[: words[BLOCK_EVENTS]]
+        self._first_seq, self._commands = first_seq, commands
+        self._take_from(words[TOLD], self._fold.room[: words[MADE]], first_seq, commands)
+        at, n = words[MADE_AT], words[MADE_N]
+        for reports in self._fold.batches(first_seq, commands, events, by_day=True, at=at, n=n):
+            self._take(reports, first_seq, commands)
 
     def _note_signed(self, commands: NDArray[Any]) -> None:
         """Keep the newest signed logon of each user, of order entry or copies; of two that were sent at the same time,
@@ -194,7 +247,11 @@ class FixStreams(BoundedStreams):
         if not self.has_kernel:
             super()._take(reports, first_seq, commands)
             return
-        at, end = 0, len(reports)
+        self._take_from(0, reports, first_seq, commands)
+
+    def _take_from(self, at: int, reports: NDArray[Any], first_seq: int, commands: NDArray[Any]) -> None:
+        """Take the reports from a place on."""
+        end = len(reports)
         while at < end:
             if self._mass:  # a mass cancel that somebody waits for ends with the next new order
                 until = end
@@ -231,14 +288,18 @@ class FixStreams(BoundedStreams):
             at, until, groups, why = tell_reports(
                 telling.pointers, kept.pointers, commands, self._first_seq, at, end, self.highest_e4
             )
-            begin, out = 0, telling.arrays.out
-            for user, messages, behind in telling.arrays.groups[:groups].tolist():
-                self._add(user, out[begin:behind].tobytes(), messages)
-                begin = behind
+            self._add_told(groups)
             if why == DONE:
                 return at, until
             if why == KEPT_FULL:
                 kept.make_room()
+
+    def _add_told(self, groups: int) -> None:
+        """Add the records that a kernel has made: so many groups, each of a user."""
+        begin, telling = 0, self._telling.arrays
+        for user, messages, behind in telling.groups[:groups].tolist():
+            self._add(user, telling.out[begin:behind].tobytes(), messages)
+            begin = behind
 
     def _frame_reports(self, reports: NDArray[Any]) -> Iterator[tuple[int, bytes]]:
         self._close_far(reports)

@@ -118,12 +118,13 @@ def new_telling(
     )
 
 
-def _example() -> Telling:
+def example_of_telling() -> Telling:
+    """Tables of no users, for the types of their arrays."""
     users = np.zeros(2, np.int64)
     return new_telling(np.zeros(1, REPORT), np.zeros(2, np.bool_), users, users)
 
 
-_unpack = unpack_pointers(_example())
+_unpack = unpack_pointers(example_of_telling())
 
 
 @called
@@ -415,5 +416,5 @@ def compile_telling() -> None:
     kept.keep(0, 0, bytes(ROW_BYTES))
     kept.is_open((0, 0))
     nothing = read_only(np.zeros(0, COMMAND))
-    tell_reports(Packed(_example()).pointers, kept.pointers, nothing, 1, 0, 0, 0)
+    tell_reports(Packed(example_of_telling()).pointers, kept.pointers, nothing, 1, 0, 0, 0)
     survey(nothing, np.zeros(1, COMMAND), read_only(np.zeros(0, EVENT)), 1, np.zeros(0, np.uint8))
