@@ -150,6 +150,7 @@ def plays_on(
                 on_capacity()
             if found is None:
                 sys.stdout.flush()
+                screen.check_reader()
                 if (tape.applied_seq is None) != is_alone:
                     is_alone = not is_alone
                     if is_alone:  # else a node that is dead looks like a market that is quiet

@@ -5,6 +5,7 @@ standard output or standard error is a terminal.
 """
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -49,6 +50,18 @@ def flush() -> None:
     """Flush what was printed so far."""
     with errors.output():
         sys.stdout.flush()
+
+
+def check_reader() -> None:
+    """Raise BrokenPipeError where who read the output has gone. A write would say so, but a quiet market has none."""
+    try:
+        fd = sys.stdout.fileno()
+    except (OSError, ValueError):  # no file, as in tests
+        return
+    poll = select.poll()
+    poll.register(fd, 0)
+    if any(said & select.POLLERR for _, said in poll.poll(0)):
+        raise BrokenPipeError(errno.EPIPE, "who read the output has gone")
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.errors import READER_GONE
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
 from tests.ouch_messages import cancel, enter
@@ -124,6 +125,20 @@ def node(tmp_path: Path) -> Iterator[Running]:
     running = started(tmp_path)
     yield running
     running.stop()
+
+
+def test_a_tail_whose_reader_has_gone_ends_though_nothing_happens(node: Running) -> None:
+    tail = Tail(node.data, "--from", "1")
+    try:
+        assert tail.process.stdout is not None
+        tail.lines(2)
+        tail.process.stdout.close()
+        assert tail.process.wait(60) == READER_GONE
+        assert tail.process.stderr is not None
+        assert not tail.process.stderr.read()
+    finally:
+        tail.process.kill()
+        tail.process.wait()
 
 
 @pytest.mark.slow
