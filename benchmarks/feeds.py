@@ -47,10 +47,10 @@ from load.generator import Generator
 from load.lines import LoadError, User, close_lines, open_lines
 from marketdata.itch import session_name
 from marketdata.itch.stream import ItchStream
-from node.direct_feed import DirectFeed
-from node.feed_programs import Address
-from node.market_tape import MarketTape
-from node.multicast import Outlet
+from node.core.market_tape import MarketTape
+from node.feeds.direct import DirectFeed
+from node.feeds.multicast import Outlet
+from node.feeds.programs import Address
 from replay.feed import Feed
 from replay.market_rows import MARKET_ROWS, tape_of
 from sequencer.pump import pump

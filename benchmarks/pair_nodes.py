@@ -18,7 +18,7 @@ from typing import Any, Final
 from benchmarks.ports import free_port
 from benchmarks.wire_node import set_up
 from load.lines import LoadError, User
-from node.link import Link, LinkError, RequestRefused
+from node.operator.link import Link, LinkError, RequestRefused
 
 ROOT: Final = Path(__file__).parent.parent
 #: Module that is run as lockstep.

@@ -21,7 +21,7 @@ from directory.roll import roll
 from engine import Capacity
 from journal import Journal
 from load.lines import close_lines, open_lines
-from node.opening import node_projections, open_directory
+from node.core.opening import node_projections, open_directory
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
 

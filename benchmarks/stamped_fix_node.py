@@ -17,9 +17,9 @@ from gateway.direct import MadeBlock
 from gateway.outbox import Outbox
 from gateway.server import Gateway
 from journal.store import Store
-from node import gateway_programs
-from node.gateway_process import GatewayProcess
-from node.market import Market
+from node.core.market import Market
+from node.gateways import programs as gateway_programs
+from node.gateways.process import GatewayProcess
 from replay.feed import Feed
 
 #: Steps, by the order in which a message passes them: up to the ring, in the core, and back from the tape.

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.direct import MadeBlock
-from node.market import Market
-from node.pair import Pair
-from node.pair_connections import FromCopy, ToPrimary
+from node.core.market import Market
+from node.pair.connections import FromCopy, ToPrimary
+from node.pair.member import Pair
 from replication.primary import Primary
 from replication.standby import Standby
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from directory.small_file import write_whole
-from node.state_comparison import StateComparison
+from node.pair.state_comparison import StateComparison
 from replication.comparison import Comparison
 from replication.pieces import PieceWalk
 from replication.primary import Primary

@@ -16,8 +16,8 @@ from typing import IO, Any, Final, NamedTuple
 from benchmarks.measure import Row, row
 from gateway.passwords import COST_MIN, SALT_BYTES, hash_password
 from load.lines import LoadError, User
-from node.link import Link, LinkError, RequestRefused
-from node.stages import STAGES
+from node.core.stages import STAGES
+from node.operator.link import Link, LinkError, RequestRefused
 
 SYMBOL: Final = "S0"
 #: A new node compiles nothing when the kernels are cached, and else up to two minutes.

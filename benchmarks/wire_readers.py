@@ -18,7 +18,7 @@ from benchmarks.measure import Row, row
 from benchmarks.wire_node import Node
 from load.generator import Generator
 from load.lines import LoadError, close_lines, open_lines
-from node.link import LinkError, RequestRefused
+from node.operator.link import LinkError, RequestRefused
 
 #: The node may take so much more with a reader than without.
 _AT_MOST: Final = 1.02

@@ -16,7 +16,7 @@ from cli.confirmation import confirm, hidden
 from cli.errors import CheckFailed, WrongUse
 from cli.status import lines as status_lines
 from engine.records import Phase
-from node.link import Link, RequestRefused, is_open_to_others
+from node.operator.link import Link, RequestRefused, is_open_to_others
 
 #: Lines and characters of one request: well within the bounds of a line and of a node's turn, whatever JSON adds.
 _LINES_MAX: Final = 500
@@ -315,7 +315,7 @@ def status(directory: Path, *, as_json: bool) -> int:
 
 
 def status_object(result: dict[str, Any]) -> dict[str, Any]:
-    """A node's status (``node.control.STATUS_KEYS``) for programs: the market's clock as a time alone."""
+    """A node's status (``node.core.control.STATUS_KEYS``) for programs: the market's clock as a time alone."""
     kept = {key: value for key, value in result.items() if key != "clock_ns"}
     clock = {"clock": None if result["clock"] == "unset" else result["clock"]}
     return kept | clock | {"clock_offset_ns": result.get("clock_offset_ns")}

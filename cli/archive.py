@@ -13,7 +13,7 @@ from directory.keep_events import keep_events as keep_events_of
 from engine.records import RULES_VERSION
 from journal import Journal, JournalError
 from journal.slices import places
-from node.reader_images import bring_forward, needs
+from node.feeds.reader_images import bring_forward, needs
 from notation.words import Fault, duration_ns
 from replay.errors import ReplayError
 

@@ -51,7 +51,7 @@ def audit(
     with errors.finding():
         check_whole(directory)
     ready()
-    from node.auditor import Auditor
+    from node.pair.auditor import Auditor
     from replication.secret_file import read_secret
 
     secret = read_secret(secret_file)
@@ -71,7 +71,7 @@ def audit(
 
 def _bundle_both(directory: Path, other: Path, report: Any, bundles: Path) -> None:
     """Write a bundle of each directory, and say where; the difference is shown already."""
-    from node.compare_bundle import difference_of, write_bundles
+    from node.pair.compare_bundle import difference_of, write_bundles
 
     with errors.finding():
         difference = difference_of(directory, other, report)
@@ -89,7 +89,7 @@ def _bundle_both(directory: Path, other: Path, report: Any, bundles: Path) -> No
 
 def _written(auditor: Any) -> tuple[str | None, str]:
     """Path of the bundle of a difference, or the reason why there is none."""
-    from node.auditor import AuditRefused
+    from node.pair.auditor import AuditRefused
 
     if auditor.divergence is None:
         return None, ""

@@ -338,16 +338,16 @@ def serve(
     from cli.serve import serve as command
     from cli.serve import tls_files, tls_of
     from cli.serve_programs import Programs, check_accounts, check_programs
-    from node.defaults import checked_rate, checked_share
-    from node.feed_programs import feed_options
-    from node.fix_data_programs import fix_data_option
-    from node.gateway_programs import gateway_options
-    from node.nats_programs import nats_option
+    from node.core.roll_policy import GB
+    from node.feeds.fix_data_programs import fix_data_option
+    from node.feeds.programs import feed_options
+    from node.gateways.programs import gateway_options
+    from node.nats.programs import nats_option
     from node.node import NodeOptions
-    from node.pinning import check_names, pins
-    from node.process_names import CORE
-    from node.roll_policy import GB
-    from node.web_programs import web_option
+    from node.operator.defaults import checked_rate, checked_share
+    from node.programs.pinning import check_names, pins
+    from node.programs.process_names import CORE
+    from node.web.programs import web_option
 
     try:
         order_rate, share_bps = checked_rate(default_order_rate), checked_share(default_share)
@@ -666,7 +666,7 @@ def nats(
     Example: lockstep nats data --url nats://127.0.0.1:4222 --requests 26500
     """
     from cli.market_nats import nats as command
-    from node.nats_programs import nats_option
+    from node.nats.programs import nats_option
 
     try:
         option = nats_option(f"{url},venue={venue}")._replace(host=requests_host, port=requests, login=login)

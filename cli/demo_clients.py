@@ -27,7 +27,7 @@ from load.desk import Desk
 from load.lines import LoadError, User
 from load.simulation import SimulateOptions, Simulation, settle
 from load.traders import SYMBOLS
-from node.link import Link, LinkError, RequestRefused
+from node.operator.link import Link, LinkError, RequestRefused
 
 _TELL_S: Final = 0.1
 _PERCENTILES_S: Final = 0.5

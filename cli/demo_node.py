@@ -1,7 +1,7 @@
 """Processes of `lockstep demo`: a witness and the two nodes of a pair, started, watched, killed and started again.
 
 They run as `lockstep witness` and `lockstep serve` do; only their capacity is small and their password hashing cheap,
-so that they start at once. Nodes are commanded through their operator sockets (``node.link``), like any node.
+so that they start at once. Nodes are commanded through their operator sockets (``node.operator.link``), like any node.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from typing import IO, Any, Final
 
 from cli.demo_clients import last_line
 from cli.errors import CheckFailed
-from node.link import Link, LinkError, RequestRefused
+from node.operator.link import Link, LinkError, RequestRefused
 
 _START_S: Final = 120.0
 #: Time for the answer of a child to a line on its standard input.

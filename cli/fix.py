@@ -13,7 +13,7 @@ _COLUMNS: Final = ("gateway", "kind", "user", "with", "version", "state", "in", 
 
 def fix(directory: Path, session: str | None, last: int, log: str | None, *, as_json: bool) -> int:
     """Print sessions, or the messages of one."""
-    from node.fix_sessions import fix_gateways, fix_sessions
+    from node.gateways.fix_sessions import fix_gateways, fix_sessions
 
     check_has_journal(directory)
     if log is not None and session is None:
@@ -102,9 +102,9 @@ def _line(message: dict[str, Any]) -> str:
 
 def _set_log(directory: Path, user: str, on: bool, *, as_json: bool) -> int:
     """Have the gateways log the messages of a user, or not any more."""
-    from node.fix_sessions import fix_gateways
-    from node.fix_side_file import is_served, watch, watched
-    from node.gateway_image import folder_of
+    from node.gateways.fix_sessions import fix_gateways
+    from node.gateways.fix_side_file import is_served, watch, watched
+    from node.gateways.image import folder_of
 
     serves = False
     for name in fix_gateways(directory):

@@ -46,8 +46,8 @@ def gateway(
     from gateway.fix.copy_session import FIX_COPIES
     from gateway.fix.protocol import FIX
     from gateway.native.protocol import NATIVE
-    from node.process_names import OWN_NAMES
-    from node.protocols import PROTOCOLS
+    from node.gateways.protocols import PROTOCOLS
+    from node.programs.process_names import OWN_NAMES
 
     if protocol not in PROTOCOLS:
         raise WrongUse(f"there is no protocol {protocol}; --protocol takes {', '.join(sorted(PROTOCOLS))}")
@@ -56,9 +56,9 @@ def gateway(
     check_has_journal(directory)
     listening = None if fd is None else _listening(fd)
     ready(gateway=True, native=protocol == NATIVE.name, reports=protocol in (FIX.name, FIX_COPIES.name))
-    from node.gateway_process import GatewayOptions, GatewayProcess, GatewayStopped, serve_gateway
-    from node.logs import Log
-    from node.program_report import ProgramReport
+    from node.gateways.process import GatewayOptions, GatewayProcess, GatewayStopped, serve_gateway
+    from node.programs.logs import Log
+    from node.programs.report import ProgramReport
 
     def on_listening(process: GatewayProcess) -> None:
         place = {"host": host, "port": process.port, "pid": os.getpid(), "gateway": name, "data": str(directory)}
@@ -105,7 +105,7 @@ def _with_accounts(name: str, path: Path) -> "OrderProtocol":
     """A protocol of FIX with the terms of users of a file. Raises WrongUse."""
     from gateway.fix.accounts import Accounts, AccountsError
     from gateway.fix.protocol import Fix
-    from node.protocols import PROTOCOLS
+    from node.gateways.protocols import PROTOCOLS
 
     protocol = PROTOCOLS[name]
     if not isinstance(protocol, Fix):

@@ -18,7 +18,7 @@ NATIVE: Final = "gateway.native.kernels"
 FIX: Final = "gateway.fix.kernels"
 LADDERS: Final = "marketdata.ladders"
 ITCH: Final = "marketdata.itch.feed"
-FEED: Final = "node.direct_feed"
+FEED: Final = "node.feeds.direct"
 EXPORT: Final = "exports.kernels"
 EACH: Final = (ENGINE, GATEWAY, REPORTS, NATIVE, FIX, LADDERS, ITCH, FEED, EXPORT)
 

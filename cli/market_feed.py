@@ -29,7 +29,7 @@ def feed(
     as_json: bool,
 ) -> int:
     """Run a feed. Exit status 0 after an orderly end. requests_fd, snapshots_fd: of sockets; None: ports."""
-    from node.feed_programs import Address, feed_option, requests_socket
+    from node.feeds.programs import Address, feed_option, requests_socket
 
     words = [f"itch:{group}", f"name={name}", f"interface={interface}", f"ttl={ttl}"]
     words += [f"b={second_group}"] if second_group else []
@@ -39,9 +39,9 @@ def feed(
         raise WrongUse(str(error)) from None
     check_has_journal(directory)
     ready(feed=True)
-    from node.feed_process import FeedOptions, FeedProcess, serve_feed
-    from node.logs import Log
-    from node.program_report import ProgramReport
+    from node.feeds.process import FeedOptions, FeedProcess, serve_feed
+    from node.programs.logs import Log
+    from node.programs.report import ProgramReport
 
     def opened(fd: int | None, port: int, what: str) -> socket.socket:
         def opening() -> socket.socket:

@@ -13,10 +13,10 @@ from cli.warmup import ready
 def fix_data(directory: Path, host: str, port: int, *, fd: int | None, as_json: bool) -> int:
     """Serve subscribers. Exit status 0 after an orderly end. fd: of a socket that listens; None: it is opened."""
     check_has_journal(directory)
-    from node.fix_data_process import FixDataOptions, serve_fix_data
-    from node.lent_port import listening_socket
-    from node.logs import Log
-    from node.program_report import ProgramReport
+    from node.feeds.fix_data_process import FixDataOptions, serve_fix_data
+    from node.programs.lent_port import listening_socket
+    from node.programs.logs import Log
+    from node.programs.report import ProgramReport
 
     ready(web=True)
 

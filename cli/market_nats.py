@@ -9,7 +9,7 @@ from cli import errors, screen
 from cli.beside import check_has_journal, opened_port
 from cli.errors import WrongUse
 from cli.warmup import ready
-from node.nats_programs import LoginFileError, NatsOption, read_login
+from node.nats.programs import LoginFileError, NatsOption, read_login
 
 _NEEDS = "nats"
 
@@ -42,10 +42,10 @@ def nats(
     ready(feed=True)
     import socket
 
-    from node.lent_port import listening_socket
-    from node.logs import Log
-    from node.nats_process import NatsOptions, NatsProcess, serve_nats
-    from node.program_report import ProgramReport
+    from node.nats.process import NatsOptions, NatsProcess, serve_nats
+    from node.programs.lent_port import listening_socket
+    from node.programs.logs import Log
+    from node.programs.report import ProgramReport
 
     def opening() -> socket.socket:
         if requests_fd is not None:

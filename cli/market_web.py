@@ -13,7 +13,7 @@ from cli.errors import WrongUse
 from cli.warmup import ready
 
 if TYPE_CHECKING:
-    from node.operators import OperatorPassword
+    from node.web.operators import OperatorPassword
 
 _NEEDS = ("starlette", "uvicorn", "websockets", "httptools")
 
@@ -30,7 +30,7 @@ def check_can_serve(keys: Path | None, operators: Path | None, host: str, *, tls
     if lacks := next((name for name in _NEEDS if importlib.util.find_spec(name) is None), ""):
         raise WrongUse(f"web clients need the package {lacks}, which is not installed: pip install 'lockstep[web]'")
     if keys is not None:
-        from node.web_keys import KeyFileError, read_keys
+        from node.web.keys import KeyFileError, read_keys
 
         try:
             read_keys(keys)
@@ -42,8 +42,8 @@ def check_can_serve(keys: Path | None, operators: Path | None, host: str, *, tls
 
 def operators_of(path: Path, host: str) -> "dict[str, OperatorPassword]":
     """Operators of a file, for a page on an address of loopback alone: it has no TLS. Raises WrongUse, OSError."""
-    from node.admin import AdminError, check_loopback
-    from node.operators import OperatorFileError, read_operators
+    from node.operator.admin import AdminError, check_loopback
+    from node.web.operators import OperatorFileError, read_operators
 
     try:
         check_loopback(host, "the page of operators, whose passwords must not be read on the way,")
@@ -75,7 +75,7 @@ def web(
     """
     check_has_journal(directory)
     try:
-        from node.web_process import WebOptions, serve_web
+        from node.web.process import WebOptions, serve_web
     except ImportError as error:
         if not (error.name or "").startswith(_NEEDS):
             raise
@@ -84,9 +84,9 @@ def web(
         ) from error
     from client.addresses import parse_addresses
     from gateway.addresses import is_address
-    from node.logs import Log
-    from node.program_report import ProgramReport
-    from node.web_keys import KeyFileError, read_keys
+    from node.programs.logs import Log
+    from node.programs.report import ProgramReport
+    from node.web.keys import KeyFileError, read_keys
 
     if (keys is None) != (orders_at is None):
         raise WrongUse("order entry needs both --keys and --orders-at; give both, or none for market data alone")
@@ -99,7 +99,7 @@ def web(
         raise WrongUse(str(error)) from error
     may_sign_in = operators_of(operators, host) if operators is not None else {}
     ready(web=True)
-    from node.lent_port import listening_socket
+    from node.programs.lent_port import listening_socket
 
     def opening() -> socket.socket:
         return listening_socket(host, port, 2_048) if fd is None else socket.socket(fileno=fd)

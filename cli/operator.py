@@ -10,7 +10,7 @@ from cli.errors import WrongUse
 
 def operator(file: Path, name: str, *, password_stdin: bool, remove: bool, as_json: bool) -> int:
     """Write an operator with a new password to a file, or remove one. Raises WrongUse, OSError."""
-    from node.operators import OperatorFileError, check_name, remove_operator, set_operator
+    from node.web.operators import OperatorFileError, check_name, remove_operator, set_operator
 
     if remove and password_stdin:
         raise WrongUse("--password-stdin is of a new password, and --remove needs none; give one of them")

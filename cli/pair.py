@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from cli.errors import WrongUse
 
 if TYPE_CHECKING:
-    from node.pair_plan import PairOptions, PairPlan
+    from node.pair.plan import PairOptions, PairPlan
     from sequencer.release import ReleasePolicy
 
 #: Release policies that need a standby.
@@ -45,7 +45,7 @@ def plan_of(given: PairArguments, policy: str, host: str, port: int = 0) -> "Pai
         raise WrongUse(
             "a node of a pair needs --secret-file: the same secret on both nodes, as `lockstep witness` makes"
         )
-    from node.pair_plan import PairPlan
+    from node.pair.plan import PairPlan
     from replication.arbiter import checked_name
     from replication.arbiters import AddressError, open_arbiter, parse_address
     from replication.death_watch import DeathWatch
@@ -76,7 +76,7 @@ def plan_of(given: PairArguments, policy: str, host: str, port: int = 0) -> "Pai
 
 def _options(given: PairArguments, policy: str, entry: tuple[str, int], name: str, secret: bytes) -> "PairOptions":
     """Options of the link and of replication. Raises WrongUse."""
-    from node.pair_plan import PairOptions
+    from node.pair.plan import PairOptions
     from replication.arbiter import Candidate
     from replication.primary import Settings
 

@@ -7,7 +7,7 @@ from cli import errors, screen
 from cli.admin import connected
 from cli.top_workings import process_words
 from directory.divergence import advice, read_mark
-from node.link import LinkError, LinkLost
+from node.operator.link import LinkError, LinkLost
 from notation.words import duration
 
 _LABELS: Final = {
@@ -69,7 +69,7 @@ def status(directory: Path, *, is_primary: bool, as_json: bool) -> int:
 
 
 def report_object(pair: dict[str, Any]) -> dict[str, Any]:
-    """Report of a node (``node.control.PAIR_KEYS``) for programs: null for what is not known."""
+    """Report of a node (``node.core.control.PAIR_KEYS``) for programs: null for what is not known."""
     known = {key: value if value != "" else None for key, value in pair.items()}
     return {**known, "can_take_over": bool(pair["can_take_over"])}
 

@@ -71,7 +71,7 @@ def _blocks(past: Past, to_seq: int | None) -> Generator[PlayedBlock, None, None
 
 def send_itch(past: Past, to: Multicast, *, as_json: bool) -> int:
     """Send past days by multicast. Exit status 0 at their end, or where the operator ends it."""
-    from node.feed_programs import Address, feed_option, requests_socket
+    from node.feeds.programs import Address, feed_option, requests_socket
 
     speed, day = speed_of(past.speed), None if past.day is None else checked_day(past.directory, past.day)
     words = [f"itch:{to.group}", f"interface={to.interface}", f"ttl={to.ttl}"]
@@ -84,7 +84,7 @@ def send_itch(past: Past, to: Multicast, *, as_json: bool) -> int:
         return errors.FINE
     capacity, from_seq, to_seq = found
     ready(feed=True)
-    from node.past_feed import PastFeedOptions, serve_past_feed
+    from node.feeds.past import PastFeedOptions, serve_past_feed
 
     def opened(name: str, port: int, opening: Callable[[], socket.socket]) -> socket.socket:
         return opened_port(f"--{name} {port}", to.interface, opening)
@@ -132,8 +132,8 @@ def send_web(past: Past, host: str, port: int, *, as_json: bool) -> int:
         return errors.FINE
     capacity, from_seq, to_seq = found
     ready(web=True)
-    from node.lent_port import listening_socket
-    from node.past_web import PastWebOptions, serve_past_web
+    from node.programs.lent_port import listening_socket
+    from node.web.past import PastWebOptions, serve_past_web
 
     with History.open(past.directory) as history:
         names = names_at_end(history)

@@ -9,7 +9,7 @@ from cli.capacity import CapacityOptions, capacity_change
 from cli.node import check_whole
 from cli.warmup import ready
 from directory.roll import roll as begin_slice
-from node.opening import node_projections
+from node.core.opening import node_projections
 from replay.rebuild import capacity_of, journal_of
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from gateway.tls import TlsFiles
     from node.node import NodeOptions
-    from node.pair_plan import PairPlan
+    from node.pair.plan import PairPlan
 
 #: Default capacity of a new directory.
 _CAPACITY: Final = Capacity(ids_max=1 << 23, participants_max=2_048)
@@ -58,9 +58,9 @@ def serve(
     else:
         of_new = capacity.of_new(_CAPACITY)
     ready(gateway=True)
-    from node.logs import Log
     from node.program import NodeAddresses
     from node.program import serve as run
+    from node.programs.logs import Log
 
     def on_listening(where: NodeAddresses) -> None:
         bar.end()

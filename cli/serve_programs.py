@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 import typer
 
-from node.feed_programs import FeedOption
-from node.fix_data_programs import NAME as FIX_DATA
-from node.fix_data_programs import FixDataOption
-from node.gateway_programs import GatewayOption
-from node.nats_programs import NAME as NATS
-from node.nats_programs import NatsOption
-from node.protocols import FIX_PROTOCOLS
-from node.web_programs import NAME as WEB
-from node.web_programs import WebOption
+from node.feeds.fix_data_programs import NAME as FIX_DATA
+from node.feeds.fix_data_programs import FixDataOption
+from node.feeds.programs import FeedOption
+from node.gateways.programs import GatewayOption
+from node.gateways.protocols import FIX_PROTOCOLS
+from node.nats.programs import NAME as NATS
+from node.nats.programs import NatsOption
+from node.web.programs import NAME as WEB
+from node.web.programs import WebOption
 
 #: Name of the gateway of --port, where it has a process of its own.
 OUCH = "ouch"

@@ -1,6 +1,6 @@
 """The report of `lockstep admin status` for people: a label and a unit for each figure of a node.
 
-Programs get the keys of ``node.control.STATUS_KEYS``, with --json.
+Programs get the keys of ``node.core.control.STATUS_KEYS``, with --json.
 """
 
 from collections.abc import Callable, Iterator

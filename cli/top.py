@@ -15,7 +15,7 @@ from cli.admin import connected, session_object, status_object
 from cli.pair_report import pair_facts, report_object
 from cli.status import duration
 from cli.top_workings import summary, tables, tape_line
-from node.link import Link
+from node.operator.link import Link
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

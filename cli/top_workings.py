@@ -23,7 +23,7 @@ class Table(NamedTuple):
 
 
 def tables(now: Row, before: Row | None = None, apart_s: float = 0.0) -> Iterator[Table]:
-    """Tables of a report (``node.control.WORKINGS_KEYS``), those without rows left out.
+    """Tables of a report (``node.core.control.WORKINGS_KEYS``), those without rows left out.
 
     before: the report ``apart_s`` earlier, for the share of its time that an agent is busy; None: since the start.
     """

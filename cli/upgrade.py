@@ -16,7 +16,7 @@ from cli.warmup import ready
 from directory.roll import Rolled
 from directory.upgrade import Plan
 from journal import Journal
-from node.upgrade import upgrade as prepare
+from node.core.upgrade import upgrade as prepare
 from notation.words import iso_time, time
 from replay.rebuild import capacity_of
 

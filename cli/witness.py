@@ -7,9 +7,9 @@ from typing import Final
 
 from cli import errors, screen
 from cli.errors import WrongUse
-from node.end_signals import on_end_signal
-from node.logs import Log
 from node.notify import Notifier
+from node.programs.end_signals import on_end_signal
+from node.programs.logs import Log
 from replication.register_file import RegisterFiles, make_folder
 from replication.secret_file import create_secret, read_secret
 from replication.witness_server import PortInUse, WitnessServer

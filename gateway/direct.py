@@ -67,7 +67,7 @@ _MOMENTS: Final = slice(list(t.BLOCK.names or ()).index("read_ns"), None)
 class MadeBlock(NamedTuple):
     """Block that is stamped and applied, but not journaled: COMMAND and EVENT rows, owned by the caller only for now.
 
-    ``time_ns``: market time at its end. ``moments``: int64[n, 7], the times of each turn in it (``node.stages``).
+    ``time_ns``: market time at its end. ``moments``: int64[n, 7], the times of each turn in it (``node.core.stages``).
     ``last_seqs``, ``rows``: last command and number of rows of each turn.
     ``answered``: False if its users' messages are to be made, where they may leave. ``taped``: the tape has it.
     """

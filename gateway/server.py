@@ -80,7 +80,7 @@ DISPLACED: Final = "no login came, and another connection needs the room"
 
 
 class Report(Protocol):
-    """Log of session events (``node.logs``)."""
+    """Log of session events (``node.programs.logs``)."""
 
     def __call__(self, event: str, /, **fields: object) -> None:
         """Write one event with its fields."""

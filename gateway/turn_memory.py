@@ -36,7 +36,7 @@ SLOW: Final = 3  # it did not take all that was sent
 SILENT: Final = 4  # nothing was heard of the client for too long
 
 #: Block that was made in this call. Its rows follow those of the block before, in ``commands`` and ``events``. The
-#: seven words from ``read_ns`` on are those of ``node.stages``, from the clock that measures intervals.
+#: seven words from ``read_ns`` on are those of ``node.core.stages``, from the clock that measures intervals.
 BLOCK: Final = np.dtype(
     [
         ("first_seq", "<i8"),

@@ -23,38 +23,39 @@ from gateway.protocol import Entrance, MassCancel, OrderProtocol
 from gateway.server import BEAT_S, ROWS_MAX, Gateway
 from gateway.tls import TlsDoor, TlsFiles
 from journal import Durability, JournalError
-from node import account, health, lapse, workings
-from node.capacity import CapacityWatch, room_status
-from node.checkpointing import CheckpointSchedule
-from node.clock_watch import ClockWatch
-from node.command_entry import CommandEntry, opens_phase
-from node.control import OperationRefused, PairControl, RefusedForNow, Status, SubmissionResult
-from node.defaults import OFF
-from node.disconnects import AbsentUsers, DisconnectCancels
-from node.event_keeper import EventKeeper
-from node.far_prices import UntoldMessages
-from node.feed_prices import far_symbols
-from node.feed_programs import FeedOption, FeedPrograms
-from node.fix_data_programs import FixDataOption, FixDataPrograms
-from node.gateway_door import GatewayDoor
-from node.gateway_programs import GatewayOption, GatewayPrograms
-from node.intake import Intake
-from node.logs import Log
-from node.market import Market
-from node.market_tape import open_shared
-from node.mass_cancels import MassCancels
-from node.nats_programs import NatsOption, NatsPrograms
-from node.opening import OpenDirectory
-from node.pinning import CorePin, Pins
-from node.process_names import CHECKPOINT, DEATH_WATCH
-from node.rates import Rates
-from node.roll_policy import RollPolicy
-from node.scarcity import FULL_ROWS, Scarcity
-from node.stages import StageClock
-from node.supervisor import Supervisor
-from node.suspension import Suspension
-from node.timekeeping import Timekeeping
-from node.web_programs import WebOption, WebPrograms
+from node.core import health, lapse
+from node.core.checkpointing import CheckpointSchedule
+from node.core.clock_watch import ClockWatch
+from node.core.command_entry import CommandEntry, opens_phase
+from node.core.control import OperationRefused, PairControl, RefusedForNow, Status, SubmissionResult
+from node.core.disconnects import AbsentUsers, DisconnectCancels
+from node.core.event_keeper import EventKeeper
+from node.core.far_prices import UntoldMessages
+from node.core.feed_prices import far_symbols
+from node.core.intake import Intake
+from node.core.market import Market
+from node.core.market_tape import open_shared
+from node.core.mass_cancels import MassCancels
+from node.core.opening import OpenDirectory
+from node.core.rates import Rates
+from node.core.roll_policy import RollPolicy
+from node.core.scarcity import FULL_ROWS, Scarcity
+from node.core.stages import StageClock
+from node.core.suspension import Suspension
+from node.core.timekeeping import Timekeeping
+from node.feeds.fix_data_programs import FixDataOption, FixDataPrograms
+from node.feeds.programs import FeedOption, FeedPrograms
+from node.gateways.door import GatewayDoor
+from node.gateways.programs import GatewayOption, GatewayPrograms
+from node.nats.programs import NatsOption, NatsPrograms
+from node.operator import account, workings
+from node.operator.capacity import CapacityWatch, room_status
+from node.operator.defaults import OFF
+from node.programs.logs import Log
+from node.programs.pinning import CorePin, Pins
+from node.programs.process_names import CHECKPOINT, DEATH_WATCH
+from node.programs.supervisor import Supervisor
+from node.web.programs import WebOption, WebPrograms
 from sequencer.clock import AHEAD_MAX_NS
 from sequencer.room import RoomWatch
 from sequencer.stamp import LiveStamp
@@ -125,7 +126,7 @@ class Deposed(Exception):
 
 
 class Node:
-    """A running node; ``node.control.NodeControl`` is its interface for the operator's side."""
+    """A running node; ``node.core.control.NodeControl`` is its interface for the operator's side."""
 
     #: Work of Python beside the compiled turn that comes again and again, from ``start`` on.
     agents: tuple[Measured, ...] = ()
@@ -909,5 +910,5 @@ class Node:
         return self.gateway.disconnect(user, why) or elsewhere
 
     def status(self) -> Status:
-        """Report of the node: values by ``node.control.STATUS_KEYS``."""
+        """Report of the node: values by ``node.core.control.STATUS_KEYS``."""
         return account.status(self)

@@ -23,18 +23,18 @@ from engine.capacity import Capacity
 from gateway.passwords import COST_DEFAULT
 from journal.lock import WriterLock, writer_pid
 from journal.slices import make_folder
-from node.admin import AdminServer
-from node.defaults import default_limits
-from node.end_signals import on_end_signal
-from node.logs import Log
-from node.metrics import Metrics, metrics_server
+from node.core.opening import OpenDirectory, open_directory
 from node.node import Deposed, Node, NodeOptions
 from node.notify import Notifier
-from node.opening import OpenDirectory, open_directory
-from node.operations import Operations
-from node.pair import Pair
-from node.pair_outcomes import TailApart, TooFarBehind
-from node.pair_plan import PairOptions, PairPlan
+from node.operator.admin import AdminServer
+from node.operator.defaults import default_limits
+from node.operator.metrics import Metrics, metrics_server
+from node.operator.operations import Operations
+from node.pair.member import Pair
+from node.pair.outcomes import TailApart, TooFarBehind
+from node.pair.plan import PairOptions, PairPlan
+from node.programs.end_signals import on_end_signal
+from node.programs.logs import Log
 from replay.rebuild import Progress
 from replication.fetch import JournalsApart, fetch, find_common
 from replication.history import HistoryError, HistoryLost

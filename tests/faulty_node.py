@@ -35,7 +35,7 @@ from typing import Any, Final
 
 
 def often() -> None:
-    import node.checkpointing
+    import node.core.checkpointing
 
     node.checkpointing.APART_S = 0.05  # type: ignore[misc]
 
@@ -91,8 +91,8 @@ def clock_steps() -> None:
 
 def turn_jump() -> None:
     from gateway.direct import DirectLines
-    from node.clock_watch import ClockWatch
-    from node.timekeeping import Timekeeping
+    from node.core.clock_watch import ClockWatch
+    from node.core.timekeeping import Timekeeping
     from sequencer.clock import WALL_NS
 
     sound, turns = DirectLines._run, [0]
@@ -133,7 +133,7 @@ def impatient(patience_ns: int = 2_000_000_000) -> None:
 
 
 def patient() -> None:
-    import node.core_silence
+    import node.programs.core_silence
 
     impatient(3_600 * 10**9)
     node.core_silence.PATIENCE_NS = 3_600 * 10**9  # type: ignore[misc]
@@ -150,7 +150,7 @@ def small_room() -> None:
 
 
 def by_peer() -> None:
-    from node.pair import Pair
+    from node.pair.member import Pair
 
     Pair._address = lambda self: self.options.peer  # type: ignore[method-assign]
 
@@ -202,7 +202,7 @@ def acknowledges_early() -> None:
 
 
 def ends_deposed() -> None:
-    from node.pair import Pair
+    from node.pair.member import Pair
 
     sound = Pair.note_end
 
@@ -215,7 +215,7 @@ def ends_deposed() -> None:
 
 
 def ignores_epochs() -> None:
-    from node.pair import Pair
+    from node.pair.member import Pair
     from replication.primary import Primary
     from replication.tenure import Tenure
 
@@ -289,8 +289,8 @@ def lines() -> None:
 
 
 def small_programs() -> None:
-    import node.gateway_programs
-    import node.supervisor
+    import node.gateways.programs
+    import node.programs.supervisor
 
     node.supervisor.STEADY_S = 0.0  # type: ignore[misc]
     node.supervisor.SILENT_S = 3_600.0  # type: ignore[misc]
@@ -300,7 +300,7 @@ def small_programs() -> None:
 
 
 def broken_programs() -> None:
-    import node.gateway_programs
+    import node.gateways.programs
 
     words = (sys.executable, "-c", "import sys; sys.exit('no port is free')")
     node.gateway_programs.command = lambda *_: words  # type: ignore[assignment]
@@ -320,7 +320,7 @@ def short_grace() -> None:
 
 
 def line_gateways() -> None:
-    from node.protocols import PROTOCOLS
+    from node.gateways.protocols import PROTOCOLS
     from tests.line_protocol import LINES
 
     PROTOCOLS[LINES.name] = LINES

@@ -14,7 +14,7 @@ import numpy as np
 
 from cli.main import main
 from engine.parts import regions
-from node.pair import Pair
+from node.pair.member import Pair
 from replication.standby import Standby
 from tests import roomy_disk
 

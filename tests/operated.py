@@ -23,16 +23,17 @@ from numpy.typing import NDArray
 from engine import Capacity, Engine, compile_kernels, is_compiled
 from engine.names import Directory, unpack
 from engine.records import EVENT, CommandKind, EventKind, Phase, Reason, concatenate
-from node import definitions, stages
-from node.account import unpaired
-from node.admin import AdminServer
-from node.control import OperationRefused, Status, SubmissionResult
-from node.link import read_place
-from node.logs import Log
-from node.metrics import Metrics, metrics_server
-from node.operations import Operations
-from node.operator_socket import connect, open_directory
-from node.stages import StageClock
+from node.core import stages
+from node.core.control import OperationRefused, Status, SubmissionResult
+from node.core.stages import StageClock
+from node.operator import definitions
+from node.operator.account import unpaired
+from node.operator.admin import AdminServer
+from node.operator.link import read_place
+from node.operator.metrics import Metrics, metrics_server
+from node.operator.operations import Operations
+from node.programs.logs import Log
+from node.programs.operator_socket import connect, open_directory
 from notation.words import time as clock_text
 from replay import accounts
 from replay.ladder import book_object

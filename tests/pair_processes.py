@@ -12,8 +12,8 @@ from typing import Any
 
 from benchmarks.ports import free_port
 from engine.capacity import Capacity
-from node.link import Link, LinkError, RequestRefused
-from node.opening import open_directory
+from node.core.opening import open_directory
+from node.operator.link import Link, LinkError, RequestRefused
 from replication.secret_file import create_secret
 from tests import nursery
 from tests.running import Running, until

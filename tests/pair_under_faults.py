@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.ports import free_port
 from journal.history import History
-from node.link import LinkError, RequestRefused
+from node.operator.link import LinkError, RequestRefused
 from tests.arbiters import HAS_ETCD
 from tests.fault_proxy import FaultProxy
 from tests.linear_history import (

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from node.link import Link
+from node.operator.link import Link
 from tests import nursery
 from tests.ouch_messages import cancel, messages
 from wire import soup

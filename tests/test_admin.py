@@ -12,10 +12,10 @@ import pytest
 from engine.bounds import DAY_NS
 from engine.records import CommandKind
 from gateway.passwords import salt_and_hash, verify
-from node.admin import CONNECTIONS_MAX, WAITING_MAX
-from node.control import NodeControl
-from node.link import LINE_BYTES_MAX, Link, read_place
-from node.operations import COMMANDS_MAX
+from node.core.control import NodeControl
+from node.operator.admin import CONNECTIONS_MAX, WAITING_MAX
+from node.operator.link import LINE_BYTES_MAX, Link, read_place
+from node.operator.operations import COMMANDS_MAX
 from notation.objects import limits_object
 from notation.table import LIMIT_BITS
 from tests.operated import MARKET, FakeNode, Operated, Peer, session

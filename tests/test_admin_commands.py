@@ -14,8 +14,8 @@ from typer.main import get_command
 from cli.main import app
 from engine.records import CommandKind
 from gateway.passwords import salt_and_hash, verify
-from node.link import FILE
-from node.operator_socket import BoundSocket
+from node.operator.link import FILE
+from node.programs.operator_socket import BoundSocket
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
 from tests.operated import MARKET, Operated, on_terminal

@@ -13,11 +13,21 @@ from cli.errors import LATER, sentence
 from engine.records import RULES_VERSION
 from journal import Journal
 from journal.lock import WriterLock
-from node.admin import AdminError, AdminServer, check_loopback
-from node.link import FILE, Link, LinkError, LinkLost, NodeStarts, Place, RequestRefused, read_place, write_place
-from node.logs import Log
-from node.operations import Operations
-from node.operator_socket import NAME, BoundSocket
+from node.operator.admin import AdminError, AdminServer, check_loopback
+from node.operator.link import (
+    FILE,
+    Link,
+    LinkError,
+    LinkLost,
+    NodeStarts,
+    Place,
+    RequestRefused,
+    read_place,
+    write_place,
+)
+from node.operator.operations import Operations
+from node.programs.logs import Log
+from node.programs.operator_socket import NAME, BoundSocket
 from tests.conftest import Lockstep
 from tests.operated import FakeNode, Operated
 
@@ -232,7 +242,7 @@ def test_a_link_tells_a_refusal_from_a_node_that_goes_away(operated: Operated) -
 def test_a_node_whose_process_is_stopped_is_told_with_a_status_to_try_later_since_nothing_was_sent(
     operated: Operated, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("node.link.CONNECT_S", 0.2)
+    monkeypatch.setattr("node.operator.link.CONNECT_S", 0.2)
     operated.run(operated.admin.close())
     held = socket.socket(socket.AF_UNIX)
     (operated.directory / NAME).unlink(missing_ok=True)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from node.arbiter_notices import SETTLED_NS, ArbiterNotices
-from node.logs import Log
+from node.pair.arbiter_notices import SETTLED_NS, ArbiterNotices
+from node.programs.logs import Log
 from replication.arbiter import ArbiterError, Read, Renew
 from replication.lease import lease_clock_ns
 from replication.memory import MemoryArbiter

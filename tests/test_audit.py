@@ -11,7 +11,7 @@ from cli.main import run_line
 from directory.bundle import bundles, judge, read_bundle
 from engine.interface import EngineKind
 from engine.reference.rows_by_part import PARTS
-from node.auditor import AuditForbidden, Auditor, AuditState
+from node.pair.auditor import AuditForbidden, Auditor, AuditState
 from replication.register import Register
 from tests.rows import cancel, enter
 from tests.test_divergence import PLACES, flip

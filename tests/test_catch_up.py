@@ -12,12 +12,13 @@ from directory.bundle import bundles
 from journal import Journal
 from journal.lock import writer_pid
 from journal.slices import places
-from node import pair, program
-from node.logs import Log
-from node.opening import open_directory
-from node.pair_outcomes import TooFarBehind
-from node.pair_plan import PairOptions
-from node.recent_blocks import RecentBlocks
+from node import program
+from node.core.opening import open_directory
+from node.pair import member as pair
+from node.pair.outcomes import TooFarBehind
+from node.pair.plan import PairOptions
+from node.pair.recent_blocks import RecentBlocks
+from node.programs.logs import Log
 from replication.arbiter import Candidate
 from replication.primary import Settings
 from replication.register import Register

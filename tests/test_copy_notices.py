@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from node.copy_notices import CopyNotices
-from node.logs import Log
+from node.pair.copy_notices import CopyNotices
+from node.programs.logs import Log
 from replication.copy_connection import Copy
 from replication.primary import Settings
 from tests.conftest import Lockstep

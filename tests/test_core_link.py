@@ -15,9 +15,9 @@ from gateway.connection import Connection
 from gateway.passwords import credential_row
 from gateway.register import Claim
 from gateway.server import Gateway
-from node.core_link import CoreLink, GatewayRefused, attach
-from node.gateway_link import NAME
-from node.operator_socket import BoundSocket
+from node.gateways.core_link import CoreLink, GatewayRefused, attach
+from node.gateways.link import NAME
+from node.programs.operator_socket import BoundSocket
 from tests.rows import batch, participant, user
 from tests.test_gateway_logins import observe, wire_of
 from tests.test_gateway_turns import Turns, Wire

@@ -2,7 +2,7 @@
 listened."""
 
 from gateway.attention import Attention
-from node.core_silence import PATIENCE_NS, CoreSilence
+from node.programs.core_silence import PATIENCE_NS, CoreSilence
 
 BEAT_NS = 250_000_000
 

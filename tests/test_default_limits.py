@@ -8,12 +8,12 @@ import pytest
 
 from engine import Capacity, Engine
 from engine.records import COMMAND, EventKind, Reason
-from node.capacity import ROOMS, CapacityWatch, room_status
-from node.control import Status
-from node.defaults import OFF, checked_rate, checked_share, default_limits, with_defaults
-from node.logs import Log
-from node.metrics import Metrics
-from node.operations import Operations
+from node.core.control import Status
+from node.operator.capacity import ROOMS, CapacityWatch, room_status
+from node.operator.defaults import OFF, checked_rate, checked_share, default_limits, with_defaults
+from node.operator.metrics import Metrics
+from node.operator.operations import Operations
+from node.programs.logs import Log
 from notation.parse import parse
 from tests.operated import FakeNode
 from tests.rows import BUY, batch, enter, market_of

@@ -22,7 +22,7 @@ from directory.recover import create
 from engine.capacity import Capacity
 from engine.engine import Engine
 from gateway.streams import Segment
-from node.link import Link
+from node.operator.link import Link
 from notation.parse import parse
 from notation.translate import Translator
 from replay.verify import VerifyReport

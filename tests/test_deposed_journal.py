@@ -3,9 +3,9 @@
 import asyncio
 from pathlib import Path
 
-from node.logs import Log
+from node.core.opening import open_directory
 from node.node import Node, NodeOptions
-from node.opening import open_directory
+from node.programs.logs import Log
 from tests.nodes import SMALL
 from tests.rows import participant
 

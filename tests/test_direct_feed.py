@@ -10,11 +10,11 @@ import pytest
 from engine.records import CommandKind, EventKind
 from marketdata.itch import session_name
 from marketdata.itch.stream import ItchStream
-from node.direct_feed import DirectFeed
-from node.feed_programs import Address
-from node.feed_turn import EVENTS_MAX
-from node.market_tape import MarketTape
-from node.multicast import Outlet
+from node.core.market_tape import MarketTape
+from node.feeds.direct import DirectFeed
+from node.feeds.feed_turn import EVENTS_MAX
+from node.feeds.multicast import Outlet
+from node.feeds.programs import Address
 from replay.feed import Feed
 from replay.market_rows import MARKET_ROWS, tape_of
 from tape.places import Place

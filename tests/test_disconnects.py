@@ -14,11 +14,11 @@ import node.node
 from engine import compile_kernels, is_compiled
 from engine.records import CommandKind, UserPermission
 from gateway.server import BEAT_S
-from node.control import OperationRefused
-from node.disconnects import AbsentUsers, DisconnectCancels
-from node.logs import Log
+from node.core.control import OperationRefused
+from node.core.disconnects import AbsentUsers, DisconnectCancels
+from node.core.opening import OpenDirectory, open_directory
 from node.node import Node, NodeOptions
-from node.opening import OpenDirectory, open_directory
+from node.programs.logs import Log
 from tests.operated import SMALL
 from tests.rows import batch, enter, instrument, participant, phase, user
 
@@ -156,7 +156,7 @@ def test_without_room_for_cancels_none_is_written(opened: Callable[[], OpenDirec
 def test_a_flood_of_cancels_goes_in_bounded_pieces_all_under_way_at_once(
     opened: Callable[[], OpenDirectory], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("node.disconnects.PIECE_ROWS_MAX", 2)
+    monkeypatch.setattr("node.core.disconnects.PIECE_ROWS_MAX", 2)
 
     async def run() -> None:
         venue = Venue(opened(), tmp_path / "node")

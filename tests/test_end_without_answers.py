@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from node import node as node_module
-from node.control import OperationRefused
+from node.core.control import OperationRefused
 from replication.register import Register
 from tests.rows import participant
 from tests.test_node_pair import Member, start_rows, until, with_pair

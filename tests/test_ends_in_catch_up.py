@@ -13,10 +13,10 @@ import pytest
 pytest.importorskip("uvicorn", reason="pip install 'lockstep[web]'")
 pytest.importorskip("nats", reason="pip install 'lockstep[nats]'")
 
-from node.fix_data_process import FixDataOptions, FixDataProcess
-from node.logs import Log
-from node.nats_process import NatsOptions, NatsProcess
-from node.web_process import WebOptions, WebProcess
+from node.feeds.fix_data_process import FixDataOptions, FixDataProcess
+from node.nats.process import NatsOptions, NatsProcess
+from node.programs.logs import Log
+from node.web.process import WebOptions, WebProcess
 from tape.places import Place
 from tests.running import started
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from node.feed_programs import Address, FeedOption, feed_option, feed_options
-from node.link import RequestRefused
+from node.feeds.programs import Address, FeedOption, feed_option, feed_options
+from node.operator.link import RequestRefused
 from tests.conftest import Lockstep
 from tests.feed_receiver import Order, Receiver, bad_network
 from tests.itch_reader import Reader

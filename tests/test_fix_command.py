@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from gateway.fix.session import FixSession
-from node.fix_side_file import read_side_file
-from node.fix_watch import SessionFacts
+from node.gateways.fix_side_file import read_side_file
+from node.gateways.fix_watch import SessionFacts
 from tests.conftest import Lockstep
 from tests.fix_client import FixClient
 from tests.json_schemas import checked

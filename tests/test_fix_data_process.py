@@ -19,9 +19,9 @@ import pytest
 
 from marketdata.fix.encoding import price_text
 from marketdata.fix.market import Change
-from node import fix_data_process
-from node.fix_data_process import FixDataOptions, FixDataProcess
-from node.logs import Log
+from node.feeds import fix_data_process
+from node.feeds.fix_data_process import FixDataOptions, FixDataProcess
+from node.programs.logs import Log
 from tests.captures import PORT, Segment, needs_tshark, write_pcap
 from tests.fix_book import FixBook
 from tests.fix_client import FixClient

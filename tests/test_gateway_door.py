@@ -15,8 +15,8 @@ from engine.names import pack
 from engine.records import EVENT, CommandKind, UserPermission
 from gateway.admission import FAILURES_MAX
 from gateway.register import UserRegister
-from node.gateway_door import GatewayDoor, GatewayEnd
-from node.gateway_link import LINE_BYTES_MAX, LinkError, LinkLines, object_of
+from node.gateways.door import GatewayDoor, GatewayEnd
+from node.gateways.link import LINE_BYTES_MAX, LinkError, LinkLines, object_of
 from replay.market_rows import MARKET_ROWS, ring_of
 from tape.form import memory_folder
 from tape.inbound import Producer

@@ -6,7 +6,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from node import gateway_image
+from node.gateways import image as gateway_image
 
 
 class Streams:

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from engine.records import COMMAND, CommandKind
-from node.opening import open_directory
+from node.core.opening import open_directory
 from replay.market_rows import MARKET_ROWS, ring_of
 from tape.inbound import Producer
 from tape.ring import TAIL
@@ -825,7 +825,7 @@ def test_a_gateway_whose_disk_is_full_says_what_to_do_and_that_nothing_is_lost(
     def serve(*_arguments: object, **_named: object) -> None:
         raise OSError(error, os.strerror(error))
 
-    monkeypatch.setattr("node.gateway_process.serve_gateway", serve)
+    monkeypatch.setattr("node.gateways.process.serve_gateway", serve)
     found, _, complaint = lockstep("gateway", tmp_path / "node", "--name", "desk")
     assert (found, sentence in complaint) == (status, True), complaint
     assert ("nothing is lost" in complaint) == (error == errno.ENOSPC)

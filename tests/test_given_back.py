@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.jit import INTERPRETED
-from node.given_back import unchanged_mappings
+from node.programs.given_back import unchanged_mappings
 
 ROOT = Path(__file__).parent.parent
 
@@ -47,7 +47,7 @@ PROGRAM = """
 from pathlib import Path
 
 from engine.jit import called
-from node.given_back import give_back
+from node.programs.given_back import give_back
 
 
 @called

@@ -15,11 +15,11 @@ import pytest
 
 from engine import compile_kernels, is_compiled
 from journal import Journal, JournalError, group
-from node import health
-from node.logs import Log
+from node.core import health
+from node.core.opening import OpenDirectory, open_directory
 from node.node import Node, NodeOptions
-from node.opening import OpenDirectory, open_directory
 from node.program import watchdog_is_fed
+from node.programs.logs import Log
 from sequencer.clock import BELIEVED_NS, MarketClock
 from sequencer.room import Reading, RoomWatch
 from tests.conftest import Lockstep

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from node import pair, supervisor
+from node.pair import member as pair
+from node.programs import supervisor
 from replication.register import Register
 from tests.test_catch_up import Trading, primary_of
 from tests.test_node_pair import Member, until, with_pair

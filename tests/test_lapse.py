@@ -3,7 +3,7 @@
 from typing import Any, cast
 
 from gateway.server import Gateway
-from node.lapse import PATIENCE_NS, Lapse
+from node.core.lapse import PATIENCE_NS, Lapse
 
 
 class FakeConnection:

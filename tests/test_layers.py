@@ -73,9 +73,9 @@ HOMES = {
     "typer": ("cli/",),
     "rich": ("cli/",),
     "uvloop": ("node/",),
-    "starlette": ("node/web_app.py", "node/web_page.py"),
-    "uvicorn": ("node/web_process.py",),
-    "prometheus_client": ("node/metrics.py",),
+    "starlette": ("node/web/app.py", "node/web/page.py"),
+    "uvicorn": ("node/web/process.py",),
+    "prometheus_client": ("node/operator/metrics.py",),
     "hdrh": ("load/latency.py",),
     "pyarrow": ("exports/arrow_files.py",),
     "duckdb": ("exports/questions.py",),
@@ -258,6 +258,46 @@ def picture_faults(picture: str, graph: Mapping[str, Set[str]]) -> list[str]:
     ]
 
 
+#: Rooms of a folder from the bottom up.
+ROOMS = {
+    "node": ("programs", "core", "gateways", "feeds", "nats", "operator", "web"),
+}
+#: Folders whose own files put their rooms together; those of other folders are what all rooms stand on.
+ASSEMBLED = ("node",)
+
+
+def rooms_above(sources: Mapping[str, str]) -> list[str]:
+    """Imports of a room by one that is below it, as sentences, by the text of each file by its path."""
+    found = []
+    for path, source in sources.items():
+        folder, room = path.split("/")[:2]
+        if room not in ROOMS.get(folder, ()):
+            continue
+        rooms = ROOMS[folder]
+        for _, dotted in imports(source):
+            other = dotted.split(".")[1] if dotted.startswith(f"{folder}.") else room
+            if (other in rooms or folder in ASSEMBLED) and other not in rooms[: rooms.index(room) + 1]:
+                found.append(f"{path} imports {dotted}")
+    return found
+
+
+def test_the_rooms_of_a_folder_import_only_rooms_below() -> None:
+    assert rooms_above(sources()) == []
+    for folder, rooms in ROOMS.items():
+        assert {*rooms} <= {path.parent.name for path in (ROOT / folder).glob("*/__init__.py")}
+
+
+def test_a_room_that_imports_one_above_it_is_found() -> None:
+    planted = {
+        "node/core/market.py": "from node.gateways import door\nfrom node.programs.logs import Log\n",
+        "node/web/app.py": "from node.operator.link import line\nfrom node.node import Node\n",
+    }
+    assert rooms_above(planted) == [
+        "node/core/market.py imports node.gateways",
+        "node/web/app.py imports node.node",
+    ]
+
+
 def test_the_picture_of_the_layers_shows_the_imports() -> None:
     graph = folder_imports(sources())
     assert set(graph) == set(RANK)
@@ -330,6 +370,14 @@ def test_planted_violations_are_found() -> None:
         "marketdata/itch",
         "tape",
         "node",
+        "node/programs",
+        "node/core",
+        "node/gateways",
+        "node/feeds",
+        "node/nats",
+        "node/operator",
+        "node/web",
+        "node/pair",
         "load",
     ],
 )
@@ -363,8 +411,8 @@ _OF_BYTES = {
     "marketdata/fix/encoding.py",
     "marketdata/fix/requests.py",
     "marketdata/fix/session.py",
-    "node/far_prices.py",
-    "node/feed_snapshots.py",
+    "node/core/far_prices.py",
+    "node/feeds/snapshots.py",
 }
 
 

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from node.lent_port import listening_socket
+from node.programs.lent_port import listening_socket
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])

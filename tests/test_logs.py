@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from node import logs
-from node.log_format import HIDDEN, VALUE_CHARACTERS_MAX
-from node.log_repeats import BURST, KINDS_MAX, SUBJECTS_MAX, WINDOW_S, Kind, RepeatFilter, kind_of
-from node.logs import Log
+from node.programs import logs
+from node.programs.log_format import HIDDEN, VALUE_CHARACTERS_MAX
+from node.programs.log_repeats import BURST, KINDS_MAX, SUBJECTS_MAX, WINDOW_S, Kind, RepeatFilter, kind_of
+from node.programs.logs import Log
 
 NOON_NS = 1_772_452_800_123_456_789  # 2026-03-02T12:00:00.123456789 UTC
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from node.look import LOOK_NS, Look
+from node.gateways.look import LOOK_NS, Look
 from tape.places import Place
 from tape.reader import TapeReader
 from tape.writer import TapeWriter

@@ -1,7 +1,7 @@
 """A market is young while it goes on, quiet or not, and ages with its core, its release and the program that shows
 it."""
 
-from node.market_age import MarketAge
+from node.programs.market_age import MarketAge
 from tape.places import Place
 
 SECOND_NS = 1_000_000_000

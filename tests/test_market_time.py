@@ -12,7 +12,7 @@ import pytest
 
 from engine.bounds import TIME_NS_MAX
 from engine.records import COMMAND, CommandKind
-from node.clock_watch import REFUSED_FILE, RefusedClock
+from node.core.clock_watch import REFUSED_FILE, RefusedClock
 from sequencer import discipline
 from sequencer.clock import JUMP_BOUND_NS, SLEW, MarketClock
 from sequencer.discipline import TIMEX, ClockReading, complaint, parse

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.capacity import Capacity
 from gateway.ouch.outbox import OuchOutbox
-from node.opening import open_directory
+from node.core.opening import open_directory
 
 CAPACITY = Capacity(orders_max=1 << 18, ids_max=1 << 18, instruments_max=4, participants_max=4)
 

@@ -11,7 +11,7 @@ from engine.engine import Engine
 from engine.records import concatenate
 from engine.reference.engine import ReferenceEngine
 from journal import Block
-from node.merged_blocks import MergedBlocks
+from node.core.merged_blocks import MergedBlocks
 from tests.streams import random_stream
 
 CAPACITY = Capacity(orders_max=400, ids_max=4_096, instruments_max=4, participants_max=8)

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from node import stages
-from node.admin import AdminError
-from node.capacity import ROOMS
-from node.metrics import COUNTERS, GAUGES, Metrics, metrics_server
+from node.core import stages
+from node.core.stages import STAGES
 from node.notify import Notifier
-from node.responder import PEER_CONNECTIONS_MAX, HttpServer, Response
-from node.stages import STAGES
+from node.operator.admin import AdminError
+from node.operator.capacity import ROOMS
+from node.operator.metrics import COUNTERS, GAUGES, Metrics, metrics_server
+from node.operator.responder import PEER_CONNECTIONS_MAX, HttpServer, Response
 from tests.operated import MARKET, FakeNode, Operated, paired
 
 ROOT = Path(__file__).parent.parent

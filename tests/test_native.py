@@ -34,7 +34,7 @@ from client import native as spoken
 from engine.names import pack
 from engine.records import Reason, TimeInForce
 from gateway.protocol import MassCancel
-from node.mass_cancels import TOO_MANY, MassCancels
+from node.core.mass_cancels import TOO_MANY, MassCancels
 from reports.rows import InBook
 from tests.gateways import gateway
 from tests.ouch_messages import enter

@@ -27,7 +27,7 @@ from client.published import BlockReader, MessageReader
 from engine import Engine
 from journal import Journal
 from journal.history import History
-from node.nats_programs import LoginFileError, NatsOption, nats_option, read_login
+from node.nats.programs import LoginFileError, NatsOption, nats_option, read_login
 from replay.rebuild import capacity_of
 from tests.conftest import Lockstep
 from tests.json_schemas import checked

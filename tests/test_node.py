@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from node.link import Link, RequestRefused
+from node.operator.link import Link, RequestRefused
 from tests.ouch_messages import cancel, enter, messages
 from tests.running import Client, Running, kinds
 from wire import soup

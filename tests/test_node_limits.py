@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from node.link import RequestRefused
+from node.operator.link import RequestRefused
 from tests.ouch_messages import IOC, cancel, enter, messages, replace
 from tests.running import (
     HEARTBEAT,

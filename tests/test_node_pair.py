@@ -20,13 +20,13 @@ from engine.digest import EventChain
 from engine.names import pack
 from engine.records import COMMAND, CommandKind, Phase, concatenate
 from journal import Journal
-from node.control import OperationRefused, OperationUnfinished, RefusedForNow
-from node.disconnects import AbsentUsers
-from node.logs import Log
+from node.core.control import OperationRefused, OperationUnfinished, RefusedForNow
+from node.core.disconnects import AbsentUsers
+from node.core.opening import open_directory
 from node.node import Deposed, Node, NodeOptions
-from node.opening import open_directory
-from node.pair import Pair
-from node.pair_plan import PairOptions
+from node.pair.member import Pair
+from node.pair.plan import PairOptions
+from node.programs.logs import Log
 from replication.arbiter import ArbiterError, ArbiterUnknown, Candidate, Reign, Release
 from replication.lease import lease_clock_ns
 from replication.memory import MemoryArbiter
@@ -253,7 +253,7 @@ def test_a_primary_without_its_lease_for_long_refuses_the_commands_of_its_operat
 ) -> None:
     """It took them, and the operator waited for minutes; they were done once the arbiter was back. A short lapse is no
     reason to refuse: see the test above."""
-    monkeypatch.setattr("node.lapse.PATIENCE_NS", 1)
+    monkeypatch.setattr("node.core.lapse.PATIENCE_NS", 1)
 
     async def story(_: Register, a: Member, _b: Member) -> None:
         await a.node.submit(start_rows())
@@ -296,8 +296,8 @@ def test_a_primary_whose_arbiter_goes_while_it_ends_does_end_and_without_a_check
 ) -> None:
     """It waited for ever: a checkpoint begins once the last commands are released, which only the arbiter can allow."""
     monkeypatch.setattr("node.node.END_S", 1.0 if is_lost else 60.0)
-    monkeypatch.setattr("node.checkpointing.BEGIN_S", 1.0 if is_lost else 60.0)
-    monkeypatch.setattr("node.switchover.has_standby_in_sync", lambda _: False)
+    monkeypatch.setattr("node.core.checkpointing.BEGIN_S", 1.0 if is_lost else 60.0)
+    monkeypatch.setattr("node.pair.switchover.has_standby_in_sync", lambda _: False)
 
     async def story(_: Register, a: Member, _b: Member) -> None:
         await a.node.submit(start_rows())
@@ -394,8 +394,8 @@ def test_a_switchover_without_a_confirmed_lease_is_refused_for_now_and_the_prima
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, lasts: bool
 ) -> None:
     """The reign was given up to an arbiter that did not answer, and the takeover was promised: nobody reigned then."""
-    monkeypatch.setattr("node.lapse.PATIENCE_NS", 1 if lasts else TTL_NS)
-    monkeypatch.setattr("node.switchover.NEAR_S", 0.2)
+    monkeypatch.setattr("node.core.lapse.PATIENCE_NS", 1 if lasts else TTL_NS)
+    monkeypatch.setattr("node.pair.switchover.NEAR_S", 0.2)
 
     async def story(_: Register, a: Member, b: Member) -> None:
         assert a.pair.tenure is not None
@@ -431,7 +431,7 @@ def test_a_switchover_is_refused_for_now_where_the_arbiter_does_not_answer_befor
 def test_a_switchover_promises_nothing_where_the_standby_cannot_get_the_lease(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("node.switchover.TAKEN_S", 0.3)
+    monkeypatch.setattr("node.pair.switchover.TAKEN_S", 0.3)
 
     async def story(_: Register, a: Member, b: Member) -> None:
         async def ask(_: object) -> NoReturn:
@@ -493,7 +493,7 @@ def test_a_switchover_to_a_standby_that_says_nothing_is_refused_and_orders_are_t
 
 @pytest.mark.slow
 def test_a_switchover_whose_standby_leaves_is_given_up_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("node.switchover.HANDOVER_S", 3_600.0)
+    monkeypatch.setattr("node.pair.switchover.HANDOVER_S", 3_600.0)
 
     async def story(_: Register, a: Member, b: Member) -> None:
         b.pair.standby._answer_handover = lambda: None  # type: ignore[method-assign]

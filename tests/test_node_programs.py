@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from cli.main import run_line
-from node.gateway_process import GatewayOptions
-from node.gateway_programs import command, gateway_options
+from node.gateways.process import GatewayOptions
+from node.gateways.programs import command, gateway_options
 from node.node import NodeOptions
-from node.pinning import pins
+from node.programs.pinning import pins
 from replay.forking import PROCESSORS
 from tests.conftest import Lockstep
 from tests.json_schemas import checked

@@ -20,10 +20,10 @@ from engine.records import EventKind, Phase
 from journal import Journal, slices
 from journal.event_rows import EventRowsWriter
 from journal.slices import START_IMAGE
-from node.event_keeper import KILLED_MAX, EventKeeper
-from node.logs import Log
-from node.roll_policy import RollPolicy
-from node.supervisor import Supervisor
+from node.core.event_keeper import KILLED_MAX, EventKeeper
+from node.core.roll_policy import RollPolicy
+from node.programs.logs import Log
+from node.programs.supervisor import Supervisor
 from replay.rebuild import rebuild
 from tests.nodes import write_slices
 from tests.ouch_messages import cancel, enter
@@ -198,7 +198,7 @@ def test_a_keeper_of_events_works_on_the_directory_of_the_node_and_tells_what_fa
         assert slices.places(Path("node"))[0].events.exists()
         slices.places(Path("node"))[0].events.unlink()
         other = made()
-        monkeypatch.setattr("node.event_keeper._PROGRAM", "directory.no_such_program")
+        monkeypatch.setattr("node.core.event_keeper._PROGRAM", "directory.no_such_program")
         await soon(lambda: other.look() or len(told) > 1, "nothing came of it")
         assert told[1][0] == "events not kept"
         assert "No module named directory.no_such_program" in told[1][1]["why"]

@@ -12,8 +12,8 @@ from engine.records import concatenate
 from journal import Journal
 from journal.quarantine import quarantined_blocks, quarantines
 from node import program
-from node.logs import Log
-from node.pair_outcomes import TailApart, TooFarBehind
+from node.pair.outcomes import TailApart, TooFarBehind
+from node.programs.logs import Log
 from replication.register import Register
 from sequencer.pump import Pipeline
 from sequencer.stamp import FileStamp

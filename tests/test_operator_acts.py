@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from node.operator_acts import ACTS_MAX, ASKED, Acts
+from node.web.operator_acts import ACTS_MAX, ASKED, Acts
 
 
 def kept(directory: Path) -> tuple[Acts, list[str]]:

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from marketdata.web.market import WebMarket
-from node import operator_desk
-from node.operator_desk import ATTEMPT_S, ATTEMPTS, IDLE_S, SESSION_S, Desk
-from node.operator_socket import BoundSocket
-from node.operators import (
+from node.programs.operator_socket import BoundSocket
+from node.web import operator_desk
+from node.web.operator_desk import ATTEMPT_S, ATTEMPTS, IDLE_S, SESSION_S, Desk
+from node.web.operators import (
     OperatorFileError,
     hashed,
     parse_operators,

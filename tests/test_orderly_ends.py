@@ -8,7 +8,7 @@ import pytest
 
 from directory.orderly_end import MARK, read_orderly_end
 from directory.set_aside import set_aside
-from node.pair_outcomes import TailApart
+from node.pair.outcomes import TailApart
 from replication.register import Register
 from tests.rows import participant
 from tests.test_node_pair import Member, start_rows, until, with_pair

@@ -15,8 +15,8 @@ from engine.names import pack
 from engine.records import CommandKind, Instruction, Phase, SelfTrade, Side, TimeInForce, concatenate
 from gateway.ouch.tables import new_tables
 from gateway.ouch.writing import put_number, put_price, put_u64
-from node import far_prices
-from node.control import OperationRefused
+from node.core import far_prices
+from node.core.control import OperationRefused
 from replay.errors import ReplayError
 from tests.ouch_messages import cancel, enter, replace
 from tests.test_gateway import Venue, row

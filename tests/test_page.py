@@ -25,7 +25,7 @@ import pytest
 
 import node.program
 from marketdata.web import page
-from node.operators import set_operator
+from node.web.operators import set_operator
 from tests.conftest import Lockstep
 from tests.ouch_messages import enter
 from tests.pair_processes import pair

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pytest
 
-from node.link import Link, LinkError, RequestRefused
+from node.operator.link import Link, LinkError, RequestRefused
 from replay.verify import verify
 from tests.pair_under_faults import KINDS, WITNESS_AND_BOTH, Kind, PairNode, RunningPair, Trading, kind_of, live
 from tests.trading import Trader

@@ -10,7 +10,7 @@ from directory import pair_membership
 from directory.divergence import directory_id
 from directory.incomplete import BEGUN_EMPTY, mark_incomplete, why_incomplete
 from directory.pair_membership import PairDirectory, check_single, join_pair, leave_pair
-from node.opening import open_directory
+from node.core.opening import open_directory
 from tests.conftest import Lockstep
 from tests.pair_processes import nodes
 from tests.running import SMALL_CAPACITY, Running

@@ -14,10 +14,10 @@ from rich.console import Console
 
 from cli import pair_report
 from cli.top import drawn, line
-from node.account import unpaired
-from node.control import PAIR_KEYS
-from node.metrics import Metrics
-from node.pair_metrics import PAIR_GAUGES
+from node.core.control import PAIR_KEYS
+from node.operator.account import unpaired
+from node.operator.metrics import Metrics
+from node.operator.pair_metrics import PAIR_GAUGES
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
 from tests.operated import COPY, FakeNode, Operated, paired, paired_standby

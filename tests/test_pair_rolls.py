@@ -13,9 +13,9 @@ from journal import BlockRefused, Journal
 from journal.marks import SliceStart, decode_genesis, encode_genesis
 from journal.slices import places
 from node import program
-from node.link import LinkError, RequestRefused
-from node.logs import Log
-from node.pair_outcomes import TooFarBehind
+from node.operator.link import LinkError, RequestRefused
+from node.pair.outcomes import TooFarBehind
+from node.programs.logs import Log
 from replay.chain import check_chain
 from replay.verify import verify
 from replication.register import Register

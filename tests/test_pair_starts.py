@@ -15,10 +15,10 @@ import pytest
 
 from directory.recover import recover
 from node import program
-from node.logs import Log
+from node.core.opening import open_directory
 from node.node import Deposed, NodeOptions
-from node.opening import open_directory
-from node.pair_plan import PairPlan
+from node.pair.plan import PairPlan
+from node.programs.logs import Log
 from tests.conftest import Lockstep
 from tests.pair_processes import CAPACITY, Member, Nodes, nodes, pair
 from tests.running import until

@@ -21,8 +21,8 @@ from gateway.ouch.outbox import OuchOutbox
 from journal import Journal, JournalBusy, JournalError
 from journal.lock import LOCK_NAME, WriterLock, writer_pid
 from journal.slices import make_private
-from node.suspension import FILE as HALTS
-from node.suspension import Suspension
+from node.core.suspension import FILE as HALTS
+from node.core.suspension import Suspension
 from tests.nodes import write_node
 from tests.running import ROOT, SMALL, SMALL_CAPACITY, Running, until
 

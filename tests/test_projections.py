@@ -25,9 +25,9 @@ from engine import Engine
 from engine.records import RULES_VERSION, Phase
 from gateway.ouch.outbox import OuchOutbox
 from journal import Journal
-from node.logs import Log
+from node.core.opening import open_directory
 from node.node import Node, NodeOptions
-from node.opening import open_directory
+from node.programs.logs import Log
 from replay.errors import Divergence, ReplayError
 from replay.rebuild import played
 from sequencer.pump import Pipeline, pump

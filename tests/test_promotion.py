@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from node.copy_age import CopyAge
+from node.pair.copy_age import CopyAge
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
 from tests.operated import on_terminal

@@ -14,10 +14,10 @@ from client.errors import FeedFault
 from client.publication import Gone, Publication, Refused, Request
 from client.published import MessageReader
 from journal.errors import SliceMissing
-from node import published_requests
-from node.nats_process import At, NatsProcess
-from node.published_requests import RequestServer
-from node.published_source import ChainedMessages
+from node.nats import requests as published_requests
+from node.nats.process import At, NatsProcess
+from node.nats.requests import RequestServer
+from node.nats.source import ChainedMessages
 
 
 class Endless:

@@ -19,7 +19,7 @@ from directory.roll import resized, roll
 from engine.records import RULES_VERSION
 from journal import Journal, JournalDamaged, SliceMissing, slices
 from journal.history import History
-from node.opening import node_projections
+from node.core.opening import node_projections
 from replay.audit import audit
 from replay.compare import compare
 from replay.errors import ReplayError

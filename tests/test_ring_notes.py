@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.records import COMMAND, CommandKind
-from node.ring_notes import notes_of
+from node.gateways.ring_notes import notes_of
 from tape.ring import NOTE
 
 KINDS = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE, CommandKind.CROSS)

@@ -16,7 +16,7 @@ from gateway.arrival_log import ArrivalFiles, ArrivalLog, read_arrivals
 from gateway.fairness import messages_of, unfair
 from gateway.ring_reading import RINGS_MAX
 from gateway.server import ROWS_MAX
-from node.protocols import commands_of
+from node.gateways.protocols import commands_of
 from replay.market_rows import MARKET_ROWS
 from tape.form import ring_path
 from tape.inbound import Inbound, Producer

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from engine.records import Phase
 from engine.reference import ReferenceEngine
-from node.control import OperationRefused, SubmissionResult
-from node.scarcity import FULL_TURN_NS, Scarcity
-from node.suspension import FILE, Suspension
+from node.core.control import OperationRefused, SubmissionResult
+from node.core.scarcity import FULL_TURN_NS, Scarcity
+from node.core.suspension import FILE, Suspension
 from replication.register import Register
 from tests.limit_rows import resume
 from tests.rows import NANOSECONDS_2024_01_15_0930 as MORNING_NS

@@ -1,6 +1,6 @@
 """Places for connections: bounded, and the longest idle one makes room."""
 
-from node.seats import Seats
+from node.operator.seats import Seats
 
 
 def test_the_longest_idle_makes_room_and_busy_ones_stay() -> None:

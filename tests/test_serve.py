@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from node.link import LinkError
+from node.operator.link import LinkError
 from tests import nursery
 from tests.running import ROOT, SMALL_CAPACITY, Running, started, until
 

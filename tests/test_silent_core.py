@@ -17,8 +17,8 @@ import pytest
 from client import AsyncNativeClient, CaughtUp, LoginRefused, NativeClient, Side
 from gateway.protocol import Refusal
 from marketdata.web.answers import BadRequest
-from node.core_silence import PATIENCE_NS
-from node.web_trading import Trader
+from node.programs.core_silence import PATIENCE_NS
+from node.web.trading import Trader
 from tests.fix_client import FixClient
 from tests.ouch_messages import enter
 from tests.pair_under_faults import PairNode, RunningPair

@@ -12,7 +12,8 @@ import pytest
 from directory.small_file import write_whole
 from engine import Engine
 from engine.records import COMMAND, CommandKind
-from node import clock_watch, link, suspension
+from node.core import clock_watch, suspension
+from node.operator import link
 from tests.operated import SMALL
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from node import stages
-from node.stages import BUCKETS, NS_MAX, RECENT_S, STAGES, StageClock, bucket, percentile_ns, top_ns
+from node.core import stages
+from node.core.stages import BUCKETS, NS_MAX, RECENT_S, STAGES, StageClock, bucket, percentile_ns, top_ns
 
 
 def test_every_value_is_in_the_bucket_whose_ends_hold_it_and_is_told_within_a_thirty_second() -> None:

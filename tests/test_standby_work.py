@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from node import copy_blocks
+from node.pair import copy_blocks
 from replication.link import Position
 from replication.register import Register
 from tests.rows import participant

@@ -8,10 +8,10 @@ import pytest
 
 from cli import status
 from engine import compile_kernels, is_compiled
-from node.control import PHASE_KEYS, STATUS_KEYS
-from node.logs import Log
+from node.core.control import PHASE_KEYS, STATUS_KEYS
+from node.core.opening import open_directory
 from node.node import Node, NodeOptions
-from node.opening import open_directory
+from node.programs.logs import Log
 from tests.conftest import Lockstep
 from tests.operated import MARKET, SMALL, Operated
 

@@ -1,4 +1,4 @@
-"""Supervision of a node's programs (`node.supervisor`), with small programs in their place."""
+"""Supervision of a node's programs (`node.programs.supervisor`), with small programs in their place."""
 
 import asyncio
 import io
@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 import uvloop
 
-from node import child_lines, supervisor
-from node.child_lines import object_of_line
-from node.gateway_programs import GatewayOption, GatewayPrograms
-from node.logs import Log
+from node.gateways.programs import GatewayOption, GatewayPrograms
 from node.node import NodeOptions
-from node.program_report import ProgramReport, agent_values
-from node.supervisor import Program, State, Supervised, Supervisor, process_figures
+from node.programs import child_lines, supervisor
+from node.programs.child_lines import object_of_line
+from node.programs.logs import Log
+from node.programs.report import ProgramReport, agent_values
+from node.programs.supervisor import Program, State, Supervised, Supervisor, process_figures
 from tape.agents import Always, Measured
 from tests.running import ROOT
 
@@ -341,7 +341,7 @@ def test_a_program_that_does_its_work_once_is_not_started_again() -> None:
 def test_lines_of_a_program_s_log_become_lines_of_the_node_s_with_its_name() -> None:
     source = """
 import sys
-from node.logs import Log
+from node.programs.logs import Log
 log = Log()
 log.info("listening", port=7)
 log.warning("odd", password="hunter2")
@@ -414,7 +414,7 @@ def test_a_program_that_was_started_again_logs_what_is_new_at_once_and_what_it_r
     source = f"""
 import os, sys
 from pathlib import Path
-from node.logs import Log
+from node.programs.logs import Log
 lives = Path({str(tmp_path / "lives")!r})
 life = len(lives.read_text()) if lives.exists() else 0
 lives.write_text("x" * (life + 1))
@@ -459,7 +459,7 @@ def test_a_gateway_has_its_port_through_all_its_lives_and_who_connects_between_t
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 0.3)
-    monkeypatch.setattr("node.gateway_programs.command", lambda _option, _node, fd: (*python(ECHO), str(fd)))
+    monkeypatch.setattr("node.gateways.programs.command", lambda _option, _node, fd: (*python(ECHO), str(fd)))
 
     async def served_by(port: int) -> int:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -497,7 +497,7 @@ def test_a_gateway_whose_port_is_closed_goes_on_and_is_not_started_again(
 ) -> None:
     monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 1_000.0 if waits else 0.01)
     monkeypatch.setattr(supervisor, "PAUSE_MAX_S", 1_000.0)
-    monkeypatch.setattr("node.gateway_programs.command", lambda *_: python(LIVES))
+    monkeypatch.setattr("node.gateways.programs.command", lambda *_: python(LIVES))
 
     async def story(made: Supervisor) -> None:
         gateways = GatewayPrograms(made, NodeOptions(tmp_path))
@@ -564,8 +564,8 @@ def test_a_program_that_floods_its_log_waits_and_the_loop_goes_on(monkeypatch: p
 #: A parent that is killed, with two children: one that a supervisor made, and one that just any program makes.
 PARENT = """
 import asyncio, subprocess, sys
-from node.logs import Log
-from node.supervisor import Program, Supervisor
+from node.programs.logs import Log
+from node.programs.supervisor import Program, Supervisor
 from tests.test_supervisor import STUBBORN
 
 async def run():

@@ -9,7 +9,7 @@ import pytest
 
 from engine.records import UserPermission, concatenate
 from gateway.passwords import credential_row
-from node.control import OperationRefused
+from node.core.control import OperationRefused
 from replication.register import Register
 from tests.ouch_messages import enter
 from tests.rows import user
@@ -123,7 +123,7 @@ def test_a_switchover_cancels_nothing_at_either_node(tmp_path: Path) -> None:
 def test_clients_of_a_primary_without_its_lease_are_sent_away_and_their_orders_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("node.lapse.PATIENCE_NS", 100_000_000)
+    monkeypatch.setattr("node.core.lapse.PATIENCE_NS", 100_000_000)
 
     async def story(_: Register, a: Member, b: Member) -> None:
         traders = await _with_orders(a)
@@ -169,7 +169,7 @@ def test_a_login_is_refused_as_soon_as_the_lease_has_ended(tmp_path: Path) -> No
 def test_a_user_who_leaves_during_a_switchover_that_is_given_up_has_its_orders_canceled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("node.switchover.HANDOVER_S", 0.5)
+    monkeypatch.setattr("node.pair.switchover.HANDOVER_S", 0.5)
 
     async def story(_: Register, a: Member, b: Member) -> None:
         traders = await _with_orders(a)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from checkpoints import Projection
-from node import gateway_image, tape_follower
-from node.tape_follower import NoNode, TapeFollower, market_of
+from node.feeds import tape_follower
+from node.feeds.tape_follower import NoNode, TapeFollower, market_of
+from node.gateways import image as gateway_image
 from replay.past import PlayedRows
 from tests.ouch_messages import enter
 from tests.running import Client, started

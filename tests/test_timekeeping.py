@@ -16,10 +16,10 @@ from engine.names import pack
 from engine.records import COMMAND, RULES_VERSION, CommandKind, Permission, Phase, UserPermission, concatenate
 from gateway.ouch.outbox import OuchOutbox
 from journal import Journal
-from node.clock_watch import JUMPS_MAX
-from node.market import Market
-from node.stages import StageClock
-from node.timekeeping import LOOK_S, Timekeeping
+from node.core.clock_watch import JUMPS_MAX
+from node.core.market import Market
+from node.core.stages import StageClock
+from node.core.timekeeping import LOOK_S, Timekeeping
 from sequencer.clock import MarketClock
 from sequencer.stamp import LiveStamp
 from tests.ouch_messages import messages

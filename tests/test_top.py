@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from cli.top import drawn, line
-from node import stages
+from node.core import stages
 from tests import nursery
 from tests.conftest import Lockstep
 from tests.operated import MARKET, Operated, on_terminal

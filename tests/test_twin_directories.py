@@ -10,8 +10,8 @@ import pytest
 
 from directory.begin import holds_journal
 from node import program
-from node.logs import Log
-from node.pair_plan import PairOptions
+from node.pair.plan import PairOptions
+from node.programs.logs import Log
 from replication import link
 from replication.arbiter import Candidate
 from replication.copy_connection import Copy

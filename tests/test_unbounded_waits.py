@@ -9,7 +9,7 @@ import pytest
 
 from directory import bundle_fork
 from journal import log
-from node import state_comparison
+from node.pair import state_comparison
 from replication.arbiter import Acquire, Answer, Candidate, Read, Renew, Request, Standing, Won
 from replication.backlog import Backlog
 from replication.comparison import Divergence

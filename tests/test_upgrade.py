@@ -33,8 +33,8 @@ from gateway.server import Gateway
 from gateway.sign_on import _password_of
 from journal import Journal
 from journal.slices import places
-from node.opening import OpenDirectory, open_directory
-from node.upgrade import _defines_users, upgrade
+from node.core.opening import OpenDirectory, open_directory
+from node.core.upgrade import _defines_users, upgrade
 from replay.difference import unlike
 from replay.errors import ReplayError
 from replay.rebuild import rebuild
@@ -349,7 +349,7 @@ def test_a_directory_that_no_node_served_is_upgraded_and_served_then(
     path.unlink()
     CheckpointStore(old).write(replace(image, projections={}))
     shutil.rmtree(old / "streams")
-    monkeypatch.setattr("node.upgrade._defines_users", lambda _journal: False)
+    monkeypatch.setattr("node.core.upgrade._defines_users", lambda _journal: False)
     assert upgraded(old).users == 0
     node = open_directory(old, CAPACITY, "fsync")
     assert (len(node.engine.open_orders()), node.outbox.streams.session) == (32, "20240117")

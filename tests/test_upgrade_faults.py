@@ -17,7 +17,7 @@ from checkpoints import CheckpointError, CheckpointStore
 from gateway.ouch.earlier_streams import EarlierStreams
 from journal import Journal, JournalBusy, JournalDamaged, JournalError
 from journal.slices import places
-from node.upgrade import upgrade
+from node.core.upgrade import upgrade
 from replay.errors import Divergence, ReplayError
 from replay.verify import Difference, VerifyReport, verify
 from tests.conftest import Lockstep

@@ -14,8 +14,8 @@ from client.events import Side
 from marketdata.web.channels import INTERVAL_MS
 from marketdata.web.market import STALE_S, WebMarket
 from marketdata.web.product import Product
-from node.web_app import RateLimit
-from node.web_hub import (
+from node.web.app import RateLimit
+from node.web.hub import (
     CONFLATED_BYTES,
     LIFE_S,
     SLOW,

@@ -10,7 +10,7 @@ import pytest
 from marketdata.web import order_requests
 from marketdata.web.answers import BadRequest
 from marketdata.web.market import WebMarket
-from node.web_keys import WINDOW_S, KeyFileError, NotAuthorized, checked, parse_keys, read_keys, signature
+from node.web.keys import WINDOW_S, KeyFileError, NotAuthorized, checked, parse_keys, read_keys, signature
 from tests.test_ladders import stream
 from tests.test_web_market import Viewed
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from node.web_keys import signature
+from node.web.keys import signature
 from tests.running import ROOT, Client, Running, started, until
 from tests.test_node_gateways import port_of
 from tests.test_node_programs import processes

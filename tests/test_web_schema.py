@@ -25,8 +25,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from node.web_keys import signature
-from node.web_paths import PATHS, PRIVATE_PATHS
+from node.web.keys import signature
+from node.web.paths import PATHS, PRIVATE_PATHS
 from tests.running import SOON_S
 from tests.test_web_orders import SECRETS, Trades
 from tests.test_web_process import PRODUCT

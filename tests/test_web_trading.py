@@ -11,9 +11,9 @@ import pytest
 
 from marketdata.web.account import Account
 from marketdata.web.order_requests import Asked
-from node import web_trading
-from node.web_keys import Key
-from node.web_trading import Answer, Trader, Trading
+from node.web import trading as web_trading
+from node.web.keys import Key
+from node.web.trading import Answer, Trader, Trading
 from reports.rows import ReportKind
 from tests.ouch_messages import enter
 from tests.running import Client, started

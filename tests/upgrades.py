@@ -14,8 +14,8 @@ from gateway.passwords import salt_and_hash
 from gateway.passwords import verify as is_password
 from journal import Journal
 from journal.slices import places
-from node.opening import OpenDirectory, open_directory
-from node.upgrade import upgrade
+from node.core.opening import OpenDirectory, open_directory
+from node.core.upgrade import upgrade
 from replay.rebuild import owned_rows
 from sequencer.pump import Pipeline
 from sequencer.stamp import FileStamp

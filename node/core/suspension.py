@@ -1,0 +1,110 @@
+"""Halts that the node orders itself: while room for its journal is low, and while it drains.
+
+They are commands in the journal like any other halt: new orders are rejected `halted`, and cancels work. An instrument
+that opens meanwhile is halted at the next look. ``put_back`` restores the phase of each instrument; a call after an
+earlier halt begins anew, by a resume. An instrument that the operator halts meanwhile stays halted until the operator
+resumes it. The phases to restore stand in a small file, for a node that restarts before it restored them.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from directory.small_file import write_whole
+from engine.interface import MarketEngine
+from engine.names import EVERY, pack, unpack
+from engine.records import COMMAND, CommandKind, Phase
+from node.core.control import SubmissionResult
+
+#: File in a node's directory while the node has instruments halted: their symbols, and the phase of each.
+FILE: Final = "halted_by_node.json"
+
+_OPEN: Final = (Phase.PRE_OPEN, Phase.OPENING_AUCTION, Phase.CONTINUOUS, Phase.AUCTION, Phase.CLOSING_AUCTION)
+#: In place of a phase: the call after a halt, which the clock ends, so that ``resume`` begins it anew.
+_RESUME: Final = 0
+
+
+class Suspension:
+    """Halts by the node. ``submit``: takes COMMAND rows of the node; ``warn``: the log; ``directory``: of the data."""
+
+    def __init__(
+        self,
+        engine: MarketEngine,
+        submit: Callable[[NDArray[Any]], Awaitable[SubmissionResult]],
+        warn: Callable[..., None],
+        directory: Path,
+    ) -> None:
+        self._engine = engine
+        self._submit = submit
+        self._warn = warn
+        self._path = directory / FILE
+        self._one_at_a_time = asyncio.Lock()
+        #: Phase before the node's halt, or ``_RESUME``, by symbol.
+        self._ended: dict[int, int] = self._remembered()
+
+    def __bool__(self) -> bool:
+        """True if there are phases to restore."""
+        return bool(self._ended)
+
+    async def halt(self) -> None:
+        """Halt all instruments in which orders may be entered. Raises OperationRefused."""
+        async with self._one_at_a_time:
+            open_now = {
+                int(row["symbol"]): _RESUME if row["due_ns"] else int(row["phase"])
+                for row in self._engine.instruments()
+                if row["phase"] in _OPEN
+            }
+            if not open_now:
+                return
+            self._ended |= open_now
+            self._remember()
+            rows = np.zeros(len(open_now), COMMAND)
+            rows["kind"], rows["name"] = CommandKind.HALT, list(open_now)
+            await self._submit(rows)
+
+    async def put_back(self) -> int:
+        """Restore the phases; gives their number. Raises OperationRefused; then it may be repeated."""
+        async with self._one_at_a_time:
+            halted = {int(row["symbol"]) for row in self._engine.instruments() if row["phase"] == Phase.HALTED}
+            back = [(symbol, phase) for symbol, phase in self._ended.items() if symbol in halted]
+            if back:
+                rows = np.zeros(len(back), COMMAND)
+                rows["name"], rows["phase"] = zip(*back, strict=True)
+                rows["kind"] = np.where(rows["phase"] == _RESUME, CommandKind.RESUME, CommandKind.PHASE)
+                await self._submit(rows)
+            self._ended = {}
+            self._remember()
+            return len(back)
+
+    def commanded(self, rows: NDArray[Any]) -> None:
+        """Note the operator's commands: an instrument that they halt stays halted."""
+        halted = rows["name"][rows["kind"] == CommandKind.HALT].tolist() if self._ended else []
+        if halted:
+            self._ended = {} if EVERY in halted else {s: at for s, at in self._ended.items() if s not in halted}
+            self._remember()
+
+    def _remember(self) -> None:
+        """Write the file, or remove it if there is no phase to restore."""
+        try:
+            if not self._ended:
+                self._path.unlink(missing_ok=True)
+                return
+            words = {unpack(symbol): Phase(at).name if at else "RESUME" for symbol, at in self._ended.items()}
+            write_whole(self._path, json.dumps(words))
+        except OSError as error:
+            self._warn("the phases to restore are not kept for a restart", why=error.strerror or str(error))
+
+    def _remembered(self) -> dict[int, int]:
+        try:
+            kept = json.loads(self._path.read_text())
+            return {pack(symbol): _RESUME if at == "RESUME" else int(Phase[at]) for symbol, at in kept.items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+            self._warn("the phases before the node's halt are lost", why=str(error))
+            return {}

@@ -1,0 +1,365 @@
+"""Market data by FIX in a process of its own, beside the core of a node.
+
+    subscribers <-- Connection, Subscribers <-- FixMarket (reports, ladders) <-- TapeFollower: tape, journal
+
+The public data of instruments is a projection with an image in DIR/fix-data, so the count of updates of each goes on
+from there (``node.feeds.tape_follower``).
+
+A turn takes changes for a while, sends whole books for a while, and then the loop serves everybody else. The longest
+step is one command's changes, told to all who follow them: 8 subscriptions to an instrument in each of 1,024 sessions
+at most.
+"""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, cast
+
+import uvloop
+
+from marketdata.fix.market import FixMarket
+from marketdata.fix.session import DataSession, Subscribers
+from node.feeds.tape_follower import TapeFollower, market_of
+from node.programs.end_signals import on_end_signal
+from node.programs.logs import Log
+from node.programs.market_age import MarketAge
+from node.programs.report import ProgramReport
+from replay.past import PlayedRows
+
+#: Longest work on whole books before the loop has its turn, in ns.
+_BOOKS_NS: Final = 4_000_000
+#: Connections at once, those of one address, and those that wait for the loop.
+CONNECTIONS_MAX: Final = 1_024
+_PER_ADDRESS_MAX: Final = 256
+_BACKLOG: Final = 256
+#: Bytes that wait for a subscriber from which on it is paused, and below which it goes on.
+PAUSED_BYTES: Final = 256 << 10
+READING_BYTES: Final = 32 << 10
+#: Time that a subscriber may be paused, and time for its logon, in seconds.
+SLOW_S: Final = 30.0
+LOGON_S: Final = 10.0
+#: Time for the peer of a session that has ended to read the rest, in seconds.
+ENDED_S: Final = 5.0
+#: Interval of looks at heartbeats and silence, and of signs of life to the supervisor, in seconds.
+_BEAT_S: Final = 0.25
+_REPORT_S: Final = 1.0
+#: Time for the last messages at the end, and interval of looks whether they are gone, in seconds.
+_LAST_S: Final = 1.0
+_LOOK_S: Final = 0.002
+SLOW: Final = "slow consumer: you read less than you subscribed to"
+#: Time for which the market may stand still until sessions are ended, in seconds: more than a takeover takes.
+STALE_S: Final = 5.0
+STALE: Final = "the market was not seen to go on: log on again later"
+_ENDS: Final = "the market data ends"
+
+
+@dataclass(frozen=True)
+class FixDataOptions:
+    """Options of the process. listens: a socket that is bound."""
+
+    data: Path
+    listens: socket.socket
+    report: ProgramReport | None = None  # to the supervisor of the node
+
+
+class Connection(asyncio.Protocol):
+    """One connection of a subscriber."""
+
+    def __init__(self, process: "FixDataProcess") -> None:
+        self._process = process
+        self._transport: asyncio.Transport | None = None
+        self.session: DataSession | None = None
+        self.address = ""
+        self.paused_s = 0.0  # when it was paused; 0: it is not
+        self.ended_s = 0.0  # when its session was seen to have ended; 0: it was not
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, where there is room."""
+        transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        self._transport = transport
+        peer = transport.get_extra_info("peername")
+        self.address = str(peer[0]) if peer else ""
+        if not self._process.join(self):
+            transport.abort()
+            return
+        transport.set_write_buffer_limits(PAUSED_BYTES, READING_BYTES)
+        self.session = DataSession(self._process.subscribers, time.time_ns())
+        self._process.by_session[self.session] = self
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        del exc
+        self._process.leave(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes, and act upon them in the next turn."""
+        if self.session is not None:
+            self.session.receive(data, time.time_ns())
+            self.write()
+            self._process.wake()
+
+    def pause_writing(self) -> None:
+        """Note that it reads slowly. It is not read meanwhile, so that answers do not pile up."""
+        self.paused_s = time.monotonic()
+        if self.session is not None:
+            self.session.paused = True
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Note that it reads again: whole books are due."""
+        self.paused_s = 0.0
+        if self.session is not None:
+            self.session.paused = False
+            self.session.excuse(time.time_ns())
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+        self._process.wake()
+
+    def write(self) -> None:
+        """Write what the session has to say, and close where it has ended."""
+        session, transport = self.session, self._transport
+        if session is None or transport is None or transport.is_closing():
+            return
+        data = session.take()
+        if data:
+            transport.write(data)
+        if session.ends:
+            self._process.log.info("session ended", user=session.name, address=self.address, why=session.ends)
+            transport.close()
+
+    def abort(self) -> None:
+        """Close without waiting for what is not written."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def beat(self, now_ns: int, now_s: float) -> None:
+        """Do what is due by time."""
+        session = self.session
+        if session is None:
+            return
+        if session.ends:  # its place is free once its peer has read all, or the time for that is over
+            self.ended_s = self.ended_s or now_s
+            if now_s - self.ended_s > ENDED_S:
+                self.abort()
+            return
+        if self.paused_s:
+            session.excuse(now_ns)
+            if now_s - self.paused_s > SLOW_S:
+                self._process.log.warning("slow reader", user=session.name, address=self.address)
+                session.log_out(SLOW, now_ns)
+                self.abort()
+                return
+        if session.live:
+            session.tick(now_ns)
+        elif now_ns - session.began_ns > LOGON_S * 1e9:
+            session.ends = "no logon came"
+            self._process.subscribers.written.add(session)
+
+
+class FixDataProcess:
+    """Market data by FIX on a running event loop."""
+
+    def __init__(self, options: FixDataOptions, log: Log) -> None:
+        """Restore the market. Raises NoNode, OSError, and what journal, tape and replay raise."""
+        self.options, self.log = options, log
+        market = market_of(options.data)
+        self.market = FixMarket(market.capacity)
+        self.subscribers = Subscribers(self.market)
+        self.by_session: dict[DataSession, Connection] = {}
+        self._addresses: dict[str, int] = {}
+        self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._sends_soon = self._serves = False
+        self.follower = TapeFollower(
+            *(market, options.data / "fix-data", "fix-data", self.market, self._on_fault, self._send),
+            in_steps=self._told,
+        )
+        if self.follower.why:
+            log.info("books made from the journal", why=self.follower.why)
+        self._age = MarketAge(self.follower.tape, lambda: self.follower.seq)
+        self._is_stale = False
+        self.refused = 0
+
+    # Connections.
+
+    def join(self, connection: Connection) -> bool:
+        """Take a new connection; False where there are too many."""
+        of_address = self._addresses.get(connection.address, 0)
+        if len(self.by_session) >= CONNECTIONS_MAX or of_address >= _PER_ADDRESS_MAX:
+            self.refused += 1
+            if self.refused & (self.refused - 1) == 0:  # the 1st, 2nd, 4th, 8th …
+                self.log.warning("connection refused", address=connection.address, refused=self.refused)
+            return False
+        self._addresses[connection.address] = of_address + 1
+        return True
+
+    def leave(self, connection: Connection) -> None:
+        """Forget a connection that is gone."""
+        session, connection.session = connection.session, None
+        if session is None:
+            return
+        self.by_session.pop(session, None)
+        self.subscribers.leave(session)
+        left = self._addresses[connection.address] - 1
+        if left:
+            self._addresses[connection.address] = left
+        else:
+            del self._addresses[connection.address]
+
+    def wake(self) -> None:
+        """Answer soon: somebody asked for something."""
+        if not self._sends_soon:
+            self._sends_soon = True
+            self._loop.call_soon(self._answer)
+
+    # Its life.
+
+    async def start(self) -> None:
+        """Catch up with what is released now, or until the end is asked for. Raises NoNode, and what replay raises."""
+        await self.follower.catch_up()
+        self._serves = True
+
+    async def run(self, on_listening: Callable[[], None]) -> None:
+        """Serve until the node or the operator ends it. Raises NoNode where the node has ended."""
+        if self._ended.is_set():
+            await self.follower.stop()
+            return
+        self.options.listens.setblocking(False)
+        server = await self._loop.create_server(lambda: Connection(self), sock=self.options.listens, backlog=_BACKLOG)
+        beating = asyncio.create_task(self._beat())
+        ending = asyncio.create_task(self._ended.wait())
+        on_listening()
+        try:
+            self.follower.start()
+            await asyncio.wait([beating, ending], return_when=asyncio.FIRST_COMPLETED)
+            if beating.done():
+                beating.result()
+        finally:
+            self.follower.give_up()
+            server.close()
+            beating.cancel()
+            ending.cancel()
+            await asyncio.gather(beating, ending, return_exceptions=True)
+            try:
+                await self._end_sessions()
+            finally:
+                await self.follower.stop()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """End in order."""
+        if not self._serves:
+            self.follower.give_up()
+        self._ended.set()
+
+    def _on_fault(self, fault: BaseException) -> None:
+        self._failure = self._failure or fault
+        self._ended.set()
+
+    async def _end_sessions(self) -> None:
+        now_ns = time.time_ns()
+        for session, connection in list(self.by_session.items()):
+            session.log_out(_ENDS, now_ns)
+            connection.write()
+        until_s = time.monotonic() + _LAST_S
+        while self.by_session and time.monotonic() < until_s:
+            await asyncio.sleep(_LOOK_S)
+        for connection in list(self.by_session.values()):
+            connection.abort()
+
+    def _told(self, rows: PlayedRows) -> Iterator[None]:
+        """Take a block, and tell its changes: those of a command are a step."""
+        for changes in self.market.follow(rows.first_seq, rows.commands, rows.events):
+            self.subscribers.tell(changes, time.time_ns())
+            yield
+
+    def _answer(self) -> None:
+        self._sends_soon = False
+        if self._ended.is_set():
+            return
+        try:
+            self._send()
+        except Exception as error:  # a defect: it ends the process, which is started again
+            self._on_fault(error)
+
+    def _send(self) -> None:
+        """Send what was told, and whole books and parts of long answers for a while."""
+        self._write()
+        until_ns = time.monotonic_ns() + _BOOKS_NS
+        now_ns = time.time_ns()
+        while self.subscribers.refresh(now_ns):
+            self._write()
+            if time.monotonic_ns() > until_ns:
+                self.wake()
+                break
+        for session in [each for each in self.by_session if each.has_more and not each.paused]:
+            session.go_on(now_ns)
+            self.wake()
+            if time.monotonic_ns() > until_ns:
+                break
+        self._write()
+
+    def _write(self) -> None:
+        written = self.subscribers.written
+        while written:
+            connection = self.by_session.get(written.pop())
+            if connection is not None:
+                connection.write()
+
+    async def _beat(self) -> None:
+        report_due_s = time.monotonic()
+        while True:
+            await asyncio.sleep(_BEAT_S)
+            now_ns, now_s = time.time_ns(), time.monotonic()
+            self._judge_age(now_ns)
+            for connection in list(self.by_session.values()):
+                connection.beat(now_ns, now_s)
+            self._write()
+            if self.options.report is not None and now_s >= report_due_s:
+                report_due_s = now_s + _REPORT_S
+                with suppress(OSError):
+                    self.options.report.write(agents=[])
+
+    def _judge_age(self, now_ns: int) -> None:
+        """Log subscribers out while the market stands still: heartbeats would say that their books are the market's."""
+        age_s = self._age.look()
+        if age_s <= STALE_S:
+            if self._is_stale:
+                self._is_stale = False
+                self.log.info("the market goes on")
+            return
+        if not self._is_stale:
+            self._is_stale = True
+            self.log.warning("the market is stale", age_s=round(age_s, 3), then="subscribers are logged out")
+        for session in list(self.by_session):
+            if session.live and not session.ends:
+                session.log_out(STALE, now_ns)
+                self.subscribers.written.add(session)
+
+
+def serve_fix_data(options: FixDataOptions, log: Log, *, on_listening: Callable[[], None] = lambda: None) -> None:
+    """Serve until the node, its operator, SIGTERM or SIGINT ends it. Raises NoNode, OSError, and the fault that ended
+    it."""
+    with log.adopted(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_served(options, log, on_listening))
+
+
+async def _served(options: FixDataOptions, log: Log, on_listening: Callable[[], None]) -> None:
+    process = FixDataProcess(options, log)
+    on_end_signal(process.stop)
+    await process.start()
+    host, port = options.listens.getsockname()[:2]
+    log.info("listening", fix_data=f"{host}:{port}", seq=process.follower.seq, pid=os.getpid())
+    try:
+        await process.run(on_listening)
+    finally:
+        with suppress(OSError):
+            options.listens.close()

@@ -1,0 +1,208 @@
+"""A market data feed in a process of its own, beside the core of a node: ITCH over MoldUDP64.
+
+What happened it reads from the tape, as far as it is released, and from the journal what the tape has lost. Whatever it
+does, and however it ends, the market goes on. Its messages are a projection of the journal: after every restart, and on
+the other node of a pair, they are the same bytes under the same numbers.
+
+    receivers <-- Outlet (multicast, A and B) <-- ItchStream (reports, feed, spool) <-- TapeFollower <-- tape <-- core
+    receivers --> requests (UDP)              --> spool
+    receivers --> snapshots (SoupBinTCP)      --> tables of the feed
+
+Of a pair only the node that reigns sends, as the last EPOCH in the journal has it. What happened before the process had
+caught up is not sent: receivers see a heartbeat with a higher number and ask for what is before it.
+"""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import uvloop
+
+from gateway.attention import Attention
+from journal.slices import make_private
+from marketdata.itch.stream import ItchStream
+from node.feeds.direct import DirectFeed
+from node.feeds.multicast import Outlet
+from node.feeds.programs import Address
+from node.feeds.snapshots import SnapshotServer
+from node.feeds.tape_follower import NoNode, TapeFollower, market_of
+from node.feeds.voice import FeedVoice
+from node.programs.core_silence import CoreSilence
+from node.programs.end_signals import on_end_signal
+from node.programs.logs import Log
+from node.programs.report import ProgramReport, agent_values
+from sequencer.reign import name_in_row
+
+#: Interval of looks at heartbeats, in seconds.
+_BEAT_S: Final = 0.25
+
+
+@dataclass(frozen=True)
+class FeedOptions:
+    """Options of a feed's process. node: name of the node in its pair; None: a market of its own. requests, snapshots:
+    sockets, the second of which listens. spins: it waits for blocks without sleep, and takes a processor."""
+
+    data: Path
+    name: str
+    groups: tuple[Address, ...]
+    interface: str
+    ttl: int
+    node: str | None
+    requests: socket.socket
+    snapshots: socket.socket
+    spins: bool = False
+    report: ProgramReport | None = None  # to the supervisor of the node
+
+
+class FeedProcess:
+    """One feed on a running event loop."""
+
+    def __init__(self, options: FeedOptions, log: Log) -> None:
+        """Restore the stream. Raises NoNode, OSError, and what journal, tape and replay raise."""
+        self.options, self.log = options, log
+        self._loop = asyncio.get_running_loop()
+        market = market_of(options.data)
+        self._outlet = Outlet(options.groups, options.interface, options.ttl)
+        self._folder = options.data / "feeds" / options.name
+        make_private(self._folder)
+        self.stream = ItchStream(self._folder, market.capacity)
+        self.voice = FeedVoice(self.stream, self._outlet, options.requests, lambda: self.speaks)
+        self.stream.on_messages = self.voice.on_messages
+        direct = DirectFeed(self.stream, self._outlet, lambda: self.speaks, self.voice.on_sent)
+        self.follower = TapeFollower(
+            market, self._folder, options.name, self.stream, self.stop, direct=direct, spins=options.spins
+        )
+        if self.follower.why:
+            log.info("feed made from the journal", why=self.follower.why)
+        self._name = None if options.node is None else name_in_row(options.node)
+        self.caught_up = False
+        self._beats = 0
+        self._attention = Attention(time.monotonic_ns(), int(_BEAT_S * 1e9))
+        self._silence = CoreSilence(self.follower.tape.pulse_ns, self._attention.present_ns)
+        self._stopping = False
+        self._failure: BaseException | None = None
+        self._ended = asyncio.Event()
+        self._snapshots = SnapshotServer(self.stream)
+        self._server: asyncio.Server | None = None
+
+    # The life of the process.
+
+    async def start(self) -> None:
+        """Catch up with what is released now, and open the ports. Raises OSError, NoNode."""
+        await self.follower.catch_up()
+        if self._stopping:
+            return
+        self.caught_up = True
+        self._loop.set_exception_handler(self._on_loop_error)
+        self.voice.listen()
+        self._server = await asyncio.start_server(self._snapshots.serve, sock=self.options.snapshots)
+        self._loop.call_later(_BEAT_S, self._beat)
+        self.voice.heartbeat()
+        self.follower.start()
+
+    async def run(self) -> None:
+        """Run until the node or the operator ends it. Raises the fault that ended it, if any."""
+        await self._ended.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self, failure: BaseException | None = None) -> None:
+        """End in order: what is released now is sent first."""
+        if self._stopping:
+            return
+        if isinstance(failure, NoNode):
+            self.log.warning("the feed ends", why="the node has ended")
+        elif failure is not None:
+            self.log.error("the feed stops", why=str(failure))
+        elif self.caught_up:
+            self.follower.take_last()
+        else:
+            self.follower.give_up()
+        self._stopping, self._failure = True, failure
+        self._loop.create_task(self._leave())
+
+    async def _leave(self) -> None:
+        """End: each step is done though one before it has failed."""
+        self.voice.stop()
+        for step in (self._close_server, self.follower.stop, self._close_files):
+            try:
+                await step()
+            except Exception as error:  # it ended the step, and the process ends with it
+                self._failure = self._failure or error
+        self._ended.set()
+
+    async def _close_server(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
+    async def _close_files(self) -> None:
+        self._outlet.close()
+        self.stream.close()
+
+    def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, OSError) and context.get("transport") is not None:
+            return  # a client of snapshots has left
+        self.stop(error if isinstance(error, BaseException) else RuntimeError(str(context.get("message"))))
+
+    def _beat(self) -> None:
+        if self._stopping:
+            return
+        self._loop.call_later(_BEAT_S, self._beat)
+        self._attention.beat(time.monotonic_ns())
+        if self._silence.look(self._attention.present_ns):
+            if self._silence.lasts:
+                self.log.warning("the node is silent", then="the feed has no heartbeats until it goes on")
+            else:
+                self.log.info("the node goes on")
+        if not self._silence.lasts:
+            self.voice.beat()
+        self._beats += 1
+        if self._beats % round(1.0 / _BEAT_S) == 0:
+            self._report_figures()
+
+    def _report_figures(self) -> None:
+        """Report to the supervisor, which may be gone, or reading nothing."""
+        if self.options.report is not None:
+            with suppress(OSError):
+                self.options.report.write(agents=agent_values([self.follower.agent]))
+
+    # What happened, to the groups.
+
+    @property
+    def speaks(self) -> bool:
+        """True if this process sends: it has caught up, and its node reigns, or is no part of a pair."""
+        return self.caught_up and (self._name is None or self._name == self.stream.reign)
+
+
+def serve_feed(options: FeedOptions, log: Log, *, on_listening: Callable[[FeedProcess], None] = lambda _: None) -> None:
+    """Run a feed until its node, its operator, SIGTERM or SIGINT ends it. Raises NoNode, OSError, and the fault that
+    ended it."""
+    with log.adopted(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_served(options, log, on_listening))
+
+
+async def _served(options: FeedOptions, log: Log, on_listening: Callable[[FeedProcess], None]) -> None:
+    process = FeedProcess(options, log)
+    on_end_signal(process.stop)
+    await process.start()
+    if process.caught_up:  # else its end was asked for meanwhile
+        log.info(
+            "listening",
+            feed=options.name,
+            groups=[str(each) for each in options.groups],
+            interface=options.interface,
+            seq=process.follower.seq,
+            pid=os.getpid(),
+        )
+        on_listening(process)
+    try:
+        await process.run()
+    finally:
+        log.info("ended", feed=options.name, seq=process.follower.seq)

@@ -1,0 +1,93 @@
+"""Sentences for the operator about definitions that were refused, or changed what was there.
+
+The market rejects the second definition of an instrument, an index or a participant with ``invalid_command``, as for a
+value out of bounds. The second definition of a user changes that user. The sentences tell the operator which it was.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from engine.interface import MarketEngine
+from engine.names import unpack
+from engine.records import CommandKind, EventKind, Permission, Reason, UserPermission
+from node.core.control import NodeControl, SubmissionResult
+from notation.faults_of_definitions import refusal_of, rows_before
+from notation.words import price
+
+#: Kinds whose second definition is refused.
+_UNCHANGED: Final = (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT, CommandKind.INDEX)
+#: Kinds of which a value may be out of bounds, as a sentence says.
+_SAID: Final = (*_UNCHANGED, CommandKind.VENUE)
+
+
+def of_instrument(engine: MarketEngine, symbol: str) -> str:
+    """Values of an instrument's definition in words; "" for an unknown one. Views lack the daily volume."""
+    symbols = engine.directory.symbols
+    if symbol not in symbols:
+        return ""
+    row = engine.instruments()[symbols.index(symbol)]
+    return f"tick={price(int(row['tick_e4']))} lot={row['lot']} reference={price(int(row['reference_e4']))}"
+
+
+def of_participant(engine: MarketEngine, name: str) -> str:
+    """Permissions of a participant's definition in words; "" for an unknown one. Views lack the group."""
+    names = engine.directory.participants
+    if name not in names:
+        return ""
+    permissions = int(engine.participants()[names.index(name)]["permissions"])
+    return f"allow={_words({bit: str(bit.name).lower() for bit in Permission}, permissions)}"
+
+
+def of_index(engine: MarketEngine, name: str) -> str:
+    """The state of an index in words; "" for an unknown one."""
+    found = [row for row in engine.indices() if unpack(int(row["name"])) == name]
+    return f"{found[0]['members']} members, opening value {price(int(found[0]['opening_e4']))}" if found else ""
+
+
+def of_user(row: Any) -> str:
+    """Values of a USER row in words."""
+    firm = f" firm={unpack(int(row['firm']))}" if row["firm"] else ""
+    words = {
+        UserPermission.ENABLED: "login",
+        UserPermission.CANCEL_ON_DISCONNECT: "cancel_on_disconnect",
+        UserPermission.NEWEST_WINS: "newest_wins",
+    }
+    return f"participant={unpack(int(row['participant_name']))}{firm} allow={_words(words, int(row['permissions']))}"
+
+
+def _words(words: Mapping[Any, str], permissions: int) -> str:
+    return ",".join(word for bit, word in words.items() if permissions & bit) or "none"
+
+
+def existing_users(rows: Any, node: NodeControl, most: int) -> list[str]:
+    """Sentences on existing users that COMMAND rows redefine, ``most`` at most.
+
+    Call it before the rows are submitted.
+    """
+    names = [unpack(int(row["name"])) for row in rows[rows["kind"] == CommandKind.USER][:most]]
+    known = {name: node.definition(CommandKind.USER, name) for name in names}
+    return [
+        f"user {name} existed already with {words}; it has the new values now" for name, words in known.items() if words
+    ]
+
+
+def refused_definitions(done: SubmissionResult, node: NodeControl, most: int) -> list[str]:
+    """Sentences on definitions that were rejected for a value out of bounds, an existing name, or commands that wait,
+    ``most`` at most.
+    """
+    invalid = (done.events["kind"] == EventKind.REJECTED) & (done.events["reason"] == Reason.INVALID_COMMAND)
+    places = done.events["seq"][invalid] - done.first_seq
+    sentences = []
+    for at in places[np.isin(done.commands["kind"][places], _SAID)].tolist():
+        row = done.commands[at]
+        kind, name = CommandKind(int(row["kind"])), unpack(int(row["name"]))
+        words = node.definition(kind, name) if kind in _UNCHANGED else ""
+        if words:
+            sentences.append(f"{kind.name.lower()} {name} exists already with {words}, and stays as it is")
+        elif said := refusal_of(row, *rows_before(done.commands, at)):
+            sentences.append(said)
+        if len(sentences) == most:
+            break
+    return sentences

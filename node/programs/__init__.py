@@ -1,0 +1,1 @@
+"""Programs beside the core of a node, each in a process of its own: started, watched, logged, ended."""

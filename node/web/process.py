@@ -1,0 +1,229 @@
+"""Market data for web clients, in a process of its own beside the core of a node, by uvicorn: its only importer.
+
+    clients <-- application, hub <-- WebMarket (reports, ladders, orders) <-- TapeFollower <-- tape, journal
+
+What happened it reads from the tape, as far as it is released, and from the journal what the tape has lost. Whatever it
+does, and however it ends, the market goes on. The market of viewers is a projection with an image in DIR/web: after
+every end the numbers of messages go on from there.
+"""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import uvicorn
+import uvloop
+
+from marketdata.web.answers import BadRequest
+from marketdata.web.market import WebMarket
+from node.feeds.tape_follower import TapeFollower, market_of
+from node.programs.end_signals import on_end_signal
+from node.programs.logs import Log
+from node.programs.market_age import MarketAge
+from node.programs.report import ProgramReport
+from node.web.app import application
+from node.web.hub import TICK_S, Hub
+from node.web.keys import Key, NotAuthorized, checked
+from node.web.operator_desk import Desk
+from node.web.operators import Operators
+from node.web.trading import Trading
+
+#: Look whether the server has started, in seconds.
+_LOOK_S: Final = 0.002
+#: Connections that wait, bytes of a request by WebSocket, and time for clients at the end.
+_BACKLOG: Final = 2_048
+_REQUEST_BYTES_MAX: Final = 64 << 10
+_LAST_S: Final = 2
+#: Interval of signs of life to the supervisor, in seconds.
+_REPORT_S: Final = 1.0
+#: Path that a signature of a request to subscribe is over.
+_VERIFIED_PATH: Final = "/users/self/verify"
+
+
+@dataclass(frozen=True)
+class WebOptions:
+    """Options of the process. listens: a socket that is bound. rate: requests a second by address; 0: no limit.
+
+    keys: of users who may trade; none: market data alone. orders_at: addresses of native order entry for them.
+    """
+
+    data: Path
+    listens: socket.socket
+    rate: int
+    keys: Mapping[str, Key] = field(default_factory=dict)
+    orders_at: str = ""
+    proxies: frozenset[str] = frozenset()  # addresses that say for whom they ask
+    report: ProgramReport | None = None  # to the supervisor of the node
+    operators: Operators = field(default_factory=dict)  # who may sign in to the page
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to the process."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take no signal."""
+        yield
+
+
+def web_server(made: Any) -> uvicorn.Server:
+    """A server of an application, with the limits of this program."""
+    return _Server(
+        uvicorn.Config(
+            made,
+            loop="none",
+            http="httptools",
+            ws="websockets-sansio",
+            ws_max_size=_REQUEST_BYTES_MAX,
+            ws_ping_interval=20.0,
+            ws_ping_timeout=20.0,
+            ws_per_message_deflate=False,
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=_LAST_S,
+            backlog=_BACKLOG,
+        )
+    )
+
+
+async def started(server: uvicorn.Server, serving: "asyncio.Task[None]") -> None:
+    """Wait until a server takes connections, or has ended."""
+    while not server.started and not serving.done():
+        await asyncio.sleep(_LOOK_S)
+
+
+class WebProcess:
+    """Market data for web clients on a running event loop."""
+
+    def __init__(self, options: WebOptions, log: Log) -> None:
+        """Restore the market. Raises NoNode, OSError, and what journal, tape and replay raise."""
+        self.options, self.log = options, log
+        market = market_of(options.data)
+        self.hub = Hub()
+        self.market = self.hub.market = WebMarket(market.capacity, self.hub.on_messages)
+        self.trading: Trading | None = None
+        if options.keys:
+            self.trading = Trading(options.orders_at, options.keys, log, self.hub.on_told)
+            self.hub.user_of = self._user_of
+        self.desk: Desk | None = None
+        if options.operators:
+            self.desk = Desk(options.data, options.operators, self.market, log)
+        self._ended = asyncio.Event()
+        self._failure: BaseException | None = None
+        self.follower = TapeFollower(market, options.data / "web", "web", self.market, self._on_fault)
+        self._age = MarketAge(self.follower.tape, lambda: self.follower.seq)
+        if self.follower.why:
+            log.info("books made from the journal", why=self.follower.why)
+
+    async def start(self) -> None:
+        """Catch up with what is released now, or until the end is asked for. Raises NoNode, and what replay raises."""
+        await self.follower.catch_up()
+        for product in self.market.products.values():
+            product.levels.clear()  # nobody was told of the levels before
+        self.hub.speaks = True
+
+    def _user_of(self, signed: dict[str, str]) -> str:
+        try:
+            return checked(self.options.keys, signed, "GET", _VERIFIED_PATH, b"", time.time()).user
+        except NotAuthorized as error:
+            raise BadRequest(str(error)) from error
+
+    async def run(self, on_listening: Callable[[], None]) -> None:
+        """Serve until the node or the operator ends it. Raises NoNode where the node has ended."""
+        if self._ended.is_set():
+            await self.follower.stop()
+            return
+        made = application(self.market, self.hub, self.options.rate, self.trading, self.options.proxies, self.desk)
+        server = web_server(made)
+        serving = asyncio.create_task(server.serve(sockets=[self.options.listens]))
+        await started(server, serving)
+        ticking = asyncio.create_task(self._tick())
+        if self.trading is not None:
+            self.trading.start()
+        on_listening()
+        try:
+            await self._follow(serving, ticking)
+        finally:
+            self.hub.end_all("the market data ends")
+            server.should_exit = True
+            ticking.cancel()
+            await asyncio.gather(serving, ticking, return_exceptions=True)
+            if self.trading is not None:
+                await self.trading.close()
+            if self.desk is not None:
+                self.desk.close()
+            await self.follower.stop()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """End in order."""
+        if not self.hub.speaks:
+            self.follower.give_up()
+        self._ended.set()
+
+    def _on_fault(self, fault: BaseException) -> None:
+        self._failure = self._failure or fault
+        self._ended.set()
+
+    async def _follow(self, serving: "asyncio.Task[None]", ticking: "asyncio.Task[None]") -> None:
+        """Follow the market until the end is asked for, or a part of the process has ended."""
+        self.follower.start()
+        ending = asyncio.create_task(self._ended.wait())
+        try:
+            await asyncio.wait([serving, ticking, ending], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ending.cancel()
+        for task in (serving, ticking):
+            if task.done():
+                task.result()
+
+    def _look_at_age(self) -> None:
+        market, was_stale = self.market, self.market.is_stale
+        market.age_s = self._age.look()
+        if market.is_stale and not was_stale:
+            why = "the core does not beat, what happens is not released, or this process is behind"
+            self.log.warning("the market is stale", age_s=round(market.age_s, 3), why=why, then="web clients are told")
+        elif was_stale and not market.is_stale:
+            self.log.info("the market goes on")
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        due_s = report_due_s = loop.time()
+        while True:
+            due_s = max(due_s + TICK_S, loop.time())
+            await asyncio.sleep(due_s - loop.time())
+            self._look_at_age()
+            self.hub.tick()
+            if self.options.report is not None and loop.time() >= report_due_s:
+                report_due_s = loop.time() + _REPORT_S
+                self.options.report.write(agents=[])
+
+
+def serve_web(options: WebOptions, log: Log, *, on_listening: Callable[[], None] = lambda: None) -> None:
+    """Serve until the node, its operator, SIGTERM or SIGINT ends it. Raises NoNode, OSError, and the fault that ended
+    it."""
+    with log.adopted(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_served(options, log, on_listening))
+
+
+async def _served(options: WebOptions, log: Log, on_listening: Callable[[], None]) -> None:
+    process = WebProcess(options, log)
+    on_end_signal(process.stop)
+    await process.start()
+    host, port = options.listens.getsockname()[:2]
+    log.info("listening", web=f"{host}:{port}", seq=process.follower.seq, pid=os.getpid())
+    try:
+        await process.run(on_listening)
+    finally:
+        with suppress(OSError):
+            options.listens.close()
