@@ -1,1 +1,1 @@
-"""The command line: arguments in ``commands_*.py``, each command in a file of its own; home of typer and rich."""
+"""The command line: arguments in ``commands/``, each command in a file of its own; home of typer and rich."""

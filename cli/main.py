@@ -19,20 +19,16 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from cli import (
-    commands_attest,
-    commands_keep,
-    commands_load,
-    commands_look,
-    commands_market,
-    commands_node,
-    commands_prove,
-    commands_serve,
-    commands_trade,
-    errors,
-    interrupts,
-    screen,
-)
+from cli import errors, interrupts, screen
+from cli.commands import attest as commands_attest
+from cli.commands import keep as commands_keep
+from cli.commands import load as commands_load
+from cli.commands import look as commands_look
+from cli.commands import market as commands_market
+from cli.commands import node as commands_node
+from cli.commands import prove as commands_prove
+from cli.commands import serve as commands_serve
+from cli.commands import trade as commands_trade
 
 _ABOUT = """A deterministic, event-sourced stock exchange: every input journaled, every state provable by replay.
 

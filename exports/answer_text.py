@@ -1,6 +1,6 @@
 """The rows of an answer as lines of a table, in SQL: DuckDB makes 100,000 in a tenth of the time that Python takes.
 
-A line is the one that ``cli.screen.table`` prints without a terminal, of cells as ``cli.ask`` has them.
+A line is the one that ``cli.screen.table`` prints without a terminal, of cells as ``cli.questions.ask`` has them.
 """
 
 from collections.abc import Mapping, Sequence

@@ -101,7 +101,7 @@ def book_object(
         "speed_bump_ns": int(engine.speed_bump_ns),
         "phase": word(Phase, phase),
         "until": iso_time(int(instrument["due_ns"])),
-        "halt": None,  # its cause is history, which the state does not have (``cli.halts``)
+        "halt": None,  # its cause is history, which the state does not have (``cli.questions.halts``)
         "last_price_e4": int(instrument["last_trade_e4"]) or None,
         "band": _band(instrument),
         "volatility": _volatility(instrument),

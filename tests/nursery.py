@@ -138,7 +138,7 @@ def _orphans_are_ours() -> Iterator[None]:
 
 def _load() -> None:
     """Modules that a node loads before it opens a port."""
-    import cli.serve
+    import cli.servers.serve
     import client
     import node.node
     import node.program
@@ -148,7 +148,7 @@ def _load() -> None:
     from tests import roomy_disk
 
     roomy_disk.assume()
-    assert cli.serve
+    assert cli.servers.serve
     assert client
     assert node.node
     assert node.program

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli.errors import WrongUse
-from cli.pair import PairArguments, plan_of
+from cli.servers.pair import PairArguments, plan_of
 from journal import Journal
 from replication.secret_file import create_secret
 from tests.arbiters import HAS_ETCD, NO_ETCD, EtcdCourt

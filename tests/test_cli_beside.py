@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.beside import check_has_journal, opened_port
 from cli.errors import WrongUse
+from cli.servers.beside import check_has_journal, opened_port
 from node.program import PortInUse
 
 

@@ -433,7 +433,7 @@ def test_doctor_says_where_a_folder_comes_from_and_which_is_missing(
     (tmp_path / "a_package_of_others" / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     others = ("a_folder_of_others", "a_package_of_others", "a_folder_of_nobody")
-    monkeypatch.setattr("cli.doctor._PARTS", ("engine", *others))
+    monkeypatch.setattr("cli.upkeep.doctor._PARTS", ("engine", *others))
     status, said, _ = lockstep("doctor", "--json")
     (finding,) = (each for each in json.loads(said)["findings"] if each["name"] == "folders")
     assert status == 1

@@ -13,11 +13,11 @@ from typing import IO, Any
 
 import pytest
 
-from cli.demo_child import flip
-from cli.demo_clients import Stream
-from cli.demo_pair import SameDigest, TwoJournals, same_blocks
-from cli.demo_proof import JournalMessages, StreamReplay, judged, sentences
-from cli.demo_view import Look, PlainView, _best
+from cli.demo.child import flip
+from cli.demo.clients import Stream
+from cli.demo.market import SameDigest, TwoJournals, same_blocks
+from cli.demo.proof import JournalMessages, StreamReplay, judged, sentences
+from cli.demo.view import Look, PlainView, _best
 from directory.recover import create
 from engine.capacity import Capacity
 from engine.engine import Engine

@@ -36,7 +36,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_index, "WORTH_COMMANDS", 100)
     monkeypatch.setattr(event_index, "PART_COMMANDS", 250)
     monkeypatch.setattr(event_index, "PIECE_EVENTS", 64)
-    monkeypatch.setattr("cli.index_events.WORTH_COMMANDS", 100)
+    monkeypatch.setattr("cli.questions.index_events.WORTH_COMMANDS", 100)
 
 
 @pytest.fixture
@@ -45,9 +45,9 @@ def replayed(monkeypatch: pytest.MonkeyPatch, lockstep: Lockstep) -> Callable[..
 
     def run(*line: object) -> Answer:
         with monkeypatch.context() as without:
-            without.setattr("cli.excerpt.open_index", lambda *_, **__: None)
-            without.setattr("cli.order.open_index", lambda *_, **__: None)
-            without.setattr("cli.reports.open_index", lambda *_, **__: None)
+            without.setattr("cli.questions.excerpt.open_index", lambda *_, **__: None)
+            without.setattr("cli.questions.order.open_index", lambda *_, **__: None)
+            without.setattr("cli.questions.reports.open_index", lambda *_, **__: None)
             return lockstep(*line)
 
     return run
@@ -432,7 +432,7 @@ def test_reports_are_told_of_an_index_as_of_a_replay_and_without_an_engine(
     write_slices(node, random_stream(3, 1500), (500, 1000))
     lockstep("events", node, *QUESTION)
     assert files(node)
-    monkeypatch.setattr("cli.reports.chosen_plays", None)
+    monkeypatch.setattr("cli.questions.reports.chosen_plays", None)
     told = {}
     for words in ((), ("--participant", "P2"), ("--from", "480", "--to", "1100"), ("--to", "777"), ("--json",)):
         told[words] = lockstep("events", node, *REPORTS, *words)

@@ -138,7 +138,7 @@ def test_warnings_are_told_at_the_start_of_a_node(
         said.append(line)
         os.kill(os.getpid(), signal.SIGTERM)  # which ends the node in order
 
-    monkeypatch.setattr("cli.serve._print_beside", heard)
+    monkeypatch.setattr("cli.servers.serve._print_beside", heard)
     form = ["--json"] if as_json else []
     status, _, complaint = lockstep("serve", "--data", tmp_path / "node", "--port", "0", *TINY, *form)
     signal.signal(signal.SIGTERM, ended)

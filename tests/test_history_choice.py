@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cli.choice import OrderIds
 from cli.main import run_line
+from cli.questions.choice import OrderIds
 from tests.conftest import Lockstep
 from tests.nodes import write_node
 from tests.streams import random_stream

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from cli.errors import WrongUse
-from cli.inspect_panes import Line, Side, page, queue_lines, text_of
-from cli.inspect_search import Search
-from cli.inspect_view import Facts, view
+from cli.inspect.panes import Line, Side, page, queue_lines, text_of
+from cli.inspect.search import Search
+from cli.inspect.view import Facts, view
 from directory.roll import roll
 from engine import Engine
 from engine.records import COMMAND, CommandKind, EventKind, concatenate
@@ -360,7 +360,7 @@ def test_without_a_terminal_a_sentence_says_what_to_do(day: Path, lockstep: Lock
 def test_without_textual_a_sentence_says_what_to_install(
     day: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in sys.modules if name.split(".")[0] == "textual" or name == "cli.inspect_screen"]:
+    for name in [name for name in sys.modules if name.split(".")[0] == "textual" or name == "cli.inspect.terminal"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "textual", None)
     monkeypatch.setattr("cli.screen.is_live", lambda _stream: True)

@@ -24,9 +24,9 @@ pytest.importorskip("textual", reason="the extra inspect is not installed")
 
 from textual.containers import VerticalScroll
 
-from cli.inspect_panes import text_of
-from cli.inspect_screen import Inspector, TextPage
-from cli.inspection import _difference
+from cli.inspect.inspect import _difference
+from cli.inspect.panes import text_of
+from cli.inspect.terminal import Inspector, TextPage
 from cli.main import run_line
 from tests.question_day import write_day
 

@@ -14,9 +14,9 @@ import pytest
 
 pytest.importorskip("textual", reason="the extra inspect is not installed")
 
-from cli.inspect_panes import text_of
-from cli.inspect_screen import Inspector, TextPage
-from cli.inspection import _difference
+from cli.inspect.inspect import _difference
+from cli.inspect.panes import text_of
+from cli.inspect.terminal import Inspector, TextPage
 from cli.main import run_line
 from tests.test_inspect_screen import STORY, settled, shown
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from cli.latency import STAGES, TIMES, _summary
+from cli.questions.latency import STAGES, TIMES, _summary
 from directory.recover import create
 from engine import Capacity
 from gateway.latency_log import LATENCY, Latencies, LatencyFiles, LatencyLog, since_1970_ns
@@ -238,7 +238,7 @@ def test_names_of_participants_need_no_replay(
     node: Ended, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     expected = lockstep("latency", node.data)
-    monkeypatch.setattr("cli.latency.rebuilt_at", lambda *_: pytest.fail("the state was rebuilt"))
+    monkeypatch.setattr("cli.questions.latency.rebuilt_at", lambda *_: pytest.fail("the state was rebuilt"))
     assert lockstep("latency", node.data) == expected
     rows = random_stream(3, 900, hostile=0.1, garbage=0.05, control=0.3)
     capacity = Capacity(orders_max=4_096, ids_max=16_384, instruments_max=16, participants_max=16)

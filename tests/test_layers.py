@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.doctor import _PARTS
 from cli.errors import KNOWN
+from cli.upkeep.doctor import _PARTS
 from tests.sources import facts, paths, text
 
 ROOT = Path(__file__).parent.parent
@@ -79,14 +79,14 @@ HOMES = {
     "hdrh": ("load/latency.py",),
     "pyarrow": ("exports/arrow_files.py",),
     "duckdb": ("exports/questions.py",),
-    "exchange_calendars": ("cli/trading_calendar.py",),
+    "exchange_calendars": ("cli/operating/trading_calendar.py",),
     "matplotlib": ("incidents/pictures.py",),
-    "textual": ("cli/inspect_screen.py",),
+    "textual": ("cli/inspect/terminal.py",),
     "cryptography": ("attestation/signatures.py", "attestation/stamps.py"),
     "rfc3161_client": ("attestation/stamps.py",),
     "nats": ("client/nats_line.py",),
     # Ours, but measuring is not the product: only the command that measures needs it.
-    "benchmarks": ("benchmarks/", "cli/bench.py"),
+    "benchmarks": ("benchmarks/", "cli/upkeep/bench.py"),
 }
 
 
@@ -192,7 +192,9 @@ def test_planted_cycles_are_found() -> None:
     assert not cycles(sources | {"node/c.py": "import os\nfrom node.d import d\n", "node/d.py": ""})
 
 
-@pytest.mark.parametrize("where", ["imports", "pyproject.toml", "Makefile", "cli/doctor.py", "docs/ARCHITECTURE.md"])
+@pytest.mark.parametrize(
+    "where", ["imports", "pyproject.toml", "Makefile", "cli/upkeep/doctor.py", "docs/ARCHITECTURE.md"]
+)
 def test_every_folder_that_is_listed_exists_and_every_folder_of_ours_is_listed(where: str) -> None:
     folders = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
     source = "" if where == "imports" else text(where)
@@ -212,7 +214,7 @@ def test_every_folder_that_is_listed_exists_and_every_folder_of_ours_is_listed(w
             assert set(setup["mypy"]["packages"]) == folders - measured
         case "Makefile":
             listed = set(re.findall(r"^PARTS *:= (.*)$", source, re.MULTILINE)[0].split()) | measured
-        case "cli/doctor.py":
+        case "cli/upkeep/doctor.py":
             listed = set(_PARTS) | measured
         case _:
             listed = set(re.findall(r"^\| `(\w+)/` \|", source, re.MULTILINE)) - {"tests"}
@@ -261,6 +263,10 @@ def picture_faults(picture: str, graph: Mapping[str, Set[str]]) -> list[str]:
 #: Rooms of a folder from the bottom up.
 ROOMS = {
     "node": ("programs", "core", "gateways", "feeds", "nats", "operator", "web"),
+    "cli": (
+        *("questions", "upkeep", "servers", "proofs", "inspect", "runs", "operating", "trading", "demo"),
+        "commands",
+    ),
 }
 #: Folders whose own files put their rooms together; those of other folders are what all rooms stand on.
 ASSEMBLED = ("node",)
@@ -473,7 +479,7 @@ def test_no_function_has_more_than_thirteen_parameters_but_for_commands_and_kern
     found = {
         f"{path}:{name}"
         for path, source in sources().items()
-        if not path.startswith("cli/commands_")
+        if not path.startswith("cli/commands/")
         for name, count in facts(source).parameters
         if count > 13
     }

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from cli import screen
-from cli.demo_pair import SameDigest
-from cli.demo_view import LiveView, Look
-from cli.top import drawn
+from cli.demo.market import SameDigest
+from cli.demo.view import LiveView, Look
+from cli.operating.top import drawn
 from tests.operated import paired
 from tests.test_redirected import terminal
 

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from cli.errors import WrongUse
-from cli.trade_words import Cancel, Enter, Replace, parse, text
-from cli.trade_words import MassCancel as Cancels
+from cli.trading.trade_words import Cancel, Enter, Replace, parse, text
+from cli.trading.trade_words import MassCancel as Cancels
 from client import native as written
 from client.events import Accepted, MassCanceled, OrderChanged, Side
 from client.orders import NewOrder

@@ -238,7 +238,7 @@ def test_a_gateway_has_every_option_of_its_node_that_is_one_of_gateways_too(
         given.update(zip(of_connections, options["bounds"], strict=True))
         return 0
 
-    monkeypatch.setattr("cli.gateway.gateway", gateway)
+    monkeypatch.setattr("cli.servers.gateway.gateway", gateway)
     bounds = {"connections_max": 7, "connections_per_address_max": 3, "waiting_per_address_max": 2, "past_days": 1}
     for node in (NodeOptions(tmp_path), replace(NodeOptions(tmp_path, "127.0.0.2"), **bounds)):
         for option in gateway_options(["desk=ouch:0,when-full=refuse", "ouch:0"]):

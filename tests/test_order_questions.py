@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cli import order as order_command
+from cli.questions import order as order_command
 from engine.records import Reason
 from notation.rules import RULES
 from tests.conftest import Lockstep

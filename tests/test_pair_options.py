@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.pair import PairArguments, plan_of
+from cli.servers.pair import PairArguments, plan_of
 from tests.conftest import Lockstep
 
 

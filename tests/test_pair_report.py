@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli import pair_report
-from cli.top import drawn, line
+from cli.operating import pair_report
+from cli.operating.top import drawn, line
 from node.core.control import PAIR_KEYS
 from node.operator.account import unpaired
 from node.operator.metrics import Metrics

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cli.node import plays as chosen_plays
+from cli.questions.node import plays as chosen_plays
 from engine import Engine
 from engine.capacity import Capacity
 from lobster.read import read_book, read_messages
@@ -149,7 +149,7 @@ def test_a_day_that_is_none_is_told_before_the_fold(
         folds.append(words)
         return chosen_plays(*words, **named)
 
-    monkeypatch.setattr("cli.past_feed.plays", plays)
+    monkeypatch.setattr("cli.servers.past_feed.plays", plays)
     status, _, complaint = lockstep("replay", node, "--out", tmp_path / "out", "--day", day)
     assert (status, f"no trading day {day}" in complaint, folds) == (2, True, []), complaint
     assert list(tmp_path.iterdir()) == []

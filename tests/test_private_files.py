@@ -157,7 +157,7 @@ def test_a_lock_that_belongs_to_somebody_else_is_refused(tmp_path: Path, monkeyp
 
 
 def test_doctor_says_which_files_of_an_earlier_release_others_may_use(tmp_path: Path) -> None:
-    from cli.doctor import _modes
+    from cli.upkeep.doctor import _modes
 
     tmp_path.chmod(0o700)
     assert _modes(tmp_path).what == "for the owner only"

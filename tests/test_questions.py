@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("duckdb", reason="the extra ask is not installed")
 pytest.importorskip("pyarrow", reason="the extra ask is not installed")
 
-from cli.ask import _cell
+from cli.questions.ask import _cell
 from exports.answer_text import cells
 from exports.manifest import read_manifest
 from exports.questions import QUESTIONS, Answers

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cli.arrivals import users_of as user_names
+from cli.questions.arrivals import users_of as user_names
 from directory.archive import archive
 from directory.keep_events import keep_events
 from directory.recover import create, recover

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cli import trade_words
+from cli.trading import trade_words
 from client import NewSession, OrderState, Restated, Side
 from client import native as spoken
 from client.day import TradingDay

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cli.errors import WrongUse
-from cli.schedule import Plan, check_order, schedule_lines
-from cli.trading_calendar import Session, sessions
+from cli.operating.schedule import Plan, check_order, schedule_lines
+from cli.operating.trading_calendar import Session, sessions
 from engine.reference import ReferenceEngine
 from notation.parse import parse
 from notation.run import run_scenario

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cli import simulate
+from cli.trading import simulate
 from client import RequestKind
 from load.actions import Actions
 from load.desk import Desk
@@ -49,7 +49,7 @@ class Clock:
 @pytest.fixture(autouse=True)
 def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    for module in ("cli.simulate", "load.simulation", "load.desk"):
+    for module in ("cli.trading.simulate", "load.simulation", "load.desk"):
         monkeypatch.setattr(f"{module}.time", clock)
     # Some 200 turns, of which each waits for answers.
     monkeypatch.setattr("load.simulation._PATIENCE_S", 0.1)

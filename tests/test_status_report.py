@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import status
+from cli.operating import status
 from engine import compile_kernels, is_compiled
 from node.core.control import PHASE_KEYS, STATUS_KEYS
 from node.core.opening import open_directory

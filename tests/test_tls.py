@@ -15,8 +15,8 @@ from typing import cast
 
 import pytest
 
-from cli import serve as serve_command
 from cli.main import run_line
+from cli.servers import serve as serve_command
 from client import AsyncClient, CannotConnect, Client, ConnectionLost, DebugText, Side, client_context
 from gateway.connection import Connection
 from gateway.tls import TlsError, server_context

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cli.top import drawn, line
+from cli.operating.top import drawn, line
 from node.core import stages
 from tests import nursery
 from tests.conftest import Lockstep

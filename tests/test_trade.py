@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 
 from benchmarks.ports import free_port
-from cli import trade as trade_command
-from cli import trade_words
 from cli.errors import WrongUse
 from cli.printer import Printer
-from cli.trade_words import KEYS, Cancel, Enter, Replace, Show, parse, text
+from cli.trading import trade as trade_command
+from cli.trading import trade_words
+from cli.trading.trade_words import KEYS, Cancel, Enter, Replace, Show, parse, text
 from client import (
     AsyncClient,
     Canceled,
@@ -388,7 +388,7 @@ def test_an_exchange_that_goes_away_for_good_ends_it(monkeypatch: Any, lockstep:
     from client import async_client
 
     real = async_client.AsyncClient
-    monkeypatch.setattr("cli.trade.AsyncClient", lambda *a, **o: real(*a, **o, reconnect_for_s=0.2))
+    monkeypatch.setattr("cli.trading.trade.AsyncClient", lambda *a, **o: real(*a, **o, reconnect_for_s=0.2))
     monkeypatch.setenv("LOCKSTEP_PASSWORD", PASSWORD)
     reading, writing = os.pipe()
     kept = os.dup(0)

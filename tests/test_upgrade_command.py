@@ -113,7 +113,7 @@ def test_events_that_could_not_be_kept_are_told_with_what_to_do_and_the_upgrade_
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(places(old)[0].events))
 
-    monkeypatch.setattr("cli.archive.keep_events_of", full)
+    monkeypatch.setattr("cli.upkeep.archive.keep_events_of", full)
     status, said, complaint = lockstep("upgrade", old, "--yes", "--orders-max", 800)
     assert (status, "slice 2 begins" in said, len(places(old))) == (75, True, 2)
     assert (

@@ -231,12 +231,12 @@ def test_a_halt_is_not_looked_for_without_bound(
     """Without an index only so many commands are replayed, and the user is told; with one nothing is."""
     (tmp_path / "day.txt").write_text("".join(HALTS.splitlines(keepends=True)[:13]) + "at +1s\n" * 1_000)
     assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node", "--block-rows", 20)[0] == 0
-    monkeypatch.setattr("cli.halts._COMMANDS", 10)
-    monkeypatch.setattr("cli.halts._COMMANDS_MAX", 500)
+    monkeypatch.setattr("cli.questions.halts._COMMANDS", 10)
+    monkeypatch.setattr("cli.questions.halts._COMMANDS_MAX", 500)
     if has_index:
         monkeypatch.setattr("replay.event_index.WORTH_COMMANDS", 100)
         assert lockstep("journal", "index", tmp_path / "node")[0] == 0
-        monkeypatch.setattr("cli.halts.plays", lambda *_, **__: pytest.fail("commands were replayed"))
+        monkeypatch.setattr("cli.questions.halts.plays", lambda *_, **__: pytest.fail("commands were replayed"))
     status, said, noted = lockstep("book", tmp_path / "node", "XYZ", "--json")
     (book,) = checked(["book"], said)
     assert (status, book["phase"]) == (0, "halted")

@@ -1,0 +1,1 @@
+"""The demo: a pair of nodes under traders, killed and proven."""

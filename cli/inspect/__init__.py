@@ -1,0 +1,1 @@
+"""The screen for investigators: `lockstep inspect`."""

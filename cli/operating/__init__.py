@@ -1,0 +1,1 @@
+"""The operator of a running node: requests, views and reports."""

@@ -1,0 +1,1 @@
+"""Proofs: verification, comparison, replay with a change, audits and attestations."""

@@ -1,0 +1,455 @@
+"""Attestations of a journal, their verification, and proofs from them: `lockstep attest`."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from attestation import merkle, proofs, signatures, stamps, statements
+from attestation.errors import AttestationError
+from attestation.leaves import Leaves
+from attestation.statements import Statement
+from cli import errors, screen
+from cli.errors import WrongUse
+from cli.questions.choice import Selection
+from cli.questions.history import chosen_plays
+from cli.questions.node import rebuilt_at
+from directory.small_file import write_whole
+from engine.market_time import ClockPosition
+from engine.names import Directory
+from engine.records import EVENT, RULES_VERSION
+from engine.row_bytes import ROW
+from journal import Journal
+from journal.history import History
+from journal.slices import Place
+from notation.print import command_text, print_event
+from replay.past import PlayedBlock
+
+_DAY_S: Final = 86_400
+_SINCE_KEY: Final = "take the public key from its owner, and give it with --public"
+
+
+def new_key(path: Path, *, as_json: bool) -> int:
+    """`lockstep attest key`."""
+    public = signatures.new_key(path)
+    if as_json:
+        screen.print_json({"private": str(path), "public": str(public), "key": signatures.public_key(public).hex()})
+    else:
+        screen.facts([("private key", f"{path} (keep it secret)"), ("public key", f"{public} (give it away)")])
+    return errors.FINE
+
+
+def _write(out: Path, content: dict[str, Any]) -> None:
+    """Write a file that is given away: whole, or not at all. Raises OSError."""
+    write_whole(out, json.dumps(content, indent=1) + "\n", mode=0o644)
+
+
+def sign(directory: Path, key_file: Path, out: Path, *, as_json: bool) -> int:
+    """`lockstep attest sign`: write a signed statement about each slice."""
+    if out.exists():
+        raise WrongUse(f"{out} exists already; name a new file with --out")
+    key, public = signatures.private_key(key_file)
+    made = _statements(directory)
+    _write(out, statements.signed(made, key, public))
+    if as_json:
+        screen.print_json(_facts(out, made, public, []))
+    else:
+        _show(made, public)
+        screen.print_line(
+            f"{out} attests this; publish its root, or get a time stamp (lockstep attest request {out}), "
+            "so that nobody can sign another past later"
+        )
+    return errors.FINE
+
+
+def _statements(directory: Path) -> list[Statement]:
+    """The statement about each slice, up to its last block. Raises WrongUse where no command is."""
+    made: list[Statement] = []
+    with History.open(directory) as history:
+        for place in history.places:
+            previous = statements.hash_of(made[-1]) if made else ""
+            statement = _statement(directory, history, place, history.end_of(place), previous, Leaves())
+            if statement is not None:
+                made.append(statement)
+    if not made:
+        raise WrongUse(f"{directory} has no command yet, so there is nothing to attest")
+    return made
+
+
+def _statement(
+    directory: Path, history: History, place: Place, to_seq: int, previous: str, leaves: Leaves
+) -> Statement | None:
+    """The statement about a slice up to a command; None where it has no command. ``leaves`` takes them."""
+    journal = history.journal(place.number)
+    first_seq = journal.start_seq + 1
+    if to_seq < first_seq:
+        return None
+    chain, last = b"", None
+    for block in journal.blocks(first_seq, to_seq):
+        chain = sha256(chain + block.sealed).digest()
+        last = block
+    if last is None or last.last_seq != to_seq:
+        raise AttestationError(f"command {to_seq:,} of {directory} is not at the end of a block")
+    names = Directory()
+    for play, before, names in _plays(directory, first_seq, to_seq):
+        leaves.take(play.first_seq, play.commands, play.events, ClockPosition(before.now_ns, play.extended), names)
+    days = leaves.days()
+    return {
+        "journal_id": history.journal_id.hex(),
+        "slice": place.number,
+        "first_seq": first_seq,
+        "last_seq": to_seq,
+        "rules_version": int(journal.meta.get("rules_version", RULES_VERSION)),
+        "event_digest": _event_digest(directory, journal, last.first_seq, to_seq).hex(),
+        "blocks_sha256": chain.hex(),
+        "commands_root": merkle.root(leaves.commands).hex(),
+        "days": len(days),
+        "days_root": merkle.root(leaves.day_leaves()).hex(),
+        "previous": previous,
+        "symbols": list(names.symbols),
+        "participants": list(names.participants),
+    }
+
+
+def _plays(directory: Path, first_seq: int, last_seq: int) -> Iterator[PlayedBlock]:
+    return chosen_plays(directory, Selection(first_seq, last_seq))
+
+
+def _event_digest(directory: Path, journal: Journal, first_seq: int, last_seq: int) -> bytes:
+    recorded = journal.digest(first_seq)
+    return recorded if recorded is not None else rebuilt_at(directory, str(last_seq)).engine.event_digest
+
+
+def _facts(path: Path, made: list[Statement], public: bytes, faults: list[str]) -> dict[str, Any]:
+    root = statements.hash_of(made[-1]) if made else ""
+    return {
+        "path": str(path),
+        "ok": not faults,
+        "key": public.hex(),
+        "root": root,
+        "statements": made,
+        "faults": faults,
+    }
+
+
+def _show(made: list[Statement], public: bytes) -> None:
+    for each in made:
+        screen.print_line(
+            f"slice {each['slice']}: commands {each['first_seq']:,} to {each['last_seq']:,}, "
+            f"{screen.counted(each['days'], 'day')} of participants, commands root {each['commands_root'][:16]}…"
+        )
+    screen.facts([("key", public.hex()), ("root", statements.hash_of(made[-1]))])
+
+
+def _public(path: Path | None, named: Any) -> bytes:
+    """The public key: of a file, else the one that the attestation or proof names."""
+    if path is not None:
+        return signatures.public_key(path)
+    screen.notice(f"note: the key is the one that the file itself names; {_SINCE_KEY}")
+    try:
+        key = bytes.fromhex(named)
+    except (TypeError, ValueError) as error:
+        raise AttestationError(f"the file names no key; {_SINCE_KEY}") from error
+    return key
+
+
+class Anchor(NamedTuple):
+    """A root of the attestation that somebody else keeps. ``time``, ``authority``: of a time stamp; else None."""
+
+    statement: Statement
+    time: datetime | None = None
+    authority: str | None = None
+
+
+class Kept(NamedTuple):
+    """Copies of an attestation that others keep: the published root, a time stamp with its authority's certificates."""
+
+    root: str | None
+    stamp: Path | None
+    authority: Path | None
+
+    def check(self) -> None:
+        """Raise WrongUse for what cannot be."""
+        if (self.stamp is None) != (self.authority is None):
+            raise WrongUse("--stamp needs --authority FILE, the certificates that you trust, and the other way round")
+        if self.root is not None and not re.fullmatch("[0-9a-fA-F]{64}", self.root):
+            raise WrongUse(f"--root is {self.root!r}; a root has 64 hexadecimal digits")
+
+
+def request(path: Path, out: Path, *, as_json: bool) -> int:
+    """`lockstep attest request`: write the request for a time stamp on the root."""
+    if out.exists():
+        raise WrongUse(f"{out} exists already; name a new file with --out")
+    attestation = statements.read(path)
+    public = _public(None, attestation.get("key"))
+    if faults := statements.faults(attestation, public):
+        raise AttestationError(f"{path}: {faults[0]}")
+    last = attestation["statements"][-1]["statement"]
+    write_whole(out, stamps.request(statements.octets(last)), mode=0o644)
+    if as_json:
+        screen.print_json({"path": str(out), "root": statements.hash_of(last)})
+    else:
+        screen.facts([("root", statements.hash_of(last))])
+        screen.print_line(f"{out} is for a time stamp authority: POST it as application/timestamp-query")
+        screen.print_line(f"then: lockstep attest verify {path} --stamp ANSWER --authority CERTIFICATES")
+    return errors.FINE
+
+
+def verify(path: Path, directory: Path | None, public_file: Path | None, kept: Kept, *, as_json: bool) -> int:
+    """`lockstep attest verify`: the signatures, what others keep of the root, and with a directory its journal."""
+    kept.check()
+    attestation = statements.read(path)
+    public = _public(public_file, attestation.get("key"))
+    faults = statements.faults(attestation, public)
+    made: list[Statement] = [] if faults else [each["statement"] for each in attestation["statements"]]
+    anchors: list[Anchor] = []
+    if made:
+        anchors, faults = _anchors(path, made, kept)
+    if directory is not None and made:
+        faults += _journal_faults(directory, made)
+    if as_json:
+        screen.print_json(_facts(path, made, public, faults) | {"anchors": [_anchor_facts(each) for each in anchors]})
+    else:
+        if made:
+            _show(made, public)
+        for anchor in anchors:
+            screen.print_line(_anchor_words(anchor))
+        for fault in faults:
+            screen.print_line(fault)
+        right = f"{path} is signed by this key" + (f", and {directory} is what it attests" if directory else "")
+        screen.verdict(not faults, f"NOT ATTESTED: do not rely on {directory or path}" if faults else right)
+    return errors.FOUND if faults else errors.FINE
+
+
+def _anchors(path: Path, made: list[Statement], kept: Kept) -> tuple[list[Anchor], list[str]]:
+    """Roots of these statements that others keep, and sentences on what they keep of other ones."""
+    by_root = {statements.hash_of(each): each for each in made}
+    anchors, faults = [], []
+    if kept.root is not None:
+        if (found := by_root.get(kept.root.lower())) is not None:
+            anchors.append(Anchor(found))
+        else:
+            faults.append(f"the published root is of another attestation than {path}")
+    if kept.stamp is not None and kept.authority is not None:
+        stamp, why = stamps.read(kept.stamp, kept.authority)
+        if stamp is None:
+            faults.append(f"{kept.stamp} {why}")
+        elif (found := by_root.get(stamp.root)) is not None:
+            anchors.append(Anchor(found, stamp.time, stamp.authority))
+        else:
+            faults.append(f"{kept.stamp} is of another root, {stamp.root}, stamped at {_utc(stamp.time)}")
+    return anchors, faults
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _anchor_facts(anchor: Anchor) -> dict[str, Any]:
+    return {
+        "root": statements.hash_of(anchor.statement),
+        "slice": anchor.statement["slice"],
+        "last_seq": anchor.statement["last_seq"],
+        "time": None if anchor.time is None else _utc(anchor.time),
+        "authority": anchor.authority,
+    }
+
+
+def _anchor_words(anchor: Anchor) -> str:
+    of = f"slice {anchor.statement['slice']} up to command {anchor.statement['last_seq']:,}"
+    if anchor.time is None:
+        return f"the published root vouches for {of}"
+    return f"{of} was there at {_utc(anchor.time)}, says {anchor.authority}"
+
+
+#: Sentences on keys of a statement whose values differ.
+_MEANS: Final = {
+    "journal_id": "it is another journal",
+    "blocks_sha256": "its blocks are not those that were signed",
+    "commands_root": "its commands or their events are not those that were signed",
+    "days_root": "what participants did on a day is not what was signed",
+    "event_digest": "its event digest is another",
+}
+
+
+def _journal_faults(directory: Path, made: list[Statement]) -> list[str]:
+    found = []
+    with History.open(directory) as history:
+        if history.journal_id.hex() != made[-1]["journal_id"]:
+            return [f"{directory} is another journal than the attested one"]
+        for signed in made:
+            place = next((each for each in history.places if each.number == signed["slice"]), None)
+            if place is None:
+                history.check_there(signed["first_seq"], signed["last_seq"])
+                return [f"{directory} has no slice {signed['slice']}"]
+            end = history.end_of(place)
+            if end < signed["last_seq"] or (place is not history.places[-1] and end != signed["last_seq"]):
+                found.append(
+                    f"slice {signed['slice']} ends at command {end:,}, and {signed['last_seq']:,} was signed for it"
+                )
+                continue
+            try:
+                got = _statement(directory, history, place, signed["last_seq"], signed["previous"], Leaves())
+            except AttestationError as error:
+                found.append(str(error))
+                continue
+            assert got is not None, "a slice with a statement has commands"
+            unlike = [key for key in statements.KEYS if got[key] != signed[key]]
+            means = [_MEANS[key] for key in unlike if key in _MEANS] or [f"{key} differs" for key in unlike]
+            found += [f"slice {signed['slice']}: {each}" for each in means]
+    return found
+
+
+def prove(
+    directory: Path,
+    by: tuple[Path | None, Path | None],
+    seq: int | None,
+    participant: str | None,
+    day: str | None,
+    out: Path,
+    *,
+    with_events: bool,
+    as_json: bool,
+) -> int:
+    """`lockstep attest prove`: write a proof of a command, or of a participant's day.
+
+    ``by``: the attestation that vouches for it, or the private key that signs the journal as it is now.
+    """
+    of, key_file = by
+    if (of is None) == (key_file is None):
+        raise WrongUse("say what vouches for it: an attestation with --of, or a private key with --key")
+    if (seq is None) == (participant is None) or (participant is None) != (day is None):
+        raise WrongUse("name what to prove: a command with --seq, or --participant and --day")
+    day_number = None if day is None else _day_number(day)
+    if out.exists():
+        raise WrongUse(f"{out} exists already; name a new file with --out")
+    if of is not None:
+        attestation = statements.read(of)
+        public = _public(None, attestation.get("key"))
+        if faults := statements.faults(attestation, public):
+            raise AttestationError(f"{of}: {faults[0]}")
+    else:
+        assert key_file is not None
+        private, public = signatures.private_key(key_file)
+        attestation = statements.signed(_statements(directory), private, public)
+    entries, key = attestation["statements"], public.hex()
+    if participant is not None and day_number is not None:
+        asked, proof = f"{participant} on {day}", _proof_of_day(directory, entries, key, day_number, participant)
+    else:
+        assert seq is not None
+        asked, proof = f"command {seq:,}", _proof_of_command(directory, entries, key, seq, with_events=with_events)
+    if proof is None:
+        if of is None:
+            raise WrongUse(f"{directory} has nothing of {asked}; ask for another")
+        raise WrongUse(f"{of} attests nothing of {asked}; attest the journal again, or ask for another")
+    assert not proofs.fault(proof, public)
+    _write(out, proof)
+    if as_json:
+        number = proof["entry"]["statement"]["slice"]
+        screen.print_json({"path": str(out), "kind": proof["kind"], "slice": number})
+    else:
+        _show_proof(proof)
+        screen.print_line(f"{out} proves this to whoever has the public key: lockstep attest check {out}")
+    return errors.FINE
+
+
+def _proof_of_command(
+    directory: Path, entries: list[dict[str, Any]], key: str, seq: int, *, with_events: bool
+) -> proofs.Proof | None:
+    """Proof of a command by the statement of its slice; None where no statement has it."""
+    for entry in entries:
+        signed = entry["statement"]
+        if signed["first_seq"] <= seq <= signed["last_seq"]:
+            leaves = Leaves()
+            _check_leaves(directory, signed, leaves)
+            row, events = _rows(directory, seq)
+            return proofs.of_command(entry, key, leaves.commands, seq, row, events, with_events=with_events)
+    return None
+
+
+def _proof_of_day(
+    directory: Path, entries: list[dict[str, Any]], key: str, day: int, participant: str
+) -> proofs.Proof | None:
+    """Proof of a participant's day by the first statement that has it; None where none has."""
+    for entry in entries:
+        leaves = Leaves((day, participant))
+        _check_leaves(directory, entry["statement"], leaves)
+        places = [each[:2] for each in leaves.days()]
+        if (day, participant) in places:
+            index, rows = places.index((day, participant)), proofs.rows_of(leaves.kept)
+            return proofs.of_day(entry, key, leaves.day_leaves(), index, day, participant, rows)
+    return None
+
+
+def _check_leaves(directory: Path, signed: Statement, leaves: Leaves) -> None:
+    """Take the leaves of the journal. Raises AttestationError unless they are those that were signed."""
+    for play, before, names in _plays(directory, signed["first_seq"], signed["last_seq"]):
+        leaves.take(play.first_seq, play.commands, play.events, ClockPosition(before.now_ns, play.extended), names)
+    roots = merkle.root(leaves.commands).hex(), merkle.root(leaves.day_leaves()).hex()
+    if roots != (signed["commands_root"], signed["days_root"]):
+        raise AttestationError(f"{directory} is not what was attested; `lockstep attest verify` says in what")
+
+
+def _rows(directory: Path, seq: int) -> tuple[bytes, bytes]:
+    """The row of a command, and those of its events."""
+    for play, _, _ in _plays(directory, seq, seq):
+        events = play.events[play.events["seq"] == seq]
+        at = seq - play.first_seq
+        return play.commands[at : at + 1].tobytes(), np.ascontiguousarray(events).tobytes()
+    raise AttestationError(f"there is no command {seq:,} in {directory}")
+
+
+def _day_number(day: str) -> int:
+    try:
+        moment = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise WrongUse(f"--day is {day!r}; write it as 2024-01-15") from error
+    return int(moment.timestamp()) // _DAY_S
+
+
+def check(path: Path, public_file: Path | None, *, as_json: bool) -> int:
+    """`lockstep attest check`: a proof, without the journal."""
+    proof = proofs.read(path)
+    public = _public(public_file, proof.get("key"))
+    why = proofs.fault(proof, public)
+    if as_json:
+        told = {key: proof.get(key) for key in ("kind", "seq", "day", "participant")} if not why else {}
+        nothing = dict.fromkeys(("kind", "seq", "day", "participant"))
+        facts = {"path": str(path), "ok": not why, "fault": why or None, "key": public.hex()}
+        screen.print_json(facts | nothing | told)
+    elif not why:
+        _show_proof(proof)
+    if not as_json:
+        screen.verdict(not why, f"NOT PROVED: {why}" if why else f"{path} proves this by the key {public.hex()}")
+    return errors.FOUND if why else errors.FINE
+
+
+def _show_proof(proof: proofs.Proof) -> None:
+    signed = proof["entry"]["statement"]
+    names = Directory(tuple(signed["symbols"]), tuple(signed["participants"]))
+    screen.facts([("journal", signed["journal_id"]), ("slice", str(signed["slice"]))])
+    if proof["kind"] == "command":
+        rows = [(proof["seq"], "command", proof["row"])]
+        rows += [(proof["seq"], "event", row) for row in proof.get("events", ())]
+    else:
+        day = datetime.fromtimestamp(proof["day"] * _DAY_S, UTC).date()
+        screen.print_line(f"all of {proof['participant']} on {day}: {screen.counted(len(proof['rows']), 'row')}")
+        rows = proof["rows"]
+    for seq, kind, row in rows:
+        screen.print_line(f"{seq:>10}  {_words(kind, bytes.fromhex(row), names)}")
+
+
+def _words(kind: str, row: bytes, names: Directory) -> str:
+    """A row in the notation; the bytes of one that has no words."""
+    words = ""
+    with suppress(KeyError, ValueError, IndexError):
+        if kind == "event":
+            return print_event(np.frombuffer(row, EVENT)[0], names)
+        words = command_text(ROW.unpack(row), (0,) * 6, names)
+    return words or f"raw {row.hex()}"

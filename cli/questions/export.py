@@ -1,0 +1,127 @@
+"""Export of a journal as tables for other programs, with its proof: `lockstep export`."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from cli import errors, screen
+from cli.errors import WrongUse
+from cli.questions.choice import Selection
+from cli.questions.history import chosen_plays
+from cli.questions.node import rebuilt_at
+from cli.questions.reports import room_of
+from engine.records import RULES_VERSION
+from exports.errors import ExportError
+from exports.export import End, prove, write_export
+from exports.manifest import read_manifest
+from exports.snapshots import snapshots
+from exports.tables import TABLES, Table
+from journal.history import History
+from notation.words import duration_ns
+
+
+def export(
+    directory: Path, out: Path, form: str, only: str | None, every: str | None, *, check: bool, as_json: bool
+) -> int:
+    """`lockstep export`: write the tables and prove them, or prove those that are there against the journal.
+
+    ``every``: time between snapshots of the books, as 1m; None for none.
+    """
+    for option, value in (("--only", only), ("--snapshots", every)):
+        if value is not None and check:
+            raise WrongUse(f"{option} is of an export that is written; --check proves all tables that are there")
+    if not check:
+        manifest = write(directory, out, form, _chosen(only), _step_ns(every))
+    else:
+        try:
+            manifest = read_manifest(out)
+        except ExportError as error:
+            raise WrongUse(str(error)) from error
+        _check_same(directory, out, manifest)
+    faults = prove(out, manifest)
+    told = {"path": str(out), "ok": not faults, "faults": faults, **manifest}
+    if as_json:
+        screen.print_json(told)
+    else:
+        screen.facts(
+            [
+                ("format", manifest["format"]),
+                ("commands", f"1 to {screen.count(manifest['last_seq'])}"),
+                *((name, screen.counted(rows, "row")) for name, rows in manifest["rows"].items()),
+                ("event digest", manifest["event_digest"]),
+            ]
+        )
+        for fault in faults:
+            screen.print_line(fault)
+        screen.verdict(
+            not faults,
+            f"{out} gives the event digest of the journal" if not faults else f"{out} is not complete, or not the same",
+        )
+    return errors.FOUND if faults else errors.FINE
+
+
+def _chosen(only: str | None) -> tuple[Table, ...]:
+    """Tables of ``--only``, all without it. Raises WrongUse for a name of none."""
+    known = {table.name: table for table in TABLES}
+    names = list(known) if only is None else only.split(",")
+    if unknown := [name for name in names if name not in known]:
+        raise WrongUse(f"--only names {unknown[0]!r}, which is no table; write one or more of {','.join(known)}")
+    return tuple(known[name] for name in names)
+
+
+def _step_ns(every: str | None) -> int | None:
+    """Time between snapshots (ns). Raises WrongUse for what is none."""
+    if every is None:
+        return None
+    try:
+        step_ns = duration_ns(every, "--snapshots")
+    except ValueError as error:
+        raise WrongUse(str(error)) from error
+    if step_ns < 1:
+        raise WrongUse(f"--snapshots is {every}; give a time above 0, as 1m")
+    return step_ns
+
+
+def write(
+    directory: Path, out: Path, form: str, only: tuple[Table, ...] = TABLES, step_ns: int | None = None
+) -> dict[str, Any]:
+    """Write the files beside, and give the folder its name once they are whole. ``step_ns``: between snapshots."""
+    if out.exists():
+        raise WrongUse(f"{out} exists already; name a new folder, or give --check to prove what is there")
+    room = room_of(directory, Selection(None, None))
+    end = _end(directory)
+    aside = out.with_name(f"{out.name}.new")
+    if aside.exists():
+        raise WrongUse(f"{aside} is left of an export that broke off, or is being written; remove it and repeat")
+    with History.open(directory) as history:
+        about = {"journal_id": history.journal_id.hex(), "rules_version": RULES_VERSION, "first_seq": 1}
+    try:
+        aside.mkdir(parents=True)
+    except OSError as error:
+        raise WrongUse(f"{aside} cannot be made: {error.strerror}; name another folder with --out") from error
+    try:
+        blocks = chosen_plays(directory, Selection(1, end.seq)) if end.seq else iter(())
+        books = None if step_ns is None else snapshots(directory, step_ns, end.seq)
+        manifest = write_export(aside, form, blocks, room, end, about, only, books)
+        aside.rename(out)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return manifest
+
+
+def _end(directory: Path) -> End:
+    """The market at its end. Its engine is dropped: the replay of all commands has another."""
+    engine = rebuilt_at(directory, None).engine
+    return End(engine.seq, engine.event_digest, engine.positions(), engine.directory)
+
+
+def _check_same(directory: Path, out: Path, manifest: dict[str, Any]) -> None:
+    """Raise WrongUse unless an export is of the journal, and its digest the journal's there."""
+    with History.open(directory) as history:
+        if history.journal_id.hex() != manifest["journal_id"]:
+            raise WrongUse(f"{out} is an export of another journal than that of {directory}")
+        if history.last_seq < manifest["last_seq"]:
+            raise WrongUse(f"{out} goes to command {manifest['last_seq']:,}, and {directory} ends before it")
+    end = rebuilt_at(directory, str(manifest["last_seq"]))
+    manifest["event_digest"] = end.engine.event_digest.hex()

@@ -1,0 +1,1 @@
+"""Traders: order entry by hand, and simulated traders."""

@@ -1,0 +1,1 @@
+"""Upkeep of a data directory and of this machine."""
