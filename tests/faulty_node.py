@@ -37,7 +37,7 @@ from typing import Any, Final
 def often() -> None:
     import node.core.checkpointing
 
-    node.checkpointing.APART_S = 0.05  # type: ignore[misc]
+    node.core.checkpointing.APART_S = 0.05  # type: ignore[misc]
 
 
 def slow_disk() -> None:
@@ -136,7 +136,7 @@ def patient() -> None:
     import node.programs.core_silence
 
     impatient(3_600 * 10**9)
-    node.core_silence.PATIENCE_NS = 3_600 * 10**9  # type: ignore[misc]
+    node.programs.core_silence.PATIENCE_NS = 3_600 * 10**9  # type: ignore[misc]
 
 
 def small_room() -> None:
@@ -292,18 +292,18 @@ def small_programs() -> None:
     import node.gateways.programs
     import node.programs.supervisor
 
-    node.supervisor.STEADY_S = 0.0  # type: ignore[misc]
-    node.supervisor.SILENT_S = 3_600.0  # type: ignore[misc]
+    node.programs.supervisor.STEADY_S = 0.0  # type: ignore[misc]
+    node.programs.supervisor.SILENT_S = 3_600.0  # type: ignore[misc]
     source = "import json, sys; print(json.dumps({'listening': {'port': 7}, 'figures': {'orders': 5}}), flush=True); "
     words = (sys.executable, "-c", f"{source}sys.stdin.read()")
-    node.gateway_programs.command = lambda *_: words  # type: ignore[assignment]
+    node.gateways.programs.command = lambda *_: words  # type: ignore[assignment]
 
 
 def broken_programs() -> None:
     import node.gateways.programs
 
     words = (sys.executable, "-c", "import sys; sys.exit('no port is free')")
-    node.gateway_programs.command = lambda *_: words  # type: ignore[assignment]
+    node.gateways.programs.command = lambda *_: words  # type: ignore[assignment]
 
 
 def short_grace() -> None:

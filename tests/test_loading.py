@@ -34,13 +34,14 @@ def loads(work: str, module: str) -> bool:
 
 @pytest.mark.slow
 def test_commands_that_run_no_kernel_do_not_load_numba() -> None:
-    names = ("admin", "trade", "simulate", "journal", "checkpoint", "history", "order", "choice", "doctor", "serve")
-    assert not loads(f"import {', '.join(f'cli.{name}' for name in names)}", "numba")
+    commands = ("operating.admin", "trading.trade", "trading.simulate", "upkeep.journal", "upkeep.checkpoint")
+    commands += ("questions.history", "questions.order", "questions.choice", "upkeep.doctor", "servers.serve")
+    assert not loads(f"import {', '.join(f'cli.{name}' for name in commands)}", "numba")
     assert loads("from engine import Engine", "numba"), "the control"
 
 
 def test_a_question_to_an_export_loads_no_kernel() -> None:
-    assert not loads("import cli.ask, exports.questions", "numba")
+    assert not loads("import cli.questions.ask, exports.questions", "numba")
     assert loads("import exports.tables", "numba"), "the control"
 
 
