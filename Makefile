@@ -116,7 +116,7 @@ layers: $(READY)
 
 # Modules of optional commands are left out where their packages could not be had.
 doctest: $(READY) $(EXTRAS)
-	@$(PYTEST) --doctest-modules --doctest-ignore-import-errors $(PARTS) tests/parts.py tests/readme.py
+	@$(PYTEST) --doctest-modules --doctest-ignore-import-errors $(PARTS) tests/parts.py tests/readme.py tests/model
 
 SEEDS ?= 300
 
