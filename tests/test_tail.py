@@ -128,10 +128,11 @@ def node(tmp_path: Path) -> Iterator[Running]:
 
 
 def test_a_tail_whose_reader_has_gone_ends_though_nothing_happens(node: Running) -> None:
-    tail = Tail(node.data, "--from", "1")
+    tail = Tail(node.data, "--from", str(node.status()["seq"] + 1))
     try:
         assert tail.process.stdout is not None
-        tail.lines(2)
+        Client(node.port, "UA").socket.sendall(enter("a1", "B", 5, 90_000))
+        assert " accepted " in tail.lines(1)[0]
         tail.process.stdout.close()
         assert tail.process.wait(60) == READER_GONE
         assert tail.process.stderr is not None
