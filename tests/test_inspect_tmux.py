@@ -29,7 +29,8 @@ class Tmux:
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command of tmux."""
         line = ["tmux", "-S", str(self._socket), "-f", "/dev/null", *words]
-        terminal = {**os.environ, "TERM": "screen-256color", "LC_ALL": "C.UTF-8"}
+        # A shell may export the size that its window had.
+        terminal = {**os.environ, "TERM": "screen-256color", "LC_ALL": "C.UTF-8", "COLUMNS": "80", "LINES": "24"}
         return subprocess.run(line, check=False, capture_output=True, text=True, timeout=60, env=terminal)
 
     def shown(self) -> list[str]:

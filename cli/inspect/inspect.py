@@ -1,5 +1,6 @@
 """Screen for investigators: `lockstep inspect`."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from cli.errors import WrongUse
 from cli.inspect.view import view
 from cli.interrupts import Terminated
 from cli.proofs.parting import Closer, of_two
-from cli.questions.node import check_whole
+from cli.questions.reading import check_whole
 from cli.warmup import ready
 from replay.compare import CompareReport
 from replay.compare import compare as compare_directories
@@ -44,6 +45,8 @@ def inspect(directory: Path, other: Path | None, at: str | None, *, as_json: boo
                 {key: value for key, value in facts.items() if key not in ("names", "time_ns", "symbols")}
             )
         return errors.FINE
+    for name in ("COLUMNS", "LINES"):  # of a shell that exports them: textual would keep that size in a resized window
+        os.environ.pop(name, None)
     app = inspector(directories, seq, difference=difference, colored=screen.is_colored(sys.stdout))
     app.run()
     if app.ended_by == signal.SIGTERM:
