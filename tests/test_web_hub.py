@@ -164,6 +164,24 @@ def test_a_longer_interval_is_asked_for_in_a_request_or_one_of_its_channels() ->
     run(check)
 
 
+def test_a_ticker_that_was_owed_when_another_trade_came_is_sent_once() -> None:
+    async def check(_viewed: Viewed, hub: Hub, product: Product) -> None:
+        paced = asked(hub, product, {"name": "ticker", "interval_ms": 300})
+        for _ in range(6):  # a trade in each tick: owed in some, sent in others
+            hub._traded.add(product.id)
+            hub.tick()
+        while hub._ticks % 3:
+            hub.tick()
+        hub.tick()
+        await read(paced)
+        for _ in range(6):
+            hub.tick()
+        assert not await read(paced), "nothing was traded"
+        assert not hub.owes_books
+
+    run(check)
+
+
 @pytest.mark.parametrize("interval", [0, 50, 150, 10_100, -100, "100", True, None, 100.0])
 def test_an_interval_that_is_not_served_is_refused_with_a_sentence(interval: Any) -> None:
     async def check(_viewed: Viewed, hub: Hub, product: Product) -> None:

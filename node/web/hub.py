@@ -304,7 +304,8 @@ class Hub:
     def _send_ticker(self, market: WebMarket, product: Product) -> None:
         to = self._by.get(("ticker", product.id), set())
         paces = {each.paces.get(("ticker", product.id), 1) for each in to}
-        owed = paces if product.id in self._traded else paces & self._tickers.pop(product.id, set())
+        waiting = self._tickers.pop(product.id, set())
+        owed = paces if product.id in self._traded else paces & waiting
         due = {pace for pace in owed if self._ticks % pace == 0}
         if owed - due:
             self._tickers[product.id] = owed - due
