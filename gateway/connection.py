@@ -8,13 +8,12 @@ reader falls back to the spool, so that at most ``BUFFER_BYTES_MAX`` waits in me
 """
 
 import asyncio
-import os
-from contextlib import suppress
 from time import time_ns
 from typing import Final, Protocol, cast
 
 from gateway.addresses import network_of
 from gateway.arrivals import OTHER
+from gateway.at_once import socket_of, write_at_once
 from gateway.attention import Beat
 from gateway.protocol import Entrance, Login, MassCancel, RowSession
 from gateway.spool import Spool, SpoolError
@@ -210,8 +209,7 @@ class Connection(asyncio.BufferedProtocol):
     def _serve(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(BUFFER_BYTES_MAX, BUFFER_BYTES_LOW)
-        sock = transport.get_extra_info("socket") if self._half_closes else None
-        self._fd = -1 if sock is None else int(sock.fileno())
+        self._fd = socket_of(transport) if self._half_closes else -1
 
     def get_buffer(self, _sizehint: int) -> memoryview:
         """Free part of the region."""
@@ -417,14 +415,9 @@ class Connection(asyncio.BufferedProtocol):
     def _send_at_once(self, data: bytes) -> bytes:
         """Send bytes before the event loop has done all that is ready, where nothing waits before them; gives the
         rest. For one message, since the transport joins several."""
-        transport = self.transport
-        if self._fd < 0 or transport is None or transport.is_closing() or transport.get_write_buffer_size():
-            return data
-        with suppress(OSError):  # the transport finds out what is wrong, or waits
-            sent = os.write(self._fd, data)
-            self._gateway.bytes_out += sent
-            return data[sent:]
-        return data
+        sent = write_at_once(self.transport, self._fd, data)
+        self._gateway.bytes_out += sent
+        return data[sent:]
 
     def deliver_rest(self, data: bytes) -> None:
         """Send the end of messages whose beginning was sent directly."""

@@ -20,10 +20,10 @@ users who read a past session there, from now on.
 
 import asyncio
 import json
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Final, cast
+
+from gateway.at_once import socket_of, write_at_once
 
 #: Name of the socket in the data directory.
 NAME: Final = "gateways.sock"
@@ -120,8 +120,7 @@ class LinkLines(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
         self._transport = cast(asyncio.Transport, transport)
-        socket = transport.get_extra_info("socket")
-        self._fd = -1 if socket is None else int(socket.fileno())
+        self._fd = socket_of(transport)
 
     @property
     def transport(self) -> asyncio.Transport | None:
@@ -161,15 +160,8 @@ class LinkLines(asyncio.Protocol):
 
     def wake(self) -> None:
         """Send an empty line."""
-        transport = self._transport
-        if transport is None:
-            return
-        if self._fd >= 0 and not transport.is_closing() and not transport.get_write_buffer_size():
-            with suppress(OSError):  # the transport finds out what is wrong, or waits
-                # At once: the transport sends when the event loop has done all that is ready.
-                if os.write(self._fd, b"\n"):
-                    return
-        transport.write(b"\n")
+        if self._transport is not None and not write_at_once(self._transport, self._fd, b"\n"):
+            self._transport.write(b"\n")
 
     def end(self, why: str = "") -> None:
         """End the link, once all is sent."""
