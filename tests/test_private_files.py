@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,10 @@ def open_umask() -> Iterator[None]:
 
 def modes(directory: Path) -> dict[str, str]:
     """Octal modes of the directory and all below it, as far as others than the owner have any."""
-    found = {str(path): stat.S_IMODE(path.lstat().st_mode) for path in (directory, *directory.rglob("*"))}
+    found = {}
+    for path in (directory, *directory.rglob("*")):
+        with suppress(FileNotFoundError):  # a file of a running node got another name meanwhile
+            found[str(path)] = stat.S_IMODE(path.lstat().st_mode)
     return {path: oct(mode) for path, mode in found.items() if mode & 0o077}
 
 
