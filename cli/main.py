@@ -20,15 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from cli import errors, interrupts, screen
-from cli.commands import attest as commands_attest
-from cli.commands import keep as commands_keep
-from cli.commands import load as commands_load
-from cli.commands import look as commands_look
-from cli.commands import market as commands_market
-from cli.commands import node as commands_node
-from cli.commands import prove as commands_prove
-from cli.commands import serve as commands_serve
-from cli.commands import trade as commands_trade
+from cli.commands import attest, keep, load, look, market, node, prove, serve, trade
 
 _ABOUT = """A deterministic, event-sourced stock exchange: every input journaled, every state provable by replay.
 
@@ -76,17 +68,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": sorted(_HELP)},
 )
-for commands in (
-    commands_market,
-    commands_serve,
-    commands_node,
-    commands_trade,
-    commands_load,
-    commands_look,
-    commands_prove,
-    commands_attest,
-    commands_keep,
-):
+for commands in (market, serve, node, trade, load, look, prove, attest, keep):
     app.add_typer(commands.app)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cli.questions.node import plays
+from cli.questions.reading import plays
 from engine.bounds import DAY_NS
 from replay.pacing import STEP_NS, Moment, Pace, moments
 from tests.conftest import Lockstep

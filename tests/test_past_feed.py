@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cli.questions.node import plays as chosen_plays
+from cli.questions.reading import plays as chosen_plays
 from engine import Engine
 from engine.capacity import Capacity
 from lobster.read import read_book, read_messages

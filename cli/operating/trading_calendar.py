@@ -50,9 +50,7 @@ def _of_file(path: Path) -> list[Session]:
         try:
             times = [time_of(word) for word in words]
         except Fault as fault:
-            wrong = str(fault).partition(";")[
-                0
-            ]  # what it says to write is for lines that may have times without a date
+            wrong, *_ = str(fault).split(";")  # what it says to write is for lines that may have times without a date
             raise WrongUse(f"{path}:{number}: {wrong}; {_FORM}") from fault
         if len(times) != 2 or any(each.form != "dated" for each in times):
             raise WrongUse(f"{path}:{number}: this is no session; {_FORM}")

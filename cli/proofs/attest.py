@@ -19,7 +19,7 @@ from cli import errors, screen
 from cli.errors import WrongUse
 from cli.questions.choice import Selection
 from cli.questions.history import chosen_plays
-from cli.questions.node import rebuilt_at
+from cli.questions.reading import rebuilt_at
 from directory.small_file import write_whole
 from engine.market_time import ClockPosition
 from engine.names import Directory

@@ -9,7 +9,7 @@ from typing import Any, Final
 from cli import errors, screen
 from cli.errors import WrongUse
 from cli.options import EngineChoice
-from cli.questions.node import check_whole
+from cli.questions.reading import check_whole
 from cli.servers.pair import address_of
 from cli.warmup import ready
 

@@ -13,7 +13,7 @@ from cli.errors import WrongUse
 from cli.options import EngineChoice
 from cli.proofs import parting
 from cli.proofs.parting import Closer, Found
-from cli.questions.node import check_whole
+from cli.questions.reading import check_whole
 from cli.warmup import ready
 from notation.objects import command_object, event_object
 from notation.words import price

@@ -23,8 +23,8 @@ from cli.proofs.insertions import Insertion, Insertions, of_file, of_limits
 from cli.proofs.outcome_tables import show_outcomes
 from cli.questions.choice import Selection, number_of, picked
 from cli.questions.history import chosen_plays, stretches
-from cli.questions.node import check_name, rebuilt_at
 from cli.questions.order import Asked, orders_of
+from cli.questions.reading import check_name, rebuilt_at
 from cli.questions.reports import room_of
 from cli.warmup import ready
 from directory.begin import holds_journal

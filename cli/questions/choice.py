@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cli import screen
 from cli.errors import WrongUse
-from cli.questions.node import check_name, next_seq
+from cli.questions.reading import check_name, next_seq
 from engine.names import EVERY, Directory, pack
 from engine.records import CommandKind, EventKind, Reason, Side
 from notation.words import price_e4 as price_of

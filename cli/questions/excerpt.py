@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from checkpoints import CheckpointStore
 from cli import screen
 from cli.questions.choice import LIFE, Choice, OrderIds, Selection, number_of, picked
-from cli.questions.node import check_begins, note_side_files
+from cli.questions.reading import check_begins, note_side_files
 from cli.warmup import ready
 from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory

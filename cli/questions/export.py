@@ -8,7 +8,7 @@ from cli import errors, screen
 from cli.errors import WrongUse
 from cli.questions.choice import Selection
 from cli.questions.history import chosen_plays
-from cli.questions.node import rebuilt_at
+from cli.questions.reading import rebuilt_at
 from cli.questions.reports import room_of
 from engine.records import RULES_VERSION
 from exports.errors import ExportError

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from cli import screen
-from cli.questions.node import plays
+from cli.questions.reading import plays
 from cli.questions.why import explained
 from cli.warmup import ready
 from engine.records import EventKind

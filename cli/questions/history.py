@@ -14,7 +14,7 @@ from cli import errors, screen
 from cli.errors import WrongUse
 from cli.questions.choice import Choice, Selection, kind_codes, picked
 from cli.questions.excerpt import CommandRows, Excerpt, excerpt_of, indexed
-from cli.questions.node import AtStart, plays, plays_on
+from cli.questions.reading import AtStart, plays, plays_on
 from cli.warmup import ready
 from engine.names import Directory
 from engine.records import COMMAND, EVENT, CommandKind, EventKind, concatenate
@@ -209,8 +209,8 @@ def chosen_plays(
     need_events: bool = True,
     on_capacity: Callable[[], None] = lambda: None,
 ) -> Iterator[PlayedBlock]:
-    """Blocks of a selection, of a journal as it is or of one that grows; otherwise as ``cli.questions.node.plays`` and
-    ``cli.questions.node.plays_on``."""
+    """Blocks of a selection, of a journal as it is or of one that grows; otherwise as ``reading.plays`` and
+    ``plays_on``."""
     from_seq, to_seq = selection.from_seq, selection.to_seq
     if not selection.follows:
         return _gathered(

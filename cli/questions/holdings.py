@@ -6,7 +6,7 @@ from typing import Any
 from cli import errors, screen
 from cli.errors import WrongUse
 from cli.questions.market_tables import shown_price
-from cli.questions.node import check_name, rebuilt_at
+from cli.questions.reading import check_name, rebuilt_at
 from notation.print import limit_words
 from notation.words import iso_time, price, time
 from replay import accounts

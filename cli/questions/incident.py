@@ -8,7 +8,7 @@ from typing import Any, Final
 from cli import errors, screen
 from cli.errors import WrongUse
 from cli.questions.latency import Records
-from cli.questions.node import check_begins, check_name, check_whole
+from cli.questions.reading import check_begins, check_name, check_whole
 from cli.warmup import ready
 from engine.market_time import ClockPosition, clock_at_each
 from engine.records import RULES_VERSION

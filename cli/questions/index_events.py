@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cli import errors, screen
-from cli.questions.node import check_whole
+from cli.questions.reading import check_whole
 from cli.warmup import ready
 from journal.history import History
 from replay.event_index import FOLDER, WORTH_COMMANDS, EventIndex, open_index

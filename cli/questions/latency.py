@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cli import errors, screen
 from cli.errors import WrongUse
-from cli.questions.node import check_name, check_whole, rebuilt_at
+from cli.questions.reading import check_name, check_whole, rebuilt_at
 from engine.records import COMMAND, CommandKind
 from gateway.latency_log import COMMAND_TIMES, Latencies
 from journal import Journal

@@ -7,7 +7,7 @@ from cli import errors, screen
 from cli.errors import WrongUse
 from cli.questions.holdings import chosen, in_force, only
 from cli.questions.market_tables import show_accounts, show_book, show_uses, show_waiting
-from cli.questions.node import check_name, rebuilt_at
+from cli.questions.reading import check_name, rebuilt_at
 from engine.names import Directory, unpack
 from engine.records import Phase, Side
 from notation.words import duration, iso_time, of_day_word, price, time

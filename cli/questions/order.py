@@ -21,9 +21,9 @@ from cli import errors, screen
 from cli.errors import WrongUse
 from cli.questions.latency import latency_object, latency_words, times_of
 from cli.questions.market_tables import shown_price
-from cli.questions.node import check_name, plays
 from cli.questions.order_index import OrderEvents
 from cli.questions.order_queue import Standing, queue_object, standings
+from cli.questions.reading import check_name, plays
 from cli.questions.tokens import Tokens, order_ids, token_ids
 from cli.warmup import ready
 from engine.market_time import ClockPosition, clock_at_each

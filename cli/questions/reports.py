@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cli import errors, screen
 from cli.questions.choice import Selection, kind_codes, picked
 from cli.questions.history import Look, check_names, chosen_plays, write_lines
-from cli.questions.node import check_comes, note_side_files
+from cli.questions.reading import check_comes, note_side_files
 from cli.warmup import ready
 from engine.capacity import Capacity
 from engine.names import Directory, pack

@@ -15,8 +15,8 @@ from cli import errors, screen
 from cli.errors import WrongUse
 from cli.questions.history import Look, event_lines
 from cli.questions.market_tables import show_book
-from cli.questions.node import check_asked, check_name, note_side_files
 from cli.questions.order import Asked, orders_of
+from cli.questions.reading import check_asked, check_name, note_side_files
 from cli.warmup import ready
 from engine.bounds import MEMBERS_MAX
 from engine.engine import Engine

@@ -15,7 +15,7 @@ import numpy as np
 from cli import errors, screen
 from cli.errors import WrongUse
 from cli.questions.choice import Selection, range_of
-from cli.questions.node import plays
+from cli.questions.reading import plays
 from cli.questions.reports import room_of
 from engine.records import COMMAND, CommandKind, VenueSetting
 from journal.history import History

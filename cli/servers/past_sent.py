@@ -11,7 +11,7 @@ from typing import NamedTuple
 from cli import errors, screen
 from cli.errors import WrongUse
 from cli.questions.choice import Selection, range_of
-from cli.questions.node import plays
+from cli.questions.reading import plays
 from cli.questions.reports import room_of
 from cli.servers.beside import opened_port
 from cli.servers.past_feed import checked_day

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cli import errors, screen
 from cli.errors import WrongUse
-from cli.questions.node import check_whole
+from cli.questions.reading import check_whole
 from cli.warmup import ready
 from directory.archive import archive as archive_slices
 from directory.keep_events import keep_events as keep_events_of

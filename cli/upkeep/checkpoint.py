@@ -5,7 +5,7 @@ from pathlib import Path
 from checkpoints import CheckpointInfo, CheckpointStore
 from checkpoints.store import summary_of
 from cli import errors, screen
-from cli.questions.node import check_whole
+from cli.questions.reading import check_whole
 from cli.warmup import ready
 from directory.recover import checkpoint, usable
 from directory.recover import prune as prune_checkpoints

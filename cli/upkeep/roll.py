@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cli import errors, screen
 from cli.capacity import CapacityOptions, capacity_change
-from cli.questions.node import check_whole
+from cli.questions.reading import check_whole
 from cli.upkeep.archive import keep_events_of_slice
 from cli.warmup import ready
 from directory.roll import roll as begin_slice

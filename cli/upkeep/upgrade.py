@@ -10,7 +10,7 @@ from cli import errors, screen
 from cli.capacity import CapacityOptions, capacity_change
 from cli.confirmation import confirm
 from cli.errors import WrongUse
-from cli.questions.node import check_whole
+from cli.questions.reading import check_whole
 from cli.upkeep.archive import keep_events_of_slice
 from cli.warmup import ready
 from directory.roll import Rolled
