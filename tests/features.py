@@ -417,8 +417,14 @@ _OPENED: Final = (
 _LOWERED: Final = ((3, 2, 1, -4, 10, 0), (1, 2, -1, -4, 10, 0))
 #: Ticks at which I2 trades before, from above or below, since no price may be further than four from the last.
 _STEPS: Final = (5, 2, -5, -2, 0)
+#: Ticks to which I2 falls in steps, each of which halts, until one more trade closes the market.
+_FALLS: Final = (-4, -6)
+#: Clock values behind each: the end of the halt, and of the call after it.
+_PAUSES_NS: Final = (2 * 10**9, 61 * 10**9)
+#: A bid to be met, and an offer to be replaced.
+_CLOSED: Final = ((1, 2, 1, -9, 10, 0), (2, 2, -1, -4, 10, 0))
 _BEGIN: Final = 3 + 2 * len(_STEPS) + 2
-_FALL: Final = _BEGIN + len(_QUOTED) + 1
+_FALL: Final = _BEGIN + len(_FALLS) * (2 + len(_PAUSES_NS)) + 2 + len(_CLOSED) + 1
 
 
 def _fall(rng: np.random.Generator, rows: NDArray[Any]) -> None:
@@ -426,6 +432,7 @@ def _fall(rng: np.random.Generator, rows: NDArray[Any]) -> None:
 
     A trading day begins; then I1 is in an opening call. In I2 a bid of P1 goes by a mass cancel or with the next day,
     so that a peg trades four ticks lower; or a replace trades as far down, or an uncross; or that of I1 elects a stop.
+    Or I2 falls until the market closes, with an order for the opening of I1.
     """
     for start in range(0, len(rows) - _FALL, 3 * _FALL):
         burst = rows[start : start + _FALL]
@@ -439,9 +446,12 @@ def _fall(rng: np.random.Generator, rows: NDArray[Any]) -> None:
             _enter(begin[3 + 2 * at], ids[3 + 2 * at], (1, 2, 1, ticks, 10, 0))
             _enter(begin[4 + 2 * at], ids[4 + 2 * at], (2, 2, -1, ticks, 10, 0))
         begin["kind"][-2:] = CommandKind.CLOCK, CommandKind.PHASE
-        begin["time_ns"][-2] = _next_day(rows, start, _BEGIN - 2)
+        begin["time_ns"][-2] = _later(rows, start, _BEGIN - 2, DAY_NS)
         begin["name"][-1], begin["phase"][-1] = pack("I1"), Phase.OPENING_AUCTION
-        how = int(rng.integers(0, 5))
+        how = int(rng.integers(0, 6))
+        if how == 5:
+            _close(rng, rows, start, ids)
+            continue
         entered = _OPENED if how == 3 else _LOWERED if how == 4 else _QUOTED
         for at, terms in enumerate(entered, _BEGIN):
             _enter(burst[at], ids[at], terms)
@@ -450,7 +460,7 @@ def _fall(rng: np.random.Generator, rows: NDArray[Any]) -> None:
             last["kind"], last["name"], last["reason"] = CommandKind.MASS_CANCEL, pack("P1"), Reason.MASS_CANCEL
         elif how == 1:
             last["kind"] = CommandKind.CLOCK
-            last["time_ns"] = _next_day(rows, start, _BEGIN + len(entered))
+            last["time_ns"] = _later(rows, start, _BEGIN + len(entered), DAY_NS)
         elif how == 2:
             last["kind"], last["participant"], last["qty"] = CommandKind.REPLACE, 4, 20
             last["client_order_id"], last["new_client_order_id"] = ids[_BEGIN + 6], ids[-1]
@@ -476,14 +486,49 @@ def _enter(row: Any, order_id: int, terms: tuple[int, int, int, int, int, int]) 
         row["price_e4"] = price_e4
 
 
-def _next_day(rows: NDArray[Any], start: int, at: int) -> int:
-    """Time of a clock row on the day after those before it; all times behind it move by a day."""
+def _close(rng: np.random.Generator, rows: NDArray[Any], start: int, ids: NDArray[Any]) -> None:
+    """Make the rest of a burst a fall of I2 that closes the market, by an order that never rests or by a replace."""
+    burst, at = rows[start : start + _FALL], _BEGIN
+    burst["phase"][_BEGIN - 1] = Phase.CONTINUOUS
+    for ticks in _FALLS:
+        _enter(burst[at], ids[at], (1, 2, 1, ticks, 10, 0))
+        _enter(burst[at + 1], ids[at + 1], (2, 2, -1, ticks, 10, 0))
+        at += 2
+        for pause_ns in _PAUSES_NS:
+            burst["kind"][at], burst["time_ns"][at] = CommandKind.CLOCK, _later(rows, start, at, pause_ns)
+            at += 1
+    burst["kind"][at], burst["name"][at], burst["phase"][at] = CommandKind.PHASE, pack("I1"), Phase.OPENING_AUCTION
+    _enter(burst[at + 1], ids[at + 1], _OPENED[0])
+    burst["time_in_force"][at + 1] = TimeInForce.OPENING
+    at += 2
+    for terms in _CLOSED:
+        _enter(burst[at], ids[at], terms)
+        at += 1
+    last = burst[at]
+    if rng.random() < 0.25:
+        last["kind"], last["participant"], last["qty"], last["price_e4"] = (
+            CommandKind.REPLACE,
+            2,
+            20,
+            burst["price_e4"][at - 2],
+        )
+        last["client_order_id"], last["new_client_order_id"] = ids[at - 1], ids[at]
+    else:
+        _enter(last, ids[at], (3, 2, -1, -9, 10, 0))
+        last["time_in_force"] = rng.choice([TimeInForce.IOC, TimeInForce.FOK])
+        if rng.random() < 0.5:
+            last["instructions"], last["min_qty"] = Instruction.MIN_QTY, 10
+            last["time_in_force"] = TimeInForce.IOC
+
+
+def _later(rows: NDArray[Any], start: int, at: int, pause_ns: int) -> int:
+    """Time of a clock row so long after those before it; all times behind it move as far."""
     before, behind = rows[: start + at], rows[start + at + 1 :]
     clocks = before["kind"] == CommandKind.CLOCK
     last_ns = int(before["time_ns"][clocks].max(initial=OPEN_NS))
-    behind["time_ns"][behind["kind"] == CommandKind.CLOCK] += DAY_NS
-    behind["until_ns"][behind["instructions"] & np.uint16(Instruction.UNTIL) != 0] += DAY_NS
-    return last_ns + DAY_NS
+    behind["time_ns"][behind["kind"] == CommandKind.CLOCK] += pause_ns
+    behind["until_ns"][behind["instructions"] & np.uint16(Instruction.UNTIL) != 0] += pause_ns
+    return last_ns + pause_ns
 
 
 def _clock_rows(rng: np.random.Generator, rows: NDArray[Any]) -> None:
