@@ -22,7 +22,7 @@ def test_each_pair_of_features_that_can_meet_has_met() -> None:
     missing = set(features.unmet(random)) & set(features.unmet(written))
     assert sorted(" and ".join(sorted(pair)) for pair in missing) == []
     assert [sorted(pair) for pair in features.NEVER if random.pairs[pair]] == []
-    # The random streams alone leave none in a whole run, and few in a short one: a stream that has gone quiet would leave many.
+    # Random streams alone leave none in a whole run, and few in a short one: one that has gone quiet leaves many.
     assert len(features.unmet(random)) <= (0 if COMMANDS >= 500_000 else len(features.POSSIBLE) // 10)
 
 
