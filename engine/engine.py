@@ -18,7 +18,17 @@ from engine.names import Directory, unpack
 from engine.parts import Arrays, adopted, fill_state, state_parts
 from engine.pieces import Pieces
 from engine.records import COMMAND, EVENT, Instruction, concatenate
-from engine.state import ASIDE, ENDING, EXPOSURE, IN_MIDPOINT, State, new_state, prefault
+from engine.state import (
+    ASIDE,
+    ENDING,
+    EXPOSURE,
+    IN_MIDPOINT,
+    VENUE,
+    State,
+    new_state,
+    prefault,
+    with_room_for_ids,
+)
 from engine.views import (
     INDEX_STATE,
     INSTRUMENT_STATE,
@@ -350,6 +360,40 @@ class Engine:
             raise ValueError(f"the image is of sequence {engine.seq}, or of other events, not of {seq}")
         return engine
 
+    def sketch(self) -> Arrays | None:
+        """The state without the ids of orders that are gone, as arrays of their own (``engine.sketch``); None at the
+        begin of a trading day, while those of the day before are forgotten."""
+        from engine.sketch import sketch_of
+
+        arrays = sketch_of(self._state)
+        if arrays is None:
+            return None
+        return arrays | {f"chain_{name}": array.copy() for name, array in self._chain.arrays().items()}
+
+    @classmethod
+    def of_sketch(
+        cls, capacity: Capacity, seq: int, event_digest: bytes, arrays: Arrays, following: int = 0
+    ) -> "Engine":
+        """An engine out of a sketch: its events have to be compared with recorded ones.
+
+        following: number of commands that it will apply, about. Raises ValueError when the sketch does not fit the
+        capacity, the number or the digest.
+        """
+        from engine.sketch import fill_from_sketch
+
+        engine = cls(capacity)
+        try:
+            # A table for all ids of a day is hundreds of megabytes, and the rows of an id are anywhere in it.
+            open_orders = int(arrays["venue"].view(VENUE)["orders_open"][0])
+            engine._packed = jit.Packed(with_room_for_ids(engine._state, open_orders + following))
+            fill_from_sketch(engine._state, engine.pointers, arrays)
+            engine._chain = EventChain(arrays["chain_link"].tobytes(), arrays["chain_tail"].tobytes())
+        except (KeyError, TypeError, IndexError) as error:
+            raise ValueError(f"the sketch is not of this engine: {error}") from error
+        if (engine.seq, engine.event_digest) != (seq, event_digest):
+            raise ValueError(f"the sketch is of sequence {engine.seq}, or of other events, not of {seq}")
+        return engine
+
     def check(self) -> None:
         """Check all invariants. Raises InvariantError with the first that does not hold."""
         check_state(self._state)
@@ -366,4 +410,7 @@ def compile_kernels() -> None:
     rows = np.zeros(1, COMMAND)
     engine.apply(rows)
     clock_rows(rows, 0, 0, np.empty(1, np.int64), np.empty(1, np.int64))
+    sketch = engine.sketch()
+    assert sketch is not None, "an empty venue forgets no ids"
+    Engine.of_sketch(engine.capacity, engine.seq, engine.event_digest, sketch)
     list_open_orders(engine._state, 1, np.empty(1, np.int64))

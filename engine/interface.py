@@ -1,6 +1,6 @@
 """The interface that both engines have, and the choice of one by name."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from numpy.typing import NDArray
@@ -166,3 +166,20 @@ def restore_engine(
 
         return ReferenceEngine.restore(capacity, seq, event_digest, parts)
     raise ValueError(f"engine {kind!r} is not known; use kernel or reference")
+
+
+def sketch_of(engine: MarketEngine) -> dict[str, NDArray[Any]] | None:
+    """The state of an engine without the ids of orders that are gone; None of one that cannot give it, or not now."""
+    given: Callable[[], dict[str, NDArray[Any]] | None] | None = getattr(engine, "sketch", None)
+    return None if given is None else given()
+
+
+def engine_of_sketch(
+    capacity: Capacity, seq: int, event_digest: bytes, arrays: dict[str, NDArray[Any]], following: int
+) -> MarketEngine:
+    """A compiled engine out of a sketch, for about ``following`` commands: its events have to be compared with recorded
+    ones. Raises ValueError where it does not fit."""
+    from engine import Engine
+
+    machine: MarketEngine = Engine.of_sketch(capacity, seq, event_digest, arrays, following)
+    return machine

@@ -219,15 +219,20 @@ def state_parts(state: State) -> dict[str, Arrays]:
     return parts
 
 
-def fill_state(state: State, parts: dict[str, Arrays]) -> None:
-    """Write parts into a fresh state. Raises KeyError or ValueError if they do not fit."""
-    if parts["venue"]["venue"].dtype != state.venue.dtype:
+def fill_venue(state: State, venue: Rows) -> None:
+    """Write the row of the venue into a fresh state. Raises ValueError where it is of other rows or capacity."""
+    if venue.dtype != state.venue.dtype:
         raise ValueError("an image of other rows: it was written by another version of the engine")
     fresh = capacity_numbers(state)
-    state.venue[:] = parts["venue"]["venue"]
+    state.venue[:] = venue
     kept = capacity_numbers(state)
     if fresh != kept:
         raise ValueError(f"an image of a venue of other capacity: {kept} instead of {fresh}")
+
+
+def fill_state(state: State, parts: dict[str, Arrays]) -> None:
+    """Write parts into a fresh state. Raises KeyError or ValueError if they do not fit."""
+    fill_venue(state, parts["venue"]["venue"])
     for region in regions(state)[1:]:
         if region.paged:
             if region.name != "ids" or not np.may_share_memory(region.rows, parts["ids"]["ids_pages"]):

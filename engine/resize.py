@@ -212,7 +212,7 @@ def _take_ids(state: State, new: State, slots: _Numbers) -> None:
     new.participants["ids_used"] = 0
     given = slots(open_slots) | rows["slot"] & CARRIED
     columns = (np.ascontiguousarray(rows[name]) for name in ("participant", "client_order_id"))
-    if _insert_ids(Packed(new).pointers, *columns, given) != len(rows):
+    if insert_ids(Packed(new).pointers, *columns, given) != len(rows):
         raise ValueError("the state is not whole: an id of a participant has two rows")
     if (new.participants["ids_used"] != counted).any():
         raise ValueError("the state is not whole: a participant has more or fewer ids in use than are counted")
@@ -230,4 +230,5 @@ def _insert_ids_kernel(pointers: Any, participants: Any, client_order_ids: Any, 
     return len(slots)
 
 
-_insert_ids = quiet(_insert_ids_kernel)
+#: Inserts ids into empty tables: pointers of the state, and participant, id and slot of each, as int64 arrays.
+insert_ids = quiet(_insert_ids_kernel)

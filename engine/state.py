@@ -402,9 +402,7 @@ def new_state(capacity: Capacity) -> State:
     slots = capacity.orders_max + 1
     # A carried id whose order went is not counted as used, but has taken its row for the day.
     ids = capacity.ids_max + capacity.orders_max
-    ids_rows = 8
-    while 3 * ids_rows < 4 * ids:
-        ids_rows *= 2
+    ids_rows = _rows_for(ids)
     # Instrument 0 of a participant stands for all of them, and keeps rows of one instrument out of one cache set.
     pairs = (capacity.participants_max + 1) * (capacity.instruments_max + 1)
     pairs += -pairs % PAIRS_OF_A_PAGE
@@ -416,9 +414,7 @@ def new_state(capacity: Capacity) -> State:
         orders=_in_lines(slots, ORDER),
         owned=_in_lines(slots + 2 * capacity.participants_max, OWNED),
         times=_in_lines(slots, _INT64),
-        ids=_in_lines(ids_rows, ID),
-        id_marks=_in_lines(max(ids_rows // ID_MARK_ROWS, 1), np.dtype(np.uint8)),
-        stale_lines=_in_lines(max(ids_rows // (ID_LINE_ROWS * ID_LINES_OF_A_WORD), 1), _INT64),
+        **_table_of_ids(ids_rows),
         id_tree=_in_small_pages(2 * id_tree_half(ids), ID_TREE),
         terms=_in_lines(slots + -slots % TERMS_OF_A_PAGE, TERMS),
         expiries=_in_small_pages(slots, _INT64),
@@ -449,6 +445,27 @@ def new_state(capacity: Capacity) -> State:
     venue["instruments_max"] = capacity.instruments_max
     venue["participants_max"] = capacity.participants_max
     return state
+
+
+def _rows_for(ids: int) -> int:
+    """Rows of a table of so many ids, a power of two."""
+    rows = 8
+    while 3 * rows < 4 * ids:
+        rows *= 2
+    return rows
+
+
+def _table_of_ids(rows: int) -> dict[str, "np.ndarray[Any, Any]"]:
+    return {
+        "ids": _in_lines(rows, ID),
+        "id_marks": _in_lines(max(rows // ID_MARK_ROWS, 1), np.dtype(np.uint8)),
+        "stale_lines": _in_lines(max(rows // (ID_LINE_ROWS * ID_LINES_OF_A_WORD), 1), _INT64),
+    }
+
+
+def with_room_for_ids(state: State, ids: int) -> State:
+    """A state without ids with a table for so many, whatever its capacity: what does not fit goes into the tree."""
+    return state._replace(**_table_of_ids(_rows_for(ids)))
 
 
 def id_tree_half(ids: int) -> int:

@@ -10,7 +10,7 @@ and renamed: it is complete or absent, and never changes. Of two writers of one 
 import mmap
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -78,6 +78,10 @@ class Columns:
 
     def __contains__(self, name: str) -> bool:
         return name in self._arrays
+
+    def arrays(self) -> Iterator[tuple[str, tuple[str, int, memoryview]]]:
+        """All arrays by name, as ``array`` gives them. Raises JournalDamaged."""
+        return ((name, self.array(name)) for name in self._arrays)
 
     def array(self, name: str) -> tuple[str, int, memoryview]:
         """Type, length and bytes of an array. Raises KeyError, JournalDamaged."""

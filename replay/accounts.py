@@ -5,7 +5,7 @@ From views that both engines have: POSITION, PARTICIPANT_STATE and LIMITS_STATE 
 """
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 
@@ -26,10 +26,23 @@ def participants(engine: MarketEngine) -> list[Facts]:
     return [_participant(row) for row in engine.participants()]
 
 
-def positions(engine: MarketEngine) -> list[Facts]:
-    """Position and open quantities of each participant in each instrument, without empty rows."""
+def positions(engine: MarketEngine, participant: int = 0) -> list[Facts]:
+    """Position and open quantities of a participant by number, or of each (0), in each instrument, without empty rows.
+
+    A venue has a hundred thousand: their places are read as columns.
+    """
     names = engine.directory  # made anew at each look, of all names
-    return [_position(row, names) for row in engine.positions()]
+    rows = engine.positions(participant)
+    quantities = zip(*(rows[name].tolist() for name in _QUANTITIES), strict=True)
+    places = zip(rows["participant"].tolist(), rows["instrument"].tolist(), quantities, strict=True)
+    return [
+        {
+            "participant": names.participants[owner - 1],
+            "symbol": names.symbols[instrument - 1],
+            **dict(zip(_QUANTITIES, each, strict=True)),
+        }
+        for owner, instrument, each in places
+    ]
 
 
 def limits(engine: MarketEngine) -> list[Facts]:
@@ -160,15 +173,11 @@ def _participant(row: Any) -> Facts:
     }
 
 
-def _position(row: Any, names: Directory) -> Facts:
-    return {
-        "participant": names.participants[int(row["participant"]) - 1],
-        "symbol": names.symbols[int(row["instrument"]) - 1],
-    } | _quantities(row)
+_QUANTITIES: Final = ("position_qty", "open_buy_qty", "open_sell_qty")
 
 
 def _quantities(row: Any) -> Facts:
-    return {name: int(row[name]) for name in ("position_qty", "open_buy_qty", "open_sell_qty")}
+    return {name: int(row[name]) for name in _QUANTITIES}
 
 
 def _limits(row: Any) -> Facts:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from engine.market_time import ClockPosition, clock_rows, ends_extended
 from engine.names import Directory
-from engine.records import EVENT, CommandKind, EventKind, concatenate
+from engine.records import EVENT, RULES_VERSION, CommandKind, EventKind, concatenate
 from journal import Journal, JournalDamaged
 from journal.columns import Columns, write_columns
 from journal.history import History, SliceRange
@@ -35,6 +35,7 @@ from replay.errors import Divergence, IndexHasNoRoom
 from replay.event_columns import PLACES, Arrays, Column, decoded, encoded, rows_of
 from replay.past import PastSlice, PlayedBlock
 from replay.rebuild import ReplayedBlock, extends_next
+from replay.sketches import BYTES_A_COMMAND, EVERY_COMMANDS, Sketching, newest_sketch, size_of_sketches
 
 FOLDER: Final = "index"
 VERSION: Final = 1
@@ -152,9 +153,10 @@ class EventIndex:
 
     @property
     def bytes(self) -> int:
-        """Size of its files."""
+        """Size of its files, with the sketches beside them."""
         files = {part.path for part in self.parts if part.path is not None}
-        return sum(path.stat().st_size for path in files)
+        sketches = sum(size_of_sketches(folder) for folder in {path.parent for path in files})
+        return sketches + sum(path.stat().st_size for path in files)
 
     def names_at(self, seq: int) -> Directory:
         """The venue's directory after a command."""
@@ -201,6 +203,43 @@ def open_index(
             parts += [Part(*each) for each in _built(history, part, prepare, progress)]
         found += [each for each in parts if each.first_seq <= slice_.to_seq and each.last_seq >= slice_.from_seq]
     return EventIndex(found) if found else None
+
+
+def sketch_slices(history: History, *, prepare: Callable[[], object], progress: Progress) -> None:
+    """Write sketches of the slices that have none of use, and are long enough for one and of our rules.
+
+    Those that were indexed before there were sketches, or by a release with another form of the state, are replayed
+    for it. Raises OSError, and what a replay raises.
+    """
+    folder = history.path / FOLDER
+    for slice_ in history.ranges(history.there_from_seq, history.last_seq):
+        journal = slice_.journal
+        commands = slice_.to_seq - journal.start_seq
+        if commands < EVERY_COMMANDS or newest_sketch(folder, journal, slice_.to_seq) is not None:
+            continue
+        if int(journal.meta.get("rules_version", RULES_VERSION)) != RULES_VERSION or not folder.exists():
+            continue
+        part = SliceRange(journal, journal.start_seq + 1, slice_.to_seq)
+        source = PastSlice(history, part, need_engine=True, prepare=prepare)
+        sketching = Sketching(folder, journal, part.from_seq)
+        for block in source.blocks():
+            assert isinstance(block.play, ReplayedBlock), "an engine plays block by block"
+            sketching.look(source.engine, block.play.block)
+            progress(block.last_seq - journal.start_seq, commands)
+
+
+def indexed_events(directory: Path, journal: Journal, from_seq: int, to_seq: int) -> NDArray[Any] | None:
+    """EVENT rows of a range of commands of a slice by its files; None where no file has them all."""
+    for part in _parts(directory, journal):
+        if part.first_seq <= from_seq and to_seq <= part.last_seq:
+            rows = [
+                piece.events(np.flatnonzero((seqs >= from_seq) & (seqs <= to_seq)))
+                for piece in part.pieces
+                if piece.first_seq <= to_seq and piece.last_seq >= from_seq
+                for seqs in (piece.column("seq").all(),)
+            ]
+            return concatenate(rows, EVENT)
+    return None
 
 
 def _parts(directory: Path, journal: Journal) -> list[Part]:
@@ -264,7 +303,8 @@ def _made(
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         _check_room(folder, end - begin + 1)
         _clear(folder)
-        with closing(_built(history, SliceRange(journal, begin, end), prepare, progress)) as built:
+        sketching = Sketching(folder, journal, begin)
+        with closing(_built(history, SliceRange(journal, begin, end), prepare, progress, sketching)) as built:
             for meta, arrays in built:
                 name = f"{journal.place.number:06}-{meta['first_seq']:020}-{meta['last_seq']:020}.events"
                 write_columns(folder / name, meta, arrays)
@@ -280,7 +320,7 @@ def _made(
 def _check_room(folder: Path, commands: int) -> None:
     """Raise IndexHasNoRoom where an index of so many commands would leave too little of the disk free."""
     disk = os.statvfs(folder)
-    size_bytes = _EVENT_BYTES * 2 * commands
+    size_bytes = (_EVENT_BYTES * 2 + BYTES_A_COMMAND) * commands
     if disk.f_bavail * disk.f_frsize - size_bytes < _KEPT_FREE * disk.f_blocks * disk.f_frsize:
         raise IndexHasNoRoom(
             f"an index of {commands:,} commands may take {-(-size_bytes // (1 << 20)):,} MiB in {folder}, which would "
@@ -306,9 +346,16 @@ def _remove_others(folder: Path, number: int, parts: list[Part]) -> None:
 
 
 def _built(
-    history: History, slice_: SliceRange, prepare: Callable[[], object], progress: Progress
+    history: History,
+    slice_: SliceRange,
+    prepare: Callable[[], object],
+    progress: Progress,
+    sketching: Sketching | None = None,
 ) -> Generator[tuple[dict[str, Any], Arrays], None, None]:
-    """The parts of a range of a slice, each as plain values and arrays. Raises what a replay raises."""
+    """The parts of a range of a slice, each as plain values and arrays. Raises what a replay raises.
+
+    ``sketching``: sketches the market on the way.
+    """
     source = PastSlice(history, slice_, prepare=prepare)
     building: _Building | None = None
     began = slice_.from_seq - 1
@@ -317,6 +364,8 @@ def _built(
         if building is None:
             building = _Building(slice_.journal, block.play.first_seq, block.before, extended=extended)
         building.add(block)
+        if sketching is not None and isinstance(block.play, ReplayedBlock):
+            sketching.look(source.engine, block.play.block)
         progress(block.last_seq - began, slice_.to_seq - began)
         if block.last_seq - building.first_seq + 1 >= PART_COMMANDS or block.last_seq == slice_.to_seq:
             engine = source.engine

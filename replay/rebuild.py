@@ -304,15 +304,21 @@ def rebuild_from(
             observe(play.first_seq, play.commands, play.events)
         if progress is not None:
             progress(machine.seq - first, to_seq - first)
-    others.pop(source_digest(), None)
-    notes += [
-        f"commands from {seq:,} on were first executed by another release (kernels {other[:16]})"
-        + ("" if divergence or missing else "; the replay gave the same events")
-        for other, seq in others.items()
-    ]
+    notes += notes_of_releases(others, is_proven=not divergence and not missing)
     if partial:
         notes.append(f"command {to_seq:,} is inside a block, so the journal has no event digest to compare")
     return Rebuild(machine, machine.seq, started, blocks, partial, tuple(missing), tuple(notes), divergence, absent)
+
+
+def notes_of_releases(first_seqs: Mapping[str, int], *, is_proven: bool) -> list[str]:
+    """A sentence for each other release that executed commands first. ``first_seqs``: the first of them, by the digest
+    of its kernels. ``is_proven``: the replay gave the events that it had recorded."""
+    return [
+        f"commands from {seq:,} on were first executed by another release (kernels {other[:16]})"
+        + ("; the replay gave the same events" if is_proven else "")
+        for other, seq in first_seqs.items()
+        if other != source_digest()
+    ]
 
 
 def start(

@@ -24,7 +24,8 @@ def positions(
         name: int(row["last_trade_e4"]) or None
         for name, row in zip(rebuilt.engine.directory.symbols, rebuilt.engine.instruments(), strict=True)
     }
-    rows = only(accounts.positions(rebuilt.engine), participant, symbol)
+    number = 0 if participant is None else rebuilt.engine.directory.participants.index(participant) + 1
+    rows = only(accounts.positions(rebuilt.engine, number), participant, symbol)
     for row in rows:
         last_e4 = lasts[row["symbol"]]
         row |= {"last_price_e4": last_e4, "value_e4": last_e4 * row["position_qty"] if last_e4 else None}
@@ -66,11 +67,13 @@ def limits(
     return errors.FINE
 
 
-def chosen(directory: Path, at: str | None, participant: str | None, symbol: str | None) -> Rebuild:
-    """The market at a moment. Raises WrongUse for names that it does not know."""
+def chosen(
+    directory: Path, at: str | None, participant: str | None, symbol: str | None, *, ids: bool = False
+) -> Rebuild:
+    """The market at a moment, ``ids`` as for ``rebuilt_at``. Raises WrongUse for names that it does not know."""
     check_name(participant, "participant")
     check_name(symbol, "instrument")
-    rebuilt = rebuilt_at(directory, at)
+    rebuilt = rebuilt_at(directory, at, ids=ids)
     names = rebuilt.engine.directory
     for name, known, what in ((participant, names.participants, "participant"), (symbol, names.symbols, "instrument")):
         if name is not None and name not in known:

@@ -6,7 +6,7 @@ from cli import errors, screen
 from cli.questions.reading import check_whole
 from cli.warmup import ready
 from journal.history import History
-from replay.event_index import FOLDER, WORTH_COMMANDS, EventIndex, open_index
+from replay.event_index import FOLDER, WORTH_COMMANDS, EventIndex, open_index, sketch_slices
 
 
 def index_events(directory: Path, *, as_json: bool) -> int:
@@ -18,6 +18,7 @@ def index_events(directory: Path, *, as_json: bool) -> int:
         commands = max(0, end - begin + 1)
         if commands:
             index = open_index(history, begin, end, prepare=ready, progress=bar.to, insists=True)
+            sketch_slices(history, prepare=ready, progress=bar.to)
         held = 0 if index is None else sum(part.last_seq - part.first_seq + 1 for part in index.parts if part.path)
         size = 0 if index is None else index.bytes
     if as_json:

@@ -22,7 +22,7 @@ _SCHEDULES_SHOWN: Final = 20
 def book(directory: Path, symbol: str, at: str | None, depth: int, *, with_orders: bool, as_json: bool) -> int:
     """`lockstep book`: print the ladder of one instrument, and with ``with_orders`` each open order."""
     check_name(symbol, "instrument")
-    rebuilt = rebuilt_at(directory, at)
+    rebuilt = rebuilt_at(directory, at, ids=False)
     engine = rebuilt.engine
     symbols = engine.directory.symbols
     if symbol not in symbols:
@@ -46,7 +46,7 @@ def state(directory: Path, at: str | None, participant: str | None, symbol: str 
 
     participant, symbol: only what is of them, and how much of the limits is used up.
     """
-    rebuilt = chosen(directory, at, participant, symbol)
+    rebuilt = chosen(directory, at, participant, symbol, ids=True)
     engine: Any = rebuilt.engine
     parts = engine.part_digests()
     names = engine.directory

@@ -21,6 +21,7 @@ from journal.frame import SEQ_MAX
 from journal.history import History
 from journal.slices import place_at
 from replay.errors import ReplayError
+from replay.from_sketch import rebuilt_from_sketch
 from replay.past import PastSlice, PlayedBlock
 from replay.rebuild import Rebuild, check_range, rebuild
 from replay.times import seq_at
@@ -197,13 +198,18 @@ def _end(history: History) -> int:
     return history.last_seq
 
 
-def rebuilt_at(directory: Path, at: str | None) -> Rebuild:
-    """Compiled engine after ``at`` (a sequence number or a time; None: the end); prints notes."""
+def rebuilt_at(directory: Path, at: str | None, *, ids: bool = True) -> Rebuild:
+    """Compiled engine after ``at`` (a sequence number or a time; None: the end); prints notes.
+
+    ``ids``: false for a question that needs no ids of orders that are gone, and no digest of the state.
+    """
     seq = None if at is None else seq_at(directory, at)
     check_whole(directory, seq)
     ready()
-    with screen.Bar("replaying") as bar:
-        rebuilt = rebuild(directory, at=seq, progress=bar.to)
+    rebuilt = None if ids else rebuilt_from_sketch(directory, seq)
+    if rebuilt is None:
+        with screen.Bar("replaying") as bar:
+            rebuilt = rebuild(directory, at=seq, progress=bar.to)
     for note in rebuilt.notes:
         screen.notice(f"note: {note}")
     return rebuilt
