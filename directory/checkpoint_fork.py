@@ -7,15 +7,19 @@ touches neither journal nor network, only its memory and the checkpoint's file.
 A checkpoint may never be ahead of the journal. So the child writes and syncs the file under a temporary name, and
 renames it to a checkpoint only when the parent reports that the journal is durable up to there; if the node dies
 before, the child removes the file.
+
+The parent never waits without a limit for a child that may hang: on a disk, stopped by somebody, or for whatever cause.
+One that has used no processor for ``STILL_S`` though nothing keeps it is killed, and its checkpoint has failed.
 """
 
 import gc
 import json
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import NamedTuple, NoReturn, Protocol
+from typing import Final, NamedTuple, NoReturn, Protocol
 
 from checkpoints import (
     NO_PROJECTIONS,
@@ -31,7 +35,16 @@ from engine.interface import MarketEngine, StatefulEngine
 from journal import Journal
 from journal.slices import write_image_record
 from replay.errors import ReplayError
-from replay.forking import deaf_to_ctrl_c, drop_others, of_low_priority, undisturbed
+from replay.forking import (
+    deaf_to_ctrl_c,
+    drop_others,
+    has_ended,
+    kill_child,
+    of_low_priority,
+    processor_ns,
+    undisturbed,
+    wait_or_kill,
+)
 from replay.rebuild import capacity_of, why_not_origin
 
 _DURABLE = b"1"
@@ -39,7 +52,17 @@ _DURABLE = b"1"
 _DONE = b"done "
 #: Lower priority of the child: the market goes first.
 _NICE = 10
-_SENTENCE_BYTES_MAX = 65_536
+#: Bytes of the child's last word at most. They fit into a pipe of one page, which a user with many pipes gets: the word
+#: is read after the child's end, and one that does not fit would keep it from ending.
+_SENTENCE_BYTES_MAX = 4_096
+#: Interval of looks at a child that is waited for, in seconds.
+_LOOK_S: Final = 0.001
+#: Time without any use of the processor after which a child hangs, and the part of it that a look adds at most: a pause
+#: of the node itself is no standstill of the child.
+STILL_S: Final = 60.0
+_LOOK_S_MAX: Final = 1.0
+#: Patience with a child that was dropped, at the end of the node: it notices once it has written its file.
+DROPPED_S: Final = 2.0
 
 
 class _Write(Protocol):
@@ -108,8 +131,11 @@ class CheckpointFork:
         self._projections = projections
         self._child: _Child | None = None
         self._told = self.dropped = False
-        #: Processes of checkpoints that were dropped and that nobody waits for.
+        #: Processor time of the child at the last look, that look, and how long it has used none.
+        self._used_ns, self._looked_s, self._still_s = 0, 0.0, 0.0
+        #: Processes of checkpoints that were dropped and that nobody waits for; those among them that were killed.
         self._left: list[int] = []
+        self._killed: set[int] = set()
         # One beyond the journal's end is of another life of the directory.
         known = [
             info.seq
@@ -139,17 +165,37 @@ class CheckpointFork:
 
     def tend(self) -> None:
         """Check the checkpoint under way; never waits."""
-        self._left = [pid for pid in self._left if not _has_ended(pid)]
+        self._left = [pid for pid in self._left if not has_ended(pid)]
+        self._killed.intersection_update(self._left)
         if self._child is not None:
             self._report(self._child)
-            self._reap(self._child, os.WNOHANG)
+            self._reap(self._child)
+        if self._child is not None:
+            self._look(self._child)
+
+    def _look(self, child: _Child) -> None:
+        """Kill a child that stands still, and wait for it no more; its checkpoint has failed."""
+        used_ns, now_s = processor_ns(child.pid), time.monotonic()
+        if used_ns != self._used_ns or not (self._told or self.dropped):
+            self._still_s = 0.0  # it works, or waits for the journal
+        else:
+            self._still_s += min(now_s - self._looked_s, _LOOK_S_MAX)
+        self._used_ns, self._looked_s = used_ns, now_s
+        if self._still_s > STILL_S:
+            kill_child(child.pid)
+            self._killed.add(child.pid)
+            self._leave()
+            self._on_failure(
+                f"{_what_failed(child)}: its process stood still for {STILL_S:g} s and was killed; check the disk"
+            )
 
     def due(self, seq: int) -> bool:
         """True if so many commands have passed at command ``seq`` that the next checkpoint is due."""
         return seq - self._last_seq >= self._commands
 
     def now(self, engine: MarketEngine) -> bool:
-        """Begin a checkpoint, due or not; False, and nothing happens, while one is being written.
+        """Begin a checkpoint, due or not; False, and nothing happens, while one is being written, and where one before
+        hangs in the disk, which is reported.
 
         The engine must be at the end of the journal, and projections at the same command. A checkpoint that cannot be
         begun is reported like any failed one. Raises OSError if projections cannot be flushed.
@@ -157,6 +203,8 @@ class CheckpointFork:
         self.tend()
         if self._child is not None:
             return False
+        if self._killed:
+            return self._hangs(engine.seq)
         store = self._store()
 
         def write(taken: Checkpoint, named_when: Callable[[], bool]) -> None:
@@ -168,9 +216,19 @@ class CheckpointFork:
     def digest(self, engine: MarketEngine) -> bool:
         """Begin to compute the digests alone; otherwise as ``now``."""
         self.tend()
-        if self._child is None:
-            self._begin(engine, None)
-            return True
+        if self._child is not None:
+            return False
+        if self._killed:
+            return self._hangs(engine.seq)
+        self._begin(engine, None)
+        return True
+
+    def _hangs(self, seq: int) -> bool:
+        """Report that nothing is begun at command ``seq``: on a disk that hangs such processes would only add up."""
+        self._last_seq = seq
+        self._on_failure(
+            f"the checkpoint of command {seq:,} was not taken: a process before it was killed and hangs in the disk"
+        )
         return False
 
     def start_image(self, engine: MarketEngine) -> None:
@@ -212,8 +270,9 @@ class CheckpointFork:
             return
         try:
             if self._journal.wait_durable(self._child.seq):
-                self._report(self._child)
-                self._reap(self._child, 0)
+                while self._child is not None:
+                    time.sleep(_LOOK_S)
+                    self.tend()
             else:
                 self._on_failure(
                     f"the checkpoint of command {self._child.seq:,} was given up: it was not durable there"
@@ -237,14 +296,15 @@ class CheckpointFork:
             self._child = None
 
     def give_up(self) -> None:
-        """Drop the checkpoint under way, if any, unless it has its name already."""
+        """Drop the checkpoint under way, if any, unless it has its name already. A process that does not end within
+        ``DROPPED_S`` is killed.
+        """
         if self._child is not None:
             self._forget(self._child)
             self._left.append(self._child.pid)
             self._child = None
         for pid in self._left:
-            with suppress(ChildProcessError):
-                os.waitpid(pid, 0)
+            wait_or_kill(pid, DROPPED_S)
         self._left.clear()
 
     def _begin(
@@ -264,6 +324,7 @@ class CheckpointFork:
                     # Views of the state are taken here, in the child, so that the parent spends no time on it.
                     _write_and_end(lambda: self._image(machine), write, after, hears, says, self._ready)
                 self._child, self._told = _Child(pid, engine.seq, go, said, write is not None), False
+                self._still_s = 0.0
             ends = [hears, says]
         except OSError as error:
             self._on_failure(f"the checkpoint of command {engine.seq:,} was not taken: no fork: {error.strerror}")
@@ -291,10 +352,10 @@ class CheckpointFork:
             with suppress(BrokenPipeError):  # it has failed already, and has reported it
                 os.write(child.go, _DURABLE)
 
-    def _reap(self, child: _Child, options: int) -> None:
+    def _reap(self, child: _Child) -> None:
         status = 0
         try:
-            pid, status = os.waitpid(child.pid, options)
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
             if pid == 0:
                 return
         except ChildProcessError:
@@ -312,9 +373,8 @@ class CheckpointFork:
                 digests = json.loads(said[len(_DONE) :])
                 self._on_digests(child.seq, {name: bytes.fromhex(digest) for name, digest in digests.items()})
         elif not dropped:
-            what, fate = ("the checkpoint", "was not taken") if child.writes else ("the digests", "were not computed")
             why = said.decode(errors="replace") or f"its process ended with status {status}"
-            self._on_failure(f"{what} of command {child.seq:,} {fate}: {why}")
+            self._on_failure(f"{_what_failed(child)}: {why}")
 
     def _forget(self, child: _Child) -> None:
         if not self.dropped:
@@ -323,12 +383,14 @@ class CheckpointFork:
         self.dropped = False
 
 
-def _has_ended(pid: int) -> bool:
-    """True if a child process has ended, which is reaped then."""
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] != 0
-    except ChildProcessError:
-        return True  # where SIGCHLD is ignored, the system keeps no status
+def _what_failed(child: _Child) -> str:
+    """What is lost with a child that failed, in words.
+
+    >>> _what_failed(_Child(1, 2_000, 3, 4, writes=False))
+    'the digests of command 2,000 were not computed'
+    """
+    what, fate = ("the checkpoint", "was not taken") if child.writes else ("the digests", "were not computed")
+    return f"{what} of command {child.seq:,} {fate}"
 
 
 def _write_and_end(

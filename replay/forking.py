@@ -3,6 +3,7 @@
 import ctypes
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
@@ -12,6 +13,9 @@ _PARENT_DEATH_SIGNAL: Final = 1
 #: Processors that this program had when it began, whatever a thread of it is bound to later.
 PROCESSORS: Final = frozenset(os.sched_getaffinity(0))
 _SIGNALS: Final = {signal.SIGINT, signal.SIGTERM}
+#: Time for a killed child to be gone, and interval of looks at one that ends, in seconds.
+GONE_S: Final = 1.0
+_LOOK_S: Final = 0.005
 
 
 @contextmanager
@@ -49,6 +53,42 @@ def of_low_priority(nice: int) -> None:
     """Give a child a low priority, on any processor: its parent's thread may be bound to one."""
     os.sched_setaffinity(0, PROCESSORS)
     os.nice(nice)
+
+
+def has_ended(pid: int) -> bool:
+    """True if a child process has ended, which is reaped then."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True  # where SIGCHLD is ignored, the system keeps no status
+
+
+def kill_child(pid: int) -> None:
+    """Kill a child that has not been reaped yet; one that is stopped too. One in a call to a disk ends with that."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def wait_or_kill(pid: int, wait_s: float) -> bool:
+    """Wait for the end of a child, which is killed after ``wait_s``; False if even that does not end it in GONE_S."""
+    for patience_s in (wait_s, GONE_S):
+        until_s = time.monotonic() + patience_s
+        while not has_ended(pid):
+            if time.monotonic() >= until_s:
+                kill_child(pid)
+                break
+            time.sleep(_LOOK_S)
+        else:
+            return True
+    return False
+
+
+def processor_ns(pid: int) -> int:
+    """Processor time of a process so far, by its clock (Linux: clock_getcpuclockid); 0 if it is gone."""
+    try:
+        return time.clock_gettime_ns((~pid << 3) | 2)
+    except OSError:
+        return 0
 
 
 def end_with_parent(pid: int) -> None:

@@ -166,6 +166,111 @@ def test_a_child_that_is_killed_is_told_and_the_market_goes_on_to_the_next_check
     assert all(info.valid and info.seq > 500 for info in infos)
 
 
+def stopped(every: CheckpointFork) -> int:
+    """Stop the child that writes, as somebody's SIGSTOP does; its number."""
+    assert every.child_pid
+    os.kill(every.child_pid, signal.SIGSTOP)
+    until(lambda: state_of(every.child_pid) == "T")
+    return every.child_pid
+
+
+def state_of(pid: int) -> str:
+    """State of a process in a letter; "" where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+def test_a_child_that_is_stopped_does_not_keep_the_node_from_its_end(
+    node: tuple[Path, Journal, Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node waited for it for ever."""
+    monkeypatch.setattr("directory.checkpoint_fork.DROPPED_S", 0.2)
+    directory, journal, engine = node
+    engine.apply(ROWS[:1_000].copy())
+    every = CheckpointFork(journal, 500)
+    every(journal, engine)
+    pid = stopped(every)
+    every.give_up()
+    assert state_of(pid) == "", "killed and reaped"
+    assert not list((directory / "checkpoints").glob("*.checkpoint"))
+
+
+def test_a_child_that_stands_still_is_killed_and_told_and_the_next_checkpoint_is_taken(
+    node: tuple[Path, Journal, Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was waited for without a limit, so there was no further checkpoint, and no orderly end either."""
+    monkeypatch.setattr("directory.checkpoint_fork.STILL_S", 0.1)
+    directory, journal, engine = node
+    unsure: Any = Unsure(journal)
+    engine.apply(ROWS[:1_000].copy())
+    told: list[str] = []
+    every = CheckpointFork(unsure, 500, on_failure=told.append)
+    every(unsure, engine)
+    until(lambda: list((directory / "checkpoints").glob("*.tmp")))
+    pid = stopped(every)
+    ends_s = time.monotonic() + 0.5
+    while time.monotonic() < ends_s:
+        every.tend()
+        time.sleep(0.005)
+    assert told == [], "it may wait for the journal for as long as that takes"
+    unsure.durable_seq = engine.seq
+    until(lambda: every.tend() or told)
+    why = "its process stood still for 0.1 s and was killed; check the disk"
+    assert told == [f"the checkpoint of command 1,000 was not taken: {why}"]
+    assert not every.busy
+    monkeypatch.undo()
+    until(lambda: every.tend() or state_of(pid) == "")
+    with every:
+        assert every.now(engine)
+    assert [info.seq for info in CheckpointStore(directory).list()] == [engine.seq]
+    assert not list((directory / "checkpoints").glob("*.tmp")), "what the kill left is gone"
+
+
+def test_a_pump_that_waits_for_a_stopped_child_ends_with_its_sentence(
+    node: tuple[Path, Journal, Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("directory.checkpoint_fork.STILL_S", 0.1)
+    _directory, journal, engine = node
+    unsure: Any = Unsure(journal)
+    engine.apply(ROWS[:1_000].copy())
+    every = CheckpointFork(unsure, 500)
+    every(unsure, engine)
+    stopped(every)
+    unsure.durable_seq = engine.seq
+    with pytest.raises(CheckpointError, match=r"stood still .* and was killed"):
+        every.finish()
+
+
+def test_where_even_a_killed_child_hangs_in_the_disk_no_further_one_is_begun(
+    node: tuple[Path, Journal, Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such processes would add up for as long as the disk hangs."""
+    monkeypatch.setattr("directory.checkpoint_fork.STILL_S", 0.05)
+    monkeypatch.setattr("directory.checkpoint_fork.kill_child", lambda _pid: None)  # as in a call that never returns
+    directory, journal, engine = node
+    engine.apply(ROWS[:1_000].copy())
+    told: list[str] = []
+    every = CheckpointFork(journal, 500, on_failure=told.append)
+    unsure: Any = Unsure(journal)
+    every._journal = unsure
+    every(unsure, engine)
+    pid = stopped(every)
+    unsure.durable_seq = engine.seq
+    until(lambda: every.tend() or told)
+    assert not every.now(engine)
+    assert not every.digest(engine)
+    assert told[1:] == 2 * [
+        "the checkpoint of command 1,000 was not taken: a process before it was killed and hangs in the disk"
+    ]
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: every.tend() or state_of(pid) == "")
+    with every:
+        assert every.now(engine)
+    assert [info.seq for info in CheckpointStore(directory).list()] == [engine.seq]
+
+
 @pytest.mark.slow
 def test_a_checkpoint_is_known_to_be_done_where_the_system_keeps_no_status(node: tuple[Path, Journal, Engine]) -> None:
     directory, journal, engine = node
