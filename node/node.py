@@ -569,6 +569,7 @@ class Node:
             if task is not asyncio.current_task():
                 task.cancel()
         self.command_entry.closed = True
+        self.market.leave()
         self.checkpointing.give_up()
         self.supervisor.close()
         self.feed_programs.close()

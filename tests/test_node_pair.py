@@ -4,6 +4,7 @@ import asyncio
 import io
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -101,6 +102,12 @@ async def until(true: Callable[[], bool], deadline_s: float = 180.0) -> None:
             await asyncio.sleep(0.002)
 
 
+async def in_sync(a: Member, b: Member) -> None:
+    """Wait until the arbiter's record names both: on a slow disk the standby leaves it for a while."""
+    names = (a.name, b.name)
+    await until(lambda: (reign := a._register.stored.reign) is not None and reign.names_in_sync == names)
+
+
 def start_rows() -> Any:
     return concatenate(
         [instrument("XYZ"), participant("ALPHA"), row(CommandKind.PHASE, name=pack("XYZ"), phase=int(Phase.CONTINUOUS))]
@@ -161,12 +168,42 @@ def test_a_standby_takes_over_with_a_higher_epoch_and_goes_on(tmp_path: Path) ->
     async def story(_: Register, a: Member, b: Member) -> None:
         await a.node.submit(start_rows())
         seq = a.node.engine.seq
+        await in_sync(a, b)
         a.kill()
         await until(lambda: b.node.reigns)
         assert b.node.engine.seq > seq
         assert b.node.journal.epoch > a.node.journal.epoch
         result = await b.node.submit(participant("BETA"))
         assert result.last_seq > seq
+
+    with_pair(tmp_path, story)
+
+
+@pytest.mark.slow
+def test_who_waits_for_commands_hears_of_a_primary_that_gives_up_its_reign(tmp_path: Path) -> None:
+    """Its disk hung, so it gave the reign to its standby and ended; the operator's request was never answered."""
+
+    async def story(_: Register, a: Member, b: Member) -> None:
+        await a.node.submit(start_rows())
+        await in_sync(a, b)
+        assert a.pair.primary is not None
+        a.pair.primary.settings = a.pair.primary.settings._replace(own_stall_ns=100_000_000)
+        commit, goes_on = a.node.journal._writer._commit, threading.Event()  # type: ignore[union-attr]
+
+        def hangs(group: Any) -> None:
+            goes_on.wait(180)
+            commit(group)
+
+        a.node.journal._writer._commit = hangs  # type: ignore[union-attr]
+        try:
+            async with asyncio.timeout(180):
+                with pytest.raises(OperationUnfinished, match=r"does not know what becomes of the commands; see what"):
+                    await a.node.submit(participant("BETA"))
+            with pytest.raises(Deposed, match="the disk of A has written nothing"):
+                await a.node.run()
+        finally:
+            goes_on.set()
+        await until(lambda: b.node.reigns)
 
     with_pair(tmp_path, story)
 

@@ -23,7 +23,7 @@ from tests import running
 from tests.pair_processes import WITHIN_S, pair
 from tests.pair_processes import Member as PairMember
 from tests.rows import participant
-from tests.test_node_pair import Member, start_rows, until, with_pair
+from tests.test_node_pair import Member, in_sync, start_rows, until, with_pair
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +56,7 @@ def test_a_standby_begins_the_slice_at_the_same_command_with_the_same_record_and
         await until(lambda: b.node.engine.seq == a.node.engine.seq)
         assert b.pair.standby.in_sync
         await until(b.node.journal.place.start_image.exists)
+        await in_sync(a, b)
         a.kill()
         await a.pair.release_reign()
         await until(lambda: b.node.reigns)

@@ -22,7 +22,7 @@ from engine.records import COMMAND
 from gateway.direct import MadeBlock
 from gateway.latency_log import LatencyLog
 from journal import Block, Durability, Journal, JournalError
-from node.core.control import SubmissionResult
+from node.core.control import OperationUnfinished, SubmissionResult
 from node.core.market_tape import MarketTape
 from node.core.merged_blocks import MergedBlocks
 from node.core.stages import StageClock
@@ -32,7 +32,11 @@ from tape.places import Place
 
 #: Longest time in which answers leave before the loop has its turn: a lease has to be renewed meanwhile.
 RELEASE_NS: Final = 20_000_000
-
+#: What submitters are told whose commands were taken, and not answered when the node ended.
+UNANSWERED: Final = (
+    "the node ends and does not know what becomes of the commands; see what the next primary, or its next start, has "
+    "of them before you repeat them"
+)
 
 #: Turns of a block: last command and rows of each, and int64[n, 6] times as in ``LatencyLog.add``.
 _Turns = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
@@ -339,11 +343,18 @@ class Market:
     def _break(self, error: JournalError) -> None:
         if not self._broken:
             self._broken = True
-            for submission in self._submissions:
-                if not submission.done.done():
-                    submission.done.set_exception(error)
-            self._submissions.clear()
+            self._fail_submissions(error)
             self.on_failure(error)
+
+    def leave(self) -> None:
+        """End the wait of all who have submitted rows: the node ends, and nothing more is published here."""
+        self._fail_submissions(OperationUnfinished(UNANSWERED))
+
+    def _fail_submissions(self, error: Exception) -> None:
+        for submission in self._submissions:
+            if not submission.done.done():
+                submission.done.set_exception(error)
+        self._submissions.clear()
 
     def _published(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
         began_ns = time.perf_counter_ns()
