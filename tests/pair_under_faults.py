@@ -282,13 +282,30 @@ class Trading:
             await trader.client.close()
 
 
-async def live(traders: Sequence[Trader]) -> None:
-    """Wait until all clients are live."""
+def answers_of(traders: Sequence[Trader]) -> int:
+    """Number of messages that all clients have."""
+    return sum(len(trader.kept) for trader in traders)
+
+
+async def back(traders: Sequence[Trader], *, answers: int = -1) -> None:
+    """Wait until all clients that have not given up are live, and all have more than so many messages: how soon, the
+    machine decides.
+    """
+
+    def are() -> bool:
+        return all(trader.client.is_live or trader.failure for trader in traders) and answers_of(traders) > answers
+
     try:
         async with asyncio.timeout(WITHIN_S):
-            while not all(trader.client.is_live or trader.failure for trader in traders):
+            while not are() and not all(trader.failure for trader in traders):
                 await asyncio.sleep(0.005)
     except TimeoutError:
-        raise AssertionError(f"not all clients are live: {[trader.client for trader in traders]}") from None
+        clients = [trader.client for trader in traders]
+        raise AssertionError(f"not all clients are live with {answers:,} messages: {clients}") from None
+
+
+async def live(traders: Sequence[Trader], *, answers: int = -1) -> None:
+    """Wait for all clients as ``back`` does; none of them may have given up."""
+    await back(traders, answers=answers)
     failures = [str(trader.failure) for trader in traders if trader.failure is not None]
     assert not failures, failures

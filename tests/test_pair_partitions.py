@@ -41,7 +41,7 @@ async def partition_loop(folder: Path, count: int, seed: int) -> tuple[Counter[s
         await pair.start()
         async with Trading(pair, seed) as traders:
             for kind, between in itertools.islice(itertools.cycle(cases), count):
-                await live(traders)
+                await live(traders, answers=20 * counts["partitions"])
                 primary, standby = await pair.in_sync()
                 names = {"primary": primary.name, "standby": standby.name}
                 to_arbiter = [(names["primary"], "W")]
@@ -60,6 +60,7 @@ async def partition_loop(folder: Path, count: int, seed: int) -> tuple[Counter[s
                 counts[f"{kind}: {between}"] += 1
                 counts["partitions"] += 1
             await pair.in_sync()
+            await live(traders, answers=20 * count)
         await pair.end()
     finally:
         await pair.stop()

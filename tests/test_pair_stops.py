@@ -55,7 +55,7 @@ async def stop_loop(folder: Path, stops: int, seed: int) -> tuple[Counter[str], 
         await pair.start()
         async with Trading(pair, seed, (USERS[0], USERS[2])) as traders:
             for number in range(stops):
-                await live(traders)
+                await live(traders, answers=20 * number)
                 primary, standby = await pair.in_sync()
                 bystander = await asyncio.to_thread(Bystander, primary, number)
                 await asyncio.sleep(chance.random() * 0.2)
@@ -69,6 +69,7 @@ async def stop_loop(folder: Path, stops: int, seed: int) -> tuple[Counter[str], 
                 counts["stops"] += 1
                 counts["answers"] += sum(kind == PacketType.SEQUENCED for kind, _ in heard)
             await pair.in_sync()
+            await live(traders, answers=20 * stops)
         await pair.end()
     finally:
         await pair.stop()
