@@ -53,10 +53,7 @@ def test_a_process_that_catches_up_ends_within_two_seconds(
 
         async def life() -> None:
             await process.start()
-            if isinstance(process, NatsProcess):
-                await process.run()
-            else:
-                await process.run(lambda: None)
+            await process.run(lambda: None)
 
         living = asyncio.create_task(life())
         await asyncio.sleep(1.0)

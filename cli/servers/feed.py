@@ -39,7 +39,7 @@ def feed(
         raise WrongUse(str(error)) from None
     check_has_journal(directory)
     ready(feed=True)
-    from node.feeds.process import FeedOptions, FeedProcess, serve_feed
+    from node.feeds.process import FeedOptions, serve_feed
     from node.programs.logs import Log
     from node.programs.report import ProgramReport
 
@@ -67,7 +67,7 @@ def feed(
         report=ProgramReport() if as_json else None,
     )
 
-    def on_listening(_process: FeedProcess) -> None:
+    def on_listening() -> None:
         ports = {each: getattr(options, each).getsockname()[1] for each in ("requests", "snapshots")}
         if as_json:
             place = {"port": ports["requests"], **ports, "feed": name, "pid": os.getpid(), "data": str(directory)}

@@ -42,7 +42,7 @@ def nats(
     ready(feed=True)
     import socket
 
-    from node.nats.process import NatsOptions, NatsProcess, serve_nats
+    from node.nats.process import NatsOptions, serve_nats
     from node.programs.lent_port import listening_socket
     from node.programs.logs import Log
     from node.programs.report import ProgramReport
@@ -58,7 +58,7 @@ def nats(
         directory, _NEEDS, option.url, option.venue, listens, _login(option.login), node, report=report
     )
 
-    def on_listening(_process: NatsProcess) -> None:
+    def on_listening() -> None:
         port = listens.getsockname()[1]
         if as_json:
             place = {"port": port, "venue": option.venue, "pid": os.getpid(), "data": str(directory)}

@@ -11,24 +11,21 @@ at most.
 """
 
 import asyncio
-import os
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
-
-import uvloop
+from typing import Any, Final, cast
 
 from marketdata.fix.market import FixMarket
 from marketdata.fix.session import DataSession, Subscribers
 from node.feeds.tape_follower import TapeFollower, market_of
-from node.programs.end_signals import on_end_signal
 from node.programs.logs import Log
 from node.programs.market_age import MarketAge
 from node.programs.report import ProgramReport
+from node.programs.serving import serve
 from replay.past import PlayedRows
 
 #: Longest work on whole books before the loop has its turn, in ns.
@@ -226,8 +223,20 @@ class FixDataProcess:
         await self.follower.catch_up()
         self._serves = True
 
+    def listening(self) -> dict[str, Any]:
+        """Words of the log on its port."""
+        host, port = self.options.listens.getsockname()[:2]
+        return {"fix_data": f"{host}:{port}", "seq": self.follower.seq}
+
     async def run(self, on_listening: Callable[[], None]) -> None:
         """Serve until the node or the operator ends it. Raises NoNode where the node has ended."""
+        try:
+            await self._run(on_listening)
+        finally:
+            with suppress(OSError):
+                self.options.listens.close()
+
+    async def _run(self, on_listening: Callable[[], None]) -> None:
         if self._ended.is_set():
             await self.follower.stop()
             return
@@ -348,18 +357,4 @@ class FixDataProcess:
 def serve_fix_data(options: FixDataOptions, log: Log, *, on_listening: Callable[[], None] = lambda: None) -> None:
     """Serve until the node, its operator, SIGTERM or SIGINT ends it. Raises NoNode, OSError, and the fault that ended
     it."""
-    with log.adopted(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_served(options, log, on_listening))
-
-
-async def _served(options: FixDataOptions, log: Log, on_listening: Callable[[], None]) -> None:
-    process = FixDataProcess(options, log)
-    on_end_signal(process.stop)
-    await process.start()
-    host, port = options.listens.getsockname()[:2]
-    log.info("listening", fix_data=f"{host}:{port}", seq=process.follower.seq, pid=os.getpid())
-    try:
-        await process.run(on_listening)
-    finally:
-        with suppress(OSError):
-            options.listens.close()
+    serve(lambda: FixDataProcess(options, log), log, on_listening)

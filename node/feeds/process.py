@@ -13,7 +13,6 @@ caught up is not sent: receivers see a heartbeat with a higher number and ask fo
 """
 
 import asyncio
-import os
 import socket
 import time
 from collections.abc import Callable
@@ -21,8 +20,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-
-import uvloop
 
 from gateway.attention import Attention
 from journal.slices import make_private
@@ -34,9 +31,9 @@ from node.feeds.snapshots import SnapshotServer
 from node.feeds.tape_follower import NoNode, TapeFollower, market_of
 from node.feeds.voice import FeedVoice
 from node.programs.core_silence import CoreSilence
-from node.programs.end_signals import on_end_signal
 from node.programs.logs import Log
 from node.programs.report import ProgramReport, agent_values
+from node.programs.serving import serve
 from sequencer.reign import name_in_row
 
 #: Interval of looks at heartbeats, in seconds.
@@ -106,11 +103,24 @@ class FeedProcess:
         self.voice.heartbeat()
         self.follower.start()
 
-    async def run(self) -> None:
+    def listening(self) -> dict[str, Any] | None:
+        """Words of the log on its groups; None: its end was asked for before it sent."""
+        if not self.caught_up:
+            return None
+        options = self.options
+        groups = [str(each) for each in options.groups]
+        return {"feed": options.name, "groups": groups, "interface": options.interface, "seq": self.follower.seq}
+
+    async def run(self, on_listening: Callable[[], None]) -> None:
         """Run until the node or the operator ends it. Raises the fault that ended it, if any."""
-        await self._ended.wait()
-        if self._failure is not None:
-            raise self._failure
+        try:
+            if self.caught_up:
+                on_listening()
+            await self._ended.wait()
+            if self._failure is not None:
+                raise self._failure
+        finally:
+            self.log.info("ended", feed=self.options.name, seq=self.follower.seq)
 
     def stop(self, failure: BaseException | None = None) -> None:
         """End in order: what is released now is sent first."""
@@ -181,28 +191,7 @@ class FeedProcess:
         return self.caught_up and (self._name is None or self._name == self.stream.reign)
 
 
-def serve_feed(options: FeedOptions, log: Log, *, on_listening: Callable[[FeedProcess], None] = lambda _: None) -> None:
+def serve_feed(options: FeedOptions, log: Log, *, on_listening: Callable[[], None] = lambda: None) -> None:
     """Run a feed until its node, its operator, SIGTERM or SIGINT ends it. Raises NoNode, OSError, and the fault that
     ended it."""
-    with log.adopted(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_served(options, log, on_listening))
-
-
-async def _served(options: FeedOptions, log: Log, on_listening: Callable[[FeedProcess], None]) -> None:
-    process = FeedProcess(options, log)
-    on_end_signal(process.stop)
-    await process.start()
-    if process.caught_up:  # else its end was asked for meanwhile
-        log.info(
-            "listening",
-            feed=options.name,
-            groups=[str(each) for each in options.groups],
-            interface=options.interface,
-            seq=process.follower.seq,
-            pid=os.getpid(),
-        )
-        on_listening(process)
-    try:
-        await process.run()
-    finally:
-        log.info("ended", feed=options.name, seq=process.follower.seq)
+    serve(lambda: FeedProcess(options, log), log, on_listening)

@@ -14,7 +14,6 @@ pair only the node that reigns publishes.
 
 import asyncio
 import json
-import os
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
@@ -23,8 +22,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-
-import uvloop
 
 from client.errors import CannotConnect, ConnectionLost
 from client.nats_line import NatsLine
@@ -41,9 +38,9 @@ from node.feeds.tape_follower import NoNode, TapeFollower, market_of
 from node.nats.requests import RequestServer, check_has
 from node.nats.source import ChainedMessages, JournalBlocks
 from node.programs.core_silence import CoreSilence
-from node.programs.end_signals import on_end_signal
 from node.programs.logs import Log
 from node.programs.report import ProgramReport, agent_values
+from node.programs.serving import serve
 from replay.past import PlayedRows
 from sequencer.reign import name_in_row
 
@@ -147,11 +144,23 @@ class NatsProcess:
         for task in self._tasks:
             task.add_done_callback(self._on_task_end)
 
-    async def run(self) -> None:
+    def listening(self) -> dict[str, Any] | None:
+        """Words of the log on its port; None: its end was asked for before it published."""
+        if not self.caught_up:
+            return None
+        port = self.options.requests.getsockname()[1]
+        return {"requests": port, "venue": self.options.venue, "seq": self.follower.seq}
+
+    async def run(self, on_listening: Callable[[], None]) -> None:
         """Run until the node or the operator ends it. Raises the fault that ended it, if any."""
-        await self._ended.wait()
-        if self._failure is not None:
-            raise self._failure
+        try:
+            if self.caught_up:
+                on_listening()
+            await self._ended.wait()
+            if self._failure is not None:
+                raise self._failure
+        finally:
+            self.log.info("ended", seq=self.follower.seq)
 
     def stop(self, failure: BaseException | None = None) -> None:
         """End in order."""
@@ -442,22 +451,7 @@ class NatsProcess:
         yield Publication(self._epoch, session, number, 0, then=self._messages.after(session))
 
 
-def serve_nats(options: NatsOptions, log: Log, *, on_listening: Callable[[NatsProcess], None] = lambda _: None) -> None:
+def serve_nats(options: NatsOptions, log: Log, *, on_listening: Callable[[], None] = lambda: None) -> None:
     """Publish until the node, its operator, SIGTERM or SIGINT ends it. Raises NoNode, OSError, and the fault that ended
     it."""
-    with log.adopted(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_served(options, log, on_listening))
-
-
-async def _served(options: NatsOptions, log: Log, on_listening: Callable[[NatsProcess], Any]) -> None:
-    process = NatsProcess(options, log)
-    on_end_signal(process.stop)
-    await process.start()
-    if process.caught_up:  # else its end was asked for meanwhile
-        port = options.requests.getsockname()[1]
-        log.info("listening", requests=port, venue=options.venue, seq=process.follower.seq, pid=os.getpid())
-        on_listening(process)
-    try:
-        await process.run()
-    finally:
-        log.info("ended", seq=process.follower.seq)
+    serve(lambda: NatsProcess(options, log), log, on_listening)

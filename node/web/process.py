@@ -8,7 +8,6 @@ every end the numbers of messages go on from there.
 """
 
 import asyncio
-import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,15 +17,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
-import uvloop
 
 from marketdata.web.answers import BadRequest
 from marketdata.web.market import WebMarket
 from node.feeds.tape_follower import TapeFollower, market_of
-from node.programs.end_signals import on_end_signal
 from node.programs.logs import Log
 from node.programs.market_age import MarketAge
 from node.programs.report import ProgramReport
+from node.programs.serving import serve
 from node.web.app import application
 from node.web.hub import TICK_S, Hub
 from node.web.keys import Key, NotAuthorized, checked
@@ -137,8 +135,20 @@ class WebProcess:
         except NotAuthorized as error:
             raise BadRequest(str(error)) from error
 
+    def listening(self) -> dict[str, Any]:
+        """Words of the log on its port."""
+        host, port = self.options.listens.getsockname()[:2]
+        return {"web": f"{host}:{port}", "seq": self.follower.seq}
+
     async def run(self, on_listening: Callable[[], None]) -> None:
         """Serve until the node or the operator ends it. Raises NoNode where the node has ended."""
+        try:
+            await self._run(on_listening)
+        finally:
+            with suppress(OSError):
+                self.options.listens.close()
+
+    async def _run(self, on_listening: Callable[[], None]) -> None:
         if self._ended.is_set():
             await self.follower.stop()
             return
@@ -212,18 +222,4 @@ class WebProcess:
 def serve_web(options: WebOptions, log: Log, *, on_listening: Callable[[], None] = lambda: None) -> None:
     """Serve until the node, its operator, SIGTERM or SIGINT ends it. Raises NoNode, OSError, and the fault that ended
     it."""
-    with log.adopted(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_served(options, log, on_listening))
-
-
-async def _served(options: WebOptions, log: Log, on_listening: Callable[[], None]) -> None:
-    process = WebProcess(options, log)
-    on_end_signal(process.stop)
-    await process.start()
-    host, port = options.listens.getsockname()[:2]
-    log.info("listening", web=f"{host}:{port}", seq=process.follower.seq, pid=os.getpid())
-    try:
-        await process.run(on_listening)
-    finally:
-        with suppress(OSError):
-            options.listens.close()
+    serve(lambda: WebProcess(options, log), log, on_listening)
