@@ -11,9 +11,10 @@ READY  := $(VENV)/.ready
 EXTRAS := $(VENV)/.extras
 PARTS  := engine journal checkpoints reports tape wire notation lobster replay sequencer directory exports attestation incidents marketdata gateway replication node load client cli
 PYTEST := $(BIN)/python -m pytest
-# A worker more than the two cores of the smallest machine: many tests wait, for a disk, a process or a time. Idle workers
-# take work from the others, since a few tests are much longer than the rest.
-SPREAD := -n 3 --dist worksteal
+# More workers than the two cores of the smallest machine: with three nearly half of the processor time was idle, since
+# many tests wait, for a disk, a process or a time. Idle workers take work from the others, since a few tests are much
+# longer than the rest.
+SPREAD := -n 5 --dist worksteal
 # Of the slow tests more wait, and longer: for kills, takeovers and programs of others.
 SPREAD_OF_DAY := -n 4 --dist worksteal
 

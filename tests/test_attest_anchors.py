@@ -206,6 +206,7 @@ def test_a_stamp_by_another_authority_or_by_a_certificate_for_something_else_is_
         assert facts["faults"] == [untrusted][:status]
 
 
+@pytest.mark.slow
 def test_a_stamp_with_any_byte_changed_says_the_same_or_nothing(kept: Kept, tmp_path: Path) -> None:
     good = kept.answer.read_bytes()
     stamp, why = stamps.read(kept.answer, kept.authority.root)

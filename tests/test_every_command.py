@@ -131,6 +131,7 @@ def test_text_in_brackets_is_on_the_help_page(monkeypatch: pytest.MonkeyPatch) -
     assert len(missing(get_command(program), help_page(get_command(program)))) == 2
 
 
+@pytest.mark.slow
 def test_the_lines_of_a_help_page_end_where_the_terminal_does() -> None:
     """A line that ends early has no room for the word behind it."""
     found = [line for _, command in walk(without_markup(get_command(app))) for line in ragged(help_page(command))]

@@ -174,6 +174,7 @@ def test_imports_point_down_and_each_library_has_one_home() -> None:
     assert not found, "\n".join(found)
 
 
+@pytest.mark.slow
 def test_no_modules_import_each_other() -> None:
     found = cycles(sources())
     assert not found, "\n".join(" <-> ".join(group) for group in found)

@@ -202,6 +202,7 @@ def test_the_streams_of_users_derived_from_reports_alone_are_those_of_the_gatewa
         assert stream == session.ouch.streams[user]
 
 
+@pytest.mark.slow
 def test_the_sessions_have_every_message_that_the_gateway_sends_and_the_rare_reports() -> None:
     kinds: set[int] = set()
     made: list[NDArray[Any]] = []

@@ -385,6 +385,7 @@ def test_a_slice_whose_image_a_kill_left_unnamed_costs_one_replay_of_the_slice_b
     assert agree(append(tmp_path, ROWS[ENDS[9] :]), truth)
 
 
+@pytest.mark.slow
 def test_streams_whose_file_is_lost_are_made_again_over_a_roll_to_more_room(tmp_path: Path) -> None:
     before = rolled_at(tmp_path, [ENDS[-2]], {ENDS[-2]: LARGER})
     for path in (tmp_path / "streams").iterdir():
