@@ -230,7 +230,7 @@ class OrderEntry(Generic[OrderT]):
             return
         late_ns = now_ns - (self._soup.due_ns() or now_ns)
         if late_ns > HEARTBEAT_NS:  # this process did not run, so it did not read either
-            self._soup.excuse(late_ns, now_ns)
+            self._soup.shorten_silence(late_ns, now_ns)
         match self._soup.tick(now_ns):
             case Due.HEARTBEAT:
                 self._out.append(self._soup.heartbeat(now_ns))

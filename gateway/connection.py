@@ -432,7 +432,9 @@ class Connection(asyncio.BufferedProtocol):
         Time while the node was stopped, or while the client's bytes sat unread, is not silence.
         """
         now_ns = beat.now_ns
-        self.session.excuse(beat.passed_ns if self.dirty or self.holding or self._pauses else beat.away_ns, now_ns)
+        self.session.shorten_silence(
+            beat.passed_ns if self.dirty or self.holding or self._pauses else beat.away_ns, now_ns
+        )
         if self.closing:
             self._closing_ns = min(self._closing_ns + beat.away_ns, now_ns)
             if now_ns - self._closing_ns > LEAVE_NS and self.transport is not None:

@@ -121,7 +121,7 @@ class Session(Protocol):
         """Count messages of the stream that were sent."""
         ...
 
-    def excuse(self, away_ns: int, now_ns: int, /) -> None:
+    def shorten_silence(self, away_ns: int, now_ns: int, /) -> None:
         """Subtract time that ends now from the client's silence: this side was not reading."""
         ...
 

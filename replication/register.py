@@ -77,7 +77,7 @@ class Register:
         held = now_ns < self._held_until_ns
         return Standing(self.stored.reign, held, self.stored.successor if reserved else "")
 
-    def excuse(self, away_ns: int) -> None:
+    def extend(self, away_ns: int) -> None:
         """Extend the lease by a time in which the arbiter read no requests: a holder could not renew."""
         self._held_until_ns += away_ns
         self._reserved_until_ns += away_ns

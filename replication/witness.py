@@ -66,10 +66,10 @@ class Witness:
     def __contains__(self, market: object) -> bool:
         return market in self._registers
 
-    def excuse(self, away_ns: int) -> None:
+    def extend_leases(self, away_ns: int) -> None:
         """Extend every lease by a time in which this witness read nothing."""
         for register in self._registers.values():
-            register.excuse(away_ns)
+            register.extend(away_ns)
 
     def reign(self, market: str) -> Reign | None:
         """The last reign of a market; None: there was none."""

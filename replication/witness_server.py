@@ -2,7 +2,7 @@
 
 One thread does everything, in this order: read, decide, write the register and sync it, let the decision take effect,
 answer. So nothing is answered that a crash could take back. A time in which the thread did not read, such as a slow
-sync, does not count against those who hold a lease (``Witness.excuse``).
+sync, does not count against those who hold a lease (``Witness.extend_leases``).
 
 If a change cannot be written, as on a full disk, its request fails and the register stays; renewals need no disk. If a
 change may be written or not, the server ends, and the next start reads what is there.
@@ -32,7 +32,8 @@ HELLO_S: Final = 5.0
 UNREAD_BYTES_MAX: Final = 65_536
 
 _BEAT_S: Final = 0.02
-#: The part of a time without a beat that is longer is excused; of a server that is late all the time, leases end later.
+#: The part of a time without a beat that is longer counts against no lease. Where a server is late all the time, leases
+#: end later.
 _LATE_NS: Final = 60_000_000
 #: And one that is longer is noted in the log.
 _LATE_NOTED_NS: Final = 250_000_000
@@ -123,15 +124,15 @@ class WitnessServer:
 
     async def _beat(self) -> None:
         while True:
-            self.excuse_silence()
+            self.extend_for_time_away()
             await asyncio.sleep(_BEAT_S)
 
-    def excuse_silence(self) -> int:
-        """Excuse the time since the thread last looked beyond the usual, if it was long; the time now."""
+    def extend_for_time_away(self) -> int:
+        """Extend the leases by a long time since the thread last looked, less what is usual; gives the time now."""
         now_ns = self._clock_ns()
         away_ns = now_ns - self._alive_ns
         if away_ns > _LATE_NS:
-            self._witness.excuse(away_ns - _LATE_NS)
+            self._witness.extend_leases(away_ns - _LATE_NS)
             if away_ns > _LATE_NOTED_NS:
                 self._notes.warning(
                     "read no requests for a time, which counts against no lease", away_ms=away_ns // 10**6
@@ -141,7 +142,7 @@ class WitnessServer:
 
     def answer(self, asked: Asked) -> Answered | None:
         """Decide a request, make it durable and let it take effect; None if the server ends instead."""
-        now_ns = self.excuse_silence()
+        now_ns = self.extend_for_time_away()
         try:
             decision = self._witness.decide(asked.market, asked.request, now_ns)
             self._keep(asked.market, decision)
@@ -155,7 +156,7 @@ class WitnessServer:
             return None
         before = self._witness.reign(asked.market)
         self._witness.commit(asked.market, decision, now_ns)
-        self.excuse_silence()
+        self.extend_for_time_away()
         self._note(asked.market, asked.request, decision, before)
         return Answered(asked.request_id, decision.answer)
 

@@ -260,7 +260,7 @@ class LineSession:
     def sent(self, _messages: int, now_ns: int) -> None:
         self.sent_ns = now_ns
 
-    def excuse(self, away_ns: int, now_ns: int) -> None:
+    def shorten_silence(self, away_ns: int, now_ns: int) -> None:
         self.heard_ns = max(self.heard_ns, min(self.heard_ns + away_ns, now_ns))
 
     def tick(self, now_ns: int, read_ns: int | None = None) -> Due:

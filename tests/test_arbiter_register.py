@@ -104,7 +104,7 @@ def test_a_decision_has_no_effect_until_it_is_committed() -> None:
 def test_a_time_in_which_the_arbiter_read_nothing_does_not_end_a_lease() -> None:
     register = Register()
     first = won(register.ask(wish("A", 0), 0))
-    register.excuse(1_000 * MS)
+    register.extend(1_000 * MS)
     assert won(register.ask(Renew(first.epoch), TTL_NS + 999 * MS)).epoch == first.epoch
 
 

@@ -14,7 +14,7 @@ def test_times_are_those_of_the_bytes_on_the_line() -> None:
     session, writer = live_session("FIX.4.4", clock=lambda: now[0])
     assert session.facts == {"version": "FIX.4.4", "in_number": 2, "heard_ns": NOW_NS, "sent_ns": NOW_NS}
     now[0] += 20 * SECOND_NS
-    session.excuse(15 * SECOND_NS, 0)  # this side was away, so the client has not been silent for as long
+    session.shorten_silence(15 * SECOND_NS, 0)  # this side was away, so the client has not been silent for as long
     assert session.facts["heard_ns"] == NOW_NS, "no byte came meanwhile"
     now[0] += 11 * SECOND_NS
     assert session.tick(0) is Due.NOTHING  # a heartbeat is due: its mark goes to the journal

@@ -69,7 +69,7 @@ class _Session:
     def _silence_max_ns(self) -> int:
         return SILENCE_NS if self.silence_ns is None else self.silence_ns
 
-    def excuse(self, away_ns: int, now_ns: int) -> None:
+    def shorten_silence(self, away_ns: int, now_ns: int) -> None:
         """Subtract time that ends now from the peer's silence: this side was not reading."""
         self.heard_ns = max(self.heard_ns, min(self.heard_ns + away_ns, now_ns))
 

@@ -278,7 +278,7 @@ class FixSession(RowSession):
     def sent(self, messages: int, now_ns: int) -> None:
         """Nothing to count: records have their numbers."""
 
-    def excuse(self, away_ns: int, now_ns: int) -> None:
+    def shorten_silence(self, away_ns: int, now_ns: int) -> None:
         """Subtract time from the client's silence: this side was not reading."""
         del now_ns
         if self._core is not None:

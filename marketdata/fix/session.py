@@ -532,7 +532,7 @@ class DataSession:
         """Bytes to be written now."""
         return b"" if self._core is None else b"".join(self._core.take())
 
-    def excuse(self, now_ns: int) -> None:
+    def note_not_reading(self, now_ns: int) -> None:
         """Count the peer as heard: this side does not read."""
         if self._core is not None:
             self._core.heard_ns = now_ns

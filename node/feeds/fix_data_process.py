@@ -113,7 +113,7 @@ class Connection(asyncio.Protocol):
         self.paused_s = 0.0
         if self.session is not None:
             self.session.paused = False
-            self.session.excuse(time.time_ns())
+            self.session.note_not_reading(time.time_ns())
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
         self._process.wake()
@@ -146,7 +146,7 @@ class Connection(asyncio.Protocol):
                 self.abort()
             return
         if self.paused_s:
-            session.excuse(now_ns)
+            session.note_not_reading(now_ns)
             if now_s - self.paused_s > SLOW_S:
                 self._process.log.warning("slow reader", user=session.name, address=self.address)
                 session.log_out(SLOW, now_ns)

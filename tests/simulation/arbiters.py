@@ -101,7 +101,7 @@ class SimArbiter:
     def resume(self) -> None:
         """Read what has arrived; leases are extended by the pause."""
         if self._paused_ns is not None:
-            self.register.excuse(self.clock.mono_ns() - self._paused_ns)
+            self.register.extend(self.clock.mono_ns() - self._paused_ns)
             self._paused_ns = None
             waiting, self._waiting = self._waiting, []
             for act in waiting:
