@@ -252,13 +252,14 @@ class FixSession(RowSession):
         """A Logout with the reason to a logon that begins the numbers again; nothing to another.
 
         A Logout uses a number, of a user who may be somebody else, and the specification asks for none. Only
-        where both sides begin at 1 it disturbs nobody. It says nothing that an unknown user would not be told.
+        where both sides begin at 1 it disturbs nobody. It says nothing that an unknown user would not be told: why it
+        cannot be now is the same for everybody, or is said behind the right password.
         """
-        del why
         core = self._core
         if core is None or core.logon is None or core.logon.get(b"141") != b"Y":
             return b""
-        return self._writer.frame(_LOGOUT, 1, self._clock(), body([(58, refusal.value)]))
+        text = why if refusal is Refusal.NOT_AVAILABLE else refusal.value
+        return self._writer.frame(_LOGOUT, 1, self._clock(), body([(58, text)]))
 
     def release(self) -> bytes:
         """Bytes that came behind the login."""
