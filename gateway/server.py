@@ -223,6 +223,8 @@ class Gateway:
     def on_closing(self, connection: Connection) -> None:
         """End the login of a connection that closes; the user's orders may be canceled then. May be repeated."""
         self._sign_on.withdraw(connection)
+        if self._sign_on.succeed(connection):
+            return
         streams = connection.entrance.outbox.streams
         if self.end_login(connection) and streams.may(connection.user, UserPermission.CANCEL_ON_DISCONNECT):
             self._on_user_disconnect(connection.user)

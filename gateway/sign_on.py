@@ -49,6 +49,8 @@ class SignOn:
         self._slots = slots
         self._report = report
         self._logins = Logins(owner.now_ns, self._on_failure)
+        # The newest connection of a user and what logs it in, by the one before, which is told first that it ends.
+        self._next: dict[Connection, tuple[Connection, Callable[[], None]]] = {}
 
     @property
     def failures(self) -> int:
@@ -139,6 +141,9 @@ class SignOn:
             elif revoked := _revoked(outbox.streams, user, stored, participant):
                 self._give_back(outbox.streams, claimed)
                 self._refuse(connection, login, Refusal.NOT_AUTHORIZED, revoked)
+            elif (before := self._told_first(user, claimed)) is not None:
+                self._next[before] = connection, lambda: on_answer(claim)
+                before.leave(DISPLACED_BY_USER)
             else:
                 why = self._admitted(connection, login, user, claimed, claim.epoch)
                 if why:
@@ -146,6 +151,26 @@ class SignOn:
                     self._refuse(connection, login, Refusal.NOT_AVAILABLE, why)
 
         owner.claims.ask(claimed, connection.address, on_answer, newest_wins=newest_wins)
+
+    def _told_first(self, user: int, claimed: int) -> "Connection | None":
+        """The user's connection here, where its session tells by the journal that it ends: a newer one waits until it
+        has told it. Of those that wait the newest stays."""
+        before = self._owner.logged_in.get(user) if claimed else None
+        if before is None or before.row_session is None or not before.live:
+            return None
+        if before in self._next:
+            waiting, _ = self._next.pop(before)
+            waiting.close(DISPLACED_BY_USER, tells=False)
+        return before
+
+    def succeed(self, before: "Connection") -> bool:
+        """Log the next connection of a user in, which waited for the end of this one; False where none does, or it may
+        not any more. It is no disconnect of the user."""
+        if before not in self._next:
+            return False
+        _, log_in = self._next.pop(before)
+        log_in()
+        return self._owner.logged_in.get(before.user) is not before
 
     def _give_back(self, streams: Streams, user: int) -> None:
         """Give a claim back, unless a connection here has the login.

@@ -451,6 +451,64 @@ def test_a_session_that_the_exchange_ends_has_a_logout_with_the_reason_and_its_n
 
 
 @pytest.mark.slow
+def test_a_session_whose_user_logs_on_again_is_told_so_and_its_numbers_go_on(node: Running) -> None:
+    """The newest wins. It is no disconnect, so no order is canceled."""
+    with node.link() as link:
+        text = "user UD participant=BETA allow=login,newest_wins,cancel_on_disconnect"
+        assert link.ask("commands", text=text)["rejected"] == 0
+        link.ask("password", user="UD", password="secret")
+    user = client(node, "UD")
+    user.log_on()
+    user.order("stays", f59="1")
+    user.report("stays")
+    for turn in range(3):
+        number = user.in_seq
+        again = client(node, "UD", in_seq=number + 1, out_seq=user.out_seq)
+        assert again.log_on().number(b"34") == number + 1
+        assert farewell_of(user) == (b"the same user logged in again", number)
+        again.order(f"at-{turn}", f59="1")
+        again.report(f"at-{turn}")
+        user = again
+    assert node.status()["orders_open"] == 4
+    assert "orders canceled on disconnect" not in node.logged()
+    # Of two that come while the first is told, the newest has the login; the other has no answer.
+    two = [client(node, "UD", in_seq=user.in_seq + 1, out_seq=user.out_seq) for _ in range(2)]
+    os.kill(pid := processes(node)["fix"]["pid"], signal.SIGSTOP)
+    for each in two:
+        each.send(b"A", [(98, 0), (108, 30), (554, "secret")])
+    os.kill(pid, signal.SIGCONT)
+    assert farewell_of(user)[0] == b"the same user logged in again"
+    answers = [each.next() for each in two]
+    assert [each is None for each in answers].count(True) == 1
+    with node.link() as link:
+        assert [each["user"] for each in link.ask("sessions")["sessions"] if each["user"]] == ["UD"]
+    assert node.status()["orders_open"] == 4
+    for each in two:
+        each.close()
+
+
+@pytest.mark.slow
+def test_a_gateway_that_ends_alone_logs_its_clients_out_and_they_have_time_to_come_back(node: Running) -> None:
+    with node.link() as link:
+        assert link.ask("commands", text="user UD participant=BETA allow=login,cancel_on_disconnect")["rejected"] == 0
+        link.ask("password", user="UD", password="secret")
+    users = [client(node, name) for name in ("UA", "UD")]
+    for each in users:
+        each.log_on()
+        each.order(f"of-{each.user}", f59="1")
+        each.report(f"of-{each.user}")
+    os.kill(processes(node)["fix"]["pid"], signal.SIGTERM)
+    for each in users:
+        assert farewell_of(each) == (b"the gateway ends", each.in_seq - 1)
+    again = [back(node, each.user, in_seq=each.in_seq, out_seq=each.out_seq) for each in users]
+    for each in again:
+        assert Message(each.frames[0]).number(b"34") == each.in_seq - 1, "the number of the Logout is not used again"
+        each.close()
+    assert "orders canceled on disconnect" not in node.logged()
+    assert node.status()["orders_open"] == 2
+
+
+@pytest.mark.slow
 def test_a_primary_that_hands_over_and_ends_logs_its_clients_out(tmp_path: Path) -> None:
     with (
         pair(tmp_path) as (_, a, b),

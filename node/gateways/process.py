@@ -72,6 +72,7 @@ _TOLD_S: Final = 0.05
 #: Time for which a ring may be full before clients that send are ended, where the gateway refuses then.
 _FULL_S: Final = 0.25
 _RING_FULL: Final = "the market takes no orders from this gateway now; orders without an answer may be sent again"
+_GATEWAY_ENDS: Final = "the gateway ends"
 _NODE_ENDED: Final = "the node has ended"
 _LINK_FAILED: Final = "the gateway has lost the node; log in again"
 
@@ -149,6 +150,7 @@ class GatewayProcess:
         self._ended = asyncio.Event()
         self._failure: BaseException | None = None
         self._stopping = False
+        self._telling: asyncio.Task[None] | None = None  # sessions are told that they end
         self._working = False
         self._look = Look()
         self._bell = self._tape.release_bell
@@ -232,12 +234,31 @@ class GatewayProcess:
 
     def _stop_alone(self) -> None:
         if not self._ends_with_core:
-            self._stop("the gateway ends")
+            self._tell_and_stop(_GATEWAY_ENDS)
+
+    def _tell_and_stop(self, why: str, failure: BaseException | None = None) -> None:
+        """End while core and streams are whole: sessions that tell their ends by the journal do so first."""
+        if self._stopping or self._telling is not None or self.gateway is None:
+            self._stop(why, failure)
+            return
+        self._failure = failure
+        self._telling = self._loop.create_task(self._tell(self.gateway, why, failure))
+
+    async def _tell(self, gateway: Gateway, why: str, failure: BaseException | None) -> None:
+        if self._server is not None:
+            self._server.close()
+        gateway.leave(why)
+        deadline_s = time.monotonic() + _LEAVE_S
+        while not self._stopping and time.monotonic() < deadline_s:
+            if not any(each.row_session is not None and each.live for each in gateway.connections):
+                break
+            await asyncio.sleep(0.002)
+        self._stop(why, failure)
 
     def _stop(self, why: str, failure: BaseException | None = None) -> None:
         if self._stopping:
             return
-        self._stopping, self._failure = True, failure
+        self._stopping, self._failure = True, failure or self._failure
         if self._watch.fd >= 0:
             self._loop.remove_reader(self._watch.fd)
             self._watch.end()
@@ -425,7 +446,7 @@ class GatewayProcess:
         self._saving = None
         if not saving.cancelled() and (error := saving.exception()) is not None and not self._stopping:
             self.log.error("the gateway stops", why=str(error))
-            self._stop("the gateway stops", error)
+            self._tell_and_stop("the gateway stops", error)
 
     # Commands: to the ring.
 
@@ -474,7 +495,7 @@ class GatewayProcess:
 
     def _on_user_disconnect(self, user: int) -> None:
         """Have the core cancel a user's orders; not of one who is sent away, who has its time to come back."""
-        if self._silence is None or not self._silence.lasts:
+        if self._telling is None and (self._silence is None or not self._silence.lasts):
             self.link.cancel(user)
 
     # What the core tells.
