@@ -13,15 +13,12 @@ _COLUMNS: Final = ("gateway", "kind", "user", "with", "version", "state", "in", 
 
 def fix(directory: Path, session: str | None, last: int, log: str | None, *, as_json: bool) -> int:
     """Print sessions, or the messages of one."""
-    from node.gateways.fix_sessions import fix_gateways, fix_sessions
-
     check_has_journal(directory)
     if log is not None and session is None:
         raise WrongUse("--log is of one session; give --session USER too")
-    if not fix_gateways(directory):
-        raise WrongUse(f"{directory} has no gateway of FIX; start one with lockstep serve --gateway fix:PORT")
     user = "" if session is None else session.upper()
-    found = fix_sessions(directory, user)
+    with screen.Bar("replaying what came behind the images of the gateways"):
+        found = _found(directory, user)
     if user and not found:
         raise WrongUse(f"no session of {session} has been used in {directory}; `lockstep fix {directory}` lists them")
     if log is not None:
@@ -37,6 +34,15 @@ def fix(directory: Path, session: str | None, last: int, log: str | None, *, as_
         for message in facts["messages"] or ():
             screen.print_line(_line(message))
     return errors.FINE
+
+
+def _found(directory: Path, user: str) -> list[Any]:
+    """Sessions that have been used; the programs that find them are loaded first."""
+    from node.gateways.fix_sessions import fix_gateways, fix_sessions
+
+    if not fix_gateways(directory):
+        raise WrongUse(f"{directory} has no gateway of FIX; start one with lockstep serve --gateway fix:PORT")
+    return fix_sessions(directory, user)
 
 
 def _facts(session: Any) -> dict[str, Any]:

@@ -102,11 +102,12 @@ def fix_sessions(directory: Path, user: str = "") -> list[FixSessionFacts]:
 
     Raises what journal and replay raise.
     """
-    found: list[FixSessionFacts] = []
     with History.open(directory) as history:
-        for name, kind in fix_gateways(directory).items():
-            found += _Reading(directory, name, kind, history, user).sessions()
-    return found
+        readings = [_Reading(directory, name, kind, history, user) for name, kind in fix_gateways(directory).items()]
+        for block in _played(history, min((each.first_seq for each in readings), default=history.last_seq + 1)):
+            for each in readings:
+                each.take(block)
+        return [facts for each in readings for facts in each.facts()]
 
 
 class _Reading:
@@ -121,6 +122,10 @@ class _Reading:
         self._sent: deque[Record] = deque(maxlen=KEPT)
         self._arrived: deque[Arrived] = deque(maxlen=KEPT)
         self._streams = self._new()
+        self._seq, _ = gateway_image.restore(self._folder, directory, self)  # type: ignore[arg-type]
+        back = _LOOK_BACK if self._wanted else 0
+        #: The first command that is needed.
+        self.first_seq = max(self._seq - back + 1, history.there_from_seq, 1)
 
     def _new(self) -> FixStreams:
         return self._kind.streams(self._capacity, self._deliver, lambda _session: None, lambda _user, _why: None)
@@ -157,21 +162,18 @@ class _Reading:
 
     # The journal.
 
-    def sessions(self) -> list[FixSessionFacts]:
-        """The sessions after the last command."""
-        seq, _ = gateway_image.restore(self._folder, self._directory, self)  # type: ignore[arg-type]
-        history = self._history
-        back = _LOOK_BACK if self._wanted else 0
-        first = max(seq - back + 1, history.there_from_seq, 1)
-        for block in _played(history, first):
-            if block.last_seq > seq:
-                rows = behind(block.play, seq)
-                self._streams(rows.first_seq, rows.commands, rows.events)
-            if self._wanted:  # behind the streams: the user may be defined in this block
-                self._note_arrived(block)
-        return list(self._facts())
+    def take(self, block: PlayedBlock) -> None:
+        """Take a block, in turn; what is before the first that is needed is passed over."""
+        if block.last_seq < self.first_seq:
+            return
+        if block.last_seq > self._seq:
+            rows = behind(block.play, self._seq)
+            self._streams(rows.first_seq, rows.commands, rows.events)
+        if self._wanted:  # behind the streams: the user may be defined in this block
+            self._note_arrived(block)
 
-    def _facts(self) -> Iterator[FixSessionFacts]:
+    def facts(self) -> Iterator[FixSessionFacts]:
+        """The sessions after the last command."""
         streams, live = self._streams, read_side_file(self._folder)
         for number, row in streams.users():
             name = unpack(int(row["name"]))
