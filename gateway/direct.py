@@ -56,6 +56,9 @@ _NO_ROOM_S: Final = 0.001
 _NOBODY_S: Final = 0.01
 #: Factor of the time of polling where answers wait for a disk or for another node.
 _BUSY_WAITING: Final = 10
+#: The same where gateway processes have rings: an answer and the next message of its client pass two processes more,
+#: and a core that has just gone to sleep takes longer to wake than its whole work for a message.
+_BUSY_RINGS: Final = 5
 #: Turns of the most rows for which there is room in one call of the kernel.
 _TURNS_ROOM: Final = 16
 #: Descriptors above are not direct.
@@ -508,10 +511,7 @@ class DirectLines:
             self._prepare_link(line)
             words[t.AHEAD] = words[t.AHEAD] and not self._streams.carries
         words[t.STAY_NS] = STAY_AHEAD_NS if words[t.AHEAD] else STAY_NS
-        # Polling without the interpreter takes nothing from the journal's thread: so it lasts as long as a commit may.
-        # Where others wait for this core it is theirs: an answer that waits for a disk loses a wake-up at most.
-        waiting = _BUSY_WAITING if not self._contention.is_high() else 0
-        words[t.BUSY_NS] = self._busy_poll_ns * (1 if words[t.AT_ONCE] or words[t.AHEAD] else waiting)
+        words[t.BUSY_NS] = self._busy_poll_ns * self._patience(bool(words[t.AT_ONCE] or words[t.AHEAD]))
         words[t.TURNS] = owner.turns
         words[t.BYTES_IN] = words[t.BYTES_OUT] = words[t.ORDERS] = 0
         words[t.TOLD_FROM], words[t.UNTAKEN] = words[t.TELLING], 0  # the spool may have taken some meanwhile
@@ -551,6 +551,17 @@ class DirectLines:
             self._clock.report_jump()
         if words[t.LINES_STOPPED]:
             self._take_lines()
+
+    def _patience(self, at_once: bool) -> int:
+        """Factor of the time of polling after an order. at_once: answers wait for no disk.
+
+        Polling without the interpreter takes nothing from the journal's thread: so it lasts as long as a commit may.
+        Where others wait for this core it is theirs: an answer that waits for a disk loses a wake-up at most.
+        """
+        contended = self._contention.is_high()
+        if at_once:
+            return _BUSY_RINGS if self._owner.has_rings() and not contended else 1
+        return 0 if contended else _BUSY_WAITING
 
     def _enter(self, until_ns: int) -> int:
         return int(

@@ -100,8 +100,9 @@ def serve(
         typer.Option(
             min=0,
             max=1_000_000,
-            help="Polling time after an order before the node sleeps, and ten times that where answers wait for a disk "
-            "or another node; 0: none.",
+            help="Polling time after an order before the node sleeps: five times that where gateways have their own "
+            "processes, ten times where answers wait for a disk or another node, while no other program waits for the "
+            "processor; 0: none.",
             show_default="200, with --threads dedicated 1000000",
         ),
     ] = None,
