@@ -8,6 +8,7 @@ import pytest
 
 from engine import Engine
 from engine.records import CommandKind
+from engine.row_bytes import ROW
 from gateway.fix import marks, records
 from gateway.fix.answers import Answers
 from gateway.fix.copies import CopyStreams
@@ -98,7 +99,17 @@ class Venue:
 
     def rows(self, user: int, kind: bytes, **fields: Any) -> list[bytes]:
         """Rows that the session of a user makes of a message."""
-        session, writer = self.sessions[user]
+        return self.read_frames(user, self.frame(user, kind, **fields))
+
+    def read_frames(self, user: int, frames: bytes) -> list[bytes]:
+        """Rows that the session of a user makes of what came in one write."""
+        taken, rows, _ = self.sessions[user][0].read(memoryview(frames), 256, self.streams[0], user, _OF[user])
+        assert taken == len(frames)
+        return rows
+
+    def frame(self, user: int, kind: bytes, **fields: Any) -> bytes:
+        """The next message of a user."""
+        _, writer = self.sessions[user]
         said = {int(tag[1:]): value for tag, value in fields.items()}
         if kind in (b"D", b"G"):
             said = {21: "1", 38: 10, 40: "2", 44: "10.00"} | said
@@ -107,9 +118,7 @@ class Venue:
             said[60] = Times().text(NOW_NS)
         frame = writer.frame(kind, self.next_in[user], NOW_NS, body(sorted(said.items())))
         self.next_in[user] += 1
-        taken, rows, _ = session.read(memoryview(frame), 256, self.streams[0], user, _OF[user])
-        assert taken == len(frame)
-        return rows
+        return frame
 
     def send(self, user: int, kind: bytes, **fields: Any) -> list[tuple[int, Message]]:
         """Send a message; the messages that it causes."""
@@ -327,6 +336,60 @@ def test_a_cancel_that_overtakes_the_report_of_the_order_whose_id_it_has_names_i
     assert fields(new, 11, 39) == [live, "0"]
     assert fields(canceled, 11, 41, 39) == ["other", "other", "4"]
     assert fields(venue.status(UA, live), 39) == ["0"]
+
+
+_LATER = {"f40": "2", "f44": "10.00", "f38": 12}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("at_once", [True, False], ids=["in one write", "before its order is told of"])
+@pytest.mark.parametrize("live", ["live", "a-live-token", _LONG])
+@pytest.mark.parametrize(
+    ("asked", "change", "answer"),
+    [
+        (b"F", {}, b"8"),
+        (b"G", _LATER, b"8"),
+        (b"G", {**_LATER, "f59": "0"}, b"8"),
+        (b"F", {"f54": "2"}, b"9"),
+        (b"F", {"f55": "OTHER"}, b"9"),
+        (b"F", {"f55": "NONE"}, b"9"),
+        (b"G", {**_LATER, "f54": "2"}, b"9"),
+        (b"G", {**_LATER, "f55": "OTHER"}, b"9"),
+        (b"G", {**_LATER, "f59": "1"}, b"9"),
+        (b"G", {**_LATER, "f18": "6"}, b"9"),
+        (b"G", {**_LATER, "f110": 5}, b"9"),
+    ],
+)
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_change_that_comes_with_its_order_is_answered_as_one_that_comes_behind_its_report(
+    version: str, at_once: bool, live: str, asked: bytes, change: dict[str, Any], answer: bytes, replaced: bool
+) -> None:
+    """Else a cancel of another side or symbol than the order's would be carried out, if only it came soon enough."""
+    told, early = Venue(version), Venue(version)
+    of_order = [(b"D", {"f11": live}), *([(b"G", {**_LATER, "f11": "next", "f41": live})] if replaced else [])]
+    messages = [*of_order, (asked, {**change, "f11": "x1", "f41": "next" if replaced else live})]
+    for venue in (told, early):
+        venue.read("instrument OTHER tick=0.01 lot=1 reference=10.00\nphase OTHER continuous\n")
+    expected = [each for kind, said in messages for each in told.send(UA, kind, **said)]
+    frames = [early.frame(UA, kind, **said) for kind, said in messages]
+    pieces = [b"".join(frames)] if at_once else frames
+    came = early.take([row for piece in pieces for row in early.read_frames(UA, piece)])
+    assert came[-1][1].msg_type == answer
+    tags = (35, 34, 11, 41, 102, 434, 37, 38, 39, 150, 58)
+    assert [fields(each, *tags) for _, each in came] == [fields(each, *tags) for _, each in expected]
+    assert len(early.sessions[UA][0]._untold) > 0, "the control: nothing had been told"
+    early.rows(UA, b"F", f11="x2", f41=live)
+    assert len(early.sessions[UA][0]._untold) == 1, "what has been told of is forgotten"
+
+
+def test_rows_of_which_nothing_is_told_are_bounded_and_what_is_forgotten_is_for_the_market() -> None:
+    venue = Venue()
+    rows = [row for n in range(700) for row in venue.rows(UA, b"D", f11=f"o{n}", f38=1)]
+    rows += venue.rows(UA, b"F", f11="first", f41="o0", f54="2")
+    rows += venue.rows(UA, b"F", f11="last", f41="o699", f54="2")
+    assert sum(len(each) for _, each in venue.sessions[UA][0]._untold) <= 600 * ROW.size
+    said = [each for user, each in venue.take(rows) if user == UA]
+    assert [fields(each, 35, 11)[0] for each in said[-2:]] == ["8", "9"]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -32,7 +32,7 @@ def compile_kernels() -> None:
     write_reports(desk().pointers, head.data, head.sizes, nothing, 0, 0, 0, 0)
     symbols, prices = new_symbols(1), np.zeros(2, np.int64)
     read_orders(
-        form().pointers, KeptOrders().pointers, head.data, head.sizes, nothing, 0, symbols, prices, 0, 0, 1, 0, 0
+        form().pointers, KeptOrders().pointers, head.data, head.sizes, nothing, 0, symbols, prices, 0, 0, 1, 0, 0, 0
     )
     compile_telling()
     compile_taking(Reports(Capacity(1, 1, 1, 1), users_max=1))

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from engine.bounds import TIME_NS_MAX
 from engine.names import pack
 from engine.records import Book, CommandKind, Instruction, Peg, SelfTrade, Side, TimeInForce
@@ -17,6 +19,7 @@ from gateway.fix import names
 from gateway.fix.answers import ALL_OR_NONE, EXECUTING_FIRM, SELF_MATCH
 from gateway.fix.marks import context_of
 from gateway.fix.records import PLACE, PLACES
+from reports.rows import REPORT
 from wire.fix_codec import Message, Times
 from wire.ouch import PRICE_E4_MAX, SHARES_MAX
 
@@ -25,6 +28,9 @@ OTHER: Final = 0
 UNKNOWN_SECURITY: Final = 2
 MISSING: Final = 5
 
+#: Place of the instrument in the values of a row.
+INSTRUMENT: Final = 7
+_ENTER, _REPLACE = int(CommandKind.ENTER), int(CommandKind.REPLACE)
 _SIDES: Final = {b"1": Side.BUY, b"2": Side.SELL}
 TIMES_IN_FORCE: Final = {
     b"0": TimeInForce.DAY,
@@ -260,6 +266,30 @@ def cancel_rows(message: Message, user: int, participant: int, next_in: int) -> 
         *(old_id, context_of(user, next_in), 0, 0, 0, 0, participant, 0, int(CommandKind.CANCEL), 0, 0, 0, 0, 0, 0)
     )
     return [extend_row(0, 0, *old_words, *names.words_of(name)), row]
+
+
+def entered(rows: bytes, client_order_id: int) -> tuple[int, ...] | None:
+    """The row, among COMMAND rows in turn, that enters an order which may have been replaced since; None: none does."""
+    for values in reversed(list(ROW.iter_unpack(rows))):
+        if values[8] == _REPLACE and values[1] == client_order_id:
+            client_order_id = values[0]
+        elif values[8] == _ENTER and values[0] == client_order_id:
+            return values
+    return None
+
+
+def report_to_come(values: tuple[int, ...], symbol: int) -> bytes:
+    """What the REPORT row of an order will say whose row this is, as far as changes of it are held to that. symbol: of
+    its instrument."""
+    minimum, place, _, _, _, side, time_in_force, self_trade, bits, book, peg = values[4:]
+    row = np.zeros(1, REPORT)
+    row["side"], row["instructions"], row["time_in_force"] = side, bits, time_in_force
+    row["symbol"] = symbol
+    row["self_trade"], row["book"], row["peg"] = self_trade, book, peg
+    row["min_qty"] = minimum if bits & Instruction.MIN_QTY else 0
+    row["until_ns"] = minimum if bits & Instruction.UNTIL else 0
+    row["offset_e4"] = place if bits & Instruction.OFFSET else 0
+    return row.tobytes()
 
 
 def hold_to_order(message: Message, report: bytes) -> None:

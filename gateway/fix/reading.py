@@ -355,11 +355,39 @@ def _put_enter(tables: Form, data, seen, symbols, price_max_e4, context, partici
 
 
 @called
-def _is_of(tables: Form, kept, data, seen, user, old_id):
+def untold_place(commands, n, client_order_id):
+    """Place of the row that enters an order, among the first ``n`` of a session in turn, which may have been replaced
+    since; -1: there is none."""
+    for back in range(n):
+        place = n - 1 - back
+        row = commands[place]
+        if row["kind"] == _KIND_REPLACE and row["new_client_order_id"] == client_order_id:
+            client_order_id = row["client_order_id"]
+        elif row["kind"] == _KIND_ENTER and row["client_order_id"] == client_order_id:
+            return np.int64(place)
+    return np.int64(-1)
+
+
+@called
+def _is_of_untold(tables: Form, data, seen, symbols, price_max_e4, old_id, n):
+    """``_is_of`` for an order that no report has told of yet: by the row that enters it, if there is one."""
+    place = untold_place(tables.rows, n, old_id)
+    if place < 0:
+        return True
+    row, begin, end = tables.rows[place], tables.spans[2 * _SYMBOL], tables.spans[2 * _SYMBOL + 1]
+    same = _instrument_of(data, begin, end, symbols, price_max_e4) == row["instrument"]
+    same = same and (row["side"] == _BUY) == (_code(tables, data, _SIDE) == ord("1"))
+    if seen & (1 << _TIME):
+        same = same and tables.times_in_force[_code(tables, data, _TIME)] == row["time_in_force"]
+    return same
+
+
+@called
+def _is_of(tables: Form, kept, data, seen, symbols, price_max_e4, user, old_id, n):
     """True if a cancel or replace has the side, the symbol and the time in force of its order, if that is known."""
     slot = slot_of(kept, user, old_id)
     if slot < 0:
-        return True
+        return _is_of_untold(tables, data, seen, symbols, price_max_e4, old_id, n)
     at, begin, end = slot * ROW_BYTES, tables.spans[2 * _SYMBOL], tables.spans[2 * _SYMBOL + 1]
     same = (kept.rows[at + _SIDE_PLACE] == 1) == (_code(tables, data, _SIDE) == ord("1"))
     for place in range(_SYMBOL_BYTES):  # the last character first
@@ -374,7 +402,7 @@ def _is_of(tables: Form, kept, data, seen, user, old_id):
 
 
 @called
-def _put_change(tables: Form, kept, data, seen, kind, user, context, participant, n):
+def _put_change(tables: Form, kept, data, seen, symbols, price_max_e4, kind, user, context, participant, n):
     """Write the rows of a cancel or replace; gives their number then, -1 where it is not plain."""
     spans, commands = tables.spans, tables.rows
     head, tail = _token_of(tables, data, spans[2 * _ID], spans[2 * _ID + 1])
@@ -387,7 +415,7 @@ def _put_change(tables: Form, kept, data, seen, kind, user, context, participant
     if head == 0 or old_head == 0 or time_in_force == 0:
         return np.int64(-1)
     new_id, old_id = order_id(head, tail), order_id(old_head, old_tail)
-    if not _is_of(tables, kept, data, seen, user, old_id):
+    if not _is_of(tables, kept, data, seen, symbols, price_max_e4, user, old_id, n):
         return np.int64(-1)
     if old_id > 0:
         old_head, old_tail = np.int64(0), np.int64(0)
@@ -449,7 +477,7 @@ def _rows_of(tables: Form, kept, data, head: Head, symbols, price_max_e4, user, 
     context = _PROTOCOL | ((seq + 1) << 16) | user
     if kind == _ENTER:
         return _put_enter(tables, data, seen, symbols, price_max_e4, context, participant, n)
-    return _put_change(tables, kept, data, seen, kind, user, context, participant, n)
+    return _put_change(tables, kept, data, seen, symbols, price_max_e4, kind, user, context, participant, n)
 
 
 @called
@@ -478,23 +506,27 @@ def read_orders(
     seq,
     now_ns,
     rows_max,
+    untold,
 ):
     """Write the rows of the plain messages from ``at`` on to ``Form.rows``; ``seq``: number of the next message;
-    ``kept_pointers``: last reports of orders, to which cancels and replaces are held.
+    ``kept_pointers``: last reports of orders, to which cancels and replaces are held. ``untold``: rows at the front of
+    ``Form.rows`` of which nothing has been told yet, of this session; those that are made come behind, ``rows_max`` at
+    most.
 
     Gives the place of the first message that was not taken, the rows, the messages, and the end of that message where
     it is whole and not plain, else NOT_WHOLE, FULL or STRANGE.
     """
     tables, kept = _unpack(form_pointers), unpack_kept(kept_pointers)
-    n, messages = np.int64(0), np.int64(0)
+    n, messages = np.int64(untold), np.int64(0)
+    rows_max = min(rows_max + untold, len(tables.rows))
     while True:
         fields, end = _whole(data, expected, sizes, at)
         if end <= 0:
-            return at, n, messages, end
-        if n + 2 > min(rows_max, len(tables.rows)):
-            return at, n, messages, np.int64(FULL)
+            return at, n - untold, messages, end
+        if n + 2 > rows_max:
+            return at, n - untold, messages, np.int64(FULL)
         if not _is_summed(data, at, end):
-            return at, n, messages, end
+            return at, n - untold, messages, end
         after = _rows_of(
             tables,
             kept,
@@ -511,6 +543,6 @@ def read_orders(
             n,
         )
         if after < 0 or _names_another_order(tables, kept, np.int64(user), after):
-            return at, n, messages, end
+            return at, n - untold, messages, end
         at, n = end, after
         messages += 1

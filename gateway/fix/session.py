@@ -56,6 +56,8 @@ _PLAIN_BYTES: Final = 32_768
 NAMES_MAX: Final = 262_144
 #: Long ClOrdIDs whose text this session has sent, at most.
 _NAMED_MAX: Final = 4_096
+#: Rows of a session of which nothing has been told that are kept at most.
+_UNTOLD_MAX: Final = 512
 #: Time for the last messages to come back before the connection is closed.
 _LAST_NS: Final = 2_000_000_000
 _SEQUENCE_RESET: Final = b"4"
@@ -136,6 +138,8 @@ class FixSession(RowSession):
         # When the last bytes came and went. Times of the core are moved: by time that this side was away, and as soon
         # as a message is due, which goes when its mark has come back.
         self._came_ns = self._went_ns = 0
+        # Rows that were given to the market and not told of yet, with the number that is expected behind them.
+        self._untold: deque[tuple[int, bytes]] = deque()
         self._named: dict[int, None] = {}
         self._high = 0  # number of the last message that came
         self._place_offset = 0  # place in the stream = number + offset
@@ -421,15 +425,16 @@ class FixSession(RowSession):
         at, made, count, stop = 0, 0, 0, NOT_WHOLE
         rows: list[bytes] = []
         while self._reads_plain(core, room - made) and not self._queue:
-            now_ns = self._clock()
+            now_ns, untold = self._clock(), self._put_untold()
             behind, size, messages, stop = read_orders(
                 *(form().pointers, streams.kept_pointers, expected.data, expected.sizes, octets, at),
                 *(streams.symbols, streams.price_max_e4),
-                *(self._user, self._participant, core.store.in_seq, now_ns, room - made),
+                *(self._user, self._participant, core.store.in_seq, now_ns, room - made, untold),
             )
             if messages:
-                rows.append(form().arrays.rows[:size].tobytes())
+                rows.append(form().arrays.rows[untold : untold + size].tobytes())
                 core.took(int(messages), now_ns)
+                self._untold.append((core.store.in_seq, rows[-1]))
                 if self._throttle is not None:
                     self._throttle.take(int(messages))
             at, made, count = int(behind), made + int(size), count + int(messages)
@@ -446,6 +451,23 @@ class FixSession(RowSession):
             core.hold(held)
             return 0, rows, count, True
         return at - len(held), rows, count, stop == FULL
+
+    def _put_untold(self) -> int:
+        """Put the rows of which nothing has been told before those that a kernel makes; gives their number. Of too many
+        the oldest are forgotten: changes of these are for the market."""
+        untold, streams = self._untold, self._streams
+        if not untold or streams is None:
+            return 0
+        told = int(streams.next_in[self._user])
+        while untold and untold[0][0] <= told:
+            untold.popleft()
+        size = sum(len(rows) for _, rows in untold)
+        while size > _UNTOLD_MAX * ROW.size:
+            size -= len(untold.popleft()[1])
+        if size:
+            octets = np.frombuffer(b"".join([rows for _, rows in untold]), np.uint8)
+            form().arrays.rows.view(np.uint8)[:size] = octets
+        return size // ROW.size
 
     def act(self, event: Event) -> None:
         """Act upon an event of the core."""
@@ -528,12 +550,19 @@ class FixSession(RowSession):
             case _:
                 raise Refused("Unsupported Message Type", _UNSUPPORTED)
         self._queue.append(rows)
+        self._untold.append((next_in, b"".join(rows)))
 
     def _hold_to_order(self, message: Message) -> None:
         """Raise Refused for a cancel or a replace that is not of the order that it names, as far as this side has been
         told of it: what it has not been told of is for the market."""
-        assert self._streams is not None, "a turn reads"
-        report = self._streams.report_of(self._user, names.id_of(orders.name_in(message, b"41")))
+        streams = self._streams
+        assert streams is not None, "a turn reads"
+        client_order_id = names.id_of(orders.name_in(message, b"41"))
+        report = streams.report_of(self._user, client_order_id)
+        if report is None and self._put_untold():
+            entered = orders.entered(b"".join([rows for _, rows in self._untold]), client_order_id)
+            if entered is not None and entered[orders.INSTRUMENT]:
+                report = orders.report_to_come(entered, streams.symbol_of(entered[orders.INSTRUMENT]))
         if report is not None:
             orders.hold_to_order(message, report)
 
@@ -797,6 +826,7 @@ class FixSession(RowSession):
         core = self._core
         assert core is not None, "it is logged in"
         store, message = core.store, core.logon
+        self._untold.clear()  # all that was sent before has come back
         self._place_offset = self.next_seq - number
         self._high = number
         self._resend_end = self._fills_from = 0

@@ -203,6 +203,11 @@ class FixStreams(BoundedStreams):
         number = self._instruments.get(symbol, 0)
         return number if self.price_max_e4[number] else 0
 
+    def symbol_of(self, instrument: int) -> int:
+        """Symbol of an instrument; 0: there is none."""
+        named = self.symbols["symbol"][self.symbols["instrument"] == instrument]
+        return int(named.max(initial=0))
+
     def is_named(self, user: int, client_order_id: int) -> bool:
         """True if the text of a long ClOrdID is in the journal."""
         return (user, client_order_id) in self._names
