@@ -3,7 +3,9 @@
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 from wire.fix_codec import Cutter, FrameWriter, Message, Times, body
@@ -130,3 +132,15 @@ class FixClient:
     def close(self) -> None:
         """Close the socket without a word."""
         self.socket.close()
+
+
+@contextmanager
+def one_write(session: FixClient) -> Iterator[None]:
+    """What a client sends in the block goes out in one write."""
+    whole, plain = bytearray(), session.socket
+    session.socket = SimpleNamespace(sendall=whole.extend)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        session.socket = plain
+    plain.sendall(whole)

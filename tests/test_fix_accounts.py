@@ -21,7 +21,7 @@ from gateway.fix.session import COMP_ID, FixSession
 from gateway.fix.signed_logon import is_signed, signed_content
 from gateway.fix.streams import FixStreams
 from tests.conftest import Lockstep
-from tests.fix_client import FixClient
+from tests.fix_client import FixClient, one_write
 from tests.gateways import gateway
 from tests.pair_processes import pair
 from tests.running import started, until
@@ -423,6 +423,42 @@ def test_delayed_orders_all_come_and_a_user_without_a_throttle_is_not_held_up(tm
             for number in range(30):
                 slow.report(f"s{number}")
             assert time.monotonic() - begun_s >= 25 / 20 * 0.9
+    finally:
+        node.stop()
+
+
+@pytest.mark.slow
+def test_messages_beyond_a_throttle_are_rejected_on_the_wire_also_when_they_are_sent_again(tmp_path: Path) -> None:
+    text = "".join(f"[user.{name}]\nmessages_per_second = 1\nburst = 3\n" for name in ("UA", "UB"))
+    node = started(tmp_path, "--gateway", "fix=fix:0", "--fix-accounts", str(written(tmp_path / "accounts.toml", text)))
+    versions = {"UA": ("FIX.4.2", b"0"), "UB": ("FIXT.1.1", b"8")}
+    try:
+        for name, (version, reason) in versions.items():
+            with closing(client(node, name, version=version)) as one:
+                one.log_on()
+                with one_write(one):
+                    for number in range(6):
+                        one.order(f"o{number}", f59="1")
+                said = [one.until(lambda each: each.msg_type in (b"8", b"j")) for _ in range(6)]
+                assert [each.number(b"34") for each in said] == [2, 3, 4, 5, 6, 7], "in the order of the messages"
+                assert [each.get(b"11") for each in said[:3]] == [b"o0", b"o1", b"o2"]
+                for number, each in enumerate(said[3:], 3):
+                    told = [each.get(tag) for tag in (b"35", b"45", b"372", b"379", b"380", b"58")]
+                    of_message = [b"%d" % (number + 2), b"D", b"o%d" % number]
+                    assert told == [b"j", *of_message, reason, b"too many messages a second"]
+                one.send(b"1", [(112, "no message of the application")])
+                one.until(lambda each: each.msg_type == b"0")
+                time.sleep(1.1)
+                one.order("later", f59="1")
+                assert one.report("later").get(b"39") == b"0", "the next second has room again"
+                os.kill(pid := processes(node)["fix"]["pid"], signal.SIGKILL)
+            until(lambda pid=pid: processes(node)["fix"]["pid"] not in (0, pid))
+            with closing(back(node, name, version=version, in_seq=one.in_seq, out_seq=one.out_seq)) as again:
+                again.send(b"2", [(7, 5), (16, 7)])
+                rejects = [again.until(lambda each: each.msg_type == b"j") for _ in range(3)]
+                assert [each.get(b"379") for each in rejects] == [b"o3", b"o4", b"o5"]
+                assert {each.get(b"43") for each in rejects} == {b"Y"}
+        assert node.status()["orders_open"] == 8, "of each the first three and the last"
     finally:
         node.stop()
 

@@ -270,6 +270,7 @@ def cancel_rows(message: Message, user: int, participant: int, next_in: int) -> 
 
 def entered(rows: bytes, client_order_id: int) -> tuple[int, ...] | None:
     """The row, among COMMAND rows in turn, that enters an order which may have been replaced since; None: none does."""
+    values: tuple[int, ...]
     for values in reversed(list(ROW.iter_unpack(rows))):
         if values[8] == _REPLACE and values[1] == client_order_id:
             client_order_id = values[0]
