@@ -46,6 +46,9 @@ MEMORY_SECONDS: Final = 4_096
 PEG_PRICES_EACH: Final = 2
 PEG_PRICES_BESIDES: Final = 65_536
 
+#: Next parts that an iceberg can show, after its first: it shows at least a hundredth of its quantity.
+SLICES_MAX: Final = 99
+
 #: Duration of the call after a halt.
 CALL_AFTER_HALT_NS: Final = 60 * 1_000_000_000
 

@@ -386,6 +386,10 @@ if INTERPRETED:
         """The low 64 bits of a product, as int64."""
         return int(_signed(int(a) * int(b)))
 
+    def quotient(a: Any, b: Any) -> int:
+        """The whole part of a number that is not negative, divided by one above 0."""
+        return int(a) // int(b)
+
     def word_of(row: Any, n: Any) -> int:
         """Word ``n`` of a row: 8 bytes from byte 8 * n on, as int64."""
         return int.from_bytes(row.tobytes()[8 * n : 8 * n + 8], "little", signed=True)
@@ -495,6 +499,15 @@ else:
 
         def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
             return builder.mul(args[0], args[1])
+
+        return types.int64(types.int64, types.int64), generate
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def quotient(_context: Any, _a: Any, _b: Any) -> Any:
+        """The whole part of a number that is not negative, divided by one above 0: no question of signs and zeros."""
+
+        def generate(_ctx: Any, builder: Any, _sig: Any, args: Any) -> Any:
+            return builder.udiv(args[0], args[1])
 
         return types.int64(types.int64, types.int64), generate
 

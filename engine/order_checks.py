@@ -4,8 +4,8 @@ from typing import Final
 
 import numpy as np
 
-from engine.bounds import PRICE_E4_MAX, QTY_MAX, TIME_NS_MAX
-from engine.jit import called, inlined, rare
+from engine.bounds import PRICE_E4_MAX, QTY_MAX, SLICES_MAX, TIME_NS_MAX
+from engine.jit import called, inlined, quotient, rare
 from engine.records import Instruction, Peg, Phase, Reason, TimeInForce
 
 _MARKET: Final = int(Instruction.MARKET)
@@ -17,6 +17,11 @@ _HIDDEN: Final = int(Instruction.HIDDEN)
 _UNTIL: Final = int(Instruction.UNTIL)
 _PEG: Final = int(Instruction.PEG)
 _OFFSET: Final = int(Instruction.OFFSET)
+#: Times in force (a bit each) of limit orders without an instruction, and of market orders with no other, that need no
+#: closer look.
+_MARKET_ALLOWS: Final = 1 << TimeInForce.DAY | 1 << TimeInForce.IOC | 1 << TimeInForce.FOK
+_PLAIN_ALLOWS: Final = _MARKET_ALLOWS | 1 << TimeInForce.GTC
+_PLAIN_TIMES: Final = 1 << TimeInForce.DAY | 1 << TimeInForce.GTC | 1 << TimeInForce.IOC
 #: Of limit orders that may rest.
 _RESTING: Final = _POST_ONLY | _DISPLAY | _HIDDEN
 
@@ -59,7 +64,7 @@ def check_price(price_e4, tick_e4):
     """Check bounds and tick of a limit price: returns (reason or 0, price in ticks)."""
     if price_e4 < 1 or price_e4 > PRICE_E4_MAX:
         return Reason.INVALID_PRICE, np.int64(0)
-    tick = price_e4 // tick_e4
+    tick = quotient(price_e4, tick_e4)
     if tick * tick_e4 != price_e4:
         return Reason.INVALID_TICK, tick
     return 0, tick
@@ -78,18 +83,22 @@ def check_stop(reason, stop_e4, tick_e4):
 @inlined
 def may_show(display_qty, qty, lot):
     """True if an iceberg of a quantity may show ``display_qty``: whole lots, and at least a hundredth of it."""
-    return display_qty >= 1 and display_qty <= QTY_MAX and display_qty % lot == 0 and display_qty * 100 >= qty
+    return (
+        display_qty >= 1 and display_qty <= QTY_MAX and display_qty % lot == 0 and display_qty * (SLICES_MAX + 1) >= qty
+    )
+
+
+@inlined
+def is_plain_time(time_in_force):
+    """True for ``day``, ``gtc`` and ``ioc``."""
+    return _PLAIN_TIMES >> time_in_force & 1 != 0
 
 
 @inlined
 def check_instructions(command, instructions, time_in_force, row, now_ns):
     """Reason why the instructions of an enter do not fit together (the table of rulebook section 4), or 0."""
-    if (
-        instructions == 0
-        and time_in_force != TimeInForce.GTD
-        and time_in_force <= TimeInForce.FOK
-        and np.int64(command["book"]) == 0
-    ):
+    allowed = _PLAIN_ALLOWS if instructions == 0 else _MARKET_ALLOWS
+    if instructions & ~_MARKET == 0 and allowed >> time_in_force & 1 and np.int64(command["book"]) == 0:
         return 0
     return _check_rare_instructions(command, instructions, time_in_force, row, now_ns)
 
