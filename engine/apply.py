@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 
 from engine.ahead import IDS_AHEAD, STEP, ask_ahead, has_many_pairs
+from engine.bounds import SLICES_MAX
 from engine.cancel import cancel, mass_cancel
 from engine.capacity import events_max
 from engine.clock import clock, run_due
@@ -35,6 +36,8 @@ _events_max = inlined(events_max)
 
 #: COMMAND rows of a page of memory.
 _PAGE_ROWS: Final = 64
+#: Rows for which the room for events is asked for at once.
+_SURE_ROWS: Final = 16
 #: No kind of a row: an enter, cancel or replace that waits for its effect.
 _WAITS: Final = -1
 
@@ -54,7 +57,7 @@ def apply_batch(pointers, commands, start, events, n):
             if venue["halfway"] != 0:
                 break
             at += 1
-        at, n = _apply_rows(pointers, commands, at, len(commands), events, n, 1)
+        at, n = _apply_rows(pointers, commands, at, events, n)
         if venue["halfway"] == 0:
             break
     return at, n
@@ -77,26 +80,32 @@ def _go_on(pointers, command, events, n):
         first = venue["waiting_first"]
         venue["special"] &= ~DELAYED
         venue["peg_seq"] = 0  # each is a command of its own
-        end, n = _apply_rows(pointers, state.waiting, first, first + 1, events, n, 0)
+        there_is_room = n <= len(events) - _events_of_rows(venue, np.int64(0))
+        if there_is_room:
+            n = _apply_waited(pointers, state.waiting[first], events, n)
         venue["special"] |= DELAYED
-        if end == first:
+        if not there_is_room:
             break
         drop_first_waiting(state)
     return n
 
 
 @inlined
-def _apply_rows(pointers, commands, start, end, events, n, steps):
-    """Apply commands from ``start`` on, up to ``end``. steps: 1, or 0 for rows whose sequence numbers are given."""
+def _apply_rows(pointers, commands, start, events, n):
+    """Apply commands from ``start`` on."""
     state = unpack_state(pointers)
     venue = state.venue[0]
     many_pairs = has_many_pairs(venue)
-    for i in range(start, end):
-        orders, phase_changes = venue["orders_open"], venue["phase_changes"]
-        if n + _events_max(orders, venue["slices"], phase_changes, venue["participants"], venue["pegs"]) > len(events):
-            return i, n
-        # The system maps memory in pages, and no processor fetches the next one ahead by itself.
-        prefetch(commands, min(i + _PAGE_ROWS, len(commands) - 1))
+    # Rows before ``sure`` have room for their events while there are no more than ``most``.
+    sure, most = start, n
+    for i in range(start, len(commands)):
+        if i >= sure or n > most:
+            if n > len(events) - _events_of_rows(venue, np.int64(0)):
+                return i, n
+            sure, most = i + _SURE_ROWS, len(events) - _events_of_rows(venue, np.int64(_SURE_ROWS))
+        # The system maps memory in pages, and no processor fetches the next one ahead by itself. Behind the last row
+        # nothing is read, whatever is there.
+        prefetch(commands, i + _PAGE_ROWS)
         if many_pairs:
             if i & (STEP - 1) == 0:
                 ask_ahead(pointers, commands, start, i)
@@ -106,12 +115,12 @@ def _apply_rows(pointers, commands, start, end, events, n, steps):
             if np.int64(coming["kind"]) == CommandKind.REPLACE:
                 ask_for_id(state, np.int64(coming["participant"]), coming["new_client_order_id"])
         command = commands[i]
-        venue["seq"] += steps
+        venue["seq"] += 1
         kind = np.int64(command["kind"])
         if venue["special"] != 0:
             kind = _kind_in_special(state, command, kind)
         if kind == CommandKind.ENTER:
-            n = enter(state, command, events, n)
+            n = enter(pointers, state, command, events, n, True)
         elif kind == CommandKind.CANCEL:
             n = cancel(state, command, events, n)
         elif kind == CommandKind.REPLACE:
@@ -120,10 +129,41 @@ def _apply_rows(pointers, commands, start, end, events, n, steps):
             n = _apply_rare(state, command, kind, events, n)
             if venue["halfway"] != 0:
                 return i, n
+            sure = i  # it may have brought what the room was not asked for
             continue
         if venue["pending"] != 0:
             n = consequences_of_order(pointers, state, events, n)
-    return end, n
+    return len(commands), n
+
+
+@rare
+def _apply_waited(pointers, command, events, n):
+    """An enter, cancel or replace that has waited takes effect. Its sequence number is given."""
+    state = unpack_state(pointers)
+    kind = np.int64(command["kind"])
+    if state.venue[0]["special"] != 0:
+        kind = _kind_in_special(state, command, kind)
+    if kind == CommandKind.ENTER:
+        n = enter(pointers, state, command, events, n, False)
+    elif kind == CommandKind.CANCEL:
+        n = cancel(state, command, events, n)
+    elif kind == CommandKind.REPLACE:
+        n = replace(state, command, events, n)
+    if state.venue[0]["pending"] != 0:
+        n = consequences_of_order(pointers, state, events, n)
+    return n
+
+
+@rare
+def _events_of_rows(venue, rows):
+    """The most events of one command after ``rows`` more enters, cancels and replaces, each an iceberg and a peg."""
+    return _events_max(
+        venue["orders_open"] + rows,
+        venue["slices"] + rows * SLICES_MAX,
+        venue["phase_changes"],
+        venue["participants"],
+        venue["pegs"] + rows,
+    )
 
 
 @rare

@@ -29,7 +29,9 @@ def cancel(state: State, command, events, n):
         return emit_cancel_rejected(state, events, n, client_order_id, participant, Reason.UNKNOWN_ORDER)
     if command["qty"] != 0:
         return _cancel_part(state, command["qty"], events, n, slot)
-    return take_back(state, events, n, slot, Reason.USER)
+    if np.int64(state.orders[slot]["instructions"]) != 0:
+        return cancel_resting(state, events, n, slot, Reason.USER)
+    return take_back(state, events, n, slot, Reason.USER, True)
 
 
 @rare

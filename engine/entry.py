@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from engine.aside import put_aside
-from engine.book import best_of_all, follow
+from engine.book import best_of_all, follow, join
 from engine.bounds import INT64_MAX
 from engine.ending import begin_ending
 from engine.events import emit_accepted, emit_canceled, emit_rejected
@@ -15,15 +15,22 @@ from engine.form import has_form, terms_fit
 from engine.index import find_id, take_id
 from engine.jit import inlined, rare, word_of
 from engine.limit_checks import check_with_limits, is_within_frequent_limits
-from engine.matching import limit_tick_of, match, release, trial, what_is_left_of_market
+from engine.matching import limit_tick_of, match, release, release_plain, trial, what_is_left_of_market
 from engine.midpoint_run import run_at_midpoint
-from engine.order_checks import check_instructions, check_phase, check_price, check_qty, check_stop
+from engine.order_checks import (
+    check_instructions,
+    check_phase,
+    check_price,
+    check_qty,
+    check_stop,
+    is_plain_time,
+)
 from engine.owned import own
 from engine.pegs import begin_peg
 from engine.places import side_row
 from engine.records import CommandKind, Instruction, Peg, Permission, Phase, Reason, SelfTrade, TimeInForce
 from engine.resting import rest, set_display, slices_of
-from engine.state import IN_MIDPOINT, State
+from engine.state import IN_MIDPOINT, State, unpack_state
 from engine.stops import join_stops
 
 _MARKET: Final = int(Instruction.MARKET)
@@ -52,8 +59,9 @@ def _is_enter(command, side, time_in_force, instructions):
         | (not has_form(command, CommandKind.ENTER))
     ):
         return False
-    # The last two bytes are the book and the reference of a peg.
-    if instructions == 0 and (command["min_qty"] | command["display_qty"] | word_of(command, 7) >> 48) == 0:
+    # The last two bytes are the book and the reference of a peg. A market order has no price.
+    others = command["min_qty"] | command["display_qty"] | word_of(command, 7) >> 48 | (instructions & ~_MARKET)
+    if others == 0 and (instructions == 0 or command["price_e4"] == 0):
         return True
     return _is_rare_enter(command, instructions)
 
@@ -71,8 +79,8 @@ def _is_rare_enter(command, instructions):
 
 
 @inlined
-def enter(state: State, command, events, n):
-    """A new order: its checks in the order of the rulebook, then it runs."""
+def enter(pointers, state: State, command, events, n, often):
+    """A new order: its checks in the order of the rulebook, then it runs. often: it comes by the frequent way."""
     participant = np.int64(command["participant"])
     instrument = np.int64(command["instrument"])
     client_order_id = command["client_order_id"]
@@ -93,9 +101,35 @@ def enter(state: State, command, events, n):
     if np.int64(owner["killed"]) != 0:
         count_refused_entry(state.venue, state.participants, state.entry_times, participant)
         return emit_rejected(state, events, n, client_order_id, participant, instrument, Reason.KILLED)
+    # Most orders have no instruction and trade or rest at once: compiled for them, the same rules ask for less.
+    phase = state.instruments[instrument - 1]["phase"]
+    is_plain = (instructions | np.int64(command["book"])) == 0 and phase == Phase.CONTINUOUS
+    if often and is_plain and is_plain_time(time_in_force):
+        return _enter(state, command, events, n, True)
+    return _enter_otherwise(pointers, command, events, n)
+
+
+@rare
+def _enter_otherwise(pointers, command, events, n):
+    """``_enter`` of any order, with one pointer in place of a register or a word of the stack for each array."""
+    return _enter(unpack_state(pointers), command, events, n, False)
+
+
+@inlined
+def _enter(state: State, command, events, n, plain):
+    """``enter`` from the checks of an order that can be refused for what it says. plain: it has no instruction, is of
+    the lit book, which is in continuous trading, and is ``day``, ``gtc`` or ``ioc``."""
+    participant = np.int64(command["participant"])
+    instrument = np.int64(command["instrument"])
+    client_order_id = command["client_order_id"]
+    side = np.int64(command["side"])
+    time_in_force = np.int64(command["time_in_force"])
+    instructions = np.int64(0) if plain else np.int64(command["instructions"])
+    venue = state.venue[0]
+    owner = state.participants[participant - 1]
     row = state.instruments[instrument - 1]
-    phase = row["phase"]
-    reason = check_phase(phase, time_in_force, instructions, np.int64(command["book"]))
+    phase = np.int64(Phase.CONTINUOUS) if plain else row["phase"]
+    reason = 0 if plain else check_phase(phase, time_in_force, instructions, np.int64(command["book"]))
     if reason == 0:
         reason = check_qty(command["qty"], row["lot"])
     tick = np.int64(0)
@@ -107,18 +141,18 @@ def enter(state: State, command, events, n):
         reason = check_stop(np.int64(reason), command["stop_e4"], row["tick_e4"])
         if instructions & _MARKET:
             tick = -command["stop_e4"]
-    if reason == 0:
+    if reason == 0 and not plain:
         reason = check_instructions(command, instructions, time_in_force, row, venue["now_ns"])
     place = np.int64(0)
     if reason == 0:
         place = find_id(state, participant, client_order_id)
-        reason = _check_entry(state, command, place, participant, instrument, side, tick, instructions)
+        reason = _check_entry(state, command, place, participant, instrument, side, tick, instructions, plain)
     if reason != 0:
         if reason != Reason.ORDER_RATE:
             count_refused_entry(state.venue, state.participants, state.entry_times, participant)
         return emit_rejected(state, events, n, client_order_id, participant, instrument, reason)
     count_entry(venue, owner, state.entry_times, participant)
-    slot = _new_order(state, command, participant, instrument, tick)
+    slot = _new_order(state, command, participant, instrument, tick, plain)
     take_id(state, place, participant, client_order_id, slot)
     n = emit_accepted(state, events, n, state.orders[slot])
     if instructions & (_DISPLAY | _UNTIL | _PEG):
@@ -138,6 +172,8 @@ def enter(state: State, command, events, n):
         count_open(state, participant, instrument, side, command["qty"], value_price_of(state.orders[slot]))
         return n
     needed_qty = np.int64(0)
+    if plain:
+        return run_aggressor(state, events, n, slot, needed_qty, plain)
     if time_in_force >= TimeInForce.FOK:
         if time_in_force == TimeInForce.CLOSING:
             put_aside(state, slot)
@@ -148,7 +184,7 @@ def enter(state: State, command, events, n):
         needed_qty = command["min_qty"]
     if np.int64(command["book"]) != 0:
         return run_at_midpoint(state, events, n, slot, needed_qty)
-    return run_aggressor(state, events, n, slot, needed_qty)
+    return run_aggressor(state, events, n, slot, needed_qty, plain)
 
 
 @rare
@@ -162,7 +198,7 @@ def _set_terms(state: State, command, slot, instructions):
 
 
 @inlined
-def _check_entry(state: State, command, place, participant, instrument, side, tick, instructions):
+def _check_entry(state: State, command, place, participant, instrument, side, tick, instructions, plain):
     """The checks from ``duplicate_id`` on."""
     venue = state.venue[0]
     if place >= 0:
@@ -171,8 +207,8 @@ def _check_entry(state: State, command, place, participant, instrument, side, ti
     self_trade = np.int64(command["self_trade"])
     qty = command["qty"]
     band = np.int64(state.instruments[instrument - 1]["band"])
-    book = np.int64(command["book"])
-    value_price_e4 = command["price_e4"] if tick > 0 else -tick
+    book = np.int64(0) if plain else np.int64(command["book"])
+    value_price_e4 = command["price_e4"] if plain or tick > 0 else -tick
     if (
         (instructions & ~_MARKET) | owner["limits_count"] | band | book or self_trade == SelfTrade.NONE
     ) and not is_within_frequent_limits(
@@ -214,7 +250,7 @@ def _check_entry(state: State, command, place, participant, instrument, side, ti
 
 
 @inlined
-def _new_order(state: State, command, participant, instrument, tick):
+def _new_order(state: State, command, participant, instrument, tick, plain):
     """Give an accepted order its slot and its order number; returns the slot."""
     venue = state.venue[0]
     owner = state.participants[participant - 1]
@@ -241,7 +277,9 @@ def _new_order(state: State, command, participant, instrument, tick):
     order["participant"] = participant
     order["group"] = owner["group"]
     order["instrument"] = instrument
-    order["instructions"] = np.int64(command["instructions"]) | np.int64(command["book"]) << _BOOK_BIT
+    order["instructions"] = (
+        np.int64(0) if plain else np.int64(command["instructions"]) | np.int64(command["book"]) << _BOOK_BIT
+    )
     order["side"] = command["side"]
     order["time_in_force"] = command["time_in_force"]
     order["self_trade"] = command["self_trade"]
@@ -251,16 +289,16 @@ def _new_order(state: State, command, participant, instrument, tick):
 
 
 @inlined
-def run_aggressor(state: State, events, n, slot, needed_qty):
+def run_aggressor(state: State, events, n, slot, needed_qty, plain):
     """Run an order as aggressor in ``continuous``: it trades, then the rest of it rests or is canceled.
 
-    needed_qty: quantity that must trade at once (fok, min_qty), or 0.
+    needed_qty: quantity that must trade at once (fok, min_qty), or 0. plain: it has no instruction.
     """
     order = state.orders[slot]
     instrument = np.int64(order["instrument"])
     side = np.int64(order["side"])
     time_in_force = np.int64(order["time_in_force"])
-    limit_tick = limit_tick_of(state.instruments, order)
+    limit_tick = order["tick"] if plain else limit_tick_of(state.instruments, order)
     if needed_qty != 0 and not trial(state, slot, needed_qty):
         return _cancel_rest(state, events, n, slot, Reason.FOK if time_in_force == TimeInForce.FOK else Reason.MIN_QTY)
     best = best_of_all(state.books[side_row(instrument, -side)], -side)
@@ -270,14 +308,20 @@ def run_aggressor(state: State, events, n, slot, needed_qty):
         if ended:
             return _cancel_rest(state, events, n, slot, Reason.SELF_TRADE)
         if np.int64(order["leaves_qty"]) == 0:
-            release(state, slot)
+            if plain:
+                release_plain(state, slot)
+            else:
+                release(state, slot)
             return n
-    if np.int64(order["instructions"]) & _MARKET:
+    if not plain and np.int64(order["instructions"]) & _MARKET:
         return _cancel_rest(state, events, n, slot, what_is_left_of_market(state, instrument, side))
     if time_in_force == TimeInForce.IOC:
         return _cancel_rest(state, events, n, slot, Reason.IOC)
     b = side_row(instrument, side)
-    rest(state, b, slot)
+    if plain:
+        join(state, b, slot)
+    else:
+        rest(state, b, slot)
     participant = np.int64(order["participant"])
     count_open(state, participant, instrument, side, np.int64(order["leaves_qty"]), order["price_e4"])
     if state.books[b]["best_tick"] == order["tick"]:
@@ -288,7 +332,7 @@ def run_aggressor(state: State, events, n, slot, needed_qty):
 @rare
 def run_rarely(state: State, events, n, slot):
     """``run_aggressor`` of an order for which it need not be put into the caller."""
-    return run_aggressor(state, events, n, slot, np.int64(0))
+    return run_aggressor(state, events, n, slot, np.int64(0), False)
 
 
 @inlined

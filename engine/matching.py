@@ -7,7 +7,17 @@ from typing import Final
 
 import numpy as np
 
-from engine.book import append, best_of_all, changed_level, close_level, level_of, next_tick, next_time, unlink
+from engine.book import (
+    append,
+    best_of_all,
+    changed_level,
+    close_level,
+    leave,
+    level_of,
+    next_tick,
+    next_time,
+    unlink,
+)
 from engine.bounds import BPS_MAX
 from engine.ending import drop_ending
 from engine.events import emit_canceled, emit_replenished, emit_trade
@@ -38,13 +48,19 @@ _ANY_PRICE_E4: Final = 2**60
 @inlined
 def release(state: State, slot):
     """Free the slot of an order that is in no queue any more."""
+    if np.int64(state.orders[slot]["instructions"]) & (_DISPLAY | _UNTIL | _PEG | ENDING):
+        _clear_terms(state, slot)
+    release_plain(state, slot)
+
+
+@inlined
+def release_plain(state: State, slot):
+    """``release`` of an order without instructions."""
     venue = state.venue[0]
     order = state.orders[slot]
     state.participants[np.int64(order["participant"]) - 1]["orders_open"] -= 1
     drop_carried_id(state, order)
     disown(state, slot)
-    if np.int64(order["instructions"]) & (_DISPLAY | _UNTIL | _PEG | ENDING):
-        _clear_terms(state, slot)
     order["client_order_id"] = 0
     order["participant"] = 0
     order["next"] = venue["orders_free"]
@@ -73,15 +89,16 @@ def _clear_terms(state: State, slot):
 def limit_tick_of(instruments, order):
     """The worst tick at which an order trades that runs now."""
     if np.int64(order["instructions"]) & _MARKET:
-        return _collar(instruments[np.int64(order["instrument"]) - 1], np.int64(order["side"]))
+        row = instruments[np.int64(order["instrument"]) - 1]
+        if np.int64(row["band"]) == 0:
+            return np.int64(order["side"]) * _ANY_TICK
+        return _collar(row, np.int64(order["side"]))
     return order["tick"]
 
 
 @rare
 def _collar(row, side):
-    """The worst tick at which a market order of that side trades, by the reference price as it starts."""
-    if np.int64(row["band"]) == 0:
-        return side * _ANY_TICK
+    """The worst tick at which a market order of that side trades within a band, by the reference price as it starts."""
     # To the tick on the side of the reference price.
     return side * (side * _collar_e4(row, side, reference_of(row)) // row["tick_e4"])
 
@@ -390,18 +407,23 @@ def _trial_of_level(state: State, level, qty, needed_qty, group, self_trade):
 @rare
 def cancel_resting(state: State, events, n, slot, reason):
     """Cancel a resting order in full."""
-    return take_back(state, events, n, slot, reason)
+    return take_back(state, events, n, slot, reason, False)
 
 
 @inlined
-def take_back(state: State, events, n, slot, reason):
-    """``cancel_resting``, where it is the frequent way."""
+def take_back(state: State, events, n, slot, reason, plain):
+    """``cancel_resting``, where it is the frequent way. plain: the order has no instruction."""
     order = state.orders[slot]
     leaves_qty = np.int64(order["leaves_qty"])
     instrument = np.int64(order["instrument"])
     side = np.int64(order["side"])
+    value_price_e4 = order["price_e4"] if plain else value_price_of(order)
     n = emit_canceled(state, events, n, order, leaves_qty, reason)
-    count_open(state, np.int64(order["participant"]), instrument, side, -leaves_qty, value_price_of(order))
-    withdraw(state, side_row(instrument, side), slot)
-    release(state, slot)
+    count_open(state, np.int64(order["participant"]), instrument, side, -leaves_qty, value_price_e4)
+    if plain:
+        leave(state, side_row(instrument, side), slot)
+        release_plain(state, slot)
+    else:
+        withdraw(state, side_row(instrument, side), slot)
+        release(state, slot)
     return n

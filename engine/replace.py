@@ -7,7 +7,7 @@ import numpy as np
 from engine.book import join, leave, shrink
 from engine.entry import run_aggressor
 from engine.events import emit_cancel_rejected, emit_rejected, emit_replaced
-from engine.exposure import count_entry, count_open, count_refused_entry, value_price_of
+from engine.exposure import count_entry, count_open, count_refused_entry
 from engine.form import has_form, terms_fit
 from engine.index import drop_carried_id, find_id, open_slot, take_id
 from engine.jit import inlined
@@ -16,13 +16,11 @@ from engine.order_checks import check_phase, check_price, check_qty
 from engine.places import side_row
 from engine.records import CommandKind, Instruction, Phase, Reason
 from engine.replace_terms import check_replace, replace_with_terms
-from engine.state import ASIDE, IN_MIDPOINT, State
+from engine.state import State
 
 _MARKET: Final = int(Instruction.MARKET)
 _DISPLAY: Final = int(Instruction.DISPLAY)
 _STOP: Final = int(Instruction.STOP)
-_HIDDEN: Final = int(Instruction.HIDDEN)
-_PEG: Final = int(Instruction.PEG)
 
 
 @inlined
@@ -51,19 +49,16 @@ def replace(state: State, command, events, n):
             count_refused_entry(state.venue, state.participants, state.entry_times, participant)
         return emit_cancel_rejected(state, events, n, command["client_order_id"], participant, Reason.UNKNOWN_ORDER)
     order = state.orders[slot]
-    others = _STOP | _DISPLAY | _HIDDEN | _PEG | IN_MIDPOINT | ASIDE
-    if (instructions | np.int64(order["instructions"])) & others:
+    if (instructions | np.int64(order["instructions"])) != 0:
         return replace_with_terms(state, command, events, n, slot)
     instrument = np.int64(order["instrument"])
     row = state.instruments[instrument - 1]
-    reason = check_phase(row["phase"], np.int64(order["time_in_force"]), np.int64(order["instructions"]), 0)
+    reason = check_phase(row["phase"], np.int64(order["time_in_force"]), np.int64(0), 0)
     if reason == 0:
         reason = check_qty(command["qty"], row["lot"])
     tick = order["tick"]
-    if reason == 0 and not instructions & _MARKET:
+    if reason == 0:
         reason, tick = check_price(command["price_e4"], row["tick_e4"])
-    if reason == 0 and (instructions ^ (np.int64(order["instructions"]) & _MARKET)) != 0:
-        reason = Reason.INVALID_INSTRUCTION
     place = np.int64(0)
     open_qty = np.int64(0)
     keeps = False
@@ -71,7 +66,7 @@ def replace(state: State, command, events, n):
         place = find_id(state, participant, new_id)
         open_qty = command["qty"] - np.int64(order["cum_qty"])
         keeps = (tick == order["tick"]) & (open_qty <= np.int64(order["leaves_qty"]))
-        reason = check_replace(state, command, place, participant, slot, tick, open_qty, keeps)
+        reason = check_replace(state, command, place, participant, slot, tick, open_qty, keeps, True)
     if reason != 0:
         if reason != Reason.ORDER_RATE:
             count_refused_entry(state.venue, state.participants, state.entry_times, participant)
@@ -94,10 +89,10 @@ def _replace(state: State, command, events, n, slot, tick, open_qty, keeps):
     leaves_qty = np.int64(order["leaves_qty"])
     b = side_row(instrument, side)
     if keeps:
-        count_open(state, participant, instrument, side, open_qty - leaves_qty, value_price_of(order))
+        count_open(state, participant, instrument, side, open_qty - leaves_qty, order["price_e4"])
         shrink(state, b, slot, open_qty)
     else:
-        count_open(state, participant, instrument, side, -leaves_qty, value_price_of(order))
+        count_open(state, participant, instrument, side, -leaves_qty, order["price_e4"])
         leave(state, b, slot)
         order["price_e4"] = command["price_e4"]
         order["tick"] = tick
@@ -109,6 +104,6 @@ def _replace(state: State, command, events, n, slot, tick, open_qty, keeps):
         return n
     if state.instruments[instrument - 1]["phase"] != Phase.CONTINUOUS:
         join(state, b, slot)
-        count_open(state, participant, instrument, side, open_qty, value_price_of(order))
+        count_open(state, participant, instrument, side, open_qty, order["price_e4"])
         return n
-    return run_aggressor(state, events, n, slot, 0)
+    return run_aggressor(state, events, n, slot, np.int64(0), True)

@@ -1,7 +1,6 @@
 """Replacement of an order with terms that few have, and the checks of every one from ``duplicate_id`` on (section 8).
 
-Those of dormant stops, icebergs, hidden orders, pegs and orders of a midpoint book come here, and any replace that
-names a stop or a display, so that the frequent ones look at none of these.
+Those of orders with any instruction come here, and any replace that names one, so that the frequent ones look at none.
 """
 
 from typing import Final
@@ -33,15 +32,16 @@ _PEG: Final = int(Instruction.PEG)
 
 
 @inlined
-def check_replace(state: State, command, place, participant, slot, tick, open_qty, keeps):
-    """The checks from ``duplicate_id`` on; none of them when nothing would stay open."""
+def check_replace(state: State, command, place, participant, slot, tick, open_qty, keeps, plain):
+    """The checks from ``duplicate_id`` on; none of them when nothing would stay open. plain: of an order without
+    instructions."""
     if place >= 0:
         return Reason.DUPLICATE_ID
     if open_qty <= 0:
         return 0
     order = state.orders[slot]
     owner = state.participants[participant - 1]
-    instructions = np.int64(order["instructions"])
+    instructions = np.int64(0) if plain else np.int64(order["instructions"])
     # Where even all that is open leaves room for it, what is open of the order itself need not be taken out.
     is_small = owner["open_notional_e4"] <= INT64_MAX - open_qty * command["price_e4"]
     row = state.instruments[np.int64(order["instrument"]) - 1]
@@ -79,7 +79,7 @@ def check_replace(state: State, command, place, participant, slot, tick, open_qt
 
 @rare
 def replace_with_terms(state: State, command, events, n, slot):
-    """``replace`` of an order that is not plain, or one that names a stop or a display."""
+    """``replace`` of an order with an instruction, or one that names any."""
     order = state.orders[slot]
     participant, instrument = np.int64(order["participant"]), np.int64(order["instrument"])
     instructions, of_order = np.int64(command["instructions"]), np.int64(order["instructions"])
@@ -112,7 +112,7 @@ def replace_with_terms(state: State, command, events, n, slot):
         open_qty = command["qty"] - np.int64(order["cum_qty"])
         same = (stop_tick == terms["stop_tick"]) & (display_qty == np.int64(terms["display_qty"]))
         keeps = (tick == order["tick"]) & same & (open_qty <= np.int64(order["leaves_qty"]))
-        reason = np.int64(check_replace(state, command, place, participant, slot, tick, open_qty, keeps))
+        reason = np.int64(check_replace(state, command, place, participant, slot, tick, open_qty, keeps, False))
         if reason == 0 and display_qty != 0 and open_qty > 0:
             more = slices_of(command["qty"], display_qty) - np.int64(terms["slices"])
             if more > 0 and state.venue[0]["slices"] + more > state.venue[0]["orders_max"]:

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from engine import Capacity, Engine
+from engine.apply import apply_batch
 from engine.capacity import events_max
 from engine.errors import InvariantError
+from engine.jit import quiet
 from engine.records import EVENT
 from tests.streams import random_stream
 
@@ -31,3 +33,27 @@ def test_room_for_just_one_command_is_enough_for_any_batch() -> None:
     engine, whole = engine_with_room(least), Engine(CAPACITY)
     np.testing.assert_array_equal(engine.apply(ROWS), whole.apply(ROWS))
     assert engine.state_digest() == whole.state_digest()
+
+
+def bound_of(engine: Engine) -> int:
+    """The most events that the next command of an engine may cause."""
+    venue = engine._state.venue[0]
+    names = ("orders_open", "slices", "phase_changes", "participants", "pegs")
+    return events_max(*(int(venue[name]) for name in names))
+
+
+def test_a_call_ends_before_just_the_command_whose_events_might_not_have_room() -> None:
+    """It asks for the room of some rows at once, and must neither end sooner nor go on without room."""
+    stepped = Engine(CAPACITY)
+    needed, total = [], 0  # before each command: events so far, with the most that it may cause
+    for at in range(len(ROWS)):
+        needed.append(total + bound_of(stepped))
+        total += len(stepped.apply(ROWS[at : at + 1]))
+    ends = set()
+    for room in range(min(needed), max(needed), (max(needed) - min(needed)) // 40):
+        engine = Engine(CAPACITY)
+        end, _ = quiet(apply_batch)(engine.pointers, ROWS, 0, np.empty(room, EVENT), 0)
+        if engine._state.venue[0]["halfway"] == 0:
+            assert end == next((at for at, most in enumerate(needed) if most > room), len(ROWS))
+            ends.add(end)
+    assert len(ends) > 20
