@@ -4,6 +4,7 @@
     one         one message at a time, with fsync and without, and the same bytes to a bare echo in the same run
     logons      2,000 sessions log on: seconds, and memory of the gateway
     resend      20,000 messages are sent again: seconds, and the round trips of another session meanwhile
+    flood       a client of the core, one message at a time: alone, and beside 50 sessions of FIX that send all they can
 
 `python -m benchmarks.fix_wire [part ...]`. Each message has one answer, and all answers are looked at: a run in which
 one is missing, or is a reject, is no measurement. The numbers include the client, which has its frames ready before.
@@ -23,9 +24,13 @@ import numpy as np
 
 from benchmarks.measure import Row, row, show
 from benchmarks.wire_node import SYMBOL, Node, running_node
+from client.messages import cancel, enter
+from client.orders import NewOrder
 from load import echo
 from load.lines import LoadError, User
 from wire.fix_codec import FrameWriter, Times, body
+from wire.ouch_codes import BuySell
+from wire.soup import LoginRequest, PacketType, packet, packets
 
 _RUNS: Final = 3
 _SESSIONS: Final = 50
@@ -43,6 +48,8 @@ _LOGONS_MB: Final = 150.0
 _RESENT: Final = 20_000
 _RESENT_S: Final = 1.0
 _HELD_UP_US: Final = 20_000.0
+#: Round trips of a client of the core beside a flood of FIX, as a factor of those alone.
+_MOVED_MAX: Final = 2.0
 _PATIENCE_S: Final = 60.0
 #: A new gateway compiles nothing when the kernels are cached, and else some minutes.
 _START_S: Final = 240.0
@@ -341,11 +348,93 @@ def resend() -> Iterator[Row]:
         yield row("FIX, another session beside it: longest round trip", [max(held)], "us", at_most=_HELD_UP_US)
 
 
+class _CoreLine:
+    """A session of OUCH at the core itself, one message at a time."""
+
+    def __init__(self, port: int, user: User) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), _PATIENCE_S)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.sendall(LoginRequest(user.name, user.password, "", 1).packet())
+        self._ids = 0
+        while PacketType.LOGIN_ACCEPTED not in self._kinds():
+            pass
+
+    def _kinds(self) -> list[int]:
+        data = self.socket.recv(65_536)
+        if not data:
+            raise LoadError("the core has ended a session")
+        return [kind for kind, _ in packets(data)]  # one message at a time: no packet is cut
+
+    def trips(self, count: int) -> list[float]:
+        """Round trips in us: an order below the market, and its cancel, in turn."""
+        found = []
+        for number in range(count):
+            self._ids += number % 2 == 0
+            token = f"K{self._ids}"
+            order = enter(NewOrder(SYMBOL, BuySell.BUY, 100, "90.00"), token)
+            began_s = time.perf_counter()
+            self.socket.sendall(packet(PacketType.UNSEQUENCED, cancel(token) if number % 2 else order))
+            while PacketType.SEQUENCED not in self._kinds():
+                pass
+            found.append(1e6 * (time.perf_counter() - began_s))
+        return found
+
+
+@contextmanager
+def _flooding(lines: list[Line], told: list[float]) -> Iterator[None]:
+    """A flood by another process as long as the block lasts; what is answered a second is added to ``told``."""
+    stop, stopping = os.pipe()
+    answers, saying = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(stopping)
+        done, began_s = 0, time.perf_counter()
+        while not select.select([stop], [], [], 0)[0]:
+            frames = [line.orders(_WINDOW) for line in lines]
+            _exchange(lines, frames, _WINDOW)
+            done += len(lines) * _WINDOW
+        os.write(saying, b"%d" % (done / (time.perf_counter() - began_s)))
+        os._exit(0)
+    os.close(stop)
+    try:
+        time.sleep(0.5)
+        yield
+    finally:
+        os.close(stopping)
+        os.waitpid(child, 0)
+        os.close(saying)
+        told.append(float(os.read(answers, 64) or b"nan"))
+        os.close(answers)
+
+
+def flood() -> Iterator[Row]:
+    """Round trips of a client of the core itself, alone and beside sessions of FIX that send as fast as they are
+    answered, in turn."""
+    with fix_node(_SESSIONS * _RUNS + 1, "none") as (node, port, _):
+        *users, own = node.users
+        core, lines = _CoreLine(node.port, own), logged_on(port, users)
+        core.trips(200)
+        alone, beside, rates = [], [], list[float]()
+        for run in range(_RUNS):
+            alone.append(core.trips(_ROUND_TRIPS))
+            with _flooding(lines[run * _SESSIONS : (run + 1) * _SESSIONS], rates):
+                beside.append(core.trips(_ROUND_TRIPS))
+        yield row(
+            f"FIX, {_SESSIONS} sessions beside a client of the core: messages in and answered", rates, "messages/s"
+        )
+        for percentile in (50.0, 99.0):
+            values, flooded = ([float(np.percentile(each, percentile)) for each in found] for found in (alone, beside))
+            yield row(f"a client of the core, alone: p{percentile:g} round trip", values, "us")
+            name = f"a client of the core, beside the flood: p{percentile:g} round trip"
+            yield row(name, flooded, "us", at_most=_MOVED_MAX * float(np.median(values)))
+
+
 PARTS: Final[dict[str, Callable[[], Iterator[Row]]]] = {
     "pipelined": pipelined,
     "one": one,
     "logons": logons,
     "resend": resend,
+    "flood": flood,
 }
 
 
