@@ -98,6 +98,26 @@ def test_a_ring_has_its_turn_by_message_among_connections(turns: Turns, folder: 
     ring.close()
 
 
+@pytest.mark.parametrize("clients", [1, 4])
+def test_messages_of_a_connection_do_not_wait_behind_a_flood_by_a_ring(tmp_path: Path, clients: int) -> None:
+    """Of a ring a round takes one message of each of its clients, however many wait there."""
+
+    @with_rings
+    def run(turns: Turns, folder: Path) -> None:
+        ring = Ring(turns, folder, clients=clients)
+        for _ in range(900):
+            assert ring.put(cancel_row("R"))
+        turns.sends(0, 10)
+        turns.gateway.turn()
+        own = [at for at, each in enumerate(ids(turns, 0)) if each != pack("R")]
+        assert len(own) == 10
+        assert max(own) < 10 * (clients + 1)
+        assert len(ids(turns, 0)) == 910, "the control: the flood was there"
+        ring.close()
+
+    run(tmp_path)
+
+
 @pytest.mark.parametrize("clients", [1, 3])
 def test_the_arrival_file_shows_that_rings_and_sockets_took_turns(tmp_path: Path, clients: int) -> None:
     chance = random.Random(clients)
