@@ -136,7 +136,7 @@ class FixClient:
 
 @contextmanager
 def one_write(session: FixClient) -> Iterator[None]:
-    """What a client sends in the block goes out in one write."""
+    """A block in which all that a client sends goes out in one write, at its end."""
     whole, plain = bytearray(), session.socket
     session.socket = SimpleNamespace(sendall=whole.extend)  # type: ignore[assignment]
     try:

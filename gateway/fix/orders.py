@@ -280,8 +280,8 @@ def entered(rows: bytes, client_order_id: int) -> tuple[int, ...] | None:
 
 
 def report_to_come(values: tuple[int, ...], symbol: int) -> bytes:
-    """What the REPORT row of an order will say whose row this is, as far as changes of it are held to that. symbol: of
-    its instrument."""
+    """REPORT row that an order will have whose row this is, as far as changes of it are held to that. symbol: of its
+    instrument."""
     minimum, place, _, _, _, side, time_in_force, self_trade, bits, book, peg = values[4:]
     row = np.zeros(1, REPORT)
     row["side"], row["instructions"], row["time_in_force"] = side, bits, time_in_force
