@@ -1,16 +1,19 @@
-"""Outcome of a market: trades, positions, money and refusals that its events come to, and how two outcomes differ.
+"""Outcome of a market: trades, positions, money, halts and refusals that its events come to.
 
 Money is exact: a trade's notional fits int64, a day's may not, so sums are kept in two words.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.market_time import ClockPosition, clock_after, clock_at_each
 from engine.names import Directory
 from engine.records import EventKind, Phase, Reason, Side
+from notation.words import iso_time
 
 Facts = dict[str, Any]
 
@@ -47,27 +50,33 @@ class _Sums:
 
 
 class Outcome:
-    """Fold of EVENT rows into what they come to."""
+    """Fold of COMMAND and EVENT rows into what they come to.
 
-    def __init__(self) -> None:
+    ``now_ns``: the clock in force before the first command.
+    """
+
+    def __init__(self, now_ns: int = 0) -> None:
+        self._clock = ClockPosition(now_ns)
         self.trades = self.shares = 0
         self._traded = _Sums()  # by instrument
         # By participant (high bits) and instrument (low 16): shares held, and money paid for them.
         self._pairs: dict[int, list[int]] = {}
         self._last_e4: dict[int, int] = {}
         self._refused: dict[int, int] = {}
-        self._halts: dict[int, int] = {}
+        self._halts: list[tuple[int, int, int]] = []  # time (ns), instrument, reason
 
     def take(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any]) -> None:
         """Take a block, as a publisher of a pump."""
-        del first_seq, commands
         kinds = events["kind"]
         refusals = events["reason"][(kinds == EventKind.REJECTED) | (kinds == EventKind.CANCEL_REJECTED)]
         for reason, count in zip(*np.unique(refusals, return_counts=True), strict=True):
             self._refused[int(reason)] = self._refused.get(int(reason), 0) + int(count)
-        halted = events["instrument"][(kinds == EventKind.HALTED) & (events["phase"] == Phase.HALTED)]
-        for instrument in halted.tolist():
-            self._halts[instrument] = self._halts.get(instrument, 0) + 1
+        halted = events[(kinds == EventKind.HALTED) & (events["phase"] == Phase.HALTED)]
+        if len(halted):
+            times_ns = clock_at_each(commands, self._clock)[halted["seq"] - first_seq]
+            columns = (times_ns, halted["instrument"], halted["reason"])
+            self._halts += zip(*(column.tolist() for column in columns), strict=True)
+        self._clock = clock_after(commands, self._clock)
         trades = kinds == EventKind.TRADE
         if not trades.any():
             return
@@ -96,7 +105,12 @@ class Outcome:
             held[1] += sums.money_e4(at)
 
     def facts(self, names: Directory) -> Facts:
-        """The outcome by names: totals, by instrument, by participant, refusals by reason."""
+        """The outcome by names: totals, by instrument, by participant, halts in order, refusals by reason."""
+        halts = [
+            {"symbol": names.symbols[instrument - 1], "time": iso_time(time_ns), "reason": Reason(reason).name.lower()}
+            for time_ns, instrument, reason in self._halts
+        ]
+        halts_by_symbol = Counter(halt["symbol"] for halt in halts)
         participants: dict[str, Facts] = {name: {"profit_e4": 0, "positions": {}} for name in names.participants}
         for pair, (qty, paid_e4) in sorted(self._pairs.items()):
             number, instrument = pair >> 16, pair & 0xFFFF
@@ -112,10 +126,11 @@ class Outcome:
                     "shares": self._traded.qty(number),
                     "notional_e4": self._traded.money_e4(number),
                     "last_price_e4": self._last_e4.get(number),
-                    "halts": self._halts.get(number, 0),
+                    "halts": halts_by_symbol[symbol],
                 }
                 for number, symbol in enumerate(names.symbols, 1)
             },
             "participants": participants,
+            "halts": halts,
             "refused": {Reason(reason).name.lower(): count for reason, count in sorted(self._refused.items())},
         }

@@ -16,6 +16,10 @@ from cli.main import run_line
 from directory.recover import create
 from engine.names import pack
 from engine.records import CommandKind
+from engine.reference import matching
+from journal.history import History
+from replay.outcome import Outcome
+from replay.sides import Replayed
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
 from tests.conftest import Lockstep
@@ -300,6 +304,82 @@ def test_a_whatif_that_is_killed_leaves_nothing_under_the_name_and_the_next_one_
 def aside_of(data: Path) -> Path:
     """Folder in which a market is made before it gets its name."""
     return data.with_name(f".{data.name}.whatif")
+
+
+HALTED = """\
+at 2024-01-15T09:30:00
+instrument XYZ tick=0.01 lot=1 reference=10.00 volatility=10%/5m/5m
+instrument ABC tick=0.01 lot=1 reference=10.00 volatility=10%/5m/5m
+participant ALPHA
+participant BETA
+phase * continuous
+at 09:31:00
+enter ALPHA a1 sell 100 XYZ @ 10.00
+enter ALPHA a2 sell 100 XYZ @ 12.00
+enter ALPHA a3 sell 100 ABC @ 12.00
+enter BETA b1 buy 150 XYZ @ 12.00
+at 09:32:00
+enter BETA b2 buy 50 ABC @ 12.00
+at 09:33:00
+halt XYZ for=10m
+"""
+
+
+def test_halts_that_would_and_would_not_have_come_are_told_with_time_and_reason(
+    tmp_path: Path, lockstep: Lockstep
+) -> None:
+    node = written(HALTED, tmp_path / "node", lockstep)
+    made = written(HALTED.replace("enter ALPHA a2", "# "), tmp_path / "made", lockstep)
+    assert lockstep("whatif", node, "--order", "a2", "--data", tmp_path / "new")[0] == 0
+    words = ["whatif", node, "--order", "a2", "--data", tmp_path / "again", "--json"]
+    (facts,) = checked(["whatif"], lockstep(*words)[1])
+    for key, directory in (("before", node), ("after", made)):
+        came = [event for event in told(lockstep, "events", directory) if event["kind"] == "halted"]
+        assert facts[key]["halts"] == [{name: event[name] for name in ("symbol", "time", "reason")} for event in came]
+        assert facts[key]["instruments"]["XYZ"]["halts"] == sum(event["symbol"] == "XYZ" for event in came)
+    reasons = [[(halt["symbol"], halt["reason"]) for halt in facts[key]["halts"]] for key in ("before", "after")]
+    assert reasons[0] == [("XYZ", "volatility"), ("ABC", "volatility"), ("XYZ", "command")]
+    assert reasons[1] == reasons[0][1:]
+    said = lockstep("whatif", node, "--order", "a2", "--data", tmp_path / "third")[1]
+    lines = [line.split() for line in said.splitlines()]
+    assert ["halt", "times", "was", "would", "be"] in lines
+    assert ["XYZ", "2024-01-15T09:31:00.000000000Z", "volatility", "1", "0"] in lines
+    assert sum(line[:1] == ["ABC"] for line in lines) == 0, "what is the same is not told"
+    assert "nobody reacts to the change" in said
+
+
+@pytest.mark.parametrize("from_seq", [1, 8])
+def test_halts_have_their_times_however_the_commands_are_cut(from_seq: int, tmp_path: Path, lockstep: Lockstep) -> None:
+    node = written(HALTED, tmp_path / "node", lockstep)
+    found = []
+    for commands_at_once in (1, 3, 100):
+        with History.open(node) as history:
+            side = Replayed(history, "kernel", 1)
+            side.play(from_seq - 1)
+            outcome = Outcome(side.directory.now_ns)
+            while side.seq < history.last_seq:
+                first_seq = side.seq + 1
+                played = side.play(min(side.seq + commands_at_once, history.last_seq))
+                outcome.take(first_seq, played.commands, played.events)
+        found.append([str(halt["time"])[11:19] for halt in outcome.facts(side.directory)["halts"]])
+    assert found == [["09:31:00", "09:32:00", "09:33:00"]] * 3
+
+
+@pytest.mark.slow
+def test_either_engine_replays_the_change_and_the_one_that_was_asked_for_does(
+    day: Path, tmp_path: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(engine: str, name: str) -> Fact:
+        words = ["whatif", day, "--without", "P2", "--engine", engine, "--data", tmp_path / name, "--json"]
+        (facts,) = checked(["whatif"], lockstep(*words)[1])
+        assert (facts.pop("engine"), facts.pop("data")) == (engine, str(tmp_path / name))
+        return facts
+
+    assert asked("reference", "reference") == asked("kernel", "kernel")
+    monkeypatch.setattr(matching, "_prevented", lambda *_: False)  # a wrong rule in one engine
+    wrong = asked("reference", "wrong")
+    assert wrong["before"] == asked("kernel", "right")["before"]
+    assert wrong["after"] != asked("kernel", "control")["after"]
 
 
 def test_two_whatifs_do_not_make_the_same_directory(tmp_path: Path, lockstep: Lockstep) -> None:

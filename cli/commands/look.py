@@ -12,6 +12,8 @@ from cli.options import (
     At,
     Contra,
     Directory,
+    Engine,
+    EngineChoice,
     ExportForm,
     FeedForm,
     FromSeq,
@@ -373,9 +375,10 @@ def whatif(
     begin: FromWhen = None,
     end: ToWhen = None,
     participant: Annotated[str | None, typer.Option(metavar="NAME", help="With --order: only of this one.")] = None,
+    engine: Engine = EngineChoice.kernel,
     as_json: Json = False,
 ) -> int:
-    """Replay a journal with a change, and show what would have come of it: trades, prices, positions, profit.
+    """Replay a journal with a change, and show what would have come of it: trades, prices, halts, positions, profit.
 
     The other commands stand as they were, with their times: nobody reacts to what is left out or put in. --from and
     --to say where --without applies. --set applies from --from on, or once the names in it are defined; a later
@@ -386,6 +389,8 @@ def whatif(
     Example: lockstep whatif node1 --order a17 --participant ALPHA --data node2
 
     Example: lockstep whatif node1 --set "ALPHA max_order_qty=100" --from 09:31 --data node2
+
+    Example: lockstep whatif node1 --drop 1204 --engine reference --data node2
     """
     from cli.errors import FINE
     from cli.proofs.whatif import Change
@@ -396,7 +401,7 @@ def whatif(
     if span is None:
         return FINE
     change = Change(tuple(without or ()), tuple(order or ()), tuple(drop or ()), tuple(limits or ()), insert, span)
-    return command(directory, data, change, participant, as_json=as_json)
+    return command(directory, data, change, participant, engine.value, as_json=as_json)
 
 
 @app.command(rich_help_panel=PANEL)

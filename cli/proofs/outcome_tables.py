@@ -1,5 +1,6 @@
 """Two outcomes of a market beside each other, as tables of what differs."""
 
+from collections import Counter
 from typing import Any, Final
 
 from cli import screen
@@ -11,7 +12,7 @@ _LINES_MAX: Final = 20
 
 
 def show_outcomes(before: Facts, after: Facts, heads: tuple[str, str]) -> None:
-    """Print totals, and what differs by symbol, participant and reason. ``heads``: of the two columns."""
+    """Print totals, and what differs by symbol, halt, participant and reason. ``heads``: of the two columns."""
     rows = [
         (name, screen.count(before[name]), screen.count(after[name]), f"{after[name] - before[name]:+,}")
         for name in ("trades", "shares")
@@ -19,11 +20,17 @@ def show_outcomes(before: Facts, after: Facts, heads: tuple[str, str]) -> None:
     screen.table(["in all", *heads, "difference"], rows, right=(*heads, "difference"))
     for column, key in (("last price", "last_price_e4"), ("shares", "shares"), ("halts", "halts")):
         _differences("symbol", column, heads, before["instruments"], after["instruments"], key)
+    _differences("halt", "times", heads, *_counts(_halts(before), _halts(after)), "count")
     for column, key in (("profit", "profit_e4"), ("positions", "positions")):
         _differences("participant", column, heads, before["participants"], after["participants"], key)
-    reasons = {**before["refused"], **after["refused"]}
-    refused, would = ({name: {"count": each["refused"].get(name, 0)} for name in reasons} for each in (before, after))
-    _differences("refused with", "orders", heads, refused, would, "count")
+    _differences("refused with", "orders", heads, *_counts(before["refused"], after["refused"]), "count")
+
+
+def _counts(before: dict[str, int], after: dict[str, int]) -> tuple[Facts, Facts]:
+    """Counts by name, of every name that either has."""
+    names = [*before, *(name for name in after if name not in before)]
+    one, other = ({name: {"count": counts.get(name, 0)} for name in names} for counts in (before, after))
+    return one, other
 
 
 def _differences(what: str, column: str, heads: tuple[str, str], before: Facts, after: Facts, key: str) -> None:
@@ -38,6 +45,13 @@ def _differences(what: str, column: str, heads: tuple[str, str], before: Facts, 
         screen.table(named, rows[:_LINES_MAX], right=named[1:])
         if len(rows) > _LINES_MAX:
             screen.print_line(f"and {screen.count(len(rows) - _LINES_MAX)} more; --json prints all")
+
+
+def _halts(outcome: Facts) -> dict[str, int]:
+    """How often a halt came: by instrument, time and reason."""
+    return Counter(
+        f"{halt['symbol']} {halt['time'] or 'before any time'} {halt['reason']}" for halt in outcome["halts"]
+    )
 
 
 def _cell(value: Any, key: str) -> str:

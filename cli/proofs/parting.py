@@ -138,7 +138,7 @@ def _outcomes(a: Side, end_a: int, b: Side, end_b: int, parted_seq: int) -> Fact
     """Trades, positions and money of both sides; ``parted_seq``: the events before are equal."""
     facts, lists = [], []
     for side, end in ((a, end_a), (b, end_b)):
-        outcome, trades = Outcome(), TradeList(parted_seq)
+        outcome, trades = Outcome(side.directory.now_ns), TradeList(parted_seq)
         while side.seq < end:
             first_seq = side.seq + 1
             played = side.play(min(side.seq + _STEP_COMMANDS, end))

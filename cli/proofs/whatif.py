@@ -29,6 +29,7 @@ from cli.questions.reports import room_of
 from cli.warmup import ready
 from directory.begin import holds_journal
 from directory.recover import create
+from engine.interface import EngineKind
 from engine.names import Directory, pack
 from engine.records import CommandKind, concatenate
 from journal.history import History
@@ -67,8 +68,11 @@ class Change:
         return ", ".join(parts)
 
 
-def whatif(directory: Path, data: Path, change: Change, participant: str | None, *, as_json: bool = False) -> int:
-    """`lockstep whatif`: replay with the change into ``data``, and print how the outcome differs."""
+def whatif(
+    directory: Path, data: Path, change: Change, participant: str | None, engine: EngineKind, *, as_json: bool = False
+) -> int:
+    """`lockstep whatif`: replay with the change into ``data``, by one of the engines, and print how the outcome
+    differs."""
     if not (change.without or change.orders or change.drops or change.limits or change.insert):
         raise WrongUse("nothing is to change; give --without, --order, --drop, --set or --insert")
     if change.span != (None, None) and not (change.without or change.limits):
@@ -110,19 +114,20 @@ def whatif(directory: Path, data: Path, change: Change, participant: str | None,
         yield from inserted.rest(names.now_ns)
 
     with _made_aside(data) as aside:
-        journal, engine = create(aside, room, durability="none")
+        journal, market = create(aside, room, engine=engine, durability="none")
         with journal:
-            report = pump(changed(), FileStamp(), journal, engine, publishers=(after.take,), durability="none")
+            report = pump(changed(), FileStamp(), journal, market, publishers=(after.take,), durability="none")
     facts = {
         "change": change.words,
         "data": str(data),
+        "engine": engine,
         "commands": last_seq,
         "left_out": counts["dropped"],
         "put_in": inserted.rows,
         "seq": report.seq,
         "event_digest": report.event_digest.hex(),
         "before": before.facts(names),
-        "after": after.facts(engine.directory),
+        "after": after.facts(market.directory),
     }
     if as_json:
         screen.print_json(facts)
@@ -234,4 +239,8 @@ def _show(facts: Facts) -> None:
     put_in = f", {screen.counted(facts['put_in'], 'row')} put in" if facts["put_in"] else ""
     screen.print_line(f"{facts['change']}: {left_out} left out{put_in}, the others as they were")
     show_outcomes(before, after, ("was", "would be"))
+    screen.print_line(
+        "nobody reacts to the change: the other commands come at their times as they were given, also those that "
+        "answer what did not come to be"
+    )
     screen.print_line(f"{facts['data']} has the market as it would have been; every other command reads it")
