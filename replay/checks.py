@@ -23,8 +23,9 @@ _NO_LIMITS: Final = Limits()
 class Check(NamedTuple):
     """One check. ``reasons``: those that it may refuse with. ``value`` is held against ``limit``, both in ``unit``.
 
-    They are None where there is no limit, or it is no number. ``least``: the limit is the least value that passes.
-    ``met`` and ``takes``: value and limit in words, where they are phases.
+    They are None where there is no limit, or it is no number. ``used``: what of the limit was in use before the
+    command, which ``value`` counts in; None where a limit is of each command by itself. ``least``: the limit is the
+    least value that passes. ``met`` and ``takes``: value and limit in words, where they are phases.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Check(NamedTuple):
     limit: int | None = None
     value: int | None = None
     unit: str = ""
+    used: int | None = None
     least: bool = False
     met: str = ""
     takes: str = ""
@@ -94,6 +96,11 @@ def _reached(check: Check) -> bool:
     return check.value >= check.limit if Reason.CAPACITY in check.reasons else check.value > check.limit
 
 
+def _room(name: str, room: int, used: int, unit: str) -> Check:
+    """A check that room is left: what is in use is held against the room itself."""
+    return Check(name, (Reason.CAPACITY,), room, used, unit, used)
+
+
 def _phase(instrument: Instrument, refuses: Callable[[Phase], Reason | None]) -> Check:
     """The check of the phase, with the phase and those that it takes."""
     takes = [phase.name.lower() for phase in Phase if refuses(phase) is None]
@@ -134,10 +141,10 @@ def _entry(venue: Venue, row: Row, participant: Participant, instrument: Instrum
         *_band(row, instrument, row.side, row.stop_e4 if row.instructions & Instruction.STOP else 0),
         *_limits(venue, participant, instrument, row.side, row.qty, price_e4, row.qty, None),
         Check("post-only trades nothing", (Reason.WOULD_CROSS,)),
-        Check("own open orders", (Reason.CAPACITY,), orders[0], len(participant.open_orders), "orders"),
-        Check("all open orders", (Reason.CAPACITY,), orders[1], venue.open_order_count, "orders"),
-        Check("own order ids", (Reason.CAPACITY,), ids[0], len(participant.ids), "ids"),
-        Check("all order ids", (Reason.CAPACITY,), ids[1], venue.id_count, "ids"),
+        _room("own open orders", orders[0], len(participant.open_orders), "orders"),
+        _room("all open orders", orders[1], venue.open_order_count, "orders"),
+        _room("own order ids", ids[0], len(participant.ids), "ids"),
+        _room("all order ids", ids[1], venue.id_count, "ids"),
     ]
 
 
@@ -168,8 +175,8 @@ def _cross(venue: Venue, row: Row) -> Met:
         for (_, who, _), found in zip(sides, of_both, strict=True):
             checks += [each._replace(name=f"{each.name} of the {who}") for each in found if reason in each.reasons]
     ids_max = reporter.limits.max_ids or venue.capacity.ids_max
-    checks.append(Check("own order ids", (Reason.CAPACITY,), ids_max, len(reporter.ids), "ids"))
-    checks.append(Check("all order ids", (Reason.CAPACITY,), venue.capacity.ids_max, venue.id_count, "ids"))
+    checks.append(_room("own order ids", ids_max, len(reporter.ids), "ids"))
+    checks.append(_room("all order ids", venue.capacity.ids_max, venue.id_count, "ids"))
     return Met(checks, instrument.number, 0)
 
 
@@ -201,14 +208,8 @@ def _replace(venue: Venue, row: Row, participant: Participant, order: Order) -> 
         *_band(row, order.instrument, order.side, stop_e4 if order.dormant else 0),
         *_limits(venue, participant, order.instrument, order.side, row.qty, price_e4, open_qty, order),
         Check("post-only trades nothing", (Reason.WOULD_CROSS,)),
-        Check(
-            "own order ids",
-            (Reason.CAPACITY,),
-            limits.max_ids or venue.capacity.ids_max,
-            len(participant.ids),
-            "ids",
-        ),
-        Check("all order ids", (Reason.CAPACITY,), venue.capacity.ids_max, venue.id_count, "ids"),
+        _room("own order ids", limits.max_ids or venue.capacity.ids_max, len(participant.ids), "ids"),
+        _room("all order ids", venue.capacity.ids_max, venue.id_count, "ids"),
     ]
 
 
@@ -234,20 +235,25 @@ def _limits(
     was_qty = replaced.leaves_qty if replaced else 0
     was_e4 = replaced.leaves_qty * replaced.notional_price_e4 if replaced else 0
     holding = participant.holding(instrument)
-    position_qty = side * holding.position_qty + holding.open_qty(side) - was_qty + open_qty
+    held_qty = side * holding.position_qty + holding.open_qty(side)
+    position_qty = held_qty - was_qty + open_qty
     grows, costs_more = open_qty > was_qty, open_qty * price_e4 > was_e4
     margin_bps = BPS_MAX if every.margin_bps is None else every.margin_bps
     margin_e4 = margin_bps * venue.held_value_e4(participant) // BPS_MAX
-    used_e4 = participant.open_notional_e4 - was_e4 + open_qty * price_e4 + margin_e4
-    rate, counted = None, None
+    used_e4 = participant.open_notional_e4 + margin_e4
+    credit_e4 = used_e4 - was_e4 + open_qty * price_e4
+    rate, counted, entries = None, None, None
     if every.order_rate is not None:
         rate, window_ns = every.order_rate
-        counted = sum(at > venue.now_ns - window_ns for at in participant.counted_ns) + 1
+        counted = sum(at > venue.now_ns - window_ns for at in participant.counted_ns)
+        entries = counted + 1
+    may_hold_qty = of("max_position_qty") if grows else None
+    may_use_e4 = every.credit_e4 if costs_more else None
     return [
         Check("order quantity", (Reason.MAX_ORDER_QTY,), of("max_order_qty"), qty, "shares"),
         Check("order value", (Reason.MAX_ORDER_VALUE,), of("max_order_value_e4"), qty * price_e4, "price_e4"),
-        Check("order rate", (Reason.ORDER_RATE,), rate, counted, "entries"),
+        Check("order rate", (Reason.ORDER_RATE,), rate, entries, "entries", counted),
         Check("share of daily volume", (Reason.ADV,), adv_qty, qty, "shares"),
-        Check("position", (Reason.POSITION_LIMIT,), of("max_position_qty") if grows else None, position_qty, "shares"),
-        Check("credit", (Reason.CREDIT,), every.credit_e4 if costs_more else None, used_e4, "price_e4"),
+        Check("position", (Reason.POSITION_LIMIT,), may_hold_qty, position_qty, "shares", held_qty),
+        Check("credit", (Reason.CREDIT,), may_use_e4, credit_e4, "price_e4", used_e4),
     ]

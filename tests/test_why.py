@@ -432,3 +432,41 @@ phase XYZ closed
     ]
     said = lockstep("why", tmp_path / "node", seqs[1])[1]
     assert "phase pre_open continuous refused" in " ".join(said.split())
+
+
+USED = """\
+at 2024-01-15T09:30:00
+instrument XYZ tick=0.01 lot=1 reference=10.00
+participant A
+participant B
+limits A max_position=500 credit=10000 margin=20% order_rate=9/1s
+phase XYZ continuous
+enter B b1 sell 300 XYZ @ 10.00
+enter A a1 buy 300 XYZ @ 10.00
+enter A a2 buy 100 XYZ @ 9.00
+enter A a3 buy 200 XYZ @ 9.50
+replace A a2 a4 50 @ 8.00
+"""
+
+
+def test_a_check_says_what_of_its_limit_was_in_use_before(tmp_path: Path, lockstep: Lockstep) -> None:
+    """300 shares at 10.00 are held, margin 600; then an order of 100 at 9.00 is open."""
+    (tmp_path / "day.txt").write_text(USED)
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node", "--orders-max", 64)[0] == 0
+    entered = commands(lockstep, tmp_path / "node", "--participant", "A", "--kind", "enter", "--kind", "replace")
+    explained = [told(lockstep, tmp_path / "node", command["seq"]) for command in entered]
+    facts = [{check["check"]: check for check in each["checks"]} for (each,) in explained]
+
+    def of(check: str) -> list[tuple[int, int, int]]:
+        return [tuple(found[check][key] for key in ("used", "value", "limit")) for found in facts]
+
+    assert of("order rate") == [(0, 1, 9), (1, 2, 9), (2, 3, 9), (3, 4, 9)]
+    assert of("position") == [(0, 300, 500), (300, 400, 500), (400, 600, 500), (400, 350, None)]
+    e4 = [(0, 3_000), (600, 1_500), (1_500, 3_400), (1_500, 1_000)]
+    assert [found[:2] for found in of("credit")] == [(used * 10_000, value * 10_000) for used, value in e4]
+    assert [found["own order ids"]["used"] for found in facts] == [0, 1, 2, 2]
+    others = {check["check"] for found in facts for check in found.values() if check["used"] is None}
+    assert {"order quantity", "lot", "price"} <= others
+    said = lockstep("why", tmp_path / "node", "--order", "a3")[1].splitlines()
+    (position,) = [line.split() for line in said if line.startswith("position ")]
+    assert position == ["position", "400", "600", "500", "refused", "8"]

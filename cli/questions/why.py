@@ -285,6 +285,7 @@ def _check_object(check: Check, verdict: str) -> Facts:
         "verdict": verdict,
         "limit": check.limit,
         "value": check.value,
+        "used": check.used,
         "unit": check.unit or None,
         "met": check.met or None,
         "takes": check.takes or None,
@@ -392,6 +393,7 @@ def _show(facts: Facts) -> None:
         rows = [
             [
                 check["check"],
+                _number(check["used"], check["unit"]),
                 check["met"] or _number(check["value"], check["unit"]),
                 check["takes"] or _number(check["limit"], check["unit"]),
                 check["verdict"].replace("_", " "),
@@ -400,7 +402,8 @@ def _show(facts: Facts) -> None:
             for check in facts["checks"]
             if check["verdict"] != "not_reached"
         ]
-        screen.table(["check", "value", "limit", "verdict", "section"], rows, right=("value", "limit"))
+        heads = ["check", "in use", "value", "limit", "verdict", "section"]
+        screen.table(heads, rows, right=("in use", "value", "limit"))
     if facts["waits_until"]:
         until = facts["waits_until"]
         screen.print_line(f"it waits for its effect: the first clock value at or after {until} (rulebook section 10)")
