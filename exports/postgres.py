@@ -46,12 +46,17 @@ SELECT to_timestamp(time_ns / 1000000000) + (time_ns % 1000000000 / 1000) * inte
        time_ns, seq AS sequence_number, number AS event_index, nullif(order_number, 0) AS order_number,
        nullif(client_order_id, '') AS client_order_id, nullif(participant, '') AS participant,
        nullif(contra_participant, '') AS contra, nullif(symbol, '') AS instrument, kind AS action,
-       nullif(reason, '') AS reason, nullif(side, '') AS side, command, price_e4::numeric(23, 4) / 10000 AS price,
+       nullif(reason, '') AS reason, nullif(side, '') AS side, command,
+       CASE WHEN side = '' THEN NULL WHEN peg <> '' THEN 'pegged'
+            WHEN stop_price_e4 <> 0 THEN CASE WHEN price_e4 = 0 THEN 'stop' ELSE 'stop_limit' END
+            WHEN price_e4 = 0 THEN 'market' ELSE 'limit' END AS order_type,
+       nullif(time_in_force, '') AS time_in_force, nullif(book, '') AS book, price_e4::numeric(23, 4) / 10000 AS price,
        qty AS quantity, leaves_qty AS leaves, cum_qty AS executed, nullif(trade_number, 0) AS trade_number,
        nullif(last_qty, 0) AS last_quantity, last_price_e4::numeric(23, 4) / 10000 AS last_price,
        nullif(liquidity, '') AS liquidity, nullif("user", '') AS user_name
 FROM reports;
 COMMENT ON VIEW order_audit IS 'one row an event of an order, and one a refused command';
+COMMENT ON COLUMN order_audit.order_type IS 'after this event: a stop that was triggered is limit or market';
 
 """
 

@@ -218,6 +218,17 @@ def asked(database: list[str], question: str) -> list[Fact]:
     return found
 
 
+def order_type(report: Fact) -> str | None:
+    """Type of the order that a report is about, after its event."""
+    if not report["side"]:
+        return None
+    if report["peg"]:
+        return "pegged"
+    if report["stop_price_e4"]:
+        return "stop_limit" if report["price_e4"] else "stop"
+    return "limit" if report["price_e4"] else "market"
+
+
 @pytest.mark.slow
 def test_postgresql_loads_the_sql_with_its_days(database: list[str], place: Path) -> None:
     out = exported(place, "sql", "sql")
@@ -239,6 +250,11 @@ def test_postgresql_loads_the_sql_with_its_days(database: list[str], place: Path
     shown = next(row for row in audit if row["action"] == "new")
     assert (float(shown["price"]), shown["quantity"]) == (told["price_e4"] / 10_000, told["qty"])
     assert shown["time"].startswith("2024-01-15T")
+    for row, report in zip(audit, reports, strict=True):
+        assert (row["time_in_force"] or "", row["book"] or "") == (report["time_in_force"], report["book"])
+        assert row["order_type"] == order_type(report)
+    types = {row["order_type"] for row in audit}
+    assert types == {"limit", "market", "stop", "stop_limit", "pegged", None}
     refused = [*database, "-c", "DELETE FROM reports"]
     done = subprocess.run(refused, check=False, capture_output=True, text=True, timeout=300)
     assert "the audit trail is not changed" in done.stderr
