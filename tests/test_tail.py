@@ -66,6 +66,14 @@ def test_commands_and_reports_are_printed_as_by_their_commands(past: Path, locks
         assert wanted[1]
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
+def test_commands_have_their_events_below_them(past: Path, lockstep: Lockstep, options: list[str]) -> None:
+    words = ["--participant", "BETA", "--from", "8", "--with-events", *options]
+    wanted = lockstep("commands", past, *words)
+    assert wanted[:2] == lockstep("tail", past, "--commands", "--to", "12", *words)[:2]
+    assert "> trade XYZ 300" in wanted[1] or '"events": [{' in wanted[1]
+
+
 @pytest.mark.parametrize("option", [[], ["--commands"], ["--reports"]], ids=["events", "commands", "reports"])
 def test_its_json_fits_its_schema(past: Path, lockstep: Lockstep, option: list[str]) -> None:
     assert checked(["tail"], lockstep("tail", past, *option, "--from", "1", "--to", "12", "--json")[1])
@@ -81,6 +89,7 @@ def test_its_json_fits_its_schema(past: Path, lockstep: Lockstep, option: list[s
         (["--from", "14", "--reports"], "has no command 14 yet: it ends with command 12"),
         (["--kind", "flood"], "there is no kind 'flood'"),
         (["--commands", "--reports"], "--commands and --reports exclude each other"),
+        (["--with-events"], "--with-events prints the events of each command below it; give --commands too"),
     ],
 )
 def test_wrong_options_are_refused_in_a_sentence(past: Path, lockstep: Lockstep, options: list[str], why: str) -> None:

@@ -28,6 +28,7 @@ from cli.options import (
     Symbol,
     ToSeq,
     ToWhen,
+    WithEvents,
     WithSeq,
     WithTime,
 )
@@ -105,9 +106,7 @@ def commands(
     ] = None,
     with_seq: WithSeq = False,
     with_time: WithTime = False,
-    with_events: Annotated[
-        bool, typer.Option("--with-events", help="Print the events of each command below it.")
-    ] = False,
+    with_events: WithEvents = False,
     as_json: Json = False,
 ) -> int:
     """Print the commands of a journal, as a scenario that gives the same rows again.
@@ -157,6 +156,7 @@ def tail(
     ] = None,
     commands: Annotated[bool, typer.Option("--commands", help="Print commands in place of events.")] = False,
     reports: Annotated[bool, typer.Option("--reports", help="Print reports in place of events.")] = False,
+    with_events: WithEvents = False,
     with_seq: WithSeq = False,
     with_time: WithTime = False,
     as_json: Json = False,
@@ -169,6 +169,8 @@ def tail(
     Example: lockstep tail node1 --symbol AAPL --kind trade
 
     Example: lockstep tail node1 --reports --json --from 1000
+
+    Example: lockstep tail node1 --commands --with-events --participant ALPHA
     """
     from cli.errors import FINE, WrongUse
     from cli.questions.choice import Selection, range_of
@@ -179,6 +181,8 @@ def tail(
 
     if commands and reports:
         raise WrongUse("--commands and --reports exclude each other; run two commands to have both")
+    if with_events and not commands:
+        raise WrongUse("--with-events prints the events of each command below it; give --commands too")
     span = range_of(directory, begin, end, follows=True)
     if span is None:
         return FINE
@@ -193,7 +197,7 @@ def tail(
         follows=True,
         price=price,
     )
-    look = Look(with_seq=with_seq, with_time=with_time, as_json=as_json)
+    look = Look(with_seq=with_seq, with_time=with_time, with_events=with_events, as_json=as_json)
     if reports:
         return print_reports(directory, chosen, look)
     return print_commands(directory, chosen, look) if commands else print_events(directory, chosen, look)
