@@ -1,16 +1,16 @@
 """Proofs that a command, or all of a participant's day, is what an attestation vouches for; checked without a journal.
 
 A proof has the signed statement of its slice, the rows, and the path from their leaf to the statement's root. Rows are
-in hexadecimal digits.
+in hexadecimal digits. A day that goes over several slices has a leaf in each: its proof has the statements from the
+first of them to the last, and a part for each slice in which the participant has rows.
 """
 
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from attestation import files, merkle
+from attestation import files, merkle, statements
 from attestation.leaves import ROW_BYTES, command_leaf, day_leaf, day_row
-from attestation.statements import entry_fault
 
 FORMAT: Final = "lockstep-proof"
 VERSION: Final = 1
@@ -19,6 +19,9 @@ _COMMAND_KEYS_SHORT: Final = (_COMMAND_KEYS - {"events"}) | {"events_sha256"}
 _DAY_KEYS: Final = {
     "format", "version", "kind", "entry", "key", "index", "path", "day", "participant", "rows",
 }  # fmt: skip
+_DAYS_KEYS: Final = {"format", "version", "kind", "key", "day", "participant", "statements", "parts"}
+#: Keys of a part that are those of the proof of a day of one slice.
+_PART_KEYS: Final = ("index", "path", "rows")
 
 Proof = dict[str, Any]
 
@@ -56,9 +59,36 @@ def of_day(
     participant: str,
     rows: list[tuple[int, str, str]],
 ) -> Proof:
-    """Proof of a participant's day. ``rows``: number of the command, "command" or "event", and the row."""
+    """Proof of a participant's day in a slice. ``rows``: number of the command, "command" or "event", and the row."""
     found = _begun("day", entry, key, leaves, index)
     return found | {"day": day, "participant": participant, "rows": [list(each) for each in rows]}
+
+
+def of_slices(entries: list[dict[str, Any]], days: list[Proof]) -> Proof:
+    """Proof of a participant's day that goes over several slices, out of the proofs for each (``of_day``), in order.
+
+    entries: signed statements, from the first of these slices to the last.
+    """
+    parts = [{"slice": _slice(day["entry"]), **{key: day[key] for key in _PART_KEYS}} for day in days]
+    named = {key: days[0][key] for key in ("key", "day", "participant")}
+    return {"format": FORMAT, "version": VERSION, "kind": "days", **named, "statements": entries, "parts": parts}
+
+
+def by_slice(proof: Proof) -> list[Proof]:
+    """The proofs of which a proof consists: one for each slice."""
+    if proof["kind"] != "days":
+        return [proof]
+    entries = {_slice(entry): entry for entry in proof["statements"]}
+    begun = {"format": FORMAT, "version": VERSION, "kind": "day"}
+    begun |= {key: proof[key] for key in ("key", "day", "participant")}
+    return [
+        begun | {"entry": entries[part["slice"]]} | {key: part[key] for key in _PART_KEYS} for part in proof["parts"]
+    ]
+
+
+def _slice(entry: dict[str, Any]) -> int:
+    number: int = entry["statement"]["slice"]
+    return number
 
 
 def rows_of(kept: bytes | bytearray) -> list[tuple[int, str, str]]:
@@ -80,9 +110,11 @@ def read(path: Path) -> Proof:
 def fault(proof: Proof, public: bytes) -> str:
     """Fault of a proof for the bearer of ``public``, as a sentence; "" where it proves what it says."""
     keys = set(proof)
+    if keys == _DAYS_KEYS:
+        return _fault_of_slices(proof, public)
     if keys not in (_COMMAND_KEYS, _COMMAND_KEYS_SHORT, _DAY_KEYS):
         return "it has other keys than a proof has"
-    if why := entry_fault(proof["entry"], public):
+    if why := statements.entry_fault(proof["entry"], public):
         return f"its statement {why}"
     if proof["key"] != public.hex():
         return "it names another key"
@@ -105,6 +137,25 @@ def fault(proof: Proof, public: bytes) -> str:
     if reached is None or reached.hex() != wanted:
         return "what it shows does not lead to the root that was signed"
     return ""
+
+
+def _fault_of_slices(proof: Proof, public: bytes) -> str:
+    if proof["kind"] != "days":
+        return "it is of no known kind"
+    chain = {"format": statements.FORMAT, "version": statements.VERSION}
+    chain |= {key: proof[key] for key in ("key", "statements")}
+    if found := statements.faults(chain, public):
+        return found[0]
+    try:
+        if any(set(part) != {"slice", *_PART_KEYS} for part in proof["parts"]):
+            return "its parts have other keys than those of a proof have"
+        days, slices = by_slice(proof), [_whole(part["slice"]) for part in proof["parts"]]
+    except (KeyError, TypeError, ValueError):
+        return "its parts are not in the form of a proof"
+    ends = [_slice(proof["statements"][at]) for at in (0, -1)]
+    if len(slices) < 2 or sorted(set(slices)) != slices or [slices[0], slices[-1]] != ends:
+        return "its parts are not those of its statements, from the first to the last"
+    return next((why for day in days if (why := fault(day, public))), "")
 
 
 def _command_leaf(proof: Proof) -> bytes:

@@ -58,21 +58,21 @@ def faults(attestation: dict[str, Any], public: bytes) -> list[str]:
     if set(attestation) != {"format", "version", "key", "statements"}:
         return ["it has other keys than an attestation has"]
     found = [] if attestation["key"] == public.hex() else ["it names another key"]
-    previous = ""
+    before: Statement | None = None
     entries = attestation.get("statements")
     if not isinstance(entries, list) or not entries:
         return ["it has no statement"]
     for at, entry in enumerate(entries, 1):
-        why = entry_fault(entry, public)
-        if why:
+        if why := entry_fault(entry, public):
             found.append(f"statement {at} {why}")
+            before = None
             continue
         statement = entry["statement"]
-        if at > 1 and statement["previous"] != previous:
+        if before is not None and statement["previous"] != hash_of(before):
             found.append(f"statement {at} follows another one than statement {at - 1}")
-        if at > 1 and statement["slice"] != entries[at - 2].get("statement", {}).get("slice", 0) + 1:
+        if before is not None and statement["slice"] != before["slice"] + 1:
             found.append(f"statement {at} is not of the slice after that of statement {at - 1}")
-        previous = hash_of(statement)
+        before = statement
     return found
 
 

@@ -374,6 +374,57 @@ def test_slices_are_attested_in_a_chain(place: Path, tmp_path: Path, lockstep: L
     assert told(lockstep, 0, "check", tmp_path / "proof", *public)["seq"] == 300
 
 
+def test_statements_of_two_pasts_are_no_chain_though_one_key_has_signed_both(
+    place: Path, tmp_path: Path, lockstep: Lockstep
+) -> None:
+    rows = random_stream(9, 600, hostile=0.0, garbage=0.0)
+    signed = []
+    for name, count in (("one", 600), ("other", 590)):
+        write_slices(tmp_path / name, np.delete(rows, 150) if name == "other" else rows[:count], [200, 400])
+        told(lockstep, 0, "sign", tmp_path / name, "--key", place / "key", "--out", tmp_path / f"{name}.signed")
+        signed.append(json.loads((tmp_path / f"{name}.signed").read_text()))
+    public = signatures.public_key(place / "key.pub")
+    assert [statements.faults(each, public) for each in signed] == [[], []], "the control"
+    mixed = signed[0] | {"statements": [signed[0]["statements"][0], *signed[1]["statements"][1:]]}
+    assert statements.faults(mixed, public) == ["statement 2 follows another one than statement 1"]
+    for broken in ("text", {}, {"statement": "text", "signature": "00"}):
+        mixed["statements"][0] = broken
+        (found,) = statements.faults(mixed, public)
+        assert found.startswith("statement 1 ")
+
+
+def test_a_day_that_goes_over_slices_is_proved_in_each_of_them(place: Path, tmp_path: Path, lockstep: Lockstep) -> None:
+    write_slices(tmp_path / "node", ROWS, [60, 120, 180])
+    out, public = tmp_path / "day", ["--public", place / "key.pub"]
+    words = ["--key", place / "key", "--participant", "P2", "--day", DAY, "--out", out]
+    assert told(lockstep, 0, "prove", tmp_path / "node", *words) == {
+        "path": str(out), "kind": "days", "slices": [1, 2, 3, 4],
+    }  # fmt: skip
+    proof = json.loads(out.read_text())
+    shown = told(lockstep, 0, "check", out, *public)
+    assert (shown["ok"], shown["kind"], shown["participant"]) == (True, "days", "P2")
+    assert shown["slices"] == [1, 2, 3, 4]
+    events = [json.loads(line) for line in lockstep("events", tmp_path / "node", "--json")[1].splitlines()]
+    names = ("participant", "buy_participant", "sell_participant")
+    own = [event["seq"] for event in events if "P2" in [event.get(name) for name in names]]
+    assert [seq for part in proof["parts"] for seq, kind, _ in part["rows"] if kind == "event"] == own
+    said = lockstep("attest", "check", out, *public)[1]
+    assert f"all of P2 on {DAY} in slice 1, commands 1 to " in said
+    assert f"all of P2 on {DAY} in slice 4, commands " in said
+    # Of a slice between them that has no part nothing is proved, and that is said.
+    without = proof | {"parts": [part for part in proof["parts"] if part["slice"] != 2]}
+    (tmp_path / "without").write_text(json.dumps(without))
+    assert told(lockstep, 0, "check", tmp_path / "without", *public)["slices"] == [1, 3, 4]
+    assert "nothing is proved of slice 2, commands " in lockstep("attest", "check", tmp_path / "without", *public)[1]
+    key = signatures.public_key(place / "key.pub")
+    for parts in (proof["parts"][1:], proof["parts"][:-1], proof["parts"][::-1], proof["parts"][:1]):
+        assert "are not those of its statements" in proofs.fault(proof | {"parts": parts}, key)
+    assert "follows another" in proofs.fault(proof | {"statements": proof["statements"][::2]}, key)
+    for forge in (in_place, restructured):
+        for count, forged in enumerate(forgeries(forge, proof, proofs.FORMAT, proofs.VERSION)):
+            assert proofs.fault(forged, key) != "", (count, forge)
+
+
 def test_the_private_key_is_nobody_elses(place: Path) -> None:
     assert (place / "key").stat().st_mode & 0o077 == 0
 

@@ -351,8 +351,7 @@ def prove(
     assert not proofs.fault(proof, public)
     _write(out, proof)
     if as_json:
-        number = proof["entry"]["statement"]["slice"]
-        screen.print_json({"path": str(out), "kind": proof["kind"], "slice": number})
+        screen.print_json({"path": str(out), "kind": proof["kind"], "slices": _slices(proof)})
     else:
         _show_proof(proof)
         screen.print_line(f"{out} proves this to whoever has the public key: lockstep attest check {out}")
@@ -376,15 +375,18 @@ def _proof_of_command(
 def _proof_of_day(
     directory: Path, entries: list[dict[str, Any]], key: str, day: int, participant: str
 ) -> proofs.Proof | None:
-    """Proof of a participant's day by the first statement that has it; None where none has."""
-    for entry in entries:
+    """Proof of a participant's day by the statements of all slices that have it; None where none has."""
+    found: dict[int, proofs.Proof] = {}
+    for at, entry in enumerate(entries):
         leaves = Leaves((day, participant))
         _check_leaves(directory, entry["statement"], leaves)
         places = [each[:2] for each in leaves.days()]
         if (day, participant) in places:
             index, rows = places.index((day, participant)), proofs.rows_of(leaves.kept)
-            return proofs.of_day(entry, key, leaves.day_leaves(), index, day, participant, rows)
-    return None
+            found[at] = proofs.of_day(entry, key, leaves.day_leaves(), index, day, participant, rows)
+    if len(found) < 2:
+        return next(iter(found.values()), None)
+    return proofs.of_slices(entries[min(found) : max(found) + 1], list(found.values()))
 
 
 def _check_leaves(directory: Path, signed: Statement, leaves: Leaves) -> None:
@@ -420,7 +422,8 @@ def check(path: Path, public_file: Path | None, *, as_json: bool) -> int:
     why = proofs.fault(proof, public)
     if as_json:
         told = {key: proof.get(key) for key in ("kind", "seq", "day", "participant")} if not why else {}
-        nothing = dict.fromkeys(("kind", "seq", "day", "participant"))
+        told |= {"slices": _slices(proof)} if not why else {}
+        nothing = dict.fromkeys(("kind", "seq", "day", "participant", "slices"))
         facts = {"path": str(path), "ok": not why, "fault": why or None, "key": public.hex()}
         screen.print_json(facts | nothing | told)
     elif not why:
@@ -431,15 +434,38 @@ def check(path: Path, public_file: Path | None, *, as_json: bool) -> int:
 
 
 def _show_proof(proof: proofs.Proof) -> None:
+    of_slices = {each["entry"]["statement"]["slice"]: each for each in proofs.by_slice(proof)}
+    signed = [each["statement"] for each in proof.get("statements", [proof.get("entry")])]
+    screen.facts([("journal", signed[0]["journal_id"])])
+    for statement in signed:
+        if statement["slice"] in of_slices:
+            _show_slice(of_slices[statement["slice"]])
+        else:
+            screen.print_line(f"nothing is proved of {_slice_in_words(statement)}: it may have more of them or nothing")
+
+
+def _slices(proof: proofs.Proof) -> list[int]:
+    """Numbers of the slices of which something is proved."""
+    return [each["entry"]["statement"]["slice"] for each in proofs.by_slice(proof)]
+
+
+def _slice_in_words(signed: Statement) -> str:
+    return f"slice {signed['slice']}, commands {signed['first_seq']:,} to {signed['last_seq']:,}"
+
+
+def _show_slice(proof: proofs.Proof) -> None:
+    """Print what the proof of one slice proves. A day is proved as far as the statement goes."""
     signed = proof["entry"]["statement"]
     names = Directory(tuple(signed["symbols"]), tuple(signed["participants"]))
-    screen.facts([("journal", signed["journal_id"]), ("slice", str(signed["slice"]))])
+    of_slice = _slice_in_words(signed)
     if proof["kind"] == "command":
+        screen.print_line(f"command {proof['seq']:,} of {of_slice}")
         rows = [(proof["seq"], "command", proof["row"])]
         rows += [(proof["seq"], "event", row) for row in proof.get("events", ())]
     else:
         day = datetime.fromtimestamp(proof["day"] * _DAY_S, UTC).date()
-        screen.print_line(f"all of {proof['participant']} on {day}: {screen.counted(len(proof['rows']), 'row')}")
+        counted = screen.counted(len(proof["rows"]), "row")
+        screen.print_line(f"all of {proof['participant']} on {day} in {of_slice}: {counted}")
         rows = proof["rows"]
     for seq, kind, row in rows:
         screen.print_line(f"{seq:>10}  {_words(kind, bytes.fromhex(row), names)}")

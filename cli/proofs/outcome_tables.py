@@ -48,7 +48,7 @@ def _differences(what: str, column: str, heads: tuple[str, str], before: Facts, 
 
 
 def _halts(outcome: Facts) -> dict[str, int]:
-    """How often a halt came: by instrument, time and reason."""
+    """Number of halts by instrument, time and reason."""
     return Counter(
         f"{halt['symbol']} {halt['time'] or 'before any time'} {halt['reason']}" for halt in outcome["halts"]
     )
