@@ -106,7 +106,7 @@ def test_text_has_the_command_the_refusal_and_the_section(day: Path, lockstep: L
     status, said, _ = lockstep("why", day, refused["seq"])
     assert status == 0
     assert said.startswith(f"command {refused['seq']:,} at ")
-    assert re.search(r"order quantity +[\d,]+ +[\d,]+ +refused +8\n", said)
+    assert re.search(r"order quantity +- +[\d,]+ +[\d,]+ +refused +8\n", said)
     assert "reason=max_order_qty" in said
     assert "the quantity of the order is above its limit (rulebook section 8)" in said
 
