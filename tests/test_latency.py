@@ -300,3 +300,12 @@ def test_a_node_without_records_writes_none(tmp_path: Path) -> None:
 
 def test_times_have_the_moments_of_all_stages() -> None:
     assert {each for _, *pair in STAGES for each in pair} <= {*(TIMES.names or ())}
+
+
+def test_stages_follow_each_other_from_the_receipt_of_a_command_to_its_answers() -> None:
+    moments = {
+        "received_ns": 0, "read_ns": 1, "sequenced_ns": 3, "applied_ns": 7, "journaled_ns": 15, "answered_ns": 31,
+    }  # fmt: skip
+    spans_ns = {stage: moments[end] - moments[begin] for stage, begin, end in STAGES}
+    assert sum(spans_ns[stage] for stage in ("read", "sequenced", "applied", "answered")) == spans_ns["in all"] == 31
+    assert spans_ns["journaled"] == 12, "beside applying, from sequencing on"
