@@ -503,9 +503,10 @@ def test_a_gateway_that_ends_alone_logs_its_clients_out_and_they_have_time_to_co
     again = [back(node, each.user, in_seq=each.in_seq, out_seq=each.out_seq) for each in users]
     for each in again:
         assert Message(each.frames[0]).number(b"34") == each.in_seq - 1, "the number of the Logout is not used again"
-        each.close()
     assert "orders canceled on disconnect" not in node.logged()
     assert node.status()["orders_open"] == 2
+    for each in again:  # which is a disconnect
+        each.close()
 
 
 @pytest.mark.slow
