@@ -198,7 +198,7 @@ def test_what_cannot_be_upgraded_is_told_in_a_sentence(tmp_path: Path, old: Path
 
 
 def test_a_command_that_meets_other_rules_names_the_upgrade(old: Path, lockstep: Lockstep) -> None:
-    for words in (["state", old], ["verify", old], ["serve", "--data", old]):
+    for words in (["state", old], ["verify", old], ["serve", "--data", old, "--port", "0"]):
         status, _, complaint = lockstep(*words)
         assert (status, "`lockstep upgrade`" in complaint) == (2, True), words
 
