@@ -132,7 +132,8 @@ class CheckpointFork:
         self._child: _Child | None = None
         self._told = self.dropped = False
         #: Processor time of the child at the last look, that look, and how long it has used none.
-        self._used_ns, self._looked_s, self._still_s = 0, 0.0, 0.0
+        self._used_ns: int | None = None
+        self._looked_s = self._still_s = 0.0
         #: Processes of checkpoints that were dropped and that nobody waits for; those among them that were killed.
         self._left: list[int] = []
         self._killed: set[int] = set()
@@ -176,8 +177,8 @@ class CheckpointFork:
     def _look(self, child: _Child) -> None:
         """Kill a child that stands still, and wait for it no more; its checkpoint has failed."""
         used_ns, now_s = processor_ns(child.pid), time.monotonic()
-        if used_ns != self._used_ns or not (self._told or self.dropped):
-            self._still_s = 0.0  # it works, or waits for the journal
+        if used_ns is None or used_ns != self._used_ns or not (self._told or self.dropped):
+            self._still_s = 0.0  # it works, or waits for the journal, or nobody knows
         else:
             self._still_s += min(now_s - self._looked_s, _LOOK_S_MAX)
         self._used_ns, self._looked_s = used_ns, now_s

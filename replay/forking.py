@@ -83,12 +83,12 @@ def wait_or_kill(pid: int, wait_s: float) -> bool:
     return False
 
 
-def processor_ns(pid: int) -> int:
-    """Processor time of a process so far, by its clock (Linux: clock_getcpuclockid); 0 if it is gone."""
+def processor_ns(pid: int) -> int | None:
+    """Processor time of a process so far, by its clock (Linux: clock_getcpuclockid); None where there is none."""
     try:
         return time.clock_gettime_ns((~pid << 3) | 2)
     except OSError:
-        return 0
+        return None
 
 
 def end_with_parent(pid: int) -> None:

@@ -228,6 +228,27 @@ def test_a_child_that_stands_still_is_killed_and_told_and_the_next_checkpoint_is
     assert not list((directory / "checkpoints").glob("*.tmp")), "what the kill left is gone"
 
 
+def test_a_child_whose_processor_time_nobody_knows_is_not_taken_for_one_that_hangs(
+    node: tuple[Path, Journal, Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("directory.checkpoint_fork.STILL_S", 0.05)
+    monkeypatch.setattr("directory.checkpoint_fork.processor_ns", lambda _pid: None)
+    directory, journal, engine = node
+    engine.apply(ROWS[:1_000].copy())
+    unsure: Any = Unsure(journal)
+    with CheckpointFork(unsure, 500) as every:
+        every(unsure, engine)
+        pid = stopped(every)
+        unsure.durable_seq = engine.seq
+        ends_s = time.monotonic() + 0.3
+        while time.monotonic() < ends_s:
+            every.tend()
+            time.sleep(0.005)
+        assert every.child_pid == pid
+        os.kill(pid, signal.SIGCONT)
+    assert [info.seq for info in CheckpointStore(directory).list()] == [engine.seq]
+
+
 def test_a_pump_that_waits_for_a_stopped_child_ends_with_its_sentence(
     node: tuple[Path, Journal, Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
