@@ -213,7 +213,7 @@ class ParquetForm:
             raise ValueError(f"{self._folder} has no file of the table {table.name}")
         try:
             for path in files:
-                few = [name for name, vocabulary in table.text.items() if vocabulary.few]
+                few = [name for name, words in table.text.items() if words.few or name in _RARE_IDS]
                 with self._library.parquet.ParquetFile(path, read_dictionary=few) as file:
                     _check_columns(table, file.schema_arrow.names, path)
                     for group in range(file.metadata.num_row_groups):
@@ -307,12 +307,16 @@ def _partial(column: Any, vocabulary: Vocabulary | None) -> tuple[Any, Any]:
     n, none = len(column), column.null_count
     if none == n:
         return _same(n, missing=True)
-    values = _values(column, vocabulary)
     if not none:
-        return values, _same(n, missing=False)[1]
+        return _values(column, vocabulary), _same(n, missing=False)[1]
     bits = np.frombuffer(column.buffers()[0], np.uint8)
-    missing = np.unpackbits(bits, count=column.offset + n, bitorder="little")[column.offset :] == 0
-    return values, missing
+    there = np.unpackbits(bits, count=column.offset + n, bitorder="little")[column.offset :].view(np.bool_)
+    if 2 * none < n:
+        return _values(column, vocabulary), ~there
+    # Most have none: only the others are made numbers.
+    values = np.zeros(n, np.int64)
+    values[there] = _values(column.drop_null(), vocabulary)
+    return values, ~there
 
 
 @lru_cache(maxsize=8)
@@ -328,11 +332,13 @@ def _values(column: Any, vocabulary: Vocabulary | None) -> Any:
     none = column.null_count
     if vocabulary is None:
         return np.asarray((column.fill_null(0) if none else column).to_numpy(zero_copy_only=False), np.int64)
-    if not vocabulary.few:
+    if not vocabulary.few and not hasattr(column, "dictionary"):
         return id_keys_of(_text(column.fill_null("") if none else column))
     # Each word is looked up once.
     coded = column if hasattr(column, "dictionary") else column.dictionary_encode()
-    keys = np.append(vocabulary.keys(coded.dictionary.to_numpy(zero_copy_only=False)), 0)
+    words = coded.dictionary
+    known = vocabulary.keys(words.to_numpy(zero_copy_only=False)) if vocabulary.few else id_keys_of(_text(words))
+    keys = np.append(known, 0)
     places = coded.indices
     return keys[(places.fill_null(len(keys) - 1) if none else places).to_numpy(zero_copy_only=False)]
 

@@ -24,15 +24,15 @@ from numpy.typing import NDArray
 
 from engine.records import EventKind
 from exports.once_rows import (
-    ENTRY_FACTS,
     EVENT_FACTS,
     REPORT_FACTS,
+    SAID_FACTS,
     TRADE_FACTS,
     fill_events,
     mark_events,
     mark_reports,
 )
-from exports.tables import EVENTS, ORDERS, REPORTS, TRADES, Columns, Table, table_of
+from exports.tables import EVENTS, ORDERS, REPORTS, TRADES, Columns, Table, near_slices, table_of
 from reports.rows import ReportKind
 
 #: Columns that each row may leave to another table.
@@ -139,7 +139,8 @@ class Facts:
 
     def __init__(self, rows: Mapping[str, int], last_seq: int) -> None:
         """``rows``: of each table, by the manifest. ``last_seq``: the last command that may have entered an order."""
-        self._first_of = np.zeros((rows.get(ORDERS.name, 0) + 2, len(ENTRY_FACTS)), np.int64)
+        self._first_of = np.zeros((rows.get(ORDERS.name, 0) + 2, len(SAID_FACTS)), np.int64)
+        self._last_entry_seq = 0
         self._order_of = np.zeros(last_seq + 1, np.int32)
         self._trades: list[Columns] = []
         self._trade_rows: NDArray[np.int64] | None = None
@@ -161,11 +162,15 @@ class Facts:
         if numbers[-1:] >= len(self._first_of) - 1 or (columns["order_number"] != numbers).any() or wrong.any():
             raise ValueError("the table orders has other orders than were written")
         self._orders += len(numbers)
-        for at, name in enumerate(ENTRY_FACTS):
-            self._first_of[first : first + len(numbers), at] = np.ma.getdata(columns[name])
+        facts = [np.ma.getdata(columns[name]) for name in SAID_FACTS]
+        for near in near_slices(len(numbers)):
+            rows = self._first_of[first + near.start : first + near.stop]
+            for at, each in enumerate(facts):
+                rows[:, at] = each[near]
         self._order_of[entry_seqs] = numbers
-        before = self._first_of[first - 1 : first - 1 + len(numbers), -1]
+        before = np.concatenate(([self._last_entry_seq], entry_seqs[:-1]))
         self._order_of[entry_seqs[entry_seqs == before]] = 0  # entered with another one: neither is referred to
+        self._last_entry_seq = int(entry_seqs[-1]) if len(entry_seqs) else self._last_entry_seq
 
     def events(self, columns: Columns) -> Columns:
         """Columns of ``events`` that say all. Raises ValueError for one that refers to nothing."""

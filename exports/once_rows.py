@@ -28,6 +28,8 @@ ENTRY_FACTS: Final = (
     *("participant", "symbol", "user", "side", "book", "time_in_force"),
     *("entry_client_order_id", "entry_price_e4", "entry_qty", "entry_seq"),
 )
+#: Those that ``fill_events`` says again, in the order of its first places of ``EVENT_FACTS``.
+SAID_FACTS: Final = ("participant", "symbol", "side", "entry_client_order_id", "entry_price_e4", "entry_qty")
 #: Facts of a trade, in the order of its row for kernels.
 TRADE_FACTS: Final = (
     *("trade_number", "price_e4", "qty", "symbol", "aggressor_side", "buy_participant", "sell_participant"),
@@ -183,7 +185,8 @@ def mark_events(columns, at, first_of, trades, missing):
 def fill_events(columns, at, order_of, first_of, trades, missing):
     """Say again what ``mark_events`` left out; gives the first row that cannot be, or -1.
 
-    order_of: int32[commands], the number of the only order that a command entered, or 0.
+    order_of: int32[commands], the number of the only order that a command entered, or 0. first_of: int64[orders,
+    SAID_FACTS].
     """
     for row in range(columns.shape[1]):
         if not missing[at[_E_PARTICIPANT], row]:
@@ -210,13 +213,13 @@ def fill_events(columns, at, order_of, first_of, trades, missing):
         if order_of[entry_seq] == 0:
             return np.int64(row)
         number = np.int64(order_of[entry_seq])
-        columns[at[_E_PARTICIPANT], row] = first_of[number, _PARTICIPANT]
-        columns[at[_E_SYMBOL], row] = first_of[number, _SYMBOL]
-        columns[at[_E_SIDE], row] = first_of[number, _SIDE]
-        columns[at[_E_ID], row] = first_of[number, _ID]
+        columns[at[_E_PARTICIPANT], row] = first_of[number, _E_PARTICIPANT]
+        columns[at[_E_SYMBOL], row] = first_of[number, _E_SYMBOL]
+        columns[at[_E_SIDE], row] = first_of[number, _E_SIDE]
+        columns[at[_E_ID], row] = first_of[number, _E_ID]
         columns[at[_E_NUMBER], row] = number
         if missing[at[_E_PRICE], row]:
-            columns[at[_E_PRICE], row] = first_of[number, _PRICE]
+            columns[at[_E_PRICE], row] = first_of[number, _E_PRICE]
         if missing[at[_E_QTY], row]:
-            columns[at[_E_QTY], row] = first_of[number, _QTY]
+            columns[at[_E_QTY], row] = first_of[number, _E_QTY]
     return np.int64(-1)

@@ -6,7 +6,7 @@ times in ns since 1970, prices and money in 1/10000, and of words the numbers th
 The forms of an export write words in their place.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
@@ -20,6 +20,8 @@ from exports.words import CodeWords, IdWords, Vocabulary, name_keys, name_number
 from reports.rows import Liquidity, ReportKind
 
 Columns = dict[str, NDArray[np.int64]]
+
+_NEAR_ROWS: Final = 4_096
 
 
 class BookWord(IntEnum):
@@ -100,13 +102,21 @@ def _numbers_within(seqs: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def event_rows(columns: Columns, names: Directory) -> NDArray[Any]:
     """EVENT rows out of the columns of ``events``. Raises KeyError for names that are none."""
-    rows = np.zeros(len(columns["seq"]), EVENT)
-    for column, place in _EVENT_PLACES.items():
-        rows[place] = columns[column]
-    rows["instrument"] = name_numbers(columns["symbol"], names.symbols)
+    of_place = {place: columns[column] for column, place in _EVENT_PLACES.items()}
+    of_place["instrument"] = name_numbers(columns["symbol"], names.symbols)
     for place in ("participant", "contra_participant"):
-        rows[place] = name_numbers(columns[place], names.participants)
+        of_place[place] = name_numbers(columns[place], names.participants)
+    rows = np.zeros(len(columns["seq"]), EVENT)
+    for near in near_slices(len(rows)):
+        those = rows[near]
+        for place, values in of_place.items():
+            those[place] = values[near]
     return rows
+
+
+def near_slices(n: int) -> Iterator[slice]:
+    """Slices of ``n`` rows that stay in a near cache while their places are written one after the other."""
+    return (slice(begin, min(begin + _NEAR_ROWS, n)) for begin in range(0, n, _NEAR_ROWS))
 
 
 #: Columns of ``events``, and the places of an EVENT row that they are, but for time and names.
