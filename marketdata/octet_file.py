@@ -30,28 +30,38 @@ class OctetFile:
         self._file = path.open("wb", buffering=0)
         self._hash = hashlib.sha256()
         self._size_bytes = 0
-        self._piece = bytearray(head)
+        # Pieces are used again: the system clears each page of memory that it gives out.
+        self._piece, self._end = memoryview(bytearray(_PIECE_BYTES)), 0
         self._writer = ThreadPoolExecutor(1, "file of the feed")
-        self._waiting: deque[Future[None]] = deque()
+        self._waiting: deque[Future[memoryview]] = deque()
+        self.add(head)
 
     def add(self, octets: bytes | memoryview) -> None:
         """Add bytes."""
-        self._piece += octets
-        if len(self._piece) >= _PIECE_BYTES:
-            self._give()
+        left = memoryview(octets)
+        while left:
+            some, left = left[: _PIECE_BYTES - self._end], left[_PIECE_BYTES - self._end :]
+            self._piece[self._end : self._end + len(some)] = some
+            self._end += len(some)
+            if self._end == _PIECE_BYTES:
+                self._give()
 
     def _give(self) -> None:
+        """Give the piece to the thread, and take one that it has written, or another."""
+        self._size_bytes += self._end
+        self._waiting.append(self._writer.submit(self._write, self._piece, self._end))
         if len(self._waiting) >= _PIECES_MAX:
-            self._waiting.popleft().result()
-        piece, self._piece = self._piece, bytearray()
-        self._size_bytes += len(piece)
-        self._waiting.append(self._writer.submit(self._write, piece))
+            self._piece = self._waiting.popleft().result()
+        else:
+            self._piece = memoryview(bytearray(_PIECE_BYTES))
+        self._end = 0
 
-    def _write(self, piece: bytearray) -> None:
-        self._hash.update(piece)
-        left = memoryview(piece)
+    def _write(self, piece: memoryview, end: int) -> memoryview:
+        left = piece[:end]
+        self._hash.update(left)
         while left:
             left = left[self._file.write(left) :]
+        return piece
 
     def close(self) -> tuple[int, str]:
         """End it. Gives its bytes and their SHA-256. Raises OSError."""

@@ -189,7 +189,7 @@ class PastSlice:
 
 def names_after(before: Directory, commands: NDArray[Any], engine: MarketEngine) -> Directory:
     """Directory of an engine after rows: the one before where none of them defines anything."""
-    kinds = commands["kind"]
+    kinds = np.ascontiguousarray(commands["kind"])  # once: each is in a line of the cache of its own
     if any((kinds == kind).any() for kind in _DEFINITIONS):
         return engine.directory
     return before if before.now_ns == engine.now_ns else replace(before, now_ns=engine.now_ns)

@@ -99,6 +99,23 @@ class Reports:
         """The room for reports, the same array for the life of the fold: each batch is its front."""
         return self._room.arrays.rows
 
+    @property
+    def orders_max(self) -> int:
+        """Open orders for which the tables have room."""
+        return self._sizes[0]
+
+    @property
+    def open_orders(self) -> int:
+        """Number of open orders; a look at the whole table."""
+        return int(np.count_nonzero(self.tables.orders["participant"][:-1]))
+
+    def give_room(self, orders_max: int) -> None:
+        """Make room for so many open orders, between two blocks. It changes nothing in the reports."""
+        image, seq = self.image(), self.seq
+        self._sizes = (orders_max, *self._sizes[1:])
+        self.clear()
+        self.restore(image, seq)
+
     def prefault(self) -> None:
         """Have the system provide the memory of the order table now: 128 MB at the default capacity.
 

@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -20,6 +20,7 @@ from cli.questions.reports import room_of
 from engine.records import COMMAND, CommandKind, VenueSetting
 from journal.history import History
 from marketdata.itch import ItchFeed
+from marketdata.itch.block_messages import FIRST_ORDERS, BlockMessages
 from marketdata.itch.excerpt import Excerpt
 from marketdata.itch.files import SessionFiles
 from marketdata.octet_file import Written
@@ -58,15 +59,20 @@ def write_files(
     with _written_aside(out) as aside:
         files = SessionFiles(aside, form, only)
         excerpt = Excerpt(files)
-        feed = ItchFeed(room, files if from_seq is None else excerpt)
+        first_room = replace(room, orders_max=min(room.orders_max, FIRST_ORDERS))
+        feed = ItchFeed(first_room, files if from_seq is None else excerpt)
         files.counted_from_ns = lambda: feed.day_ns
-        fold = Reports(room)
+        fold = Reports(first_room)
+        messages = BlockMessages(fold, feed, room.orders_max)
         with closing(ahead(plays(directory, 1, to_seq, "replaying"))) as blocks:
             for block in blocks:
                 for part, is_before in parted(block.play, from_seq or 1):
+                    if is_before or excerpt.has_begun:
+                        messages.take(part.first_seq, part.commands, part.events)
+                        continue
+                    messages.make_room(len(part.events))
                     for batch in fold.batches(part.first_seq, part.commands, part.events):
-                        if not is_before:
-                            excerpt.begin(feed, batch)
+                        excerpt.begin(feed, batch)
                         feed.take(batch)
                     feed.end_block()
         files.close()

@@ -37,6 +37,11 @@ class Excerpt:
         if self._begun:
             self._on_messages(day, number - self._lead if day == self._day else number, count, framed)
 
+    @property
+    def has_begun(self) -> bool:
+        """True once ``begin`` had rows."""
+        return self._begun
+
     def begin(self, feed: ItchFeed, reports: NDArray[Any]) -> None:
         """Begin before these REPORT rows, which the feed takes next; does nothing where it has begun, or without rows.
 

@@ -38,6 +38,7 @@ from marketdata.itch.fold import (
 from marketdata.itch.scan import as_packets, index_messages
 from marketdata.itch.shown import insert_all
 from marketdata.itch.tables import FEED_LAYOUT, FEED_VERSION, SHOWN, FeedTables, new_room, new_tables
+from reports.projection import read_only
 from reports.rows import REPORT, ReportKind
 from wire.itch_layout import SystemEvent
 
@@ -65,13 +66,6 @@ def session_name(day: int) -> str:
 def is_compiled() -> bool:
     """True if the kernel of the feed is in the cache of this machine."""
     return INTERPRETED or any(cache_directory_of(Path(__file__).parent).rglob("fold.requeue*.nbc"))
-
-
-def _read_only(rows: Rows) -> Rows:
-    """A view that nobody writes to: the kernel is compiled for one kind of array."""
-    view = rows.view()
-    view.flags.writeable = False
-    return view
 
 
 class ItchFeed:
@@ -144,7 +138,7 @@ class ItchFeed:
         How rows are cut changes nothing in the messages. A block must be ended before the next, before an image and
         before anybody is told that all of it was seen: the cross trade of an uncross may be due.
         """
-        self._make(_read_only(reports), 0, 0, int(ends_block))
+        self._make(read_only(reports), 0, 0, int(ends_block))
 
     def _make(self, reports: Rows, n: int, at: int, ends: int) -> None:
         """Make the messages from row ``n`` on, behind ``at`` bytes that are in the room."""
@@ -152,13 +146,14 @@ class ItchFeed:
             n, at, why = make_messages(self._packed.pointers, self._room.pointers, reports, n, at, ends)
             if why == DONE:
                 break
-            n, at = self._past(reports, n, at, why)
-        self._give(at)
+            n, at = self.go_past(reports, n, at, why)
+        self.give(at)
 
-    def _past(self, reports: Rows, n: int, at: int, why: int) -> tuple[int, int]:
-        """Do what the kernel left to do at row ``n``; gives the row and the place with which it goes on."""
+    def go_past(self, reports: Rows, n: int, at: int, why: int) -> tuple[int, int]:
+        """Do what the kernel left to do at row ``n``, behind ``at`` bytes that are in the room; gives the row and the
+        place with which it goes on."""
         if why == FULL:
-            return n, self._give(at)
+            return n, self.give(at)
         if why == DAY:
             return n + int(reports[n]["kind"] == ReportKind.TRADING_DAY), self._begin_day(at, reports[n])
         return n + 1, self._grow(at, reports[n])
@@ -186,16 +181,16 @@ class ItchFeed:
 
     def go_on(self, reports: Rows, n: int, why: int) -> None:
         """Make the rest of a block, at whose row ``n`` the kernel stopped, after ``note_given``."""
-        reports = _read_only(reports)
-        n, at = self._past(reports, n, 0, why)
+        reports = read_only(reports)
+        n, at = self.go_past(reports, n, 0, why)
         self._make(reports, n, at, 1)
 
     def end_block(self) -> None:
         """End a block after its reports were taken."""
         self.take(np.zeros(0, REPORT), ends_block=True)
 
-    def _give(self, at: int) -> int:
-        """Give the messages in the room away; gives the place of the next, 0."""
+    def give(self, at: int) -> int:
+        """Give the ``at`` bytes of messages in the room away; gives the place of the next, 0."""
         if at:
             self._on_messages(self.day, self._given + 1, self.messages - self._given, self._out[:at])
         self._given = self.messages
@@ -209,7 +204,7 @@ class ItchFeed:
                 at = self._put(SystemEvent.END_OF_MARKET_HOURS, at, time_ns)
             at = self._put(SystemEvent.END_OF_SYSTEM_HOURS, at, time_ns)
             at = self._put(SystemEvent.END_OF_MESSAGES, at, time_ns)
-            self._give(at)
+            self.give(at)
         start_ns = int(feed["day_start_ns"])
         begins = (time_ns - start_ns) // DAY_NS
         feed["day_ns"], feed["day_end_ns"] = begins * DAY_NS, (begins + 1) * DAY_NS + start_ns
@@ -241,7 +236,7 @@ class ItchFeed:
 
     def _space(self, at: int) -> int:
         """Place with room for the messages of a row: ``at``, or the first after the messages were given away."""
-        return at if at + ROW_BYTES_MAX <= len(self._out) else self._give(at)
+        return at if at + ROW_BYTES_MAX <= len(self._out) else self.give(at)
 
     def put_all(self, time_ns: int, shown: Rows) -> None:
         """Give the messages with which a session that has come so far would begin: events, directory, states and, as
@@ -252,7 +247,7 @@ class ItchFeed:
         events += [SystemEvent.END_OF_MARKET_HOURS] * int(feed["closed"])
         for event in events:
             at = self._put(event, at, time_ns)
-        self._give(self._put_standing(at, time_ns, shown))
+        self.give(self._put_standing(at, time_ns, shown))
 
     def shown(self, mask: Any = True) -> Rows:
         """SHOWN rows of the orders that are shown, and for which the mask is true, in the order of their places."""
@@ -309,6 +304,13 @@ class ItchFeed:
         tables.shown[places] = shown
         self._given = self.messages
 
+    def give_room(self, orders_max: int) -> None:
+        """Make room for so many open orders, between two blocks. It changes nothing in the messages."""
+        image, seq = self.image(), self.seq
+        self._sizes = (orders_max, self._sizes[1])
+        self.clear()
+        self.restore(image, seq)
+
     def clear(self) -> None:
         """Reset to the state before the first report."""
         self._packed = Packed(new_tables(*self._sizes))
@@ -324,5 +326,5 @@ def compile_kernels() -> None:
     put_standing(pointers, room, 1, 0, 0)
     put_orders(pointers, room, none, 0, 0, 0)
     index_messages(np.zeros(2, np.uint8), 0, 1, np.zeros(1, np.int64))
-    as_packets(_read_only(np.zeros(2, np.uint8)), np.zeros(1, np.uint8))
+    as_packets(read_only(np.zeros(2, np.uint8)), np.zeros(1, np.uint8))
     requeue(pointers, room, none, 0, 0, 0, 0)

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from checkpoints import Projection
 from engine.capacity import Capacity
 from engine.digest import part_digest
+from engine.records import CommandKind
+from marketdata.itch.block_messages import BlockMessages
 from marketdata.itch.feed import ItchFeed, OnMessages
 from marketdata.itch.spool import SessionSpool, Standing
 from reports import ReportKind, Reports
@@ -40,6 +42,7 @@ class ItchStream(Projection):
         self.spool = SessionSpool(folder)
         self.reports = Reports(capacity)
         self.feed = ItchFeed(capacity, self._on_messages)
+        self._blocks = BlockMessages(self.reports, self.feed)
         self.reign = 0
 
     def _on_messages(self, day: int, number: int, count: int, framed: memoryview) -> None:
@@ -48,6 +51,9 @@ class ItchStream(Projection):
 
     def observe(self, first_seq: int, commands: Rows, events: Rows, /) -> None:
         """Take a block."""
+        if not (commands["kind"] == CommandKind.EPOCH).any():
+            self._blocks.take(first_seq, commands, events)
+            return
         ended = False
         for batch in self.reports.batches(first_seq, commands, events):
             if (epochs := batch[batch["kind"] == ReportKind.EPOCH]).size:

@@ -14,10 +14,11 @@ from engine.jit import INTERPRETED, Packed
 from engine.kernel_cache import cache_directory_of
 from engine.records import CommandKind
 from marketdata.itch import session_name
+from marketdata.itch.block_messages import kernel_addresses
 from marketdata.itch.feed import ItchFeed
 from marketdata.itch.stream import ItchStream
 from node.feeds import feed_turn
-from node.feeds.feed_turn import MESSAGES_KERNEL, NOTHING, PART, REPORTS_KERNEL, new_sending, send_blocks
+from node.feeds.feed_turn import NOTHING, PART, new_sending, send_blocks
 from node.feeds.multicast import Outlet
 from replay.feed import Feed
 from reports import Reports
@@ -103,9 +104,8 @@ class DirectFeed:
 
 def _link(sending: feed_turn.Sending, reports: Reports, feed: ItchFeed) -> None:
     """Give the kernel the addresses of those that it calls."""
-    make_reports = REPORTS_KERNEL.address(*reports.pointers, 1, sending.commands, sending.events, 0, 0, 0, 1)
-    sending.words[feed_turn.MAKE_REPORTS] = make_reports
-    sending.words[feed_turn.MAKE_MESSAGES] = MESSAGES_KERNEL.address(*feed.pointers, sending.reports, 0, 0, 1)
+    words = sending.words
+    words[feed_turn.MAKE_REPORTS], words[feed_turn.MAKE_MESSAGES] = kernel_addresses(reports, feed)
 
 
 def is_compiled() -> bool:

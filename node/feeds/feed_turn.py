@@ -9,10 +9,11 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from engine.jit import Linked, call_by_address, called, inlined, libc, unpack_pointers
+from engine.jit import called, inlined, libc, unpack_pointers
 from engine.records import COMMAND, EVENT, CommandKind
-from marketdata.itch.fold import DONE, make_messages
-from reports.fold import make_reports
+from marketdata.itch.block_messages import messages_by_address, reports_by_address
+from marketdata.itch.fold import DONE
+from reports.projection import read_only
 from reports.rows import REPORT
 from sequencer.system_calls import DONTWAIT, MONOTONIC, clock_gettime
 from tape.blocks import (
@@ -96,12 +97,6 @@ class Sending(NamedTuple):
     time: np.ndarray[Any, Any]  # int64[2]: seconds and nanoseconds
 
 
-def _read_only(rows: Any) -> Any:
-    view = rows.view()
-    view.flags.writeable = False
-    return view
-
-
 def new_sending(reports: Any, out: Any, groups: bytes) -> Sending:
     """Memory beside the rooms of reports and feed. groups: an address of a socket for each."""
     command_words, event_words = (
@@ -111,10 +106,10 @@ def new_sending(reports: Any, out: Any, groups: bytes) -> Sending:
     sending = Sending(
         words=np.zeros(WORDS, np.int64),
         command_words=command_words,
-        commands=_read_only(command_words.view(COMMAND)),
+        commands=read_only(command_words.view(COMMAND)),
         event_words=event_words,
-        events=_read_only(event_words.view(EVENT)),
-        reports=_read_only(reports),
+        events=read_only(event_words.view(EVENT)),
+        reports=read_only(reports),
         out=out,
         packet=np.zeros(PACKET_BYTES_MAX, np.uint8),
         groups=np.frombuffer(bytearray(groups), np.uint8),
@@ -130,11 +125,6 @@ def new_sending(reports: Any, out: Any, groups: bytes) -> Sending:
 unpack_sending = unpack_pointers(
     new_sending(np.zeros(1, REPORT), np.zeros(1, np.uint8), bytes(_ADDRESS_BYTES)),
 )
-#: Kernels that are called by their addresses.
-REPORTS_KERNEL: Final = Linked(make_reports, 3)
-MESSAGES_KERNEL: Final = Linked(make_messages, 3)
-_reports: Final = call_by_address(3)
-_messages: Final = call_by_address(3)
 _sendto: Final = libc("sendto", 6, sized=True)
 
 
@@ -234,7 +224,7 @@ def send_blocks(sending_at, tape_at, tables_at, reports_room_at, feed_at, feed_r
         mine[AT] = position + head[LENGTH]
         if mine[SLOT] != 0:
             store_release(tape.words, mine[SLOT] + READER_POSITION, mine[AT])
-        _, _, made = _reports(
+        _, _, made = reports_by_address(
             words[MAKE_REPORTS],
             (
                 tables_at,
@@ -248,7 +238,7 @@ def send_blocks(sending_at, tape_at, tables_at, reports_room_at, feed_at, feed_r
                 words[REPORTS_MAX],
             ),
         )
-        row, end, stopped = _messages(
+        row, end, stopped = messages_by_address(
             words[MAKE_MESSAGES],
             (feed_at, feed_room_at, sending.reports[:made], np.int64(0), at, np.int64(1)),
         )
