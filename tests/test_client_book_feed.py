@@ -21,7 +21,7 @@ import pytest
 from client.book_feed import BookFeed
 from client.errors import CannotConnect
 from client.events import Side
-from tests.feed_receiver import Receiver, bad_network
+from tests.feed_receiver import Receiver, Spoils, bad_network
 from tests.itch_reader import Reader
 from tests.ouch_messages import cancel, enter
 from tests.running import Client, until
@@ -36,10 +36,10 @@ KILLS = 3
 class Relay:
     """Path of packets from a group to another one over a bad network."""
 
-    def __init__(self, group: str, port: int, seed: int, share: float) -> None:
+    def __init__(self, group: str, port: int, spoils: Spoils) -> None:
         self.group, self.port = free_group()
         self._from = Receiver(group, port, [])
-        self._spoil = bad_network(seed, share)
+        self._spoil = spoils
         self._to = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._to.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
         self._to.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, struct.pack("b", 1))
@@ -69,8 +69,8 @@ def fed(tmp_path: Path) -> Iterator[Fed]:
 
 
 @contextlib.contextmanager
-def relayed(fed: Fed, seed: int, share: float) -> Iterator[Relay]:
-    relay = Relay(fed.group, fed.port, seed, share)
+def relayed(fed: Fed, spoils: Spoils) -> Iterator[Relay]:
+    relay = Relay(fed.group, fed.port, spoils)
     try:
         yield relay
     finally:
@@ -99,7 +99,7 @@ def test_books_over_a_bad_network_are_the_markets_through_kills_of_the_feed(fed:
     good, client, chance = fed.receiver(), Client(fed.node.port, "UA"), random.Random(5)
     asked, snapshots = fed.ports()["requests"], snapshots_port(fed.node)
     with (
-        relayed(fed, 7, 0.05) as relay,
+        relayed(fed, bad_network(7, 0.05)) as relay,
         BookFeed(
             f"{relay.group}:{relay.port}", requests=f"127.0.0.1:{asked}", snapshots=f"127.0.0.1:{snapshots}"
         ) as feed,
