@@ -32,6 +32,9 @@ _WAITED: Final = (
     "repeat it when nothing was entered for as long as the delay"
 )
 _NAME: Final = "give 1 to 8 characters of A-Z 0-9 . -"
+#: Numbers below these are names of at most six, and at most four, characters.
+_SIX_CHARACTERS: Final = 2**48
+_FOUR_CHARACTERS: Final = 2**32
 #: Words of a row before: 64-bit numbers.
 _NOTHING: Final = (0, 0, 0, 0, 0, 0)
 
@@ -52,6 +55,8 @@ def fault_of(row: "np.void", extend: "np.void | None", members: Sequence["np.voi
         found = _of_index(row, further, members)
     elif kind == CommandKind.VENUE:
         found = _of_venue(row)
+    elif kind == CommandKind.USER:
+        found = _of_user(row)
     return next(found, "")
 
 
@@ -109,6 +114,14 @@ def _of_participant(row: Any) -> Iterator[str]:
     yield from _name(row["name"], "the participant")
     if row["group"]:
         yield from _name(row["group"], "the group")
+
+
+def _of_user(row: Any) -> Iterator[str]:
+    name, firm = int(row["name"]), int(row["firm"])
+    if not is_name(name) or name >= _SIX_CHARACTERS:
+        yield f"the user is {unpack(name)}; give 1 to 6 characters of A-Z 0-9 . -"
+    if firm and (not is_name(firm) or firm >= _FOUR_CHARACTERS or set(unpack(firm)) & set(".-")):
+        yield f"the firm is {unpack(firm)}; give 1 to 4 characters of A-Z 0-9"
 
 
 def _of_index(row: Any, further: tuple[int, ...], members: Sequence[Any]) -> Iterator[str]:

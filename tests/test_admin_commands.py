@@ -231,7 +231,8 @@ def test_a_command_that_the_market_refuses_ends_with_1_and_its_reason(operated: 
         status, out, complaint = lockstep("admin", "phase", operated.directory, "GHOST", "closed", *as_json)
         assert (status, complaint) == (
             1,
-            "lockstep: the market refused 1 command, the first: rejected GHOST reason=unknown_instrument\n",
+            "lockstep: the market refused 1 command, the first: rejected GHOST reason=unknown_instrument;"
+            " there is no instrument GHOST; there are XYZ\n",
         )
         if as_json:
             (event,) = checked(("admin", "phase"), out)[0]["events"]
@@ -280,6 +281,69 @@ def test_wrong_use_is_one_sentence_and_2_and_the_market_stays_as_it_is(
     assert (status, out, complaint.count("\n")) == (2, "", 1)
     assert complaint.startswith(f"lockstep: {sentence}")
     assert operated.node.engine.seq == seq
+
+
+OF_PARTICIPANT = "there is no participant GHOST; there are ALPHA, BETA"
+OF_INSTRUMENT = "there is no instrument GHOST; there are XYZ"
+UNKNOWN = [
+    (["halt", "GHOST"], OF_INSTRUMENT),
+    (["resume", "GHOST"], OF_INSTRUMENT),
+    (["kill", "GHOST"], OF_PARTICIPANT),
+    (["unkill", "GHOST"], OF_PARTICIPANT),
+    (["mass-cancel", "GHOST"], OF_PARTICIPANT),
+    (["mass-cancel", "BETA", "--symbol", "GHOST"], OF_INSTRUMENT),
+    (["limits", "GHOST", "--credit", "1"], OF_PARTICIPANT),
+    (["limits", "BETA", "--symbol", "GHOST", "--max-position", "1"], OF_INSTRUMENT),
+    (["index", "ALL", "--members", "XYZ:1,GHOST:1"], OF_INSTRUMENT),
+    (["do", "user T participant=GHOST"], OF_PARTICIPANT),
+    (["do", "enter GHOST g1 buy 1 XYZ @ 9", "enter GHOST g2 buy 1 XYZ @ 9"], OF_PARTICIPANT),
+    (["do", "enter BETA g1 buy 1 GHOST @ 9"], OF_INSTRUMENT),
+    (["do", "schedule GHOST 2099-01-01T10:00 closed"], OF_INSTRUMENT),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), UNKNOWN, ids=[" ".join(words[:2]) for words, _ in UNKNOWN])
+def test_a_name_that_is_not_defined_is_told_once_with_those_that_are(
+    words: list[str], said: str, operated: Operated, lockstep: Lockstep
+) -> None:
+    command, *rest = words
+    status, _, complaint = lockstep("admin", command, operated.directory, *rest)
+    assert (status, complaint.count("\n"), complaint.count("there is no")) == (1, 1, 1)
+    assert complaint.endswith(f"; {said}\n")
+
+
+def test_of_many_names_the_first_are_listed_and_the_others_counted(operated: Operated, lockstep: Lockstep) -> None:
+    lines = [f"participant P{number}" for number in range(12)]
+    assert lockstep("admin", "do", operated.directory, *lines)[0] == 0
+    complaint = lockstep("admin", "kill", operated.directory, "GHOST")[2]
+    assert complaint.endswith("there are ALPHA, BETA, P0, P1, P2, P3, P4, P5, P6, P7 and 4 more\n")
+
+
+def test_a_schedule_whose_time_has_passed_is_told_and_one_to_come_is_not(
+    operated: Operated, lockstep: Lockstep
+) -> None:
+    lines = ["schedule XYZ 2020-01-01T10:00 pre_open", "schedule XYZ 2099-01-01T10:00 closed"]
+    lines.append("schedule GHOST 2020-01-01T10:00 closed")
+    status, _, complaint = lockstep("admin", "do", operated.directory, *lines[:2])
+    assert (status, complaint) == (
+        0,
+        "note: the time 2020-01-01T10:00:00 for the phase pre_open of XYZ has passed, so it comes at once; give the"
+        " date of a day to come\n",
+    )
+    status, _, complaint = lockstep("admin", "do", operated.directory, *lines[2:])
+    assert (status, "has passed" in complaint) == (1, False)
+
+
+def test_the_calendar_of_an_unknown_instrument_is_refused_before_a_phase_is_sent(
+    operated: Operated, lockstep: Lockstep, tmp_path: Path
+) -> None:
+    (tmp_path / "days").write_text("2099-06-01T14:30 2099-06-01T18:00\n")
+    words = ["schedule", operated.directory, "--calendar", tmp_path / "days", "--from", "2099-06-01", "--days", "1"]
+    seq = operated.node.engine.seq
+    status, out, complaint = lockstep("admin", *words, "--symbol", "GHOST")
+    assert (status, out, complaint) == (2, "", "lockstep: there is no instrument GHOST; there are XYZ.\n")
+    assert operated.node.engine.seq == seq
+    assert lockstep("admin", *words, "--symbol", "XYZ")[0] == 0
 
 
 DEFINED = [

@@ -50,6 +50,8 @@ LINES = {
     "index I members=AAA:1,BBB:2,AAA:2": "AAA is named twice; give each member once",
     "index I members=AAA:1 levels=20%/5m,7%/5m": "a level of 7% comes after one of 20%; give the deeper one later",
     "index I members=AAA:1 levels=7%/2d": "a level halts for 2d; give at most 1d, or close",
+    "user TRADER7 participant=ALPHA": "the user is TRADER7; give 1 to 6 characters of A-Z 0-9 . -",
+    "user T firm=A-B participant=ALPHA": "the firm is A-B; give 1 to 4 characters of A-Z 0-9",
     "venue speed_bump=2d": "the entry delay is 2d; give 0 to 1d",
 }
 
@@ -86,11 +88,12 @@ def test_there_is_a_sentence_exactly_where_the_market_refuses() -> None:
             f"index {one('NEW', 'new')} members={members} levels={level}",
             f"participant {one('NEW', 'new', 'N.1-2')} group={one('G', 'g')}",
             f"venue speed_bump={one('0s', '1d', '25h', '1ns')}",
+            f"user {one('A', 'SIX.-9', 'SEVEN77', 'a')} firm={one('A', 'FOUR', 'FIVE5', 'A.', 'a')} participant=GHOST",
         )
         refused, said = told(line)
         assert refused == bool(said), (line, said)
         seen.add((line.split()[0], refused))
-    assert len(seen) == 8, "each kind was taken and refused"
+    assert len(seen) == 10, "each kind was taken and refused"
 
 
 WAITING = """\

@@ -121,6 +121,23 @@ def test_a_calendar_whose_sessions_are_past_is_told_so_and_not_that_it_has_none(
     assert "in 2 days from 2020-06-01 on are past: the last one closed at 2020-06-02T18:00:00" in " ".join(told.split())
 
 
+def test_a_session_that_is_under_way_is_told_with_the_phase_that_it_lacks(
+    week: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    week.write_text("2026-06-01T14:30 2026-06-01T18:00\n2026-06-02T14:30 2026-06-02T18:00\n")
+    words = ("admin", "schedule", week.parent, "--calendar", week, "--from", "2026-06-01", "--days", "2", "--print")
+    monkeypatch.setattr("cli.operating.schedule.time.time_ns", lambda: time_ns("2026-06-01T15:00:00"))
+    status, out, told = lockstep(*words)
+    assert (status, out.splitlines()[0]) == (0, "schedule * 2026-06-01T17:55:00 closing_auction")
+    assert told == (
+        "note: a session is under way, and what it has had until now is left out, at last 2026-06-01T14:30:00"
+        " continuous; give the present phase by `lockstep admin phase DIR * continuous`\n"
+    )
+    for moment in ("2026-06-01T13:00:00", "2026-06-01T18:00:00"):
+        monkeypatch.setattr("cli.operating.schedule.time.time_ns", lambda moment=moment: time_ns(moment))
+        assert lockstep(*words)[2] == ""
+
+
 @pytest.mark.parametrize(
     ("plan", "said"),
     [

@@ -1,6 +1,7 @@
 """`lockstep simulate`: traders who send what they mean, over connections that may break, and tell what is missing."""
 
 import re
+import signal
 import socket
 import threading
 import time
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from cli.interrupts import Terminated
 from cli.trading import simulate
 from client import RequestKind
 from load.actions import Actions
@@ -158,6 +160,27 @@ def test_every_order_is_answered_and_told_in_a_summary(lockstep: Lockstep, users
     assert 700 < summary["orders"] < 1_100
     assert (summary["answers"], summary["unanswered"], last["good"]) == (summary["orders"], 0, True)
     assert summary["latency"]["p99_us"] >= summary["latency"]["p50_us"] > 0
+
+
+@pytest.mark.parametrize(
+    ("signal_number", "ends", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_simulation_that_a_signal_breaks_off_has_its_summary_and_says_so_once(
+    signal_number: int, ends: int, word: str, lockstep: Lockstep, users: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trade(*_: object) -> None:
+        raise KeyboardInterrupt if signal_number == signal.SIGINT else Terminated
+
+    monkeypatch.setattr(simulate, "_trade", trade)
+    for as_json in ([], ["--json"]):
+        with serving() as server:
+            arguments = ("simulate", "--port", server.port, "--users", users, *as_json)
+            status, out, err = lockstep(*arguments)
+        assert (status, err) == (ends, f"lockstep: {word}\n")
+        if as_json:
+            assert [checked(["simulate"], out)[-1][key] for key in ("summary", "gave_up")] == [True, word]
+        else:
+            assert "every order was answered" in out
 
 
 @pytest.mark.slow

@@ -403,6 +403,12 @@ def limits(directory: Path, name: str, symbol: str | None, words: list[str], *, 
     return errors.FINE
 
 
+def check_instrument(directory: Path, symbol: str) -> None:
+    """Raise RequestRefused, with the instruments that there are, for a symbol that the node does not know."""
+    with connected(directory) as link:
+        link.ask("books", symbol=symbol, depth=1)
+
+
 def book(directory: Path, symbol: str, depth: int, *, as_json: bool) -> int:
     """`lockstep admin book`: the ladder of one instrument now."""
     with connected(directory) as link:

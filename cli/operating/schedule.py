@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from cli.errors import WrongUse
-from cli.operating.admin import send_lines, word
+from cli.operating.admin import check_instrument, send_lines, word
 from cli.operating.trading_calendar import Session, sessions
-from cli.screen import counted, print_line
+from cli.screen import counted, notice, print_line
 from engine.bounds import SCHEDULES_MAX, SCHEDULES_OF_ALL_MAX
 from notation.words import Fault, duration, duration_ns
 from notation.words import time as time_word
@@ -81,7 +81,8 @@ def schedule(
     wanted = Plan(*lengths)
     found = sessions(calendar, begun, days)
     check_order(found, wanted)
-    lines = [text for session in found for at_ns, text in schedule_lines(symbol, session, wanted) if at_ns > now_ns]
+    planned = [schedule_lines(symbol, session, wanted) for session in found]
+    lines = [text for session in planned for at_ns, text in session if at_ns > now_ns]
     most = SCHEDULES_OF_ALL_MAX if symbol == "*" else SCHEDULES_MAX
     if found and not lines:
         raise WrongUse(
@@ -93,6 +94,10 @@ def schedule(
         raise WrongUse(f"{calendar} has no session in {days} days from {begun} on; give another --from, or more --days")
     if len(lines) > most:
         raise WrongUse(f"{len(lines)} phases are more than the {most} that may wait; give fewer --days")
+    if not only_print and symbol != "*":
+        check_instrument(directory, symbol)  # once, and not by a reject of each phase
+    for session in planned:
+        _tell_of_begun(symbol, session, now_ns)
     if only_print:
         for text in lines:
             print_line(text)
@@ -102,6 +107,16 @@ def schedule(
         coming = f"{counted(len(lines), 'phase')} will come, from {_told(lines[0])} to {_told(lines[-1])}"
         print_line(f"{coming}; `lockstep state` lists them")
     return status
+
+
+def _tell_of_begun(symbol: str, session: list[tuple[int, str]], now_ns: int) -> None:
+    """Tell that a session is under way: its phases that are past are not sent, the present one neither."""
+    past = [text for at_ns, text in session if at_ns <= now_ns]
+    if past and len(past) < len(session):
+        notice(
+            f"note: a session is under way, and what it has had until now is left out, at last {_told(past[-1])};"
+            f" give the present phase by `lockstep admin phase DIR {symbol} {past[-1].split()[-1]}`"
+        )
 
 
 def _told(line: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from cli import errors, screen
 from cli.errors import CheckFailed, WrongUse
+from cli.interrupts import Terminated
 from cli.trading.trade_words import reject_words
 from client.events import code_name
 from load.desk import LoginFailed
@@ -14,6 +15,8 @@ from load.lines import LoadError, User
 from load.simulation import SimulateOptions, Simulation, settle
 
 _USERS_MAX: Final = 500
+#: Ends of a simulation by a signal, and their exit statuses.
+_BROKEN_OFF: Final = {"interrupted": errors.INTERRUPTED, "terminated": errors.TERMINATED}
 
 
 def check_users(users: Sequence[User]) -> Sequence[User]:
@@ -42,6 +45,8 @@ def simulate(options: SimulateOptions, *, as_json: bool) -> int:
         gave_up = ""
     except LoadError as error:
         gave_up = str(error)
+    except Terminated:
+        gave_up = "terminated"
     except KeyboardInterrupt:
         gave_up = "interrupted"
     finally:
@@ -157,10 +162,10 @@ def _summary(simulation: Simulation, seconds: float, gave_up: str, as_json: bool
         screen.print_json(_object(simulation, seconds, simulation.latencies.summary()) | whole)
     else:
         _print_summary(facts, reasons, good)
+    if gave_up in _BROKEN_OFF:
+        return _BROKEN_OFF[gave_up]  # the program says which, as of any command
     if gave_up:
         screen.notice(f"lockstep: {gave_up}")
-    if gave_up == "interrupted":
-        return errors.INTERRUPTED
     return errors.FINE if good and not gave_up else errors.FOUND
 
 

@@ -1,25 +1,47 @@
-"""Sentences for the operator about definitions that were refused, or changed what was there.
+"""Sentences for the operator about what an answer of the market leaves open.
 
 The market rejects the second definition of an instrument, an index or a participant with ``invalid_command``, as for a
-value out of bounds. The second definition of a user changes that user. The sentences tell the operator which it was.
+value out of bounds. The second definition of a user changes that user. The sentences tell the operator which it was,
+which names there are where one is unknown, and that the time of a schedule had passed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from engine.interface import MarketEngine
-from engine.names import unpack
-from engine.records import CommandKind, EventKind, Permission, Reason, UserPermission
+from engine.names import Directory, unpack
+from engine.records import CommandKind, EventKind, Permission, Phase, Reason, UserPermission
 from node.core.control import NodeControl, SubmissionResult
 from notation.faults_of_definitions import refusal_of, rows_before
 from notation.words import price
+from notation.words import time as time_word
 
 #: Kinds whose second definition is refused.
 _UNCHANGED: Final = (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT, CommandKind.INDEX)
 #: Kinds of which a value may be out of bounds, as a sentence says.
-_SAID: Final = (*_UNCHANGED, CommandKind.VENUE)
+_SAID: Final = (*_UNCHANGED, CommandKind.VENUE, CommandKind.USER)
+#: Kinds whose reject has the unknown name itself; that of an order is in the EXTEND row before it.
+_NAMING: Final = (
+    *(CommandKind.LIMITS, CommandKind.MASS_CANCEL, CommandKind.PHASE, CommandKind.SCHEDULE, CommandKind.HALT),
+    *(CommandKind.RESUME, CommandKind.KILL, CommandKind.UNKILL, CommandKind.USER, CommandKind.INDEX),
+)
+#: Names that are listed in place of one that is not there.
+_LISTED: Final = 10
+
+
+def not_there(kind: str, name: str, known: Sequence[str]) -> str:
+    """Sentence on an instrument or participant that is not defined, with those that are.
+
+    >>> not_there("instrument", "NOPE", ["ABC", "XYZ"])
+    'there is no instrument NOPE; there are ABC, XYZ'
+    >>> not_there("instrument", "NOPE", [])
+    'there is no instrument NOPE; there is none'
+    """
+    further = f" and {len(known) - _LISTED:,} more" if len(known) > _LISTED else ""
+    some = f"there are {', '.join(known[:_LISTED])}{further}" if known else "there is none"
+    return f"there is no {kind} {name}; {some}"
 
 
 def of_instrument(engine: MarketEngine, symbol: str) -> str:
@@ -91,3 +113,36 @@ def refused_definitions(done: SubmissionResult, node: NodeControl, most: int) ->
         if len(sentences) == most:
             break
     return sentences
+
+
+def unknown_names(done: SubmissionResult, directory: Directory, most: int) -> list[str]:
+    """Sentences on names in rejected commands that are not defined, each once, ``most`` at most."""
+    reasons = (Reason.UNKNOWN_INSTRUMENT, Reason.UNKNOWN_PARTICIPANT)
+    events = done.events[(done.events["kind"] == EventKind.REJECTED) & np.isin(done.events["reason"], reasons)]
+    sentences: dict[str, None] = {}
+    for event in events:
+        at = int(event["seq"]) - done.first_seq
+        is_symbol = event["reason"] == Reason.UNKNOWN_INSTRUMENT
+        if done.commands["kind"][at] in _NAMING:
+            number = int(event["client_order_id"])
+        else:
+            extend, _ = rows_before(done.commands, at)
+            number = int(extend["symbol" if is_symbol else "name"]) if extend is not None else 0
+        if not number:
+            continue
+        kind, known = ("instrument", directory.symbols) if is_symbol else ("participant", directory.participants)
+        sentences[not_there(kind, unpack(number), known)] = None
+        if len(sentences) == most:
+            break
+    return list(sentences)
+
+
+def past_schedules(done: SubmissionResult, now_ns: int, most: int) -> list[str]:
+    """Sentences on schedules whose time had passed by ``now_ns`` when the market took them, ``most`` at most."""
+    at = np.flatnonzero((done.commands["kind"] == CommandKind.SCHEDULE) & (done.commands["due_ns"] <= now_ns))
+    refused = done.events["seq"][done.events["kind"] == EventKind.REJECTED] - done.first_seq
+    return [
+        f"the time {time_word(int(row['due_ns']))} for the phase {Phase(int(row['phase'])).name.lower()} of "
+        f"{unpack(int(row['name']))} has passed, so it comes at once; give the date of a day to come"
+        for row in done.commands[at[~np.isin(at, refused)]][:most]
+    ]

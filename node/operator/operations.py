@@ -21,7 +21,13 @@ from engine.row_bytes import event_values
 from gateway.passwords import COST_DEFAULT, FOLDED_CHARACTERS_MAX, PasswordError, credential_row
 from node.core.control import NodeControl, OperationRefused, OperationUnfinished, RefusedForNow, SubmissionResult
 from node.operator.defaults import with_defaults
-from node.operator.definitions import existing_users, refused_definitions
+from node.operator.definitions import (
+    existing_users,
+    not_there,
+    past_schedules,
+    refused_definitions,
+    unknown_names,
+)
 from node.operator.link import FOR_NOW, UNFINISHED
 from node.programs.logs import Log
 from notation.objects import event_objects
@@ -210,8 +216,7 @@ class Operations:
         participant = request["participant"]
         known = self._node.directory().participants
         if participant not in known:
-            some = f"there are {', '.join(known[:10])}" if known else "there is none"
-            raise OperationRefused(f"there is no participant {_quoted(participant)}; {some}")
+            raise OperationRefused(not_there("participant", _quoted(participant), known))
         whole, instruments = self._node.account(participant)
         return {"account": whole, **_fitting("instruments", instruments, request)}
 
@@ -227,8 +232,7 @@ class Operations:
         symbol = request["symbol"]
         symbols_known = self._node.directory().symbols
         if symbol not in symbols_known:
-            known = f"there are {', '.join(symbols_known[:10])}" if symbols_known else "there is none"
-            raise OperationRefused(f"there is no instrument {_quoted(symbol)}; {known}")
+            raise OperationRefused(not_there("instrument", _quoted(symbol), symbols_known))
         return {"book": self._node.book(symbol, depth)}
 
     async def _checkpoint(self, _request: Request) -> Answer:
@@ -298,7 +302,8 @@ class _Events:
 
     def __init__(self, *, as_objects: bool = False) -> None:
         self.seq = 0
-        #: Sentences on names that existed before their definition, and on values out of bounds.
+        #: Sentences on names that existed before their definition or are unknown, on values out of bounds, and on times
+        #: that had passed.
         self.existing: list[str] = []
         self._as_objects = as_objects
         self._events: list[str] | list[Answer] = []
@@ -308,15 +313,17 @@ class _Events:
 
     @property
     def existing_room(self) -> int:
-        """Number of further sentences on existing names that fit the answer."""
+        """Number of further such sentences that fit the answer."""
         return _EXISTING_MAX - len(self.existing)
 
     def take(self, done: SubmissionResult, node: NodeControl) -> None:
         """Add the events of one submission, with names of the directory after it."""
         self.seq = done.last_seq
-        self.existing += refused_definitions(done, node, self.existing_room)
-        self._rejected += int(np.isin(done.events["kind"], _REFUSALS).sum())
         directory = node.directory()
+        self.existing += refused_definitions(done, node, self.existing_room)
+        self.existing += unknown_names(done, directory, self.existing_room)
+        self.existing += past_schedules(done, directory.now_ns, self.existing_room)
+        self._rejected += int(np.isin(done.events["kind"], _REFUSALS).sum())
         events = done.events[: EVENTS_MAX - len(self._events)]
         result: list[Any] = [print_event_values(values, directory) for values in event_values(events)]
         if self._as_objects:
