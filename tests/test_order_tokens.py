@@ -7,6 +7,7 @@ import pytest
 
 from engine.names import unpack
 from gateway.ouch.context import order_id
+from journal import JournalError
 from tests.conftest import Lockstep
 
 
@@ -94,3 +95,51 @@ def test_what_is_neither_id_nor_token_is_refused_with_what_is(word: str, tmp_pat
     status, said, complaint = lockstep("order", tmp_path, word)
     assert (status, said) == (2, "")
     assert "a token 1 to 14 printable ones" in complaint
+
+
+def test_events_have_the_tokens_of_their_ids_in_the_comment_and_stay_notation(node: Path, lockstep: Lockstep) -> None:
+    said = lockstep("events", node, "--from", 6)[1].splitlines()
+    assert said == [
+        f"> accepted {mixed(FIRST)}  # ALPHA; {FIRST}",
+        f"> rejected {mixed(FIRST)} reason=duplicate_id  # ALPHA; {FIRST}",
+        f"> accepted {mixed(OTHER)}  # BETA; {OTHER}",
+        f"> trade XYZ 30 @ 9.00 resting={mixed(FIRST)} incoming={mixed(OTHER)}  # ALPHA, BETA; {FIRST}, {OTHER}",
+        f"> replaced {mixed(FIRST)} {mixed(SECOND)} qty=50  # ALPHA; {FIRST}, {SECOND}",
+        f"> canceled {mixed(SECOND)} qty=50 reason=user  # ALPHA; {SECOND}",
+        f"> cancel_rejected {mixed('never-entered')} reason=unknown_order  # BETA; never-entered",
+        f"> accepted {mixed('my_order')}  # BETA; my_order",
+    ]
+    # Also those whose token stands before the range.
+    (canceled,) = [
+        line for line in lockstep("events", node, "--kind", "canceled")[1].splitlines() if "canceled" in line
+    ]
+    assert canceled.endswith(f"# ALPHA; {SECOND}")
+    assert (
+        said[-3:] == [line for line in lockstep("commands", node, "--with-events")[1].splitlines() if ">" in line][-3:]
+    )
+
+
+def test_why_and_book_show_tokens_in_place_of_ids(node: Path, lockstep: Lockstep) -> None:
+    status, said, complaint = lockstep("why", node, "--order", OTHER)
+    assert (status, complaint.count("defect")) == (0, 0)
+    assert f"> trade XYZ 30 @ 9.00 resting={FIRST} incoming={OTHER}  # ALPHA, BETA (rulebook" in said
+    book = lockstep("book", node, "XYZ", "--orders")[1]
+    assert "my_order" in book
+    assert "~" not in book
+
+
+def test_tokens_of_a_damaged_journal_are_left_out_and_the_answer_stays(
+    node: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = lockstep("events", node)[1]
+
+    def damaged(*_: object) -> object:
+        raise JournalError("damaged")
+
+    monkeypatch.setattr("cli.questions.tokens._named", damaged)
+    said = lockstep("events", node)[1]
+    assert [line.partition("  #")[0] for line in said.splitlines()] == [
+        line.partition("  #")[0] for line in whole.splitlines()
+    ]
+    assert f"# ALPHA; {mixed(FIRST)}" in said
+    assert lockstep("book", node, "XYZ", "--orders")[0] == 0

@@ -15,6 +15,7 @@ from cli.errors import WrongUse
 from cli.questions.choice import Choice, Selection, kind_codes, picked
 from cli.questions.excerpt import CommandRows, Excerpt, excerpt_of, indexed
 from cli.questions.reading import AtStart, plays, plays_on
+from cli.questions.tokens import TokensBeside
 from cli.warmup import ready
 from engine.names import Directory
 from engine.records import COMMAND, EVENT, CommandKind, EventKind, concatenate
@@ -55,7 +56,7 @@ def events(directory: Path, selection: Selection, look: Look) -> int:
     """`lockstep events`: print events, one a line."""
     choice = Choice(selection, kind_codes(selection.kinds, EventKind))
     selection.check()
-    names = Directory()
+    names, tokens = Directory(), TokensBeside(directory)
     for rows, seqs, caused, clock_at, _, names in _event_excerpts(directory, choice):
         chosen = picked(caused, choice.events(caused, rows, seqs, names))
         if not len(chosen):
@@ -64,16 +65,28 @@ def events(directory: Path, selection: Selection, look: Look) -> int:
         if look.as_json:
             write_lines(screen.json_line(each) for each in event_objects(chosen, names, clock_ns))
         else:
-            write_lines(event_lines(chosen, clock_ns, names, look))
+            write_lines(event_lines(chosen, clock_ns, names, look, tokens))
     check_names(selection, names, directory)
     _note_unknown(choice, "events")
     return errors.FINE
 
 
-def event_lines(events: NDArray[Any], clock_ns: NDArray[np.int64], names: Directory, look: Look) -> Iterator[str]:
-    """Events in the notation, each with its participants in a comment. ``clock_ns``: the clock at each."""
+def event_lines(
+    events: NDArray[Any],
+    clock_ns: NDArray[np.int64],
+    names: Directory,
+    look: Look,
+    tokens: TokensBeside | None = None,
+) -> Iterator[str]:
+    """Events in the notation, each with its participants in a comment, and with the ``tokens`` of ids that are none.
+
+    ``clock_ns``: the clock at each.
+    """
     for values, time_ns in zip(event_values(events), clock_ns.tolist(), strict=True):
-        yield look.noted(print_event_values(values, names), values[0], time_ns, event_parties(values, names))
+        line, parties = print_event_values(values, names), event_parties(values, names)
+        if tokens is not None and (named := tokens.of(line)):
+            parties = f"{parties}; {named}" if parties else named
+        yield look.noted(line, values[0], time_ns, parties)
 
 
 def commands(directory: Path, selection: Selection, look: Look, *, quarantine: str | None = None) -> int:
@@ -93,7 +106,7 @@ def commands(directory: Path, selection: Selection, look: Look, *, quarantine: s
 
 def _print_commands(directory: Path, choice: Choice, look: Look, quarantine: str | None, lines: "_Lines") -> Directory:
     """Print the commands of a selection; gives the names that the venue has after them."""
-    names = Directory()
+    names, tokens = Directory(), TokensBeside(directory)
     printer: Printer | None = None
     for rows, seqs, events, clock_at, before, names in _excerpts(directory, choice, look, quarantine):
         printer = printer or Printer(before)
@@ -133,7 +146,7 @@ def _print_commands(directory: Path, choice: Choice, look: Look, quarantine: str
                 unit = list(rows[first : last + 1])
                 lines.add(screen.json_line(command_object(unit, seq, names, time_ns, raw=words, events=told)))
             else:
-                lines.add(*event_lines(events_of, times_ns, names, Look()))
+                lines.add(*event_lines(events_of, times_ns, names, Look(), tokens))
         lines.write()
     return names
 

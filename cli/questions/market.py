@@ -8,6 +8,7 @@ from cli.errors import WrongUse
 from cli.questions.holdings import chosen, in_force, only
 from cli.questions.market_tables import show_accounts, show_book, show_uses, show_waiting
 from cli.questions.reading import check_name, rebuilt_at
+from cli.questions.tokens import with_tokens
 from engine.names import Directory, unpack
 from engine.records import Phase, Side
 from notation.words import duration, iso_time, of_day_word, price, time
@@ -36,7 +37,8 @@ def book(directory: Path, symbol: str, at: str | None, depth: int, *, with_order
     if as_json:
         screen.print_json(found)
         return errors.FINE
-    show_book(found, time(engine.now_ns))
+    ids = [each["client_order_id"] for each in found["orders"] or ()]
+    show_book(found, time(engine.now_ns), with_tokens(directory, ids))
     show_waiting(waiting_objects(engine))
     return errors.FINE
 

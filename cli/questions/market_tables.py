@@ -1,6 +1,6 @@
 """Books, positions and limits as tables: for `book` and `state`, and for the operator of a running node."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from cli import screen
@@ -16,8 +16,11 @@ _QUANTITIES: Final = ("open orders", "open notional", "position qty", "open buy 
 Facts = dict[str, Any]
 
 
-def show_book(book: Facts, time: str) -> None:
-    """Print a book (``replay.ladder.book_object``): a line about it, its ladder, best prices on top, and the rest."""
+def show_book(book: Facts, time: str, tokens: Callable[[str], str] = str) -> None:
+    """Print a book (``replay.ladder.book_object``): a line about it, its ladder, best prices on top, and the rest.
+
+    ``tokens`` gives what is shown in place of a client order id.
+    """
     last = f"last {price(book['last_price_e4'])}" if book["last_price_e4"] else "no trade yet"
     phase = book["phase"] + (f" until {book['until']}" if book["until"] else "")
     screen.print_line(f"{book['symbol']}  {phase}  {last}  after command {screen.count(book['seq'])} at {time}")
@@ -39,7 +42,7 @@ def show_book(book: Facts, time: str) -> None:
     for line in _beside(book):
         screen.print_line(line)
     if book["orders"]:
-        _show_orders(book["orders"])
+        _show_orders(book["orders"], tokens)
 
 
 def show_waiting(waiting: list[Facts]) -> None:
@@ -93,13 +96,13 @@ def _both_sides(counted: Facts) -> str:
     return f"{buys}; {screen.counted(counted['offer_orders'], 'sell')}, {screen.count(counted['offer_qty'])}"
 
 
-def _show_orders(orders: list[Facts]) -> None:
+def _show_orders(orders: list[Facts], tokens: Callable[[str], str]) -> None:
     """Print each open order."""
     columns = ["participant", "order", "side", "price", "open", "shown", "executed", "kind"]
     rows = [
         [
             each["participant"],
-            each["client_order_id"],
+            tokens(each["client_order_id"]),
             each["side"],
             shown_price(each["price_e4"]),
             screen.count(each["leaves_qty"]),

@@ -4,8 +4,9 @@ A token of 1 to 8 characters is the client order id itself. A longer token stand
 whose client order id is a hash of it. Those rows are read here directly, without an engine.
 """
 
+import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -15,12 +16,15 @@ from numpy.typing import NDArray
 from cli import screen
 from cli.errors import WrongUse
 from engine.records import COMMAND, CommandKind
+from journal import JournalError
 from journal.history import History
 from notation.words import Fault, id_number, token_of, token_word
 
 _ORDERS: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
 _SHORT: Final = re.compile(r"[!-~]{1,8}")
-_RAW: Final = re.compile(r"~[0-9a-f]{16}")
+_RAW: Final = re.compile(r"~[0-9a-f]{16}\b")
+#: Tokens that are kept for a print of events: a gigabyte with what sorts them.
+_TOKENS_MAX: Final = 1 << 24
 
 
 class _NamedOrder(NamedTuple):
@@ -80,6 +84,62 @@ class Tokens:
 
     def _instead(self, raw: re.Match[str]) -> str:
         return self.of(id_number(raw[0], "")) or raw[0]
+
+
+def with_tokens(directory: Path, texts: list[str]) -> Callable[[str], str]:
+    """A function that puts tokens in place of the raw ids in any of ``texts``. Reads the journal if there are any.
+
+    Of a damaged journal the ids stay as they are: what was asked is answered all the same.
+    """
+    wanted = {id_number(raw, "") for text in texts for raw in _RAW.findall(text)}
+    try:
+        return Tokens(directory, wanted).shown if wanted else str
+    except JournalError:
+        return str
+
+
+class TokensBeside:
+    """Tokens of the raw ids in lines that must stay as they are, since the notation can be read again."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        #: Ids that are the hash of a token, in rising order, and those tokens; None until the first is wanted.
+        self._known: _NamedOrder | None = None
+
+    def of(self, line: str) -> str:
+        """Tokens of the raw ids of a line, in order, with commas; "" for a line without such ids."""
+        if "~" not in line:
+            return ""
+        return ", ".join(self._of(raw) for raw in _RAW.findall(line))
+
+    def _of(self, raw: str) -> str:
+        order_id = id_number(raw, "")
+        if order_id >= 0:
+            return _short(order_id) or raw
+        if self._known is None:
+            self._known = _all_named(self._directory)
+        heads, tails, ids = self._known
+        at = int(np.searchsorted(ids, order_id))
+        return token_word(int(heads[at]), int(tails[at])) if at < len(ids) and ids[at] == order_id else raw
+
+
+def _all_named(directory: Path) -> _NamedOrder:
+    """Ids that are the hash of a token, each once, rising, and those tokens; about ``_TOKENS_MAX`` at most."""
+    found: list[_NamedOrder] = []
+    count = 0
+    with contextlib.suppress(JournalError):  # those before a damage are good; the print itself tells of it
+        for named in _named(directory, "reading the tokens"):
+            mixed = named.ids < 0
+            found.append(_NamedOrder(named.heads[mixed], named.tails[mixed], named.ids[mixed]))
+            count += int(mixed.sum())
+            if count > _TOKENS_MAX:
+                break
+    if not count:
+        nothing = np.zeros(0, np.int64)
+        return _NamedOrder(nothing, nothing, nothing)
+    heads, tails, ids = (np.concatenate([each[place] for each in found]) for place in range(3))
+    ids, places = np.unique(ids, return_index=True)
+    return _NamedOrder(heads[places], tails[places], ids)
 
 
 def _short(order_id: int) -> str | None:

@@ -3,7 +3,7 @@
 `lockstep why DIR SEQ` explains one command, and `--order ID` those that began and ended the orders with that id.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -17,6 +17,7 @@ from cli.questions.history import Look, event_lines
 from cli.questions.market_tables import show_book
 from cli.questions.order import Asked, orders_of
 from cli.questions.reading import check_asked, check_name, note_side_files
+from cli.questions.tokens import with_tokens
 from cli.warmup import ready
 from engine.bounds import MEMBERS_MAX
 from engine.engine import Engine
@@ -79,7 +80,7 @@ def why(
         else:
             if number:
                 screen.print_line()
-            _show(facts)
+            _show(facts, _tokens(directory, facts))
     for note in moments.notes:
         screen.notice(f"note: {note}")
     return errors.FINE
@@ -384,7 +385,13 @@ def _section(section: str) -> Facts:
     return {"section": section, "link": link_of(section)}
 
 
-def _show(facts: Facts) -> None:
+def _tokens(directory: Path, facts: Facts) -> Callable[[str], str]:
+    """A function that puts order tokens in place of the raw ids in the consequences of a command."""
+    effect = facts["effect"]["consequences"] if facts["effect"] else []
+    return with_tokens(directory, [each["text"] for each in (*facts["consequences"], *effect)])
+
+
+def _show(facts: Facts, tokens: Callable[[str], str]) -> None:
     command = facts["command"]
     screen.print_line(f"command {screen.count(command['seq'])} at {time(facts['time_ns'])}")
     for line in facts["lines"]:
@@ -409,7 +416,7 @@ def _show(facts: Facts) -> None:
         screen.print_line(f"it waits for its effect: the first clock value at or after {until} (rulebook section 10)")
     elif not facts["consequences"]:
         screen.print_line("it caused no event")
-    _show_consequences(facts["consequences"])
+    _show_consequences(facts["consequences"], tokens)
     for each in facts["dropped_schedules"]:
         symbol, at, phase = each["symbol"], each["time"], each["phase"]
         screen.print_line(
@@ -422,19 +429,19 @@ def _show(facts: Facts) -> None:
         screen.print_line(
             f"it took effect by command {screen.count(effect['seq'])} at {effect['time']}, {waited} later"
         )
-        _show_consequences(effect["consequences"])
+        _show_consequences(effect["consequences"], tokens)
     for name in ("before", "after"):
         if facts[f"book_{name}"] is not None:
             screen.print_line(f"the book {name}")
             show_book(facts[f"book_{name}"], facts[f"book_{name}"]["time"] or time(0))
 
 
-def _show_consequences(consequences: list[Facts]) -> None:
+def _show_consequences(consequences: list[Facts], tokens: Callable[[str], str]) -> None:
     for each in consequences:
         because = f": {each['because']}" if each["because"] else ""
         delayed = each["delayed_seq"]
         by = f", by command {screen.count(delayed)}, which waited for it" if delayed else ""
-        screen.print_line(f"> {each['text']}{because} (rulebook section {each['section']}{by})")
+        screen.print_line(f"> {tokens(each['text'])}{because} (rulebook section {each['section']}{by})")
 
 
 def _number(value: int | None, unit: str | None) -> str:
