@@ -203,7 +203,8 @@ def _microseconds(ns: int | None) -> str:
 
 def _proof(facts: Facts) -> list[Part]:
     proof = facts["proof"]
-    compared = f"{proof['blocks_compared']:,} whole blocks were replayed and compared"
+    blocks = proof["blocks_compared"]
+    compared = f"{blocks:,} whole {'block was' if blocks == 1 else 'blocks were'} replayed and compared"
     rows = (
         ("journal", proof["journal_id"]),
         ("slices", ", ".join(map(str, proof["slices"]))),

@@ -1,6 +1,7 @@
 """Incident reports: each figure is found another way, equal ranges give equal reports, and pictures show something."""
 
 import base64
+import errno
 import json
 import re
 import sys
@@ -12,7 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cli.errors import WrongUse
 from cli.main import run_line
+from cli.questions import incident
 from directory.recover import create
 from engine import Engine
 from engine.records import COMMAND, Side, concatenate
@@ -411,6 +414,21 @@ def test_bad_arguments_have_a_sentence_and_write_nothing(day: Path, tmp_path: Pa
         assert says in complaint, complaint
         assert len(complaint.splitlines()) == 1, complaint
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "new", "there.html"]
+
+
+def test_a_report_for_which_there_is_no_room_leaves_no_picture_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, *_: object, **__: object) -> None:
+        path.touch()  # as a full disk does: the file is there, and has nothing
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    pictures = [Picture("report-rates.png", "rates", b"png"), Picture("report-XYZ.png", "XYZ", b"png")]
+    for method in ("write_text", "write_bytes"):
+        monkeypatch.setattr(Path, method, full)
+        with pytest.raises(WrongUse, match="cannot be written: No space left on device"):
+            incident._write(tmp_path / "report.md", "text", pictures)
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_without_matplotlib_a_sentence_says_what_to_install(

@@ -158,6 +158,7 @@ def test_text_has_what_differs_and_says_where_the_market_is(tmp_path: Path, lock
     assert "shares  100        40         -60\n" in said
     assert "ALPHA             XYZ -100   XYZ -40\n" in said
     assert said.endswith("has the market as it would have been; every other command reads it\n")
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700  # others look into it no more than into any directory
 
 
 @pytest.mark.parametrize(

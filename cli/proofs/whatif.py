@@ -149,7 +149,7 @@ def _made_aside(data: Path) -> Iterator[Path]:
         with _locked(aside, busy):
             shutil.rmtree(aside)
     try:
-        aside.mkdir()
+        aside.mkdir(mode=0o700)  # as any data directory
     except FileExistsError:
         raise WrongUse(busy) from None
     with _locked(aside, busy):

@@ -154,13 +154,16 @@ def _times_of(directory: Path, notes: list[str]) -> TimesOf | None:
 def _write(out: Path, text: str, pictures: list[Picture]) -> None:
     """Write pictures and text; the text gets its name when all is there. Raises WrongUse."""
     aside = out.with_name(f"{out.name}.new")
+    begun = [aside]
     try:
         for each in pictures:
-            (out.parent / each.name).write_bytes(each.png)
+            begun.append(out.parent / each.name)
+            begun[-1].write_bytes(each.png)
         aside.write_text(text, encoding="utf-8")
         os.replace(aside, out)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        for path in begun:
+            path.unlink(missing_ok=True)
         raise WrongUse(f"{out} cannot be written: {error.strerror}; name another file with --out") from error
 
 
