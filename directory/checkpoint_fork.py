@@ -385,7 +385,7 @@ class CheckpointFork:
 
 
 def _what_failed(child: _Child) -> str:
-    """What is lost with a child that failed, in words.
+    """The loss with a child that failed, in words.
 
     >>> _what_failed(_Child(1, 2_000, 3, 4, writes=False))
     'the digests of command 2,000 were not computed'

@@ -32,7 +32,7 @@ from tape.places import Place
 
 #: Longest time in which answers leave before the loop has its turn: a lease has to be renewed meanwhile.
 RELEASE_NS: Final = 20_000_000
-#: What submitters are told whose commands were taken, and not answered when the node ended.
+#: Answer to submitters whose commands were taken, but not answered when the node ended.
 UNANSWERED: Final = (
     "the node ends and does not know what becomes of the commands; see what the next primary, or its next start, has "
     "of them before you repeat them"
