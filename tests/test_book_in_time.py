@@ -36,7 +36,7 @@ def waited_s(*pids: int) -> float:
 
 
 class Repairs:
-    """How long the books of a feed had messages missing that were asked for, and whether they are right after it."""
+    """Times in which books of a feed missed messages that were asked for, and whether the books are right after it."""
 
     def __init__(self, good: Receiver, feed: BookFeed, *pids: int) -> None:
         self._good, self._feed, self._pids = good, feed, pids

@@ -42,7 +42,7 @@ WORDS: Final = 8
 
 
 class BlockTurn(NamedTuple):
-    """How far a block is. reports: the front of the room of the reports."""
+    """Progress of a block. reports: the front of the room of the reports."""
 
     words: np.ndarray[Any, Any]  # int64[WORDS]
     reports: np.ndarray[Any, Any]  # REPORT[n]
