@@ -167,7 +167,8 @@ def test_both_copies_of_a_trade_between_fix_and_ouch_agree_with_the_journal(node
         assert parties == [b"ALPHA", b"FIRM", b"UA"]
         # Orders are entered elsewhere.
         of_firm.order("no-order")
-        assert of_firm.until(lambda each: each.msg_type == b"j").get(b"380") == b"6"
+        refused = of_firm.until(lambda each: each.msg_type == b"j")
+        assert (refused.get(b"380"), refused.get(b"58")) == (b"6", b"this session has copies alone")
         by_ouch.log_out()
         alone.log_out()
 

@@ -206,6 +206,8 @@ def test_an_order_that_no_row_can_say_is_rejected_by_an_execution_report(version
         ({59: "6"}, "99"),
         ({38: "1.5"}, "13"),
         ({44: "10.00001"}, "11"),
+        ({38: "1000000"}, "13"),
+        ({44: "200000"}, "11"),
         ({55: "A-LONG-SYMBOL"}, "1"),
     ):
         for name in ("a1", long):
@@ -218,6 +220,28 @@ def test_an_order_that_no_row_can_say_is_rejected_by_an_execution_report(version
     refused = desk.answer(b"G", REPLACE | {40: "K"})
     assert said(refused, 434, 102, 39, 41) == ["9", "2", "2" if old else "99", "0", "a1"]
     assert int(desk.market.streams.next_in[1]) == desk.seq
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_quantity_or_price_beyond_the_bounds_is_told_as_it_came(version: str) -> None:
+    """The market was given the number negated, and told it so."""
+    desk = Desk(version)
+    for tag, number, text in (
+        (38, "1000000", "field 38 is above 999999"),
+        (38, "100000000000", "field 38 is above 999999"),
+        (44, "200000", "field 44 is above 199999.99"),
+    ):
+        for kind, fields, more in ((b"D", ORDER, {}), (b"D", ORDER, {18: "1"}), (b"G", REPLACE, {})):
+            rejected = desk.answer(kind, fields | more | {tag: number})
+            assert rejected.get(b"58") == text.encode(), (kind, more)
+            assert rejected.get(b"38") in (None, fields[38].encode(), number.encode())
+            assert rejected.get(b"44") in (None, fields[44].encode(), number.encode())
+    assert said(desk.answer(b"D", ORDER | {38: "999999", 44: "199999.99"}), 150, 38, 44) == [
+        "8",
+        "0",
+        "999999",
+        "199999.99",
+    ]
 
 
 @pytest.mark.parametrize("version", ["FIX.4.4", "FIXT.1.1"])

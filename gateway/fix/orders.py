@@ -2,7 +2,8 @@
 
 A message that says something the market has a row for becomes that row, whatever it says: the market accepts or
 rejects it, and the reject is in the journal. A message that no row can say (an order type that the rulebook does not
-know, a price finer than 1/10,000) is a ``Refused``, which is answered by a business reject.
+know, a price finer than 1/10,000), or that other protocols cannot tell (ADR 14), is a ``Refused``, which is answered
+where its sender looks for it.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from engine.names import pack
 from engine.records import Book, CommandKind, Instruction, Peg, SelfTrade, Side, TimeInForce
 from engine.row_bytes import ROW, extend_row
 from gateway.fix import names
-from gateway.fix.answers import ALL_OR_NONE, EXECUTING_FIRM, SELF_MATCH
+from gateway.fix.answers import ALL_OR_NONE, EXECUTING_FIRM, SELF_MATCH, price_text
 from gateway.fix.marks import context_of
 from gateway.fix.records import PLACE, PLACES
 from reports.rows import REPORT
@@ -58,6 +59,8 @@ QTY: Final = 101
 DUPLICATE: Final = 102
 #: Book of the midpoint, in ExDestination.
 MIDPOINT: Final = b"MIDPOINT"
+_QTY_TOO_HIGH: Final = f"field 38 is above {SHARES_MAX}"
+_PRICE_TOO_HIGH: Final = f"field 44 is above {price_text(PRICE_E4_MAX)}"
 _times: Final = Times()
 
 
@@ -135,9 +138,18 @@ def _decimal(text: bytes, tag: bytes) -> Decimal:
     return number
 
 
-def _within(number: int, most: int) -> int:
-    """A number, negated where it is more than ``most``, so that the market rejects it."""
-    return number if number <= most else -number
+def _qty_within(qty: int) -> int:
+    """A quantity that every protocol can tell. Raises Refused."""
+    if qty > SHARES_MAX:
+        raise Refused(_QTY_TOO_HIGH, QTY)
+    return qty
+
+
+def _price_within(price: int) -> int:
+    """A price that every protocol can tell. Raises Refused."""
+    if price > PRICE_E4_MAX:
+        raise Refused(_PRICE_TOO_HIGH)
+    return price
 
 
 def _terms(message: Message) -> tuple[int, int, int, int]:
@@ -163,7 +175,7 @@ def _terms(message: Message) -> tuple[int, int, int, int]:
         bits |= Instruction.HIDDEN
     elif shown is not None:
         bits, place = bits | Instruction.DISPLAY, shown
-    return bits, _within(price, PRICE_E4_MAX), place, 0
+    return bits, _price_within(price), place, 0
 
 
 def enter_rows(message: Message, user: int, participant: int, next_in: int, instrument: int) -> list[bytes]:
@@ -209,7 +221,7 @@ def enter_rows(message: Message, user: int, participant: int, next_in: int, inst
         raise Refused("this ExDestination is not served")
     book = Book.MIDPOINT if destination else Book.LIT
     row = ROW.pack(
-        *(names.id_of(name), context_of(user, next_in), price, _within(qty, SHARES_MAX), minimum, place),
+        *(names.id_of(name), context_of(user, next_in), price, _qty_within(qty), minimum, place),
         *(participant, instrument, int(CommandKind.ENTER), side, int(time_in_force), int(self_trade)),
         *(bits, int(book), peg),
     )
@@ -244,7 +256,7 @@ def replace_rows(message: Message, user: int, participant: int, next_in: int) ->
     bits &= ~Instruction.HIDDEN  # an order stays hidden; a replace has no word for it
     old_id, new_id = names.id_of(before), names.id_of(name)
     row = ROW.pack(
-        *(old_id, new_id, price, _within(qty, SHARES_MAX), context_of(user, next_in), place, participant, 0),
+        *(old_id, new_id, price, _qty_within(qty), context_of(user, next_in), place, participant, 0),
         *(int(CommandKind.REPLACE), 0, 0, 0, bits, 0, 0),
     )
     if old_id > 0 and new_id > 0:
@@ -397,7 +409,7 @@ def cross_rows(
     cross_id, (buy, sell) = names.id_of(name), sides
     words = names.words_of(name[:14]) if cross_id < 0 else (0, 0)
     row = ROW.pack(
-        *(cross_id, context_of(user, next_in), _within(price, PRICE_E4_MAX), _within(buy.qty, SHARES_MAX)),
+        *(cross_id, context_of(user, next_in), _price_within(price), _qty_within(buy.qty)),
         *(pack(buy.participant), pack(sell.participant), participant, instrument, int(CommandKind.CROSS)),
         *(0, 0, 0, 0, 0, 0),
     )

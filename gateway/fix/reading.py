@@ -309,10 +309,10 @@ def _terms(tables: Form, data, seen):
     spans = tables.spans
     kind, price_e4, bits, time_in_force = _code(tables, data, _KIND), np.int64(0), np.int64(0), np.int64(_DAY)
     qty = _number(data, spans[2 * _QTY], spans[2 * _QTY + 1], np.int64(_NUMBER_BYTES))
-    plain = qty >= 0 and (kind in (_MARKET_ORDER, _LIMIT_ORDER))
+    plain = 0 <= qty <= _SHARES_MAX and (kind in (_MARKET_ORDER, _LIMIT_ORDER))
     if seen & (1 << _PRICE):
         price_e4 = _price_e4(data, spans[2 * _PRICE], spans[2 * _PRICE + 1])
-        plain = plain and price_e4 >= 0
+        plain = plain and 0 <= price_e4 <= _PRICE_MAX
     else:
         plain = plain and kind == _MARKET_ORDER
     if kind == _MARKET_ORDER:
@@ -321,8 +321,7 @@ def _terms(tables: Form, data, seen):
         time_in_force = tables.times_in_force[_code(tables, data, _TIME)]
     if not plain:
         time_in_force = np.int64(0)
-    price_e4 = price_e4 if price_e4 <= _PRICE_MAX else -price_e4
-    return price_e4, qty if qty <= _SHARES_MAX else -qty, bits, time_in_force
+    return price_e4, qty, bits, time_in_force
 
 
 @called

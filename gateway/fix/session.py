@@ -619,7 +619,7 @@ class FixSession(RowSession):
             self._named[client_order_id] = None
             if len(self._named) > _NAMED_MAX:
                 del self._named[next(iter(self._named))]
-            self._queue.extend(marks.name_rows(self._user, self._participant, text))
+            self._queue.extend(marks.name_rows(self._user, self._participant, text, protocol=self.protocol))
 
     def _mark(self, mark: Mark, next_in: int, words: list[int]) -> int:
         """Queue a mark; gives its own number."""

@@ -635,7 +635,8 @@ class FixStreams(BoundedStreams):
     def _waiting_name(self, user: int, client_order_id: int) -> bytes | None:
         """Text of a long id whose mark waits for the end of the venue's entry delay; a cross does not wait."""
         text = b""
-        for both in self._delayed.get(marks.context_of(user, 0, Mark.NAME), ()):
+        contexts = (marks.context_of(user, 0, Mark.NAME, protocol) for protocol in self.protocols)
+        for both in (each for context in contexts for each in self._delayed.get(context, ())):
             before, command = ROW.unpack(both[: ROW.size]), ROW.unpack(both[ROW.size :])
             size, place = command[3] & 255, command[3] >> 8
             text = marks.text_in(before[:_WORDS]) if place == 0 else text + marks.text_in(before[:_WORDS])
