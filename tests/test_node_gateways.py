@@ -150,6 +150,22 @@ def test_top_shows_the_ring_of_a_gateway_and_what_it_did(node: Running, lockstep
     assert 'lockstep_ring_messages_total{process="desk",ring="desk"} 1.0' in text
 
 
+@pytest.mark.slow
+def test_a_reader_of_the_tape_has_the_whole_name_of_its_process(tmp_path: Path) -> None:
+    """The tape has room for 8 characters: two gateways of one protocol were both called ouch-910."""
+    running = started(tmp_path, "--gateway", "desk-of-paris=ouch:0", "--gateway", "desk-of-rome=ouch:0")
+    try:
+
+        def readers() -> list[str]:
+            with running.link() as link:
+                return sorted(each["reader"] for each in link.ask("workings")["workings"]["readers"])
+
+        until(lambda: len(readers()) == 2)
+        assert readers() == ["desk-of-paris", "desk-of-rome"]
+    finally:
+        running.stop()
+
+
 def played(folder: Path, *options: str) -> list[Any]:
     """Messages that two clients get of a small day, without times."""
     folder.mkdir()

@@ -123,8 +123,13 @@ def _one_of(asked: dict[str, Any], name: str, words_of: tuple[str, ...], default
     if value is None and default:
         return default
     if not isinstance(value, str) or value not in words_of:
-        raise BadRequest(f"{name} is {str(value)[:40]!r}; give {' or '.join(words_of)}")
+        raise BadRequest(f"{_said(name, value)}; give {' or '.join(words_of)}")
     return value
+
+
+def _said(name: str, value: Any) -> str:
+    """What a field says that is not taken, as its sender wrote it."""
+    return f"{name} is missing" if value is None else f"{name} is {str(value)[:40]!r}"
 
 
 def _decimal(asked: dict[str, Any], name: str) -> str:
@@ -132,7 +137,8 @@ def _decimal(asked: dict[str, Any], name: str) -> str:
     value = asked.get(name)
     text = str(value)
     if isinstance(value, bool) or not _NUMBER.fullmatch(text) or not Decimal(text):
-        raise BadRequest(f"{name} is {str(value)[:40]!r}; give a number above 0 as text, such as '10.05'")
+        shape = "a number above 0 as text, with 12 digits at most before the point, such as '10.05'"
+        raise BadRequest(f"{_said(name, value)}; give {shape}")
     whole, _, part = text.partition(".")
     part = part.rstrip("0")
     return f"{whole}.{part}" if part else whole

@@ -45,7 +45,7 @@ def workings(node: Node) -> dict[str, Any]:
         "processes": list(_processes(node)),
         "agents": list(_agents(node)),
         "tape": None if node.tape is None else node.tape.status(),
-        "readers": [] if node.tape is None else node.tape.readers(),
+        "readers": [] if node.tape is None else list(_readers(node, node.tape)),
         "rings": list(_rings(node)),
         "lines": [] if node.lines is None else list(_lines(node.lines, node.gateway)),
     }
@@ -60,6 +60,14 @@ def _processes(node: Node) -> Iterator[Row]:
         yield _process(each.program.name, each.pid, each.state.value, each.restarts, up_s, why, each.report)
     for name, pid in node.children().items():
         yield _process(name, pid, "running", 0, 0.0, "", {})
+
+
+def _readers(node: Node, tape: MarketTape) -> Iterator[Row]:
+    """Readers of the tape. It has room for 8 characters of a name: a process of the node has its whole one."""
+    names = {each.pid: each.program.name for each in node.supervisor if each.pid}
+    for reader in tape.readers():
+        name = names.get(reader["pid"], "")
+        yield {**reader, "reader": name} if name.startswith(reader["reader"]) else reader
 
 
 def process_states(node: Node) -> list[Row]:

@@ -145,8 +145,12 @@ export class OperatorView {
   }
 
   async #leave() {
-    await call("DELETE", "/operator/session").catch(() => null);
-    this.#askLogin("You are signed out.");
+    const out = await call("DELETE", "/operator/session").catch(() => null);
+    this.#askLogin(
+      out?.status === 200
+        ? "You are signed out."
+        : "The exchange did not answer: your session may last for 15 minutes more. Reload the page, and sign out again.",
+    );
   }
 
   async #poll() {
