@@ -217,6 +217,8 @@ class OrderEntry(Generic[OrderT]):
                 self._send_marker()  # nobody has said the end: it comes with the accepted login
         except (ProtocolError, StreamLost, StaleServer) as error:
             self._why = str(error)
+            if type(error) is ProtocolError and self.phase is Phase.LOGIN and self.refused is None:
+                self._why = f"what answers there speaks no SoupBinTCP; check the port ({error})"
             if isinstance(error, StreamLost):
                 self.failed = error
             elif isinstance(error, OtherProtocol):

@@ -178,6 +178,11 @@ def cannot_connect(error: OSError, host: str, port: int) -> CannotConnect:
 
 
 def closed_early(why: str, core: OrderEntry[OrderT], *, tls: bool) -> str:
-    """Reason for the end of a connection; before any answer to a login in plain text, TLS is a likely cause."""
+    """Reason for the end of a connection; before any answer to a login in plain text, TLS or another protocol is a
+    likely cause."""
     unanswered = core.phase is Phase.LOGIN and core.refused is None and not core.why
-    return f"{why}; perhaps it expects TLS: give --tls" if unanswered and not tls else why
+    return (
+        f"{why}; perhaps it expects TLS (give --tls), or another protocol: check the port"
+        if unanswered and not tls
+        else why
+    )

@@ -481,6 +481,15 @@ def test_an_exchange_that_breaks_the_protocol_is_left_with_a_sentence(data: byte
     assert core.next_seq == 2  # to be asked for again
 
 
+def test_what_speaks_another_protocol_is_left_with_a_sentence_about_the_port() -> None:
+    core = Entry(USER, PASSWORD, Order)
+    core.connected(NOW_NS)
+    assert core.receive(b"HTTP/1.1 400 Bad Request\r\n", NOW_NS) == []
+    assert core.over
+    assert core.why.startswith("what answers there speaks no SoupBinTCP; check the port (a packet of length 18516 came")
+    assert core.failed is None, "a proxy may say so while the exchange starts"
+
+
 def test_a_password_shows_nowhere() -> None:
     core = Entry(USER, "h8nter2pw", Order)
     core.connected(NOW_NS)

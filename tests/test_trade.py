@@ -588,9 +588,13 @@ def test_a_connection_that_closes_before_the_login_answer_suggests_tls() -> None
         thread = threading.Thread(target=hang_up, daemon=True)
         thread.start()
         port = listening.getsockname()[1]
-        with pytest.raises(ConnectionLost, match=r"; perhaps it expects TLS: give --tls$"):
+        with pytest.raises(
+            ConnectionLost, match=r"; perhaps it expects TLS \(give --tls\), or another protocol: check the port$"
+        ):
             Client("127.0.0.1", port, USER, PASSWORD).connect()
-        with pytest.raises(ConnectionLost, match=r"; perhaps it expects TLS: give --tls$"):
+        with pytest.raises(
+            ConnectionLost, match=r"; perhaps it expects TLS \(give --tls\), or another protocol: check the port$"
+        ):
             asyncio.run(AsyncClient("127.0.0.1", port, USER, PASSWORD).connect())
         thread.join(10)
 
