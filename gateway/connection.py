@@ -250,7 +250,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Report that the connection is gone."""
         if not self.closing:
-            self.closing = str(exc) or type(exc).__name__ if exc else "the client closed the connection"
+            self.closing = why_lost(exc)
         self._gateway.on_disconnect(self)
 
     def pause_writing(self) -> None:
@@ -603,3 +603,19 @@ def _makes_rows(session: object) -> bool:
     if kind not in _MAKES_ROWS:
         _MAKES_ROWS[kind] = isinstance(session, RowSession)
     return _MAKES_ROWS[kind]
+
+
+def why_lost(error: Exception | None) -> str:
+    """Reason in words for which a connection is gone.
+
+    >>> why_lost(None), why_lost(ConnectionResetError(104, "Connection reset by peer"))
+    ('the client closed the connection', 'the client broke the connection off')
+    >>> why_lost(TimeoutError(110, "Connection timed out"))
+    'the connection failed: connection timed out'
+    """
+    if error is None:
+        return "the client closed the connection"
+    if isinstance(error, ConnectionError):
+        return "the client broke the connection off"
+    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return f"the connection failed: {said[:1].lower()}{said[1:]}"
