@@ -431,7 +431,7 @@ phase XYZ closed
         ("pre_open", "all but closed, halted", "passed"),
     ]
     said = lockstep("why", tmp_path / "node", seqs[1])[1]
-    assert "phase pre_open continuous refused" in " ".join(said.split())
+    assert "phase - pre_open continuous refused" in " ".join(said.split())
 
 
 USED = """\
