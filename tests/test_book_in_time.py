@@ -2,10 +2,11 @@
 
 A node, its feed and a client talk over loopback. What is measured is the time from the packet that shows a loss until
 the books have all again. On a machine under load processes wait longer for a processor; the system knows how long
-(``schedstat``), and it is taken off the longest time. That is generous, so a quarter of the losses must be in time by
-the clock alone.
+(``schedstat``), and it is taken off the longest time. That is generous, so half of the losses must be in time by the
+clock alone.
 """
 
+import contextlib
 import random
 import threading
 import time
@@ -31,8 +32,11 @@ TURNS = 3
 
 def waited_s(*pids: int) -> float:
     """Time that all threads of processes, or threads, have waited for a processor."""
-    tasks = (task for pid in pids for task in Path(f"/proc/{pid}/task").iterdir())
-    return sum(int((task / "schedstat").read_text().split()[1]) for task in tasks) / 1e9
+    waited_ns = 0
+    for task in (task for pid in pids for task in Path(f"/proc/{pid}/task").iterdir()):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread may end meanwhile
+            waited_ns += int((task / "schedstat").read_text().split()[1])
+    return waited_ns / 1e9
 
 
 class Repairs:
@@ -114,8 +118,8 @@ def repaired(fed: Fed, client: Client, turn: int, requests: str, spoils: Spoils)
 
 
 def are_in_time(repairs: Repairs) -> bool:
-    quarter_s = sorted(repairs.took_s)[len(repairs.took_s) // 4]
-    return quarter_s <= WITHIN_S and max(repairs.without_waits_s) <= WITHIN_S
+    half_s = sorted(repairs.took_s)[len(repairs.took_s) // 2]
+    return half_s <= WITHIN_S and max(repairs.without_waits_s) <= WITHIN_S
 
 
 @pytest.mark.slow

@@ -141,5 +141,5 @@ def test_tokens_of_a_damaged_journal_are_left_out_and_the_answer_stays(
     assert [line.partition("  #")[0] for line in said.splitlines()] == [
         line.partition("  #")[0] for line in whole.splitlines()
     ]
-    assert f"# ALPHA; {mixed(FIRST)}" in said
+    assert f"> accepted {mixed(FIRST)}  # ALPHA\n" in said
     assert lockstep("book", node, "XYZ", "--orders")[0] == 0

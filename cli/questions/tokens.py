@@ -107,10 +107,12 @@ class TokensBeside:
         self._known: _NamedOrder | None = None
 
     def of(self, line: str) -> str:
-        """Tokens of the raw ids of a line, in order, with commas; "" for a line without such ids."""
+        """Tokens of the raw ids of a line, in order, with commas; "" where none of them is of a token."""
         if "~" not in line:
             return ""
-        return ", ".join(self._of(raw) for raw in _RAW.findall(line))
+        raw = _RAW.findall(line)
+        named = [self._of(each) for each in raw]
+        return ", ".join(named) if named != raw else ""
 
     def _of(self, raw: str) -> str:
         order_id = id_number(raw, "")

@@ -128,7 +128,7 @@ def _one_of(asked: dict[str, Any], name: str, words_of: tuple[str, ...], default
 
 
 def _said(name: str, value: Any) -> str:
-    """What a field says that is not taken, as its sender wrote it."""
+    """Value of a field that is not taken, as its sender wrote it."""
     return f"{name} is missing" if value is None else f"{name} is {str(value)[:40]!r}"
 
 
