@@ -18,7 +18,7 @@ from engine.interface import StatefulEngine
 from engine.pieces import VENUE, Piece, Pieces
 from replication.link import LinkError, Scrub
 
-#: Interval of the turns, and bytes of the dense regions in one (docs/PERFORMANCE.md has the costs): few turns, since
+#: Interval of the turns, and bytes of the dense regions in one (docs/measurements/node.md has the costs): few turns, since
 #: each finds the caches full of orders.
 TURN_NS: Final = 40_000_000
 TURN_BYTES: Final = 3 << 20
