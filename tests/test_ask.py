@@ -244,6 +244,16 @@ def test_wrong_filters_are_refused_in_a_sentence(
     assert (status, said, why in sentence) == (2, "", True), sentence
 
 
+@pytest.mark.parametrize("command", ["events", "commands"])
+def test_times_the_wrong_way_round_are_refused(
+    command: str, day: Path, facts: tuple[list[Fact], list[Fact]], lockstep: Lockstep
+) -> None:
+    first, last = (facts[0][at]["time"].rstrip("Z") for at in (100, -1))
+    status, said, sentence = lockstep(command, day, "--from", last, "--to", first)
+    assert (status, said, sentence) == (2, "", f"lockstep: --from {last} is later than --to {first}\n")
+    assert lockstep(command, day, "--from", first, "--to", last)[0] == 0
+
+
 def test_a_tail_does_not_end_at_a_time_that_may_come(day: Path, lockstep: Lockstep) -> None:
     status, said, sentence = lockstep("tail", day, "--to", "2031-01-01T00:00")
     assert (status, said) == (2, "")

@@ -102,7 +102,7 @@ def range_of(
 
     None, after a notice, where no command is between two times. ``follows``: what comes later counts too, and a range
     without a beginning begins with what comes next. Raises WrongUse for a number below 1, an end before the beginning
-    and one that is not past yet, and what ``replay.times.seq_at`` raises.
+    (of two times where a command is between them), one that is not past yet, and what ``replay.times.seq_at`` raises.
     """
     for option, when in (("--from", begin), ("--to", end)):
         if when is not None and is_seq(when) and int(when) < 1:
@@ -119,6 +119,8 @@ def range_of(
     if follows and to_time and to_seq == last_seq:
         raise WrongUse(f"--to {end} may not be past yet; give the number of a command")
     first, last = from_seq or 1, last_seq if to_seq is None else to_seq
+    if from_time and to_time and first > last + 1:
+        raise WrongUse(f"--from {begin} is later than --to {end}")
     if first > last and not (follows and to_seq is None):
         span = " ".join(f"{word} {when}" for word, when in (("from", begin), ("to", end)) if when is not None)
         screen.notice(f"note: {directory} has no command {span}")
