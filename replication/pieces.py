@@ -18,8 +18,8 @@ from engine.interface import StatefulEngine
 from engine.pieces import VENUE, Piece, Pieces
 from replication.link import LinkError, Scrub
 
-#: Interval of the turns, and bytes of the dense regions in one (docs/measurements/node.md has the costs): few turns, since
-#: each finds the caches full of orders.
+#: Interval of the turns, and bytes of the dense regions in one (docs/measurements/node.md has the costs): few turns,
+#: since each finds the caches full of orders.
 TURN_NS: Final = 40_000_000
 TURN_BYTES: Final = 3 << 20
 #: Turns from one comparison of all regions of a kind to the next, where they fit one turn: less than 100 ms.
