@@ -416,6 +416,17 @@ def test_bad_arguments_have_a_sentence_and_write_nothing(day: Path, tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "new", "there.html"]
 
 
+def test_a_picture_of_another_report_is_not_written_over_nor_removed(tmp_path: Path) -> None:
+    """It was written over, and removed where the new report failed."""
+    there = tmp_path / "report-XYZ.png"
+    there.write_bytes(b"of another report")
+    pictures = [Picture("report-rates.png", "rates", b"png"), Picture(there.name, "XYZ", b"png")]
+    with pytest.raises(WrongUse, match="File exists") as caught:
+        incident._write(tmp_path / "report.md", "text", pictures)
+    assert str(there) in str(caught.value)
+    assert (there.read_bytes(), list(tmp_path.iterdir())) == (b"of another report", [there])
+
+
 def test_a_report_for_which_there_is_no_room_leaves_no_picture_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

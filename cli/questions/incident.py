@@ -157,14 +157,17 @@ def _write(out: Path, text: str, pictures: list[Picture]) -> None:
     begun = [aside]
     try:
         for each in pictures:
-            begun.append(out.parent / each.name)
-            begun[-1].write_bytes(each.png)
+            path = out.parent / each.name
+            path.touch(exist_ok=False)  # one that is there is of another report
+            begun.append(path)
+            path.write_bytes(each.png)
         aside.write_text(text, encoding="utf-8")
         os.replace(aside, out)
     except OSError as error:
         for path in begun:
             path.unlink(missing_ok=True)
-        raise WrongUse(f"{out} cannot be written: {error.strerror}; name another file with --out") from error
+        named = "" if error.filename is None else f" ({error.filename})"
+        raise WrongUse(f"{out} cannot be written: {error.strerror}{named}; name another file with --out") from error
 
 
 def _tell(facts: dict[str, Any], out: Path, beside: list[Picture], *, as_json: bool) -> None:
