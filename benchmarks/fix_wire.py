@@ -387,17 +387,19 @@ def _flooding(lines: list[Line], told: list[float]) -> Iterator[None]:
     answers, saying = os.pipe()
     child = os.fork()
     if not child:
-        os.close(stopping)
-        done, began_s = 0, time.perf_counter()
-        while not select.select([stop], [], [], 0)[0]:
-            frames = [line.orders(_WINDOW) for line in lines]
-            _exchange(lines, frames, _WINDOW)
-            done += len(lines) * _WINDOW
-        os.write(saying, b"%d" % (done / (time.perf_counter() - began_s)))
-        os._exit(0)
+        try:
+            os.close(stopping)
+            done, began_s = 0, time.perf_counter()
+            while not select.select([stop], [], [], 0)[0]:
+                frames = [line.orders(_WINDOW) for line in lines]
+                _exchange(lines, frames, _WINDOW)
+                done += len(lines) * _WINDOW
+            os.write(saying, b"%d" % (done / (time.perf_counter() - began_s)))
+        finally:
+            os._exit(0)  # whatever failed: the node is the parent's, which finds no rate then
     os.close(stop)
     try:
-        time.sleep(0.5)
+        time.sleep(0.5)  # until the flood flows; its first orders are no part of what is measured
         yield
     finally:
         os.close(stopping)
