@@ -28,6 +28,8 @@ from cli.inspect.inspect import _difference
 from cli.inspect.panes import text_of
 from cli.inspect.terminal import Inspector, TextPage
 from cli.main import run_line
+from engine.names import unpack
+from gateway.ouch.context import order_id
 from tests.question_day import write_day
 
 LIMIT_S: Final = 120.0
@@ -384,3 +386,22 @@ def _drained(terminal: int, process: "subprocess.Popen[bytes]") -> bytes:
         elif ended:
             break
     return said
+
+
+def test_order_tokens_stand_in_place_of_ids_once_the_journal_was_read(tmp_path: Path) -> None:
+    first, second = "alice-00000017", "USER2-0001"
+    raw = [unpack(order_id(token.encode().ljust(14))) for token in (first, second)]
+    lines = STORY.replace("a1 sell 100 XYZ @ 10.00", f"{raw[0]} sell 100 XYZ @ 10.00 token={first}").splitlines()
+    trade = f"enter BETA {raw[1]} buy 10 XYZ @ 10.00 token={second}"
+    (tmp_path / "day.txt").write_text("\n".join([*lines[:10], trade]) + "\n")
+    assert run_line(["run", str(tmp_path / "day.txt"), "--data", str(tmp_path / "node")]) == 0
+    app = Inspector([tmp_path / "node"], 15)
+
+    async def use(pilot: Any) -> None:
+        await settled(app, pilot, lambda: "~" not in text_of(app.rows()))
+        text = " ".join(text_of(app.rows()).split())
+        assert f"resting={first}" in text
+        assert f"ALPHA {first}" in text, "the queue"
+        assert f"enter BETA {second} buy 10" in text
+
+    shown(app, use, (120, 30))

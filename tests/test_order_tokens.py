@@ -3,12 +3,18 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from cli.inspect.view import texts_of, with_words
+from cli.questions.tokens import TokensBeside
 from engine.names import unpack
+from engine.records import COMMAND
 from gateway.ouch.context import order_id
 from journal import JournalError
+from journal.history import History
 from tests.conftest import Lockstep
+from tests.json_schemas import checked
 
 
 def mixed(token: str) -> str:
@@ -123,6 +129,8 @@ def test_why_and_book_show_tokens_in_place_of_ids(node: Path, lockstep: Lockstep
     status, said, complaint = lockstep("why", node, "--order", OTHER)
     assert (status, complaint.count("defect")) == (0, 0)
     assert f"> trade XYZ 30 @ 9.00 resting={FIRST} incoming={OTHER}  # ALPHA, BETA (rulebook" in said
+    assert f"  enter BETA {OTHER} sell 30 XYZ @ 9.00" in said
+    assert "~" not in said
     book = lockstep("book", node, "XYZ", "--orders")[1]
     assert "my_order" in book
     assert "~" not in book
@@ -143,3 +151,55 @@ def test_tokens_of_a_damaged_journal_are_left_out_and_the_answer_stays(
     ]
     assert f"> accepted {mixed(FIRST)}  # ALPHA\n" in said
     assert lockstep("book", node, "XYZ", "--orders")[0] == 0
+
+
+def test_commands_have_the_short_tokens_in_the_comment_and_say_the_long_ones(node: Path, lockstep: Lockstep) -> None:
+    *_, long, short = lockstep("commands", node)[1].splitlines()
+    assert long == f"cancel BETA {mixed('never-entered')} token=never-entered"
+    assert short == f"enter BETA {mixed('my_order')} sell 30 XYZ @ 9.00  # my_order"
+
+
+@pytest.mark.parametrize("options", [[], ["--commands"], ["--commands", "--with-events"]], ids=str)
+def test_tail_has_the_tokens_that_events_and_commands_have(
+    options: list[str], node: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = "commands" if options else "events"
+    last_seq = lockstep("commands", node, "--with-seq")[1].split()[-2]
+    wanted = lockstep(command, node, "--from", 6, "--to", last_seq, *options[1:])[1]
+    assert "my_order" in wanted
+    told = lockstep("tail", node, "--from", 6, "--to", last_seq, *options)
+    assert told[:2] == (0, wanted)
+
+    # Of a running node the journal that was read ends before what comes: those rows are learned as they pass.
+    monkeypatch.setattr("cli.questions.tokens.TokensBeside.read", lambda _: None)
+    assert lockstep("tail", node, "--from", 6, "--to", last_seq, *options)[1] == wanted
+    monkeypatch.setattr("cli.questions.tokens.TokensBeside.learn", lambda *_: None)
+    said = lockstep("tail", node, "--from", 6, "--to", last_seq, *options)[1]
+    assert (said == wanted) == (options == ["--commands"]), "the control: nothing is known"
+
+
+def test_a_tail_that_passed_many_tokens_reads_them_again(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.questions.tokens._PASSED_MAX", 1)
+    tokens = TokensBeside(node)
+    with History.open(node) as history:
+        for block in history.blocks(1):
+            tokens.learn(np.frombuffer(block.rows, COMMAND))
+            assert len(tokens._passed) <= max(2 * len(block.rows) // 64, 1)  # a replace has two
+    for token in (FIRST, SECOND, OTHER):
+        assert tokens.of(f"> accepted {mixed(token)}") == token
+
+
+def test_inspect_names_the_tokens_of_what_it_shows(node: Path, lockstep: Lockstep) -> None:
+    (facts,) = checked(["inspect"], lockstep("inspect", node, "--json")[1])
+    assert facts["tokens"][0] == {"client_order_id": mixed("my_order"), "token": "my_order"}
+    (trade,) = [line for line in lockstep("commands", node, "--with-seq")[1].splitlines() if "enter BETA" in line][:1]
+    (facts,) = checked(["inspect"], lockstep("inspect", node, "--json", "--at", trade.split()[-1])[1])
+    named = {each["client_order_id"]: each["token"] for each in facts["tokens"]}
+    assert named == {mixed(OTHER): OTHER, mixed(FIRST): FIRST}
+    tokens = TokensBeside(node, what="")
+    assert tokens.lacks(texts_of(facts), facts["seq"])
+    tokens.read()
+    assert not tokens.lacks(texts_of(facts), facts["seq"])
+    shown = with_words(facts, tokens.shown)
+    assert "~" not in "".join(texts_of(shown))
+    assert mixed(FIRST) in "".join(texts_of(facts)), "the control"

@@ -8,10 +8,11 @@ from typing import Any
 
 from cli import errors, screen
 from cli.errors import WrongUse
-from cli.inspect.view import view
+from cli.inspect.view import texts_of, view
 from cli.interrupts import Terminated
 from cli.proofs.parting import Closer, of_two
 from cli.questions.reading import check_whole
+from cli.questions.tokens import TokensBeside
 from cli.warmup import ready
 from replay.compare import CompareReport
 from replay.compare import compare as compare_directories
@@ -41,9 +42,8 @@ def inspect(directory: Path, other: Path | None, at: str | None, *, as_json: boo
             facts = view(walk.at(seq))
             for note in walk.notes:
                 screen.notice(f"note: {note}")
-            screen.print_json(
-                {key: value for key, value in facts.items() if key not in ("names", "time_ns", "symbols")}
-            )
+            told = {key: value for key, value in facts.items() if key not in ("names", "time_ns", "symbols")}
+            screen.print_json(told | {"tokens": TokensBeside(each).pairs(texts_of(facts))})
         return errors.FINE
     for name in ("COLUMNS", "LINES"):  # of a shell that exports them: textual would keep that size in a resized window
         os.environ.pop(name, None)

@@ -1,8 +1,8 @@
 """The screen of `lockstep inspect` on a terminal, by textual: its only importer.
 
 Keys set the command that is wanted; a thread replays up to it and hands back facts, and what came in between is not
-shown. A second thread reads the timeline. Neither is waited for when the screen ends. What stands where is decided in
-``cli.inspect.panes``.
+shown. A second thread reads the timeline, a third order tokens. None is waited for when the screen ends. What stands
+where is decided in ``cli.inspect.panes``.
 """
 
 import asyncio
@@ -25,7 +25,8 @@ from textual.widgets import Input, Static
 from cli import errors
 from cli.inspect.panes import HELP, Facts, Line, Side, page
 from cli.inspect.search import Search, unseen
-from cli.inspect.view import view
+from cli.inspect.view import texts_of, view, with_words
+from cli.questions.tokens import TokensBeside
 from cli.warmup import ready
 from engine.bounds import DAY_NS
 from engine.names import Directory
@@ -107,6 +108,7 @@ class Inspector(App[None]):
     ) -> None:
         super().__init__(ansi_color=True)
         self._walks = [Walk(each, ready) for each in directories]
+        self._tokens = [TokensBeside(each, what="") for each in directories]
         self._directories, self._colored, self._difference = directories, colored, difference
         self._wanted = seq
         self._last_seqs = [walk.last_seq() for walk in self._walks]
@@ -124,6 +126,7 @@ class Inspector(App[None]):
         self._events_loop: asyncio.AbstractEventLoop | None = None
         self._ended = threading.Event()
         self._day_due = threading.Event()
+        self._tokens_due = threading.Event()
         self.ended_by = 0
         self._page, self._entry = Static(id="page"), Input(id="entry")
 
@@ -139,7 +142,7 @@ class Inspector(App[None]):
         if threading.current_thread() is threading.main_thread() and not self.is_headless:
             for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 self._events_loop.add_signal_handler(each, self._end_by, int(each))
-        for work in (self._work, self._read_days):
+        for work in (self._work, self._read_days, self._read_tokens):
             threading.Thread(target=work, daemon=True).start()
         self.set_interval(_LOOK_S, lambda: self._ask(self._look))
         self._go(self._wanted)
@@ -152,6 +155,7 @@ class Inspector(App[None]):
         """Tell the threads."""
         self._ended.set()
         self._day_due.set()
+        self._tokens_due.set()
 
     # In the threads.
 
@@ -194,10 +198,13 @@ class Inspector(App[None]):
         def stopped() -> bool:
             return self._wanted != wanted or self._ended.is_set()
 
-        for walk, before in zip(self._walks, self._facts, strict=True):
+        for walk, before, tokens in zip(self._walks, self._facts, self._tokens, strict=True):
             try:
                 moment = walk.at(wanted, stopped)
-                facts.append(view(moment, symbol, before["symbol"] if before else None))
+                seen = view(moment, symbol, before["symbol"] if before else None)
+                facts.append(with_words(seen, tokens.shown))
+                if tokens.lacks(texts_of(seen), moment.seq):
+                    self._tokens_due.set()  # shown once more when they are known
                 faults.append(walk.divergence)
             except Stopped:
                 raise
@@ -224,6 +231,19 @@ class Inspector(App[None]):
             except Exception as error:  # shown below what the timeline has so far
                 day.fault = errors.sentence(error)[0]
             self._tell(self._draw)
+
+    def _read_tokens(self) -> None:
+        """Read the order tokens of the journals where the screen shows an id whose token is not known."""
+        while not self._ended.is_set():
+            self._tokens_due.wait()
+            self._tokens_due.clear()
+            try:
+                for tokens in self._tokens:
+                    tokens.read()
+            except Exception as error:  # the ids stay as they are
+                self._tell(self._say, errors.sentence(error)[0], "bad")
+                return
+            self._tell(self._ask, self._replay)
 
     def _progress(self, day: Timeline) -> bool:
         """Show a day that is read in part; True if another is wanted by now."""

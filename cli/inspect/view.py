@@ -1,5 +1,6 @@
 """Content of the screen of `lockstep inspect` at a command, as facts: the command, its events, book and queue."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -52,6 +53,22 @@ def view(moment: Moment, symbol: str | None = None, last_symbol: str | None = No
         "symbols": list(names.symbols),
         "names": names,
     }
+
+
+def texts_of(facts: Facts) -> list[str]:
+    """Texts of a moment's facts in which ids of orders stand."""
+    orders = facts["queue"]["orders"] if facts["queue"] else []
+    return [*facts["command"], *facts["event_lines"], *(each["client_order_id"] for each in orders)]
+
+
+def with_words(facts: Facts, shown: Callable[[str], str]) -> Facts:
+    """Facts whose texts are as ``shown`` gives them, for the screen."""
+    queue = facts["queue"]
+    if queue is not None:
+        orders = [each | {"client_order_id": shown(each["client_order_id"])} for each in queue["orders"]]
+        queue = queue | {"orders": orders}
+    texts = {key: [shown(line) for line in facts[key]] for key in ("command", "event_lines")}
+    return facts | texts | {"queue": queue}
 
 
 def _event_line(values: tuple[int, ...], names: Directory) -> str:

@@ -58,6 +58,8 @@ def events(directory: Path, selection: Selection, look: Look) -> int:
     selection.check()
     names, tokens = Directory(), TokensBeside(directory)
     for rows, seqs, caused, clock_at, _, names in _event_excerpts(directory, choice):
+        if selection.follows:
+            tokens.learn(rows)
         chosen = picked(caused, choice.events(caused, rows, seqs, names))
         if not len(chosen):
             continue
@@ -110,6 +112,8 @@ def _print_commands(directory: Path, choice: Choice, look: Look, quarantine: str
     printer: Printer | None = None
     for rows, seqs, events, clock_at, before, names in _excerpts(directory, choice, look, quarantine):
         printer = printer or Printer(before)
+        if choice.selection.follows:
+            tokens.learn(rows)
         lasts = np.flatnonzero(~_goes_on(rows, seqs))
         wanted = choice.commands(rows, lasts, events, seqs, names)
         defines = np.isin(rows["kind"][lasts], (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT))
@@ -136,7 +140,7 @@ def _print_commands(directory: Path, choice: Choice, look: Look, quarantine: str
             if not is_wanted:
                 continue
             if not look.as_json:
-                lines.add(look.noted(texts[0], seq, time_ns), *texts[1:])
+                lines.add(look.noted(texts[0], seq, time_ns, tokens.of_command(texts[0])), *texts[1:])
             if not look.as_json and not look.with_events:
                 continue
             events_of, times_ns = events[low:high], np.full(high - low, time_ns)

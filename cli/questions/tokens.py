@@ -6,7 +6,7 @@ whose client order id is a hash of it. Those rows are read here directly, withou
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -25,6 +25,8 @@ _SHORT: Final = re.compile(r"[!-~]{1,8}")
 _RAW: Final = re.compile(r"~[0-9a-f]{16}\b")
 #: Tokens that are kept for a print of events: a gigabyte with what sorts them.
 _TOKENS_MAX: Final = 1 << 24
+#: Tokens of rows that passed by that are kept, before the journal is read again.
+_PASSED_MAX: Final = 1 << 20
 
 
 class _NamedOrder(NamedTuple):
@@ -57,7 +59,7 @@ def token_ids(directory: Path, word: str) -> set[int]:
             f"A-Z a-z 0-9 . -, a token 1 to 14 printable ones; the form that `lockstep events` prints is valid too"
         ) from error
     found = {int.from_bytes(word.encode("ascii"), "big")} if _SHORT.fullmatch(word) else set()
-    for named in _named(directory, "looking for the token"):
+    for _, named in _named(directory, "looking for the token"):
         found.update(named.ids[(named.heads == head) & (named.tails == tail)].tolist())
     return found
 
@@ -70,7 +72,7 @@ class Tokens:
         self._words: dict[int, str] = {}
         mixed = np.array(sorted(order_id for order_id in wanted if order_id < 0), np.int64)
         if len(mixed):
-            for named in _named(directory, "reading the tokens"):
+            for _, named in _named(directory, "reading the tokens"):
                 for at in np.flatnonzero(np.isin(named.ids, mixed)).tolist():
                     self._words[int(named.ids[at])] = token_word(int(named.heads[at]), int(named.tails[at]))
 
@@ -99,12 +101,31 @@ def with_tokens(directory: Path, texts: list[str]) -> Callable[[str], str]:
 
 
 class TokensBeside:
-    """Tokens of the raw ids in lines that must stay as they are, since the notation can be read again."""
+    """Tokens of the raw ids in lines that must stay as they are, since the notation can be read again.
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    Those of rows that pass by are learned (``learn``), all others are read from the journal when the first is wanted.
+    """
+
+    def __init__(self, directory: Path, what: str = "reading the tokens") -> None:
+        """``what``: the words of the progress bar of that reading; "" for none."""
+        self._directory, self._what = directory, what
         #: Ids that are the hash of a token, in rising order, and those tokens; None until the first is wanted.
         self._known: _NamedOrder | None = None
+        #: Words of the tokens of ids in rows that passed by, the newest behind the others.
+        self._passed: dict[int, tuple[int, int]] = {}
+        self._last = np.zeros(1, COMMAND)  # the row before those that come next: it may be an EXTEND row
+        self._read_seq = 0
+        self._ended = False  # by a damage, or by so many tokens: no more are read
+
+    def learn(self, rows: NDArray[Any]) -> None:
+        """Take COMMAND rows of a running market, in order: the journal that was read has them not yet."""
+        named = _with_hash(_tokens_of(np.frombuffer(self._last.tobytes() + rows.tobytes(), COMMAND)))
+        self._last = rows[-1:].copy() if len(rows) else self._last
+        if len(self._passed) + len(named.ids) > _PASSED_MAX:
+            self._passed.clear()
+            self._known = None  # the journal has by now what is left out here
+        words = zip(named.heads.tolist(), named.tails.tolist(), strict=True)
+        self._passed.update(zip(named.ids.tolist(), words, strict=True))
 
     def of(self, line: str) -> str:
         """Tokens of the raw ids of a line, in order, with commas; "" where none of them is of a token."""
@@ -114,34 +135,72 @@ class TokensBeside:
         named = [self._of(each) for each in raw]
         return ", ".join(named) if named != raw else ""
 
+    def of_command(self, line: str) -> str:
+        """As ``of``, for the line of a command: "" where it says its tokens by itself."""
+        return "" if "token=" in line else self.of(line)
+
     def _of(self, raw: str) -> str:
         order_id = id_number(raw, "")
+        if self._known is None and order_id < 0 and order_id not in self._passed:
+            self.read()
+        return self.token(order_id) or raw
+
+    def token(self, order_id: int) -> str | None:
+        """Token of an id, as far as it is known by now; None for another."""
         if order_id >= 0:
-            return _short(order_id) or raw
+            return _short(order_id)
+        words = self._passed.get(order_id)
+        if words is None and self._known is not None:
+            heads, tails, ids = self._known
+            at = int(np.searchsorted(ids, order_id))
+            if at < len(ids) and ids[at] == order_id:
+                words = int(heads[at]), int(tails[at])
+        return None if words is None else token_word(*words)
+
+    def shown(self, text: str) -> str:
+        """A text with tokens in place of raw ids, as far as they are known by now."""
+        return _RAW.sub(lambda raw: self.token(id_number(raw[0], "")) or raw[0], text)
+
+    def pairs(self, texts: Iterable[str]) -> list[dict[str, str]]:
+        """Raw ids in texts, each once, with their tokens as JSON has them; those of no token are left out."""
+        named = {raw: self._of(raw) for text in texts for raw in _RAW.findall(text)}
+        return [{"client_order_id": raw, "token": token} for raw, token in named.items() if token != raw]
+
+    def lacks(self, texts: Iterable[str], last_seq: int) -> bool:
+        """True if texts have raw ids whose tokens may be in the part of the journal that was not read, which ends with
+        ``last_seq``."""
+        if self._ended or self._read_seq >= last_seq:
+            return False
+        ids = {id_number(raw, "") for text in texts for raw in _RAW.findall(text)}
+        return any(order_id < 0 and self.token(order_id) is None for order_id in ids)
+
+    def read(self) -> None:
+        """Read what the journal has, or has more by now; about ``_TOKENS_MAX`` tokens at most. Of a damaged journal
+        those before the damage."""
         if self._known is None:
-            self._known = _all_named(self._directory)
-        heads, tails, ids = self._known
-        at = int(np.searchsorted(ids, order_id))
-        return token_word(int(heads[at]), int(tails[at])) if at < len(ids) and ids[at] == order_id else raw
+            nothing = np.zeros(0, np.int64)
+            self._known, self._read_seq, self._ended = _NamedOrder(nothing, nothing, nothing), 0, False
+        found = [self._known]
+        count = len(self._known.ids)
+        try:
+            for last_seq, named in _named(self._directory, self._what, self._read_seq):
+                found.append(_with_hash(named))
+                self._read_seq = last_seq
+                count += len(found[-1].ids)
+                if count > _TOKENS_MAX:
+                    self._ended = True
+                    break
+        except JournalError:  # the print itself tells of it
+            self._ended = True
+        heads, tails, ids = (np.concatenate([each[place] for each in found]) for place in range(3))
+        ids, places = np.unique(ids, return_index=True)
+        self._known = _NamedOrder(heads[places], tails[places], ids)
 
 
-def _all_named(directory: Path) -> _NamedOrder:
-    """Ids that are the hash of a token, each once, rising, and those tokens; about ``_TOKENS_MAX`` at most."""
-    found: list[_NamedOrder] = []
-    count = 0
-    with contextlib.suppress(JournalError):  # those before a damage are good; the print itself tells of it
-        for named in _named(directory, "reading the tokens"):
-            mixed = named.ids < 0
-            found.append(_NamedOrder(named.heads[mixed], named.tails[mixed], named.ids[mixed]))
-            count += int(mixed.sum())
-            if count > _TOKENS_MAX:
-                break
-    if not count:
-        nothing = np.zeros(0, np.int64)
-        return _NamedOrder(nothing, nothing, nothing)
-    heads, tails, ids = (np.concatenate([each[place] for each in found]) for place in range(3))
-    ids, places = np.unique(ids, return_index=True)
-    return _NamedOrder(heads[places], tails[places], ids)
+def _with_hash(named: _NamedOrder) -> _NamedOrder:
+    """Those whose id is the hash of their token."""
+    mixed = named.ids < 0
+    return _NamedOrder(named.heads[mixed], named.tails[mixed], named.ids[mixed])
 
 
 def _short(order_id: int) -> str | None:
@@ -149,19 +208,22 @@ def _short(order_id: int) -> str | None:
     return text if _SHORT.fullmatch(text) else None
 
 
-def _named(directory: Path, what: str) -> Iterator[_NamedOrder]:
-    """Tokens of the journal block by block: those that an EXTEND row gives to the enter, cancel or replace after it.
+def _named(directory: Path, what: str, after_seq: int = 0) -> Iterator[tuple[int, _NamedOrder]]:
+    """Last command and tokens of the journal's blocks: those that an EXTEND row gives to the enter, cancel or replace
+    after it.
 
-    Begins at the first command after which no slice is missing.
+    Begins at the first command after which no slice is missing, or with the block that has ``after_seq``. ``what``:
+    words of a progress bar; "" for none.
     """
-    with History.open(directory) as history, screen.Bar(what) as bar:
+    with History.open(directory) as history, screen.Bar(what) if what else contextlib.nullcontext() as bar:
         last = np.zeros(1, COMMAND)  # the row before the block: it may be the EXTEND row of the first command
-        for block in history.blocks(history.there_from_seq):
+        for block in history.blocks(max(history.there_from_seq, after_seq)):
             # As bytes: NumPy would pack rows whose places overlap.
             rows = np.frombuffer(last.tobytes() + bytes(block.rows), COMMAND)
             last = rows[-1:]
-            yield _tokens_of(rows)
-            bar.to(block.first_seq + len(rows) - 2, history.last_seq)
+            yield block.last_seq, _tokens_of(rows)
+            if bar is not None:
+                bar.to(block.first_seq + len(rows) - 2, history.last_seq)
 
 
 def _tokens_of(rows: NDArray[Any]) -> _NamedOrder:

@@ -386,16 +386,16 @@ def _section(section: str) -> Facts:
 
 
 def _tokens(directory: Path, facts: Facts) -> Callable[[str], str]:
-    """A function that puts order tokens in place of the raw ids in the consequences of a command."""
+    """A function that puts order tokens in place of the raw ids in a command and its consequences."""
     effect = facts["effect"]["consequences"] if facts["effect"] else []
-    return with_tokens(directory, [each["text"] for each in (*facts["consequences"], *effect)])
+    return with_tokens(directory, [*facts["lines"], *(each["text"] for each in (*facts["consequences"], *effect))])
 
 
 def _show(facts: Facts, tokens: Callable[[str], str]) -> None:
     command = facts["command"]
     screen.print_line(f"command {screen.count(command['seq'])} at {time(facts['time_ns'])}")
     for line in facts["lines"]:
-        screen.print_line(f"  {line}")
+        screen.print_line(f"  {tokens(line)}")
     if facts["checks"]:
         rows = [
             [
