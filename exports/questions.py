@@ -31,6 +31,12 @@ class Question:
     reads: Mapping[str, str] = field(default_factory=dict)
 
 
+#: Values of named questions that are a command's number, or a time in its place: the first command not earlier, or the
+#: newest one not later.
+FIRST_OF_RANGE: Final = "from"
+MOMENTS: Final = (FIRST_OF_RANGE, "to", "seq")
+#: A number above that of every command.
+BEYOND_ALL: Final = 2**62
 _TIME: Final = "make_timestamp_ns(time_ns) AS time"
 #: Open orders in the books after a command: no dormant stops, no pegs without a price, and no closing orders, which
 #: reports show in no book. Its last column is the price at which an order is in the book.
@@ -136,11 +142,11 @@ QUESTIONS: Final[dict[str, Question]] = {
         {"order": None},
     ),
     "participant": Question(
-        "all that happened to a participant in a range of commands",
+        "all that happened to a participant in a range of commands, or between two times",
         f"SELECT seq, {_TIME}, kind, symbol, side, client_order_id, price_e4, leaves_qty, last_qty, "
         "contra_participant, reason FROM reports WHERE participant = $participant AND seq BETWEEN $from AND $to "
         "ORDER BY seq, number",
-        {"participant": None, "from": 1, "to": 2**62},
+        {"participant": None, FIRST_OF_RANGE: 1, "to": BEYOND_ALL},
         _of_participant("seq BETWEEN $from AND $to"),
     ),
     "symbol": Question(
@@ -151,12 +157,12 @@ QUESTIONS: Final[dict[str, Question]] = {
         _OF_SYMBOL,
     ),
     "book": Question(
-        "open orders of a symbol in the lit book by price after a command: what is shown, and what is open",
+        "open orders of a symbol in the lit book by price after a command, or at a time: what is shown, and what is open",
         f"{_LEDGER} SELECT side, book_e4 AS price_e4, sum(displayed_qty)::BIGINT AS displayed_qty, "
         "sum(leaves_qty)::BIGINT AS leaves_qty, count(*) AS orders FROM live "
         "WHERE book = 'lit' "
         "GROUP BY side, book_e4 ORDER BY side, book_e4 DESC",
-        {"symbol": None, "seq": 2**62},
+        {"symbol": None, "seq": BEYOND_ALL},
         _of_ledger("$seq", _IN_BOOK, "$symbol"),
     ),
     "ahead": Question(
@@ -301,6 +307,21 @@ class Answers:
         rows that the answer follows from are read (``Question.reads``).
         """
         return self.ask(*self._named(name, values))
+
+    def last_time_ns(self) -> int:
+        """Newest time in the rows of reports, ns since 1970; 0 where there is none."""
+        return self._number("SELECT max(time_ns) FROM reports_files", 0)
+
+    def seq_at(self, time_ns: int, *, first: bool) -> int:
+        """Number of a command that bounds the reports before and after a time (ns since 1970): ``first``: all at that
+        time or later have it or a greater one; else all up to that time have it or a lesser one."""
+        if first:
+            return self._number(f"SELECT min(seq) FROM reports_files WHERE time_ns >= {time_ns}", BEYOND_ALL)
+        return self._number(f"SELECT min(seq) - 1 FROM reports_files WHERE time_ns > {time_ns}", BEYOND_ALL)
+
+    def _number(self, query: str, otherwise: int) -> int:
+        found = next(self.ask(query, {})[1])[0]
+        return otherwise if found is None else int(found)
 
     def lines_of_named(self, name: str, values: Mapping[str, str | int]) -> tuple[int, str] | None:
         """Number of rows of the answer to a named question, and its table as text; None for columns of other types."""

@@ -4,24 +4,16 @@ Block headers repeat the clock in force at their end, and it never goes back; so
 of the journal that has it. ``engine.market_time`` has the rule of the rows.
 """
 
-import re
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
-from engine.bounds import DAY_NS
 from engine.market_time import ClockPosition, clock_rows, ends_extended
 from engine.records import COMMAND
 from journal import Block, Journal
 from journal.history import History
+from notation.moments import is_seq, moment_ns
 from replay.errors import ReplayError
-
-_TIME: Final = re.compile(
-    r"(?:(?P<date>\d{4}-\d{2}-\d{2})[T ])?"
-    r"(?P<hour>\d{2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.(?P<fraction>\d{1,9}))?)?"
-)
 
 
 def first_clock_ns(journal: Journal) -> int | None:
@@ -42,17 +34,12 @@ def position_after(journal: Journal, now_ns: int) -> ClockPosition:
     return ClockPosition(now_ns, ends_extended(np.frombuffer(_block_at(journal, journal.last_seq).rows, COMMAND)))
 
 
-def is_seq(when: str) -> bool:
-    """True if a word is a sequence number, not a time."""
-    return re.fullmatch(r"\d{1,18}", when.strip()) is not None
-
-
 def seq_at(directory: Path | str, when: str | int | None) -> int:
     """Sequence number for ``when`` in a data directory; 0 is before the first command. None: the last command.
 
-    ``when`` is a sequence number (a number, or digits), or a time ``[YYYY-MM-DD[T ]]HH:MM[:SS[.nnnnnnnnn]]`` UTC:
-    then it is the newest command not later than that time. A time without a date is of the day of the newest
-    clock value. Raises ReplayError when it is neither, or a number beyond the end; JournalError from the journal.
+    ``when`` is a sequence number (a number, or digits), or a time as ``notation.moments`` reads it: then it is the
+    newest command not later than that time. A time without a date is of the day of the newest clock value. Raises
+    ReplayError when it is neither, or a number beyond the end; JournalError from the journal.
     """
     with History.open(directory) as history:
         if when is None:
@@ -96,21 +83,11 @@ def _clock_at_end(journal: Journal) -> int:
 
 
 def _time_ns(text: str, today_ns: int) -> int:
-    found = _TIME.fullmatch(text)
-    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-        raise ReplayError(f"{text!r} is a date without a time of day; add one, such as {text}T16:00")
-    if found is None:
-        raise ReplayError(
-            f"{text!r} is neither a sequence number nor a time such as 09:31:07.250114003 or 2024-01-15T09:30:00"
-        )
+    """As ``moment_ns``. Raises ReplayError."""
     try:
-        day_ns = today_ns - today_ns % DAY_NS
-        if found["date"]:
-            day_ns = int(datetime.fromisoformat(found["date"]).replace(tzinfo=UTC).timestamp()) * 1_000_000_000
-        clock = datetime(1970, 1, 1, int(found["hour"]), int(found["minute"]), int(found["second"] or 0), tzinfo=UTC)
+        return moment_ns(text, today_ns)
     except ValueError as error:
-        raise ReplayError(f"{text!r} is no time: {error}") from error
-    return day_ns + int(clock.timestamp()) * 1_000_000_000 + int((found["fraction"] or "").ljust(9, "0"))
+        raise ReplayError(str(error)) from error
 
 
 def _newest_not_later(journal: Journal, time_ns: int) -> int:

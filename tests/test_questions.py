@@ -391,3 +391,48 @@ def test_another_form_is_refused_in_a_sentence(place: Path, tmp_path: Path, lock
     for folder, why in ((tmp_path / "csv", "--format parquet"), (tmp_path, "is not empty and has no journal")):
         status, said, sentence = lockstep("ask", folder, "counts")
         assert (status, said, why in sentence) == (2, "", True), sentence
+
+
+@pytest.mark.slow
+def test_a_range_between_times_answers_as_the_range_of_their_commands(place: Path, lockstep: Lockstep) -> None:
+    commands = told(lockstep, "commands", place / "node")
+    times = sorted({each["time"] for each in commands if each["time"]})
+    begin, end = times[len(times) // 3], times[len(times) // 2]
+    first = min(each["seq"] for each in commands if each["time"] and each["time"] >= begin)
+    last = max(each["seq"] for each in commands if each["time"] and each["time"] <= end)
+    wanted = asked(lockstep, place, "participant", participant="P2", from_=first, to=last)
+    assert 20 < len(wanted) < len(asked(lockstep, place, "participant", participant="P2"))
+    hour = int(begin[11:13])
+    for from_, to in (
+        (begin, end),
+        (begin.removesuffix("Z"), end[11:-1]),  # of the day of the newest clock value
+        (f"{begin[:11]}{hour + 2:02}{begin[13:-1]}+02:00", last),
+        (first, end.replace("T", " ")),
+    ):
+        assert asked(lockstep, place, "participant", participant="P2", from_=from_, to=to) == wanted, (from_, to)
+    for at, seq in ((end, last), (times[0], 2), ("23:59:59", 10**9), ("00:00", 0)):
+        assert asked(lockstep, place, "book", symbol="I1", seq=at) == asked(
+            lockstep, place, "book", symbol="I1", seq=seq
+        )
+    assert asked(lockstep, place, "book", symbol="I1", seq=end), "the control: a book with orders"
+    assert asked(lockstep, place, "participant", participant="P2", from_="23:59:59") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["from=noon"], "--with from: 'noon' is neither a sequence number nor a time"),
+        (["to=2024-01-15"], "'2024-01-15' is a date without a time of day"),
+        (["to=25:00"], "'25:00' is no time"),
+        (["from=09:30+99:00"], "'09:30+99:00' is no time"),
+        (["from=9", "to=8"], "--with from=9 comes after --with to=8"),
+        (["from=10:00", "to=09:59:59"], "--with from=10:00 comes after --with to=09:59:59"),
+    ],
+)
+def test_what_is_no_range_of_a_question_is_told(
+    words: list[str], complaint: str, place: Path, lockstep: Lockstep
+) -> None:
+    given = [word for each in ("participant=P2", *words) for word in ("--with", each)]
+    status, said, sentence = lockstep("ask", place / "day", "participant", *given)
+    assert (status, said, sentence.count("\n")) == (2, "", 1)
+    assert complaint in sentence

@@ -602,6 +602,8 @@ def ask(
     Example: lockstep ask day1 "SELECT symbol, sum(qty) FROM trades GROUP BY symbol"
 
     Example: lockstep ask day1 order --with order=17
+
+    Example: lockstep ask day1 participant --with participant=ALPHA --with from=09:31 --with to=09:32:07.25
     """
     from cli.questions.ask import ask as command
 

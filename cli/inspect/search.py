@@ -16,8 +16,9 @@ from cli.questions.choice import Selection
 from cli.questions.history import command_seqs
 from cli.questions.order import Asked, orders_of
 from engine.names import Directory
+from notation.moments import is_seq
 from replay.errors import ReplayError
-from replay.times import is_seq, seq_at
+from replay.times import seq_at
 
 #: Commands that a search back looks at first; each further look takes four times as many.
 _LOOK_BACK: Final = 65_536

@@ -12,8 +12,9 @@ from typing import Any
 from cli import errors, screen
 from cli.errors import WrongUse
 from exports.manifest import MANIFEST, read_manifest
-from exports.questions import QUESTIONS, Answers
+from exports.questions import FIRST_OF_RANGE, MOMENTS, QUESTIONS, Answers
 from notation.decimals import price
+from notation.moments import moment_ns
 
 
 def ask(path: Path | None, question: str | None, given: tuple[str, ...], *, as_json: bool) -> int:
@@ -27,6 +28,8 @@ def ask(path: Path | None, question: str | None, given: tuple[str, ...], *, as_j
     with _export_of(path) as folder:
         answers = Answers(folder, read_manifest(folder))
         try:
+            if named is not None:
+                values = _placed(answers, values)
             made = None
             if named is not None and not as_json and not sys.stdout.isatty():
                 made = answers.lines_of_named(question, values)
@@ -62,6 +65,28 @@ def _values(question: str, given: tuple[str, ...]) -> dict[str, str | int]:
     if missing := [name for name in named.values if name not in whole]:
         raise WrongUse(f"the question {question} needs --with {missing[0]}=…; it takes {takes}")
     return whole
+
+
+def _placed(answers: Answers, values: dict[str, str | int]) -> dict[str, str | int]:
+    """Values with numbers of commands in place of times. Raises WrongUse for what is neither, and a range that ends
+    before it begins."""
+    placed = dict(values)
+    moments = [name for name in MOMENTS if name in values]
+    times: dict[str, int] = {}
+    for name in moments:
+        when = values[name]
+        if isinstance(when, str):
+            try:
+                times[name] = moment_ns(when.strip(), answers.last_time_ns())
+            except ValueError as error:
+                raise WrongUse(f"--with {name}: {error}") from error
+            placed[name] = answers.seq_at(times[name], first=name == FIRST_OF_RANGE)
+    ranged = [name for name in (FIRST_OF_RANGE, "to") if name in moments]
+    for given in (times, {name: placed[name] for name in ranged if name not in times}):
+        begin, end = (given.get(name) for name in (FIRST_OF_RANGE, "to"))
+        if isinstance(begin, int) and isinstance(end, int) and begin > end:
+            raise WrongUse(f"--with from={values[FIRST_OF_RANGE]} comes after --with to={values['to']}")
+    return placed
 
 
 def _number(value: str) -> str | int:

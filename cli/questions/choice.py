@@ -19,8 +19,9 @@ from cli.errors import WrongUse
 from cli.questions.reading import check_name, next_seq
 from engine.names import EVERY, Directory, pack
 from engine.records import CommandKind, EventKind, Reason, Side
+from notation.moments import is_seq
 from notation.words import price_e4 as price_of
-from replay.times import first_seq_at, is_seq, seq_at
+from replay.times import first_seq_at, seq_at
 
 #: Number of a participant or instrument that no row has; 0 in a row means none.
 _NOBODY: Final = 2**32 - 1

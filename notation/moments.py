@@ -1,0 +1,48 @@
+"""A moment of the market's clock as people write it, without what numbers and names of rows need."""
+
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+_DAY_NS: Final = 86_400 * 10**9
+_MINUTE_NS: Final = 60 * 10**9
+_TIME: Final = re.compile(
+    r"(?:(?P<date>\d{4}-\d{2}-\d{2})[T ])?"
+    r"(?P<hour>\d{2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.(?P<fraction>\d{1,9}))?)?"
+    r"(?P<zone>Z|(?P<sign>[+-])(?P<off_hours>\d{2}):(?P<off_minutes>\d{2}))?",
+    re.ASCII,
+)
+
+
+def is_seq(when: str) -> bool:
+    """True if a word is a sequence number, not a time."""
+    return re.fullmatch(r"\d{1,18}", when.strip(), re.ASCII) is not None
+
+
+def moment_ns(text: str, today_ns: int) -> int:
+    """Nanoseconds since 1970 of ``[YYYY-MM-DD[T ]]HH:MM[:SS[.nnnnnnnnn]][Z|+HH:MM]``; UTC where no zone is named.
+
+    A time without a date is of the day of ``today_ns``. Raises ValueError with a sentence for another text.
+
+    >>> moment_ns("2024-01-15T09:30", 0), moment_ns("2024-01-15 10:30+01:00", 0)
+    (1705311000000000000, 1705311000000000000)
+    """
+    found = _TIME.fullmatch(text)
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+        raise ValueError(f"{text!r} is a date without a time of day; add one, such as {text}T16:00")
+    if found is None:
+        raise ValueError(
+            f"{text!r} is neither a sequence number nor a time such as 09:31:07.250114003 or 2024-01-15T09:30:00"
+        )
+    try:
+        day_ns = today_ns - today_ns % _DAY_NS
+        if found["date"]:
+            day_ns = int(datetime.fromisoformat(found["date"]).replace(tzinfo=UTC).timestamp()) * 10**9
+        clock = datetime(1970, 1, 1, int(found["hour"]), int(found["minute"]), int(found["second"] or 0), tzinfo=UTC)
+        off_ns = 0
+        if found["sign"]:
+            zone = datetime(1970, 1, 1, int(found["off_hours"]), int(found["off_minutes"]))
+            off_ns = int(f"{found['sign']}1") * (60 * zone.hour + zone.minute) * _MINUTE_NS
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no time: {error}") from error
+    return day_ns + int(clock.timestamp()) * 10**9 + int((found["fraction"] or "").ljust(9, "0")) - off_ns
