@@ -157,7 +157,7 @@ QUESTIONS: Final[dict[str, Question]] = {
         _OF_SYMBOL,
     ),
     "book": Question(
-        "open orders of a symbol in the lit book by price after a command, or at a time: what is shown, and what is open",
+        "open orders of a symbol in the lit book by price after a command or at a time: what is shown, what is open",
         f"{_LEDGER} SELECT side, book_e4 AS price_e4, sum(displayed_qty)::BIGINT AS displayed_qty, "
         "sum(leaves_qty)::BIGINT AS leaves_qty, count(*) AS orders FROM live "
         "WHERE book = 'lit' "
