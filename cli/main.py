@@ -21,6 +21,9 @@ from typer.core import TyperGroup
 
 from cli import errors, interrupts, screen
 from cli.commands import attest, keep, load, look, market, node, prove, serve, trade
+from cli.plain_values import read_plainly
+
+read_plainly()
 
 _ABOUT = """A deterministic, event-sourced stock exchange: every input journaled, every state provable by replay.
 
@@ -61,13 +64,17 @@ def _reader() -> Iterator[None]:
         raise typer.Exit(errors.READER_GONE) from None
 
 
-app = typer.Typer(
-    name="lockstep",
-    help=_ABOUT,
-    cls=Group,
-    no_args_is_help=True,
-    context_settings={"help_option_names": sorted(_HELP)},
-)
+def _program() -> typer.Typer:
+    return typer.Typer(
+        name="lockstep",
+        help=_ABOUT,
+        cls=Group,
+        no_args_is_help=True,
+        context_settings={"help_option_names": sorted(_HELP)},
+    )
+
+
+app = _program()
 for commands in (market, serve, node, trade, load, look, prove, attest, keep):
     app.add_typer(commands.app)
 
@@ -104,7 +111,6 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(help=_ABOUT)
 def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the release and exit.")
@@ -113,10 +119,28 @@ def _options(
     """Options of the program itself, before the command."""
 
 
+app.callback(help=_ABOUT)(_options)
+
+
 @functools.cache
-def _commands() -> Any:
-    """All commands, put together once: typer reads every signature anew, which takes longer than most of them."""
-    return without_markup(typer.main.get_command(app))
+def _commands(word: str = "") -> Any:
+    """The program, put together once: with the command of this name alone, or with all if there is none.
+
+    Typer reads every signature anew, which takes longer than most commands do.
+    """
+    alone = _program()
+    alone.callback(help=_ABOUT)(_options)
+    for panel in (group.typer_instance for group in app.registered_groups):
+        if panel is not None:
+            alone.registered_commands += [each for each in panel.registered_commands if _name(each) == word]
+            alone.registered_groups += [each for each in panel.registered_groups if each.name == word]
+    found = alone.registered_commands or alone.registered_groups
+    return without_markup(typer.main.get_command(alone if found else app))
+
+
+def _name(command: Any) -> str:
+    """Name of a command of typer."""
+    return command.name or typer.main.get_command_name(command.callback.__name__)
 
 
 def run_line(arguments: Sequence[str]) -> int:
@@ -133,7 +157,7 @@ def run_line(arguments: Sequence[str]) -> int:
     try:
         # A help page is printed by typer, which knows nothing of a full disk.
         with errors.output() if _HELP & set(arguments) else contextlib.nullcontext():
-            status = _commands().main(list(arguments), prog_name="lockstep", standalone_mode=False)
+            status = _commands(*arguments[:1]).main(list(arguments), prog_name="lockstep", standalone_mode=False)
         screen.flush()
         if status == errors.INTERRUPTED:
             _complain("interrupted")
