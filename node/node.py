@@ -199,7 +199,7 @@ class Node:
             alone=not options.follows,
         )
         self.command_entry = CommandEntry(self.market, self.clock_watch, self.outbox.streams, self.engine)
-        self.suspension = Suspension(self.engine, self.command_entry.submit, log.warning, options.data)
+        self.suspension = Suspension(self.engine, self.command_entry.submit, self.clock, log.warning, options.data)
         self.scarcity = Scarcity(self._room_watch(), self.engine, self.suspension, log.info, log.warning)
         self.checkpointing = CheckpointSchedule(
             self.journal,

@@ -138,6 +138,10 @@ def halt(symbol: str | int, duration_ns: int = 0, **places: int) -> Rows:
     return row(CommandKind.HALT, name=_number(symbol), duration_ns=duration_ns, **places)
 
 
+def schedule(symbol: str | int, due_ns: int, phase: int, **places: int) -> Rows:
+    return row(CommandKind.SCHEDULE, name=_number(symbol), due_ns=due_ns, phase=phase, **places)
+
+
 def kill(name: str | int, **places: int) -> Rows:
     return row(CommandKind.KILL, name=_number(name), **places)
 

@@ -1,6 +1,7 @@
 """A disk that runs out halts the market, and room on it puts back the phases that the halts ended."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from node.core.suspension import FILE, Suspension
 from replication.register import Register
 from tests.limit_rows import resume
 from tests.rows import NANOSECONDS_2024_01_15_0930 as MORNING_NS
-from tests.rows import batch, clock, halt, instrument, phase
+from tests.rows import batch, clock, halt, instrument, phase, schedule
 from tests.test_node_pair import Member, start_rows, with_pair
 
 SECOND_NS = 1_000_000_000
@@ -45,6 +46,7 @@ class Venue:
         self.directory, self.watch, self.engine = directory, Watch(), ReferenceEngine()
         self.warned: list[str] = []
         self.refusing = ""
+        self.now_ns = MORNING_NS
         self.engine.apply(batch(clock(), *(instrument(symbol) for symbol in phases)))
         for symbol, at in phases.items():
             self.engine.apply(phase(symbol, at))
@@ -54,7 +56,7 @@ class Venue:
         def warn(word: str, **_: Any) -> None:
             self.warned.append(word)
 
-        self.suspension = Suspension(self.engine, self._submit, warn, self.directory)
+        self.suspension = Suspension(self.engine, self._submit, lambda: self.now_ns, warn, self.directory)
         self.scarcity = Scarcity(
             self.watch,  # type: ignore[arg-type]
             self.engine,
@@ -66,7 +68,7 @@ class Venue:
     async def _submit(self, rows: NDArray[Any]) -> SubmissionResult:
         if self.refusing:
             raise OperationRefused(self.refusing)
-        return SubmissionResult(self.engine.seq + 1, rows, self.engine.apply(rows))
+        return SubmissionResult(self.engine.seq + 1, rows, self.engine.apply(batch(clock(self.now_ns), rows)))
 
     def looks(self, room: str, times: int = 2) -> list[int]:
         """The phases after as many looks at a disk that is so."""
@@ -81,8 +83,14 @@ class Venue:
         self.engine.apply(rows)
 
     def passes(self, seconds: int) -> list[int]:
-        self.engine.apply(clock(max(self.engine.now_ns, MORNING_NS) + seconds * SECOND_NS))
+        self.now_ns += seconds * SECOND_NS
+        self.engine.apply(clock(self.now_ns))
         return self.phases()
+
+    def schedules(self, symbol: str, **seconds: int) -> None:
+        """Phases by name that come in so many seconds."""
+        for name, after in seconds.items():
+            self.engine.apply(schedule(symbol, self.now_ns + after * SECOND_NS, Phase[name.upper()]))
 
     def phases(self) -> list[int]:
         phases: list[int] = self.engine.instruments()["phase"].tolist()
@@ -189,6 +197,44 @@ def test_a_halt_that_comes_while_phases_are_put_back_is_put_back_too(tmp_path: P
 
     asyncio.run(both())
     assert venue.phases() == [CONTINUOUS]
+
+
+def test_a_schedule_that_came_while_the_node_had_halted_is_made_up_for(tmp_path: Path) -> None:
+    venue = Venue(tmp_path, XYZ=Phase.PRE_OPEN, ABC=Phase.PRE_OPEN, DEF=CONTINUOUS)
+    venue.schedules("*", opening_auction=60, continuous=120)
+    venue.schedules("ABC", closing_auction=130)
+    venue.looks("low")
+    assert venue.passes(90) == [HALTED] * 3
+    assert venue.looks("fine") == [Phase.OPENING_AUCTION] * 3
+    assert venue.looks("low") == [HALTED] * 3
+    assert venue.passes(60) == [HALTED] * 3
+    venue.looks("low")
+    venue.restarts()
+    assert venue.looks("fine") == [CONTINUOUS, Phase.CLOSING_AUCTION, CONTINUOUS]
+
+
+def test_a_node_that_was_killed_while_it_drained_follows_the_schedules_that_came_while_it_was_down(
+    tmp_path: Path,
+) -> None:
+    venue = Venue(tmp_path, XYZ=CONTINUOUS, ABC=Phase.PRE_OPEN)
+    venue.schedules("XYZ", closing_auction=60, closed=120, pre_open=180)
+    venue.schedules("ABC", opening_auction=60, continuous=120)
+    venue.scarcity.draining = True
+    venue.looks("fine")
+    venue.restarts()
+    venue.now_ns += 200 * SECOND_NS
+    assert venue.looks("fine") == [Phase.PRE_OPEN, CONTINUOUS], "the day is over for XYZ, and its next one begins"
+
+
+def test_phases_are_not_put_back_in_the_moment_in_which_a_schedule_comes(tmp_path: Path) -> None:
+    venue = Venue(tmp_path, XYZ=CONTINUOUS)
+    venue.schedules("XYZ", closing_auction=60)
+    venue.looks("low")
+    venue.passes(59)
+    began_s = time.monotonic()
+    venue.suspension._clock = lambda: venue.now_ns + int((0.9 + time.monotonic() - began_s) * SECOND_NS)
+    assert venue.looks("fine") == [Phase.CLOSING_AUCTION]
+    assert time.monotonic() - began_s >= 0.1
 
 
 def test_with_a_full_disk_turns_come_one_by_one_with_a_pause_and_none_when_the_room_is_gone(tmp_path: Path) -> None:

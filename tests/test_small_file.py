@@ -27,7 +27,7 @@ def keep_halts(directory: Path) -> Path:
         raise AssertionError
 
     (directory / suspension.FILE).write_text('{"XYZ": "CONTINUOUS", "ABC": "AUCTION"}')
-    halts = suspension.Suspension(Engine(SMALL), never, pytest.fail, directory)  # type: ignore[arg-type]
+    halts = suspension.Suspension(Engine(SMALL), never, lambda: 0, pytest.fail, directory)  # type: ignore[arg-type]
     rows = np.zeros(1, COMMAND)
     rows["kind"], rows["name"] = CommandKind.HALT, int.from_bytes(b"ABC", "big")
     halts.commanded(rows)

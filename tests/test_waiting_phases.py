@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from engine import Capacity, Engine, InvariantError
-from engine.names import pack, unpack
-from engine.records import CommandKind, EventKind, Phase, Reason, TimeInForce
+from engine.names import unpack
+from engine.records import EventKind, Phase, Reason, TimeInForce
 from engine.reference import ReferenceEngine
 from engine.reference.image_rows import image_rows
 from engine.reference.rows_by_part import first_difference
@@ -19,7 +19,7 @@ from engine.state import ASIDE, ENDING
 from replay.ladder import book_object
 from tests.conversions import copied
 from tests.parted_days import day_of_rows
-from tests.rows import BUY, SELL, Rows, batch, cancel, clock, enter, instrument, participant, phase, replace, row
+from tests.rows import BUY, SELL, Rows, batch, cancel, clock, enter, instrument, participant, phase, replace, schedule
 
 CAPACITY = Capacity(orders_max=64, ids_max=256, instruments_max=4, participants_max=8)
 OTHERS = (
@@ -31,10 +31,6 @@ HOUR_NS = 3_600 * 10**9
 BEGIN_NS = 1_705_311_000 * 10**9  # 2024-01-15 09:30
 CALL_NS, CLOSE_NS = BEGIN_NS + 2 * HOUR_NS, BEGIN_NS + 3 * HOUR_NS
 NEXT_CALL_NS, NEXT_OPEN_NS = BEGIN_NS + 23 * HOUR_NS, BEGIN_NS + 24 * HOUR_NS
-
-
-def schedule(symbol: str, due_ns: int, to: Phase) -> Rows:
-    return row(CommandKind.SCHEDULE, name=pack(symbol), due_ns=due_ns, phase=int(to))
 
 
 def at_the_close(owner: int, order_id: str, side: int, qty: int, price_e4: int | None) -> Rows:

@@ -2,8 +2,10 @@
 
 They are commands in the journal like any other halt: new orders are rejected `halted`, and cancels work. An instrument
 that opens meanwhile is halted at the next look. ``put_back`` restores the phase of each instrument; a call after an
-earlier halt begins anew, by a resume. An instrument that the operator halts meanwhile stays halted until the operator
-resumes it. The phases to restore stand in a small file, for a node that restarts before it restored them.
+earlier halt begins anew, by a resume. Where a schedule came meanwhile, its phase is the one to restore: a halted
+instrument does not follow schedules, and it was the node that halted it. An instrument that the operator halts
+meanwhile stays halted until the operator resumes it. The phases to restore stand in a small file, for a node that
+restarts before it restored them; the engine still has the schedules that came while it was down.
 """
 
 import asyncio
@@ -27,25 +29,35 @@ FILE: Final = "halted_by_node.json"
 _OPEN: Final = (Phase.PRE_OPEN, Phase.OPENING_AUCTION, Phase.CONTINUOUS, Phase.AUCTION, Phase.CLOSING_AUCTION)
 #: In place of a phase: the call after a halt, which the clock ends, so that ``resume`` begins it anew.
 _RESUME: Final = 0
+#: A schedule that comes so soon is waited for: the clock value of the commands that restore phases might meet it.
+_SOON_NS: Final = 250_000_000
 
 
 class Suspension:
-    """Halts by the node. ``submit``: takes COMMAND rows of the node; ``warn``: the log; ``directory``: of the data."""
+    """Halts by the node.
+
+    ``submit``: takes COMMAND rows of the node; ``clock``: market time, ns; ``warn``: the log; ``directory``: of the
+    data.
+    """
 
     def __init__(
         self,
         engine: MarketEngine,
         submit: Callable[[NDArray[Any]], Awaitable[SubmissionResult]],
+        clock: Callable[[], int],
         warn: Callable[..., None],
         directory: Path,
     ) -> None:
         self._engine = engine
         self._submit = submit
+        self._clock = clock
         self._warn = warn
         self._path = directory / FILE
         self._one_at_a_time = asyncio.Lock()
         #: Phase before the node's halt, or ``_RESUME``, by symbol.
         self._ended: dict[int, int] = self._remembered()
+        #: Schedules that had not come when the phases in ``_ended`` were those to restore.
+        self._to_come = engine.schedules()
 
     def __bool__(self) -> bool:
         """True if there are phases to restore."""
@@ -54,6 +66,7 @@ class Suspension:
     async def halt(self) -> None:
         """Halt all instruments in which orders may be entered. Raises OperationRefused."""
         async with self._one_at_a_time:
+            self._follow_schedules(self._engine.now_ns)
             open_now = {
                 int(row["symbol"]): _RESUME if row["due_ns"] else int(row["phase"])
                 for row in self._engine.instruments()
@@ -70,6 +83,8 @@ class Suspension:
     async def put_back(self) -> int:
         """Restore the phases; gives their number. Raises OperationRefused; then it may be repeated."""
         async with self._one_at_a_time:
+            await self._let_schedules_pass()
+            self._follow_schedules(self._clock())
             halted = {int(row["symbol"]) for row in self._engine.instruments() if row["phase"] == Phase.HALTED}
             back = [(symbol, phase) for symbol, phase in self._ended.items() if symbol in halted]
             if back:
@@ -80,6 +95,31 @@ class Suspension:
             self._ended = {}
             self._remember()
             return len(back)
+
+    async def _let_schedules_pass(self) -> None:
+        """Wait while a schedule is about to come."""
+        while self._ended:
+            now_ns = self._clock()
+            waits_ns = [due_ns - now_ns for due_ns in self._to_come["due_ns"].tolist() if due_ns > now_ns]
+            if not waits_ns or min(waits_ns) > _SOON_NS:
+                return
+            await asyncio.sleep(min(waits_ns) / 1e9)
+
+    def _follow_schedules(self, now_ns: int) -> None:
+        """Let schedules until ``now_ns`` give the phases to restore. What they close, the engine closes by itself."""
+        ended = dict(self._ended)
+        symbols = self._engine.instruments()["symbol"].tolist()
+        for due_ns, instrument, phase in self._to_come.tolist():
+            if due_ns > now_ns:
+                break
+            for symbol in ended.keys() & (symbols if instrument == 0 else {symbols[instrument - 1]}):
+                ended[symbol] = phase
+                if phase == Phase.CLOSED:
+                    del ended[symbol]
+        self._to_come = self._engine.schedules()
+        if ended != self._ended:
+            self._ended = ended
+            self._remember()
 
     def commanded(self, rows: NDArray[Any]) -> None:
         """Note the operator's commands: an instrument that they halt stays halted."""
