@@ -14,10 +14,24 @@ DISPLACED_BY_USER: Final = "the same user logged in again"
 
 
 class Holder(Protocol):
-    """Gateway that has logins of users."""
+    """Gateway that has logins of users. ``name``: "" of the core's own."""
+
+    name: str
 
     def displace(self, user: int, why: str, /) -> None:
         """End a user's login, which another gateway has from now on. It is no disconnect."""
+        ...
+
+
+class Watcher(Protocol):
+    """What is told of logins, in their order."""
+
+    def on_login(self, user: int, holder: Holder, address: str, /) -> None:
+        """A gateway has the login of a user, whose client has this address."""
+        ...
+
+    def on_logout(self, user: int, holder: Holder, /) -> None:
+        """A gateway has the login of a user no more."""
         ...
 
 
@@ -51,6 +65,8 @@ class UserRegister:
     def __init__(self, standing: Callable[[], str] = lambda: "", epoch: Callable[[], int] = lambda: 0) -> None:
         self.standing = standing
         self.epoch = epoch
+        #: What is told of logins; None: nothing is.
+        self.watcher: Watcher | None = None
         self._holders: dict[int, Holder] = {}
         self._users: dict[Holder, dict[int, None]] = {}
 
@@ -72,8 +88,11 @@ class UserRegister:
         """Number of users whose login a gateway has."""
         return len(self._users.get(holder, ()))
 
-    def claim(self, user: int, holder: Holder, *, newest_wins: bool) -> Claim:
-        """Give a user's login to a gateway, unless another one has it; where the newest wins, that one loses it."""
+    def claim(self, user: int, holder: Holder, *, newest_wins: bool, address: str = "") -> Claim:
+        """Give a user's login to a gateway, unless another one has it; where the newest wins, that one loses it.
+
+        address: of the client. A gateway that has the user already has a newer connection of the user.
+        """
         if why := self.standing():
             return Claim(why)
         before = self._holders.get(user)
@@ -84,7 +103,11 @@ class UserRegister:
             self._users.setdefault(holder, {})[user] = None
             if before is not None:
                 self._remove(user, before)
+                if self.watcher is not None:
+                    self.watcher.on_logout(user, before)
                 before.displace(user, DISPLACED_BY_USER)
+        if user and self.watcher is not None:
+            self.watcher.on_login(user, holder, address)
         return Claim("", self.epoch())
 
     def give_back(self, user: int, holder: Holder) -> bool:
@@ -93,6 +116,8 @@ class UserRegister:
             return False
         del self._holders[user]
         self._remove(user, holder)
+        if self.watcher is not None:
+            self.watcher.on_logout(user, holder)
         return True
 
     def _remove(self, user: int, holder: Holder) -> None:
@@ -108,9 +133,9 @@ class OwnClaims:
     def __init__(self, register: UserRegister, holder: Holder) -> None:
         self._register, self._holder = register, holder
 
-    def ask(self, user: int, _address: str, on_answer: Callable[[Claim], None], *, newest_wins: bool) -> None:
+    def ask(self, user: int, address: str, on_answer: Callable[[Claim], None], *, newest_wins: bool) -> None:
         """Claim a user; ``on_answer`` is called at once."""
-        on_answer(self._register.claim(user, self._holder, newest_wins=newest_wins))
+        on_answer(self._register.claim(user, self._holder, newest_wins=newest_wins, address=address))
 
     def give_back(self, user: int) -> None:
         """Give a user back."""

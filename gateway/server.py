@@ -90,6 +90,9 @@ class Report(Protocol):
 class Gateway:
     """All connections of a node. One thread, that of the event loop."""
 
+    #: As a holder of logins: the core's own gateway has no name.
+    name = ""
+
     def __init__(
         self,
         entrances: Sequence[Entrance],

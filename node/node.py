@@ -17,6 +17,7 @@ from engine.names import Directory
 from engine.records import CommandKind
 from gateway.arrival_log import ArrivalFiles, ArrivalLog
 from gateway.latency_log import LatencyFiles, LatencyLog
+from gateway.login_log import LoginFiles, LoginLog
 from gateway.ouch.protocol import OUCH
 from gateway.outbox import PAST_DAYS
 from gateway.protocol import Entrance, MassCancel, OrderProtocol
@@ -130,6 +131,9 @@ class Node:
 
     #: Work of Python beside the compiled turn that comes again and again, from ``start`` on.
     agents: tuple[Measured, ...] = ()
+    #: Moments of all turns, in DIR/latencies, and who was logged in when, in DIR/logins; None: not recorded.
+    latencies: LatencyLog | None
+    logins: LoginLog | None
     #: True while new orders are refused by the operator's word, and from the beginning of the end on.
     draining = False
     _ending = False
@@ -184,8 +188,7 @@ class Node:
         self.tape, self.lines = shared.tape, shared.lines
         #: Sentences that hold for the whole life of the node.
         self._lasting = (*options.warnings, *shared.warnings)
-        #: Moments of all turns, in DIR/latencies; None: they are not recorded.
-        self.latencies = self._latency_log() if options.arrivals else None
+        self.latencies, self.logins = (self._latency_log(), self._login_log()) if options.arrivals else (None, None)
         self.market = Market(
             self.journal,
             self.engine,
@@ -313,15 +316,24 @@ class Node:
     def _on_latencies_failure(self, why: str) -> None:
         self.log.warning("latencies not recorded", why=why, then="the market continues; check the disk")
 
+    def _login_log(self) -> LoginLog:
+        files = LoginFiles(self.options.data / "logins", self.journal.journal_id)
+        return LoginLog(files, self._last_seq, self.outbox.streams.name, self._on_logins_failure)
+
+    def _on_logins_failure(self, why: str) -> None:
+        self.log.warning("logins not recorded", why=why, then="the market continues; check the disk")
+
     @property
     def lost_records(self) -> int:
-        """Records of arrivals and of latencies that were not written since the start."""
-        return self.gateway.lost_arrivals + (0 if self.latencies is None else self.latencies.lost)
+        """Records of arrivals, latencies and logins that were not written since the start."""
+        logs = [each for each in (self.latencies, self.logins) if each is not None]
+        return self.gateway.lost_arrivals + sum(each.lost for each in logs)
 
     # The life of a node.
 
     async def start(self) -> None:
         """Listen for clients. Raises OSError."""
+        self.gateway.register.watcher = self.logins
         self.gateway.on_mass_cancel_asked = self._on_mass_cancel_asked
         if self.gateways is not None:
             await self.gateways.start()
@@ -414,6 +426,8 @@ class Node:
             self.tape.beat(time.monotonic_ns() - age_ns)
         if self.latencies is not None:
             self.latencies.flush()
+        if self.logins is not None:
+            self.logins.flush()
         self._untold.look()
         if self.gateways is not None:
             self.gateways.beat()
@@ -583,6 +597,8 @@ class Node:
             self.latencies.close()
         if self.gateways is not None:
             self.gateways.close()
+        if self.logins is not None:
+            self.logins.close()
         self._close_servers()
         try:
             self.projections.close()

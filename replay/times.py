@@ -51,6 +51,12 @@ def seq_at(directory: Path | str, when: str | int | None) -> int:
         return _newest_not_later(history.slice_at_time(time_ns), time_ns)
 
 
+def time_ns_of(directory: Path | str, when: str) -> int:
+    """A time, ns since 1970, written as for ``seq_at``. Raises as it."""
+    with History.open(directory) as history:
+        return _time_ns(when.strip(), _clock_at_end(history.last))
+
+
 def first_seq_at(directory: Path | str, when: str) -> int:
     """Sequence number of the first command not earlier than a time, written as for ``seq_at``; one more than the last
     where there is none. Raises as ``seq_at``."""

@@ -381,6 +381,8 @@ def test_many_waits_for_a_ring_cost_no_comparison_among_them(door: Door) -> None
 
 def test_the_register_counts_the_users_of_a_gateway() -> None:
     class Gateway:
+        name = ""
+
         def __init__(self) -> None:
             self.displaced: list[int] = []
 

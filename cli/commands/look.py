@@ -612,9 +612,9 @@ def ask(
 
 @app.command(rich_help_panel=PANEL)
 def sessions(directory: Directory, at: At = None, as_json: Json = False) -> int:
-    """Show the connections that had sent messages, now or at any past moment, from DIR/arrivals.
+    """Show who was logged in, and the connections that had sent messages, now or at any past moment.
 
-    One is known to be open between its first and its last message; logins and heartbeats are not recorded.
+    Logins come from DIR/logins, messages from DIR/arrivals: the node that takes orders writes both, its copies do not.
 
     Example: lockstep sessions node1 --at 09:31:07.25
     """

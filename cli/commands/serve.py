@@ -89,7 +89,7 @@ def serve(
         bool,
         typer.Option(
             help="Record receive time, connection and turn of each order in DIR/arrivals, and its latency in "
-            "DIR/latencies."
+            "DIR/latencies; who logs in and out, in DIR/logins."
         ),
     ] = True,
     password_cost: Annotated[

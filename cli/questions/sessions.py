@@ -1,7 +1,8 @@
-"""Connections that had sent messages by a moment: `lockstep sessions`.
+"""Users who were logged in at a moment, and connections that had sent messages by it: `lockstep sessions`.
 
-They come from DIR/arrivals, where a node keeps what it received from whom. Logins and heartbeats are not in it, so a
-connection is known to be open between its first and its last message, and nothing is known of it afterwards.
+Logins come from DIR/logins, where a node keeps each with its end. Connections come from DIR/arrivals, where it keeps
+what it received from whom: one is known to be open between its first and its last message. Either is kept by the node
+that took orders at the time, and no part of the journal.
 """
 
 from dataclasses import dataclass
@@ -14,8 +15,11 @@ from numpy.typing import NDArray
 from cli import errors, screen
 from cli.questions.arrivals import records_of, users_of
 from gateway.fairness import messages_of
+from gateway.login_log import LoginKind, read_logins
+from journal import Journal
+from notation.moments import is_seq
 from notation.words import iso_time
-from replay.times import seq_at
+from replay.times import seq_at, time_ns_of
 
 
 @dataclass
@@ -34,17 +38,98 @@ class Session:
     last_ns: int = 0
 
 
+@dataclass(frozen=True)
+class LoggedIn:
+    """A login that had begun before a moment and not ended. ``end``: its row, where its end is known, and its kind."""
+
+    begin: Any
+    end: Any | None
+
+
 def sessions(directory: Path, at: str | None, *, as_json: bool) -> int:
-    """`lockstep sessions`: print the connections, the one with the newest message last."""
+    """`lockstep sessions`: print logins by user, and the connections, the one with the newest message last."""
     seq = seq_at(directory, at)
-    found = _sessions(records_of(directory), seq)
+    with Journal.open(directory, readonly=True) as journal:
+        journal_id = journal.journal_id
+    logins = None
+    if (directory / "logins").is_dir():
+        time_ns = None if at is None or is_seq(at) else time_ns_of(directory, at)
+        logins = logged_in(read_logins(directory / "logins", journal_id), None if at is None else seq, time_ns)
+    no_orders = logins is not None and not (directory / "arrivals").is_dir()
+    found = [] if no_orders else _sessions(records_of(directory), seq)
     names = users_of(directory)
     chosen = sorted((each for each in found if each.messages), key=lambda each: (each.newest_seq, each.connection))
     told = [_facts(each, names) for each in chosen]
+    users = None if logins is None else [_login_facts(each) for each in logins]
     if as_json:
-        screen.print_json({"seq": seq, "sessions": told})
+        screen.print_json({"seq": seq, "logins": users, "sessions": told})
         return errors.FINE
-    screen.print_line(f"up to command {screen.count(seq)}")
+    _show_logins(directory, users, seq)
+    _show_connections(told, seq)
+    return errors.FINE
+
+
+def logged_in(rows: NDArray[Any], seq: int | None, time_ns: int | None = None) -> list[LoggedIn]:
+    """Logins of LOGIN rows that were open when command ``seq`` was taken, or at a time (ns since 1970), by user.
+
+    seq: None for the end of the rows. time_ns: of the machine's clock, goes before ``seq``.
+    """
+    before = np.ones(len(rows), bool)
+    if time_ns is not None:
+        before = rows["time_ns"] <= time_ns
+    elif seq is not None:
+        before = rows["seq"] < seq
+    open_of: dict[int, Any] = {}
+    for row in rows[before]:
+        if row["kind"] in (LoginKind.START, LoginKind.END):
+            open_of.clear()
+        elif row["kind"] == LoginKind.LOGIN:
+            open_of[int(row["user"])] = row
+        else:
+            open_of.pop(int(row["user"]), None)
+    after = rows[~before]
+    found = []
+    for user, begin in sorted(open_of.items()):
+        ends = np.flatnonzero((after["user"] == user) | (after["user"] == 0))
+        found.append(LoggedIn(begin, after[ends[0]] if len(ends) else None))
+    return found
+
+
+def _login_facts(login: LoggedIn) -> dict[str, Any]:
+    begin, end = login.begin, login.end
+    # A node that was killed wrote no end: the login ended at some time before the next start.
+    broke_off = end is not None and end["kind"] == LoginKind.START
+    end_seq, end_ns = (None, None) if end is None else (int(end["seq"]), iso_time(int(end["time_ns"])))
+    return {
+        "user_number": int(begin["user"]),
+        "user": begin["name"].decode(),
+        "gateway": begin["gateway"].decode() or None,
+        "address": begin["address"].decode(),
+        "since_seq": int(begin["seq"]),
+        "since": iso_time(int(begin["time_ns"])),
+        "until_seq": None if broke_off else end_seq,
+        "until": None if broke_off else end_ns,
+        "broke_off_before": end_ns if broke_off else None,
+    }
+
+
+def _show_logins(directory: Path, users: list[dict[str, Any]] | None, seq: int) -> None:
+    if users is None:
+        screen.print_line(f"no logins are known: there is no {directory / 'logins'}, which a node writes while it runs")
+        return
+    screen.print_line(f"{screen.counted(len(users), 'user')} logged in at command {screen.count(seq)}")
+    rows = []
+    for each in users:
+        until = each["until"] or "not known"
+        if each["broke_off_before"]:
+            until = f"the node broke off before {each['broke_off_before']}"
+        rows.append([each["user"], each["gateway"] or "of the core", each["address"], each["since"], until])
+    if rows:
+        screen.table(["user", "gateway", "address", "since", "until"], rows)
+
+
+def _show_connections(told: list[dict[str, Any]], seq: int) -> None:
+    screen.print_line(f"connections that had sent messages up to command {screen.count(seq)}")
     columns = ["run", "connection", "user", "messages", "first", "newest", "open"]
     rows = [
         [
@@ -60,7 +145,6 @@ def sessions(directory: Path, at: str | None, *, as_json: bool) -> int:
     ]
     if rows:
         screen.table(columns, rows, right=("run", "connection", "messages"))
-    return errors.FINE
 
 
 def _sessions(parts: list[NDArray[Any]], seq: int) -> list[Session]:

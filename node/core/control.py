@@ -46,7 +46,7 @@ STATUS_KEYS: Final = (
     "failed_logins",  # since the start, as are the next six
     "refused_connections",
     "displaced_connections",  # without a login, ended to make room for others
-    "lost_arrivals",  # records of arrivals and latencies that were not written
+    "lost_arrivals",  # records of arrivals, latencies and logins that were not written
     "slow_readers",
     "failed_checkpoints",
     "lost_log_lines",

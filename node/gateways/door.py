@@ -348,7 +348,7 @@ class GatewayEnd(LinkLines):
     def _ask(self, number: int, user: int, address: str, *, newest_wins: bool) -> None:
         door, ring = self._door, self._ring
         assert ring is not None, "a gateway that has attached asks"
-        claim = door.gateway.register.claim(user, self, newest_wins=newest_wins)
+        claim = door.gateway.register.claim(user, self, newest_wins=newest_wins, address=address)
         if user and not claim.why:
             self._addresses[user] = address
             door.gateway.rings.allow(ring.number, user, int(door.streams.row(user)["participant"]))

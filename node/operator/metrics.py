@@ -43,7 +43,7 @@ COUNTERS: Final = (
     ("failed_logins", "lockstep_failed_logins", "Logins refused for their user or password since the start"),
     ("refused_connections", "lockstep_refused_connections", "Connections of clients refused since the start"),
     ("displaced_connections", "lockstep_displaced_connections", "Connections without a login ended for others"),
-    ("lost_arrivals", "lockstep_lost_arrivals", "Records of arrivals and latencies not written since the start"),
+    ("lost_arrivals", "lockstep_lost_arrivals", "Records of arrivals, latencies, logins not written since the start"),
     ("slow_readers", "lockstep_slow_readers", "Clients disconnected because they did not read, since the start"),
     ("failed_checkpoints", "lockstep_failed_checkpoints", "Checkpoints that failed since the start"),
     ("lost_log_lines", "lockstep_lost_log_lines", "Log lines dropped since the start, because nothing read them"),
