@@ -4,7 +4,7 @@ The numbers are those of the readable engine's venue, restored from the compiled
 refused is what the recorded event says: the checks before it passed, and those after it were not reached.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Literal, NamedTuple
 
 from engine.bounds import BPS_MAX, PRICE_E4_MAX, QTY_MAX
@@ -47,15 +47,22 @@ class Met(NamedTuple):
     order_number: int
 
 
-def met(venue: Venue, row: Row) -> Met:
-    """Checks of a command in their order, as the venue stands before it."""
+def met(venue: Venue, row: Row, ids_used: Mapping[int, int] | None = None) -> Met:
+    """Checks of a command in their order, as the venue stands before it.
+
+    ids_used: of each participant by number, where the venue does not know the ids of orders that are gone.
+    """
+
+    def own_ids(participant: Participant) -> int:
+        return len(participant.ids) if ids_used is None else ids_used[participant.number]
+
     participant = venue.participant(row.participant)
     if row.kind == CommandKind.ENTER:
         instrument = venue.instrument(row.instrument)
         checks = [Check("participant is known", (Reason.UNKNOWN_PARTICIPANT,))]
         checks.append(Check("instrument is known", (Reason.UNKNOWN_INSTRUMENT,)))
         if participant is not None and instrument is not None:
-            checks += _entry(venue, row, participant, instrument)
+            checks += _entry(venue, row, participant, instrument, own_ids(participant))
         return Met(checks, row.instrument if instrument else 0, 0)
     if row.kind in (CommandKind.CANCEL, CommandKind.REPLACE):
         order = participant.open_order(row.client_order_id) if participant else None
@@ -63,7 +70,7 @@ def met(venue: Venue, row: Row) -> Met:
         if participant is None or order is None:
             return Met(checks, 0, 0)
         if row.kind == CommandKind.REPLACE:
-            checks += _replace(venue, row, participant, order)
+            checks += _replace(venue, row, participant, order, own_ids(participant))
         elif row.qty:
             open_qty = row.qty - order.cum_qty
             checks += [
@@ -72,7 +79,7 @@ def met(venue: Venue, row: Row) -> Met:
             ]
         return Met(checks, order.instrument.number, order.order_number)
     if row.kind == CommandKind.CROSS:
-        return _cross(venue, row)
+        return _cross(venue, row, own_ids)
     return Met([], 0, 0)
 
 
@@ -126,7 +133,7 @@ def _terms(row: Row, instrument: Instrument, refuses: Callable[[Phase], Reason |
     return [*checks, Check("instructions fit", (Reason.INVALID_INSTRUCTION,))]
 
 
-def _entry(venue: Venue, row: Row, participant: Participant, instrument: Instrument) -> list[Check]:
+def _entry(venue: Venue, row: Row, participant: Participant, instrument: Instrument, own_ids: int) -> list[Check]:
     price_e4 = row.price_e4 or (row.stop_e4 if row.instructions & Instruction.STOP else instrument.reference_e4)
     limits = participant.limits
     ids = [limits.max_ids or venue.capacity.ids_max, venue.capacity.ids_max]
@@ -143,12 +150,12 @@ def _entry(venue: Venue, row: Row, participant: Participant, instrument: Instrum
         Check("post-only trades nothing", (Reason.WOULD_CROSS,)),
         _room("own open orders", orders[0], len(participant.open_orders), "orders"),
         _room("all open orders", orders[1], venue.open_order_count, "orders"),
-        _room("own order ids", ids[0], len(participant.ids), "ids"),
+        _room("own order ids", ids[0], own_ids, "ids"),
         _room("all order ids", ids[1], venue.id_count, "ids"),
     ]
 
 
-def _cross(venue: Venue, row: Row) -> Met:
+def _cross(venue: Venue, row: Row, own_ids: Callable[[Participant], int]) -> Met:
     """Checks of a cross (section 13, 35): the displayed quotes are bounds of its price."""
     reporter, instrument = venue.participant(row.participant), venue.instrument(row.instrument)
     sides = [(Side.BUY, "buyer", row.buyer), (Side.SELL, "seller", row.seller)]
@@ -175,7 +182,7 @@ def _cross(venue: Venue, row: Row) -> Met:
         for (_, who, _), found in zip(sides, of_both, strict=True):
             checks += [each._replace(name=f"{each.name} of the {who}") for each in found if reason in each.reasons]
     ids_max = reporter.limits.max_ids or venue.capacity.ids_max
-    checks.append(_room("own order ids", ids_max, len(reporter.ids), "ids"))
+    checks.append(_room("own order ids", ids_max, own_ids(reporter), "ids"))
     checks.append(_room("all order ids", venue.capacity.ids_max, venue.id_count, "ids"))
     return Met(checks, instrument.number, 0)
 
@@ -189,7 +196,7 @@ def _band(row: Row, instrument: Instrument, side: int, stop_e4: int) -> list[Che
     return [Check("price band", (Reason.PRICE_BAND,), limit_e4, max(away_e4, 0), "price_e4")]
 
 
-def _replace(venue: Venue, row: Row, participant: Participant, order: Order) -> list[Check]:
+def _replace(venue: Venue, row: Row, participant: Participant, order: Order, own_ids: int) -> list[Check]:
     open_qty = row.qty - order.cum_qty
     stop_e4 = row.stop_e4 if row.instructions & Instruction.STOP else order.value_stop_e4
     price_e4 = row.price_e4 or stop_e4 or order.entry_reference_e4
@@ -208,7 +215,7 @@ def _replace(venue: Venue, row: Row, participant: Participant, order: Order) -> 
         *_band(row, order.instrument, order.side, stop_e4 if order.dormant else 0),
         *_limits(venue, participant, order.instrument, order.side, row.qty, price_e4, open_qty, order),
         Check("post-only trades nothing", (Reason.WOULD_CROSS,)),
-        _room("own order ids", limits.max_ids or venue.capacity.ids_max, len(participant.ids), "ids"),
+        _room("own order ids", limits.max_ids or venue.capacity.ids_max, own_ids, "ids"),
         _room("all order ids", venue.capacity.ids_max, venue.id_count, "ids"),
     ]
 

@@ -103,7 +103,7 @@ class Entries:
 
     def __init__(self, directory: Path, seqs: Iterable[int]) -> None:
         self._found: dict[bytes, list[Entry]] = {}
-        moments = Moments(directory)
+        moments = Moments(directory, ids=False)
         self.notes = moments.notes
         for seq, row in _clock_values(directory, seqs):
             engine = moments.at(seq - 1)

@@ -1,9 +1,9 @@
 """The market at a command, from a sketch of it: a short replay whose events are all compared with recorded ones.
 
 It gives what ``replay.rebuild`` gives but for the ids of orders that are gone, so it serves questions about books,
-positions and limits, and none that looks at ids or at the digest of the state. Events are compared by the digests that
-the journal recorded, and in a part of a block by the event index. Where one differs or cannot be compared there is no
-answer here: a checkpoint gives it.
+orders, positions and limits, and none that looks at those ids or at the digest of the state. Events are compared by
+the digests that the journal recorded, and in a part of a block by the event index. Where one differs or cannot be
+compared there is no answer here: a checkpoint gives it.
 """
 
 from pathlib import Path
@@ -41,7 +41,7 @@ def rebuilt_from_sketch(directory: Path, at: int | None) -> Rebuild | None:
         blocks, partial = 0, False
         for play in played(journal, engine, to_seq):
             others.setdefault(play.block.source_digest, play.first_seq)
-            if not _is_as_recorded(directory, journal, play, engine.event_digest):
+            if not is_as_recorded(directory, journal, play, engine.event_digest):
                 return None
             blocks, partial = blocks + 1, not play.whole
         notes = notes_of_releases(others, is_proven=True)
@@ -56,7 +56,7 @@ def _nearest_checkpoint(journal: Journal, to_seq: int) -> int:
         return 0
 
 
-def _is_as_recorded(directory: Path, journal: Journal, play: ReplayedBlock, event_digest: bytes) -> bool:
+def is_as_recorded(directory: Path, journal: Journal, play: ReplayedBlock, event_digest: bytes) -> bool:
     """True if a block, or its first commands, gave the recorded events and set no limits.
 
     A longer order rate would count entries that a sketch leaves out.

@@ -18,6 +18,7 @@ from replay.accounts import limits, positions
 from replay.event_index import open_index, sketch_slices
 from replay.from_sketch import rebuilt_from_sketch
 from replay.ladder import book_object
+from replay.moments import Moments
 from replay.rebuild import rebuild
 from tests.conftest import Lockstep
 from tests.limit_rows import limits as set_limits
@@ -91,6 +92,48 @@ def test_questions_say_the_same_with_and_without_sketches(
     for path in sketched(node):
         path.unlink()
     assert with_sketches == [lockstep(*line)[:2] for line in lines]
+
+
+@pytest.mark.parametrize("seed", [1, pytest.param(5, marks=pytest.mark.slow)])
+def test_why_and_the_queue_of_an_order_say_the_same_with_and_without_sketches(
+    tmp_path: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    node = tmp_path / "node"
+    rows = random_stream(seed, 1_500, delayed=seed >= 5)
+    last = write_node(node, rows, checkpoint_every=500).seq
+    assert index(node)
+    made = []
+    monkeypatch.setattr(
+        "replay.moments.rebuilt_from_sketch", lambda *given: made.append(rebuilt_from_sketch(*given)) or made[-1]
+    )
+    chosen = np.random.default_rng(seed).integers(200, last, 40).tolist()
+    numbers = [int(row["order_number"]) for row in rebuild(node).engine.open_orders()][:10]
+    lines = [("why", node, seq, "--json") for seq in chosen]
+    lines += [("order", node, "--number", number, "--queue", "--json") for number in numbers]
+    with_sketches = [lockstep(*line)[:2] for line in lines]
+    assert sum(each is not None for each in made) > 20
+    for path in sketched(node):
+        path.unlink()
+    for line, said in zip(lines, with_sketches, strict=True):
+        assert lockstep(*line)[:2] == said, line
+
+
+def test_moments_behind_an_id_that_a_sketch_does_not_know_are_those_of_a_checkpoint(tmp_path: Path) -> None:
+    again = enter(1, 1_000, 1, 10, 99_500)  # the journal refuses it: its order traded long before
+    node, rows = tmp_path / "node", traded(QUIET, again, QUIET)
+    write_node(node, rows, 10)
+    assert index(node)
+    refused = len(rows) - len(QUIET)
+    for step in (1, 7, len(QUIET)):
+        whole, moments = Moments(node), Moments(node, ids=False)
+        assert shown(moments.at(refused - step)) == shown(whole.at(refused - step))
+        assert moments._is_from_sketch
+        assert moments.events_to(refused).tobytes() == whole.events_to(refused).tobytes()
+        assert not moments._is_from_sketch
+        assert shown(moments.at(len(rows))) == shown(whole.at(len(rows)))
+    moments = Moments(node, ids=False)
+    moments.at(refused - 3)
+    assert shown(moments.at(refused + 2)) == shown(Moments(node).at(refused + 2))
 
 
 def traded(*more: NDArray[Any]) -> NDArray[Any]:

@@ -39,7 +39,7 @@ def cause_of_halt(directory: Path, seq: int, symbol: str, number: int) -> Facts 
         halted_seq = _last_halt(directory, seq, number)
         if halted_seq is None:
             return None
-        consequences = explained(directory, Moments(directory), halted_seq)["consequences"]
+        consequences = explained(directory, Moments(directory, ids=False), halted_seq)["consequences"]
     except (JournalError, ReplayError):  # the book is there, from a checkpoint; what came before it cannot be read
         return None
     for each in consequences[::-1]:

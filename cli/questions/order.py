@@ -256,7 +256,7 @@ def _check_waits(directory: Path, last_seq: int, wanted: set[int]) -> None:
     if not wanted:
         return
     try:
-        found = Moments(directory).at(last_seq).waiting()
+        found = Moments(directory, ids=False).at(last_seq).waiting()
     except (JournalError, ReplayError):  # nothing is known of the state, so nothing is said of it
         return
     waits = np.flatnonzero(np.isin(found.commands["client_order_id"], sorted(wanted)))
@@ -446,7 +446,7 @@ def _bearer(directory: Path, seq: int, own: NDArray[Any], participant: int, orde
             and event["contra_client_order_id" if new else "client_order_id"] == order_id
         ):
             return int(event["order_number"])
-    orders = Moments(directory).at(seq - 1).open_orders()
+    orders = Moments(directory, ids=False).at(seq - 1).open_orders()
     found = orders[(orders["participant"] == participant) & (orders["client_order_id"] == order_id)]
     return int(found[0]["order_number"])
 

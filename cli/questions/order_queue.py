@@ -44,7 +44,7 @@ def standings(directory: Path, number: int, seqs: list[int]) -> dict[int, Standi
     if not seqs:
         return {}
     ready()
-    moments = Moments(directory)
+    moments = Moments(directory, ids=False)
     found: dict[int, Standing] = {}
     for seq in seqs:
         orders = moments.at(seq).open_orders()

@@ -72,7 +72,7 @@ def why(
         )
     ready()
     with screen.Bar("replaying") as bar:
-        moments = Moments(directory, bar.to)
+        moments = Moments(directory, bar.to, ids=False)
         explanations = [explained(directory, moments, each) for each in seqs]
     for number, facts in enumerate(explanations):
         if as_json:
@@ -114,7 +114,7 @@ def explained(directory: Path, moments: Moments, seq: int) -> Facts:
         book_before, book_after = _around(directory, effect.seq, instrument)
     else:
         if book_before is None and instrument:  # what an event named, of a command that does not
-            book_before = _book(Moments(directory).at(first_seq - 1), instrument)
+            book_before = _book(Moments(directory, ids=False).at(first_seq - 1), instrument)
         book_after = _book(engine, instrument)
     by_others = (
         caused_by(waiting, caused, witness)
@@ -196,7 +196,8 @@ def _met(engine: MarketEngine, unit: NDArray[Any]) -> tuple[Met, int]:
     known = engine.directory.participants
     numbers = {row.participant, *(known.index(each) + 1 for each in names if each in known)}
     venue = venue_about(engine.capacity, engine.parts(), numbers, row.instrument if is_cross else 0)
-    found = met(venue, row)
+    used = engine.participants()["ids_used"]
+    found = met(venue, row, {number: int(used[number - 1]) for number in numbers if 0 < number <= len(used)})
     return found, found.instrument
 
 
@@ -269,7 +270,7 @@ def _effect_of(directory: Path, moments: Moments, seq: int, row: Row, due_ns: in
 
 def _around(directory: Path, seq: int, instrument: int) -> tuple[Facts | None, Facts | None]:
     """The book before and after a command."""
-    moments = Moments(directory)
+    moments = Moments(directory, ids=False)
     before = _book(moments.at(seq - 1), instrument)
     return before, _book(moments.at(seq), instrument)
 
