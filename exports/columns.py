@@ -19,7 +19,9 @@ COLUMNS: Final[Mapping[str, str]] = {
     "end_seq end_time_ns entry_price_e4 entry_qty price_e4 qty leaves_qty cum_qty canceled_qty notional_e4 end_reason "
     "user book time_in_force",
     "positions": "participant symbol position_qty open_buy_qty open_sell_qty",
+    "audit": "seq number time_ns phase came_by login_time_ns capacity latency_ns",
     "snapshots": "seq time_ns symbol side level price_e4 qty displayed_qty orders",
 }
-#: Tables of each export that was not cut down by ``--only``; snapshots are there where they were asked for.
+#: Tables of each export that was not cut down by ``--only``; snapshots are there where they were asked for, and audit
+#: in an export for PostgreSQL.
 ALWAYS: Final = ("events", "trades", "reports", "orders", "positions")

@@ -17,6 +17,7 @@ TIMES: Final = {
     "reports": "time_ns",
     "orders": "entry_time_ns",
     "snapshots": "time_ns",
+    "audit": "time_ns",
 }
 DAY_NS: Final = 86_400 * 10**9
 #: Rows of a file at most.

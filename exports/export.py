@@ -16,11 +16,13 @@ from engine.capacity import Capacity
 from engine.digest import ByteHash, EventChain
 from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory
-from exports.formats import FORMS, SAID_ONCE, WHOLE_FILES, Form
+from exports.audit import Audit, SideFacts, no_side_facts
+from exports.formats import AUDITED, FORMS, SAID_ONCE, WHOLE_FILES, Form
 from exports.manifest import MANIFEST, VERSION, table_names
 from exports.once import ONCE, Facts, events_once, orders_once, reports_once, trade_rows
 from exports.reported import IN_ARRAY, Orders, ReportColumns, trade_columns
 from exports.tables import (
+    AUDIT,
     EVENTS,
     ORDERS,
     POSITIONS,
@@ -90,14 +92,17 @@ def write_export(
     about: dict[str, Any],
     only: tuple[Table, ...] = TABLES,
     snapshots: Iterator[Columns] | None = None,
+    side_facts: SideFacts | None = None,
 ) -> dict[str, Any]:
     """Write the tables of a journal into an empty folder; gives the manifest, which is written last.
 
     ``only``: the tables that are written; events, which are the proof of the others' completeness, are written always.
     ``blocks``: from command 1 on. ``end``: after the last of them. ``about``: facts for the manifest. ``snapshots``:
-    rows of that table, where it is written. Raises OSError.
+    rows of that table, where it is written. ``side_facts``: for the table ``audit`` of a form that has it, with the
+    reports. Raises OSError.
     """
     tables = tuple(table for table in TABLES if table in (EVENTS, *only))
+    tables += (AUDIT,) if form_name in AUDITED and REPORTS in tables else ()
     tables += () if snapshots is None else (SNAPSHOTS,)
     written = {table.name: _as_written(table, form_name) for table in tables}
     form: Form = FORMS[form_name](folder, tuple(written.values()))
@@ -110,7 +115,8 @@ def write_export(
     empty = np.zeros(0, np.int64)
     for table in written.values():  # so that each is there
         form.write(table, dict.fromkeys(table.columns, empty))
-    for table, columns in _rows(blocks, capacity, tables, once=form_name in SAID_ONCE):
+    audit = Audit(capacity, side_facts or no_side_facts()) if AUDIT in tables else None
+    for table, columns in _rows(blocks, capacity, tables, audit, once=form_name in SAID_ONCE):
         add(table, columns)
     if POSITIONS in tables:
         add(POSITIONS, position_columns(end.positions, end.directory))
@@ -142,9 +148,10 @@ def _as_written(table: Table, form_name: str) -> Table:
 
 
 def _rows(
-    blocks: Iterator[PlayedBlock], capacity: Capacity, tables: tuple[Table, ...], *, once: bool
+    blocks: Iterator[PlayedBlock], capacity: Capacity, tables: tuple[Table, ...], audit: Audit | None, *, once: bool
 ) -> Iterator[tuple[Table, Columns]]:
-    """Rows of events and of the tables that are made of reports. ``once``: each fact is said once."""
+    """Rows of events and of the tables that are made of reports. ``audit``: makes those beside reports, if they are
+    wanted. ``once``: each fact is said once."""
     fold, reported, orders = Reports(capacity), ReportColumns(), Orders()
     folds = REPORTS in tables or TRADES in tables or ORDERS in tables
     events: list[Columns] = []
@@ -179,6 +186,8 @@ def _rows(
         if folds:
             for batch in fold.batches(play.first_seq, play.commands, play.events):
                 reports.extend(reported.take(batch))
+                if audit is not None:
+                    yield AUDIT, audit.take(batch)
         held += len(play.events)
         if held >= _EVENTS_AT_ONCE:
             yield from take()
@@ -190,7 +199,7 @@ def _rows(
 
 def tables_of(manifest: Mapping[str, Any]) -> tuple[Table, ...]:
     """Tables that an export has, by its manifest; events in any case, since they are its proof."""
-    known = {table.name: table for table in (*TABLES, SNAPSHOTS)}
+    known = {table.name: table for table in (*TABLES, AUDIT, SNAPSHOTS)}
     return tuple(_as_written(known[name], manifest["format"]) for name in table_names(manifest))
 
 

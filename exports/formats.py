@@ -157,6 +157,9 @@ WHOLE_FILES: Final = frozenset({"parquet", "arrow", "sql"})
 #: Forms that say each fact once (``exports.once``), and all again by views.
 SAID_ONCE: Final = frozenset({"parquet"})
 
+#: Forms with the table ``audit``, whose rows stand beside those of ``reports``.
+AUDITED: Final = frozenset({"sql"})
+
 FORMS: Final[dict[str, Any]] = {
     "csv": CsvForm,
     "sqlite": SqliteForm,

@@ -27,6 +27,7 @@ _INDEXES: Final = {
     "trades": ("trade_number", "symbol, time_ns"),
     "orders": ("order_number", "participant, entry_time_ns"),
     "snapshots": ("symbol, time_ns",),
+    "audit": (),
 }
 _KEYS: Final = {
     "events": "time_ns, seq, event_number",
@@ -34,6 +35,7 @@ _KEYS: Final = {
     "trades": "time_ns, trade_number",
     "orders": "entry_time_ns, order_number",
     "snapshots": "time_ns, seq, symbol, side, level",
+    "audit": "time_ns, seq, number",
 }
 
 _REFUSE: Final = """\
@@ -53,10 +55,20 @@ SELECT to_timestamp(time_ns / 1000000000) + (time_ns % 1000000000 / 1000) * inte
        nullif(time_in_force, '') AS time_in_force, nullif(book, '') AS book, price_e4::numeric(23, 4) / 10000 AS price,
        qty AS quantity, leaves_qty AS leaves, cum_qty AS executed, nullif(trade_number, 0) AS trade_number,
        nullif(last_qty, 0) AS last_quantity, last_price_e4::numeric(23, 4) / 10000 AS last_price,
-       nullif(liquidity, '') AS liquidity, nullif("user", '') AS user_name
-FROM reports;
+       nullif(liquidity, '') AS liquidity, nullif("user", '') AS user_name,
+       nullif(phase, '') AS phase, nullif(came_by, '') AS came_by, nullif(login_time_ns, 0) AS session_login_time_ns,
+       nullif(capacity, '') AS capacity, NULL::bigint AS algo, nullif(latency_ns, 0) AS latency_ns
+FROM reports JOIN audit USING (time_ns, seq, number);
 COMMENT ON VIEW order_audit IS 'one row an event of an order, and one a refused command';
 COMMENT ON COLUMN order_audit.order_type IS 'after this event: a stop that was triggered is limit or market';
+COMMENT ON COLUMN order_audit.phase IS 'of the instrument, after this event';
+COMMENT ON COLUMN order_audit.came_by IS 'protocol by which a user sent the command; null: no user did';
+COMMENT ON COLUMN order_audit.session_login_time_ns IS
+    'login of the user who sent the command, from DIR/logins; `lockstep sessions --at` names gateway and address';
+COMMENT ON COLUMN order_audit.capacity IS 'of the order as its message of OUCH said it; no other protocol keeps it';
+COMMENT ON COLUMN order_audit.algo IS 'always null: no protocol of the exchange carries it';
+COMMENT ON COLUMN order_audit.latency_ns IS
+    'of the command, from its bytes received to its answer, from DIR/latencies; null: not recorded';
 
 """
 

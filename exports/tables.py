@@ -24,6 +24,14 @@ Columns = dict[str, NDArray[np.int64]]
 _NEAR_ROWS: Final = 4_096
 
 
+class Came(IntEnum):
+    """Protocol by which the user of an order sent a command, 0 where no user did."""
+
+    OUCH = 1
+    NATIVE = 2
+    FIX = 3
+
+
 class BookWord(IntEnum):
     """Book of an order in a report, 0 in a report of no order."""
 
@@ -48,6 +56,8 @@ _VOCABULARIES: Final[dict[str, Vocabulary]] = {
     "time_in_force": CodeWords(TimeInForce),
     "peg": CodeWords(Peg),
     "liquidity": CodeWords(Liquidity),
+    "came_by": CodeWords(Came),
+    "capacity": _NAMES,
 }
 
 
@@ -79,6 +89,8 @@ ORDERS: Final = table_of("orders", COLUMNS["orders"])
 POSITIONS: Final = table_of("positions", COLUMNS["positions"])
 #: Levels of the books at times; only where they are asked for.
 SNAPSHOTS: Final = table_of("snapshots", COLUMNS["snapshots"])
+#: What an audit trail says of each report beside it; only in an export for PostgreSQL.
+AUDIT: Final = table_of("audit", COLUMNS["audit"])
 TABLES: Final = (EVENTS, TRADES, REPORTS, ORDERS, POSITIONS)
 
 

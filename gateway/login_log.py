@@ -130,3 +130,28 @@ def read_logins(directory: Path, journal_id: bytes) -> NDArray[Any]:
     bounds = np.where(starts, rows["seq"], np.iinfo(np.int64).max)
     rows["seq"] = np.minimum(rows["seq"], np.minimum.accumulate(bounds[::-1])[::-1])
     return rows
+
+
+class Logins:
+    """Logins by user, for the commands that came by them. ``rows``: LOGIN rows, in their order."""
+
+    def __init__(self, rows: NDArray[Any]) -> None:
+        ends = np.isin(rows["kind"], (LoginKind.START, LoginKind.END))
+        #: Rows of a user's logins, and of the ends of the node.
+        self._of_user = {
+            user: rows[(rows["kind"] == LoginKind.LOGIN) & (rows["user"] == user) | ends]
+            for user in np.unique(rows["user"][rows["kind"] == LoginKind.LOGIN]).tolist()
+        }
+
+    def time_ns(self, seqs: NDArray[np.int64], users: NDArray[np.int64]) -> NDArray[np.int64]:
+        """When the user who sent a command had logged in, ns since 1970; 0 where that is not known.
+
+        A command may be taken after its user has left, so it came by the newest login that is noted before it.
+        """
+        found = np.zeros(len(seqs), np.int64)
+        for user, own in self._of_user.items():
+            at = np.flatnonzero(users == user)
+            newest = np.searchsorted(own["seq"], seqs[at]) - 1
+            is_login = (newest >= 0) & (own["kind"][newest] == LoginKind.LOGIN)
+            found[at[is_login]] = own["time_ns"][newest[is_login]]
+        return found

@@ -5,6 +5,7 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +16,17 @@ import pytest
 
 from directory.recover import create
 from engine.records import COMMAND, CommandKind, EventKind, concatenate
-from exports.postgres import copy_rows
-from exports.tables import EVENTS, TABLES
+from exports.postgres import SqlForm, copy_rows
+from exports.tables import AUDIT, EVENTS, REPORTS, TABLES
+from gateway.login_log import read_logins
+from journal import Journal
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
+from tests.ouch_messages import cancel, enter
 from tests.question_day import SMALL
+from tests.running import Client, started, until
 from tests.streams import random_stream
 
 Fact = dict[str, Any]
@@ -255,9 +260,89 @@ def test_postgresql_loads_the_sql_with_its_days(database: list[str], place: Path
         assert row["order_type"] == order_type(report)
     types = {row["order_type"] for row in audit}
     assert types == {"limit", "market", "stop", "stop_limit", "pegged", None}
+    phases: dict[str, str] = {}
+    changes = [row for row in plain(place, "events") if row["kind"] in ("phase", "halted")]
+    told_phases = set()
+    for row in audit:
+        while changes and changes[0]["seq"] < row["sequence_number"]:
+            change = changes.pop(0)
+            phases[change["symbol"]] = change["phase"]
+        symbol = row["instrument"]
+        if row["action"] in ("phase", "halted"):
+            assert (row["phase"], symbol) in {
+                (each["phase"], each["symbol"]) for each in changes if each["seq"] == row["sequence_number"]
+            }
+        elif row["action"] != "members" and all(each["seq"] != row["sequence_number"] for each in changes):
+            assert row["phase"] == (phases.get(symbol, "closed") if symbol else None), row
+        told_phases.add(row["phase"])
+    assert {"continuous", "halted", "closed", None} <= told_phases
+    for name in ("session_login_time_ns", "algo", "latency_ns"):
+        assert {row[name] for row in audit} == {None}, "no node took these commands"
     refused = [*database, "-c", "DELETE FROM reports"]
     done = subprocess.run(refused, check=False, capture_output=True, text=True, timeout=300)
     assert "the audit trail is not changed" in done.stderr
+
+
+@pytest.mark.slow
+def test_an_audit_trail_has_what_a_node_noted_of_each_command(tmp_path: Path, lockstep: Lockstep) -> None:
+    running = started(tmp_path)
+    try:
+        ua, ub = Client(running.port, "UA"), Client(running.port, "UB")
+        ua.socket.sendall(enter("a1", "B", 5, 90_000, capacity="A") + enter("a2", "B", 5, 91_000, capacity="P"))
+        ua.take(2)
+        ub.socket.sendall(enter("b1", "S", 3, 91_000, capacity="R") + cancel("none"))
+        ub.take(2)
+        ua.log_out()
+        first_login_ns = wall_ns_before(tmp_path, "UA")
+        ua = Client(running.port, "UA")
+        ua.socket.sendall(cancel("a1"))
+        ua.take(4)
+        assert running.end(signal.SIGTERM) == 0
+    finally:
+        running.stop()
+    out = tmp_path / "sql"
+    assert lockstep("export", tmp_path / "node", "--format", "sql", "--out", out)[0] == 0
+    assert lockstep("export", tmp_path / "node", "--out", out, "--check")[0] == 0
+    (audit,) = SqlForm(out, (AUDIT,)).read(AUDIT)
+    (reports,) = SqlForm(out, (REPORTS,)).read(REPORTS)
+    assert (audit["seq"] == reports["seq"]).all()
+    assert (audit["number"] == reports["number"]).all()
+    word = {name: AUDIT.text[name].words(audit[name]).tolist() for name in AUDIT.text}
+    word |= {name: REPORTS.text[name].words(reports[name]).tolist() for name in ("kind", "user", "client_order_id")}
+    login_ns, latency_ns = audit["login_time_ns"], audit["latency_ns"]
+    rows = {
+        (kind, id_): (word["came_by"][at], word["capacity"][at], word["phase"][at], int(login_ns[at]), latency_ns[at])
+        for at, (kind, id_) in enumerate(zip(word["kind"], word["client_order_id"], strict=True))
+    }
+    assert rows["new", "a1"][:3] == ("ouch", "A", "continuous")
+    assert rows["new", "a2"][:3] == ("ouch", "P", "continuous")
+    assert rows["new", "a1"][3] == rows["new", "a2"][3] == first_login_ns
+    assert rows["trade", "b1"][:2] == ("", "R"), "its user sent no command for that"
+    assert rows["trade", "a2"][4] == rows["new", "b1"][4] > 0, "of the command that traded with it"
+    assert 0 < rows["new", "a1"][4] < 60 * 10**9
+    assert rows["canceled", "a1"][3] > first_login_ns, "by the second login"
+    assert rows["canceled", "a1"][1] == "A"
+    assert rows["user", ""][:2] == ("", "")
+    # Without the records nothing is made up.
+    for folder in ("latencies", "logins"):
+        shutil.rmtree(tmp_path / "node" / folder)
+    assert lockstep("export", tmp_path / "node", "--format", "sql", "--out", tmp_path / "again")[0] == 0
+    (bare,) = SqlForm(tmp_path / "again", (AUDIT,)).read(AUDIT)
+    assert not bare["latency_ns"].any()
+    assert not bare["login_time_ns"].any()
+    assert (bare["capacity"] == audit["capacity"]).all()
+
+
+def wall_ns_before(folder: Path, user: str) -> int:
+    """When a user logged in, by the node's record."""
+
+    def found() -> list[int]:
+        with Journal.open(folder / "node", readonly=True) as journal:
+            rows = read_logins(folder / "node" / "logins", journal.journal_id)
+        return rows["time_ns"][rows["name"] == user.encode()].tolist()  # type: ignore[no-any-return]
+
+    until(found)
+    return found()[0]
 
 
 @pytest.mark.slow

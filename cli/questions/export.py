@@ -4,18 +4,26 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cli import errors, screen
 from cli.errors import WrongUse
 from cli.questions.choice import Selection
 from cli.questions.history import chosen_plays
+from cli.questions.latency import Records
 from cli.questions.reading import rebuilt_at
 from cli.questions.reports import room_of
 from engine.records import RULES_VERSION
+from exports.audit import SideFacts, no_side_facts
 from exports.errors import ExportError
 from exports.export import End, prove, write_export
+from exports.formats import AUDITED
 from exports.manifest import read_manifest
 from exports.snapshots import snapshots
 from exports.tables import TABLES, Table
+from gateway.login_log import Logins, read_logins
+from journal import Journal
 from journal.history import History
 from notation.words import duration_ns
 
@@ -102,12 +110,32 @@ def write(
     try:
         blocks = chosen_plays(directory, Selection(1, end.seq)) if end.seq else iter(())
         books = None if step_ns is None else snapshots(directory, step_ns, end.seq)
-        manifest = write_export(aside, form, blocks, room, end, about, only, books)
+        facts = _side_facts(directory) if form in AUDITED else None
+        manifest = write_export(aside, form, blocks, room, end, about, only, books, facts)
         aside.rename(out)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
     return manifest
+
+
+def _side_facts(directory: Path) -> SideFacts:
+    """What the side files of a directory say of its commands."""
+    facts = no_side_facts()
+    if (directory / "latencies").is_dir():
+        records = Records.read(directory)
+
+        def latency_ns(seqs: NDArray[np.int64]) -> NDArray[np.int64]:
+            times = records.of(seqs)
+            known = (times["received_ns"] > 0) & (times["answered_ns"] > 0)
+            return np.where(known, np.maximum(times["answered_ns"] - times["received_ns"], 1), 0)
+
+        facts = facts._replace(latency_ns=latency_ns)
+    if (directory / "logins").is_dir():
+        with Journal.open(directory, readonly=True) as journal:
+            logins = Logins(read_logins(directory / "logins", journal.journal_id))
+        facts = facts._replace(login_ns=logins.time_ns)
+    return facts
 
 
 def _end(directory: Path) -> End:
