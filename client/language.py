@@ -19,6 +19,10 @@ class Language(Protocol):
         """An order to enter."""
         ...
 
+    def terms(self, order: NewOrder, /) -> str:
+        """What an order to enter has beside side, quantity, symbol and price, as ``events.OrderPlaced.terms``."""
+        ...
+
     def replace(self, order: Order, token: str, new_token: str, qty: int, price_e4: int, terms: str, /) -> bytes:
         """Other terms for an order that ``token`` names then; ``terms``: words beside quantity and price."""
         ...

@@ -191,6 +191,11 @@ def _placed(fields: list[Any]) -> _PlacedFields:
     )
 
 
+def terms(order: NewOrder) -> str:
+    """The terms of an order that is to be entered, as words of the scenario notation."""
+    return _terms(order.time_in_force_s, order.display, order.min_qty, order.cross_type)
+
+
 def _terms(tif_s: int, display: int, min_qty: int, cross: int) -> str:
     """Terms of an order over OUCH as words of the scenario notation, as far as the market has them."""
     words = [] if tif_s != TimeInForce.IMMEDIATE_OR_CANCEL else ["tif=ioc"]

@@ -95,6 +95,21 @@ def _terms(kind: str, terms: str) -> tuple[int, ...]:
     return _row(f"{begin} {terms}", terms)
 
 
+def _written(order: NewOrder) -> str:
+    at_once = order.time_in_force_s == Seconds.IMMEDIATE_OR_CANCEL
+    return f"{order.terms} tif=ioc".lstrip() if at_once else order.terms
+
+
+def terms(order: NewOrder) -> str:
+    """The terms of an order that is to be entered, as the words that a report has for them."""
+    written = _written(order)
+    return _option_words(_terms("enter", written)) if written else ""
+
+
+def _option_words(row: tuple[int, ...]) -> str:
+    return " ".join(option_words(BY_KIND[CommandKind.ENTER], row))
+
+
 def _place(row: tuple[int, ...], name: str) -> int:
     return row[PLACE_OF[name]]
 
@@ -108,8 +123,7 @@ def enter(order: NewOrder, token: str) -> bytes:
         or order.time_in_force_s not in (Seconds.MARKET_HOURS, Seconds.IMMEDIATE_OR_CANCEL)
     ):
         raise ValueError("native order entry takes the terms of an order as words: terms='hidden tif=gtc'")
-    at_once = order.time_in_force_s == Seconds.IMMEDIATE_OR_CANCEL
-    row = _terms("enter", f"{order.terms} tif=ioc" if at_once else order.terms)
+    row = _terms("enter", _written(order))
     market = order.price_e4 == PRICE_E4_MARKET
     instructions = _place(row, "instructions") | (Instruction.MARKET if market else 0)
     return ENTER.pack(
@@ -241,7 +255,7 @@ def words(report: Any) -> str:
     row = list(_terms("enter", ""))  # not every kind of report has every term
     for name in _TERM_PLACES:
         row[PLACE_OF[name]] = getattr(report, name) or row[PLACE_OF[name]]
-    return " ".join(option_words(BY_KIND[CommandKind.ENTER], tuple(row)))
+    return _option_words(tuple(row))
 
 
 def _new(seq: int, time_ns: int, report: Any) -> events.Accepted:

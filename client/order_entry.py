@@ -317,6 +317,7 @@ class OrderEntry(Generic[OrderT]):
             display=new.display,
             intermarket_sweep=int(new.intermarket_sweep),
             min_qty=new.min_qty,
+            terms=self._language.terms(new),
         )
         return order, request
 

@@ -310,6 +310,13 @@ def test_nothing_can_be_asked_before_the_stream_has_caught_up() -> None:
     assert link.core.day.orders == {}
 
 
+def test_an_order_has_its_terms_before_its_answer() -> None:
+    link = Link(Market()).connect()
+    refused = NewOrder("NOPE", Side.BUY, 100, "10", time_in_force_s=0, min_qty=5)
+    order, _ = link.core.enter(refused)
+    assert (order.state, order.terms) == (OrderState.PENDING, "tif=ioc min_qty=5")
+
+
 def test_a_token_is_used_once_a_day() -> None:
     link = Link(Market()).connect()
     link.core.enter(NewOrder("XYZ", Side.BUY, 100, "10"), "mine")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cli.errors import WrongUse
 from cli.trading.trade_words import Cancel, Enter, Replace, parse, text
 from cli.trading.trade_words import MassCancel as Cancels
+from client import messages
 from client import native as written
 from client.events import Accepted, MassCanceled, OrderChanged, Side
 from client.orders import NewOrder
@@ -45,6 +46,7 @@ from tests.nodes import SMALL
 from wire import native, soup
 from wire.native import FROM_CLIENT, FROM_SERVER, FromClient
 from wire.ouch import PRICE_E4_MAX
+from wire.ouch_codes import CrossType, Display
 from wire.ouch_layout import struct_of
 from wire.soup import PacketType
 
@@ -305,6 +307,18 @@ def test_a_report_of_a_peg_says_its_reference_and_the_price_that_it_has_now() ->
     assert text(unpriced, {}) == "repriced p1: 40 open @ none"
 
 
+def test_an_order_to_enter_has_the_terms_that_its_report_would_have() -> None:
+    """Before its answer, and after a reject, of which no report tells the terms."""
+    assert written.terms(order(terms="tif=gtc stop=10.10")) == "tif=gtc stop=10.10"
+    assert written.terms(order(terms="offset=0.02 peg=market")) == "peg=market offset=0.02"
+    assert written.terms(order(time_in_force_s=0)) == "tif=ioc"
+    assert written.terms(order()) == ""
+    at_once = NewOrder("XYZ", Side.BUY, 9, "9", time_in_force_s=0, min_qty=3)
+    assert messages.terms(at_once) == "tif=ioc min_qty=3"
+    assert messages.terms(NewOrder("XYZ", Side.BUY, 9, "9", display=Display.POST_ONLY)) == "post_only"
+    assert messages.terms(NewOrder("XYZ", Side.BUY, 9, "9", cross_type=CrossType.OPENING)) == "tif=opening"
+
+
 def test_the_layouts_of_version_1_never_change() -> None:
     """A golden copy: another field, place or format is another version."""
     sizes = {kind.name: struct_of(layout).size for kind, layout in (*FROM_CLIENT.items(), *FROM_SERVER.items())}
@@ -359,10 +373,23 @@ def test_a_line_of_trade_has_the_words_of_the_notation(line: str, asked: object)
         ("mass_cancel buy sell", "takes one symbol and one side"),
         ("replace t1 7", "after replace write TOKEN QTY @ PRICE, then display=N or stop=PRICE"),
         ("buy 5 XYZ", "after buy write QTY SYMBOL @ PRICE, then terms"),
+        ("buy 5 XYZ @ 9 frob", "'frob' is no instruction; give gtc, gtd until=TIME, ioc, fok, .* midpoint, .* or none"),
+        ("buy 5 XYZ @ 9 context=00", "'context=00' is no instruction"),
+        ("buy 5 XYZ @ 9 ioc fok", "ioc and fok exclude each other; give one of them"),
+        ("buy 5 XYZ @ 9 gtc gtc", "gtc stands twice; write it once"),
+        ("buy 5 XYZ @ 9 hidden hidden", "hidden stands twice"),
+        ("buy 5 XYZ @ 9 token=a token=b", "token= stands twice"),
+        ("buy 5 XYZ @ 9 gtd", "gtd and until=TIME go together; give both, as gtd until="),
+        ("buy 5 XYZ @ 9 until=2030-01-01T00:00:00", "gtd and until=TIME go together"),
+        ("buy 5 XYZ @ 9 gtd until=10:00", "XYZ @ 9 gtd until=10:00': until=10:00 has no date; give one"),
+        ("buy 5 XYZ @ 9 gtd until=+1h", r"until=\+1h has no date"),
+        ("buy 5 XYZ @ 9 gtc peg=foo", "gtc peg=foo': peg is 'foo'; write one of primary, midpoint, market"),
+        ("buy 5 XYZ @ 9 display=", "display= has no value"),
     ],
 )
 def test_a_line_of_trade_that_is_wrong_is_refused_with_a_sentence(line: str, sentence: str) -> None:
-    with pytest.raises(WrongUse, match=sentence):
+    with pytest.raises(WrongUse, match=sentence) as caught:
         parse(line, native=True)
-    with pytest.raises(WrongUse):
-        parse("mass_cancel XYZ")  # OUCH has none
+    assert "tif=" not in str(caught.value), "a trader types `ioc`, and reads it"
+    with pytest.raises(WrongUse, match=r"a mass cancel cannot be sent: OUCH 4.2 has no field for it; .* native"):
+        parse("mass_cancel XYZ")

@@ -45,6 +45,8 @@ from client.events import code_name
 from client.orders import QTY_MAX
 from client.prices import PRICE_E4_MARKET, price_e4, shown
 from client.tokens import checked as checked_token
+from engine.records import Reason
+from notation.parse import command
 from notation.words import iso_time
 
 HELP: Final = """\
@@ -63,7 +65,8 @@ fills   help   quit"""
 NATIVE_HELP: Final = """\
 buy QTY SYMBOL @ PRICE [TERM ...]    PRICE: as 10.05, or market
 sell ...                             likewise
-  gtc, gtd until=TIME                rest across days; until a time of UTC, as 2024-01-15T16:00:00
+  gtc                                rest across days, until it is canceled
+  gtd until=TIME                     rest across days, until TIME, which is UTC, as 2024-01-15T16:00:00
   ioc, fok                           what does not trade at once is canceled; all at once, or nothing
   opening, closing                   for the next uncross, or the closing auction, alone
   stop=PRICE                         dormant until a trade at or beyond PRICE
@@ -93,11 +96,19 @@ _NATIVE_FORMS: Final = _FORMS | {
     "replace": "TOKEN QTY @ PRICE, then display=N or stop=PRICE",
     "mass_cancel": "nothing, SYMBOL, buy, sell, or SYMBOL and a side",
 }
+_NATIVE_TERMS: Final = (
+    "gtc, gtd until=TIME, ioc, fok, opening, closing, stop=PRICE, display=N, hidden, post_only, peg=WHAT, "
+    "offset=PRICE, min_qty=N, midpoint, stp=WHAT or token=TOKEN"
+)
 #: Words for what is an option of the scenario notation.
 _SHORT_WORDS: Final = {
     **{word: f"tif={word}" for word in ("day", "gtc", "gtd", "ioc", "fok", "opening", "closing")},
     "midpoint": "book=midpoint",
 }
+#: Terms of native order entry by what stands before their value.
+_IN_NATIVE: Final = frozenset(
+    {"stop=", "display=", "hidden", "post_only", "peg=", "offset=", "min_qty=", "until=", "stp=", "tif=", "book="}
+)
 _LONG_WORDS: Final = {long: short for short, long in _SHORT_WORDS.items()}
 
 _SIDES: Final = {"buy": Side.BUY, "sell": Side.SELL, "short": Side.SELL_SHORT}
@@ -108,6 +119,10 @@ _DISPLAYS: Final = {
 }
 _CROSSES: Final = {"opening": CrossType.OPENING, "closing": CrossType.CLOSING}
 #: Terms of the rulebook that a message of OUCH 4.2 has no field for, by their words.
+_NO_FIELD: Final = (
+    "OUCH 4.2 has no field for it; ask the operator for the port of a gateway of native order entry, and give "
+    "--protocol native"
+)
 _NOT_IN_OUCH: Final = frozenset(
     {"stop=", "display=", "until=", "gtc", "gtd", "fok", "book=", "peg=", "offset=", "stp=", "tif=", "midpoint"}
 )
@@ -160,6 +175,7 @@ class Show(Enum):
 Line = Enter | Cancel | Replace | MassCancel | Show
 
 #: Texts of reasons whose code stands for several rules of the market (docs/PROTOCOL.md).
+_NOT_AUCTION: Final = "not auction (an opening order outside pre_open and the opening auction)"
 _REASONS: Final[dict[int, str]] = {
     RejectReason.SHARES_LIMIT: "shares limit (size of an order, position, or share of the daily volume)",
     RejectReason.INVALID_PRICE: "price (its bounds, the tick, the band, a market order without permission, or "
@@ -168,7 +184,14 @@ _REASONS: Final[dict[int, str]] = {
     RejectReason.VALUE_LIMIT: "value limit (value of an order, or credit)",
     RejectReason.REJECT_ALL: "reject all (killed, or more orders than the order rate allows, such as those that waited "
     "in a pause and came at once: send it again later)",
+    RejectReason.CLOSED: "closed, or not in continuous trading, which ioc and post_only need",
+    RejectReason.NOT_IN_THIS_CROSS: _NOT_AUCTION,
     RejectReason.DUPLICATE_ID: "duplicate id (the participant used this token before on this trading day)",
+    # Of native order entry, where each rule has its own: those that do not say by themselves what to do.
+    Reason.NOT_CONTINUOUS: "not continuous (ioc, fok, post_only and the midpoint book need continuous trading)",
+    Reason.NOT_AUCTION: _NOT_AUCTION,
+    Reason.INVALID_INSTRUCTION: "invalid instruction (terms that do not go together, a value of one that is out of "
+    "bounds, or an until that has passed)",
 }
 #: Reasons of a cancel in OUCH, in the words of the rulebook that native order entry has too.
 _CANCELED: Final[dict[int, str]] = {
@@ -208,7 +231,9 @@ def parse(line: str, *, native: bool = False) -> Line | None:
                 return _native_enter(_SIDES[verb], qty, symbol, price, terms)
             case ("replace", [token, qty, "@", price, *terms]) if native:
                 return Replace(token, _whole(qty), _price(price), " ".join(terms))
-            case ("mass_cancel", words) if native and len(words) <= 2:
+            case ("mass_cancel", _) if not native:
+                raise ValueError(f"a mass cancel cannot be sent: {_NO_FIELD}")
+            case ("mass_cancel", words) if len(words) <= 2:
                 return _mass_cancel(words)
             case ("buy" | "sell" | "short", [qty, symbol, "@", price, *terms]) if not native:
                 return _enter(_SIDES[verb], qty, symbol, price, terms)
@@ -267,10 +292,7 @@ def _enter(side: Side, qty: str, symbol: str, price: str, terms: Sequence[str]) 
         elif word == "token=":
             token = checked_token(value)
         elif word in _NOT_IN_OUCH:
-            raise ValueError(
-                f"{term!r} cannot be sent: OUCH 4.2 has no field for it; ask the operator for the port of a gateway of "
-                "native order entry, and give --protocol native"
-            )
+            raise ValueError(f"{term!r} cannot be sent: {_NO_FIELD}")
         else:
             raise ValueError(f"{term!r} is no instruction; give {_TERMS}, or none")
         if word in seen:
@@ -298,10 +320,30 @@ def _native_enter(side: Side, qty: str, symbol: str, price: str, terms: Sequence
     for term in terms:
         key, equals, value = term.partition("=")
         if (key.lower(), equals) == ("token", "="):
+            if token is not None:
+                raise ValueError("token= stands twice; write it once")
             token = checked_token(value)
-        else:
-            options.append(_SHORT_WORDS.get(term.lower(), term))
+            continue
+        option = _SHORT_WORDS.get(term.lower(), f"{key.lower()}{equals}{value}")
+        if option.partition("=")[0] + ("=" if "=" in option else "") not in _IN_NATIVE:
+            raise ValueError(f"{term!r} is no instruction; give {_NATIVE_TERMS}, or none")
+        options.append(option)
+    _check_options(options)
     return Enter(NewOrder(symbol, side, _whole(qty), _price(price), terms=" ".join(options)), token)
+
+
+def _check_options(options: Sequence[str]) -> None:
+    """Raise ValueError for options of the notation that one order cannot have, in the words in which they are typed."""
+    times = [_LONG_WORDS.get(option, option) for option in options if option.startswith("tif=")]
+    if len(times) > len(set(times)):
+        raise ValueError(f"{next(t for t in times if times.count(t) > 1)} stands twice; write it once")
+    if len(times) > 1:
+        raise ValueError(f"{' and '.join(times)} exclude each other; give one of them")
+    until = next((option for option in options if option.startswith("until=")), "")
+    if bool(until) is not ("tif=gtd" in options):
+        raise ValueError("gtd and until=TIME go together; give both, as gtd until=2024-01-15T16:00:00")
+    if command(f"enter A A buy 1 A @ 1 {' '.join(options)}", 1).time is not None:
+        raise ValueError(f"{until} has no date; give one, as until=2024-01-15T16:00:00, which is UTC")
 
 
 def _mass_cancel(words: Sequence[str]) -> MassCancel:
