@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from attestation.errors import AttestationError
 
@@ -16,6 +16,9 @@ def _library() -> Any:
             "attestations need the package cryptography, which is not installed: pip install 'lockstep[attest]'"
         ) from error
     return serialization, ed25519
+
+
+_MAKES: Final = "`lockstep attest key FILE` makes FILE, which is private, and FILE.pub"
 
 
 def new_key(path: Path) -> Path:
@@ -46,11 +49,12 @@ def private_key(path: Path) -> tuple[Any, bytes]:
     """The private key in a PEM file, and the 32 bytes of its public one. Raises OSError, AttestationError."""
     serialization, ed25519 = _library()
     try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        key = serialization.load_pem_private_key(content := path.read_bytes(), password=None)
     except (TypeError, ValueError) as error:
-        raise AttestationError(f"{path} is no private key without a password, in PEM: {error}") from error
+        also = ": it is the public one of a pair" if b"PUBLIC KEY-" in content else ""
+        raise AttestationError(f"{path} is no private key without a password, in PEM{also}; {_MAKES}") from error
     if not isinstance(key, ed25519.Ed25519PrivateKey):
-        raise AttestationError(f"{path} is no Ed25519 key; `lockstep attest key FILE` makes one")
+        raise AttestationError(f"{path} is no Ed25519 key; {_MAKES}")
     return key, _raw(key.public_key())
 
 
@@ -58,11 +62,12 @@ def public_key(path: Path) -> bytes:
     """The 32 bytes of the public key in a PEM file. Raises OSError, AttestationError."""
     serialization, ed25519 = _library()
     try:
-        key = serialization.load_pem_public_key(path.read_bytes())
+        key = serialization.load_pem_public_key(content := path.read_bytes())
     except ValueError as error:
-        raise AttestationError(f"{path} is no public key in PEM: {error}") from error
+        also = ": it is the private one of a pair, keep it secret" if b"PRIVATE KEY-" in content else ""
+        raise AttestationError(f"{path} is no public key in PEM{also}; {_MAKES}") from error
     if not isinstance(key, ed25519.Ed25519PublicKey):
-        raise AttestationError(f"{path} is no Ed25519 key; `lockstep attest key FILE` makes one")
+        raise AttestationError(f"{path} is no Ed25519 key; {_MAKES}")
     return _raw(key)
 
 

@@ -146,8 +146,8 @@ def duration_ns(word: str, what: str) -> int:
 
 def rate_of(word: str, what: str) -> tuple[int, int]:
     """A number of entries and a duration in ns, such as 100/1s. Raises Fault."""
-    orders, slash, window = word.partition("/")
-    if not slash:
+    orders, _, window = word.partition("/")
+    if not (orders and _DURATION.fullmatch(window)):
         raise Fault(f"{what} is {word!r}; write a whole number, / and a duration, such as 100/1s")
     return whole(orders, what), duration_ns(window, what)
 

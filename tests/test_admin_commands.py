@@ -260,9 +260,13 @@ def test_a_command_that_the_market_refuses_ends_with_1_and_its_reason(operated: 
             "--credit applies to all instruments together",
         ),
         (["limits", "NODE", "GHOST"], "there is no participant GHOST; there are ALPHA, BETA."),
-        (["limits", "NODE", "ALPHA", "--margin", "20"], "margin is '20'; write a decimal number with"),
+        (["limits", "NODE", "ALPHA", "--margin", "20"], "--margin is '20'; write a decimal number with"),
+        (["limits", "NODE", "ALPHA", "--order-rate", "5/s"], "--order-rate is '5/s'; write a whole number, / and a"),
+        (["participant", "NODE", "NEW", "--allow", "all"], "--allow is 'all'; write one of market, stp_none"),
+        (["index", "NODE", "ALL", "--members", "XYZ:1", "--levels", "7"], "--levels is '7'; write falls with what"),
         (["limits", "NODE", "ALPHA", "--order-rate", "100 /1s"], "--order-rate is '100 /1s'; give one word"),
-        (["halt", "NODE", "XYZ", "--for", "0s"], "for is 0s, which would be a halt without an end"),
+        (["halt", "NODE", "XYZ", "--for", "0s"], "--for is 0s, which would be a halt without an end"),
+        (["schedule", "NODE", "--calendar", "NOPE"], "the calendar NOPE cannot be used: "),
         (["book", "NODE", "GHOST"], "there is no instrument GHOST; there are XYZ."),
         (["book", "NODE", "XYZ", "--depth", "0"], "--depth is '0'; give 1 or more"),
         (["status", "NOWHERE"], "NOWHERE does not exist; check the path"),
@@ -332,6 +336,8 @@ def test_a_schedule_whose_time_has_passed_is_told_and_one_to_come_is_not(
     )
     status, _, complaint = lockstep("admin", "do", operated.directory, *lines[2:])
     assert (status, "has passed" in complaint) == (1, False)
+    complaint = lockstep("admin", "do", operated.directory, "schedule * 2020-01-01T10:00 closed")[2]
+    assert "for the phase closed of every instrument has passed" in complaint
 
 
 def test_the_calendar_of_an_unknown_instrument_is_refused_before_a_phase_is_sent(

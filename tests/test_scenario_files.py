@@ -336,7 +336,7 @@ def test_any_text_at_all_is_either_read_or_refused_with_file_and_line(text: str)
         ("limits ALPHA max_order_value=1.00001", "at most four places"),
         ("limits ALPHA credit=off credit=5", "credit stands twice"),
         ("limits ALPHA order_rate=100", "order_rate is '100'; write a whole number, / and a duration, such as 100/1s"),
-        ("limits ALPHA order_rate=100/second", "order_rate is 'second'; write a whole number and one of ns us"),
+        ("limits ALPHA order_rate=100/second", "order_rate is '100/second'; write a whole number, / and a duration"),
         ("limits ALPHA margin=20", "at most two places and %, such as 12.5%"),
         ("limits ALPHA margin=0.125%", "at most two places and %, such as 12.5%"),
         ("limits ALPHA adv=92233720368547758.08%", "does not fit 64 bits"),

@@ -28,6 +28,8 @@ _LISTS: Final = ("events", "added", "existing")
 _EXISTING: Final = 3
 #: Place of a fault in the lines of a request.
 _LINE: Final = re.compile(r"^commands:\d+: ")
+#: An option of the notation at the begin of a fault: `order_rate is '5'`, `allow= is 'x'`.
+_OPTION: Final = re.compile(r"([a-z_]+)=? is ")
 _REFUSALS: Final = ("> rejected", "> cancel_rejected")
 _EMERGENCY: Final = "This closes every instrument and cancels every order, good-till-canceled ones too."
 
@@ -61,7 +63,15 @@ def send(directory: Path, words: Sequence[str], *, as_json: bool) -> int:
     try:
         return send_lines(directory, [line], as_json=as_json)
     except RequestRefused as error:
-        raise type(error)(_LINE.sub("", str(error))) from None
+        raise type(error)(_in_options(_LINE.sub("", str(error)), words)) from None
+
+
+def _in_options(fault: str, words: Sequence[str]) -> str:
+    """A fault of a command, with an option of the command line as it is typed there."""
+    key = _OPTION.match(fault)
+    if key is None or not any(each.startswith(f"{key[1]}=") for each in words):
+        return fault
+    return f"--{key[1].replace('_', '-')} is {fault[key.end() :]}"
 
 
 def set_phase(directory: Path, symbol: str, phase: str, *, as_json: bool) -> int:

@@ -79,7 +79,10 @@ def _of_exchange(name: str, first: datetime.date, days: int) -> list[Session]:
         opens = [calendar.session_open(each) for each in dates]
         closes = [calendar.session_close(each) for each in dates]
     except (exchange_calendars.errors.CalendarError, ValueError) as error:
-        raise WrongUse(f"the calendar {name} cannot be used: {error}") from error
+        raise WrongUse(
+            f"the calendar {name} cannot be used: {str(error).rstrip('.')}; give the MIC of an exchange, such as XNYS, "
+            "or a file with a line for each session"
+        ) from error
     return [Session(_whole_ns(a), _whole_ns(b)) for a, b in zip(opens, closes, strict=True)]
 
 

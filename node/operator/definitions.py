@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from engine.interface import MarketEngine
-from engine.names import Directory, unpack
+from engine.names import EVERY, Directory, unpack
 from engine.records import CommandKind, EventKind, Permission, Phase, Reason, UserPermission
 from node.core.control import NodeControl, SubmissionResult
 from notation.faults_of_definitions import refusal_of, rows_before
@@ -141,8 +141,10 @@ def past_schedules(done: SubmissionResult, now_ns: int, most: int) -> list[str]:
     """Sentences on schedules whose time had passed by ``now_ns`` when the market took them, ``most`` at most."""
     at = np.flatnonzero((done.commands["kind"] == CommandKind.SCHEDULE) & (done.commands["due_ns"] <= now_ns))
     refused = done.events["seq"][done.events["kind"] == EventKind.REJECTED] - done.first_seq
+    names = {EVERY: "every instrument"}
     return [
         f"the time {time_word(int(row['due_ns']))} for the phase {Phase(int(row['phase'])).name.lower()} of "
-        f"{unpack(int(row['name']))} has passed, so it comes at once; give the date of a day to come"
+        f"{names.get(int(row['name'])) or unpack(int(row['name']))} has passed, so it comes at once; give the date of "
+        "a day to come"
         for row in done.commands[at[~np.isin(at, refused)]][:most]
     ]
