@@ -14,7 +14,8 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TextIO
 
@@ -152,13 +153,24 @@ def table(
         return
     if title:
         print_line(title)
-    # Column by column: an answer may have 100,000 rows.
+    _print_columns(list(zip(columns, *cells, strict=True)), [column in right for column in columns])
+
+
+def table_of_columns(columns: Mapping[str, Sequence[str]], *, right: Sequence[str] = ()) -> None:
+    """``table`` of columns by their heads: faster for a hundred thousand rows."""
+    if sys.stdout.isatty():
+        table(list(columns), zip(*columns.values(), strict=True), right=right)
+    else:
+        _print_columns([[head, *words] for head, words in columns.items()], [head in right for head in columns])
+
+
+def _print_columns(columns: Sequence[Sequence[str]], is_right: Sequence[bool]) -> None:
+    """Print columns, heads included, beside each other: column by column, as an answer may have 100,000 rows."""
     padded = []
-    for at, head in enumerate(columns):
-        words = [head, *(row[at] for row in cells)]
+    for words, to_right in zip(columns, is_right, strict=True):
         width = max(map(len, words))
-        padded.append([c.rjust(width) for c in words] if head in right else [c.ljust(width) for c in words])
-    print_line("\n".join("  ".join(row).rstrip() for row in zip(*padded, strict=True)))
+        padded.append(map(str.rjust if to_right else str.ljust, words, repeat(width)))
+    print_line("\n".join(map(str.rstrip, map("  ".join, zip(*padded, strict=True)))))
 
 
 def _records(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:

@@ -196,12 +196,15 @@ def _limits(row: Row, before: Row | None) -> Object:
     }
 
 
+_RESTRICTED: Final = int(Limit.RESTRICTED)
+
+
 def limits_object(bits: int, values: Sequence[int]) -> Object:
     """Limits by their keys, None for those that are not among ``bits``. values: in the order of LIMIT_BITS."""
     result: Object = {
         key: value if bits & bit else None for (key, bit), value in zip(LIMIT_BITS.items(), values, strict=True)
     }
-    return result | {"restricted": bool(bits & Limit.RESTRICTED)}
+    return result | {"restricted": bool(bits & _RESTRICTED)}
 
 
 def _name(names: tuple[str, ...], number: Any) -> str | None:

@@ -30,6 +30,8 @@ from notation.table import BY_KIND, FLAG, LIMIT_BITS, LIMITS, PLACE_OF, Command,
 from notation.translate import Clock, Numbers
 from notation.words import Fault, price
 
+#: Limits with their bits as numbers.
+_LIMIT_FIELDS: Final = [(each, int(each.limit)) for each in LIMITS]
 _NOT_EXTENDED: Final = (0, 0, 0, 0, 0, 0)
 _SIDES: Final = {int(side): side.name.lower() for side in Side}
 _PHASES: Final = {int(phase): phase.name.lower() for phase in Phase}
@@ -49,10 +51,10 @@ def limit_texts(bits: int, values: tuple[int, ...]) -> dict[str, str]:
     {'credit': '5.00', 'restricted': ''}
     """
     texts, at = {}, 0
-    for limit in LIMITS:
+    for limit, bit in _LIMIT_FIELDS:
         numbers = values[at : at + len(limit.places)]
         at += len(limit.places)
-        if bits & limit.limit:
+        if bits & bit:
             texts[limit.key] = limit.value.write(*numbers)
     return texts
 
@@ -64,8 +66,8 @@ def limit_words(limits: dict[str, Any]) -> str:
     >>> limit_words(limits_object(Limit.MAX_ORDER_QTY | Limit.RESTRICTED, (100, 0, 0, 0, 0, 0, 0, 0, 0, 0)))
     'max_order_qty=100 restricted'
     """
-    bits = sum({int(bit) for key, bit in LIMIT_BITS.items() if limits[key] is not None})
-    bits |= Limit.RESTRICTED if limits["restricted"] else 0
+    bits = sum({bit for key, bit in LIMIT_BITS.items() if limits[key] is not None})
+    bits |= int(Limit.RESTRICTED) if limits["restricted"] else 0
     texts = limit_texts(bits, tuple(limits[key] or 0 for key in LIMIT_BITS))
     return " ".join(f"{word}={text}" if text else word for word, text in texts.items())
 

@@ -376,8 +376,9 @@ LIMITS: Final = (
     LimitField(Limit.MAX_OPEN_ORDERS, WHOLE, ("max_open_orders",), extended=True),
     LimitField(Limit.MAX_IDS, WHOLE, ("max_ids",), extended=True),
 )
-#: Values of limits, in the order of LIMITS_STATE: the name of the place, which is the key in JSON, and the limit.
-LIMIT_BITS: Final = {place: each.limit for each in LIMITS for place in each.places}
+#: Values of limits, in the order of LIMITS_STATE: the name of the place, which is the key in JSON, and the bit of the
+#: limit, as a number: a member of an enumeration takes twenty times as long to compare.
+LIMIT_BITS: Final = {place: int(each.limit) for each in LIMITS for place in each.places}
 
 COMMANDS: Final = (
     Command(CommandKind.CLOCK, "at TIME", (Field(TIME, "the time", ("time_ns",), json="clock_time"),)),

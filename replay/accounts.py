@@ -26,23 +26,25 @@ def participants(engine: MarketEngine) -> list[Facts]:
     return [_participant(row) for row in engine.participants()]
 
 
-def positions(engine: MarketEngine, participant: int = 0) -> list[Facts]:
-    """Position and open quantities of a participant by number, or of each (0), in each instrument, without empty rows.
-
-    A venue has a hundred thousand: their places are read as columns.
+def position_columns(engine: MarketEngine, participant: int = 0, symbol: str | None = None) -> dict[str, list[Any]]:
+    """Position and open quantities of a participant by number, or of each (0), in an instrument or each, without empty
+    rows: a list a column, since a venue has a hundred thousand.
     """
     names = engine.directory  # made anew at each look, of all names
     rows = engine.positions(participant)
-    quantities = zip(*(rows[name].tolist() for name in _QUANTITIES), strict=True)
-    places = zip(rows["participant"].tolist(), rows["instrument"].tolist(), quantities, strict=True)
-    return [
-        {
-            "participant": names.participants[owner - 1],
-            "symbol": names.symbols[instrument - 1],
-            **dict(zip(_QUANTITIES, each, strict=True)),
-        }
-        for owner, instrument, each in places
-    ]
+    if symbol is not None:
+        rows = rows[rows["instrument"] == names.symbols.index(symbol) + 1]
+    found: dict[str, list[Any]] = {
+        "participant": [names.participants[number - 1] for number in rows["participant"].tolist()],
+        "symbol": [names.symbols[number - 1] for number in rows["instrument"].tolist()],
+    }
+    return found | {name: rows[name].tolist() for name in _QUANTITIES}
+
+
+def positions(engine: MarketEngine, participant: int = 0) -> list[Facts]:
+    """Rows of ``position_columns`` of all instruments."""
+    columns = position_columns(engine, participant)
+    return [dict(zip(columns, each, strict=True)) for each in zip(*columns.values(), strict=True)]
 
 
 def limits(engine: MarketEngine) -> list[Facts]:
@@ -169,10 +171,11 @@ def _participant(row: Any) -> Facts:
         "ids_used": int(row["ids_used"]),
         "open_notional_e4": int(row["open_notional_e4"]),
         "killed": bool(row["killed"]),
-        "allow": [str(each.name).lower() for each in Permission if each & permissions],
+        "allow": [name for bit, name in _PERMISSIONS if bit & permissions],
     }
 
 
+_PERMISSIONS: Final = [(int(each), str(each.name).lower()) for each in Permission]
 _QUANTITIES: Final = ("position_qty", "open_buy_qty", "open_sell_qty")
 
 

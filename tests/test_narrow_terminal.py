@@ -30,6 +30,24 @@ def printed(columns: int, monkeypatch: pytest.MonkeyPatch) -> str:
         return shown()
 
 
+@pytest.mark.parametrize("columns", [20, 120])
+def test_columns_are_printed_as_their_rows_are(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heads = ["part", "digest", "orders"]
+    whole = dict(zip(heads, map(list, zip(*ROWS, strict=True)), strict=True))
+    screen.table(heads, ROWS, right=["orders"])
+    by_rows = capsys.readouterr().out
+    screen.table_of_columns(whole, right=["orders"])
+    assert capsys.readouterr().out == by_rows
+    expected = printed(columns, monkeypatch)
+    with terminal() as (stream, shown):
+        monkeypatch.setattr(sys, "stdout", stream)
+        screen.table_of_columns(whole, right=["orders"])
+        stream.flush()
+        assert shown() == expected
+
+
 @pytest.mark.parametrize("columns", [20, 40, 50, 120])
 def test_a_digest_is_whole_whatever_the_width_of_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     text = printed(columns, monkeypatch)

@@ -5,7 +5,6 @@ from typing import Any
 
 from cli import errors, screen
 from cli.errors import WrongUse
-from cli.questions.market_tables import shown_price
 from cli.questions.reading import check_name, rebuilt_at
 from notation.print import limit_words
 from notation.words import iso_time, price, time
@@ -25,29 +24,27 @@ def positions(
         for name, row in zip(rebuilt.engine.directory.symbols, rebuilt.engine.instruments(), strict=True)
     }
     number = 0 if participant is None else rebuilt.engine.directory.participants.index(participant) + 1
-    rows = only(accounts.positions(rebuilt.engine, number), participant, symbol)
-    for row in rows:
-        last_e4 = lasts[row["symbol"]]
-        row |= {"last_price_e4": last_e4, "value_e4": last_e4 * row["position_qty"] if last_e4 else None}
+    found = accounts.position_columns(rebuilt.engine, number, symbol)
+    found["last_price_e4"] = last_e4 = [lasts[name] for name in found["symbol"]]
+    held = zip(last_e4, found["position_qty"], strict=True)
+    found["value_e4"] = [price_e4 * qty if price_e4 else None for price_e4, qty in held]
     if as_json:
+        rows = [dict(zip(found, each, strict=True)) for each in zip(*found.values(), strict=True)]
         screen.print_json(_about(rebuilt) | {"positions": rows})
         return errors.FINE
     _head(rebuilt)
-    columns = ["participant", "symbol", "position", "last", "value", "open buys", "open sells"]
-    cells = [
-        [
-            row["participant"],
-            row["symbol"],
-            screen.count(row["position_qty"]),
-            shown_price(row["last_price_e4"]) if row["last_price_e4"] else "-",
-            price(row["value_e4"]) if row["value_e4"] is not None else "-",
-            screen.count(row["open_buy_qty"]),
-            screen.count(row["open_sell_qty"]),
-        ]
-        for row in rows
-    ]
-    if cells:
-        screen.table(columns, cells, right=columns[2:])
+    shown_last = {price_e4: price(price_e4) if price_e4 else "-" for price_e4 in lasts.values()}
+    columns = {
+        "participant": found["participant"],
+        "symbol": found["symbol"],
+        "position": [f"{qty:,}" for qty in found["position_qty"]],
+        "last": [shown_last[price_e4] for price_e4 in last_e4],
+        "value": ["-" if value_e4 is None else price(value_e4) for value_e4 in found["value_e4"]],
+        "open buys": [f"{qty:,}" for qty in found["open_buy_qty"]],
+        "open sells": [f"{qty:,}" for qty in found["open_sell_qty"]],
+    }
+    if last_e4:
+        screen.table_of_columns(columns, right=list(columns)[2:])
     return errors.FINE
 
 

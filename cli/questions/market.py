@@ -6,7 +6,7 @@ from typing import Any, Final
 from cli import errors, screen
 from cli.errors import WrongUse
 from cli.questions.holdings import chosen, in_force, only
-from cli.questions.market_tables import show_accounts, show_book, show_uses, show_waiting
+from cli.questions.market_tables import show_accounts, show_book, show_positions, show_uses, show_waiting
 from cli.questions.reading import check_name, rebuilt_at
 from cli.questions.tokens import with_tokens
 from engine.names import Directory, unpack
@@ -182,10 +182,8 @@ def _show_accounts(engine: Any, participant: str | None, symbol: str | None) -> 
         ["participant", "open orders", "open notional", "killed"],
         [facts for facts in active if participant in (None, facts["participant"])],
     )
-    show_accounts(
-        ["participant", "symbol", "position qty", "open buy qty", "open sell qty"],
-        only(accounts.positions(engine), participant, symbol),
-    )
+    number = 0 if participant is None else engine.directory.participants.index(participant) + 1
+    show_positions(accounts.position_columns(engine, number, symbol))
     show_accounts(["participant", "symbol", "limits"], in_force(accounts.limits(engine), participant, symbol))
     if participant is not None or symbol is not None:
         show_uses(only(accounts.uses(engine), participant, symbol))

@@ -1,6 +1,7 @@
 """Books, positions and limits as tables: for `book` and `state`, and for the operator of a running node."""
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, Final
 
 from cli import screen
@@ -151,14 +152,26 @@ def shown_price(price_e4: int | None) -> str:
     return price(price_e4) if price_e4 else "market"
 
 
-def show_accounts(columns: list[str], facts: list[Facts]) -> None:
-    """Print the first facts of ``replay.accounts`` under the names of their columns; nothing of an empty list."""
+def show_positions(of_positions: dict[str, list[Any]]) -> None:
+    """Print the first positions (``replay.accounts.position_columns``); nothing if there are none."""
+    rows = zip(*of_positions.values(), strict=True)
+    first = [dict(zip(of_positions, each, strict=True)) for each in islice(rows, _LINES_MAX)]
+    columns = [name.replace("_", " ") for name in of_positions]
+    show_accounts(columns, first, len(of_positions["participant"]))
+
+
+def show_accounts(columns: list[str], facts: list[Facts], number: int | None = None) -> None:
+    """Print the first facts of ``replay.accounts`` under the names of their columns; nothing of an empty list.
+
+    number: of all facts, where these are the first of them.
+    """
     if not facts:
         return
+    number = len(facts) if number is None else number
     rows = [[_cell(each, column.replace(" ", "_")) for column in columns] for each in facts[:_LINES_MAX]]
     screen.table(columns, rows, right=[column for column in columns if column in _QUANTITIES])
-    if len(facts) > _LINES_MAX:
-        screen.print_line(f"and {screen.count(len(facts) - _LINES_MAX)} more; --json prints all")
+    if number > _LINES_MAX:
+        screen.print_line(f"and {screen.count(number - _LINES_MAX)} more; --json prints all")
 
 
 def show_uses(uses: list[Facts]) -> None:
