@@ -335,6 +335,13 @@ class Bar:
         return cls._visible is not None
 
     @classmethod
+    def cleared(cls) -> str:
+        """What removes the visible bar from its row of the terminal, for a line that another thread writes there; "" if
+        none is visible. The bar comes again below the line. Takes no lock: the terminal may stand still.
+        """
+        return "\r\x1b[2K" if cls._visible is not None else ""
+
+    @classmethod
     def end_before_result(cls) -> None:
         """End the visible bar, unless the result goes to a file: a pipe such as ``| head`` may print to the same
         terminal.

@@ -7,6 +7,7 @@ long as the program waits before it shows one. The reference engine runs, so tha
 
 import contextlib
 import errno
+import io
 import os
 import pty
 import re
@@ -20,6 +21,7 @@ from typing import Final
 import pytest
 
 from cli import screen
+from node.programs.logs import Log
 from tests import nursery
 
 DAY: Final = """\
@@ -155,3 +157,19 @@ def test_the_first_line_of_a_result_ends_the_bar_unless_it_goes_to_a_file(
         monkeypatch.setattr(sys, "stdout", file if to_file else pipe)
         screen.print_line("> phase XYZ continuous")
         assert screen.Bar.visible() == to_file
+
+
+def test_a_line_of_the_log_takes_the_row_of_the_bar_and_no_row_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `lockstep serve` writes them: its first line stood behind the bar of the recovery."""
+    stream = io.StringIO()
+    log = Log(stream, pretty=True, before=screen.Bar.cleared)
+    monkeypatch.setattr(screen.Bar, "_visible", screen.Bar("recovering"))
+    log.info("listening")
+    assert log.flush(10)
+    monkeypatch.setattr(screen.Bar, "_visible", None)
+    log.info("reign")
+    assert log.flush(10)
+    first, second, _ = stream.getvalue().split("\n")
+    assert first.startswith("\r\x1b[2K")
+    assert "listening" in first
+    assert "\r" not in second

@@ -91,7 +91,7 @@ def serve(
     if pair is not None and not pair.options.settings.takes_over:
         policy = pair.options.settings.policy
         screen.notice(f"note: durability {policy}: no standby takes over by itself; give both or replica for that")
-    log = Log(pretty=False if as_json else None)
+    log = Log(pretty=False if as_json else None, before=screen.Bar.cleared)
     screen.notice_wait_s = _NOTICE_WAIT_S
     if options.tls is None and not _is_loopback(options.host):
         sentence = (

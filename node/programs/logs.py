@@ -30,8 +30,9 @@ CLOSE_S: Final = 1.0
 class Log:
     """Log that writes lines to a stream, by default standard error.
 
-    pretty: lines for people; by default on a terminal. level: the lowest that is written. Nothing here raises or waits,
-    except ``flush`` and ``close``, which have a bound.
+    pretty: lines for people; by default on a terminal. level: the lowest that is written. before: what a line begins
+    with, such as what removes a progress bar from its row. Nothing here raises or waits, except ``flush`` and
+    ``close``, which have a bound.
     """
 
     def __init__(
@@ -41,10 +42,11 @@ class Log:
         pretty: bool | None = None,
         level: str = "info",
         clock: Callable[[], int] = time.time_ns,
+        before: Callable[[], str] = str,
     ) -> None:
         taken = stream if stream is not None else sys.stderr
         formatter = TerminalFormatter() if (_is_terminal(taken) if pretty is None else pretty) else JsonFormatter()
-        self._outlet = _Outlet(taken, formatter)
+        self._outlet = _Outlet(taken, formatter, before)
         self._logger = logging.Logger("lockstep", LEVELS[level])
         self._logger.addHandler(self._outlet)
         self._clock = clock
@@ -112,9 +114,10 @@ class Log:
 class _Outlet(logging.Handler):
     """The queue and the thread that writes."""
 
-    def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
+    def __init__(self, stream: TextIO, formatter: logging.Formatter, before: Callable[[], str]) -> None:
         super().__init__()
         self.setFormatter(formatter)
+        self._before = before
         self._stream = stream
         self._fd = _descriptor(stream)
         self._queue: queue.Queue[logging.LogRecord | threading.Event] = queue.Queue(QUEUE_LINES_MAX)
@@ -184,7 +187,7 @@ class _Outlet(logging.Handler):
                     return
                 continue
             try:
-                self._write(self.format(found) + "\n")
+                self._write(f"{self._before()}{self.format(found)}\n")
             except Exception:  # a failed stream, or a value that cannot be formatted
                 self.lose()
             if self._lost > self._reported and self._queue.empty():
