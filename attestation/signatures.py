@@ -1,6 +1,7 @@
 """Ed25519 keys and signatures, by the package ``cryptography``."""
 
 import os
+import stat
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,6 +57,19 @@ def private_key(path: Path) -> tuple[Any, bytes]:
     if not isinstance(key, ed25519.Ed25519PrivateKey):
         raise AttestationError(f"{path} is no Ed25519 key; {_MAKES}")
     return key, _raw(key.public_key())
+
+
+def check_own(path: Path) -> None:
+    """Raise AttestationError for a file of a private key that others may read or change; OSError."""
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise AttestationError(f"{path} is no file; name the file of a private key")
+    if about.st_uid not in (0, os.geteuid()):
+        raise AttestationError(
+            f"{path} belongs to user {about.st_uid}, who could change it; make it a file of your own"
+        )
+    if about.st_mode & 0o077:
+        raise AttestationError(f"others may read {path}; run `chmod 600 {path}`, and make a new key if they did")
 
 
 def public_key(path: Path) -> bytes:

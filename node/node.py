@@ -41,6 +41,7 @@ from node.core.opening import OpenDirectory
 from node.core.rates import Rates
 from node.core.roll_policy import RollPolicy
 from node.core.scarcity import FULL_ROWS, Scarcity
+from node.core.slice_signer import SliceSigner
 from node.core.stages import StageClock
 from node.core.suspension import Suspension
 from node.core.timekeeping import Timekeeping
@@ -100,6 +101,7 @@ class NodeOptions:
     fix_accounts: Path | None = None  # terms of users of gateways of FIX
     roll_at_bytes: int | None = None  # size of a slice of the journal at which the next one begins; None: any
     keep_events: bool = True  # keep the events of closed slices, in a process of low priority
+    attest_key: Path | None = None  # private key that signs closed slices, in a process of low priority
     roll_daily: bool = False  # begin a slice once the market has closed for the day
     clock_ahead_max_ns: int = AHEAD_MAX_NS  # a larger step of the wall clock ahead is refused
     accept_clock: bool = False  # accept a clock at the start that was refused before
@@ -269,6 +271,20 @@ class Node:
         ouch = Entrance(OUCH, self.outbox, self.options.port)
         beside = self.options.protocols
         return [ouch, *(Entrance(protocol, others[protocol.outbox_name], port) for protocol, port in beside)]
+
+    @cached_property
+    def _slice_signer(self) -> SliceSigner | None:
+        """Signer of closed slices; None: there is no key."""
+        if self.options.attest_key is None:
+            return None
+        return SliceSigner(
+            self.journal,
+            self.supervisor,
+            self.options.attest_key,
+            self.log.info,
+            self.log.warning,
+            awaits_events=self.options.keep_events,
+        )
 
     @cached_property
     def mass_cancels(self) -> MassCancels:
@@ -676,6 +692,8 @@ class Node:
             self.checkpointing.want_slice()
         if self.options.keep_events and self.scarcity.state == "fine":
             self._event_keeper.look()
+        if self._slice_signer is not None and self.scarcity.state == "fine":
+            self._slice_signer.look()
         self.checkpointing.look()
         if self.engine.seq != self._seq_before:  # nothing takes room but commands
             self._capacity_watch.look(room_status(self.engine, sum(1 for _ in self.outbox.streams.users())))

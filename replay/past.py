@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engine.interface import MarketEngine
 from engine.market_time import ClockPosition, ends_extended
 from engine.names import Directory
-from engine.records import COMMAND, EVENT, RULES_VERSION, CommandKind
+from engine.records import COMMAND, EVENT, RULES_VERSION, CommandKind, concatenate
 from engine.views import OPEN_ORDER
 from journal import JournalError, SliceMissing
 from journal.history import History, SliceRange
@@ -25,6 +25,8 @@ from replay.kept import KeptEvents
 from replay.rebuild import ReplayedBlock, capacity_of, extends_next, name_of, owned_rows, played, start
 
 _DEFINITIONS = (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT)
+#: Rows of commands and events of blocks that ``gathered`` makes one.
+_GATHERED_ROWS = 1 << 16
 
 
 class PlayedRows(Protocol):
@@ -185,6 +187,36 @@ class PastSlice:
                 play = ReplayedBlock(block, block.first_seq, commands, refusals, whole, extended)
                 yield PlayedBlock(play, before, after)
             extended = ends_extended(commands)
+
+
+def gathered(blocks: Iterator[PlayedBlock]) -> Iterator[PlayedBlock]:
+    """Blocks that follow each other as one, of ``_GATHERED_ROWS`` or a few more: work on one costs as much for each."""
+    held: list[PlayedBlock] = []
+    rows = 0
+    try:
+        for block in blocks:
+            held.append(block)
+            rows += len(block.play.commands) + len(block.play.events)
+            if rows >= _GATHERED_ROWS:
+                yield as_one(held)
+                held, rows = [], 0
+    except Exception:
+        if held:  # what could be read before the damage
+            yield as_one(held)
+        raise
+    if held:
+        yield as_one(held)
+
+
+def as_one(blocks: list[PlayedBlock]) -> PlayedBlock:
+    """Blocks that follow each other as one."""
+    if len(blocks) == 1:
+        return blocks[0]
+    commands = concatenate([block.play.commands for block in blocks])
+    events = concatenate([block.play.events for block in blocks], EVENT)
+    first, last = blocks[0], blocks[-1]
+    rows = RowRange(first.play.first_seq, commands, events, first.play.extended)
+    return PlayedBlock(rows, first.before, last.after)
 
 
 def names_after(before: Directory, commands: NDArray[Any], engine: MarketEngine) -> Directory:

@@ -429,6 +429,7 @@ def test_the_private_key_is_nobody_elses(place: Path) -> None:
     assert (place / "key").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.usefixtures("made")
 def test_wrong_use_is_refused_in_a_sentence(place: Path, tmp_path: Path, lockstep: Lockstep) -> None:
     (tmp_path / "text").write_text("no key")
     node, signed = place / "node", place / "signed"

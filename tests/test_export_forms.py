@@ -289,14 +289,14 @@ def test_an_audit_trail_has_what_a_node_noted_of_each_command(tmp_path: Path, lo
     try:
         ua, ub = Client(running.port, "UA"), Client(running.port, "UB")
         ua.socket.sendall(enter("a1", "B", 5, 90_000, capacity="A") + enter("a2", "B", 5, 91_000, capacity="P"))
-        ua.take(2)
+        ua.take(3)
         ub.socket.sendall(enter("b1", "S", 3, 91_000, capacity="R") + cancel("none"))
-        ub.take(2)
+        ub.take(3)
         ua.log_out()
         first_login_ns = wall_ns_before(tmp_path, "UA")
         ua = Client(running.port, "UA")
         ua.socket.sendall(cancel("a1"))
-        ua.take(4)
+        ua.take(5)
         assert running.end(signal.SIGTERM) == 0
     finally:
         running.stop()

@@ -169,13 +169,13 @@ def test_a_node_records_who_is_logged_in_and_a_kill_leaves_what_is_known(tmp_pat
     try:
         ua = Client(running.port, "UA")
         ua.socket.sendall(enter("a1", "B", 1, 90_000))
-        ua.take(1)
+        ua.take(2)
         until(lambda: told() == {"UA": (None, False, False)})
         first = seq_of(running)
         with gateway(running, "desk") as beside:
             ub = Client(beside.port, "UB")
             ub.socket.sendall(enter("b1", "S", 1, 110_000))
-            ub.take(1)
+            ub.take(2)
             until(lambda: told() == {"UA": (None, False, False), "UB": ("desk", False, False)})
             second = seq_of(running)
             checked(["arrivals"], lockstep("arrivals", running.data, "--json")[1])  # of a ring too
@@ -184,7 +184,7 @@ def test_a_node_records_who_is_logged_in_and_a_kill_leaves_what_is_known(tmp_pat
         until(lambda: told() == {})
         ua = Client(running.port, "UA")
         ua.socket.sendall(enter("a2", "B", 1, 90_000))
-        ua.take(2)
+        ua.take(3)
         until(lambda: told() == {"UA": (None, False, False)})
         third = seq_of(running)
     finally:

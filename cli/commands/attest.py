@@ -76,8 +76,30 @@ def sign(
 
 
 @attest.command()
+def slices(
+    directory: Directory,
+    key: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="Private Ed25519 key, PEM, that no other user of this machine may read."),
+    ],
+    as_json: Json = False,
+) -> int:
+    """Sign each closed slice that has no attestation yet, in a file beside it, as `serve --attest-key` does.
+
+    Each names the one before by its hash. A node may be running.
+
+    Example: lockstep attest slices node1 --key node1.key
+    """
+    from cli.proofs.attest import sign_slices as command
+
+    return command(directory, key, as_json=as_json)
+
+
+@attest.command()
 def verify(
-    file: Attestation,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="An attestation, or a data directory: those beside its slices.")
+    ],
     directory: Annotated[
         Path | None, typer.Argument(metavar="[DIR]", help="Data directory that must be what was attested.")
     ] = None,
@@ -96,6 +118,8 @@ def verify(
     Whoever has the private key can sign another past, but not for a root that others have already.
 
     Example: lockstep attest verify node1.attestation node1 --public auditor.key.pub
+
+    Example: lockstep attest verify node1 --public node1.key.pub
 
     Example: lockstep attest verify node1.attestation node1 --stamp node1.tsr --authority tsa.pem
     """

@@ -125,6 +125,14 @@ def serve(
     keep_events: Annotated[
         bool, typer.Option(help="Keep the events of closed slices, by a process of low priority.")
     ] = True,
+    attest_key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Sign each closed slice by this private key (`lockstep attest key`), by a process of low priority.",
+            show_default="slices are not signed",
+        ),
+    ] = None,
     clock_ahead_max_s: Annotated[
         float, typer.Option(min=1, max=1e9, help="Refuse a clock that jumps ahead by more, until it is accepted.")
     ] = 3_600.0,
@@ -337,7 +345,7 @@ def serve(
     from cli.servers.pair import PairArguments, plan_of
     from cli.servers.serve import serve as command
     from cli.servers.serve import tls_files, tls_of
-    from cli.servers.serve_programs import Programs, check_accounts, check_programs
+    from cli.servers.serve_programs import Programs, check_accounts, check_can_sign, check_programs
     from cli.servers.web import check_can_serve
     from node.core.roll_policy import GB
     from node.feeds.fix_data_programs import fix_data_option
@@ -366,6 +374,8 @@ def serve(
         raise typer.BadParameter("--web-keys needs a gateway of native order entry; give --gateway native:PORT too")
     if fix_accounts is not None:
         check_accounts(fix_accounts, gateways)
+    if attest_key is not None:
+        check_can_sign(attest_key)
     if on_web is not None:
         check_can_serve(web_keys, web_operators, on_web.host, tls=tls_cert is not None)
     if published is not None:
@@ -413,6 +423,7 @@ def serve(
         roll_at_bytes=None if roll_at_gb is None else round(roll_at_gb * GB),
         roll_daily=roll_daily,
         keep_events=keep_events,
+        attest_key=attest_key,
         clock_ahead_max_ns=round(clock_ahead_max_s * 1e9),
         accept_clock=accept_clock,
         tape_bytes=tape_mb << 20,

@@ -5,13 +5,12 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from attestation import merkle, proofs, signatures, stamps, statements
+from attestation import merkle, proofs, signatures, slices, stamps, statements
 from attestation.errors import AttestationError
 from attestation.leaves import Leaves
 from attestation.statements import Statement
@@ -23,9 +22,8 @@ from cli.questions.reading import rebuilt_at
 from directory.small_file import write_whole
 from engine.market_time import ClockPosition
 from engine.names import Directory
-from engine.records import EVENT, RULES_VERSION
+from engine.records import EVENT
 from engine.row_bytes import ROW
-from journal import Journal
 from journal.history import History
 from journal.slices import Place
 from notation.print import command_text, print_event
@@ -74,56 +72,40 @@ def _statements(directory: Path) -> list[Statement]:
     with History.open(directory) as history:
         for place in history.places:
             previous = statements.hash_of(made[-1]) if made else ""
-            statement = _statement(directory, history, place, history.end_of(place), previous, Leaves())
-            if statement is not None:
-                made.append(statement)
+            to_seq = history.end_of(place)
+            if to_seq >= slices.first_seq_of(history, place):
+                made.append(_statement(directory, history, place, to_seq, previous))
     if not made:
         raise WrongUse(f"{directory} has no command yet, so there is nothing to attest")
     return made
 
 
-def _statement(
-    directory: Path, history: History, place: Place, to_seq: int, previous: str, leaves: Leaves
-) -> Statement | None:
-    """The statement about a slice up to a command; None where it has no command. ``leaves`` takes them."""
-    journal = history.journal(place.number)
-    first_seq = journal.start_seq + 1
-    if to_seq < first_seq:
-        return None
-    chain, last = b"", None
-    for block in journal.blocks(first_seq, to_seq):
-        chain = sha256(chain + block.sealed).digest()
-        last = block
-    if last is None or last.last_seq != to_seq:
-        raise AttestationError(f"command {to_seq:,} of {directory} is not at the end of a block")
-    names = Directory()
-    for play, before, names in _plays(directory, first_seq, to_seq):
-        leaves.take(play.first_seq, play.commands, play.events, ClockPosition(before.now_ns, play.extended), names)
-    days = leaves.days()
-    return {
-        "journal_id": history.journal_id.hex(),
-        "slice": place.number,
-        "first_seq": first_seq,
-        "last_seq": to_seq,
-        "rules_version": int(journal.meta.get("rules_version", RULES_VERSION)),
-        "event_digest": _event_digest(directory, journal, last.first_seq, to_seq).hex(),
-        "blocks_sha256": chain.hex(),
-        "commands_root": merkle.root(leaves.commands).hex(),
-        "days": len(days),
-        "days_root": merkle.root(leaves.day_leaves()).hex(),
-        "previous": previous,
-        "symbols": list(names.symbols),
-        "participants": list(names.participants),
-    }
+def _statement(directory: Path, history: History, place: Place, to_seq: int, previous: str) -> Statement:
+    """The statement about the commands of a slice up to one."""
+    plays = _plays(directory, slices.first_seq_of(history, place), to_seq)
+    digest = lambda: rebuilt_at(directory, str(to_seq)).engine.event_digest  # noqa: E731
+    return slices.statement_of(history, place, to_seq, previous, plays, digest)
 
 
 def _plays(directory: Path, first_seq: int, last_seq: int) -> Iterator[PlayedBlock]:
     return chosen_plays(directory, Selection(first_seq, last_seq))
 
 
-def _event_digest(directory: Path, journal: Journal, first_seq: int, last_seq: int) -> bytes:
-    recorded = journal.digest(first_seq)
-    return recorded if recorded is not None else rebuilt_at(directory, str(last_seq)).engine.event_digest
+def sign_slices(directory: Path, key_file: Path, *, as_json: bool) -> int:
+    """`lockstep attest slices`: write the attestation of each closed slice that has none beside it."""
+    signatures.check_own(key_file)
+    made = []
+    for place in slices.unsigned(directory):
+        with screen.Bar(f"attesting slice {place.number}"):
+            made.append(slices.sign_slice(directory, place.number, key_file))
+        if not as_json:
+            screen.print_line(f"slice {place.number} is attested by {slices.path_of(place)}")
+    if as_json:
+        attested = [{"slice": each["slice"], "root": statements.hash_of(each)} for each in made]
+        screen.print_json({"path": str(directory), "attested": attested})
+    elif not made:
+        screen.print_line(f"no closed slice of {directory} is without its attestation")
+    return errors.FINE
 
 
 def _facts(path: Path, made: list[Statement], public: bytes, faults: list[str]) -> dict[str, Any]:
@@ -202,9 +184,18 @@ def request(path: Path, out: Path, *, as_json: bool) -> int:
 
 
 def verify(path: Path, directory: Path | None, public_file: Path | None, kept: Kept, *, as_json: bool) -> int:
-    """`lockstep attest verify`: the signatures, what others keep of the root, and with a directory its journal."""
+    """`lockstep attest verify`: the signatures, what others keep of the root, and with a directory its journal.
+
+    path: of an attestation, or a data directory, for those beside its slices.
+    """
     kept.check()
-    attestation = statements.read(path)
+    if path.is_dir():
+        attestation, directory = slices.joined(path), directory or path
+        if left := [place.number for place in slices.unsigned(path)]:
+            numbers = ", ".join(map(str, left))
+            screen.notice(f"note: no attestation is beside closed slice {numbers}; lockstep attest slices signs it")
+    else:
+        attestation = statements.read(path)
     public = _public(public_file, attestation.get("key"))
     faults = statements.faults(attestation, public)
     made: list[Statement] = [] if faults else [each["statement"] for each in attestation["statements"]]
@@ -295,11 +286,10 @@ def _journal_faults(directory: Path, made: list[Statement]) -> list[str]:
                 )
                 continue
             try:
-                got = _statement(directory, history, place, signed["last_seq"], signed["previous"], Leaves())
+                got = _statement(directory, history, place, signed["last_seq"], signed["previous"])
             except AttestationError as error:
                 found.append(str(error))
                 continue
-            assert got is not None, "a slice with a statement has commands"
             unlike = [key for key in statements.KEYS if got[key] != signed[key]]
             means = [_MEANS[key] for key in unlike if key in _MEANS] or [f"{key} differs" for key in unlike]
             found += [f"slice {signed['slice']}: {each}" for each in means]

@@ -18,18 +18,16 @@ from cli.questions.reading import AtStart, plays, plays_on
 from cli.questions.tokens import TokensBeside
 from cli.warmup import ready
 from engine.names import Directory
-from engine.records import COMMAND, EVENT, CommandKind, EventKind, concatenate
+from engine.records import COMMAND, CommandKind, EventKind
 from engine.row_bytes import event_values
 from journal import Journal
 from journal.quarantine import read_quarantine
 from notation.objects import command_object, event_objects
 from notation.print import Printer, event_parties, print_event_values
 from notation.words import time
-from replay.past import PlayedBlock, RowRange
+from replay.past import PlayedBlock, RowRange, gathered
 from replay.quarantined import play_quarantine
 
-#: Rows of commands and events that are filtered at once.
-_GATHERED_ROWS: Final = 1 << 16
 #: Lines that are written at once.
 _LINES_HELD: Final = 1 << 12
 #: Commands that define no name and set no clock.
@@ -230,7 +228,7 @@ def chosen_plays(
     ``plays_on``."""
     from_seq, to_seq = selection.from_seq, selection.to_seq
     if not selection.follows:
-        return _gathered(
+        return gathered(
             plays(
                 directory,
                 from_seq,
@@ -252,36 +250,6 @@ def chosen_plays(
         on_names=lambda names: check_names(selection, names, directory),
         on_capacity=on_capacity,
     )
-
-
-def _gathered(blocks: Iterator[PlayedBlock]) -> Iterator[PlayedBlock]:
-    """Blocks that follow each other as one, of ``_GATHERED_ROWS`` or a few more: a filter costs as much for each."""
-    held: list[PlayedBlock] = []
-    rows = 0
-    try:
-        for block in blocks:
-            held.append(block)
-            rows += len(block.play.commands) + len(block.play.events)
-            if rows >= _GATHERED_ROWS:
-                yield as_one(held)
-                held, rows = [], 0
-    except Exception:
-        if held:  # what could be read before the damage
-            yield as_one(held)
-        raise
-    if held:
-        yield as_one(held)
-
-
-def as_one(blocks: list[PlayedBlock]) -> PlayedBlock:
-    """Blocks that follow each other as one."""
-    if len(blocks) == 1:
-        return blocks[0]
-    commands = concatenate([block.play.commands for block in blocks])
-    events = concatenate([block.play.events for block in blocks], EVENT)
-    first, last = blocks[0], blocks[-1]
-    rows = RowRange(first.play.first_seq, commands, events, first.play.extended)
-    return PlayedBlock(rows, first.before, last.after)
 
 
 def stretches(source: Iterator[PlayedBlock], last_seq: Callable[[], int]) -> Iterator[JournalRange]:

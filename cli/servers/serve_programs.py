@@ -51,6 +51,20 @@ def check_accounts(path: Path, gateways: Sequence[GatewayOption]) -> None:
         raise typer.BadParameter(str(error)) from None
 
 
+def check_can_sign(key_file: Path) -> None:
+    """Raise typer.BadParameter, with a sentence, for a file of a private key that closed slices cannot be signed by."""
+    from attestation.errors import AttestationError
+    from attestation.signatures import check_own, private_key
+
+    try:
+        check_own(key_file)
+        private_key(key_file)
+    except AttestationError as error:
+        raise typer.BadParameter(f"--attest-key: {error}") from None
+    except OSError as error:
+        raise typer.BadParameter(f"--attest-key: {key_file} cannot be read: {error.strerror}") from None
+
+
 def check_programs(wanted: Programs, *, tape_mb: int, ports: Sequence[int | None]) -> None:
     """Raise typer.BadParameter, with a sentence, for programs that cannot be together. ports: others of the node."""
     gateways, feeds = wanted.gateways, wanted.feeds
