@@ -24,6 +24,7 @@ from journal import Journal
 from node.core.control import OperationRefused, OperationUnfinished, RefusedForNow
 from node.core.disconnects import AbsentUsers
 from node.core.opening import open_directory
+from node.core.suspension import FILE as HALTS
 from node.node import Deposed, Node, NodeOptions
 from node.pair.member import Pair
 from node.pair.plan import PairOptions
@@ -248,6 +249,33 @@ def test_a_switchover_hands_over_without_waiting_for_the_lease(tmp_path: Path) -
         await b.node.submit(participant("BETA"))
 
     with_pair(tmp_path, story)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_market_that_its_primary_had_halted_is_handed_over_open_and_told_as_halted_behind_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_killed: bool
+) -> None:
+    stream = io.StringIO()
+    log = Log(stream, pretty=False)
+    monkeypatch.setattr(sys.modules[__name__], "Log", lambda: log)
+
+    async def story(_: Register, a: Member, b: Member) -> None:
+        await a.node.submit(start_rows())
+        await a.node.drain()
+        assert a.node.engine.instruments()["phase"].tolist() == [Phase.HALTED]
+        if is_killed:
+            await until(lambda: b.node.engine.seq == a.node.engine.seq)
+            a.kill()
+        else:
+            assert await a.pair.switch_over() == "B"
+        await until(lambda: b.node.reigns)
+        assert b.node.engine.instruments()["phase"].tolist() == [Phase.HALTED if is_killed else Phase.CONTINUOUS]
+        assert (tmp_path / "a" / HALTS).exists() is is_killed
+
+    with_pair(tmp_path, story)
+    assert log.flush(10)
+    assert ("instruments are halted without an end" in stream.getvalue()) is is_killed
 
 
 @pytest.mark.slow

@@ -102,7 +102,7 @@ def test_small_files_of_a_node_are_private_too(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     OuchOutbox.open_spool(tmp_path, "20240115", bytes(16)).close()
     suspension = Suspension.__new__(Suspension)
-    suspension._path, suspension._ended = tmp_path / HALTS, {1: 3}
+    suspension._path, suspension._ended, suspension._epoch = tmp_path / HALTS, {1: 3}, 0
     suspension._remember()
     assert (tmp_path / HALTS).exists()
     write_node(tmp_path / "node", np.zeros(8, COMMAND), size=8)

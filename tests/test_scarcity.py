@@ -7,7 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from engine.records import Phase
+from engine.names import pack
+from engine.records import CommandKind, Phase
 from engine.reference import ReferenceEngine
 from node.core.control import OperationRefused, SubmissionResult
 from node.core.scarcity import FULL_TURN_NS, Scarcity
@@ -15,7 +16,7 @@ from node.core.suspension import FILE, Suspension
 from replication.register import Register
 from tests.limit_rows import resume
 from tests.rows import NANOSECONDS_2024_01_15_0930 as MORNING_NS
-from tests.rows import batch, clock, halt, instrument, phase, schedule
+from tests.rows import batch, clock, halt, instrument, phase, row, schedule
 from tests.test_node_pair import Member, start_rows, with_pair
 
 SECOND_NS = 1_000_000_000
@@ -235,6 +236,36 @@ def test_phases_are_not_put_back_in_the_moment_in_which_a_schedule_comes(tmp_pat
     venue.suspension._clock = lambda: venue.now_ns + int((0.9 + time.monotonic() - began_s) * SECOND_NS)
     assert venue.looks("fine") == [Phase.CLOSING_AUCTION]
     assert time.monotonic() - began_s >= 0.1
+
+
+def test_halts_of_a_reign_count_in_the_next_one_of_the_same_node_and_not_behind_that_of_another(
+    tmp_path: Path,
+) -> None:
+    venue = Venue(tmp_path, XYZ=CONTINUOUS)
+    venue.looks("low")
+    assert venue.suspension.left_halted() == []
+    for kept in (True, True, False):
+        venue.restarts()
+        before = venue.engine.epoch
+        if not kept:
+            venue.engine.apply(row(CommandKind.EPOCH, epoch=before + 1, name=pack("B")))
+            venue.engine.apply(row(CommandKind.EPOCH, epoch=before + 2, name=pack("A")))
+            venue.suspension.succeed(before + 1)
+        else:
+            venue.engine.apply(row(CommandKind.EPOCH, epoch=before + 1, name=pack("A")))
+            venue.suspension.succeed(before)
+        assert bool(venue.suspension) is kept
+    assert venue.suspension.left_halted() == ["XYZ"]
+    assert venue.looks("fine") == [HALTED], "the operator of the other node may have halted it"
+    assert not list(tmp_path.iterdir())
+
+
+def test_phases_that_an_earlier_release_wrote_are_put_back(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text('{"XYZ": "CONTINUOUS"}')
+    venue = Venue(tmp_path, XYZ=CONTINUOUS)
+    venue.engine.apply(halt("XYZ"))
+    venue.suspension.succeed(7)
+    assert venue.looks("fine") == [CONTINUOUS]
 
 
 def test_with_a_full_disk_turns_come_one_by_one_with_a_pause_and_none_when_the_room_is_gone(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ that opens meanwhile is halted at the next look. ``put_back`` restores the phase
 earlier halt begins anew, by a resume. Where a schedule came meanwhile, its phase is the one to restore: a halted
 instrument does not follow schedules, and it was the node that halted it. An instrument that the operator halts
 meanwhile stays halted until the operator resumes it. The phases to restore stand in a small file, for a node that
-restarts before it restored them; the engine still has the schedules that came while it was down.
+restarts before it restored them; the engine still has the schedules that came while it was down. Of a pair the primary
+restores them before it hands over; where another node was primary since, what stands in the file is over.
 """
 
 import asyncio
@@ -54,10 +55,26 @@ class Suspension:
         self._warn = warn
         self._path = directory / FILE
         self._one_at_a_time = asyncio.Lock()
+        #: Epoch of the reign in which the phases ended; None in a file of an earlier release.
+        self._epoch: int | None = engine.epoch
         #: Phase before the node's halt, or ``_RESUME``, by symbol.
         self._ended: dict[int, int] = self._remembered()
         #: Schedules that had not come when the phases in ``_ended`` were those to restore.
         self._to_come = engine.schedules()
+
+    def succeed(self, epoch: int) -> None:
+        """Note that this node's reign has begun, after that of ``epoch``: its own halts count if that was its own."""
+        if self._ended and self._epoch not in (None, epoch):
+            self._warn("phases before this node's halt are not restored", why="another node was primary since")
+            self._ended = {}
+        self._epoch = self._engine.epoch
+        self._remember()
+
+    def left_halted(self) -> list[str]:
+        """Symbols of the instruments that are halted without an end, and not by this node."""
+        rows = self._engine.instruments()
+        halted = rows["symbol"][(rows["phase"] == Phase.HALTED) & (rows["due_ns"] == 0)]
+        return [unpack(symbol) for symbol in halted.tolist() if symbol not in self._ended]
 
     def __bool__(self) -> bool:
         """True if there are phases to restore."""
@@ -75,6 +92,7 @@ class Suspension:
             if not open_now:
                 return
             self._ended |= open_now
+            self._epoch = self._engine.epoch
             self._remember()
             rows = np.zeros(len(open_now), COMMAND)
             rows["kind"], rows["name"] = CommandKind.HALT, list(open_now)
@@ -135,13 +153,17 @@ class Suspension:
                 self._path.unlink(missing_ok=True)
                 return
             words = {unpack(symbol): Phase(at).name if at else "RESUME" for symbol, at in self._ended.items()}
-            write_whole(self._path, json.dumps(words))
+            write_whole(self._path, json.dumps({"epoch": self._epoch, "phases": words}))
         except OSError as error:
             self._warn("the phases to restore are not kept for a restart", why=error.strerror or str(error))
 
     def _remembered(self) -> dict[int, int]:
         try:
             kept = json.loads(self._path.read_text())
+            if "phases" in kept:
+                self._epoch, kept = kept["epoch"], kept["phases"]
+            else:  # of an earlier release
+                self._epoch = None
             return {pack(symbol): _RESUME if at == "RESUME" else int(Phase[at]) for symbol, at in kept.items()}
         except FileNotFoundError:
             return {}

@@ -70,6 +70,8 @@ async def switch_over(pair: Pair, node: "Node", arbiter: Arbiter, name: str) -> 
     if primary is None:
         raise OperationRefused(f"{name} is not primary; send the command to the primary")
     await _look_ahead(pair, node, arbiter, primary)
+    if node.suspension:
+        await _restore_phases(pair, node)
     node.intake.reigns = False
     node.command_entry.elsewhere = "the reign is being handed over; repeat the command"
     node.command_entry.handed_over = True
@@ -127,6 +129,20 @@ async def _look_ahead(pair: Pair, node: "Node", arbiter: Arbiter, primary: Prima
         await arbiter.read()
     except ArbiterError as error:
         raise RefusedForNow(f"no switchover, and nothing was done: {error}") from None
+    if pair.handed_over or not node.intake.reigns:
+        raise RefusedForNow("a switchover is under way")
+
+
+async def _restore_phases(pair: Pair, node: "Node") -> None:
+    """End the halts that this node ordered, for its successor does not know of them. Raises OperationRefused where
+    another switchover began meanwhile. They come again by themselves where this one fails.
+    """
+    try:
+        async with asyncio.timeout(HANDOVER_S):
+            await node.suspension.put_back()
+    except (OperationRefused, TimeoutError) as refused:
+        why = str(refused) or f"that took longer than {HANDOVER_S:g} s"
+        node.log.warning("the phases are not restored before the switchover", why=why)
     if pair.handed_over or not node.intake.reigns:
         raise RefusedForNow("a switchover is under way")
 
