@@ -1,5 +1,6 @@
 """The words of `lockstep trade`: typed lines parsed to requests, and events printed as lines."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -109,6 +110,8 @@ _SHORT_WORDS: Final = {
 _IN_NATIVE: Final = frozenset(
     {"stop=", "display=", "hidden", "post_only", "peg=", "offset=", "min_qty=", "until=", "stp=", "tif=", "book="}
 )
+#: An ``until`` with a date, which an order needs: it may come by another day than it was typed.
+_DATED: Final = re.compile(r"until=\d{4}-\d\d-\d\dT")
 _LONG_WORDS: Final = {long: short for short, long in _SHORT_WORDS.items()}
 
 _SIDES: Final = {"buy": Side.BUY, "sell": Side.SELL, "short": Side.SELL_SHORT}
@@ -342,8 +345,9 @@ def _check_options(options: Sequence[str]) -> None:
     until = next((option for option in options if option.startswith("until=")), "")
     if bool(until) is not ("tif=gtd" in options):
         raise ValueError("gtd and until=TIME go together; give both, as gtd until=2024-01-15T16:00:00")
-    if command(f"enter A A buy 1 A @ 1 {' '.join(options)}", 1).time is not None:
-        raise ValueError(f"{until} has no date; give one, as until=2024-01-15T16:00:00, which is UTC")
+    if until and not _DATED.match(until):
+        raise ValueError(f"{until} is no date and time; give both, as until=2024-01-15T16:00:00, which is UTC")
+    command(f"enter A A buy 1 A @ 1 {' '.join(options)}", 1)
 
 
 def _mass_cancel(words: Sequence[str]) -> MassCancel:
