@@ -41,6 +41,16 @@ WAIT_S = 120.0
 HEARTBEAT = soup.packet(PacketType.CLIENT_HEARTBEAT)
 
 
+def far_day_start(now_s: float) -> str:
+    """Line with which trading days begin twelve hours from a time.
+
+    >>> far_day_start(86_400 - 30)
+    'venue day_start=11:59'
+    """
+    minute = (int(now_s) // 60 + 12 * 60) % (24 * 60)
+    return f"venue day_start={minute // 60:02}:{minute % 60:02}"
+
+
 class Running:
     """A node in a process of its own.
 
@@ -140,9 +150,9 @@ class Running:
         return self.data if self.process is None else Path(f"/proc/{self.process.pid}/root{self.data}")
 
     def set_up(self) -> None:
-        """The market of ``SET_UP``."""
+        """The market of ``SET_UP``. Its trading days begin far from now: a test that runs over 00:00 UTC sees one."""
         with self.link() as link:
-            assert link.ask("commands", text=SET_UP)["rejected"] == 0
+            assert link.ask("commands", text=f"{SET_UP}\n{far_day_start(time.time())}")["rejected"] == 0
             for user in USERS:
                 link.ask("password", user=user, password="secret")
 
