@@ -45,7 +45,7 @@ from reports.rows import REPORT, InBook, ReportKind
 from tests.nodes import SMALL
 from wire import native, soup
 from wire.native import FROM_CLIENT, FROM_SERVER, FromClient
-from wire.ouch import PRICE_E4_MAX
+from wire.ouch import PRICE_E4_MAX, SHARES_MAX
 from wire.ouch_codes import CrossType, Display
 from wire.ouch_layout import struct_of
 from wire.soup import PacketType
@@ -264,6 +264,19 @@ def test_a_report_says_all_of_its_order_and_nothing_of_the_other_side() -> None:
     events = [written.read(n, payload) for n, (_, payload) in enumerate(packets, 1)]
     assert events[2] == OrderChanged(3, 0, "a2", "triggered", 35, written.PRICE_E4_MARKET, 0)
     assert events[3] == MassCanceled(4, 0, "XYZ", Side.SELL, 12, None)
+
+
+def test_a_refusal_tells_a_number_beyond_the_bounds_as_the_client_has_sent_it() -> None:
+    """The market is given it negated (ADR 14). A number that came negative, and one of an order that stands, stay."""
+    reports = np.zeros(5, REPORT)
+    reports["kind"] = [ReportKind.REJECTED, ReportKind.CANCEL_REJECTED, ReportKind.REJECTED, ReportKind.NEW, 0]
+    reports["kind"][4] = ReportKind.MASS_CANCEL
+    reports["price_e4"] = [-PRICE_E4_MAX - 100, 100_000, -5, -PRICE_E4_MAX - 1, -PRICE_E4_MAX - 1]
+    reports["qty"] = [40, -1_000_000, -SHARES_MAX, 40, 40]
+    reports["client_order_id"], reports["symbol"], reports["side"] = pack("a2"), pack("XYZ"), 1
+    made = messages_of(reports)
+    assert made["price_e4"].tolist() == [PRICE_E4_MAX + 100, 100_000, -5, -PRICE_E4_MAX - 1, -PRICE_E4_MAX - 1]
+    assert made["qty"].tolist() == [40, 1_000_000, -SHARES_MAX, 40, 40]
 
 
 @pytest.mark.parametrize("terms", TERMS)

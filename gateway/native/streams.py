@@ -17,7 +17,7 @@ from gateway.streams import Deliver, LoginEndCallback, NewSessionCallback
 from reports.rows import ReportKind
 from wire import native, soup
 from wire.native import FromServer
-from wire.ouch import PRICE_E4_MAX
+from wire.ouch import PRICE_E4_MAX, SHARES_MAX
 from wire.ouch_layout import TOKEN_CHARACTERS
 
 #: Last kind of a report about an order.
@@ -40,6 +40,9 @@ _SAME: Final = (
     *("leaves_qty", "cum_qty", "canceled_qty", "original_qty", "displayed_qty", "min_qty", "display_qty"),
     *("instructions", "reason", "side", "time_in_force", "self_trade", "book", "in_book", "peg", "liquidity"),
 )
+_REFUSALS: Final = (ReportKind.REJECTED, ReportKind.CANCEL_REJECTED)
+#: Places of what the client has asked for, with the bounds beyond which the gateway negates it (``packets``).
+_NEGATED: Final = {"price_e4": PRICE_E4_MAX, "qty": SHARES_MAX}
 _OTHERWISE: Final = {"report": "kind", "command": "command_kind", "stop_e4": "stop_price_e4"}
 #: Places that share their bytes with another one, by the kinds that have them.
 _BY_KIND: Final = {
@@ -99,6 +102,10 @@ def messages_of(reports: NDArray[Any]) -> NDArray[Any]:
     of_order = kinds <= _ORDERS_MAX
     for name in _SAME:
         made[name] = reports[name]
+    refused = np.isin(kinds, _REFUSALS) & of_order
+    for name, most in _NEGATED.items():
+        # The market was given a number beyond the bounds negated, so that it refuses it (ADR 14).
+        made[name] = np.where(refused & (made[name] < -most), -made[name], made[name])
     for name, place in _OTHERWISE.items():
         made[name] = reports[place]
     for name, (place, having) in _BY_KIND.items():
