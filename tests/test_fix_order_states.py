@@ -227,7 +227,7 @@ def test_it_is_too_late_to_change_an_order_that_is_closed(version: str, asked: b
     number = fields(venue.status(UA, "o1"), 37)
     ((_, refused),) = venue.send(UA, asked, f11="x1", f41="o1")
     assert refused.msg_type == b"9"
-    assert fields(refused, 11, 41, 102, 39, 58) == ["x1", "o1", "0", status, "unknown_order"]
+    assert fields(refused, 11, 41, 102, 39, 58) == ["x1", "o1", "0", status, "too_late"]
     assert fields(refused, 37) == number != ["NONE"]
     assert fields(refused, 434) == ["1" if asked == b"F" else "2"]
     assert fields(venue.status(UA, "o1"), 39) == [status], "the same as an OrderStatusRequest says"

@@ -279,14 +279,15 @@ class Answers:
         reason = _CANCEL_REASONS.get(Reason(row.reason), 2 if self._is_fix_4_2 else _OTHER)
         if not self._is_fix_4_2:
             reason = _LATER_CANCEL_REASONS.get(Reason(row.reason), reason)
+        word = _word(row.reason)
         if order.order_number and row.reason == Reason.UNKNOWN_ORDER:
-            reason = _TOO_LATE
+            reason, word = _TOO_LATE, "too_late"  # to the market it is gone; its client knows it well
         fields: list[tuple[int, Value]] = [
             (11, record.cl_ord_id),
             (37, order.order_number or "NONE"),
             (39, status),
             (41, record.orig_cl_ord_id or record.cl_ord_id),
-            (58, _word(row.reason)),
+            (58, word),
             (60, self._times.text(row.time_ns)),
             (102, reason),
             (434, "2" if row.command_kind == _REPLACE else "1"),
