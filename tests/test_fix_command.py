@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from cli import screen
+from cli.operating import fix as command
 from gateway.fix.session import FixSession
 from node.gateways.fix_side_file import read_side_file
 from node.gateways.fix_watch import SessionFacts
@@ -108,6 +110,25 @@ def test_a_gateway_goes_on_with_the_facts_of_its_last_life_and_nobody_is_logged_
     found = read_side_file(tmp_path)
     assert {name: facts["logged_on"] for name, facts in found.items()} == {"UA": False, "UB": True}
     assert found["UA"]["version"] == found["UB"]["version"]
+
+
+def test_a_bar_stands_while_sessions_are_found_by_replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    class Bar(screen.Bar):
+        def __enter__(self) -> screen.Bar:
+            said.append(self._what)
+            return super().__enter__()
+
+        def __exit__(self, *of: Any) -> None:
+            super().__exit__(*of)
+            said.append("ends")
+
+    monkeypatch.setattr(screen, "Bar", Bar)
+    monkeypatch.setattr(command, "check_has_journal", lambda _: None)
+    monkeypatch.setattr(command, "_found", lambda *_: said.append("replays") or [])
+    assert command.fix(tmp_path, None, 10, None, as_json=True) == 0
+    assert said == ["replaying what came behind the images of the gateways", "replays", "ends"]
 
 
 def test_what_cannot_be_shown_is_said_in_a_sentence(tmp_path: Path, lockstep: Lockstep) -> None:
