@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.fix_wire import fix_node, logged_on
-from benchmarks.stamped_fix_node import STEPS
+from benchmarks.stamped_fix_node import IN_THE_RING, STEPS
 
 _ROUND_TRIPS: Final = 2_000
 
@@ -45,7 +45,7 @@ def _steps(moments: NDArray[np.int64], noted: NDArray[np.int64]) -> list[tuple[s
         found = _first(np.sort(noted[noted[:, 0] == number, 1]), behind, ended)
         if np.count_nonzero(~np.isnan(found)) * 2 > len(found):
             columns.append((step, (found - began) / 1_000))
-        if step == "command in the ring":
+        if step in IN_THE_RING and not np.isnan(found).all():
             behind = np.where(np.isnan(found), ended, found)
     columns.append(("answer has come", (ended - began) / 1_000))
     columns.sort(key=lambda each: float(np.nanmedian(each[1])))

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from gateway.connection import Connection
 from gateway.direct import MadeBlock
+from gateway.fix.session import FixSession
 from gateway.outbox import Outbox
 from gateway.server import Gateway
 from journal.store import Store
@@ -27,9 +28,11 @@ STEPS: Final = (
     "gateway has read",
     "turn of the gateway",
     "message is a command",
+    "short way begins",
     "core reads the ring",
     "command is applied",
     "command in the ring",
+    "short way: in the ring",
     "block goes to the journal",
     "commit begins",
     "commit ends",
@@ -43,7 +46,11 @@ STEPS: Final = (
     "streams are made",
     "answer is written",
     "turn over",
+    "short way: answer is sent",
+    "short way: records are kept",
 )
+#: Those with which the way back begins.
+IN_THE_RING: Final = ("command in the ring", "short way: in the ring")
 _MOST: Final = 2 * 2_000_000
 _found = array("q")
 
@@ -96,6 +103,9 @@ def _stamp_all() -> None:
     _stamp(Outbox, "observe", after="streams are made")
     _stamp(Connection, "_write", before="answer is written")
     _stamp(GatewayProcess, "_take_blocks", after="turn over")
+    _stamp(FixSession, "put", before="short way begins", after="short way: in the ring")
+    _stamp(FixSession, "answer", after="short way: answer is sent")
+    _stamp(Gateway, "_go_on", before="short way: records are kept")
 
 
 def _of_gateway(*given: Any) -> tuple[str, ...]:

@@ -142,6 +142,7 @@ class Connection(asyncio.BufferedProtocol):
         self._ends_with_day = False  # its last word is in the stream of the new day
         self.past = False  # the session is over: the rest of its stream is sent, then End of Session
         self.holding = False  # reading is paused: the region is full
+        self._is_told = False  # kernels have sent the next messages
         self.is_direct = False  # the compiled turn reads and writes it; reading is paused for the loop
         self._paused_ns = 0  # begin of the time in which the reader takes nothing
 
@@ -406,7 +407,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def deliver(self, data: bytes, count: int, now_ns: int) -> None:
         """Send the next messages of the stream, if the reader has all before them."""
-        if self.caught_up and not self.closing and self.transport is not None:
+        if self._is_told:
+            self._is_told = False
+            self.follow()
+        elif self.caught_up and not self.closing and self.transport is not None:
             self.session.sent(count, now_ns)
             told = self.session.outgoing(data)[1]
             self._write(self._send_at_once(told) if count == 1 and not self.is_direct else told)
@@ -418,6 +422,24 @@ class Connection(asyncio.BufferedProtocol):
         sent = write_at_once(self.transport, self._fd, data)
         self._gateway.bytes_out += sent
         return data[sent:]
+
+    @property
+    def open_fd(self) -> int:
+        """Descriptor of the socket where messages may be written to it at once, since the client has all before them;
+        else -1."""
+        transport = self.transport
+        if not self.caught_up or self.closing or self.is_direct or transport is None or transport.is_closing():
+            return -1
+        return -1 if transport.get_write_buffer_size() else self._fd
+
+    def note_told(self, written: int, rest: bytes) -> None:
+        """Note that kernels have written so many bytes, of the next messages that are to be delivered; rest: those that
+        the socket has not taken."""
+        if written:
+            self._is_told = True
+            self._gateway.bytes_out += written
+            if rest and self.transport is not None:
+                self.transport.write(rest)
 
     def deliver_rest(self, data: bytes) -> None:
         """Send the end of messages whose beginning was sent directly."""

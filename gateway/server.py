@@ -63,6 +63,8 @@ _OWNER_AT: Final = _offset("connection")
 _STREAM_BYTES: Final = STREAM.itemsize
 #: Rows of one session in a turn at most, where sessions make them.
 ROWS_OF_SESSION: Final = 256
+#: Bytes of a connection that are tried alone at most: a few messages. Many share what a turn costs.
+ALONE_BYTES_MAX: Final = 2_048
 #: Turns are counted modulo this and one, in arrivals.
 TURN_MASK: Final = (1 << 31) - 1
 #: A turn that took longer is followed by one of half the rows, down to ``ROWS_LEAST``; one that took less than a tenth,
@@ -92,6 +94,9 @@ class Gateway:
 
     #: As a holder of logins: the core's own gateway has no name.
     name = ""
+    #: Takes the messages of a connection by kernels, and answers them, where nobody else has sent any: gives their
+    #: number; 0: they are for a turn. None: there are no such kernels.
+    take_alone: Callable[[Connection], int] | None = None
 
     def __init__(
         self,
@@ -491,6 +496,9 @@ class Gateway:
             # ``resume`` is called when there is room again; this covers room that appears without a call.
             self._loop.call_later(NO_ROOM_S, self.resume)
             return
+        if self.take_alone is not None and len(self._waiting) == 1 and self._takes_alone(self.take_alone):
+            self._go_on()
+            return
         began_ns = time.perf_counter_ns()
         orders = self.orders
         entrance, reading = self._next_to_read()
@@ -510,6 +518,29 @@ class Gateway:
                 if not self._polling:
                     self._polling = True
                     self._loop.call_soon(self._poll)
+        self._go_on()
+
+    def _takes_alone(self, take: Callable[[Connection], int]) -> bool:
+        """Have kernels take the few messages of the only connection that waits; False where a turn has to."""
+        (connection,) = waiting = self._waiting
+        size = connection.end - connection.begin
+        if not connection.live or not 0 < size <= ALONE_BYTES_MAX:
+            return False
+        self._waiting = []
+        connection.dirty = False
+        messages = take(connection)
+        if not messages:
+            self._waiting, connection.dirty = waiting, True
+            return False
+        self.turns += 1
+        self.orders += messages
+        self.bytes_in += size
+        connection.drop(size, self.now_ns())
+        connection.follow()
+        return True
+
+    def _go_on(self) -> None:
+        """Have the next turn, or rest."""
         if self._waiting:
             self._schedule()
         else:

@@ -65,9 +65,13 @@ class Measured:
         """Have it work once; gives how much it did."""
         began_ns = time.perf_counter_ns()
         done = self.agent.work()
+        self.count(done, began_ns)
+        return done
+
+    def count(self, done: int, began_ns: int) -> None:
+        """Count work that was done since a time (``perf_counter_ns``)."""
         counters = self.counters
         counters.turns += 1
         if done:
             counters.worked += done
             counters.busy_ns += time.perf_counter_ns() - began_ns
-        return done

@@ -95,6 +95,11 @@ class JournaledCore(Session):
         """True if the next message in turn may become a command: nothing is missing before it, and nothing waits."""
         return self.state is State.LIVE and self._gap is None and not self._early
 
+    @property
+    def holds(self) -> bool:
+        """True if the beginning of a message waits for the rest."""
+        return self._cutter.held_bytes > 0
+
     def take_held(self) -> bytes:
         """Bytes of a message that is not all there yet; they are to be fed again."""
         return self._cutter.take_held()

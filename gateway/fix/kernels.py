@@ -10,6 +10,7 @@ from engine.jit import INTERPRETED
 from engine.kernel_cache import cache_directory_of
 from gateway.fix.kept_orders import KeptOrders
 from gateway.fix.reading import form, read_orders
+from gateway.fix.short_way import compile_short_way
 from gateway.fix.taking import compile_taking
 from gateway.fix.telling import compile_telling
 from gateway.fix.writing import desk, head_of, write_reports
@@ -17,7 +18,7 @@ from gateway.symbols import new_symbols
 from reports.projection import Reports
 from wire.fix_table import VERSIONS
 
-_LAST: Final = "taking.take_block"
+_LAST: Final = "short_way.answer_plain"
 
 
 def is_compiled() -> bool:
@@ -36,3 +37,4 @@ def compile_kernels() -> None:
     )
     compile_telling()
     compile_taking(Reports(Capacity(1, 1, 1, 1), users_max=1))
+    compile_short_way()

@@ -30,6 +30,8 @@ from gateway.fix.marks import Mark
 from gateway.fix.orders import Refused
 from gateway.fix.reading import FULL, NOT_WHOLE, expected_of, form, read_orders
 from gateway.fix.records import Record
+from gateway.fix.short_way import ROWS_MAX as SHORT_ROWS_MAX
+from gateway.fix.short_way import ShortWay, ends_of
 from gateway.fix.signed_logon import is_signed
 from gateway.fix.streams import FixStreams
 from gateway.fix.throttle import Throttle
@@ -99,6 +101,15 @@ class _Owed(NamedTuple):
     header: tuple[tuple[int, bytes], ...]
 
 
+class Sent(NamedTuple):
+    """Outcome of an answer by kernels. taken: as of ``take_block``. written: bytes of messages; rest: those of them
+    that the socket has not taken."""
+
+    taken: int
+    written: int
+    rest: bytes
+
+
 class FixSession(RowSession):
     """Server's side of a connection (``gateway.protocol.RowSession``)."""
 
@@ -126,6 +137,7 @@ class FixSession(RowSession):
         self._writer = FrameWriter(self._version, COMP_ID, "", self._times)
         self._head = head_of(self._version, COMP_ID, "")
         self._expected = expected_of(self._version, "", COMP_ID)
+        self._packed_ends = ends_of(self._expected, self._head)
         self._logged_in = False
         self._user = self._participant = 0
         self._streams: FixStreams | None = None
@@ -217,6 +229,7 @@ class FixSession(RowSession):
         self._writer = FrameWriter(found.version, COMP_ID, found.sender, self._times)
         self._head = head_of(found.version, COMP_ID, found.sender)
         self._expected = expected_of(found.version, found.sender, COMP_ID)
+        self._packed_ends = ends_of(self._expected, self._head)
         wall_ns = self._clock()
         core.connected(wall_ns)
         events = core.receive(self._first, wall_ns)
@@ -433,10 +446,7 @@ class FixSession(RowSession):
             )
             if messages:
                 rows.append(form().arrays.rows[untold : untold + size].tobytes())
-                core.took(int(messages), now_ns)
-                self._untold.append((core.store.in_seq, rows[-1]))
-                if self._throttle is not None:
-                    self._throttle.take(int(messages))
+                self._took_plain(core, rows[-1], int(messages), now_ns)
             at, made, count = int(behind), made + int(size), count + int(messages)
             if stop == FULL or (stop == NOT_WHOLE and len(held) + len(region) > len(data) and at > 0):
                 break
@@ -451,6 +461,53 @@ class FixSession(RowSession):
             core.hold(held)
             return 0, rows, count, True
         return at - len(held), rows, count, stop == FULL
+
+    def put(
+        self, way: ShortWay, begin: int, end: int, received_ns: int, streams: FixStreams, user: int, participant: int
+    ) -> int:
+        """Have kernels put all messages of a client, from ``begin`` to ``end`` of the buffer, into the ring, where
+        these are plain and nothing of the session waits; gives their number. 0: nothing was taken, ``read`` does."""
+        core = self._core
+        if core is None or self._queue or self._ends or self._logon_mark is not None:
+            return 0
+        if not self._reads_plain(core, SHORT_ROWS_MAX) or core.holds:
+            return 0
+        self._streams, self._user, self._participant = streams, user, participant
+        now_ns = self._clock()
+        rows, messages = way.put(
+            *(self._packed_ends, streams.kept_pointers, begin, end, user, participant, core.store.in_seq, now_ns),
+            *(received_ns, self._put_untold()),
+        )
+        if messages:
+            self._came_ns = now_ns
+            self._took_plain(core, rows, messages, now_ns)
+        return messages
+
+    def _took_plain(self, core: JournaledCore, rows: bytes, messages: int, now_ns: int) -> None:
+        """Count messages that a kernel has taken."""
+        core.took(messages, now_ns)
+        self._untold.append((core.store.in_seq, rows))
+        if self._throttle is not None:
+            self._throttle.take(messages)
+
+    def answer(
+        self, way: ShortWay, pointers: tuple[Any, ...], seq: int, highest_e4: int, fd: int, look_ns: int
+    ) -> Sent:
+        """Have a kernel wait a moment for the block behind command ``seq``, take it, and send what it tells this user,
+        where the reports are usual and the client has all before them. fd: of its socket."""
+        core, after = self._core, self._high
+        resends = self._asked_from or 0 < self._fills_from <= min(self._resend_end, after)
+        if core is None or resends or self.on_frame is not None or not self.answers.has_kernel:
+            fd = -1
+        result, written, sent, last = way.answer(
+            self._packed_ends, pointers, seq, highest_e4, self._user, after, fd, look_ns
+        )
+        if written and core is not None:
+            self.next_seq += last - after
+            self._high = last
+            core.store.out_seq = last + 1
+            core.sent_ns = self._went_ns = self._clock()
+        return Sent(result, written, way.written(sent, written) if sent < written else b"")
 
     def _put_untold(self) -> int:
         """Put the rows of which nothing has been told before those that a kernel makes; gives their number. Of too many

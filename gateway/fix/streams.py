@@ -39,7 +39,7 @@ from gateway.fix.taking import (
     new_taking,
     take_block,
 )
-from gateway.fix.telling import DONE, KEPT_FULL, ORDERS_MAX, new_telling, survey, tell_reports
+from gateway.fix.telling import DONE, KEPT_FULL, ORDERS_MAX, Telling, new_telling, survey, tell_reports
 from gateway.streams import Deliver, LoginEndCallback, NewSessionCallback
 from reports.projection import read_only
 from reports.rows import REPORT_BYTES, ReportKind
@@ -133,15 +133,33 @@ class FixStreams(BoundedStreams):
 
         Gives the number of its commands; 0 where the block is for ``__call__``, or none is released.
         """
+        pointers = self.taking_pointers(tape)
+        return 0 if pointers is None else self.took_taped(take_block(*pointers, seq, self.highest_e4), seq)
+
+    def taking_pointers(self, tape: Packed[Tape]) -> tuple[Any, ...] | None:
+        """The first arguments of ``take_block``, all pointers; None where the next block is for ``__call__``."""
         if self._mass or not self.has_kernel:  # a mass cancel that somebody waits for ends with the next new order
-            return 0
-        taking = self._taking
-        if taking is None:
-            taking = self._taking = Packed(new_taking(self._fold, self._telling.arrays))
-        pointers = taking.pointers, tape.pointers, *self._fold.pointers, self._telling.pointers, self._orders.pointers
-        result = take_block(*pointers, seq, self.highest_e4)
+            return None
+        return self.taking.pointers, tape.pointers, *self._fold.pointers, self._telling.pointers, self._orders.pointers
+
+    @property
+    def taking(self) -> Packed[Taking]:
+        """Memory of the kernel that takes blocks from a tape."""
+        if self._taking is None:
+            self._taking = Packed(new_taking(self._fold, self._telling.arrays))
+        return self._taking
+
+    @property
+    def telling(self) -> Packed[Telling]:
+        """Memory of the kernel that makes records."""
+        return self._telling
+
+    def took_taped(self, result: int, seq: int) -> int:
+        """Go on with a block that ``take_block`` has taken behind command ``seq``, with the result that it gave: gives
+        the number of its commands; 0: none was taken."""
         if result == OTHER:
             return 0
+        taking = self.taking
         words = taking.arrays.words.tolist()
         self._add_told(words[GROUPS])
         if result == PART:

@@ -32,11 +32,15 @@ class Look:
 
     def comes(self, tape: TapeReader, seq: int) -> bool:
         """True if something behind command ``seq`` is released, now or in a moment."""
-        self._passed = 0
         until_ns = time.perf_counter_ns() + LOOK_NS
         while tape.load(_RELEASED) <= seq:
             if time.perf_counter_ns() > until_ns:
-                self._pause = min(2 * self._pause + 1, _PAUSE_MAX)
+                self.note(found=False)
                 return False
-        self._pause = 0
+        self.note(found=True)
         return True
+
+    def note(self, *, found: bool) -> None:
+        """Note whether a look has found something in time."""
+        self._passed = 0
+        self._pause = 0 if found else min(2 * self._pause + 1, _PAUSE_MAX)

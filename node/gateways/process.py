@@ -25,7 +25,10 @@ import uvloop
 from numpy.typing import NDArray
 
 from engine.records import CommandKind
+from gateway.connection import Connection
 from gateway.fix.protocol import Fix
+from gateway.fix.session import FixSession
+from gateway.fix.short_way import ShortWay
 from gateway.outbox import PAST_DAYS, Outbox
 from gateway.protocol import Entrance, OrderProtocol
 from gateway.server import BEAT_S, ROWS_MAX, Gateway
@@ -34,7 +37,7 @@ from journal import Journal
 from node.gateways import image as gateway_image
 from node.gateways.core_link import CoreLink, attach
 from node.gateways.fix_watch import SessionFacts
-from node.gateways.look import Look
+from node.gateways.look import LOOK_NS, Look
 from node.gateways.ring_notes import notes_of
 from node.programs.core_silence import SILENT, CoreSilence
 from node.programs.end_signals import on_end_signal
@@ -153,6 +156,7 @@ class GatewayProcess:
         self._telling: asyncio.Task[None] | None = None  # sessions are told that they end
         self._working = False
         self._look = Look()
+        self._way: ShortWay | None = None
         self._bell = self._tape.release_bell
         self._watch = self._tape.release_watch()
         self._full_since_s = 0.0
@@ -191,6 +195,13 @@ class GatewayProcess:
         if isinstance(options.protocol, Fix):
             options.protocol.accounts.journaled_ns = self.outbox.streams.signed_ns
             options.protocol.accounts.on_fault = lambda why: self.log.warning("accounts not read again", why=why)
+            if self.outbox.streams.has_kernel:
+                streams = self.outbox.streams
+                self._way = ShortWay(
+                    *(gateway.buffer, self.producer, streams.symbols, streams.price_max_e4),
+                    *(streams.telling, streams.taking),
+                )
+                gateway.take_alone = self._take_alone
         gateway.claims = self.link
         gateway.on_failed_login = self.link.failed
         gateway.on_mass_cancel_asked = self.link.mass_cancel
@@ -401,21 +412,29 @@ class GatewayProcess:
             taken = self._take_taped() or self._take_block()
             released = taken and self._tape.load(_RELEASED) > self.feed.seq
             self._more = released or self.feed.replays
+        self._call_seen()
+        return self.feed.seq - seq
+
+    def _call_seen(self) -> None:
+        """Call who waits for commands that the streams have by now."""
         if self._seen:
             due = [then for seq, then in self._seen if seq <= self.feed.seq]
             self._seen = [each for each in self._seen if each[0] > self.feed.seq]
             for then in due:
                 then()
-        return self.feed.seq - seq
 
     def _take_taped(self) -> bool:
         """Take a block by a kernel of the streams; False where they have none for it, or none is released."""
         reader = self.feed.standing()
         commands = 0 if reader is None else self.outbox.streams.take_taped(reader.tape, self.feed.seq)
+        self._note_taken(commands)
+        return commands > 0
+
+    def _note_taken(self, commands: int) -> None:
+        """Note that a kernel has taken a block of so many commands from the tape; 0: none."""
         if commands:
             self.feed.passed(self.feed.seq + commands, 1)
             self._carries = self.outbox.streams.ends_extended
-        return commands > 0
 
     def _take_block(self) -> bool:
         """Take a block from tape or journal; False where none is released."""
@@ -471,6 +490,54 @@ class GatewayProcess:
         if self._look.is_due:
             self._watch.pause()  # till the look
             self._loop.call_soon(self._wait_a_moment)
+
+    def _take_alone(self, connection: Connection) -> int:
+        """Put the messages of a connection into the ring by a kernel, and answer them by another, where the core is as
+        quick as a look; gives their number. 0: nothing was taken."""
+        session, reader, way = connection.row_session, self.feed.standing(), self._way
+        if not isinstance(session, FixSession) or reader is None or way is None or self._stopping or self._working:
+            return 0
+        streams = self.outbox.streams
+        messages = session.put(
+            way,
+            connection.begin,
+            connection.end,
+            connection.received_ns,
+            streams,
+            connection.user,
+            connection.participant,
+        )
+        if not messages:
+            return 0
+        if self.producer.must_wake():
+            self.link.wake()
+        if self._look.is_due:
+            self._watch.pause()  # till the look is over
+            pointers = streams.taking_pointers(reader.tape)
+            if pointers is None:
+                self._loop.call_soon(self._wait_a_moment)
+            else:
+                self._answer_alone(way, session, connection, pointers)
+        return messages
+
+    def _answer_alone(
+        self, way: ShortWay, session: FixSession, connection: Connection, pointers: tuple[Any, ...]
+    ) -> None:
+        """Answer the client of a connection from the next block, if it comes in a moment."""
+        began_ns, seq, streams = time.perf_counter_ns(), self.feed.seq, self.outbox.streams
+        self._working = True
+        try:
+            sent = session.answer(way, pointers, seq, streams.highest_e4, connection.open_fd, LOOK_NS)
+            connection.note_told(sent.written, sent.rest)
+            commands = streams.took_taped(sent.taken, seq)
+        finally:
+            self._working = False
+        self._streams.count(commands, began_ns)
+        self._look.note(found=commands > 0)
+        self._note_taken(commands)
+        self._call_seen()
+        self._watch.go_on()  # and then the bell is armed, and what came before that is found
+        self._loop.call_soon(self._wait_for_bell)
 
     def _wait_a_moment(self) -> None:
         """Take what the core makes of a message at once, where it waits for no disk: to sleep until the bell rings
