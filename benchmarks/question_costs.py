@@ -6,10 +6,11 @@ process of its own, with its start, as a user has it; its output goes nowhere.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,14 +22,17 @@ _DAY: Final = "day=2024-01-15"
 _SEQ: Final = 5_500_100
 _NUMBER: Final = 3_439_431
 _MEMORY_MAX_GB: Final = 2.0
+#: Bytes that are flipped in the journal that is repaired.
+_FLIPS: Final = 16
 
 
 class Question(NamedTuple):
-    """A command, its words, and the processor time that it may take (s), or None."""
+    """A command, its words, and the processor time that it may take (s), or None. prepare: called before it."""
 
     name: str
     words: tuple[str, ...]
     target_s: float | None
+    prepare: Callable[[], object] = lambda: None
 
 
 class Cost(NamedTuple):
@@ -71,6 +75,26 @@ def questions(day: str, export: str, new: Path) -> Iterator[Question]:
     incident = ("incident", day, "--from", "5000000", "--to", "5500000", "--out", str(new / "incident.html"))
     yield Question("incident of 500,000 commands", incident, None)
     yield Question("inspect --json", ("inspect", day, *at, "--json"), None)
+    signed = ("attest", "sign", day, "--key", str(new / "key"), "--out", str(new / "attestation"))
+    yield Question("attest sign", signed, None, lambda: cost(("attest", "key", str(new / "key"))))
+    copy = new / "damaged"
+    repair = ("repair", str(copy), "--from", day)
+    yield Question("repair", repair, None, lambda: damaged(Path(day), copy))
+
+
+def damaged(day: Path, copy: Path) -> None:
+    """Copy a day's journal, and flip a byte of each of its ``_FLIPS`` parts."""
+    copy.mkdir(mode=0o700)
+    shutil.copytree(day / "journal", copy / "journal")
+    data = copy / "journal" / "data.mdb"
+    with data.open("r+b") as file:
+        size = data.stat().st_size
+        for number in range(_FLIPS):
+            at = (2 * number + 1) * size // (2 * _FLIPS)
+            file.seek(at)
+            (octet,) = file.read(1)
+            file.seek(at)
+            file.write(bytes([octet ^ 1]))
 
 
 _NAMED: Final = {
@@ -106,6 +130,7 @@ def main(day: str, export: str, names: Sequence[str]) -> int:
         for each in questions(day, export, Path(folder)):
             if names and not each.name.startswith(tuple(names)):
                 continue
+            each.prepare()
             took = cost(each.words)
             fits = each.target_s is None or took.user_s + took.system_s <= each.target_s
             verdict = "" if each.target_s is None else f"<= {each.target_s:g}: {'yes' if fits else 'NO'}"

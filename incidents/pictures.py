@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, NullFormatter
 from numpy.typing import NDArray
 
 from engine.bounds import DAY_NS
@@ -27,6 +27,12 @@ _BARS_MAX: Final = 240
 _WIDTH_IN, _PANEL_IN, _DPI = 10.0, 2.1, 110
 _DARK: Final = "#1a1a1a"
 _BUY, _SELL, _BAD = "#1b6e3c", "#b3261e", "#a15c00"
+#: Kinds of marks by letter, "A" for alerts, and what their lines are.
+_MARKED: Final = {"P": "dotted: phase", "H": "dashed: halt", "A": "dash-dotted: alert"}
+#: Ends of an axis of times, in microseconds: a nanosecond to a day.
+_ROUND_US: Final = tuple(base * 10.0**power for power in range(-3, 12) for base in (1, 2, 5))
+#: Smallest step of a price.
+_STEP: Final = 1e-4
 #: Distances of ticks of a time axis, in seconds.
 _STEPS_S: Final = (
     *(base * 10.0**power for power in range(-6, 1) for base in (1, 2, 5)),
@@ -102,9 +108,17 @@ def _panels(tally: Tally, title: str, labels: list[str], marks: list[Mark]) -> t
     axes[-1].set_xlim(begin_s - pad_s, end_s + pad_s)
     step_s = next((step for step in _STEPS_S if (end_s - begin_s) / step <= 8), _STEPS_S[-1])
     _time_axis(axes[-1], origin_ns, step_s, long=tally.end_ns - tally.begin_ns > DAY_NS)
-    day = np.datetime64(origin_ns // DAY_NS, "D")
-    axes[-1].set_xlabel(f"time, UTC, from {day} on")
+    days = [str(np.datetime64(at_ns // DAY_NS, "D")) for at_ns in (origin_ns, max(tally.end_ns, origin_ns))]
+    axes[-1].set_xlabel(f"time, UTC, {days[0]}" if days[0] == days[1] else f"time, UTC, from {days[0]} to {days[1]}")
+    if lines := _lines_of(marks):
+        figure.text(1 - 0.35 / _WIDTH_IN, 0.12 / height_in, lines, ha="right", fontsize=8, color="#555555")
     return figure, axes
+
+
+def _lines_of(marks: list[Mark]) -> str:
+    """What the lines of marks in a picture are."""
+    kinds = {mark.letter if mark.letter in _MARKED else "A" for mark in marks}
+    return ", ".join(_MARKED[each] for each in _MARKED if each in kinds)
 
 
 class _ClockLocator(MultipleLocator):
@@ -158,11 +172,47 @@ def _legend(panel: Axes) -> None:
     panel.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.1, ncols=4, fontsize=8)
 
 
+def _prices(panel: Axes) -> None:
+    """Prices at the axis, each with the places that it needs, two at least, so that no two ticks say the same."""
+    low, high = panel.get_ylim()
+    if high - low < 8 * _STEP:
+        middle = round((low + high) / 2 / _STEP) * _STEP
+        panel.set_ylim(middle - 4 * _STEP, middle + 4 * _STEP)
+    panel.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: price_text(value)))
+
+
+def price_text(value: float) -> str:
+    """A price with two to four places.
+
+    >>> price_text(98_765.435), price_text(10.0), price_text(0.12345)
+    ('98,765.435', '10.00', '0.1235')
+    """
+    text = f"{round(value, 4):,.4f}"
+    return text[:-2] + text[-2:].rstrip("0")
+
+
 def _numbers(panel: Axes) -> None:
-    """Whole numbers with separators at the axis, from 0 up."""
+    """Whole numbers with separators at the axis, from 0 up; in a panel without any, a word in their place."""
+    if not panel.dataLim.y1 > 0:  # without a line it is not finite
+        panel.set_ylim(0, 1)
+        panel.set_yticks([0])
+        panel.text(0.5, 0.5, "none in this range", transform=panel.transAxes, ha="center", va="center", color="#777777")
+        return
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     panel.yaxis.set_major_locator(MaxNLocator(nbins=5))
     panel.set_ylim(bottom=0)
+
+
+def _times(panel: Axes, least_us: float, most_us: float) -> None:
+    """A logarithmic axis whose ends and ticks are round, and written out."""
+    panel.set_yscale("log")
+    low = max(each for each in _ROUND_US if each <= max(least_us, _ROUND_US[0]))
+    high = min((each for each in _ROUND_US if each > most_us), default=_ROUND_US[-1])
+    panel.set_ylim(low, high)
+    panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low <= 1_000 else (1.0,)))
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    panel.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _rates(tally: Tally) -> bytes:
@@ -214,7 +264,7 @@ def _instrument(tally: Tally, symbol: str, trades: NDArray[Any] | None, quotes: 
             prices.vlines(middle_s, low, high, color=_DARK, linewidth=1.4)
             prices.plot(middle_s, trades["price_e4"][ends] / 1e4, ".", color=_DARK, markersize=3.5, label="trades")
             _bars(volume, np.bincount(bar, trades["qty"], minlength=_BARS_MAX), width_s, _DARK)
-        prices.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.2f}"))
+        _prices(prices)
         if prices.get_legend_handles_labels()[0]:
             _legend(prices)
         for name, qty_key, color in (("bids", "bid_qty", _BUY), ("offers", "offer_qty", _SELL)):
@@ -242,7 +292,6 @@ def _latencies(tally: Tally, latencies: NDArray[np.int64]) -> bytes:
         ):  # fmt: skip
             values = [float(np.percentile(part, share, method="inverted_cdf")) for part in parts]
             panel.plot(middle_s, values, style, marker=".", markersize=3, color=color, linewidth=1.0, label=name)
-        panel.set_yscale("log")
-        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+        _times(panel, float(took_us.min()), float(took_us.max()))
         _legend(panel)
         return _png(figure)

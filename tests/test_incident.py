@@ -7,6 +7,7 @@ import re
 import sys
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,14 @@ from cli.questions import incident
 from directory.recover import create
 from engine import Engine
 from engine.records import COMMAND, Side, concatenate
-from incidents.course import DEPTH_LEVELS, Course
+from incidents.course import DEPTH_LEVELS, Course, Quote
 from incidents.figures import Figures, percentiles
 from incidents.page import Heading, Paragraph, Picture, Table, as_html, as_markdown
 from journal import Journal
 from journal.history import History
 from replay.ladder import levels
 from replay.rebuild import owned_rows
+from replay.timeline import Mark, Tally
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
 from tests.question_day import SMALL, write_day
@@ -294,13 +296,93 @@ def test_an_empty_picture_is_seen_to_be_empty() -> None:
     """The control of the test above."""
     pytest.importorskip("matplotlib", reason="the extra incident is not installed")
     from incidents.pictures import _panels, _png, _style
-    from replay.timeline import Tally
 
     tally = Tally()
     tally.begin_ns, tally.end_ns = 1, 1_000_000_000
     with _style():
         seen = drawn(_png(_panels(tally, "", ["", ""], [])[0]))
     assert seen["green"] == seen["red"] == 0
+
+
+def labels_of(draw: Callable[[], bytes], monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Labels at the axis of each panel of a picture, and all further text of it, last."""
+    from incidents import pictures
+
+    found: list[list[str]] = []
+
+    def keep(figure: Any) -> bytes:
+        figure.canvas.draw()
+        for panel in figure.axes:
+            low, high = panel.get_ylim()
+            ticks = zip(panel.get_yticks(), panel.get_yticklabels(), strict=True)
+            found.append([label.get_text() for at, label in ticks if low <= at <= high])
+            found[-1] += [each.get_text() for each in panel.get_yticklabels(minor=True) if each.get_text()]
+        about = [panel.get_xlabel() for panel in figure.axes] + [each.get_text() for each in figure.texts]
+        about += [each.get_text() for panel in figure.axes for each in panel.texts]
+        found.append([each for each in about if each])
+        return b""
+
+    monkeypatch.setattr(pictures, "_png", keep)
+    draw()
+    return found
+
+
+def a_tally(seconds: float) -> Tally:
+    tally = Tally()
+    tally.begin_ns = 1_705_363_199 * 10**9  # 2024-01-15T23:59:59
+    tally.end_ns = tally.begin_ns + int(seconds * 1e9)
+    return tally
+
+
+@pytest.mark.parametrize(("begin", "end"), [(98_765.43, 98_765.44), (0.0001, 0.0002), (10.0, 10.0), (9.5, 12.25)])
+def test_prices_at_an_axis_differ_and_are_written_out(
+    begin: float, end: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="the extra incident is not installed")
+    from incidents import pictures
+
+    tally = a_tally(0.5)
+    quotes = [
+        Quote(tally.begin_ns + at, bid_e4=round(each * 10_000), offer_e4=0, bid_qty=10, offer_qty=0)
+        for at, each in enumerate((begin, end))
+    ]
+    prices, volume, depth, about = labels_of(lambda: pictures._instrument(tally, "XYZ", None, quotes), monkeypatch)
+    assert len(set(prices)) == len(prices) >= 2
+    assert all(re.fullmatch(r"-?[0-9,]+\.[0-9]{2,4}", each) for each in prices)
+    assert (volume, "none in this range" in about) == (["0"], True)
+    assert len(depth) > 2, "the control: one that is not empty"
+    assert "time, UTC, 2024-01-15" in about
+
+
+@pytest.mark.parametrize(
+    ("least_us", "most_us", "wanted"),
+    [
+        (95, 130, ["50", "100", "200"]),
+        (95, 5_000_000, ["100", "1,000", "10,000", "100,000", "1,000,000", "10,000,000"]),
+    ],
+)
+def test_times_at_an_axis_are_written_out(
+    least_us: int, most_us: int, wanted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="the extra incident is not installed")
+    from incidents import pictures
+
+    tally = a_tally(2.0)
+    took = np.array([[tally.begin_ns, tally.begin_ns + 10**9], [least_us * 1_000, most_us * 1_000]])
+    labels, about = labels_of(lambda: pictures._latencies(tally, took), monkeypatch)
+    assert labels == wanted
+    assert about == ["time, UTC, from 2024-01-15 to 2024-01-16"]
+
+
+def test_the_lines_of_marks_are_named_in_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib", reason="the extra incident is not installed")
+    from incidents import pictures
+
+    tally = a_tally(0.5)
+    for letters, wanted in (("", None), ("PH", "dotted: phase, dashed: halt"), ("K", "dash-dotted: alert")):
+        tally.marks = [Mark(1, tally.begin_ns, each, "XYZ") for each in letters]
+        *_, about = labels_of(lambda: pictures._rates(tally), monkeypatch)
+        assert (wanted in about) == bool(wanted), (letters, about)
 
 
 @pytest.mark.slow
