@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -109,7 +110,7 @@ help
         "mine        100  10.05      1",
         "s1          100  10.05      1",
     ]
-    assert complained == trade_words.HELP + "\n"
+    assert complained == trade_words.help_text(native=False, columns=shutil.get_terminal_size((200, 24)).columns) + "\n"
 
 
 @pytest.mark.slow
@@ -444,6 +445,14 @@ def test_a_number_of_thousands_of_digits_is_refused_in_a_short_sentence() -> Non
     with pytest.raises(WrongUse) as caught:
         parse(f"cancel a {'9' * 5_000}")
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_the_help_of_a_narrow_terminal_cuts_no_word_and_says_the_same(native: bool) -> None:
+    wide, narrow = (trade_words.help_text(native=native, columns=columns) for columns in (1_000, 60))
+    assert max(map(len, narrow.splitlines())) < 60
+    assert narrow.split() == wide.split()
+    assert len(wide.splitlines()) < len(narrow.splitlines())
 
 
 @pytest.mark.parametrize("term", ["iok", "day", "mine", "post-only", "#", "5", "min_qty"])

@@ -7,6 +7,7 @@ arrive.
 import asyncio
 import contextlib
 import os
+import shutil
 import ssl
 import sys
 import threading
@@ -276,7 +277,8 @@ class _Desk:
     def _look(self, what: Show) -> None:
         self._show_events()
         if what is Show.HELP:
-            self._printer.notice(trade_words.NATIVE_HELP if self._native else trade_words.HELP)
+            columns = shutil.get_terminal_size((200, 24)).columns
+            self._printer.notice(trade_words.help_text(native=self._native, columns=columns))
         elif what in (Show.ORDERS, Show.ALL_ORDERS):
             self._look_at_orders(dead=what is Show.ALL_ORDERS)
         else:

@@ -1,6 +1,7 @@
 """The words of `lockstep trade`: typed lines parsed to requests, and events printed as lines."""
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -50,7 +51,7 @@ from engine.records import Reason
 from notation.parse import command
 from notation.words import iso_time
 
-HELP: Final = """\
+_HELP: Final = """\
 buy QTY SYMBOL @ PRICE [TERM ...]    PRICE: as 10.05, or market
 sell ... , short ...                 likewise
   ioc                                what does not trade at once is canceled
@@ -59,11 +60,12 @@ sell ... , short ...                 likewise
   peg=midpoint                       not displayed, at the midpoint of the best displayed prices within PRICE, or any
   opening, closing                   for the next uncross, or the closing auction, alone
   token=TOKEN                        your own token instead of one that is made
+  stop=, display=, gtc and others    at a gateway of native order entry: --protocol native
 cancel TOKEN [QTY]                   QTY: the order's new total, 0 for nothing more
 replace TOKEN QTY @ PRICE            QTY likewise; gives the order another token
 orders [all]                         open orders; all: every order of the day
 fills   help   quit"""
-NATIVE_HELP: Final = """\
+_NATIVE_HELP: Final = """\
 buy QTY SYMBOL @ PRICE [TERM ...]    PRICE: as 10.05, or market
 sell ...                             likewise
   gtc                                rest across days, until it is canceled
@@ -84,6 +86,8 @@ mass_cancel [SYMBOL] [buy|sell]      all open orders of your participant, also t
 orders [all]                         open orders; all: every order of the day
 fills   help   quit"""
 
+#: Column at which the meaning of a line begins.
+_MEANS_AT: Final = 37
 _TERMS: Final = "ioc, min_qty=N, post_only, hidden, peg=midpoint, opening, closing or token=TOKEN"
 #: Form of each request line, for messages about a missing or further word.
 _FORMS: Final = {
@@ -205,6 +209,23 @@ _CANCELED: Final[dict[int, str]] = {
     CancelReason.MARKET_COLLAR: "price band",
     CancelReason.SUPERVISORY: "supervisory (a mass cancel, or a kill)",
 }
+
+
+def help_text(*, native: bool, columns: int) -> str:
+    """The lines that `trade` understands, and what they mean, on a terminal of so many columns.
+
+    >>> print("\\n".join(help_text(native=False, columns=72).splitlines()[:4]))
+    buy QTY SYMBOL @ PRICE [TERM ...]    PRICE: as 10.05, or market
+    sell ... , short ...                 likewise
+      ioc                                what does not trade at once is
+                                         canceled
+    """
+    lines: list[str] = []
+    for line in (_NATIVE_HELP if native else _HELP).splitlines():
+        meanings = textwrap.wrap(line[_MEANS_AT:], max(columns - 1 - _MEANS_AT, 20)) or [""]
+        lines.append(line[:_MEANS_AT] + meanings[0])
+        lines += [" " * _MEANS_AT + more for more in meanings[1:]]
+    return "\n".join(lines)
 
 
 def reject_words(reason: int) -> str:
