@@ -103,7 +103,12 @@ def _written(order: NewOrder) -> str:
 def terms(order: NewOrder) -> str:
     """The terms of an order that is to be entered, as the words that a report has for them."""
     written = _written(order)
-    return _option_words(_terms("enter", written)) if written else ""
+    return _as_reported(written) if written else ""
+
+
+@lru_cache(maxsize=1_024)
+def _as_reported(written: str) -> str:
+    return _option_words(_terms("enter", written))
 
 
 def _option_words(row: tuple[int, ...]) -> str:
