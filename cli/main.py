@@ -7,6 +7,7 @@ become one sentence and an exit status is in ``cli.errors``.
 
 import contextlib
 import functools
+import gc
 import inspect
 import io
 import itertools
@@ -143,6 +144,16 @@ def _name(command: Any) -> str:
     return command.name or typer.main.get_command_name(command.callback.__name__)
 
 
+#: Commands that answer from a journal or an export within seconds, and end.
+_QUESTIONS: Final = frozenset(
+    ("ask", "book", "commands", "events", "latency", "limits", "order", "positions", "sessions", "state", "why")
+)
+#: Objects that are made before a look for garbage among them, and looks before one among older ones, as ``gc`` has
+#: them. Of itself it looks after each 700, among modules and rows that all stay: a tenth of a short question. A node
+#: would wait too long for such a look.
+_OBJECTS: Final = (500_000, 20, 100)
+
+
 def run_line(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit status; errors are reported on standard error."""
     if screen.is_live(sys.stdout) and not screen.is_colored(sys.stdout):
@@ -213,6 +224,8 @@ def _status() -> int:
     if sys.flags.optimize:
         _complain("python -O (or PYTHONOPTIMIZE) strips checks that lockstep relies on; start it without")
         return errors.WRONG
+    if _QUESTIONS.intersection(sys.argv[1:2]):
+        gc.set_threshold(*_OBJECTS)
     status = run_line(sys.argv[1:])
     try:
         screen.flush()  # output from before another error; left over, it would fail once more at the end

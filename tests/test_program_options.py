@@ -1,5 +1,6 @@
 """Options of the program itself: `lockstep --version` and shell completion. None of them loads anything heavy."""
 
+import gc
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cli import main
 from tests.conftest import Lockstep
 
 ROOT = Path(__file__).parent.parent
@@ -69,3 +71,37 @@ def test_commands_options_and_choices_are_completed_without_loading_anything_hea
     words: str, completed: list[str]
 ) -> None:
     assert complete(words) == completed
+
+
+@pytest.mark.parametrize(
+    ("words", "rarely"),
+    [
+        ("why node 7", True),
+        ("verify node", False),
+        ("ask export counts", True),
+        ("serve --data node", False),
+        ("demo", False),
+        ("admin halt node XYZ", False),
+        ("", False),
+    ],
+)
+def test_only_a_process_that_answers_and_ends_looks_for_garbage_rarely(
+    words: str, rarely: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, met = gc.get_threshold(), []
+
+    def run(_words: list[str]) -> int:
+        met.append(gc.get_threshold())
+        return 0
+
+    monkeypatch.setattr(main, "run_line", run)
+    monkeypatch.setattr(sys, "argv", ["lockstep", *words.split()])
+    try:
+        assert main._status() == 0
+    finally:
+        gc.set_threshold(*kept)
+    assert (met[0][0] > 100 * kept[0]) == rarely
+
+
+def test_each_question_that_looks_for_garbage_rarely_is_a_command() -> None:
+    assert set(main._commands().commands) >= main._QUESTIONS
