@@ -207,15 +207,15 @@ class Market(Entry):
         self.schedules = [each for each in self.schedules if each.time_ns > self.now_ns]
 
     def end_day(self) -> None:
-        """Cancel orders of the day, open the indices anew, and free the ids (section 13, 27)."""
+        """End orders of the day with all that this causes, open the indices anew, free the ids (section 13, 27)."""
         self.day = self.trading_day()
         for order in self.by_acceptance(self.orders):
             if order.tif in ("day", "opening", "closing"):
                 self.cancel_order(order, "end_of_day")
+        self.finish()
         for index in self.indices:
             index.deepest = -1
             index.opening_e4 = self.index_value_e4(index.members)
-        self.finish()
         for participant in self.participants:
             participant.ids = set()
 
