@@ -11,6 +11,8 @@ from typing import Final
 HASH_BYTES: Final = 32
 _LEAF: Final = b"\0"
 _NODE: Final = b"\1"
+#: Bytes of a level that are hashed before their hashes are put together.
+_PIECE: Final = 2 * HASH_BYTES * 4096
 #: Root of a tree without leaves.
 EMPTY: Final = sha256(b"").digest()
 
@@ -26,19 +28,19 @@ def root(leaves: bytes | bytearray) -> bytes:
     >>> root(b"") == EMPTY, root(leaf_hash(b"a")) == leaf_hash(b"a")
     (True, True)
     """
-    level = bytes(leaves)
+    level = leaves
     while len(level) > HASH_BYTES:
         level = _above(level)
-    return level or EMPTY
+    return bytes(level) or EMPTY
 
 
 def path(leaves: bytes | bytearray, index: int) -> list[bytes]:
     """Hashes by which the leaf at ``index`` leads to the root, from below."""
-    level, found = bytes(leaves), []
+    level, found = leaves, []
     while len(level) > HASH_BYTES:
         beside = index ^ 1
         if beside * HASH_BYTES < len(level):
-            found.append(level[beside * HASH_BYTES : (beside + 1) * HASH_BYTES])
+            found.append(bytes(level[beside * HASH_BYTES : (beside + 1) * HASH_BYTES]))
         level, index = _above(level), index // 2
     return found
 
@@ -65,8 +67,11 @@ def led_to(leaf: bytes, index: int, size: int, hashes: Sequence[bytes]) -> bytes
     return None if left else leaf
 
 
-def _above(level: bytes) -> bytes:
+def _above(level: bytes | bytearray) -> bytearray:
     """The next level; the last hash of an odd number goes up as it is."""
-    pairs = len(level) // (2 * HASH_BYTES) * 2 * HASH_BYTES
-    hashed = [sha256(_NODE + level[at : at + 2 * HASH_BYTES]).digest() for at in range(0, pairs, 2 * HASH_BYTES)]
-    return b"".join(hashed) + level[pairs:]
+    ends = len(level) // (2 * HASH_BYTES) * 2 * HASH_BYTES
+    above = bytearray()
+    for begin in range(0, ends, _PIECE):  # a hash of its own for each pair of a day would take twice the day's memory
+        pairs = range(begin, min(begin + _PIECE, ends), 2 * HASH_BYTES)
+        above += b"".join([sha256(_NODE + level[at : at + 2 * HASH_BYTES]).digest() for at in pairs])
+    return above + level[ends:]

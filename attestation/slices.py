@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from hashlib import sha256
 from json import dumps
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from attestation import merkle, statements
 from attestation.errors import AttestationError
@@ -22,14 +22,6 @@ from engine.records import RULES_VERSION
 from journal.history import History
 from journal.slices import Place, places, write_aside
 from replay.past import PastSlice, PlayedBlock, gathered
-
-#: Name of the attestation of a closed slice, in its folder.
-ATTESTATION: Final = "attestation"
-
-
-def path_of(place: Place) -> Path:
-    """File of the attestation of a closed slice."""
-    return place.folder / ATTESTATION
 
 
 def first_seq_of(history: History, place: Place) -> int:
@@ -81,7 +73,7 @@ def statement_of(
 
 def unsigned(directory: Path) -> list[Place]:
     """Closed slices of a data directory without an attestation, in order."""
-    return [place for place in places(directory)[:-1] if not path_of(place).exists()]
+    return [place for place in places(directory)[:-1] if not place.attestation.exists()]
 
 
 def sign_slice(directory: Path, number: int, key_file: Path) -> Statement:
@@ -108,7 +100,7 @@ def sign_slice(directory: Path, number: int, key_file: Path) -> Statement:
             lambda: _no_digest(directory, number),
         )
         content = dumps(statements.signed([made], key, public), indent=1) + "\n"
-        write_aside(path_of(place), content.encode())
+        write_aside(place.attestation, content.encode())
     return made
 
 
@@ -119,9 +111,9 @@ def _no_digest(directory: Path, number: int) -> bytes:
 def _previous(history: History, number: int) -> str:
     """Hash of the statement of the slice before; "" where no attestation is beside it."""
     before = next((each for each in history.places if each.number == number - 1), None)
-    if before is None or not path_of(before).exists():
+    if before is None or not before.attestation.exists():
         return ""
-    return statements.hash_of(_entry_of(path_of(before), statements.read(path_of(before)))["statement"])
+    return statements.hash_of(_entry_of(before.attestation, statements.read(before.attestation))["statement"])
 
 
 def _entry_of(path: Path, attestation: dict[str, Any]) -> dict[str, Any]:
@@ -138,7 +130,9 @@ def joined(directory: Path) -> dict[str, Any]:
     """The attestations beside the slices of a data directory as one. Raises AttestationError where there is none, and
     where they are of several keys."""
     found = [
-        (path_of(place), statements.read(path_of(place))) for place in places(directory) if path_of(place).exists()
+        (place.attestation, statements.read(place.attestation))
+        for place in places(directory)
+        if place.attestation.exists()
     ]
     if not found:
         raise AttestationError(f"no slice of {directory} has its attestation beside it; lockstep attest slices signs")

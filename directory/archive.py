@@ -24,6 +24,7 @@ from journal import Journal, JournalBusy, JournalDamaged, JournalError
 from journal.history import History
 from journal.opening import FOLDER as JOURNAL
 from journal.slices import (
+    ATTESTATION,
     EVENTS,
     SLICES,
     VERIFIED,
@@ -44,7 +45,7 @@ _PART: Final = ".part"
 _GONE: Final = ".gone"
 _LOCK: Final = "archive.lock"
 #: Files of the first slice if it lies in the data directory itself.
-_OF_FIRST: Final = (JOURNAL, CHECKPOINTS, EVENTS, VERIFIED)
+_OF_FIRST: Final = (JOURNAL, CHECKPOINTS, EVENTS, VERIFIED, ATTESTATION)
 #: LMDB's table of readers, which LMDB makes anew: no part of the record.
 _LEFT_OUT: Final = "lock.mdb"
 _CHUNK_BYTES: Final = 1 << 22

@@ -9,8 +9,9 @@ written as 000002.new and then renamed: a crash leaves the slice before open, or
 closed: read-only, marked with a file ``closed``. The folder of a slice can be read like a data directory, wherever it
 is moved.
 
-A closed slice may have a file of its event rows (``events``) and the result of its verification (``verified``). For an
-archived slice the file DIR/slices/000001.archived has its new place and a summary of its content.
+A closed slice may have a file of its event rows (``events``), the result of its verification (``verified``) and a
+signed statement about it (``attestation``). For an archived slice the file DIR/slices/000001.archived has its new place
+and a summary of its content.
 """
 
 import json
@@ -35,6 +36,8 @@ IMAGE_RECORD: Final = "image"
 EVENTS: Final = "events"
 #: Name of the record of a closed slice's verification, in its folder.
 VERIFIED: Final = "verified"
+#: Name of the attestation of a closed slice, in its folder.
+ATTESTATION: Final = "attestation"
 _ARCHIVED: Final = ".archived"
 _NEW: Final = ".new"
 _NAME: Final = re.compile(r"\d{6}")
@@ -65,6 +68,11 @@ class Place(NamedTuple):
     def verified(self) -> Path:
         """File of the record of the slice's verification."""
         return self.folder / VERIFIED
+
+    @property
+    def attestation(self) -> Path:
+        """File of the slice's attestation."""
+        return self.folder / ATTESTATION
 
     @property
     def is_marked_closed(self) -> bool:

@@ -134,7 +134,9 @@ def mth(leaves: list[bytes]) -> bytes:
     return sha256(b"\1" + mth(leaves[:split]) + mth(leaves[split:])).digest()
 
 
-def test_the_tree_is_that_of_the_rfc() -> None:
+@pytest.mark.parametrize("pairs", [1, 3, 4_096])
+def test_the_tree_is_that_of_the_rfc(pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merkle, "_PIECE", 2 * merkle.HASH_BYTES * pairs)  # hashed at once
     for size in (*range(1, 40), 255, 256, 257):
         contents = [bytes([at % 256, at // 256]) for at in range(size)]
         leaves = b"".join(map(merkle.leaf_hash, contents))

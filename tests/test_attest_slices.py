@@ -15,7 +15,6 @@ import pytest
 pytest.importorskip("cryptography", reason="the extra attest is not installed")
 
 from attestation import signatures, statements
-from attestation.slices import path_of
 from journal import Journal
 from journal.slices import places
 from node.core.slice_signer import KILLED_MAX, SliceSigner
@@ -67,13 +66,13 @@ def test_closed_slices_are_signed_each_beside_itself_as_a_whole_attestation_says
     assert lockstep(*words)[0] == 0
     whole = statements.read(place / "whole")["statements"]
     assert facts["statements"] == [each["statement"] for each in whole[:2]]
-    assert {path_of(each).name for each in places(node)[:2]} == {"attestation"}
+    assert {each.attestation.name for each in places(node)[:2]} == {"attestation"}
     for each in places(node)[:2]:
-        assert verified(lockstep, path_of(each), node, "--public", public)[0] == 0
-        assert path_of(each).stat().st_mode & 0o077 == 0
+        assert verified(lockstep, each.attestation, node, "--public", public)[0] == 0
+        assert each.attestation.stat().st_mode & 0o077 == 0
     # Kept events give the same statement as a replay.
     for each in places(node)[:2]:
-        path_of(each).unlink()
+        each.attestation.unlink()
     assert lockstep("journal", "keep-events", node)[0] == 0
     assert signed(lockstep, place) == [1, 2]
     assert verified(lockstep, node, "--public", public)[1]["statements"] == facts["statements"]
@@ -82,7 +81,7 @@ def test_closed_slices_are_signed_each_beside_itself_as_a_whole_attestation_says
 def test_what_was_changed_afterwards_is_found(place: Path, lockstep: Lockstep) -> None:
     node, public = place / "node", place / "key.pub"
     assert signed(lockstep, place) == [1, 2]
-    first, second = (path_of(each) for each in places(node)[:2])
+    first, second = (each.attestation for each in places(node)[:2])
     honest = {path: path.read_text() for path in (first, second)}
 
     def found(*words: object) -> str:
@@ -101,8 +100,8 @@ def test_what_was_changed_afterwards_is_found(place: Path, lockstep: Lockstep) -
     # Of another journal with the same numbers, signed by the right key.
     other = place / "forged"
     write_slices(other, random_stream(6, 600, hostile=0.0, garbage=0.0), CUTS)
-    shutil.copy(first, path_of(places(other)[0]))
-    shutil.copy(second, path_of(places(other)[1]))
+    shutil.copy(first, places(other)[0].attestation)
+    shutil.copy(second, places(other)[1].attestation)
     assert "another journal" in found(other, "--public", public)
 
     # A statement that names none before it, and one of another key.
@@ -120,7 +119,7 @@ def test_slices_without_an_attestation_are_named(place: Path, lockstep: Lockstep
     status, said, complaint = lockstep("attest", "verify", place / "node")
     assert (status, said, "no slice of" in complaint) == (2, "", True)
     assert signed(lockstep, place) == [1, 2]
-    path_of(places(place / "node")[1]).unlink()
+    places(place / "node")[1].attestation.unlink()
     status, said, complaint = lockstep("attest", "verify", place / "node")
     assert status == 0
     assert "note: no attestation is beside closed slice 2" in complaint
@@ -281,3 +280,15 @@ def test_a_node_signs_the_slices_that_it_closes_and_goes_on_where_it_cannot(tmp_
         assert verified(lockstep, node.data, "--public", f"{key}.pub")[0] == 0
     finally:
         node.stop()
+
+
+def test_an_attestation_goes_with_its_slice_to_the_archive(place: Path, lockstep: Lockstep) -> None:
+    node, public = place / "node", place / "key.pub"
+    assert signed(lockstep, place) == [1, 2]
+    first = (node / "attestation").read_text()
+    words = ["archive", node, "--older-than", "1h", "--to", place / "archive", "--without-events"]
+    assert lockstep(*words)[0] == 0
+    assert not (node / "attestation").exists()
+    (moved,) = (place / "archive").rglob("000001/attestation")
+    assert moved.read_text() == first
+    assert verified(lockstep, moved, moved.parent, "--public", public)[0] == 0, "with the archived slice alone"

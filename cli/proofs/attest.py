@@ -99,7 +99,7 @@ def sign_slices(directory: Path, key_file: Path, *, as_json: bool) -> int:
         with screen.Bar(f"attesting slice {place.number}"):
             made.append(slices.sign_slice(directory, place.number, key_file))
         if not as_json:
-            screen.print_line(f"slice {place.number} is attested by {slices.path_of(place)}")
+            screen.print_line(f"slice {place.number} is attested by {place.attestation}")
     if as_json:
         attested = [{"slice": each["slice"], "root": statements.hash_of(each)} for each in made]
         screen.print_json({"path": str(directory), "attested": attested})

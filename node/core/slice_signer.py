@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from attestation.slices import path_of, unsigned
+from attestation.slices import unsigned
 from journal import Journal
 from journal.slices import Place
 from node.programs.process_names import ATTESTATION
@@ -70,9 +70,9 @@ class SliceSigner:
     def _on_end(self, status: int, complaint: str) -> None:
         place = self._place
         assert place is not None, "a child signs a slice"
-        if status == 0 and path_of(place).exists():
+        if status == 0 and place.attestation.exists():
             self._killed = 0
-            self._report("slice attested", slice=place.number, path=str(path_of(place)))
+            self._report("slice attested", slice=place.number, path=str(place.attestation))
         elif status < 0 and self._killed < KILLED_MAX:  # such as by a system without memory
             self._killed += 1
             self._looks_left = _LOOKS_AFTER_A_KILL
