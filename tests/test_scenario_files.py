@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine import Capacity, Engine
 from engine.names import Directory, pack
 from engine.records import (
     COMMAND,
@@ -37,6 +38,8 @@ from notation.translate import DEFAULT_CLOCK_NS, Translator
 from tests.parts import SCALE
 
 SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("*.txt"))
+#: Small, since each scenario has an engine of its own.
+CAPACITY = Capacity(orders_max=4_096, ids_max=8_192, instruments_max=16, participants_max=16)
 
 OPENED = """\
 instrument XYZ tick=0.01 lot=1 reference=10.00
@@ -75,9 +78,12 @@ def printed(rows: "np.ndarray[Any, Any]", *, block: int = 64, with_events: bool 
     return "".join(f"{line}\n" for line in lines)
 
 
+@pytest.mark.parametrize("make", [Engine, ReferenceEngine], ids=["kernel", "reference"])
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
-def test_every_scenario_of_the_rulebook_comes_out_as_written(path: Path) -> None:
-    outcome = run_scenario(parse(path.read_text(), path.name), ReferenceEngine(), compare=True, name=path.name)
+def test_every_scenario_of_the_rulebook_comes_out_as_written(
+    path: Path, make: type[Engine] | type[ReferenceEngine]
+) -> None:
+    outcome = run_scenario(parse(path.read_text(), path.name), make(CAPACITY), compare=True, name=path.name)
     wrong = [(c.line.number, c.line.text, c.expected, c.got) for c in outcome.commands if not c.passed]
     assert wrong == []
     assert is_test([c.line for c in outcome.commands])
