@@ -1,4 +1,4 @@
-"""What an audit trail says of each report beside it: the phase, the way by which its command came, how long that took.
+"""Rows of an audit trail beside each report: the phase, the way by which its command came, how long that took.
 
 Some of it is no part of the journal: a node's side files say when a user logged in and how long a command took. Where
 they do not, as in a replay, the columns are 0. No protocol of the exchange carries the number of an algorithm.
@@ -32,7 +32,7 @@ _OF_INSTRUMENTS: Final = _kinds_with("instrument")
 
 
 class SideFacts(NamedTuple):
-    """What side files say: times from the arrival of commands to their answers (ns), by their numbers, and when users
+    """Facts of side files: times from the arrival of commands to their answers (ns), by their numbers, and when users
     logged in (ns since 1970), by numbers of commands and of users; each 0 where it is not known."""
 
     latency_ns: Callable[[NDArray[np.int64]], NDArray[np.int64]]

@@ -89,7 +89,7 @@ ORDERS: Final = table_of("orders", COLUMNS["orders"])
 POSITIONS: Final = table_of("positions", COLUMNS["positions"])
 #: Levels of the books at times; only where they are asked for.
 SNAPSHOTS: Final = table_of("snapshots", COLUMNS["snapshots"])
-#: What an audit trail says of each report beside it; only in an export for PostgreSQL.
+#: Facts of an audit trail beside each report; only in an export for PostgreSQL.
 AUDIT: Final = table_of("audit", COLUMNS["audit"])
 TABLES: Final = (EVENTS, TRADES, REPORTS, ORDERS, POSITIONS)
 

@@ -42,7 +42,7 @@ _ADDRESS_MAX: Final = 48
 
 
 class LoginKind(IntEnum):
-    """What a row is about."""
+    """Kind of a row."""
 
     LOGIN = 1
     LOGOUT = 2  # the user has no login any more: by itself, or ended by the node

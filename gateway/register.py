@@ -24,7 +24,7 @@ class Holder(Protocol):
 
 
 class Watcher(Protocol):
-    """What is told of logins, in their order."""
+    """Listener to logins, in their order."""
 
     def on_login(self, user: int, holder: Holder, address: str, /) -> None:
         """A gateway has the login of a user, whose client has this address."""
@@ -65,7 +65,7 @@ class UserRegister:
     def __init__(self, standing: Callable[[], str] = lambda: "", epoch: Callable[[], int] = lambda: 0) -> None:
         self.standing = standing
         self.epoch = epoch
-        #: What is told of logins; None: nothing is.
+        #: Listener to logins; None: there is none.
         self.watcher: Watcher | None = None
         self._holders: dict[int, Holder] = {}
         self._users: dict[Holder, dict[int, None]] = {}

@@ -116,7 +116,7 @@ def _panels(tally: Tally, title: str, labels: list[str], marks: list[Mark]) -> t
 
 
 def _lines_of(marks: list[Mark]) -> str:
-    """What the lines of marks in a picture are."""
+    """Meaning of the lines of marks in a picture."""
     kinds = {mark.letter if mark.letter in _MARKED else "A" for mark in marks}
     return ", ".join(_MARKED[each] for each in _MARKED if each in kinds)
 

@@ -120,7 +120,7 @@ def write(
 
 
 def _side_facts(directory: Path) -> SideFacts:
-    """What the side files of a directory say of its commands."""
+    """Facts of the side files of a directory about its commands."""
     facts = no_side_facts()
     if (directory / "latencies").is_dir():
         records = Records.read(directory)

@@ -14,7 +14,7 @@ from node.programs.supervisor import Program, Supervised, Supervisor
 #: Program of the child.
 _PROGRAM: Final = "attestation.sign_slice"
 _NICE: Final = 19
-#: Looks before another attempt where a signal has ended the child, and such attempts for one slice.
+#: Number of looks before another attempt where a signal has ended the child, and such attempts for one slice.
 _LOOKS_AFTER_A_KILL: Final = 5
 KILLED_MAX: Final = 10
 
