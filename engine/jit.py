@@ -1,4 +1,4 @@
-"""The only door to Numba: how kernels are compiled and loaded, and the few instructions Python lacks.
+"""The door to Numba: how kernels are compiled and loaded, and the few instructions Python lacks.
 
 The cache of compiled kernels (``engine.kernel_cache``) is set before Numba is imported. With NUMBA_DISABLE_JIT=1 each
 kernel runs as plain Python, and with NUMBA_BOUNDSCHECK=1 a compiled one checks every index; all three must give the
@@ -32,6 +32,10 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.cpu import CPUContext
 from numba.extending import intrinsic
 from numba.np import arrayobj
+
+from engine import compiler_shortcuts
+
+compiler_shortcuts.take()
 
 #: True when kernels run as plain Python (NUMBA_DISABLE_JIT=1).
 INTERPRETED: Final = bool(numba.config.DISABLE_JIT)
@@ -302,7 +306,10 @@ class _Compiling:
                 self._parts.clear()
             _Compiling._depth += 1
             try:
-                return self._compile_part(signature) if part else self._compile(signature)
+                if part:
+                    return self._compile_part(signature)
+                with compiler_shortcuts.seldom_collecting():
+                    return self._compile(signature)
             finally:
                 _Compiling._depth -= 1
 

@@ -229,3 +229,76 @@ def test_the_cache_of_kernels_is_named_by_all_files_of_ours_that_they_are_made_o
 @pytest.mark.parametrize("folder", ["gateway/ouch", "load"])
 def test_an_edit_of_the_layout_of_messages_compiles_the_kernels_that_read_them_anew(folder: str) -> None:
     assert {ROOT / "wire" / "ouch_layout.py", ROOT / "wire" / "octets.py"} <= set(kernel_sources(ROOT / folder))
+
+
+STATE_KERNELS = """
+import re
+import sys
+from typing import Any, NamedTuple
+import numpy as np
+import engine.compiler_shortcuts as shortcuts
+if sys.argv[1] == "without":
+    shortcuts._SHORTCUTS = ()
+from engine.jit import called, rare
+
+class State(NamedTuple):
+    orders: Any
+    levels: Any
+    words: Any
+
+@rare
+def fail(state, place):
+    state.words[0] = place
+    return -1
+
+@called
+def lessen(state, place, qty):
+    row = state.orders[place]
+    if row["qty"] < qty:
+        return fail(state, place)
+    row["qty"] -= qty
+    state.levels[row["level"]]["qty"] -= qty
+    return row["qty"]
+
+@called
+def lessen_each(state, qty):
+    left = 0
+    for place in range(len(state.orders)):
+        left += lessen(state, place, qty)
+    return left
+
+row = [("qty", np.int64), ("client_order_id", np.int64), ("level", np.uint16), ("side", np.int8)]
+state = State(np.zeros(4, row), np.zeros(2, [("qty", np.int64), ("orders", np.int32)]), np.zeros(1, np.int64))
+state.orders["qty"] = 5
+assert (lessen_each(state, 2), lessen_each(state, 4)) == (12, -4)
+(code,) = lessen_each.inspect_asm().values()
+names = re.findall(r"_Z\\w+", code)
+print(max(map(len, names)))
+for line in code.splitlines():
+    words = line.split("#")[0].split()
+    if words and not words[0].startswith((".", "_")):
+        print(re.sub(r"_Z\\w+", "symbol", " ".join(words)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(INTERPRETED, reason="nothing is compiled in this mode")
+def test_the_shortcuts_change_no_machine_code_but_the_symbols_of_kernels(tmp_path: Path) -> None:
+    script = tmp_path / "kernels.py"
+    script.write_text(STATE_KERNELS)
+
+    def compiled(how: str) -> tuple[int, list[str]]:
+        """Length of the longest symbol, and the instructions."""
+        modes = {"LOCKSTEP_CACHE_DIR": str(tmp_path / how), "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [sys.executable, str(script), how], check=False, env=os.environ | modes, capture_output=True, text=True
+        )
+        assert done.stderr == ""
+        longest, *instructions = done.stdout.splitlines()
+        return int(longest), instructions
+
+    (long, plain), (short, ours) = compiled("without"), compiled("with")
+    assert long > 400, "the control: Numba writes the fields of the arrays into the names"
+    assert short < 200
+    assert len(ours) > 20
+    assert ours == plain

@@ -64,7 +64,7 @@ RANK = {folder: rank for rank, folders in enumerate(LAYERS) for folder in folder
 #: Home of each outside library, and of `benchmarks`: the files, or folders that end in a slash, that may import it.
 HOMES = {
     # Atomic loads and stores are the tape's alone: in engine/jit.py, each edit of them would compile the market anew.
-    "numba": ("engine/jit.py", "tape/machine.py"),
+    "numba": ("engine/jit.py", "engine/compiler_shortcuts.py", "tape/machine.py"),
     "llvmlite": ("engine/jit.py", "tape/machine.py"),
     "sortedcontainers": ("engine/reference/",),
     "lmdb": ("journal/store.py",),

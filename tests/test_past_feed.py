@@ -83,6 +83,16 @@ def told(lockstep: Lockstep, *words: Any) -> dict[str, Any]:
     return facts
 
 
+@pytest.mark.parametrize(("feed", "kernels"), [("itch", {"feed": True}), ("ws", {"web": True})])
+def test_replay_to_files_compiles_its_kernels_with_the_progress_display(
+    feed: str, kernels: dict[str, bool], node: Path, lockstep: Lockstep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, bool]] = []
+    monkeypatch.setattr("cli.servers.past_feed.ready", lambda **sets: asked.append(sets))
+    assert lockstep("replay", node, "--feed", feed, "--out", tmp_path / "out")[0] == 0
+    assert asked == [kernels]
+
+
 def test_replay_writes_a_file_a_day_with_the_messages_of_the_market(
     node: Path, lockstep: Lockstep, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ from cli.errors import WrongUse
 from cli.questions.choice import Selection, range_of
 from cli.questions.reading import plays
 from cli.questions.reports import room_of
+from cli.warmup import ready
 from engine.records import COMMAND, CommandKind, VenueSetting
 from journal.history import History
 from marketdata.itch import ItchFeed
@@ -55,6 +56,7 @@ def write_files(
     room = room_of(directory, Selection(from_seq, to_seq))
     if day is not None:
         checked_day(directory, day)
+    ready(feed=True)
     began_s = time.monotonic()
     with _written_aside(out) as aside:
         files = SessionFiles(aside, form, only)
@@ -90,6 +92,7 @@ def write_web(directory: Path, out: Path, begin: str | None, end: str | None, *,
         return errors.FINE
     from_seq, to_seq = found
     room = room_of(directory, Selection(from_seq, to_seq))
+    ready(web=True)
     began_s = time.monotonic()
     with _written_aside(out) as aside:
         recording = Recording(aside, room)
