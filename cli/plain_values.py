@@ -17,13 +17,13 @@ from typer._coercion import RuntimeParam, TypeDescriptor, build_runtime_param
 
 _WHOLE: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 
-#: Reads a value, or gives None where it is not plainly right.
+#: Function that reads a value, or gives None where it is not plainly right.
 _Reading = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
 class _Plain(RuntimeParam):
-    """How one argument or option is read."""
+    """Reading of one argument or option."""
 
     read: _Reading
     descriptor: TypeDescriptor
@@ -37,7 +37,7 @@ class _Plain(RuntimeParam):
 
 
 def _plain(descriptor: TypeDescriptor) -> RuntimeParam:
-    """How Typer reads a value: as here, if it is of a kind that has plain values."""
+    """Reading of a value: as here, if it is of a kind that has plain values, else by Typer."""
     kind = get_args(descriptor.annotation)[0] if descriptor.is_list else descriptor.annotation
     read = _reading(kind, descriptor.parameter_info)
     if read is None:

@@ -336,8 +336,8 @@ class Bar:
 
     @classmethod
     def cleared(cls) -> str:
-        """What removes the visible bar from its row of the terminal, for a line that another thread writes there; "" if
-        none is visible. The bar comes again below the line. Takes no lock: the terminal may stand still.
+        """Characters that remove the visible bar from its row of the terminal, for a line that another thread writes
+        there; "" if none is visible. The bar comes again below the line. Takes no lock: the terminal may stand still.
         """
         return "\r\x1b[2K" if cls._visible is not None else ""
 

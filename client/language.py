@@ -20,7 +20,7 @@ class Language(Protocol):
         ...
 
     def terms(self, order: NewOrder, /) -> str:
-        """What an order to enter has beside side, quantity, symbol and price, as ``events.OrderPlaced.terms``."""
+        """Terms of an order to enter beside side, quantity, symbol and price, as ``events.OrderPlaced.terms``."""
         ...
 
     def replace(self, order: Order, token: str, new_token: str, qty: int, price_e4: int, terms: str, /) -> bytes:

@@ -104,7 +104,7 @@ def _optimise_functions(library: Any, module: Any) -> None:
             passes.run(function, builder)
 
 
-#: What is replaced: where it is, its name, and what takes its place.
+#: A replaced function: where it is, its name, and what takes its place.
 _SHORTCUTS: Final = (
     (_INSTRUCTION, "_rec_list_vars", _variables_in),
     (targetconfig.TargetConfig, "values", _values_of),

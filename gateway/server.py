@@ -94,8 +94,8 @@ class Gateway:
 
     #: As a holder of logins: the core's own gateway has no name.
     name = ""
-    #: Takes the messages of a connection by kernels, and answers them, where nobody else has sent any: gives their
-    #: number; 0: they are for a turn. None: there are no such kernels.
+    #: Function that takes the messages of a connection by kernels, and answers them, where nobody else has sent any:
+    #: gives their number; 0: they are for a turn. None: there are no such kernels.
     take_alone: Callable[[Connection], int] | None = None
 
     def __init__(

@@ -181,7 +181,7 @@ def _rows(parts: list[bytes]) -> "np.ndarray[Any, Any]":
 
 
 def pieces(draw: random.Random, data: bytes) -> Iterator[bytes]:
-    """What came as a client sends it: mostly a message, at times a few, or a part of one."""
+    """Messages as a client sends them: mostly a message, at times a few, or a part of one."""
     frames = re.split(rb"(?<=\x01)(?=8=FIX)", data)
     at = 0
     while at < len(frames):
