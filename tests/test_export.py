@@ -224,7 +224,7 @@ def test_an_export_that_breaks_off_leaves_nothing(
 
     monkeypatch.setattr("exports.formats.CsvForm.finish", full)
     status, _, sentence = lockstep("export", day, "--out", tmp_path / "out")
-    assert (status, "the disk is full" in sentence) == (75, True), sentence
+    assert (status, f"the disk of {tmp_path / 'out'} is full" in sentence) == (75, True), sentence
     assert list(tmp_path.iterdir()) == []
 
 

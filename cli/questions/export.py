@@ -1,8 +1,9 @@
 """Export of a journal as tables for other programs, with its proof: `lockstep export`."""
 
+import errno
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ from gateway.login_log import Logins, read_logins
 from journal import Journal
 from journal.history import History
 from notation.words import duration_ns
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 def export(
@@ -113,8 +116,10 @@ def write(
         facts = _side_facts(directory) if form in AUDITED else None
         manifest = write_export(aside, form, blocks, room, end, about, only, books, facts)
         aside.rename(out)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(aside, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:  # a write names no file
+            raise OSError(error.errno, error.strerror, str(out)) from error
         raise
     return manifest
 
