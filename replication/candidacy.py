@@ -65,6 +65,8 @@ class Candidacy:
         self._ttl_ns, self._poll_ns, self._margin_ns = ttl_ns, poll_ns, margin_ns
         self._next_ns = 0
         self._sent: tuple[Request, int] | None = None
+        #: ``since_ns`` of requests for the first reign of all whose outcome is not known.
+        self._first_asked: set[int] = set()
 
     def on_epoch_seen(self, epoch: int) -> None:
         """Note an epoch that a primary, the journal or the arbiter has named."""
@@ -105,8 +107,17 @@ class Candidacy:
                 "the arbiter of another market; check its address"
             )
             return False
-        self.why = "" if self.force else self._fitness(reign)
+        self.why = "" if self.force else self._fitness(self._begun(reign))
         return not self.why
+
+    def _begun(self, reign: Reign | None) -> Reign | None:
+        """The last reign, unless this node has won it unknowingly, and nobody reigned before: nothing has begun then.
+
+        The journal of this node is empty, as before any reign. By the record alone it would have lost its disk.
+        """
+        if reign is not None and reign.primary_member == self.candidate.member and reign.since_ns in self._first_asked:
+            return None
+        return reign
 
     def on_answer(self, answer: Answer, now_ns: int) -> None:
         """Take the answer to the request under way."""
@@ -132,7 +143,9 @@ class Candidacy:
 
     def on_failure(self, why: str, now_ns: int) -> None:
         """Note that a request failed, or that its outcome is unknown. A reign that was won unknowingly just ends."""
-        self._take_sent()
+        request, _ = self._take_sent()
+        if isinstance(request, Acquire) and self.standing is not None and self._begun(self.standing.reign) is None:
+            self._first_asked.add(request.since_ns)
         self.failure = why
         self.standing = None
         self._next_ns = now_ns + self._poll_ns

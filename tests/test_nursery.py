@@ -17,6 +17,7 @@ def open_files(node: Running) -> list[str]:
         with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
             target = re.sub(r":\[\d+\]", "", os.readlink(entry)).replace(str(node.data.parent), "")
             target = re.sub(r"\.(tape|lines)\.\d+\.new", r"\1", target)  # by process
+            target = re.sub(r"/\d{20}\.logins$", "/logins", target)  # by the time of its first row
             targets.append(re.sub(r"^/proc/\d+/task/\d+", "/proc", target))
     return targets
 

@@ -143,6 +143,49 @@ def test_a_forced_reign_behind_a_lost_register_never_has_an_epoch_that_was_won_a
     assert one.won.epoch > forgotten.epoch
 
 
+def _empty(reign: Reign | None) -> str:
+    """Fitness of a node whose journal is empty."""
+    return "" if reign is None else f"A has an empty journal, and epoch {reign.epoch} has begun"
+
+
+def _acquired_unheard(one: Candidacy, register: Register, now_ns: int, time_ns: int) -> None:
+    """Read and ask for the reign, which is won; the answer is lost."""
+    request = one.next_request(now_ns, time_ns)
+    assert isinstance(request, Read)
+    one.on_answer(register.ask(request, now_ns), now_ns)
+    request = one.next_request(now_ns, time_ns)
+    assert isinstance(request, Acquire)
+    assert isinstance(register.ask(request, now_ns), Won)
+    one.on_failure("no answer within 0.2 s", now_ns)
+
+
+def test_a_first_reign_that_was_won_unknowingly_has_not_begun() -> None:
+    register, one = Register(), candidacy(fitness=_empty)
+    now_ns = 0
+    for lost in range(1, 3):
+        _acquired_unheard(one, register, now_ns, time_ns=lost)
+        now_ns += TTL_NS // 2
+        turn(one, register, now_ns)
+        assert one.why == f"A is primary in epoch {lost}"
+        now_ns += TTL_NS
+    other = candidacy(fitness=_empty)  # of a process that did not ask for it
+    turn(other, register, now_ns)
+    assert other.won is None
+    assert other.why == "A has an empty journal, and epoch 2 has begun"
+    turn(one, register, now_ns)
+    assert one.won is not None
+    assert one.won.epoch == 3
+
+
+def test_a_reign_that_was_won_and_answered_meanwhile_has_begun() -> None:
+    register, one = Register(), candidacy(fitness=_empty)
+    _acquired_unheard(one, register, 0, time_ns=1)
+    turn(candidacy(), register, 2 * TTL_NS)
+    turn(one, register, 4 * TTL_NS)
+    assert one.won is None
+    assert one.why == "A has an empty journal, and epoch 2 has begun"
+
+
 def test_requests_come_one_at_a_time_and_at_intervals() -> None:
     one = candidacy(fitness=lambda _: "not yet")
     assert isinstance(one.next_request(0, 0), Read)
