@@ -17,6 +17,7 @@ pytest.importorskip("cryptography", reason="the extra attest is not installed")
 from attestation import signatures, statements
 from journal import Journal
 from journal.slices import places
+from node.core import slice_signer
 from node.core.slice_signer import KILLED_MAX, SliceSigner
 from node.programs.logs import Log
 from node.programs.supervisor import Supervisor
@@ -197,6 +198,23 @@ def test_a_signer_signs_what_is_closed_once_its_events_are_kept(
         assert signer._looked_at == 3
 
     signing(Path("node"), Path("key"), story, awaits_events=True)
+    assert verified(lockstep, place / "node", "--public", place / "key.pub")[0] == 0
+
+
+@pytest.mark.slow
+def test_a_slice_whose_events_never_come_is_signed_from_its_replay(
+    place: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slice_signer, "EVENTS_LOOKS_MAX", 3)
+
+    async def story(signer: SliceSigner, told: list[Any]) -> None:
+        for _ in range(3):
+            signer.look()
+            assert signer._child is None, "it waits for them first"
+        await soon(lambda: signer.look() or len(told) == 2, "nothing came of it")
+        assert [(what, fields["slice"]) for what, fields in told] == [("slice attested", 1), ("slice attested", 2)]
+
+    signing(place / "node", place / "key", story, awaits_events=True)
     assert verified(lockstep, place / "node", "--public", place / "key.pub")[0] == 0
 
 

@@ -17,13 +17,15 @@ _NICE: Final = 19
 #: Number of looks before another attempt where a signal has ended the child, and such attempts for one slice.
 _LOOKS_AFTER_A_KILL: Final = 5
 KILLED_MAX: Final = 10
+#: Looks for which a slice waits for its events: those of another release's rules never come, and others would wait too.
+EVENTS_LOOKS_MAX: Final = 600
 
 
 class SliceSigner:
     """Signer of the slices that this node closes, and of earlier ones without an attestation (``attestation.slices``).
 
     Call ``look`` about once a second. awaits_events: a slice is signed once its events are kept beside it, which saves
-    a replay. ``report`` logs each slice that is done, ``warn`` what failed: once a slice, until the node starts again.
+    a replay, or after ``EVENTS_LOOKS_MAX`` looks without them. ``report`` logs each slice that is done, ``warn`` what failed: once a slice, until the node starts again.
     The market waits for none of it. The key is read by the child alone.
     """
 
@@ -45,6 +47,7 @@ class SliceSigner:
         self._looked_at = 0  # number of the open slice when all before it were found done
         self._failed: set[int] = set()
         self._looks_left = 0
+        self._waited = 0  # looks for the events of the next slice
         self._killed = 0  # children that a signal has ended, one after the other
 
     def look(self) -> None:
@@ -57,11 +60,13 @@ class SliceSigner:
         left = [place for place in unsigned(self._journal.path) if place.number not in self._failed]
         if not left:
             self._looked_at = self._journal.place.number
-        elif not self._awaits_events or left[0].events.exists():
+        elif self._awaits_events and self._waited < EVENTS_LOOKS_MAX and not left[0].events.exists():
+            self._waited += 1
+        else:
             self._begin(left[0])
 
     def _begin(self, place: Place) -> None:
-        self._place = place
+        self._place, self._waited = place, 0
         directory = str(self._journal.path.absolute())
         words = (sys.executable, "-m", _PROGRAM, directory, str(place.number), str(self._key_file))
         program = Program(ATTESTATION, words, restarts=False, nice=_NICE, on_end=self._on_end)
