@@ -83,8 +83,11 @@ def _statements(directory: Path) -> list[Statement]:
 def _statement(directory: Path, history: History, place: Place, to_seq: int, previous: str) -> Statement:
     """The statement about the commands of a slice up to one."""
     plays = _plays(directory, slices.first_seq_of(history, place), to_seq)
-    digest = lambda: rebuilt_at(directory, str(to_seq)).engine.event_digest  # noqa: E731
-    return slices.statement_of(history, place, to_seq, previous, plays, digest)
+
+    def event_digest() -> bytes:
+        return rebuilt_at(directory, str(to_seq)).engine.event_digest
+
+    return slices.statement_of(history, place, to_seq, previous, plays, event_digest)
 
 
 def _plays(directory: Path, first_seq: int, last_seq: int) -> Iterator[PlayedBlock]:
