@@ -25,8 +25,9 @@ class SliceSigner:
     """Signer of the slices that this node closes, and of earlier ones without an attestation (``attestation.slices``).
 
     Call ``look`` about once a second. awaits_events: a slice is signed once its events are kept beside it, which saves
-    a replay, or after ``EVENTS_LOOKS_MAX`` looks without them. ``report`` logs each slice that is done, ``warn`` what failed: once a slice, until the node starts again.
-    The market waits for none of it. The key is read by the child alone.
+    a replay, or after ``EVENTS_LOOKS_MAX`` looks without them. ``report`` logs each slice that is done, ``warn`` what
+    failed: once a slice, until the node starts again. The market waits for none of it. The key is read by the child
+    alone.
     """
 
     def __init__(
