@@ -1,4 +1,4 @@
-"""Statements about the slices of a journal, and attestations that a node signs beside its closed slices.
+"""Attestations of closed slices: a node signs a statement about each, in a file beside it.
 
 A closed slice has the file ``attestation`` in its folder, the first one in that of the data directory. It holds one
 statement, which names that of the slice before by its hash, where that has one. `lockstep attest verify` takes one such

@@ -1,0 +1,1 @@
+"""The data directory of a node: begun, resumed after an end, rolled, archived, upgraded and set aside."""

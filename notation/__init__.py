@@ -1,0 +1,1 @@
+"""The rulebook's notation: commands, events and reports as lines of text, read and printed."""

@@ -195,6 +195,9 @@ def gathered(blocks: Iterator[PlayedBlock]) -> Iterator[PlayedBlock]:
     rows = 0
     try:
         for block in blocks:
+            if held and block.play.first_seq != held[-1].last_seq + 1:  # a slice between them is missing
+                yield as_one(held)
+                held, rows = [], 0
             held.append(block)
             rows += len(block.play.commands) + len(block.play.events)
             if rows >= _GATHERED_ROWS:

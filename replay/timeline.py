@@ -16,11 +16,11 @@ from engine.bounds import DAY_NS
 from engine.interface import MarketEngine
 from engine.market_time import clock_at_each
 from engine.names import Directory, unpack
-from engine.records import COMMAND, EVENT, CommandKind, EventKind, Reason, concatenate
+from engine.records import CommandKind, EventKind, Reason
 from journal.history import History
 from notation.print import print_event
 from notation.table import word
-from replay.past import PastSlice, PlayedBlock, RowRange, names_after
+from replay.past import PastSlice, PlayedBlock, gathered, names_after
 from replay.rebuild import played
 from replay.times import first_seq_at, seq_at
 from replay.walk import Stopped
@@ -28,8 +28,6 @@ from replay.walk import Stopped
 #: Stretches of a day at most, and the shortest, ns.
 STRETCHES_MAX: Final = 2_048
 _SHORTEST_NS: Final = 1_000_000
-#: Rows that are counted at once.
-_GATHERED_ROWS: Final = 1 << 16
 #: Refusals by limits and bands within a second that make an alert.
 BURST_REFUSALS: Final = 10
 _BY_LIMITS: Final = (
@@ -188,7 +186,7 @@ class Timeline(Tally):
             if self.to_seq <= self.read_seq:
                 return
             try:
-                for block in _gathered(self._blocks(history)):
+                for block in gathered(self._blocks(history)):
                     self.take(block)
                     if stopped():
                         raise Stopped
@@ -211,31 +209,6 @@ class Timeline(Tally):
             self.notes += [note for note in source.notes if note not in self.notes]
             yield from source.blocks()
             self._engine, self._slice = source.engine, number
-
-
-def _gathered(blocks: Iterator[PlayedBlock]) -> Iterator[PlayedBlock]:
-    """Blocks that follow each other as one: counting costs as much for each."""
-    held: list[PlayedBlock] = []
-    rows = 0
-    for block in blocks:
-        if held and block.play.first_seq != held[-1].last_seq + 1:
-            yield _as_one(held)
-            held, rows = [], 0
-        held.append(block)
-        rows += len(block.play.commands)
-        if rows >= _GATHERED_ROWS:
-            yield _as_one(held)
-            held, rows = [], 0
-    if held:
-        yield _as_one(held)
-
-
-def _as_one(blocks: list[PlayedBlock]) -> PlayedBlock:
-    commands = concatenate([block.play.commands for block in blocks], COMMAND)
-    events = concatenate([block.play.events for block in blocks], EVENT)
-    first, last = blocks[0], blocks[-1]
-    rows = RowRange(first.play.first_seq, commands, events, first.play.extended)
-    return PlayedBlock(rows, first.before, last.after)
 
 
 def _command_marks(rows: NDArray[Any], times_ns: NDArray[np.int64], first_seq: int) -> Iterator[Mark]:

@@ -1,0 +1,1 @@
+"""The sequencer: where order and time are decided; requests become the commands of the journal."""
