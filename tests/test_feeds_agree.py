@@ -90,7 +90,7 @@ class Client:
                     yield f"{symbol} {side.name}: L3 has {full[:LEVELS]}, L2 {told[:LEVELS]}"
                 if fix[:LEVELS] != level2[:LEVELS]:
                     yield f"{symbol} {side.name}: FIX has {fix[:LEVELS]}, L2 {level2[:LEVELS]}"
-                if Decimal(ticker[best]) != (level2[0][0] if level2 else 0):
+                if (ticker[best] and Decimal(ticker[best])) != (level2[0][0] if level2 else None):
                     yield f"{symbol} {side.name}: L1 has {ticker[best]}, L2 {level2[:1]}"
 
 

@@ -16,6 +16,8 @@ from marketdata.web import answers, channels, words
 from marketdata.web.answers import BadRequest
 from marketdata.web.market import WebMarket
 from marketdata.web.product import Product
+from notation.parse import parse
+from notation.translate import Translator
 from reports.rows import joined
 from tests.test_ladders import CASES, stream
 from tests.web_book import FullBook
@@ -41,6 +43,11 @@ class Viewed:
     def take(self, commands: Any) -> None:
         self.market.observe(self.seq + 1, commands, self.engine.apply(commands))
         self.seq += len(commands)
+
+    def take_lines(self, lines: str) -> None:
+        translator = Translator(parse(lines, "lines"), self.engine.directory, "lines")
+        while (made := translator.next_batch(self.engine.directory)) is not None:
+            self.take(made.rows)
 
     def displayed(self, number: int) -> dict[tuple[str, str], int]:
         """Levels by the engine's own orders."""
@@ -88,12 +95,81 @@ def test_full_level2_and_answers_have_the_book_of_the_engine_after_each_command(
                     assert levels_of(answer) == truth
                     assert answer["sequence"] == product.sequence
                 ticker = channels.ticker(viewed.market, product)
-                bids = [float(price) for side, price in truth if side == "buy"]
-                asks = [float(price) for side, price in truth if side == "sell"]
-                assert float(ticker["best_bid"]) == max(bids, default=0)
-                assert float(ticker["best_ask"]) == min(asks, default=0)
+                bids = [price for side, price in truth if side == "buy"]
+                asks = [price for side, price in truth if side == "sell"]
+                assert ticker["best_bid"] == max(bids, default=None, key=float)
+                assert ticker["best_ask"] == min(asks, default=None, key=float)
     assert sum(book.sequence for book in full.values()) > 200
     assert any(viewed.matches.values())
+
+
+def prices_in(message: Message) -> dict[str, str | None]:
+    """Values of all fields that are prices, by name."""
+    named = (
+        "price",
+        "open",
+        "high",
+        "low",
+        "last",
+        "bid",
+        "ask",
+        "open_24h",
+        "high_24h",
+        "low_24h",
+        "best_bid",
+        "best_ask",
+    )
+    return {name: value for name, value in message.items() if name in named or name.endswith("_price")}
+
+
+def test_a_price_that_is_not_there_is_null_and_never_0() -> None:
+    """A market without an order, with a bid alone, and in a call in which nothing would trade."""
+    viewed = Viewed()
+    viewed.take_lines("instrument XYZ tick=0.01 lot=1 reference=10.00\nparticipant ALPHA\nparticipant BETA\n")
+    product = viewed.market.by_id["XYZ-USD"]
+
+    def told() -> list[dict[str, str | None]]:
+        call = answers.auction(viewed.market, product)
+        found = [answers.ticker(viewed.market, product), answers.stats(viewed.market, product)]
+        return [prices_in(each) for each in (*found, channels.ticker(viewed.market, product), call or {})]
+
+    viewed.take_lines("phase XYZ continuous\n")
+    assert {value for each in told() for value in each.values()} == {None}
+    assert channels.ticker(viewed.market, product)["side"] is None
+    viewed.take_lines("enter ALPHA a1 buy 100 XYZ @ 9.99\n")
+    rest, day, channel, _ = told()
+    assert (rest["bid"], rest["ask"], rest["price"]) == ("9.99", None, None)
+    assert (channel["best_bid"], channel["best_ask"], channel["price"], channel["open_24h"]) == (
+        "9.99",
+        None,
+        None,
+        None,
+    )
+    assert set(day.values()) == {None}
+    viewed.take_lines("enter BETA b2 sell 100 XYZ @ 9.99\n")
+    rest, day, channel, _ = told()
+    assert (rest["bid"], rest["ask"], rest["price"]) == (None, None, "9.99")
+    assert set(day.values()) == {"9.99"}
+    assert channels.ticker(viewed.market, product)["side"] == "sell"
+    viewed.take_lines("phase XYZ auction\nenter ALPHA a3 buy 100 XYZ @ 9.98\n")
+    call = told()[3]
+    assert call == {"open_price": None, "best_bid_price": "9.98", "best_ask_price": None}
+    viewed.take_lines("enter BETA b4 sell 100 XYZ @ 9.98\n")
+    assert told()[3] == {"open_price": "9.98", "best_bid_price": "9.98", "best_ask_price": "9.98"}
+
+
+def test_ccxt_reads_no_price_where_there_is_none() -> None:
+    ccxt = pytest.importorskip("ccxt", reason="pip install ccxt==4.5.90")
+    from ccxt import pro
+
+    viewed = Viewed()
+    viewed.take_lines("instrument XYZ tick=0.01 lot=1 reference=10.00\nparticipant ALPHA\nphase XYZ continuous\n")
+    viewed.take_lines("enter ALPHA a1 sell 100 XYZ @ 10.01\n")
+    product = viewed.market.by_id["XYZ-USD"]
+    by_rest = ccxt.coinbaseexchange().parse_ticker(answers.ticker(viewed.market, product))
+    by_channel = pro.coinbaseexchange().parse_ticker(channels.ticker(viewed.market, product))
+    for read in (by_rest, by_channel):
+        assert (read["bid"], read["ask"], read["last"], read["open"], read["high"]) == (None, 10.01, None, None, None)
 
 
 def test_a_viewer_that_loses_a_message_is_wrong_and_can_know_it() -> None:

@@ -357,4 +357,8 @@ def test_ccxt_reads_the_market_unmodified(served: Served) -> None:
     assert levels == {(side, float(price)): size for (side, price), size in levels_of(book).items()}
     assert exchange.fetch_trades("XYZ/USD")
     assert exchange.fetch_ohlcv("XYZ/USD", "1h")[0][5] > 0
-    assert exchange.fetch_ticker("XYZ/USD")["last"] > 0
+    ticker = exchange.fetch_ticker("XYZ/USD")
+    assert ticker["last"] > 0
+    for side, shown in (("buy", ticker["bid"]), ("sell", ticker["ask"])):  # None where the side is empty, never 0
+        best = (max if side == "buy" else min)((price for of, price in levels if of == side), default=None)
+        assert shown == best

@@ -156,19 +156,19 @@ def book(market: WebMarket, each: Product, query: Query) -> Message:
 
 
 def auction(market: WebMarket, each: Product) -> Message | None:
-    """Result of the uncross of a call as it would be now; None outside of calls. 0 where nothing would trade."""
+    """Result of the uncross of a call as it would be now; None outside of calls. Prices that are not there are None."""
     call = each.call
     if call is None:
         return None
     bid, ask = best(market, each)
     return {
-        "open_price": words.price(call.price_e4),
+        "open_price": words.price_if_any(call.price_e4),
         "open_size": str(call.paired_qty),
         "imbalance_size": str(call.imbalance_qty),
         "imbalance_side": words.side(call.imbalance_side) if call.imbalance_side else "none",
-        "best_bid_price": words.price(bid[0]),
+        "best_bid_price": words.price_if_any(bid[0]),
         "best_bid_size": str(bid[1]),
-        "best_ask_price": words.price(ask[0]),
+        "best_ask_price": words.price_if_any(ask[0]),
         "best_ask_size": str(ask[1]),
         "auction_state": "collecting",
         "can_open": "yes" if call.paired_qty else "no",
@@ -242,15 +242,15 @@ def candles(market: WebMarket, each: Product, query: Query) -> list[list[float]]
 
 
 def stats(market: WebMarket, each: Product) -> Message:
-    """The last 24 hours, and the volume of 30 days, by market time."""
+    """The last 24 hours, and the volume of 30 days, by market time. Prices are None where nothing traded."""
     end_ns = market.now_ns + 1
     day = bars_between(each.minutes, end_ns - DAY_NS - MINUTE_NS, end_ns) or Bar(0, 0, 0, 0, 0)
     month = bars_between(each.hours, end_ns - 30 * DAY_NS - HOUR_NS, end_ns)
     return {
-        "open": words.price(day.open_e4),
-        "high": words.price(day.high_e4),
-        "low": words.price(day.low_e4),
-        "last": words.price(each.last_price_e4),
+        "open": words.price_if_any(day.open_e4),
+        "high": words.price_if_any(day.high_e4),
+        "low": words.price_if_any(day.low_e4),
+        "last": words.price_if_any(each.last_price_e4),
         "volume": str(day.qty),
         "volume_30day": str(month.qty if month else 0),
     }
@@ -263,22 +263,22 @@ def best(market: WebMarket, each: Product) -> tuple[tuple[int, int, int], tuple[
 
 
 def last_trade(market: WebMarket, each: Product) -> Message:
-    """Id, price, size and time of the last trade; zeros and the time now before the first."""
+    """Id, price, size and time of the last trade; before the first 0, None, 0 and the time now."""
     last = each.trades[-1] if each.trades else None
     return {
         "trade_id": last.trade_number if last else 0,
-        "price": words.price(last.price_e4 if last else 0),
+        "price": words.price_if_any(last.price_e4 if last else 0),
         "size": str(last.qty if last else 0),
         "time": words.moment(last.time_ns if last else market.now_ns),
     }
 
 
 def ticker(market: WebMarket, each: Product) -> Message:
-    """The last trade, the best prices and the volume of 24 hours."""
+    """The last trade, the best prices and the volume of 24 hours. Prices that are not there are None."""
     bid, ask = best(market, each)
     return {
         **last_trade(market, each),
-        "bid": words.price(bid[0]),
-        "ask": words.price(ask[0]),
+        "bid": words.price_if_any(bid[0]),
+        "ask": words.price_if_any(ask[0]),
         "volume": stats(market, each)["volume"],
     }

@@ -141,7 +141,7 @@ def l2update(market: WebMarket, product: Product, levels: "dict[tuple[int, int],
 
 
 def ticker(market: WebMarket, product: Product) -> Message:
-    """The last trade with best prices and 24 hours."""
+    """The last trade with best prices and 24 hours. Prices that are not there are None, as is the side of no trade."""
     bid, ask = answers.best(market, product)
     day = answers.stats(market, product)
     now = answers.last_trade(market, product)
@@ -155,11 +155,11 @@ def ticker(market: WebMarket, product: Product) -> Message:
         "low_24h": day["low"],
         "high_24h": day["high"],
         "volume_30d": day["volume_30day"],
-        "best_bid": words.price(bid[0]),
+        "best_bid": words.price_if_any(bid[0]),
         "best_bid_size": str(bid[1]),
-        "best_ask": words.price(ask[0]),
+        "best_ask": words.price_if_any(ask[0]),
         "best_ask_size": str(ask[1]),
-        "side": words.side(-product.trades[-1].maker_side) if product.trades else "buy",
+        "side": words.side(-product.trades[-1].maker_side) if product.trades else None,
         "time": now["time"],
         "trade_id": now["trade_id"],
         "last_size": now["size"],

@@ -38,6 +38,15 @@ def price(price_e4: int) -> str:
     return f"{whole}.{part // 100:02d}" if part % 100 == 0 else f"{whole}.{part:04d}"
 
 
+def price_if_any(price_e4: int) -> str | None:
+    """Price as text; None where there is none (0): a price that is not there is never told as a number.
+
+    >>> price_if_any(100_050), price_if_any(0)
+    ('10.0050', None)
+    """
+    return price(price_e4) if price_e4 else None
+
+
 def order_id(order_number: int) -> str:
     """Id of an order: its order number in the last places of a UUID.
 
