@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Final
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperGroup, TyperOption
 
 from cli import errors, interrupts, screen
 from cli.commands import attest, keep, load, look, market, node, prove, serve, trade
@@ -103,6 +103,28 @@ def without_markup(command: Any) -> Any:
     return command
 
 
+def with_named_values(command: Any) -> Any:
+    """A command of typer and those below it, whose help pages name the value of each option by a word: `--host HOST`.
+
+    Typer shows the Python type, also of an option without a value, as if one were to follow it: `--json <bool>`.
+    """
+    for each in command.get_params(typer.Context(command, help_option_names=sorted(_HELP))):
+        if isinstance(each, TyperOption) and each.metavar is None:
+            each.metavar = "" if each.is_flag else _value_name(each)
+    for inner in getattr(command, "commands", {}).values():
+        with_named_values(inner)
+    return command
+
+
+def _value_name(option: TyperOption) -> str:
+    choices = option.type_descriptor.choices
+    if choices:
+        return "|".join(str(getattr(each, "value", each)) for each in choices)
+    if option.type_descriptor.annotation in {int, float}:
+        return "N"
+    return option.opts[0].lstrip("-").rpartition("-")[2].upper()
+
+
 def _print_version(asked: bool) -> None:
     """Print the release and end; `lockstep version` prints more."""
     if asked:
@@ -136,7 +158,7 @@ def _commands(word: str = "") -> Any:
             alone.registered_commands += [each for each in panel.registered_commands if _name(each) == word]
             alone.registered_groups += [each for each in panel.registered_groups if each.name == word]
     found = alone.registered_commands or alone.registered_groups
-    return without_markup(typer.main.get_command(alone if found else app))
+    return with_named_values(without_markup(typer.main.get_command(alone if found else app)))
 
 
 def _name(command: Any) -> str:

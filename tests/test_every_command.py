@@ -20,7 +20,7 @@ import typer
 from typer.main import get_command
 
 from benchmarks.measure import row
-from cli.main import app, run_line, without_markup
+from cli.main import app, run_line, with_named_values, without_markup
 from tests.conftest import Lockstep
 from tests.json_schemas import SHARED, checked, name_of, schemas
 
@@ -138,6 +138,35 @@ def test_the_lines_of_a_help_page_end_where_the_terminal_does() -> None:
     assert found == []
     # The control: as typer shows them by itself.
     assert len([line for _, command in walk(get_command(app)) for line in ragged(help_page(command))]) > 5
+
+
+#: An option on a help page whose value has a Python type for its name.
+TYPED: Final = re.compile(r"--[a-z-]+ [^│]*<(bool|str|int|float|path|file)")
+
+
+def test_an_option_names_its_value_by_a_word_and_a_flag_names_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    pages = [help_page(command) for _, command in walk(with_named_values(get_command(app)))]
+    assert [line for page in pages for line in page.splitlines() if TYPED.search(line)] == []
+    (page,) = (
+        help_page(command) for words, command in walk(with_named_values(get_command(app))) if words == ("serve",)
+    )
+    shown = " ".join(page.split())
+    assert "--host HOST Address" in shown
+    assert "--durability fsync|replica|both|none Answers" in shown
+    assert "--roll-daily Begin" in shown
+    # The control: as typer shows them by itself.
+    assert (
+        len(
+            [
+                line
+                for _, command in walk(get_command(app))
+                for line in help_page(command).splitlines()
+                if TYPED.search(line)
+            ]
+        )
+        > 50
+    )
 
 
 def ragged(page: str) -> list[str]:
