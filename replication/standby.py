@@ -161,9 +161,13 @@ class Standby:
         elif self._is_reporting or frame.kind in (Kind.DIVERGENCE, Kind.REFUSAL):
             self._divergence_told = True
 
-    def is_unanswered(self, now_ns: int) -> bool:
-        """True once the primary has not answered the report of the divergence for too long: connect again."""
-        return self.has_divergence_to_report and now_ns - self.heard_ns > self.settings.silence_ns
+    def is_connection_over(self, now_ns: int) -> bool:
+        """True once the connection that is still open is of no use: give it up, whether its end is reported or not.
+
+        In no state is it waited for longer than ``silence_ns``, from the last byte: not for an answer, and not for the
+        end of one that was closed.
+        """
+        return self.state == "disconnected" or now_ns - self.heard_ns > self.settings.silence_ns
 
     def disconnect(self) -> None:
         """Note that the connection is gone; blocks that arrived stay to be taken. May be repeated."""

@@ -41,6 +41,8 @@ class _Primary(Protocol):
 
 #: Buffers that one call of the system takes.
 _BUFFERS_MAX: Final = 1_024
+#: Time for a copy to take the last bytes of a connection that is closed: one that is stopped never does.
+LINGER_S: Final = 2.0
 
 
 def _write(transport: asyncio.Transport, pieces: list[bytes]) -> None:
@@ -77,11 +79,15 @@ def _lend(transport: asyncio.Transport) -> int:
 
 
 class ToPrimary(asyncio.Protocol):
-    """Connection of a copy to the primary. ``paused``: nothing is read for now."""
+    """Connection of a copy to the primary. ``paused``: nothing is read for now.
+
+    Its end is reported once, by the transport or by ``give_up``, and nothing is heard of it after that.
+    """
 
     def __init__(self, pair: _Copy) -> None:
         self._pair = pair
         self.paused = False
+        self._ended = False
         #: Somebody else reads the descriptor.
         self._lent = False
         self._transport: asyncio.Transport | None = None
@@ -94,11 +100,14 @@ class ToPrimary(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes."""
-        self._pair.on_bytes(data)
+        if not self._ended:
+            self._pair.on_bytes(data)
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Note the end."""
-        self._pair.on_disconnect(self)
+        if not self._ended:
+            self._ended = True
+            self._pair.on_disconnect(self)
 
     def pause(self) -> None:
         """Read nothing more for now: the primary's bytes wait on the connection."""
@@ -131,10 +140,14 @@ class ToPrimary(asyncio.Protocol):
         if self._transport is not None and not self.paused and not self._transport.is_closing():
             self._transport.resume_reading()
 
-    def abort(self) -> None:
-        """End the connection at once."""
+    def give_up(self) -> None:
+        """End the connection at once, and report the end, which the transport may never do.
+
+        That of uvloop is silent where an attempt to connect is canceled just after ``connection_made``.
+        """
         if self._transport is not None:
             self._transport.abort()
+            self.connection_lost(None)
 
     def send(self, pieces: list[bytes]) -> None:
         """Send bytes."""
@@ -186,12 +199,13 @@ class FromCopy(asyncio.Protocol):
             _write(self._transport, pieces)
         self._copy.unsent_bytes = self._transport.get_write_buffer_size()
         if self._copy.state == "closed":
-            self._transport.close()
+            self.close()
 
-    def end(self) -> None:
-        """Hang up, once all is sent."""
-        if self._transport is not None:
+    def close(self) -> None:
+        """Hang up once all is sent, ``LINGER_S`` from now at the latest. May be repeated."""
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.close()
+            asyncio.get_running_loop().call_later(LINGER_S, self._transport.abort)
 
     @property
     def is_open(self) -> bool:
@@ -219,8 +233,3 @@ class FromCopy(asyncio.Protocol):
         """Send bytes before anything else."""
         if self._transport is not None:
             _write(self._transport, [data])
-
-    def close(self) -> None:
-        """End the connection."""
-        if self._transport is not None:
-            self._transport.close()

@@ -99,6 +99,10 @@ class LiveFetch:
             outcome = Outcome(str(error))
         except (HistoryError, LinkError) as error:
             outcome = Outcome(str(error), again=False)
+        except Exception as error:
+            # A defect, or a fault of the machine: untold, it would leave this node waiting for the fetch for ever.
+            self._call(self._loop.call_exception_handler, {"message": "the fetch failed", "exception": error})
+            return
         self._call(self._finish, outcome)
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:

@@ -298,7 +298,7 @@ class Pair:
     def part(self) -> None:
         """End the connections of the copies, which then look for the next primary at once."""
         for connection in list(self._from_copies.values()):
-            connection.end()
+            connection.close()
 
     async def leave(self) -> bool:
         """Leave in order: hand the reign to a standby that is in sync; False if there is none, or it is not ready."""
@@ -513,9 +513,8 @@ class Pair:
             self._blocks.pause_or_resume()
         self.standby.tick(now_ns)
         self.standby.acknowledge(now_ns)
-        is_lost = self.standby.state == "disconnected" or self.standby.is_unanswered(now_ns)
-        if is_lost and self._to_primary is not None:
-            self._to_primary.abort()  # its machine may be gone, so that nothing else would end the connection
+        if self._to_primary is not None and self.standby.is_connection_over(now_ns):
+            self._to_primary.give_up()  # its machine may be gone, so that nothing else would end the connection
         self._flush()
         self.states.tick_copy()
         standby = self.standby
@@ -621,11 +620,13 @@ class Pair:
             return
         self._connecting = True
         self._primary_host = address[0]
+        connection = ToPrimary(self)
         try:
             async with asyncio.timeout(CONNECT_S):
-                await self._loop.create_connection(lambda: ToPrimary(self), *address)
+                await self._loop.create_connection(lambda: connection, *address)
         except (OSError, TimeoutError):
             self._peer_tried = True
+            connection.give_up()  # it may have been made just before the time was up
         finally:
             self._connecting = False
 
