@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from incidents.page import Heading, Paragraph, Part, Picture, Table
+from notation.moments import plain_time
 from notation.words import price
 
 Facts = dict[str, Any]
@@ -33,7 +34,8 @@ def report(facts: Facts, pictures: list[Picture]) -> list[Part]:
 
 def _summary(facts: Facts) -> list[str]:
     """The range, and what it comes to."""
-    begin, end = facts["begin"] or "before the first clock value", facts["end"] or "there"
+    begin = plain_time(facts["begin"] or "before the first clock value")
+    end = plain_time(facts["end"] or "there")
     counted = [
         _count(facts["commands"], "command"),
         _count(facts["trades"], "trade") + f" of {_count(facts['shares'], 'share')} for {_money(facts['notional_e4'])}",
@@ -48,8 +50,8 @@ def _summary(facts: Facts) -> list[str]:
     peak = facts["peak"]
     if peak is not None:
         texts.append(
-            f"The most commands in {_span(peak['stretch_ns'])} came from {peak['time']} on: {peak['commands']:,}, with "
-            f"{_count(peak['trades'], 'trade')} and {_count(peak['refusals'], 'refusal')}."
+            f"The most commands in {_span(peak['stretch_ns'])} came from {plain_time(peak['time'])} on: "
+            f"{peak['commands']:,}, with {_count(peak['trades'], 'trade')} and {_count(peak['refusals'], 'refusal')}."
         )
     return texts
 
@@ -86,15 +88,15 @@ def _moments(facts: Facts) -> list[Part]:
 
 
 def _clock(when: str | None, dated: bool = False) -> str:
-    """A time without zeros at its end, and without its date unless that is wanted.
+    """A time as texts have it, and without its date unless that is wanted.
 
-    >>> _clock("2024-01-15T09:30:00.250000000Z"), _clock(None)
-    ('09:30:00.25', '-')
+    >>> _clock("2024-01-15T09:30:00.250000000Z"), _clock("2024-01-15T09:30:00.000000000Z", dated=True), _clock(None)
+    ('09:30:00.25', '2024-01-15T09:30:00', '-')
     """
     if when is None:
         return "-"
-    clock = when.removesuffix("Z").replace("T", " ") if dated else when.split("T")[1].removesuffix("Z")
-    return clock.rstrip("0").rstrip(".") if "." in clock else clock
+    clock = plain_time(when)
+    return clock if dated else clock.partition("T")[2]
 
 
 def _money(amount_e4: int) -> str:

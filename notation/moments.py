@@ -12,6 +12,22 @@ _TIME: Final = re.compile(
     r"(?P<zone>Z|(?P<sign>[+-])(?P<off_hours>\d{2}):(?P<off_minutes>\d{2}))?",
     re.ASCII,
 )
+_ISO: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{9}Z", re.ASCII)
+
+
+def plain_time(text: str | None) -> str:
+    """A time of JSON, with nine places and Z, as texts for people have every time: as an ``at`` line does.
+
+    None, no time, is -; another text stays as it is.
+
+    >>> plain_time("2024-01-15T09:30:00.250000000Z"), plain_time("2024-01-15T09:30:00.000000000Z")
+    ('2024-01-15T09:30:00.25', '2024-01-15T09:30:00')
+    >>> plain_time("unset"), plain_time(None)
+    ('unset', '-')
+    """
+    if text is None:
+        return "-"
+    return text[:-1].rstrip("0").rstrip(".") if _ISO.fullmatch(text) else text
 
 
 def is_seq(when: str) -> bool:

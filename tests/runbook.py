@@ -53,7 +53,7 @@ def sections() -> dict[str, list[Step]]:
 
 def masked(text: str) -> str:
     """A text without what differs from run to run."""
-    text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", text)
+    text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+", "TIME", text)
     text = re.sub(r"\b([0-9a-f]{32}|[0-9a-f]{16})\b", "DIGEST", text)
     text = re.sub(r"\d[\d,.]*(?<![,.])", "#", text)
     return "\n".join(" ".join(line.split()) for line in text.splitlines() if line.strip())

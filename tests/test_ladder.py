@@ -108,7 +108,7 @@ sell stop at 9.90: 40 of 1 order
 participant  order  side   price  open  shown  executed  kind
 BETA         m1     buy     9.98    10     10         0  day
 ALPHA        a2     buy     9.97   100     20         0  day display=20
-ALPHA        a3     buy     9.97    30      0         0  gtd until=2024-01-15T17:00:00.000000000Z hidden
+ALPHA        a3     buy     9.97    30      0         0  gtd until=2024-01-15T17:00:00 hidden
 ALPHA        a4     buy    10.20     7      0         0  day stop=10.10
 ALPHA        a1     buy     9.98    60      0         0  day book=midpoint
 BETA         m2     sell   10.02    10     10         0  day

@@ -12,6 +12,7 @@ from cli import screen
 from cli.demo.market import SameDigest
 from cli.demo.view import LiveView, Look
 from cli.operating.top import drawn
+from notation.moments import plain_time
 from tests.operated import paired
 from tests.test_redirected import terminal
 
@@ -152,7 +153,17 @@ def test_top_cuts_no_value_and_no_unit_on_a_narrow_terminal(columns: int, lines:
     assert "…" not in text
     assert len(text.splitlines()) <= lines
     joined = "".join(text.split())
-    for value in (DIGEST, FIGURES["clock"], "123,456,789", "12,345", "188.0µs", "29.0ms", "300.0MB", "99.0GB", "7"):
+    for value in (
+        DIGEST,
+        plain_time(str(FIGURES["clock"])),
+        "123,456,789",
+        "12,345",
+        "188.0µs",
+        "29.0ms",
+        "300.0MB",
+        "99.0GB",
+        "7",
+    ):
         assert str(value) in joined
     for word in ("primaryAreigning", "standbyBinsync,0behind", "XYZhaltedbid10.00offer10.00"):
         assert word in joined

@@ -17,6 +17,7 @@ from cli.errors import CheckFailed, WrongUse
 from cli.operating.status import lines as status_lines
 from engine.records import Phase
 from node.operator.link import Link, RequestRefused, is_open_to_others
+from notation.moments import plain_time
 
 #: Lines and characters of one request: well within the bounds of a line and of a node's turn, whatever JSON adds.
 _LINES_MAX: Final = 500
@@ -353,9 +354,13 @@ def sessions(directory: Path, *, as_json: bool) -> int:
         columns = list(found[0])
         numbers = [column for column in columns if isinstance(found[0][column], int)]
         heads = [column.replace("_", " ") for column in columns]
-        rows = [[session.get(column, "") for column in columns] for session in found]
+        rows = [[_session_cell(session.get(column, "")) for column in columns] for session in found]
         screen.table(heads, rows, right=[column.replace("_", " ") for column in numbers])
     return errors.FINE
+
+
+def _session_cell(value: Any) -> str:
+    return screen.count(value) if isinstance(value, int) else plain_time(str(value))
 
 
 #: Limits that no single instrument has.

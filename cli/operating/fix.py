@@ -6,6 +6,7 @@ from typing import Any, Final
 from cli import errors, screen
 from cli.errors import WrongUse
 from cli.servers.beside import check_has_journal
+from notation.moments import plain_time
 from notation.words import iso_time
 
 _COLUMNS: Final = ("gateway", "kind", "user", "with", "version", "state", "in", "out", "last in", "last out")
@@ -72,7 +73,7 @@ def _target() -> str:
 
 def _row(facts: dict[str, Any]) -> list[str]:
     names = ("gateway", "kind", "user", "target", "version", "state", "in_number", "out_number", "last_in", "last_out")
-    return ["not known" if facts[name] is None else str(facts[name]) for name in names]
+    return ["not known" if facts[name] is None else plain_time(str(facts[name])) for name in names]
 
 
 def _messages(session: Any, last: int) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from cli.operating.admin import connected
 from cli.operating.top_workings import process_words
 from directory.divergence import advice, read_mark
 from node.operator.link import LinkError, LinkLost
+from notation.moments import plain_time
 from notation.words import duration
 
 _LABELS: Final = {
@@ -101,6 +102,7 @@ def _facts(pair: dict[str, Any]) -> list[tuple[str, str]]:
         "speed_bump_ns": _delay(pair),
         "arbiter": pair["arbiter"] or "answers",
         "primary": pair["primary"] or "not known",
+        "since": plain_time(pair["since"]),
     }
     facts = [(label, _counted(words[key])) for key, label in _LABELS.items() if words[key] != ""]
     if pair["role"] != "primary":

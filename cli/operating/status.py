@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from cli import screen
+from notation.moments import plain_time
 
 #: A figure in words.
 Words = Callable[[Any], str]
@@ -59,7 +60,7 @@ _FIGURES: Final[dict[str, tuple[str, Words]]] = {
     "durable_seq": ("last command durable", _counted),
     "published_seq": ("last command answered", _counted),
     "event_digest": ("event digest", str),
-    "clock": ("market time", str),
+    "clock": ("market time", plain_time),
     "speed_bump_ns": ("entry delay", lambda ns: duration(ns) if ns else "none"),
     "clock_discipline": ("machine clock", str),
     "clock_offset_ns": ("machine clock, offset", duration),

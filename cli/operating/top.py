@@ -16,6 +16,7 @@ from cli.operating.pair_report import pair_facts, report_object
 from cli.operating.status import duration
 from cli.operating.top_workings import summary, tables, tape_line
 from node.operator.link import Link
+from notation.moments import plain_time
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -160,7 +161,7 @@ def _clock(status: Sample) -> str:
     """The market's clock, and the entry delay where there is one."""
     delay_ns = status.get("speed_bump_ns", 0)
     delayed = f", entry delay {duration(delay_ns)}" if delay_ns else ""
-    return f"{status.get('clock', 'unset')}{delayed}"
+    return f"{plain_time(status.get('clock', 'unset'))}{delayed}"
 
 
 def _lag(status: Sample) -> str:

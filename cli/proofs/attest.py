@@ -237,7 +237,7 @@ def _anchors(path: Path, made: list[Statement], kept: Kept) -> tuple[list[Anchor
         elif (found := by_root.get(stamp.root)) is not None:
             anchors.append(Anchor(found, stamp.time, stamp.authority))
         else:
-            faults.append(f"{kept.stamp} is of another root, {stamp.root}, stamped at {_utc(stamp.time)}")
+            faults.append(f"{kept.stamp} is of another root, {stamp.root}, stamped at {_utc(stamp.time)[:-1]}")
     return anchors, faults
 
 
@@ -259,7 +259,7 @@ def _anchor_words(anchor: Anchor) -> str:
     of = f"slice {anchor.statement['slice']} up to command {anchor.statement['last_seq']:,}"
     if anchor.time is None:
         return f"the published root vouches for {of}"
-    return f"{of} was there at {_utc(anchor.time)}, says {anchor.authority}"
+    return f"{of} was there at {_utc(anchor.time)[:-1]}, says {anchor.authority}"
 
 
 #: Sentences on keys of a statement whose values differ.

@@ -50,7 +50,7 @@ def _facts(bundle: Bundle) -> Iterator[Finding]:
     yield Finding(
         f"bundle of {found.node}",
         Grade.good,
-        f"{bundle.path}, whole; written {moment} UTC by the {found.role} of epoch {found.epoch}, journal "
+        f"{bundle.path}, whole; written {moment} by the {found.role} of epoch {found.epoch}, journal "
         f"{manifest['journal_id']}, rules {versions['rules']}, kernels {versions['kernels'][:16]}",
     )
     yield Finding(

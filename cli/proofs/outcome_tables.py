@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any, Final
 
 from cli import screen
+from notation.moments import plain_time
 from notation.words import price
 from replay.outcome import Facts
 
@@ -50,7 +51,8 @@ def _differences(what: str, column: str, heads: tuple[str, str], before: Facts, 
 def _halts(outcome: Facts) -> dict[str, int]:
     """Number of halts by instrument, time and reason."""
     return Counter(
-        f"{halt['symbol']} {halt['time'] or 'before any time'} {halt['reason']}" for halt in outcome["halts"]
+        f"{halt['symbol']} {plain_time(halt['time'] or 'before any time')} {halt['reason']}"
+        for halt in outcome["halts"]
     )
 
 

@@ -23,6 +23,7 @@ from gateway.ouch.outbox import OuchOutbox
 from gateway.outbox import USERS
 from journal import Journal
 from journal.slices import places
+from notation.moments import plain_time
 from notation.words import iso_time
 
 #: Unfair messages that are shown at most; the others are counted.
@@ -132,7 +133,7 @@ def _facts(row: tuple[int, ...], names: dict[int, str]) -> dict[str, Any]:
 
 def _line(facts: dict[str, Any]) -> str:
     user = facts["user"] or f"number {facts['user_number']}"
-    return _LINE.format(*(str(facts[head]) for head in _HEADS[:-1]), user).rstrip()
+    return _LINE.format(*(plain_time(str(facts[head])) for head in _HEADS[:-1]), user).rstrip()
 
 
 def _check(parts: list[NDArray[Any]], names: dict[int, str], *, as_json: bool) -> int:

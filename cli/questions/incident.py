@@ -18,6 +18,7 @@ from incidents.figures import Figures, TimesOf
 from incidents.page import Picture, as_html, as_markdown
 from incidents.report import report
 from journal.history import History
+from notation.moments import plain_time
 from replay.rebuild import check_range, extends_next, owned_rows, source_digest, state_form
 
 #: Instruments with a picture, unless others are named, and looks at their books.
@@ -180,8 +181,8 @@ def _tell(facts: dict[str, Any], out: Path, beside: list[Picture], *, as_json: b
     screen.facts(
         [
             ("commands", f"{screen.count(facts['from_seq'])} to {screen.count(facts['to_seq'])}"),
-            ("from", facts["begin"] or "-"),
-            ("to", facts["end"] or "-"),
+            ("from", plain_time(facts["begin"])),
+            ("to", plain_time(facts["end"])),
             ("trades", screen.count(facts["trades"])),
             ("refusals", screen.count(sum(each["count"] for each in facts["refusals"]))),
             ("halts", screen.count(facts["halts"])),

@@ -19,6 +19,7 @@ from engine.records import COMMAND, CommandKind
 from gateway.latency_log import COMMAND_TIMES, Latencies
 from journal import Journal
 from journal.history import History
+from notation.moments import plain_time
 from notation.words import iso_time
 from replay.past import names_at_end
 
@@ -200,7 +201,7 @@ def _show(facts: Facts) -> None:
         lines = facts[group] or []
         heads = [word, "commands", *columns, "command"]
         rows = [
-            [each[word], screen.count(each["commands"]), *_cells(each), screen.count(each["longest_seq"])]
+            [plain_time(each[word]), screen.count(each["commands"]), *_cells(each), screen.count(each["longest_seq"])]
             for each in lines[:_LINES_MAX]
         ]
         if rows:

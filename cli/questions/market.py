@@ -11,6 +11,7 @@ from cli.questions.reading import check_name, rebuilt_at
 from cli.questions.tokens import with_tokens
 from engine.names import Directory, unpack
 from engine.records import Phase, Side
+from notation.moments import plain_time
 from notation.words import duration, iso_time, of_day_word, price, time
 from replay import accounts
 from replay.ladder import book_object
@@ -148,7 +149,8 @@ def state(directory: Path, at: str | None, participant: str | None, symbol: str 
         screen.table(columns, rows, right=("last", "buys", "sells", "open qty"))
     if scheduled:
         screen.table(
-            ["time", "symbol", "phase to come"], [list(each.values()) for each in scheduled[:_SCHEDULES_SHOWN]]
+            ["time", "symbol", "phase to come"],
+            [[plain_time(each["time"]), each["symbol"], each["phase"]] for each in scheduled[:_SCHEDULES_SHOWN]],
         )
         if (more := len(scheduled) - _SCHEDULES_SHOWN) > 0:
             screen.print_line(f"and {screen.counted(more, 'phase')} more; --json has all")

@@ -5,6 +5,7 @@ from itertools import islice
 from typing import Any, Final
 
 from cli import screen
+from notation.moments import plain_time
 from notation.print import limit_words
 from notation.words import duration, percent, price
 
@@ -17,14 +18,16 @@ _QUANTITIES: Final = ("open orders", "open notional", "position qty", "open buy 
 Facts = dict[str, Any]
 
 
-def show_book(book: Facts, time: str, tokens: Callable[[str], str] = str) -> None:
+def show_book(book: Facts, time: str | None, tokens: Callable[[str], str] = str) -> None:
     """Print a book (``replay.ladder.book_object``): a line about it, its ladder, best prices on top, and the rest.
 
-    ``tokens`` gives what is shown in place of a client order id.
+    ``time``: the clock, as JSON or an ``at`` line has it. ``tokens`` gives what is shown in place of a client order id.
     """
     last = f"last {price(book['last_price_e4'])}" if book["last_price_e4"] else "no trade yet"
-    phase = book["phase"] + (f" until {book['until']}" if book["until"] else "")
-    screen.print_line(f"{book['symbol']}  {phase}  {last}  after command {screen.count(book['seq'])} at {time}")
+    phase = book["phase"] + (f" until {plain_time(book['until'])}" if book["until"] else "")
+    screen.print_line(
+        f"{book['symbol']}  {phase}  {last}  after command {screen.count(book['seq'])} at {plain_time(time)}"
+    )
     if book.get("halt"):
         halt = book["halt"]
         because = f": {halt['because']}" if halt["because"] else ""
@@ -51,7 +54,7 @@ def show_waiting(waiting: list[Facts]) -> None:
     if not waiting:
         return
     screen.print_line(f"{screen.counted(len(waiting), 'command')} waiting for the entry delay")
-    rows = [[screen.count(each["seq"]), each["due_time"], each["text"]] for each in waiting[:_LINES_MAX]]
+    rows = [[screen.count(each["seq"]), plain_time(each["due_time"]), each["text"]] for each in waiting[:_LINES_MAX]]
     screen.table(["command", "takes effect", "text"], rows, right=("command",))
     if len(waiting) > _LINES_MAX:
         screen.print_line(f"and {screen.count(len(waiting) - _LINES_MAX)} more; `lockstep state --json` prints all")
@@ -119,7 +122,7 @@ def _show_orders(orders: list[Facts], tokens: Callable[[str], str]) -> None:
 def _kind(order: Facts) -> str:
     """Terms of an order in words of section 12."""
     words = [order["time_in_force"]]
-    words += [f"until={order['until']}"] if order["until"] else []
+    words += [f"until={plain_time(order['until'])}"] if order["until"] else []
     words += [f"stop={price(order['stop_e4'])}"] if order["stop_e4"] else []
     words += [f"peg={order['peg']}"] if order["peg"] else []
     words += [f"offset={price(order['offset_e4'])}"] if order["offset_e4"] else []

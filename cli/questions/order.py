@@ -264,7 +264,7 @@ def _check_waits(directory: Path, last_seq: int, wanted: set[int]) -> None:
         seq, due_ns = int(found.seq[waits[0]]), int(found.due_ns[waits[0]])
         raise WrongUse(
             f"command {screen.count(seq)} of {directory} names it, and waits for the entry delay: it has its effect by "
-            f"the first clock value at or after {iso_time(due_ns)}; `lockstep why {directory} {seq}` shows it"
+            f"the first clock value at or after {time(due_ns)}; `lockstep why {directory} {seq}` shows it"
         )
 
 

@@ -17,7 +17,7 @@ from cli.questions.arrivals import records_of, users_of
 from gateway.fairness import messages_of
 from gateway.login_log import LoginKind, read_logins
 from journal import Journal
-from notation.moments import is_seq
+from notation.moments import is_seq, plain_time
 from notation.words import iso_time
 from replay.times import seq_at, time_ns_of
 
@@ -120,10 +120,10 @@ def _show_logins(directory: Path, users: list[dict[str, Any]] | None, seq: int) 
     screen.print_line(f"{screen.counted(len(users), 'user')} logged in at command {screen.count(seq)}")
     rows = []
     for each in users:
-        until = each["until"] or "not known"
+        until = plain_time(each["until"] or "not known")
         if each["broke_off_before"]:
-            until = f"the node broke off before {each['broke_off_before']}"
-        rows.append([each["user"], each["gateway"] or "of the core", each["address"], each["since"], until])
+            until = f"the node broke off before {plain_time(each['broke_off_before'])}"
+        rows.append([each["user"], each["gateway"] or "of the core", each["address"], plain_time(each["since"]), until])
     if rows:
         screen.table(["user", "gateway", "address", "since", "until"], rows)
 
@@ -137,8 +137,8 @@ def _show_connections(told: list[dict[str, Any]], seq: int) -> None:
             str(each["connection"]),
             each["user"] or f"number {each['user_number']}",
             screen.count(each["messages"]),
-            each["first"],
-            each["newest"],
+            plain_time(each["first"]),
+            plain_time(each["newest"]),
             "yes" if each["is_open"] else "not known",
         ]
         for each in told

@@ -30,6 +30,7 @@ from engine.reference.rows import Row, rows_of
 from engine.reference.venue import Cause, Venue, Witness
 from journal.history import History
 from notation.faults_of_definitions import refusal_of, rows_before
+from notation.moments import plain_time
 from notation.objects import command_object, event_object
 from notation.print import Printer
 from notation.rules import RULES, link_of, rule_object, section_of
@@ -333,7 +334,7 @@ def _name_terms(
         if event["kind"] != "canceled":
             continue
         if event["reason"] == "expired" and event["order_number"] in until_ns:
-            each["because"] += f"; it was good until {iso_time(until_ns[event['order_number']])}"
+            each["because"] += f"; it was good until {time(until_ns[event['order_number']])}"
         elif event["reason"] in ("fok", "min_qty") and by["kind"] == CommandKind.ENTER:
             least = int(by["qty"] if event["reason"] == "fok" else by["min_qty"])
             each["because"] += f"; it asked for at least {least:,} at once, of {int(by['qty']):,}"
@@ -413,13 +414,13 @@ def _show(facts: Facts, tokens: Callable[[str], str]) -> None:
         heads = ["check", "in use", "value", "limit", "verdict", "section"]
         screen.table(heads, rows, right=("in use", "value", "limit"))
     if facts["waits_until"]:
-        until = facts["waits_until"]
+        until = plain_time(facts["waits_until"])
         screen.print_line(f"it waits for its effect: the first clock value at or after {until} (rulebook section 10)")
     elif not facts["consequences"]:
         screen.print_line("it caused no event")
     _show_consequences(facts["consequences"], tokens)
     for each in facts["dropped_schedules"]:
-        symbol, at, phase = each["symbol"], each["time"], each["phase"]
+        symbol, at, phase = each["symbol"], plain_time(each["time"]), each["phase"]
         screen.print_line(
             f"the schedule of {symbol} for {phase} at {at} had no effect: {symbol} was halted then, where only one "
             "that closes is kept (rulebook section 13, 37)"
@@ -428,7 +429,7 @@ def _show(facts: Facts, tokens: Callable[[str], str]) -> None:
         effect = facts["effect"]
         waited = duration(effect["waited_ns"])
         screen.print_line(
-            f"it took effect by command {screen.count(effect['seq'])} at {effect['time']}, {waited} later"
+            f"it took effect by command {screen.count(effect['seq'])} at {plain_time(effect['time'])}, {waited} later"
         )
         _show_consequences(effect["consequences"], tokens)
     for name in ("before", "after"):

@@ -155,7 +155,7 @@ def _clock() -> Finding:
         return Finding(
             "clock", Grade.bad, time(max(now_ns, 0)), "set the machine's clock: commands would bear this time"
         )
-    return Finding("clock", Grade.good, f"{time(now_ns).split('.')[0]} UTC")
+    return Finding("clock", Grade.good, f"{time(now_ns).split('.')[0]}")
 
 
 def _kernels() -> Finding:
@@ -274,7 +274,7 @@ def _quarantines(directory: Path) -> Iterator[Finding]:
             "quarantine",
             Grade.notice,
             f"{each.name}: {screen.counted(each.commands, 'command')}{range_of} of epoch {epochs}, set aside "
-            f"{time(each.time_ns).split('.')[0]} UTC by {each.node}: {each.why}{_senders(directory, each)}",
+            f"{time(each.time_ns).split('.')[0]} by {each.node}: {each.why}{_senders(directory, each)}",
             f"they are no part of the history; `lockstep commands {directory} --quarantine {each.name}` prints them",
         )
 
