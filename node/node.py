@@ -2,9 +2,10 @@
 
 import asyncio
 import gc
+import math
 import ssl
 import time
-from collections.abc import Awaitable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -67,6 +68,10 @@ from tape.agents import Always, Measured
 GRACE_S: Final = 10.0
 #: Longest wait at the end for a batch to become durable, in seconds.
 END_S: Final = 10.0
+#: Longest part of it for what only the arbiter or the other node can give, in seconds: more than a standby that has
+#: stopped takes to be taken out of the record (``replication.primary.Settings``).
+OTHERS_S: Final = 3.0
+_LOOK_S: Final = 0.01
 #: Time for clients at the end to take the last messages, in seconds.
 LEAVE_S: Final = 1.0
 #: Interval at which the room for the journal is measured, in seconds.
@@ -576,7 +581,7 @@ class Node:
         except OperationRefused as refused:
             self.log.warning("phases are restored at the next start", why=str(refused))
         try:
-            await self.checkpoint()
+            await self._unless_in_vain(self.checkpoint(), math.inf)
         except OperationRefused as refused:
             self.log.warning("no checkpoint at the end", why=str(refused))
         while (self.gateway.connections or self.gateways) and time.monotonic() < deadline_s:
@@ -622,13 +627,34 @@ class Node:
             self._failure = self._failure or error
         self.ended.set()
 
-    async def _within_end(self, work: Awaitable[object]) -> None:
+    async def _within_end(self, work: Coroutine[Any, Any, object]) -> None:
         """Wait for work of the end, ``END_S`` at most. Raises OperationRefused."""
+        await self._unless_in_vain(work, END_S)
+
+    async def _unless_in_vain(self, work: Coroutine[Any, Any, object], seconds: float) -> None:
+        """Wait for work of the end, so long at most, and no longer than ``OTHERS_S`` for others alone: an arbiter that
+        answers no more, or a standby that is gone and that the record still names. Raises OperationRefused.
+        """
+        task = self._loop.create_task(work)
+        task.add_done_callback(_hear_out)
+        began_s = own_s = time.monotonic()  # since then others have held up the last commands
         try:
-            async with asyncio.timeout(END_S):
-                await work
-        except TimeoutError:
-            raise OperationRefused(self._awaits()) from None
+            while not task.done():
+                now_s = time.monotonic()
+                own_s = own_s if self._others_hold() else now_s
+                in_vain = own_s < now_s and self.pair is not None and bool(self.pair.lapsed())
+                if in_vain or now_s - own_s > OTHERS_S or now_s - began_s > seconds:
+                    raise OperationRefused(self._awaits())
+                await asyncio.wait((task,), timeout=_LOOK_S)
+            await task
+        finally:
+            task.cancel()
+
+    def _others_hold(self) -> bool:
+        """True while the last commands wait for the arbiter, or for another node."""
+        if self.pair is None or self.market.published_seq >= self.engine.seq:
+            return False
+        return bool(self.pair.unsure() or self.pair.waits_for())
 
     def _awaits(self) -> str:
         """Sentence on what the last commands wait for."""
@@ -640,11 +666,7 @@ class Node:
 
     async def _settled(self) -> None:
         """Wait until all commands taken so far are published; under load more follow. Raises OperationRefused."""
-        seq, deadline_s = self.engine.seq, time.monotonic() + END_S
-        while self.market.published_seq < seq and self._failure is None:
-            if time.monotonic() > deadline_s:
-                raise OperationRefused(self._awaits())
-            await asyncio.sleep(0.002)
+        await self._within_end(self._published())
 
     def fail(self, error: BaseException) -> None:
         """End the node for a fault that a part of it found."""
@@ -778,9 +800,9 @@ class Node:
                 self.log.error("orders not canceled on disconnect", user=name, why=str(refused))
 
     async def _published(self) -> None:
-        """Wait until all commands taken so far are published, however slow the disk is."""
+        """Wait until all commands taken so far are published, however slow the disk is, or the node has failed."""
         seq = self.engine.seq
-        while self.market.published_seq < seq:
+        while self.market.published_seq < seq and self._failure is None:
             await asyncio.sleep(0.002)
 
     # The operator's side (``NodeControl``).
@@ -947,3 +969,9 @@ class Node:
     def status(self) -> Status:
         """Report of the node: values by ``node.core.control.STATUS_KEYS``."""
         return account.status(self)
+
+
+def _hear_out(task: "asyncio.Task[object]") -> None:
+    """Take the outcome of a task for which nobody may wait any more: the loop reports one that nobody took."""
+    if not task.cancelled():
+        task.exception()

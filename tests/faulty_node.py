@@ -19,6 +19,7 @@ drops-quarantine  what an old primary sets aside is lost
 small-programs  gateways are small programs that listen on nothing and read their input; no fault
 broken-programs  gateways end at once, with a sentence
 lines        clients of the line protocol connect at a port of their own (``tests.line_protocol``); no fault
+patient-end  at its end a node waits an hour for its own disk
 short-grace  users that cancel on disconnect have one second to come back
 line-gateways  `lockstep gateway` knows that protocol; no fault
 small-room   a disk is full when less than 2 MiB are free, and 4 MiB are held in reserve
@@ -137,6 +138,13 @@ def patient() -> None:
 
     impatient(3_600 * 10**9)
     node.programs.core_silence.PATIENCE_NS = 3_600 * 10**9  # type: ignore[misc]
+
+
+def patient_end() -> None:
+    import node.core.checkpointing
+    import node.node
+
+    node.node.END_S = node.core.checkpointing.BEGIN_S = 3_600.0  # type: ignore[misc]
 
 
 def small_room() -> None:
@@ -342,6 +350,7 @@ FAULTS: Final = {
     "tells-early": tells_early,
     "impatient": impatient,
     "patient": patient,
+    "patient-end": patient_end,
     "small-room": small_room,
     "by-peer": by_peer,
     "acknowledges-early": acknowledges_early,
