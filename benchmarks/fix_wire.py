@@ -3,6 +3,7 @@
     pipelined   50 sessions, orders and their cancels: messages in and answered, processor time of the gateway, waits
     one         one message at a time, with fsync and without, and the same bytes to a bare echo in the same run
     logons      2,000 sessions log on: seconds, and memory of the gateway
+    first       logons whose passwords a gateway checks for the first time, generated and people's, and another session
     resend      20,000 messages are sent again: seconds, and the round trips of another session meanwhile
     flood       a client of the core, one message at a time: alone, and beside 50 sessions of FIX that send all they can
 
@@ -26,6 +27,7 @@ from benchmarks.measure import Row, row, show
 from benchmarks.wire_node import SYMBOL, Node, running_node
 from client.messages import cancel, enter
 from client.orders import NewOrder
+from gateway.passwords import COST_DEFAULT, COST_GENERATED
 from load import echo
 from load.lines import LoadError, User
 from wire.fix_codec import FrameWriter, Times, body
@@ -45,6 +47,8 @@ _LOGONS: Final = 2_000
 _OF_ADDRESS: Final = 100
 _LOGONS_S: Final = 3.0
 _LOGONS_MB: Final = 150.0
+#: Logons with people's passwords, of 50 ms each.
+_SLOW_LOGONS: Final = 100
 _RESENT: Final = 20_000
 _RESENT_S: Final = 1.0
 _HELD_UP_US: Final = 20_000.0
@@ -112,10 +116,13 @@ class Line:
 
 
 @contextmanager
-def fix_node(users: int, durability: str = "fsync", module: str = "cli.main") -> Iterator[tuple[Node, int, int]]:
-    """A node that has a gateway of FIX, the gateway's port, and its process; module: that runs. Raises LoadError."""
+def fix_node(
+    users: int, durability: str = "fsync", module: str = "cli.main", cost: int = COST_GENERATED
+) -> Iterator[tuple[Node, int, int]]:
+    """A node that has a gateway of FIX, the gateway's port, and its process; module: that runs. cost: of the hashes of
+    passwords. Raises LoadError."""
     arguments = ("--gateway", "fix=fix:0", "--connections-max", "4096")
-    with running_node(durability, users, arguments=arguments, module=module) as node:
+    with running_node(durability, users, arguments=arguments, module=module, cost=cost) as node:
         assert node.link is not None, "a node of its own"
         until_s = time.monotonic() + _START_S
         while True:
@@ -128,9 +135,14 @@ def fix_node(users: int, durability: str = "fsync", module: str = "cli.main") ->
             time.sleep(0.05)
 
 
+def connected(port: int, users: list[User]) -> list[Line]:
+    """Connections of users, some from each address as a node bounds these."""
+    return [Line(port, user, f"127.0.0.{1 + number // _OF_ADDRESS}") for number, user in enumerate(users)]
+
+
 def logged_on(port: int, users: list[User]) -> list[Line]:
-    """Sessions of users, all logged on at once, some from each address as a node bounds these. Raises LoadError."""
-    lines = [Line(port, user, f"127.0.0.{1 + number // _OF_ADDRESS}") for number, user in enumerate(users)]
+    """Sessions of users, all logged on at once. Raises LoadError."""
+    lines = connected(port, users)
     for line in lines:
         line.socket.sendall(line.log_on())
     for line in lines:
@@ -303,6 +315,70 @@ def logons() -> Iterator[Row]:
             line.socket.close()
 
 
+def first_logons() -> Iterator[Row]:
+    """Many first logons at once, by generated passwords and by those of people, and a session beside them that enters
+    orders one at a time, before them and meanwhile."""
+    for whose, cost, users, at_most in (
+        ("generated", COST_GENERATED, _LOGONS, _LOGONS_S),
+        ("people's", COST_DEFAULT, _SLOW_LOGONS, None),
+    ):
+        with fix_node(users + 1, "none", cost=cost) as (node, port, pid):
+            (other,) = logged_on(port, node.users[:1])
+            _trips(other, other.orders(200))
+            alone = _trips(other, other.orders(_ROUND_TRIPS))
+            frames, lines = other.orders(_MESSAGES * 2), connected(port, node.users[1:])
+            logons = [line.log_on() for line in lines]
+            before_s, began_s = used_s(pid), time.perf_counter()
+            for line, logon in zip(lines, logons, strict=True):
+                line.socket.sendall(logon)
+            beside, refused = _trips_until_answered(other, frames, lines)
+            took_s, spent_s = time.perf_counter() - began_s, used_s(pid) - before_s
+        name = f"FIX, {users:,} first logons at once, {whose} passwords"
+        yield row(f"{name}: all answered", [took_s], "s", at_most=at_most)
+        yield row(f"{name}: refused, and sent again", [float(refused)], "logons")
+        yield row(f"{name}: processor time of the gateway", [1_000 * spent_s / users], "ms/logon")
+        for how, found in (("before them", alone), ("beside them", beside)):
+            for what, value in (
+                ("p50", np.median(found)),
+                ("p99", np.percentile(found, 99.0)),
+                ("longest", max(found)),
+            ):
+                yield row(f"{name}, another session {how}: {what} round trip", [float(value)], "us")
+
+
+def _trips_until_answered(other: Line, frames: list[bytes], lines: list[Line]) -> tuple[list[float], int]:
+    """Round trips of a session, in us, until each of other sessions is logged on, and how many logons were refused
+    and sent again, since a login waits 15 s at most for its check. Raises LoadError."""
+    poll, waiting, found, refused = select.epoll(), {line.socket.fileno(): line for line in lines}, list[float](), 0
+    for fd in (other.socket.fileno(), *waiting):
+        poll.register(fd, select.EPOLLIN)
+    for frame in frames:
+        began_s, answered = time.perf_counter(), False
+        other.socket.sendall(frame)
+        while not answered:
+            for fd, _ in poll.poll(_PATIENCE_S):
+                if fd == other.socket.fileno():
+                    other.receive(1)
+                    answered = True
+                    continue
+                poll.unregister(fd)
+                line = waiting.pop(fd)
+                try:
+                    line.receive(1)
+                except (LoadError, ConnectionError):
+                    refused += 1
+                    again = Line(line.socket.getpeername()[1], line.user, line.socket.getsockname()[0])
+                    line.socket.close()
+                    again.socket.sendall(again.log_on())
+                    waiting[again.socket.fileno()] = again
+                    poll.register(again.socket.fileno(), select.EPOLLIN)
+        found.append(1e6 * (time.perf_counter() - began_s))
+        if not waiting:
+            poll.close()
+            return found, refused
+    raise LoadError(f"{len(waiting):,} logons have no answer")
+
+
 def resend() -> Iterator[Row]:
     """A session that has 20,000 messages sent again, and one beside it that enters orders one at a time."""
     with fix_node(2) as (node, port, pid):
@@ -435,6 +511,7 @@ PARTS: Final[dict[str, Callable[[], Iterator[Row]]]] = {
     "pipelined": pipelined,
     "one": one,
     "logons": logons,
+    "first": first_logons,
     "resend": resend,
     "flood": flood,
 }

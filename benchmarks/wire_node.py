@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
 from benchmarks.measure import Row, row
-from gateway.passwords import COST_MIN, SALT_BYTES, hash_password
+from gateway.passwords import COST_GENERATED, SALT_BYTES, hash_password
 from load.lines import LoadError, User
 from node.core.stages import STAGES
 from node.operator.link import Link, LinkError, RequestRefused
@@ -41,18 +41,24 @@ class Node(NamedTuple):
 
 @contextmanager
 def running_node(
-    durability: str, users: int, symbols: int = 1, arguments: Sequence[str] = (), module: str = "cli.main"
+    durability: str,
+    users: int,
+    symbols: int = 1,
+    arguments: Sequence[str] = (),
+    module: str = "cli.main",
+    cost: int = COST_GENERATED,
 ) -> Iterator[Node]:
     """A node with so many users, a participant each, and instruments in continuous trading. Ended afterwards.
 
-    arguments: further ones of `lockstep serve`. module: that runs it. Raises LoadError when it does not start.
+    arguments: further ones of `lockstep serve`. module: that runs it. cost: of the hashes of passwords. Raises
+    LoadError when it does not start.
     """
     with (
         tempfile.TemporaryDirectory(prefix="lockstep-bench-") as name,
         serving(Path(name) / "node", durability, arguments, module) as (port, pid),
         link_to(Path(name) / "node") as link,
     ):
-        told = set_up(link, users, symbols)
+        told = set_up(link, users, symbols, cost)
         yield Node("127.0.0.1", port, told, symbol_names(symbols), pid, link, Path(name) / "node")
 
 
@@ -80,23 +86,22 @@ def symbol_names(symbols: int) -> list[str]:
     return [f"S{number}" for number in range(symbols)]
 
 
-def set_up(link: Link, users: int, symbols: int) -> list[User]:
-    """Define instruments, and users with a participant each; gives the users. Raises LoadError.
+def set_up(link: Link, users: int, symbols: int, cost: int = COST_GENERATED) -> list[User]:
+    """Define instruments, and users with a participant each and one password; gives the users. Raises LoadError.
 
-    Passwords are hashed at the lowest cost: it is not the login that is measured.
+    cost: of its hash. The default is that of generated passwords: mostly it is not the login that is measured.
     """
-    password = secrets.token_hex(5)
+    password, salt = secrets.token_hex(5), secrets.token_bytes(SALT_BYTES)
+    digest = hash_password(password, salt, cost)
     lines = []
     for symbol in symbol_names(symbols):
         lines.append(f"instrument {symbol} tick=0.01 lot=1 reference=100.00")
     lines.append("phase * continuous")
     names = [f"U{number:04}" for number in range(users)]
     for number, name in enumerate(names):
-        salt = secrets.token_bytes(SALT_BYTES)
-        digest = hash_password(password, salt, COST_MIN)
         lines.append(f"participant P{number:04}")
         lines.append(f"user {name} participant=P{number:04}")
-        lines.append(f"credential {name} cost={COST_MIN} salt={salt.hex()} hash={digest.hex()}")
+        lines.append(f"credential {name} cost={cost} salt={salt.hex()} hash={digest.hex()}")
     for start in range(0, len(lines), _LINES):
         try:
             answer = link.ask("commands", text="\n".join(lines[start : start + _LINES]))

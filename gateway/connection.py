@@ -60,6 +60,10 @@ class Owner(Protocol):
         """Take a new connection; False if there is no room for it."""
         ...
 
+    def on_strange_bytes(self, connection: "Connection", /) -> None:
+        """Have the bytes read that came before a login, at once or soon."""
+        ...
+
     def on_login_request(self, connection: "Connection", request: Login, /) -> None:
         """Check the password of a login request."""
         ...
@@ -230,14 +234,23 @@ class Connection(asyncio.BufferedProtocol):
             return
         if not self.dirty:
             self.received_ns = time_ns()
+        if self._limit - self.end < LEAST_ROOM_BYTES:
+            self.holding = True
+            self.transport.pause_reading()
         if self.user:
-            if self._limit - self.end < LEAST_ROOM_BYTES and self.transport is not None:
-                self.holding = True
-                self.transport.pause_reading()
             self._gateway.on_bytes(self)
+        elif self.session.state is State.LOGIN:
+            self._gateway.on_strange_bytes(self)
+        else:  # behind a login request: it is only kept
+            self.ask()
+
+    def ask(self) -> None:
+        """Have the session read what came before the answer to a login."""
+        if self.closing or self.end == self.begin:
             return
         data = bytes(self._gateway.buffer[self.begin : self.end])
         self.end = self.begin
+        self.resume_reading()
         for event in self.session.ask(data, self._gateway.now_ns()):
             if isinstance(event, ProtocolError):
                 self.close(str(event), last=event.answer)

@@ -9,7 +9,7 @@ from gateway.password_queue import PasswordCheck, PasswordThreads
 from gateway.passwords import COST_DEFAULT, verify
 
 #: A password of at most this cost is checked in 0.3 ms: by the event loop, since a thread waits longer to begin and to
-#: end. Programs' long random passwords may have it, those of people may not.
+#: end. Generated ones have it, those that people chose do not.
 COST_QUICK: Final = 6
 
 

@@ -67,64 +67,73 @@ class CheckQueue:
 
 
 class PasswordThreads:
-    """Threads of password checks, each one at a time. All calls come from the event loop's thread."""
+    """Threads of password checks, each one at a time. All calls come from the event loop's thread.
+
+    Quick checks are made by the event loop, in turns of their own: they wait for no thread, so programs log in at once
+    though people's passwords keep all threads busy for minutes.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._free = threads()
         self._threads = ThreadPoolExecutor(self._free, "login")
-        self._turns = CheckQueue()
+        self._turns, self._quick_turns = CheckQueue(), CheckQueue()
         self._closed = self._due = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timers: dict[Callable[[], None], asyncio.TimerHandle] = {}
 
     def ask(self, address: str, key: object, question: PasswordCheck) -> None:
         """Queue a check of an address."""
-        self._turns.add(address, key, question)
-        self._next()
+        if question.is_quick:
+            self._quick_turns.add(address, key, question)
+            self._next_quick()
+        else:
+            self._turns.add(address, key, question)
+            self._next()
 
     def withdraw(self, address: str, key: object) -> None:
         """Drop the check of a key that no longer waits; a check under way is finished. May be repeated."""
         self._turns.withdraw(address, key)
+        self._quick_turns.withdraw(address, key)
 
     def _next(self) -> None:
-        """Begin as many checks as there are threads. Before a quick one, other work of the loop has its turn."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        while self._free and not self._closed and not self._due:
-            now_ns = time.monotonic_ns()
-            question, again_ns = self._turns.next(now_ns)
-            if question is not None:
-                self._begin(question)
-                continue
-            if again_ns is not None:
-                self._timer = self._loop.call_later((again_ns - now_ns) / 1e9, self._next)
-            return
+        """Begin as many checks as there are threads."""
+        while self._free and not self._closed:
+            question = self._next_of(self._turns, self._next)
+            if question is None:
+                return
+            self._free -= 1
+            future = self._loop.run_in_executor(self._threads, question.check)
+            future.add_done_callback(partial(self._done, question))
 
-    def _begin(self, question: PasswordCheck) -> None:
-        if question.is_quick:
+    def _next_quick(self) -> None:
+        """Make quick checks, once other work of the loop has had its turn."""
+        if not self._due and not self._closed:
             self._due = True
-            self._loop.call_soon(self._check_quick, question)
-            return
-        self._free -= 1
-        future = self._loop.run_in_executor(self._threads, question.check)
-        future.add_done_callback(partial(self._done, question))
+            self._loop.call_soon(self._check_quick)
 
-    def _check_quick(self, question: PasswordCheck | None) -> None:
-        """Make a quick check, and those behind it for a while: many logins at once then go on together."""
+    def _next_of(self, turns: CheckQueue, again: Callable[[], None]) -> PasswordCheck | None:
+        """Next check in turn; None where none is due, and then ``again`` is called when one is."""
+        if (timer := self._timers.pop(again, None)) is not None:
+            timer.cancel()
+        now_ns = time.monotonic_ns()
+        question, again_ns = turns.next(now_ns)
+        if again_ns is not None:
+            self._timers[again] = self._loop.call_later((again_ns - now_ns) / 1e9, again)
+        return question
+
+    def _check_quick(self) -> None:
+        """Make quick checks for a while: many logins at once go on together."""
+        self._due = False
         until_ns = time.monotonic_ns() + QUICK_NS
-        while question is not None and question.is_quick and not self._closed:
+        while not self._closed and (question := self._next_of(self._quick_turns, self._next_quick)) is not None:
             try:
                 right = question.check()
             except Exception:  # as of a thread: a password that cannot be checked is not right
                 right = False
             question.on_check(right)
-            now_ns = time.monotonic_ns()
-            question = self._turns.next(now_ns)[0] if now_ns < until_ns else None
-        self._due = False
-        if question is not None and not self._closed:
-            self._begin(question)
-        self._next()
+            if time.monotonic_ns() >= until_ns:
+                self._next_quick()
+                return
 
     def _done(self, question: PasswordCheck, done: "asyncio.Future[bool]") -> None:
         self._free += 1
@@ -134,9 +143,9 @@ class PasswordThreads:
     def close(self) -> None:
         """Check no more passwords."""
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-        self._turns = CheckQueue()
+        for timer in self._timers.values():
+            timer.cancel()
+        self._turns, self._quick_turns = CheckQueue(), CheckQueue()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 

@@ -37,6 +37,7 @@ from gateway.register import Claims, OwnClaims, UserRegister
 from gateway.ring_reading import MESSAGES, SOURCES, waits_in_rings
 from gateway.rings import ServedRings
 from gateway.sign_on import SignOn
+from gateway.slices import Slices
 from gateway.slots import Slots, waiting_of
 from gateway.spool import Spool, SpoolError
 from gateway.streams import Segment
@@ -174,7 +175,7 @@ class Gateway:
         self._busy_until_ns = 0
         self._polling = False
         self._loop = asyncio.get_running_loop()
-        self._sign_on = SignOn(self, self._slots, report)
+        self._sign_on, self._strangers = SignOn(self, self._slots, report), Slices()
         self.open_for_logins = True
         #: Reason for which every login is rejected as for a session that is not here; "": logins are taken.
         self.elsewhere = ""
@@ -335,6 +336,11 @@ class Gateway:
     def lost_arrivals(self) -> int:
         """Records of arrivals that were not written since the start."""
         return self._arrival_log.lost if self._arrival_log is not None else 0
+
+    def on_strange_bytes(self, connection: Connection) -> None:
+        """Have the bytes read that came before a login; of many connections at once in slices, for the sake of those
+        that are logged in."""
+        self._strangers.do(connection.ask)
 
     def on_login_request(self, connection: Connection, login: Login) -> None:
         """Check the password of a login request, and log its user in."""

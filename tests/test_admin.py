@@ -11,7 +11,7 @@ import pytest
 
 from engine.bounds import DAY_NS
 from engine.records import CommandKind
-from gateway.passwords import salt_and_hash, verify
+from gateway.passwords import COST_GENERATED, salt_and_hash, verify
 from node.core.control import NodeControl
 from node.operator.admin import CONNECTIONS_MAX, WAITING_MAX
 from node.operator.link import LINE_BYTES_MAX, Link, read_place
@@ -484,6 +484,22 @@ def test_a_password_of_a_user_whom_nobody_added_is_refused(operated: Operated) -
     with operated.peer() as peer:
         told = peer.ask({"do": "password", "user": "GHOST", "password": "secret"})
         assert told["error"] == "there is no user GHOST; add it first."
+        assert peer.ask({"do": "generated_password", "user": "GHOST"}) == told
+
+
+def test_a_generated_password_is_told_once_and_its_hash_alone_is_cheap(operated: Operated) -> None:
+    with operated.peer() as peer:
+        first, second = (peer.ask({"do": "generated_password", "user": "trader"}) for _ in range(2))
+        given = peer.ask({"do": "generated_password", "user": "TRADER", "password": "weak"})
+    assert (second["ok"], second["seq"]) == (True, operated.node.engine.seq)
+    assert first["password"] != second["password"]
+    row = operated.node.rows[-1][-1]
+    salt, expected = salt_and_hash(row)
+    assert int(row["cost"]) == COST_GENERATED
+    assert verify(second["password"], salt, expected, COST_GENERATED)
+    assert not verify(first["password"], salt, expected, COST_GENERATED)
+    assert second["password"] not in operated.said()
+    assert not given["ok"], "nobody chooses a password that is stored so"
 
 
 def test_the_peer_of_these_tests_would_see_an_answer_that_is_too_long(operated: Operated) -> None:

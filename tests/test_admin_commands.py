@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from cli.main import app
 from engine.records import CommandKind
-from gateway.passwords import salt_and_hash, verify
+from gateway.passwords import COST_GENERATED, GENERATED_CHARACTERS, salt_and_hash, verify
 from node.operator.link import FILE
 from node.programs.operator_socket import BoundSocket
 from tests.conftest import Lockstep
@@ -494,6 +494,21 @@ def test_a_user_is_added_with_a_password(
     status, _, complaint = lockstep("admin", "user", *words)
     assert (status, "reason=unknown_participant" in complaint) == (1, True)
     assert len(operated.node.rows) == count + 1  # no password for a user who is none
+
+
+def test_the_node_draws_a_password_that_is_shown_once(operated: Operated, lockstep: Lockstep) -> None:
+    words = ["T1", "--participant", "ALPHA", "--generate"]
+    status, out, complaint = lockstep("admin", "user", "add", operated.directory, *words)
+    shown = out.splitlines()[-1].removeprefix("password: ")
+    assert (status, len(shown), "at most 10 characters" in complaint) == (0, GENERATED_CHARACTERS, True)
+    assert verify(shown, *salt_and_hash(operated.node.rows[-1][-1]), COST_GENERATED)
+    status, out, _ = lockstep("admin", "user", "password", operated.directory, "T1", "--generate", "--json")
+    (told,) = checked(("admin", "user", "password"), out)
+    assert (status, verify(told["password"], *salt_and_hash(operated.node.rows[-1][-1]), COST_GENERATED)) == (0, True)
+    assert told["password"] != shown
+    count = len(operated.node.rows)
+    status, out, complaint = lockstep("admin", "user", "add", operated.directory, *words, "--password-stdin")
+    assert (status, out, "give one of them" in complaint, len(operated.node.rows)) == (2, "", True, count)
 
 
 @pytest.mark.parametrize("given", ["", "\n", "elevenchars\n", "a b\n", "x" * 5_000])

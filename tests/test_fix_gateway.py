@@ -81,6 +81,17 @@ def test_an_order_is_entered_replaced_traded_and_canceled(node: Running, version
         assert len(set(buyer.frames)) == len(buyer.frames)
 
 
+@pytest.mark.slow
+def test_a_generated_password_logs_on_by_fix(node: Running) -> None:
+    with node.link() as link:
+        password = link.ask("generated_password", user="UA")["password"]
+    for wrong in ("secret", password[:10], password.upper()):
+        with closing(client(node)) as refused, pytest.raises(AssertionError, match="the connection ended"):
+            refused.log_on(password=wrong)
+    with closing(client(node)) as trader:
+        assert trader.log_on(password=password).msg_type == b"A"
+
+
 def killed(node: Running, before: int = 0) -> int:
     """Kill the gateway once it serves; its process. before: one that was killed already."""
     found: list[int] = []

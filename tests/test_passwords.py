@@ -1,12 +1,25 @@
 """Passwords of users: what is kept of one, and what may be one."""
 
 import hashlib
+from math import log2
 
 import pytest
 
 from engine.names import pack
 from engine.records import COMMAND_FIELDS, CommandKind
-from gateway.passwords import PasswordError, credential_row, hash_password, normalised, salt_and_hash, verify
+from gateway.logins import COST_QUICK
+from gateway.passwords import (
+    COST_DEFAULT,
+    COST_GENERATED,
+    GENERATED_CHARACTERS,
+    PasswordError,
+    credential_row,
+    generated,
+    hash_password,
+    normalised,
+    salt_and_hash,
+    verify,
+)
 
 
 def test_a_row_has_what_a_credential_has_and_nothing_else() -> None:
@@ -49,3 +62,16 @@ def test_passwords_costs_salts_and_users_are_checked() -> None:
         with pytest.raises(PasswordError, match="the user is"):
             credential_row(user, "secret", 4)
     assert not verify("eleven chars", bytes(16), bytes(24), 4)
+
+
+def test_a_generated_password_has_more_than_128_bits_and_is_checked_at_once() -> None:
+    drawn = {generated() for _ in range(1_000)}
+    assert len(drawn) == 1_000
+    characters = set("".join(drawn))
+    assert {len(each) for each in drawn} == {GENERATED_CHARACTERS}
+    assert GENERATED_CHARACTERS * log2(len(characters)) >= 128
+    assert COST_GENERATED <= COST_QUICK < COST_DEFAULT
+    password = drawn.pop()
+    salt, expected = salt_and_hash(credential_row("TRADER", password, COST_GENERATED)[0])
+    assert verify(password, salt, expected, COST_GENERATED)
+    assert not verify(password.upper(), salt, expected, COST_GENERATED), "nothing is folded"

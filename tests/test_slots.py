@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -235,6 +236,32 @@ def test_slow_checks_have_threads_and_quick_ones_the_loop_which_does_other_work_
     assert said[:6].count(True) == 3
     assert said[:2] == [True, "other work"]
     assert said[6:].count(True) == said[6:].count(False) == 2
+
+
+def test_quick_checks_wait_for_no_slow_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(password_queue, "threads", lambda: 1)
+    held, said = threading.Event(), list[object]()
+
+    async def checked() -> None:
+        checks = PasswordThreads()
+        for key in range(2):  # one is under way, one waits
+            slow = PasswordCheck(lambda: held.wait(timeout=30), lambda _now_ns: 0, lambda _: said.append("slow"))
+            checks.ask("a", key, slow)
+        soon_ns = time.monotonic_ns() + 20_000_000
+        for key, due_ns in ((2, 0), (3, soon_ns), (4, 0)):
+            check = PasswordCheck(lambda: True, lambda _, due_ns=due_ns: due_ns, lambda _: said.append("quick"), True)
+            checks.ask("a", key, check)
+        checks.withdraw("a", 4)
+        deadline_s = time.monotonic() + 30
+        while len(said) < 2 and time.monotonic() < deadline_s:
+            await asyncio.sleep(0.001)
+        held.set()
+        while len(said) < 4 and time.monotonic() < deadline_s:
+            await asyncio.sleep(0.001)
+        checks.close()
+
+    asyncio.run(checked())
+    assert said == ["quick", "quick", "slow", "slow"]
 
 
 @pytest.mark.parametrize(("slots_max", "bound"), [(1, 1), (4, 1), (1_024, 256)])

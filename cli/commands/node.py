@@ -31,6 +31,9 @@ User = Annotated[str, typer.Argument(metavar="NAME", help="1 to 6 characters of 
 PasswordStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from a line of standard input, not from a terminal.")
 ]
+Generate = Annotated[
+    bool, typer.Option("--generate", help="Have the node draw a password for a program of FIX, and show it once.")
+]
 
 
 @app.command(rich_help_panel=PANEL)
@@ -177,31 +180,36 @@ def admin_user_add(
         typer.Option(metavar="login,cancel_on_disconnect,newest_wins|none", help="What.", show_default="login"),
     ] = None,
     password_stdin: PasswordStdin = False,
+    generate: Generate = False,
     as_json: Json = False,
 ) -> int:
     """Define a user and set the password; it is read without an echo, and stored as a salted hash only.
 
     Passwords have 1 to 10 characters; capital and small letters are the same (SoupBinTCP). An existing user is
-    redefined.
+    redefined. A generated password has 26 characters, which FIX carries; its first login costs little.
 
     Example: lockstep admin user add node1 TRADER --participant ALPHA --allow login,cancel_on_disconnect
     """
     from cli.operating.admin import add_user
 
-    return add_user(directory, name, participant, firm, allow, password_stdin, as_json=as_json)
+    return add_user(directory, name, participant, firm, allow, password_stdin, generate, as_json=as_json)
 
 
 @user.command("password")
 def admin_user_password(
-    directory: Directory, name: User, password_stdin: PasswordStdin = False, as_json: Json = False
+    directory: Directory,
+    name: User,
+    password_stdin: PasswordStdin = False,
+    generate: Generate = False,
+    as_json: Json = False,
 ) -> int:
-    """Set a user's password, read without an echo.
+    """Set a user's password, read without an echo, or one that the node draws.
 
     Example: lockstep admin user password node1 TRADER
     """
     from cli.operating.admin import set_password
 
-    return set_password(directory, name, password_stdin, as_json=as_json)
+    return set_password(directory, name, password_stdin, generate, as_json=as_json)
 
 
 @admin.command("phase")

@@ -31,6 +31,8 @@ _EXISTING: Final = 3
 _LINE: Final = re.compile(r"^commands:\d+: ")
 #: An option of the notation at the begin of a fault: `order_rate is '5'`, `allow= is 'x'`.
 _OPTION: Final = re.compile(r"([a-z_]+)=? is ")
+#: Part of the answer about a user: the password that the node has drawn.
+_NO_PASSWORD: Final[dict[str, Any]] = {"password": None}
 _REFUSALS: Final = ("> rejected", "> cancel_rejected")
 _EMERGENCY: Final = "This closes every instrument and cancels every order, good-till-canceled ones too."
 
@@ -190,6 +192,11 @@ def _show_events(result: dict[str, Any], lines: list[str], *, as_json: bool) -> 
         screen.print_line(f"done, command {screen.count(result['seq'])}")
     for line in result.get("added", ()):
         screen.print_line(f"set by default: {line}")
+    if result.get("password"):
+        screen.print_line(f"password: {result['password']}")
+        screen.notice(
+            "note: it is shown this once; FIX carries it, OUCH and native order entry have at most 10 characters"
+        )
 
 
 # Users and their passwords.
@@ -217,6 +224,20 @@ def password(from_stdin: bool) -> str:
     return given
 
 
+def _asked_password(name: str, from_stdin: bool, generate: bool, *, as_json: bool) -> dict[str, Any]:
+    """Request that sets a user's password: one that is given, or one that the node draws. Raises WrongUse."""
+    if generate and from_stdin:
+        raise WrongUse("--generate draws a password, and --password-stdin gives one; give one of them")
+    asked = {"user": word(name, "NAME"), "objects": as_json}
+    return asked if generate else asked | {"password": password(from_stdin)}
+
+
+def _set_password(link: Link, asked: dict[str, Any]) -> dict[str, Any]:
+    answer = link.ask("password" if "password" in asked else "generated_password", **asked)
+    answer.pop("ok", None)
+    return _NO_PASSWORD | answer
+
+
 def add_user(
     directory: Path,
     name: str,
@@ -224,28 +245,26 @@ def add_user(
     firm: str | None,
     allow: str | None,
     from_stdin: bool,
+    generate: bool,
     *,
     as_json: bool,
 ) -> int:
     """`lockstep admin user add`: define a user and set its password."""
     words = ["user", word(name, "NAME"), *pair("participant", participant), *pair("firm", firm), *pair("allow", allow)]
-    given = password(from_stdin)
+    asked = _asked_password(name, from_stdin, generate, as_json=as_json)
     with connected(directory) as link:
-        result = _sent(link, [[" ".join(words)]], as_json=as_json)
+        result = _sent(link, [[" ".join(words)]], as_json=as_json) | _NO_PASSWORD
         if not result["rejected"]:
-            result |= link.ask("password", user=name, password=given, objects=as_json)
-            result.pop("ok", None)
+            result |= _set_password(link, asked)
     return _shown(result, as_json=as_json)
 
 
-def set_password(directory: Path, name: str, from_stdin: bool, *, as_json: bool) -> int:
+def set_password(directory: Path, name: str, from_stdin: bool, generate: bool, *, as_json: bool) -> int:
     """`lockstep admin user password`: set a user's password."""
-    given = password(from_stdin)
+    asked = _asked_password(name, from_stdin, generate, as_json=as_json)
     with connected(directory) as link:
-        result: dict[str, Any] = {"commands": 1, "left_out": 0, "added": [], "existing": []} | link.ask(
-            "password", user=word(name, "NAME"), password=given, objects=as_json
-        )
-    result.pop("ok", None)
+        done = _set_password(link, asked)
+    result: dict[str, Any] = {"commands": 1, "left_out": 0, "added": [], "existing": []} | done
     return _shown(result, as_json=as_json)
 
 

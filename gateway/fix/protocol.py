@@ -13,7 +13,7 @@ from gateway.fix.marks import NUMBER
 from gateway.fix.outbox import FixOutbox
 from gateway.fix.session import FixSession
 from gateway.outbox import PAST_DAYS, Outbox
-from wire.soup import PASSWORD_CHARACTERS
+from gateway.passwords import PASSWORD_CHARACTERS_MAX
 
 _SECOND_NS: Final = 1_000_000_000
 
@@ -36,7 +36,7 @@ class Fix:
     name = "fix"
     number = NUMBER
     outbox_name = FixOutbox.name
-    password_characters_max = PASSWORD_CHARACTERS
+    password_characters_max = PASSWORD_CHARACTERS_MAX
     read_streams = staticmethod(read_streams)
     answer_block = None
     heartbeat = b""

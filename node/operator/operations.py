@@ -18,7 +18,15 @@ import numpy as np
 from engine.names import ID_CHARACTERS
 from engine.records import CommandKind, EventKind
 from engine.row_bytes import event_values
-from gateway.passwords import COST_DEFAULT, FOLDED_CHARACTERS_MAX, PasswordError, credential_row
+from gateway.passwords import (
+    COST_DEFAULT,
+    COST_GENERATED,
+    FOLDED_CHARACTERS_MAX,
+    GENERATED_CHARACTERS,
+    PasswordError,
+    credential_row,
+    generated,
+)
 from node.core.control import NodeControl, OperationRefused, OperationUnfinished, RefusedForNow, SubmissionResult
 from node.operator.defaults import with_defaults
 from node.operator.definitions import (
@@ -111,6 +119,9 @@ class Operations:
             "password": _Operation(
                 self._password, {"user": str, "password": str, "objects": bool}, frozenset({"objects"})
             ),
+            "generated_password": _Operation(
+                self._generated_password, {"user": str, "objects": bool}, frozenset({"objects"})
+            ),
             "metrics": _Operation(self._metrics_text, {}),
         }
 
@@ -191,11 +202,23 @@ class Operations:
                 yield batch
 
     async def _password(self, request: Request) -> Answer:
+        return await self._set_password(
+            request, request["password"], self._password_cost, self._password_characters_max
+        )
+
+    async def _generated_password(self, request: Request) -> Answer:
+        """Draw the password here: what is stored at a low cost is never one that somebody chose."""
+        password = generated()
+        return {"password": password, **await self._set_password(request, password, COST_GENERATED)}
+
+    async def _set_password(
+        self, request: Request, password: str, cost: int, characters_max: int = GENERATED_CHARACTERS
+    ) -> Answer:
         user = request["user"].upper()
         if not self._node.has_user(user):
             raise OperationRefused(f"there is no user {_quoted(request['user'])}; add it first")
         hashed = asyncio.get_running_loop().run_in_executor(
-            self._hasher, credential_row, user, request["password"], self._password_cost, self._password_characters_max
+            self._hasher, credential_row, user, password, cost, characters_max
         )
         events = _Events(as_objects=request.get("objects", False))
         events.take(await self._node.submit(await hashed), self._node)
