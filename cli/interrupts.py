@@ -27,9 +27,20 @@ class Terminated(KeyboardInterrupt):
 def end_at_once(_number: int = signal.SIGINT, _frame: FrameType | None = None) -> None:
     """End the process at once, as a signal does; pending output is lost."""
     try:
-        os.write(2, b"lockstep: interrupted\n")
+        os.write(2, f"{after_echo()}lockstep: interrupted\n".encode())
     finally:
         os._exit(INTERRUPTED)
+
+
+def after_echo() -> str:
+    """A newline where the terminal has shown the Ctrl-C as ^C, behind which nothing should stand; else nothing."""
+    import termios  # for this alone, at the very end
+
+    shows = termios.ECHO | termios.ECHOCTL
+    try:
+        return "\n" if termios.tcgetattr(2)[3] & shows == shows else ""
+    except termios.error:  # standard error is no terminal
+        return ""
 
 
 def run(work: Callable[[], int]) -> None:

@@ -193,7 +193,7 @@ def run_line(arguments: Sequence[str]) -> int:
             status = _commands(*arguments[:1]).main(list(arguments), prog_name="lockstep", standalone_mode=False)
         screen.flush()
         if status == errors.INTERRUPTED:
-            _complain("interrupted")
+            _tell_of_interrupt()
         elif status == errors.TERMINATED:
             _complain("terminated")
         return status if isinstance(status, int) else errors.FINE
@@ -220,8 +220,15 @@ def run_line(arguments: Sequence[str]) -> int:
 
 def _interrupted(interrupt: KeyboardInterrupt) -> int:
     is_end = isinstance(interrupt, interrupts.Terminated)
-    _complain("terminated" if is_end else "interrupted")
+    if is_end:
+        _complain("terminated")
+    else:
+        _tell_of_interrupt()
     return errors.TERMINATED if is_end else errors.INTERRUPTED
+
+
+def _tell_of_interrupt() -> None:
+    screen.notice(f"{interrupts.after_echo()}lockstep: interrupted")
 
 
 def _complain(text: str) -> None:

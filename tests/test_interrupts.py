@@ -7,10 +7,12 @@ LOCKSTEP_SEED; the first is always the very start, while the modules are loaded.
 import contextlib
 import io
 import os
+import pty
 import random
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -117,6 +119,36 @@ def test_an_interrupt_that_comes_where_nothing_can_be_raised_is_not_lost() -> No
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False
     )
     assert (ended.returncode, ended.stderr) == (130, "lockstep: interrupted\n")
+
+
+@pytest.mark.parametrize("shows", [True, False])
+@pytest.mark.parametrize("line", ["", "tail NODE"])
+def test_an_interrupt_is_told_on_a_line_of_its_own_where_the_terminal_shows_it(
+    line: str, shows: bool, made: Path
+) -> None:
+    master, slave = pty.openpty()
+    modes = termios.tcgetattr(slave)
+    modes[3] = modes[3] | termios.ECHO | termios.ECHOCTL if shows else modes[3] & ~termios.ECHO
+    termios.tcsetattr(slave, termios.TCSANOW, modes)
+    waits = "import time; from cli import interrupts; interrupts.run(lambda: print('now') or time.sleep(60))"
+    program = waits if not line else "import cli.start; cli.start.main()"
+    take = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)"  # so that Ctrl-C of the terminal reaches it
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", f"{take}\n{program}", *line.split()],
+        cwd=made, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"},
+    )  # fmt: skip
+    said = b""
+    with contextlib.closing(os.fdopen(master, "r+b", buffering=0)) as terminal:
+        while (b"until one does" if line else b"now\r\n") not in said:  # it works, and waits
+            said += terminal.read(1_000)
+        said = b""
+        terminal.write(b"\x03")
+        while b"interrupted\r\n" not in said:
+            said += terminal.read(1_000)
+        assert process.wait(LIMIT_S) == 130
+    os.close(slave)
+    assert said.lstrip(b"\r\n") == (b"^C\r\nlockstep: interrupted\r\n" if shows else b"lockstep: interrupted\r\n")
 
 
 def test_an_interrupt_within_text_that_is_run_as_a_program_ends_a_module_with_its_own_status(tmp_path: Path) -> None:

@@ -231,7 +231,9 @@ class _Desk:
     def _answer_late(self, line: str) -> None:
         self._unanswered = line
         behind = self._lines.qsize()
-        wait = f"; {screen.counted(behind, 'line')} behind it wait too" if behind else ""
+        wait = (
+            f"; {screen.counted(behind, 'line')} behind it {'waits' if behind == 1 else 'wait'} too" if behind else ""
+        )
         self._printer.notice(f"lockstep: no answer to {_quoted(line)} yet; it may take some seconds{wait}")
 
     def _line_read(self, line: str | None, read_s: float) -> None:
