@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -170,20 +170,39 @@ def test_a_node_that_starts_again_has_the_same_numbers_and_a_new_receiver_gets_a
 
 def snapshot(port: int, session: str = "") -> tuple[list[bytes], str]:
     """Messages of a snapshot, and the session of the login; [] if it was refused."""
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as connected:
+    names: list[str] = []
+    messages = snapshot_through(socket.create_connection(("127.0.0.1", port), timeout=60), session=session, names=names)
+    return messages, "".join(names)
+
+
+def snapshot_through(
+    connected: socket.socket,
+    begin: Callable[[socket.socket], object] = lambda _connected: b"",
+    *,
+    session: str = "",
+    names: list[str] | None = None,
+) -> list[bytes]:
+    """Messages of a snapshot through a connection, as far as they come. begin: what is done behind the login, a
+    function that gives the bytes it has read. names: gets the session."""
+    with connected:
         own = ClientSession(0)
         connected.sendall(own.login(LoginRequest("ANY", "any", session, 1), 0))
         messages: list[bytes] = []
-        name = ""
-        while data := connected.recv(65_536):
+        data = begin(connected) or connected.recv(65_536)
+        while data:
             for event in own.receive(data, 0):
                 if isinstance(event, Sequenced):
                     messages.append(event.payload)
                 elif isinstance(event, LoginAccepted):
-                    name = event.session
+                    if names is not None:
+                        names.append(event.session)
                 else:
                     assert isinstance(event, LoginRejected) or own.ended
-        return messages, name
+            try:
+                data = connected.recv(65_536)
+            except ConnectionResetError:
+                break
+        return messages
 
 
 @pytest.mark.slow

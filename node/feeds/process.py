@@ -85,7 +85,7 @@ class FeedProcess:
         self._stopping = False
         self._failure: BaseException | None = None
         self._ended = asyncio.Event()
-        self._snapshots = SnapshotServer(self.stream)
+        self._snapshots = SnapshotServer(self.stream, self._on_slow)
         self._server: asyncio.Server | None = None
 
     # The life of the process.
@@ -160,6 +160,9 @@ class FeedProcess:
         if isinstance(error, OSError) and context.get("transport") is not None:
             return  # a client of snapshots has left
         self.stop(error if isinstance(error, BaseException) else RuntimeError(str(context.get("message"))))
+
+    def _on_slow(self, address: str) -> None:
+        self.log.warning("a client of snapshots was ended", address=address, why="it sent or took nothing for too long")
 
     def _beat(self) -> None:
         if self._stopping:

@@ -6,37 +6,50 @@ them; then it goes on with the feed. Any user name and password are taken: whoev
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Final
 
 from marketdata.itch import session_name
 from marketdata.itch.snapshot import Snapshot, end_of_snapshot, packets
 from marketdata.itch.stream import ItchStream
 from wire import LoginRequest, ProtocolError, RejectCode, ServerSession, State
+from wire.itch_layout import FRAME_BYTES, LAYOUTS, ItchMessage, bytes_of
 from wire.soup import Logout
 
 #: Clients at once; one more is turned away.
 CLIENTS_MAX: Final = 64
-#: Time for a client to take its snapshot, in seconds.
+#: Bytes of the snapshots that are being taken; while there are more, one more client is turned away.
+HELD_BYTES_MAX: Final = 512 << 20
+#: Time for a client to log in, to take a part of its snapshot, and to take all of it, in seconds.
+_LOGIN_S: Final = 10.0
+_PART_S: Final = 30.0
 _TAKE_S: Final = 120.0
 _LOGIN_BYTES_MAX: Final = 256
+#: Bytes of an order in a snapshot.
+_FRAMED_BYTES: Final = FRAME_BYTES + bytes_of(LAYOUTS[ItchMessage.ADD])
 
 
 class SnapshotServer:
-    """Clients of snapshots. ``given``: snapshots so far."""
+    """Clients of snapshots. ``given``: snapshots so far. ``held_bytes``: of the snapshots that are being taken."""
 
-    def __init__(self, stream: ItchStream) -> None:
-        self._stream = stream
+    def __init__(self, stream: ItchStream, on_slow: Callable[[str], None] = lambda _address: None) -> None:
+        """on_slow: told the address of a client that took nothing for too long, and was ended."""
+        self._stream, self._on_slow = stream, on_slow
         self._clients = 0
-        self.given = 0
+        self.given = self.held_bytes = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one client, until it has its snapshot, leaves, or breaks the protocol."""
         self._clients += 1
+        writer.transport.set_write_buffer_limits(0)  # what was drained is the kernel's
         try:
             async with asyncio.timeout(_TAKE_S):
                 await self._serve(reader, writer)
-        except (OSError, TimeoutError):
-            pass  # it has left, or takes nothing
+        except TimeoutError:
+            self._on_slow(str((writer.get_extra_info("peername") or [""])[0]))
+            writer.transport.abort()  # a close waits until it has taken what is due
+        except OSError:
+            writer.transport.abort()  # it has left
         finally:
             self._clients -= 1
             writer.close()
@@ -44,7 +57,8 @@ class SnapshotServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         session = ServerSession(time.monotonic_ns(), _LOGIN_BYTES_MAX)
         while session.state is State.LOGIN:
-            data = await reader.read(_LOGIN_BYTES_MAX)
+            async with asyncio.timeout(_LOGIN_S):
+                data = await reader.read(_LOGIN_BYTES_MAX)
             if not data:
                 return
             for event in session.receive(data, time.monotonic_ns()):
@@ -57,7 +71,7 @@ class SnapshotServer:
                     await self._give(session, event, writer)
 
     async def _give(self, session: ServerSession, asked: LoginRequest, writer: asyncio.StreamWriter) -> None:
-        if self._clients > CLIENTS_MAX:
+        if self._clients > CLIENTS_MAX or self.held_bytes > HELD_BYTES_MAX:
             writer.write(session.reject(RejectCode.NOT_AUTHORIZED))
             return
         snapshot = Snapshot(self._stream.feed)
@@ -66,10 +80,19 @@ class SnapshotServer:
             writer.write(session.reject(RejectCode.SESSION_NOT_AVAILABLE))
             return
         writer.write(session.accept(name, 1, time.monotonic_ns()))
-        for piece in await asyncio.to_thread(snapshot.framed, now_ns):
-            writer.write(packets(piece))
-            await writer.drain()
-        writer.write(session.sequenced([end_of_snapshot(snapshot.next_number)], time.monotonic_ns()))
-        writer.write(session.end_session(time.monotonic_ns()))
-        await writer.drain()
+        held = _FRAMED_BYTES * snapshot.orders
+        self.held_bytes += held
+        try:
+            for piece in await asyncio.to_thread(snapshot.framed, now_ns):
+                await self._part(writer, packets(piece))
+        finally:
+            self.held_bytes -= held
+        end = session.sequenced([end_of_snapshot(snapshot.next_number)], time.monotonic_ns())
+        await self._part(writer, end + session.end_session(time.monotonic_ns()))
         self.given += 1
+
+    @staticmethod
+    async def _part(writer: asyncio.StreamWriter, octets: bytes) -> None:
+        writer.write(octets)
+        async with asyncio.timeout(_PART_S):
+            await writer.drain()

@@ -32,6 +32,7 @@ from node.web.page import ADDRESS, page_routes, to_page, wants_page
 from node.web.paths import PATHS, PRIVATE_PATHS, description
 from node.web.token_bucket import Bucket
 from node.web.trading import Answer, Trading
+from node.web.unread import Unread
 
 #: Requests of a subscriber a second, and at once.
 _ASKS_A_SECOND: Final = 20.0
@@ -106,10 +107,12 @@ def application(
     trading: Trading | None = None,
     proxies: frozenset[str] = frozenset(),
     desk: Desk | None = None,
+    unread: Unread | None = None,
 ) -> ASGIApp:
     """The application of a market. rate: requests a second by address; 0: no limit. trading: None: no order entry.
 
     proxies: addresses that say for whom they ask (``RateLimit``). desk: None: the page has no operator's view.
+    unread: what waits for clients, which bounds long answers.
     """
     described = description(has_orders=trading is not None)
 
@@ -136,6 +139,8 @@ def application(
             if request.url.path == "/" and wants_page(request):
                 return to_page()
             made = _json(ask(request))
+            if unread is not None and not unread.has_room(len(made.body)):
+                raise BadRequest("too many long answers wait for clients that do not read them; ask again later", 503)
             if market.is_stale:
                 made.headers["age"] = str(int(market.age_s))  # RFC 9111, section 5.1: of a copy, which this is
             return made
@@ -270,7 +275,7 @@ def private_routes(market: WebMarket, trading: Trading) -> list[BaseRoute]:
 
 async def serve_subscriber(hub: Hub, websocket: WebSocket) -> None:
     """Serve a WebSocket from its start to its end."""
-    subscriber = hub.join()
+    subscriber = hub.join(websocket.client.host if websocket.client is not None else "")
     await websocket.accept()
     if subscriber is None:
         await websocket.close(_BUSY, "too many subscribers; try again later")

@@ -60,7 +60,8 @@ class Subscriber:
     number of the last whole book of such a product.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "") -> None:
+        self.address = address
         self.held: dict[str, set[str]] = {}
         self.paces: dict[tuple[str, str], int] = {}
         self.wholes: dict[str, int] = {}
@@ -112,6 +113,7 @@ class Hub:
         self._was_stale = False  # as it was told last
         self._ticks = 0
         self.conflated = self.slow = 0
+        self._ended: list[tuple[str, str]] = []
         self.speaks = False
         #: The user of a signed request to subscribe, a function. Raises BadRequest.
         self.user_of: Callable[[dict[str, str]], str] = _no_users
@@ -140,11 +142,11 @@ class Hub:
 
     # Subscribers.
 
-    def join(self) -> Subscriber | None:
+    def join(self, address: str = "") -> Subscriber | None:
         """Take a new subscriber; None where there are too many."""
         if len(self._members) >= SUBSCRIBERS_MAX:
             return None
-        made = Subscriber()
+        made = Subscriber(address)
         made.read_s = asyncio.get_running_loop().time()
         self._members.add(made)
         return made
@@ -153,6 +155,7 @@ class Hub:
         """Forget a subscriber."""
         if subscriber in self._members and subscriber.end == SLOW:
             self.slow += 1
+            self._ended.append((subscriber.address, subscriber.end))
         self._members.discard(subscriber)
         for name, ids in subscriber.held.items():
             for product_id in ids:
@@ -229,6 +232,11 @@ class Hub:
         members.discard(subscriber)
         if not members:
             self._by.pop(key, None)
+
+    def take_ended(self) -> list[tuple[str, str]]:
+        """Addresses of the subscribers that were ended since the last call, since they read too little, and why."""
+        ended, self._ended = self._ended, []
+        return ended
 
     # What they get.
 

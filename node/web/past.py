@@ -22,6 +22,7 @@ from node.programs.end_signals import on_end_signal
 from node.web.app import application
 from node.web.hub import CONFLATED_BYTES, TICK_S, Hub
 from node.web.process import started, web_server
+from node.web.unread import Unread
 from replay.past import PlayedBlock
 
 _LOOK_S: Final = 0.01
@@ -53,6 +54,7 @@ class PastWeb:
             product = Product(number, symbol)
             self.market.products[number] = self.market.by_id[product.id] = product
         self._past: PastMarket | None = None
+        self._unread = Unread()
 
     @property
     def messages(self) -> dict[str, int]:
@@ -72,7 +74,7 @@ class PastWeb:
             self.options.speed,
             is_ready=lambda: self.hub.waiting_bytes < CONFLATED_BYTES // 2,
         )
-        server = web_server(application(self.market, self.hub, 0))
+        server = web_server(application(self.market, self.hub, 0, unread=self._unread), self._unread)
         serving = asyncio.create_task(server.serve(sockets=[self.options.listens]))
         await started(server, serving)
         ticking = asyncio.create_task(self._tick())
@@ -103,6 +105,8 @@ class PastWeb:
         while True:
             await asyncio.sleep(TICK_S)
             self.hub.tick()
+            self.hub.take_ended()
+            self._unread.look(time.monotonic())
 
 
 def serve_past_web(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from marketdata.web.answers import BadRequest
 from marketdata.web.market import WebMarket
@@ -31,6 +32,7 @@ from node.web.keys import Key, NotAuthorized, checked
 from node.web.operator_desk import Desk
 from node.web.operators import Operators
 from node.web.trading import Trading
+from node.web.unread import UNREAD_S, Unread
 
 #: Look whether the server has started, in seconds.
 _LOOK_S: Final = 0.002
@@ -38,7 +40,7 @@ _LOOK_S: Final = 0.002
 _BACKLOG: Final = 2_048
 _REQUEST_BYTES_MAX: Final = 64 << 10
 _LAST_S: Final = 2
-#: Interval of signs of life to the supervisor, in seconds.
+#: Interval of signs of life to the supervisor, and of looks at clients that do not read, in seconds.
 _REPORT_S: Final = 1.0
 #: Path that a signature of a request to subscribe is over.
 _VERIFIED_PATH: Final = "/users/self/verify"
@@ -70,17 +72,27 @@ class _Server(uvicorn.Server):
         yield
 
 
-def web_server(made: Any) -> uvicorn.Server:
-    """A server of an application, with the limits of this program."""
-    return _Server(
+class _WebSocket(WebSocketsSansIOProtocol):
+    """A WebSocket whose close goes behind what waits: who does not read finds the reason there once it reads again."""
+
+    async def send(self, message: Any) -> None:
+        """Send a message of the application."""
+        if message["type"] == "websocket.close":
+            self.writable.set()
+        await super().send(message)
+
+
+def web_server(made: Any, unread: Unread) -> uvicorn.Server:
+    """A server of an application, with the limits of this program. unread: gets its connections."""
+    server = _Server(
         uvicorn.Config(
             made,
             loop="none",
             http="httptools",
-            ws="websockets-sansio",
+            ws=_WebSocket,
             ws_max_size=_REQUEST_BYTES_MAX,
             ws_ping_interval=20.0,
-            ws_ping_timeout=20.0,
+            ws_ping_timeout=UNREAD_S,
             ws_per_message_deflate=False,
             lifespan="off",
             access_log=False,
@@ -91,6 +103,8 @@ def web_server(made: Any) -> uvicorn.Server:
             backlog=_BACKLOG,
         )
     )
+    unread.connections = server.server_state.connections
+    return server
 
 
 async def started(server: uvicorn.Server, serving: "asyncio.Task[None]") -> None:
@@ -115,6 +129,7 @@ class WebProcess:
         self.desk: Desk | None = None
         if options.operators:
             self.desk = Desk(options.data, options.operators, self.market, log)
+        self._unread = Unread()
         self._ended = asyncio.Event()
         self._failure: BaseException | None = None
         self.follower = TapeFollower(market, options.data / "web", "web", self.market, self._on_fault)
@@ -152,8 +167,9 @@ class WebProcess:
         if self._ended.is_set():
             await self.follower.stop()
             return
-        made = application(self.market, self.hub, self.options.rate, self.trading, self.options.proxies, self.desk)
-        server = web_server(made)
+        options, unread = self.options, self._unread
+        made = application(self.market, self.hub, options.rate, self.trading, options.proxies, self.desk, unread)
+        server = web_server(made, unread)
         serving = asyncio.create_task(server.serve(sockets=[self.options.listens]))
         await started(server, serving)
         ticking = asyncio.create_task(self._tick())
@@ -206,6 +222,13 @@ class WebProcess:
         elif was_stale and not market.is_stale:
             self.log.info("the market goes on")
 
+    def _look_at_readers(self, now_s: float) -> None:
+        for address, reason in self.hub.take_ended():
+            self.log.warning("a subscriber was ended", address=address, why=reason)
+        for each in self._unread.look(now_s):
+            why = "it takes nothing"
+            self.log.warning("a connection was ended", address=each.address, waiting_bytes=each.waiting_bytes, why=why)
+
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         due_s = report_due_s = loop.time()
@@ -214,9 +237,11 @@ class WebProcess:
             await asyncio.sleep(due_s - loop.time())
             self._look_at_age()
             self.hub.tick()
-            if self.options.report is not None and loop.time() >= report_due_s:
+            if loop.time() >= report_due_s:
                 report_due_s = loop.time() + _REPORT_S
-                self.options.report.write(agents=[])
+                self._look_at_readers(loop.time())
+                if self.options.report is not None:
+                    self.options.report.write(agents=[])
 
 
 def serve_web(options: WebOptions, log: Log, *, on_listening: Callable[[], None] = lambda: None) -> None:
