@@ -40,6 +40,13 @@ def _cancel_part(venue: Venue, order: Order, qty: int, events: EventLog) -> None
         order.qty = qty
 
 
+def cancel_day_orders(venue: Venue, instrument: Instrument, events: EventLog) -> None:
+    """The instrument has closed: its orders that are good for the day end (section 4)."""
+    for order in instrument.open_orders():
+        if order.is_good_for_day:
+            cancel_open(venue, order, Reason.END_OF_DAY, events)
+
+
 def mass_cancel(venue: Venue, row: Row, events: EventLog) -> None:
     """Symbol 0 is every instrument, side 0 both sides; answered only with its cancels, in order of acceptance."""
     participant = venue.participant_by_name.get(row.name)

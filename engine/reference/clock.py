@@ -1,7 +1,7 @@
 """The clock, which is input like everything else: a value moves it, and what is due by then happens (section 10)."""
 
 from engine.bounds import TIME_NS_MAX
-from engine.records import Reason, TimeInForce
+from engine.records import Reason
 from engine.reference.consequences import consequences
 from engine.reference.delay import take_effect
 from engine.reference.events import EventLog
@@ -51,7 +51,7 @@ def _run_due(venue: Venue, events: EventLog) -> None:
 def _end_day(venue: Venue, events: EventLog) -> None:
     """Orders good for the day end with it, in order of acceptance, before anything of the new day (section 13, 27)."""
     every = (order for participant in venue.participants for order in participant.open_orders.values())
-    of_day = [order for order in every if order.time_in_force not in (TimeInForce.GTC, TimeInForce.GTD)]
+    of_day = [order for order in every if order.is_good_for_day]
     for order in sorted(of_day, key=lambda each: each.order_number):
         cancel_open(venue, order, Reason.END_OF_DAY, events)
     consequences(venue, events)

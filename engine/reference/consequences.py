@@ -27,14 +27,19 @@ def consequences(venue: Venue, events: EventLog) -> None:
 
 
 def _look_after(venue: Venue, instrument: Instrument, events: EventLog) -> None:
+    """Section 7 in one instrument; the letters are those of its steps."""
     instrument.stirred = instrument.book.moved = False
+    # (a)
     if instrument.unseen_trade or instrument.unweighed_trade:
         look_at_trade(venue, instrument, events)
+    # (b), with (a) after each
     if instrument.stops.elects(instrument.last_trade_e4):
         _run_all_elected(venue, instrument, events)
+    # (c), and after each pass that traded (a) and (b) again
     while instrument.pegs and reprice(venue, instrument, events):
         look_at_trade(venue, instrument, events)
         _run_all_elected(venue, instrument, events)
+    # (d)
     if instrument.midpoint is not None:
         meet_at_midpoint(venue, instrument, instrument.midpoint, events)
     if instrument.number in venue.calls:

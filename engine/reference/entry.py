@@ -95,7 +95,7 @@ def _check_entry(venue: Venue, row: Row, holding: Holding) -> Reason | None:
 
 
 def _check_instructions(venue: Venue, instrument: Instrument, row: Row) -> Reason | None:
-    """Reason why the instructions of an entry do not fit together (section 4, as far as built), or None."""
+    """Reason why the instructions of an entry do not fit together (section 4), or None."""
     instructions = row.instructions
     ends = row.time_in_force == GTD
     if ends != bool(instructions & UNTIL) or (ends and not venue.now_ns < row.until_ns <= TIME_NS_MAX):

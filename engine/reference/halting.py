@@ -1,6 +1,7 @@
-"""An instrument is halted, by whatever reason, or closed by a breaker (section 9)."""
+"""An instrument is halted, for whatever reason, or closed by a breaker (section 9)."""
 
-from engine.records import Phase, Reason, TimeInForce
+from engine.records import Phase, Reason
+from engine.reference.cancel import cancel_day_orders
 from engine.reference.events import EventLog
 from engine.reference.matching import cancel_open
 from engine.reference.pegs import reprice
@@ -25,7 +26,5 @@ def close_without_uncross(venue: Venue, instrument: Instrument, events: EventLog
     """The day is over for the instrument: its orders that are good for the day are canceled."""
     venue.set_phase(instrument, Phase.CLOSED)
     events.phase(instrument)
-    for order in instrument.open_orders():
-        if order.time_in_force not in (TimeInForce.GTC, TimeInForce.GTD):
-            cancel_open(venue, order, Reason.END_OF_DAY, events)
+    cancel_day_orders(venue, instrument, events)
     reprice(venue, instrument, events)

@@ -1,6 +1,6 @@
 """The checks that limits set (section 8, section 13: 20 to 23), each as its row of the table says.
 
-A limit is passed when it is met exactly. Python's integers do not wrap, so a sum that would leave int64 is simply above
+A value equal to its limit passes. Python's integers do not wrap, so a sum that would leave int64 is simply above
 every limit; where one is refused without a limit, the bound is written down.
 """
 

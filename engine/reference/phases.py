@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 
 from engine.names import EVERY
-from engine.records import Phase, Reason, TimeInForce
+from engine.records import Phase, Reason
+from engine.reference.cancel import cancel_day_orders
 from engine.reference.consequences import consequences
 from engine.reference.events import EventLog
-from engine.reference.matching import cancel_open
 from engine.reference.rows import Row
 from engine.reference.state import Instrument
 from engine.reference.uncross import uncross
@@ -55,9 +55,7 @@ def change_phase(venue: Venue, instrument: Instrument, new: Phase, events: Event
     if new == Phase.CONTINUOUS or (old == Phase.CLOSING_AUCTION and new == Phase.CLOSED):
         uncross(venue, instrument, events)
     if new == Phase.CLOSED:
-        for order in instrument.open_orders():
-            if order.time_in_force not in (TimeInForce.GTC, TimeInForce.GTD):
-                cancel_open(venue, order, Reason.END_OF_DAY, events)
+        cancel_day_orders(venue, instrument, events)
 
 
 def _take_in(instrument: Instrument) -> None:

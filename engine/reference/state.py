@@ -23,7 +23,7 @@ from sortedcontainers import SortedDict
 
 from engine.bounds import BPS_MAX, PRICE_E4_MAX, RATE_ORDERS_MAX
 from engine.records import Phase
-from engine.reference.codes import BUY, CONTINUOUS, SELL
+from engine.reference.codes import BUY, CONTINUOUS, GTC, GTD, SELL
 from engine.reference.depth import Depth
 from engine.reference.ranked import Ranked
 from engine.reference.rows import HIDDEN, PEG, POST_ONLY
@@ -621,6 +621,11 @@ class Order:
     level: Level | None = None
     before: "Order | None" = None
     behind: "Order | None" = None
+
+    @property
+    def is_good_for_day(self) -> bool:
+        """True of an order that ends as its instrument closes, or with the trading day (section 4)."""
+        return self.time_in_force not in (GTC, GTD)
 
     @property
     def post_only(self) -> bool:
