@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -34,6 +35,7 @@ from node.pair.member import Pair
 from node.pair.outcomes import TailApart, TooFarBehind
 from node.pair.plan import PairOptions, PairPlan
 from node.programs.end_signals import on_end_signal
+from node.programs.former_programs import becomes_free
 from node.programs.logs import Log
 from replay.rebuild import Progress
 from replication.fetch import JournalsApart, fetch, find_common
@@ -379,7 +381,10 @@ async def _open_programs(node: Node, options: NodeOptions, name: str | None) -> 
 
 
 def _check_ports(options: NodeOptions, admin_port: int | None, metrics_port: int | None, pair: PairPlan | None) -> None:
-    """Refuse ports in use before the directory is opened, since a recovery may take minutes. Raises PortInUse."""
+    """Refuse ports in use before the directory is opened, since a recovery may take minutes. Raises PortInUse.
+
+    Programs of a node that was killed may hold them for a moment longer, and are waited for.
+    """
     wanted = [("--port", options.host, options.port), ("--admin-port", "127.0.0.1", admin_port)]
     wanted += [("--gateway", options.host, each.port) for each in options.gateways]
     wanted += [] if options.web is None else [("--web", options.web.host, options.web.port)]
@@ -390,14 +395,20 @@ def _check_ports(options: NodeOptions, admin_port: int | None, metrics_port: int
     if pair is not None:
         wanted.append(("--link", pair.options.host, pair.options.port))
     for option, host, port in wanted:
-        if not port:
+        if not port or _is_free(host, port):
             continue
-        try:
-            socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
-        except OSError as error:  # any other fault is told where the port is opened
-            # Its own port, if the directory has a node already: that is told where the directory is opened.
-            if error.errno == errno.EADDRINUSE and writer_pid(options.data) is None:
-                raise _in_use(option, port) from error
+        # Its own port, if the directory has a node already: that is told where the directory is opened.
+        if writer_pid(options.data) is None and not becomes_free(port, partial(_is_free, host, port)):
+            raise _in_use(option, port)
+
+
+def _is_free(host: str, port: int) -> bool:
+    """False where somebody listens; any other fault is told where the port is opened."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        return error.errno != errno.EADDRINUSE
+    return True
 
 
 def _in_use(option: str, port: int | None) -> PortInUse:
