@@ -915,6 +915,10 @@ class Node:
         """Ladder of one instrument. Raises OperationRefused for an unknown symbol."""
         return account.book(self, symbol, depth)
 
+    def schedules(self, first: int, most: int) -> list[dict[str, Any]]:
+        """Phases to come by schedules."""
+        return account.schedules(self, first, most)
+
     def account(self, participant: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Open orders, positions and limits of a participant. Raises OperationRefused for an unknown one."""
         return account.account(self, participant)

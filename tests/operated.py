@@ -37,6 +37,7 @@ from node.programs.operator_socket import connect, open_directory
 from notation.words import time as clock_text
 from replay import accounts
 from replay.ladder import book_object
+from replay.scheduled import schedule_objects
 from sequencer.stamp import LiveStamp
 
 SMALL = Capacity(orders_max=256, ids_max=4_096, instruments_max=8, participants_max=16)
@@ -183,6 +184,9 @@ class FakeNode:
 
     def book(self, symbol: str, depth: int) -> dict[str, Any]:
         return book_object(self.engine, self.engine.directory.symbols.index(symbol) + 1, depth)
+
+    def schedules(self, first: int, most: int) -> list[dict[str, Any]]:
+        return schedule_objects(self.engine, first, most)
 
     def account(self, participant: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         return accounts.account(self.engine, participant)

@@ -12,10 +12,12 @@ import pytest
 from typer.main import get_command
 
 from cli.main import app
+from cli.operating.admin import phases_to_come
 from engine.records import CommandKind
 from gateway.passwords import COST_GENERATED, GENERATED_CHARACTERS, salt_and_hash, verify
 from node.operator.link import FILE
 from node.programs.operator_socket import BoundSocket
+from notation.moments import plain_time
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
 from tests.operated import MARKET, Operated, on_terminal
@@ -350,6 +352,85 @@ def test_the_calendar_of_an_unknown_instrument_is_refused_before_a_phase_is_sent
     assert (status, out, complaint) == (2, "", "lockstep: there is no instrument GHOST; there are XYZ.\n")
     assert operated.node.engine.seq == seq
     assert lockstep("admin", *words, "--symbol", "XYZ")[0] == 0
+
+
+DAYS = """\
+2099-06-01T14:30 2099-06-01T21:00
+2099-06-02T14:30 2099-06-02T18:00
+2099-06-03T14:30 2099-06-03T21:00
+2099-06-04T14:30 2099-06-04T21:00
+"""
+
+
+def phases(operated: Operated) -> list[tuple[str, str, str]]:
+    """Time, symbol and phase of each schedule that waits."""
+    return [(each["time"], each["symbol"], each["phase"]) for each in operated.node.schedules(0, 9_999)]
+
+
+def test_days_that_are_planned_already_are_told_and_not_planned_twice(
+    operated: Operated, lockstep: Lockstep, tmp_path: Path
+) -> None:
+    (tmp_path / "days").write_text(DAYS)
+    words = ("admin", "schedule", operated.directory, "--calendar", tmp_path / "days", "--from")
+    assert lockstep(*words, "2099-06-01", "--days", "2")[0] == 0
+    two_days = phases(operated)
+    assert len(two_days) == 10
+    status, out, told = lockstep(*words, "2099-06-01", "--days", "2")
+    assert (status, out) == (0, "nothing is left to plan; `lockstep state` lists the phases to come\n")
+    assert told == "note: planned already, and left out: 2099-06-01 to 2099-06-02\n"
+    assert phases(operated) == two_days
+    status, out, _ = lockstep(*words, "2099-06-01", "--days", "2", "--json")
+    assert (status, [each["commands"] for each in checked(("admin", "schedule"), out)]) == (0, [0])
+    status, out, told = lockstep(*words, "2099-06-02", "--days", "3", "--symbol", "XYZ")
+    assert (status, "10 phases will come, from 2099-06-03T13:30:00 pre_open" in out) == (0, True)
+    assert told == "note: planned already, and left out: 2099-06-02\n", "what comes to all comes to each"
+    assert lockstep(*words, "2099-06-01", "--days", "4")[0] == 0, "what comes to one does not come to all"
+    assert [len([at for at in phases(operated) if at[1] == symbol]) for symbol in ("*", "XYZ")] == [20, 10]
+
+
+def test_a_day_of_which_a_part_is_planned_gets_the_rest(operated: Operated, lockstep: Lockstep, tmp_path: Path) -> None:
+    (tmp_path / "days").write_text(DAYS)
+    assert lockstep("admin", "do", operated.directory, "schedule * 2099-06-02T14:30 continuous")[0] == 0
+    words = ("admin", "schedule", operated.directory, "--calendar", tmp_path / "days", "--from", "2099-06-02")
+    status, out, told = lockstep(*words, "--days", "1")
+    assert (status, told, "4 phases will come" in out) == (0, "", True)
+    assert len(set(phases(operated))) == len(phases(operated)) == 5
+
+
+def test_a_day_that_is_planned_in_another_way_is_refused_whole(
+    operated: Operated, lockstep: Lockstep, tmp_path: Path
+) -> None:
+    (tmp_path / "days").write_text(DAYS)
+    words = ("admin", "schedule", operated.directory, "--calendar", tmp_path / "days", "--days", "2", "--from")
+    assert lockstep(*words, "2099-06-02", "--opening", "10m")[0] == 0
+    before = phases(operated)
+    status, out, complaint = lockstep(*words, "2099-06-01")
+    assert (status, out, phases(operated)) == (2, "", before)
+    assert complaint == (
+        "lockstep: 2099-06-02 is planned in another way already: 2099-06-02T14:20:00 opening_auction; no schedule is"
+        " withdrawn, so plan other days, or send single phases by `lockstep admin do`\n"
+    )
+
+
+def test_more_phases_than_may_wait_are_refused_before_one_is_sent(
+    operated: Operated, lockstep: Lockstep, tmp_path: Path
+) -> None:
+    (tmp_path / "days").write_text(DAYS)
+    wait = "\n".join(f"schedule * 2098-01-01T10:{at // 60:02}:{at % 60:02} continuous" for at in range(250))
+    with operated.peer() as peer:
+        assert peer.ask({"do": "commands", "text": wait})["rejected"] == 0
+    words = ("admin", "schedule", operated.directory, "--calendar", tmp_path / "days", "--days", "2", "--from")
+    status, out, complaint = lockstep(*words, "2099-06-01")
+    assert (status, out, len(phases(operated))) == (2, "", 250)
+    assert "10 phases, beside 250 that wait already, are more than the 256 that may wait" in complaint
+
+
+def test_the_phases_to_come_are_answered_in_parts(operated: Operated) -> None:
+    wait = [f"schedule XYZ 2098-01-01T10:{at // 60:02}:{at % 60:02} continuous" for at in range(900)]
+    with operated.peer() as peer:
+        assert peer.ask({"do": "commands", "text": "\n".join(wait)})["rejected"] == 0
+    found = phases_to_come(operated.directory, "*")
+    assert [f"schedule {each['symbol']} {plain_time(each['time'])} {each['phase']}" for each in found] == wait
 
 
 DEFINED = [

@@ -437,10 +437,20 @@ def limits(directory: Path, name: str, symbol: str | None, words: list[str], *, 
     return errors.FINE
 
 
-def check_instrument(directory: Path, symbol: str) -> None:
-    """Raise RequestRefused, with the instruments that there are, for a symbol that the node does not know."""
+def phases_to_come(directory: Path, symbol: str) -> list[dict[str, Any]]:
+    """Schedules that wait in a node (``replay.scheduled``), of all instruments.
+
+    Raises RequestRefused, with the instruments that there are, for a ``symbol`` other than * that the node lacks.
+    """
     with connected(directory) as link:
-        link.ask("books", symbol=symbol, depth=1)
+        if symbol != "*":
+            link.ask("books", symbol=symbol, depth=1)
+        answer = link.ask("schedules")
+        found: list[dict[str, Any]] = answer["schedules"]
+        while "next" in answer:
+            answer = link.ask("schedules", **{"from": answer["next"]})
+            found += answer["schedules"]
+    return found
 
 
 def book(directory: Path, symbol: str, depth: int, *, as_json: bool) -> int:

@@ -3,17 +3,20 @@
 import datetime
 import time
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from cli.errors import WrongUse
-from cli.operating.admin import check_instrument, send_lines, word
+from cli.operating.admin import phases_to_come, send_lines, word
 from cli.operating.trading_calendar import Session, sessions
 from cli.screen import counted, notice, print_line
 from engine.bounds import SCHEDULES_MAX, SCHEDULES_OF_ALL_MAX
-from notation.words import Fault, duration, duration_ns
+from notation.moments import plain_time
+from notation.words import Fault, duration, duration_ns, time_of
 from notation.words import time as time_word
 
 _DAYS_MAX: Final = 366
+#: Phases that are named of a session which is planned in another way.
+_OTHERS_SHOWN: Final = 3
 
 
 class Plan(NamedTuple):
@@ -70,7 +73,9 @@ def schedule(
     only_print: bool,
     as_json: bool,
 ) -> int:
-    """Send the phases of ``days`` days whose time has not passed; or print them as commands."""
+    """Send the phases of ``days`` days whose time has not passed and that no schedule brings yet; or print them as
+    commands.
+    """
     word(symbol, "the symbol")
     if not 1 <= days <= _DAYS_MAX:
         raise WrongUse(f"--days is {days}; give a number from 1 to {_DAYS_MAX}")
@@ -83,7 +88,6 @@ def schedule(
     check_order(found, wanted)
     planned = [schedule_lines(symbol, session, wanted) for session in found]
     lines = [text for session in planned for at_ns, text in session if at_ns > now_ns]
-    most = SCHEDULES_OF_ALL_MAX if symbol == "*" else SCHEDULES_MAX
     if found and not lines:
         raise WrongUse(
             f"the sessions of {calendar} in {counted(days, 'day')} from {begun} on are past: the last one closed at"
@@ -92,21 +96,79 @@ def schedule(
         )
     if not lines:
         raise WrongUse(f"{calendar} has no session in {days} days from {begun} on; give another --from, or more --days")
-    if len(lines) > most:
-        raise WrongUse(f"{len(lines)} phases are more than the {most} that may wait; give fewer --days")
-    if not only_print and symbol != "*":
-        check_instrument(directory, symbol)  # once, and not by a reject of each phase
+    _check_room(lines, [], symbol)
+    waiting = [] if only_print else phases_to_come(directory, symbol)
+    left = [text for text in lines if _told(text) not in _brought(waiting, symbol)]
+    _check_others(planned, lines, waiting, symbol)
+    _check_room(left, waiting, symbol)
     for session in planned:
         _tell_of_begun(symbol, session, now_ns)
     if only_print:
         for text in lines:
             print_line(text)
         return 0
+    if known := _days(planned, set(left), now_ns):
+        notice(f"note: planned already, and left out: {known}")
+    lines = left
+    if not lines and not as_json:
+        print_line("nothing is left to plan; `lockstep state` lists the phases to come")
+        return 0
     status = send_lines(directory, lines, as_json=as_json)
     if not as_json:
         coming = f"{counted(len(lines), 'phase')} will come, from {_told(lines[0])} to {_told(lines[-1])}"
         print_line(f"{coming}; `lockstep state` lists them")
     return status
+
+
+def _brought(waiting: list[dict[str, Any]], symbol: str) -> set[str]:
+    """Time and phase, as ``_told`` has them, that schedules bring to a symbol; to * those of every instrument alone."""
+    return {f"{plain_time(each['time'])} {each['phase']}" for each in waiting if each["symbol"] in (symbol, "*")}
+
+
+def _check_room(lines: list[str], waiting: list[dict[str, Any]], symbol: str) -> None:
+    """Check that so many schedules may wait beside those that do. Raises WrongUse."""
+    of_all = sum(each["symbol"] == "*" for each in waiting)
+    for most, here in ((SCHEDULES_MAX, len(waiting)), *([(SCHEDULES_OF_ALL_MAX, of_all)] if symbol == "*" else [])):
+        if len(lines) + here > most:
+            beside = f", beside {here} that wait already," if here else ""
+            raise WrongUse(f"{len(lines)} phases{beside} are more than the {most} that may wait; give fewer --days")
+
+
+def _check_others(
+    planned: list[list[tuple[int, str]]], lines: list[str], waiting: list[dict[str, Any]], symbol: str
+) -> None:
+    """Check that no session has another phase planned, from the close before it to its own. Raises WrongUse."""
+    others = _brought(waiting, symbol).difference(map(_told, lines))
+    begin = planned[0][0][0] - 1
+    for session in planned:
+        end = session[-1][0]
+        found = sorted(each for each in others if begin < time_of(each.split()[0]).value_ns <= end)
+        if found:
+            raise WrongUse(
+                f"{_day(session)} is planned in another way already: {', '.join(found[:_OTHERS_SHOWN])}; no schedule is"
+                " withdrawn, so plan other days, or send single phases by `lockstep admin do`"
+            )
+        begin = end
+
+
+def _day(session: list[tuple[int, str]]) -> str:
+    """Date of a session: that of its close."""
+    return _told(session[-1][1])[: len("2026-11-27")]
+
+
+def _days(planned: list[list[tuple[int, str]]], left: set[str], now_ns: int) -> str:
+    """Days that are planned already: of which no phase to come is left, with those between them in one range."""
+    coming = [session for session in planned if session[-1][0] > now_ns]
+    ranges: list[list[str]] = []
+    follows = False
+    for session in coming:
+        is_left = any(text in left for _, text in session)
+        if not is_left and follows:
+            ranges[-1][1:] = [_day(session)]
+        elif not is_left:
+            ranges.append([_day(session)])
+        follows = not is_left
+    return ", ".join(" to ".join(each) for each in ranges)
 
 
 def _tell_of_begun(symbol: str, session: list[tuple[int, str]], now_ns: int) -> None:

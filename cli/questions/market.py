@@ -15,6 +15,7 @@ from notation.moments import plain_time
 from notation.words import duration, iso_time, of_day_word, price, time
 from replay import accounts
 from replay.ladder import book_object
+from replay.scheduled import schedule_objects
 from replay.waiting import waiting_objects
 
 #: Phases to come that `lockstep state` prints; a month of sessions has 150.
@@ -81,14 +82,7 @@ def state(directory: Path, at: str | None, participant: str | None, symbol: str 
         }
         for row in engine.indices()
     ]
-    scheduled = [
-        {
-            "time": iso_time(int(row["due_ns"])),
-            "symbol": names.symbols[int(row["instrument"]) - 1] if row["instrument"] else "*",
-            "phase": Phase(int(row["phase"])).name.lower(),
-        }
-        for row in engine.schedules()
-    ]
+    scheduled = schedule_objects(engine)
     if symbol is not None:
         scheduled = [each for each in scheduled if each["symbol"] in (symbol, "*")]
     if as_json:
@@ -140,10 +134,7 @@ def state(directory: Path, at: str | None, participant: str | None, symbol: str 
             screen.print_line("instruments, with the open orders of all participants:")
         columns = ["symbol", "phase", "last", "buys", "sells", "open qty"]
         rows = [
-            [
-                price(value) if key == "last_price_e4" and value else "-" if value is None else value
-                for key, value in facts.items()
-            ]
+            [price(value) if key == "last_price_e4" and value else _cell(value) for key, value in facts.items()]
             for facts in instruments
         ]
         screen.table(columns, rows, right=("last", "buys", "sells", "open qty"))
@@ -163,6 +154,10 @@ def state(directory: Path, at: str | None, participant: str | None, symbol: str 
     show_waiting(waiting_objects(engine))
     _show_accounts(engine, participant, symbol)
     return errors.FINE
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else screen.count(value) if isinstance(value, int) else value
 
 
 def _of(orders: Any, names: Directory, participant: str | None, symbol: str | None) -> Any:

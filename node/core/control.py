@@ -309,6 +309,10 @@ class NodeControl(Protocol):
         """
         ...
 
+    def schedules(self, first: int, most: int) -> list[dict[str, Any]]:
+        """Phases to come (``replay.scheduled.schedule_objects``), ``most`` at most from number ``first`` on."""
+        ...
+
     def account(self, participant: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Open orders, positions and limits of a participant (``replay.accounts.account``): in all, and by instrument.
 

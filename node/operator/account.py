@@ -27,6 +27,7 @@ from node.programs.logs import Log
 from notation.words import iso_time
 from replay import accounts
 from replay.ladder import book_object
+from replay.scheduled import schedule_objects
 from sequencer.clock import MarketClock
 
 #: Prices of stops a side in one answer at most.
@@ -125,6 +126,11 @@ def book(node: Node, symbol: str, depth: int) -> dict[str, Any]:
     if symbol not in symbols:
         raise OperationRefused(f"there is no instrument {symbol}")
     return book_object(node.engine, symbols.index(symbol) + 1, depth, stops_max=_STOPS_MAX)
+
+
+def schedules(node: Node, first: int, most: int) -> list[dict[str, Any]]:
+    """Phases to come, ``most`` at most from number ``first`` on."""
+    return schedule_objects(node.engine, first, most)
 
 
 def account(node: Node, participant: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:

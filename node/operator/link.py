@@ -32,7 +32,9 @@ LINE_BYTES_MAX: Final = 64 * 1024
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 120.0
 #: Requests that change nothing in the node.
-_READING: Final = frozenset({"status", "workings", "sessions", "account", "books", "pair", "promotion", "metrics"})
+_READING: Final = frozenset(
+    ("status", "workings", "sessions", "account", "books", "schedules", "pair", "promotion", "metrics")
+)
 
 
 class LinkError(ValueError):

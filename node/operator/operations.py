@@ -49,6 +49,9 @@ COMMANDS_MAX: Final = 1_000
 #: Events of one answer at most, for the same reason.
 EVENTS_MAX: Final = 1_000
 
+#: Schedules of one answer at most.
+_SCHEDULES_MAX: Final = 400
+
 #: Sentences on names that exist already in one answer at most.
 _EXISTING_MAX: Final = 50
 
@@ -106,6 +109,7 @@ class Operations:
             "sessions": _Operation(self._sessions, {"from": int}, frozenset({"from"})),
             "account": _Operation(self._account, {"participant": str, "from": int}, frozenset({"from"})),
             "books": _Operation(self._books, {"symbol": str, "depth": int}, frozenset({"symbol", "depth"})),
+            "schedules": _Operation(self._schedules, {"from": int}, frozenset({"from"})),
             "checkpoint": _Operation(self._checkpoint, {}),
             "roll": _Operation(self._roll, {}),
             "accept_clock": _Operation(self._accept_clock, {}),
@@ -257,6 +261,13 @@ class Operations:
         if symbol not in symbols_known:
             raise OperationRefused(not_there("instrument", _quoted(symbol), symbols_known))
         return {"book": self._node.book(symbol, depth)}
+
+    async def _schedules(self, request: Request) -> Answer:
+        """Phases to come by schedules, as many as fit; ``next``: number of the first of the rest."""
+        first = max(request.get("from", 0), 0)
+        found = self._node.schedules(first, _SCHEDULES_MAX + 1)
+        rest = {"next": first + _SCHEDULES_MAX} if len(found) > _SCHEDULES_MAX else {}
+        return {"schedules": found[:_SCHEDULES_MAX], **rest}
 
     async def _checkpoint(self, _request: Request) -> Answer:
         made = await self._node.checkpoint()
