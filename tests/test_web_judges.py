@@ -280,7 +280,9 @@ def venue(tmp_path: Path) -> Iterator[Venue]:
     lines = [f"{user} secret {own['apiKey']} {own['password']} {own['secret']}" for user, own in KEYS.items()]
     keys.write_text("\n".join(lines))
     keys.chmod(0o600)
-    options = ("--gateway", "native=native:0", "--web", "127.0.0.1:0", "--web-keys", str(keys))
+    # A long lease: on a machine that does much else, the other node would take over unasked.
+    patient = ("--lease-ms", "20000", "--standby-timeout-ms", "20000")
+    options = ("--gateway", "native=native:0", "--web", "127.0.0.1:0", "--web-keys", str(keys), *patient)
     with pair(tmp_path, *options) as (_, a, b):
         made = Venue(a, b)
         try:
