@@ -34,9 +34,9 @@ enter BETA c1 sell 4 XYZ @ 9.95 tif=closing
 _CROSSING: Final = "enter BETA x1 sell 8 XYZ @ 9.90 tif=gtc\nenter ALPHA x2 buy 1 XYZ @ market\n"
 #: Commands that wait for their effect when the standby takes over; no clock value of the test is as late.
 _DELAYED: Final = "venue speed_bump=10h\nenter BETA d1 sell 1 XYZ @ 10.10 tif=gtc\ncancel ALPHA q1\n"
-#: What the new primary is asked for: an uncross, where there is one, with all that it causes; and every order's end.
+#: Commands to the new primary: an uncross, where there is one, with all that it causes; and the end of every order.
 _AFTER: Final = "phase XYZ continuous\ncross ALPHA y1 1 XYZ @ 10.00 buyer=ALPHA seller=BETA\nemergency_close\n"
-#: How the phase comes.
+#: Commands that bring each phase.
 _PHASES: Final = {
     "pre_open": "phase XYZ pre_open\n" + _CROSSING,
     "opening_auction": "phase XYZ opening_auction\n" + _CROSSING,
