@@ -14,6 +14,7 @@ _USER: Final = Reason.USER
 
 
 def cancel(venue: Venue, row: Row, events: EventLog) -> None:
+    """``cancel NAME ID [qty=N]``: the owner takes an order back, or a part of it."""
     participant = venue.participant_by_number.get(row.participant)
     order = participant.open_order(row.client_order_id) if participant else None
     if order is None:

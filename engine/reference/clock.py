@@ -13,6 +13,7 @@ from engine.reference.venue import Venue
 
 
 def clock(venue: Venue, row: Row, events: EventLog) -> None:
+    """``at``: a later clock value first ends the trading day, if it is of another, then does what is due."""
     if not venue.now_ns <= row.time_ns <= TIME_NS_MAX:
         events.rejected(row.time_ns, Reason.INVALID_COMMAND)
         return

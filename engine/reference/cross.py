@@ -10,6 +10,7 @@ from engine.reference.venue import Venue
 
 
 def cross(venue: Venue, row: Row, events: EventLog) -> None:
+    """``cross``: a reported trade, which the books do not see, or the reason for which it is refused."""
     reporter, instrument = venue.participant(row.participant), venue.instrument(row.instrument)
     buyer, seller = (venue.participant_by_name.get(name) for name in (row.buyer, row.seller))
     if reporter is None or buyer is None or seller is None:

@@ -73,6 +73,7 @@ def _values_fit(row: Row, continuation: Row | None) -> bool:
 
 
 def define_participant(venue: Venue, row: Row, events: EventLog) -> None:
+    """``participant NAME [group=] [allow=]``."""
     acceptable = (
         is_name(row.name)
         and row.name not in venue.participant_by_name

@@ -36,6 +36,7 @@ _RESTING_TIMES: Final = frozenset({DAY, GTC, GTD})
 
 
 def enter(venue: Venue, row: Row, events: EventLog) -> None:
+    """``enter``: the checks, each refusal with its reason; then the order runs, rests or waits."""
     participant = venue.participant_by_number.get(row.participant)
     instrument = venue.instrument_by_number.get(row.instrument)
     if participant is None:
@@ -57,6 +58,7 @@ def enter(venue: Venue, row: Row, events: EventLog) -> None:
 
 
 def run_or_rest(venue: Venue, order: Order, events: EventLog) -> None:
+    """Run an order that was accepted or lost its place, in its book, or put it where its kind waits."""
     instrument = order.instrument
     if order.in_midpoint and instrument.midpoint is not None:
         run_at_midpoint(venue, order, instrument.midpoint, events)

@@ -9,6 +9,7 @@ from engine.reference.venue import Venue
 
 
 def epoch_command(venue: Venue, row: Row, events: EventLog) -> None:
+    """``epoch N node=NAME``: the first command of a reign."""
     if is_name(row.name) and venue.epoch < row.epoch <= EPOCH_MAX:
         venue.epoch = row.epoch
     else:

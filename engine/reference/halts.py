@@ -16,6 +16,7 @@ from engine.reference.venue import Venue
 
 
 def halt_command(venue: Venue, row: Row, events: EventLog) -> None:
+    """``halt SYM|* [for=5m]``, without a duration until it is resumed."""
     if not 0 <= row.duration_ns <= TIME_NS_MAX - venue.now_ns:
         events.rejected(row.name, Reason.INVALID_COMMAND)
         return
@@ -28,6 +29,7 @@ def halt_command(venue: Venue, row: Row, events: EventLog) -> None:
 
 
 def resume_command(venue: Venue, row: Row, events: EventLog) -> None:
+    """``resume SYM|*``: what the end of the halt would do, at once."""
     for instrument in named(venue, row, events):
         if instrument.phase == Phase.HALTED:
             _begin_call(venue, instrument, events)

@@ -13,6 +13,7 @@ from engine.reference.venue import Venue
 
 
 def kill_command(venue: Venue, row: Row, events: EventLog) -> None:
+    """``kill NAME|*``: entries are refused from now on, and open orders canceled in order of acceptance."""
     for participant in _named(venue, row, events):
         participant.killed = True
         events.killed(participant)
@@ -22,12 +23,14 @@ def kill_command(venue: Venue, row: Row, events: EventLog) -> None:
 
 
 def unkill_command(venue: Venue, row: Row, events: EventLog) -> None:
+    """``unkill NAME|*``: entries are accepted again."""
     for participant in _named(venue, row, events):
         participant.killed = False
         events.unkilled(participant)
 
 
 def emergency_close(venue: Venue, _row: Row, events: EventLog) -> None:
+    """``emergency_close``: every instrument is closed without an uncross, and all its orders are canceled."""
     for instrument in venue.instruments:
         venue.set_phase(instrument, Phase.CLOSED)
         events.phase(instrument)

@@ -9,6 +9,7 @@ from engine.reference.venue import Venue, slices_of
 
 
 def check_phase(phase: Phase, time_in_force: int, instructions: int, book: int) -> Reason | None:
+    """Reason if the phase takes no such order; else None."""
     if phase == CONTINUOUS:
         return Reason.NOT_AUCTION if time_in_force == OPENING else None
     if phase == CLOSED:
@@ -23,6 +24,7 @@ def check_phase(phase: Phase, time_in_force: int, instructions: int, book: int) 
 
 
 def check_phase_of_cross(phase: Phase) -> Reason | None:
+    """Reason if the phase takes no cross, which trades at once; else None."""
     if phase == CONTINUOUS:
         return None
     return {Phase.CLOSED: Reason.CLOSED, Phase.HALTED: Reason.HALTED}.get(phase, Reason.NOT_CONTINUOUS)
@@ -51,6 +53,7 @@ def named_prices(row: Row) -> tuple[int | None, int | None]:
 
 
 def check_id(participant: Participant, client_order_id: int) -> Reason | None:
+    """Reason if the participant used the id today, or an open order of it bears the id; else None."""
     return Reason.DUPLICATE_ID if client_order_id in participant.ids else None
 
 
@@ -69,6 +72,7 @@ def check_post_only(instrument: Instrument, side: int, price_e4: int) -> Reason 
 
 
 def check_room_for_id(venue: Venue, participant: Participant) -> Reason | None:
+    """Reason if no further id has room, in the participant's share or in the venue; else None."""
     own_most = participant.limits.max_ids
     own_full = own_most is not None and len(participant.ids) >= own_most
     return Reason.CAPACITY if own_full or venue.id_count >= venue.capacity.ids_max else None

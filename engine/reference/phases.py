@@ -14,6 +14,7 @@ from engine.reference.venue import Venue
 
 
 def phase_command(venue: Venue, row: Row, events: EventLog) -> None:
+    """``phase SYM|* PHASE``, any phase but ``halted``."""
     for instrument in named(venue, row, events):
         venue.begin_part()
         if row.phase == Phase.HALTED:

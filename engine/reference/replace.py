@@ -23,6 +23,7 @@ from engine.reference.venue import Venue
 
 
 def replace(venue: Venue, row: Row, events: EventLog) -> None:
+    """``replace NAME ID NEWID QTY @ PRICE``: the owner gives an order another id, quantity and price."""
     participant = venue.participant(row.participant)
     if participant is None:
         events.cancel_rejected(row.client_order_id, None)

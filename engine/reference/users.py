@@ -16,6 +16,7 @@ _FIRM_CHARACTERS: Final = NAME_CHARACTERS - frozenset(".-")
 
 
 def user_command(venue: Venue, row: Row, events: EventLog) -> None:
+    """``user``: who may log in for a participant."""
     acceptable = (
         _is_user_name(row.name) and (row.firm == 0 or _is_firm(row.firm)) and not row.permissions & ~_EVERY_PERMISSION
     )
@@ -26,6 +27,7 @@ def user_command(venue: Venue, row: Row, events: EventLog) -> None:
 
 
 def credential_command(_venue: Venue, row: Row, events: EventLog) -> None:
+    """``credential``: the password of a user, as its hash."""
     if not (_is_user_name(row.name) and CREDENTIAL_COST_MIN <= row.cost <= CREDENTIAL_COST_MAX):
         events.rejected(row.name, Reason.INVALID_COMMAND)
 
