@@ -15,6 +15,7 @@ from engine.market_time import clock_at_each
 from engine.names import Directory
 from engine.records import CommandKind, EventKind, Reason, Side
 from engine.row_bytes import ROW
+from notation.fix_marks import is_mark, refuses_mark
 from notation.print import command_text
 from notation.rules import RULES
 from notation.table import word
@@ -129,10 +130,12 @@ class Figures:
         self._outcome.take(play.first_seq, rows, events)
         self._commands.add(0, rows["kind"])
         self._events.add(0, events["kind"])
+        marks = is_mark(rows)
         for column, kind in enumerate(_OF_ORDERS):
-            self._participants.add(column, rows["participant"][rows["kind"] == kind])
+            self._participants.add(column, rows["participant"][(rows["kind"] == kind) & ~marks])
         self._instruments.add(0, rows["instrument"][rows["kind"] == CommandKind.ENTER])
-        self._refuse(events, times_ns)
+        tells = ~refuses_mark(events, rows, play.first_seq)
+        self._refuse(events[tells], times_ns[tells])
         self._trade(events, times_ns)
         self._tell(block, clock_ns)
         if self._times_of is not None:

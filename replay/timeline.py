@@ -18,6 +18,7 @@ from engine.market_time import clock_at_each
 from engine.names import Directory, unpack
 from engine.records import CommandKind, EventKind, Reason
 from journal.history import History
+from notation.fix_marks import refuses_mark
 from notation.print import print_event
 from notation.table import word
 from replay.past import PastSlice, PlayedBlock, gathered, names_after
@@ -93,6 +94,7 @@ class Tally:
         event_times = clock_ns[events["seq"] - play.first_seq]
         kinds = events["kind"]
         refused = (kinds == EventKind.REJECTED) | (kinds == EventKind.CANCEL_REJECTED)
+        refused &= ~refuses_mark(events, play.commands, play.first_seq)
         self._count(self.commands, times)
         self._count(self.trades, event_times[kinds == EventKind.TRADE])
         self._count(self.refusals, event_times[refused])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from engine import Capacity, Engine
 from engine.jit import Packed
 from engine.names import pack
-from engine.records import COMMAND, CommandKind, EventKind, Permission, Phase, UserPermission, concatenate
+from engine.records import COMMAND, CommandKind, EventKind, Permission, Phase, Reason, UserPermission, concatenate
 from gateway.arrivals import BROKEN, FINE, OTHER, STREAM, new_arrivals
 from gateway.connection import REGION_BYTES
 from gateway.ouch import context
@@ -143,6 +143,15 @@ def test_an_event_is_counted_once_also_in_the_block_in_which_a_day_begins() -> N
     assert int(venue.streams.tallies[1].sum()) == int(
         np.isin(kinds, (EventKind.REJECTED, EventKind.CANCEL_REJECTED)).sum()
     )
+
+
+def test_the_refusal_of_a_mark_of_a_fix_session_is_no_reject_of_an_order() -> None:
+    """Else the rate of rejects would rise with the heartbeats of sessions."""
+    venue = Venue()
+    cancels = [row(CommandKind.CANCEL, client_order_id=order_id, participant=1) for order_id in (0, pack("none"), 0)]
+    venue.take(concatenate(cancels))
+    assert int(venue.streams.tallies[0, EventKind.CANCEL_REJECTED]) == 3
+    assert int(venue.streams.tallies[1, Reason.UNKNOWN_ORDER]) == 1
 
 
 def test_an_accepted_order_repeats_what_was_entered() -> None:

@@ -424,7 +424,15 @@ _OF_BYTES = {
 
 
 #: Modules of wire/ that have no packet or message of order entry: codes, errors, market data.
-_NOT_OF_ORDERS = ("wire.ouch_codes", "wire.errors", "wire.itch", "wire.itch_layout", "wire.mold", "wire.octets")
+_NOT_OF_ORDERS = (
+    "wire.errors",
+    "wire.fix_marks",
+    "wire.itch",
+    "wire.itch_layout",
+    "wire.mold",
+    "wire.octets",
+    "wire.ouch_codes",
+)
 
 
 def test_whoever_sends_orders_does_it_with_the_client_library() -> None:

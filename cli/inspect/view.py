@@ -1,6 +1,6 @@
 """Content of the screen of `lockstep inspect` at a command, as facts: the command, its events, book and queue."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -9,6 +9,7 @@ from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory, unpack
 from engine.records import Book, CommandKind, EventKind, Side
 from engine.row_bytes import event_values
+from notation.fix_marks import meanings
 from notation.objects import event_objects
 from notation.print import Printer, event_parties, print_event_values
 from notation.table import word
@@ -38,13 +39,14 @@ def view(moment: Moment, symbol: str | None = None, last_symbol: str | None = No
     printer.go_to(moment.before.now_ns, first=moment.first_seq == 1)
     lines = printer.print_block(moment.rows, moment.events, moment.first_seq, with_events=False)
     number = _instrument(moment, names, symbol, last_symbol)
+    marks = meanings(moment.rows, moment.first_seq + np.arange(len(moment.rows)))
     return {
         "seq": moment.seq,
         "first_seq": moment.first_seq,
         "time_ns": time_ns,
         "time": iso_time(time_ns),
         "command": lines,
-        "event_lines": [_event_line(values, names) for values in event_values(moment.events)],
+        "event_lines": [_event_line(values, names, marks) for values in event_values(moment.events)],
         "events": list(event_objects(moment.events, names, np.full(len(moment.events), time_ns))),
         "symbol": names.symbols[number - 1] if number else None,
         "book": book_object(engine, number, _DEPTH) if number else None,
@@ -71,8 +73,8 @@ def with_words(facts: Facts, shown: Callable[[str], str]) -> Facts:
     return facts | texts | {"queue": queue}
 
 
-def _event_line(values: tuple[int, ...], names: Directory) -> str:
-    parties = event_parties(values, names)
+def _event_line(values: tuple[int, ...], names: Directory, marks: Mapping[int, str]) -> str:
+    parties = ": ".join(each for each in (event_parties(values, names), marks.get(values[0])) if each)
     return print_event_values(values, names) + (f"  ({parties})" if parties else "")
 
 

@@ -444,7 +444,7 @@ class Choice:
         if len(rows) == 0:
             return np.zeros(0, np.bool_)
         instruments, sides = self.ids.orders(rows["participant"], rows["client_order_id"], seqs)
-        self.unknown += int((instruments == 0).sum())
+        self.unknown += int(((instruments == 0) & (rows["client_order_id"] != 0)).sum())  # 0: a mark of a FIX session
         found: NDArray[np.bool_] = instruments != 0
         if instrument is not None:
             found &= instruments == instrument

@@ -3,7 +3,7 @@
 Both read all slices of the journal that the range has (``replay.past``).
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
@@ -22,6 +22,7 @@ from engine.records import COMMAND, CommandKind, EventKind
 from engine.row_bytes import event_values
 from journal import Journal
 from journal.quarantine import read_quarantine
+from notation.fix_marks import meanings
 from notation.objects import command_object, event_objects
 from notation.print import Printer, event_parties, print_event_values
 from notation.words import time
@@ -65,7 +66,7 @@ def events(directory: Path, selection: Selection, look: Look) -> int:
         if look.as_json:
             write_lines(screen.json_line(each) for each in event_objects(chosen, names, clock_ns))
         else:
-            write_lines(event_lines(chosen, clock_ns, names, look, tokens))
+            write_lines(event_lines(chosen, clock_ns, names, look, tokens, meanings(rows, seqs)))
     check_names(selection, names, directory)
     _note_unknown(choice, "events")
     return errors.FINE
@@ -77,15 +78,18 @@ def event_lines(
     names: Directory,
     look: Look,
     tokens: TokensBeside | None = None,
+    marks: Mapping[int, str] | None = None,
 ) -> Iterator[str]:
     """Events in the notation, each with its participants in a comment, and with the ``tokens`` of ids that are none.
 
-    ``clock_ns``: the clock at each.
+    ``clock_ns``: the clock at each. ``marks``: what the refused marks of FIX sessions stand for, by command.
     """
     for values, time_ns in zip(event_values(events), clock_ns.tolist(), strict=True):
         line, parties = print_event_values(values, names), event_parties(values, names)
         if tokens is not None and (named := tokens.of(line)):
             parties = f"{parties}; {named}" if parties else named
+        if marks and values[0] in marks:
+            parties = f"{parties}: {marks[values[0]]}"
         yield look.noted(line, values[0], time_ns, parties)
 
 
@@ -118,6 +122,7 @@ def _print_commands(directory: Path, choice: Choice, look: Look, quarantine: str
         chosen = np.flatnonzero(wanted | defines)
         if not len(chosen):
             continue
+        marks = meanings(rows, seqs)
         lasts, firsts = lasts[chosen], np.concatenate(([0], lasts[:-1] + 1))[chosen]
         by_itself = (firsts == lasts) & np.isin(rows["kind"][lasts], _BY_THEMSELVES) & (seqs[lasts] != 1)
         lows, highs = (np.searchsorted(events["seq"], seqs[lasts], side) for side in ("left", "right"))
@@ -138,7 +143,7 @@ def _print_commands(directory: Path, choice: Choice, look: Look, quarantine: str
             if not is_wanted:
                 continue
             if not look.as_json:
-                lines.add(look.noted(texts[0], seq, time_ns, tokens.of_command(texts[0])), *texts[1:])
+                lines.add(look.noted(texts[0], seq, time_ns, marks.get(seq) or tokens.of_command(texts[0])), *texts[1:])
             if not look.as_json and not look.with_events:
                 continue
             events_of, times_ns = events[low:high], np.full(high - low, time_ns)
@@ -148,7 +153,7 @@ def _print_commands(directory: Path, choice: Choice, look: Look, quarantine: str
                 unit = list(rows[first : last + 1])
                 lines.add(screen.json_line(command_object(unit, seq, names, time_ns, raw=words, events=told)))
             else:
-                lines.add(*event_lines(events_of, times_ns, names, Look(), tokens))
+                lines.add(*event_lines(events_of, times_ns, names, Look(), tokens, marks))
         lines.write()
     return names
 

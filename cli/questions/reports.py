@@ -22,6 +22,7 @@ from engine.names import Directory, pack
 from engine.records import COMMAND, EVENT
 from journal import Block, JournalError
 from journal.history import History
+from notation.fix_marks import is_of_mark, meaning
 from notation.reports import print_report, report_object
 from replay import live_reports
 from replay.errors import ReplayError
@@ -50,9 +51,13 @@ def reports(directory: Path, selection: Selection, look: Look) -> int:
             if look.as_json:
                 write_lines([screen.json_line(report_object(report)) for report in chosen])
             else:
+                marks = is_of_mark(chosen)
                 write_lines(
-                    look.noted(print_report(each), f"{each['seq']}.{each['number']}", int(each["time_ns"]))
-                    for each in chosen
+                    look.noted(
+                        *(print_report(each), f"{each['seq']}.{each['number']}", int(each["time_ns"])),
+                        meaning(int(each["command_context"])) if of_mark else "",
+                    )
+                    for each, of_mark in zip(chosen, marks.tolist(), strict=True)
                 )
     check_names(selection, names, directory)
     return errors.FINE

@@ -30,6 +30,7 @@ from engine.reference.rows import Row, rows_of
 from engine.reference.venue import Cause, Venue, Witness
 from journal.history import History
 from notation.faults_of_definitions import refusal_of, rows_before
+from notation.fix_marks import is_mark, meaning
 from notation.moments import plain_time
 from notation.objects import command_object, event_object
 from notation.print import Printer
@@ -137,6 +138,9 @@ def explained(directory: Path, moments: Moments, seq: int) -> Facts:
     if unit[-1]["kind"] == CommandKind.EMERGENCY_CLOSE:
         for each in consequences:
             each.update(_section(RULES[Reason.KILL].section))
+    if is_mark(unit[-1:]).any():
+        for each in consequences:
+            each["because"] = f"{meaning(int(unit[-1]['context']))}: the market refuses it, and no client is told"
     if refused == Reason.INVALID_COMMAND:
         _name_fault(consequences, directory, seq)
     if any(_is_by_breaker(each["event"]) for each in consequences):

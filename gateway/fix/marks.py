@@ -15,16 +15,14 @@ the bits above the first eight which part it is. The EXTEND row before a mark ha
 signed logon its SendingTime, in ns since 1970.
 """
 
-from enum import IntEnum
 from typing import Final
 
 from engine.records import CommandKind
 from engine.row_bytes import ROW, extend_row
+from wire.fix_marks import COPIES_NUMBER, NUMBER, NUMBERS, Mark, mark_of, protocol_of
 
-#: Number of the protocol in contexts: of order entry, and of drop copies.
-NUMBER: Final = 2
-COPIES_NUMBER: Final = 4
-NUMBERS: Final = (NUMBER, COPIES_NUMBER)
+__all__ = ["COPIES_NUMBER", "NUMBER", "NUMBERS", "Mark", "mark_of", "protocol_of"]
+
 #: Highest number of a session.
 SEQ_MAX: Final = 2**32 - 1
 #: Bytes of the words of an EXTEND row.
@@ -43,20 +41,6 @@ _REPLACE: Final = int(CommandKind.REPLACE)
 _WORD_BYTES: Final = 8
 
 
-class Mark(IntEnum):
-    """Kind of a mark."""
-
-    ORDER = 0  # no mark
-    SESSION = 1  # a message of the session
-    RESET = 2  # the answer to a logon with which both numbers begin again
-    BUSINESS_REJECT = 3
-    STATUS = 4  # the answer to an OrderStatusRequest
-    NAME = 5  # text of a long ClOrdID; it has no number
-    MASS_CANCEL = 6  # the answer to an OrderMassCancelRequest, which is carried out when it comes back
-    REFUSED = 7  # the refusal of a message that no row can say, with its id
-    ROUTE = 8  # number and third party of a message that a third party has sent; it has no number
-
-
 def context_of(user: int, next_in: int, mark: Mark = Mark.ORDER, protocol: int = NUMBER) -> int:
     """Context of a command of a user.
 
@@ -66,19 +50,9 @@ def context_of(user: int, next_in: int, mark: Mark = Mark.ORDER, protocol: int =
     return user | next_in << 16 | int(mark) << 48 | protocol << 60
 
 
-def protocol_of(context: int) -> int:
-    """Number of the protocol in a context."""
-    return context >> 60 & 15
-
-
 def next_in_of(context: int) -> int:
     """Number that is expected next, in a context; 0: it says nothing of that."""
     return context >> 16 & SEQ_MAX
-
-
-def mark_of(context: int) -> int:
-    """Kind of the mark in a context."""
-    return context >> 48 & 63
 
 
 def flags_of(context: int) -> int:

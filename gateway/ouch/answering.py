@@ -454,7 +454,8 @@ def _answer(tables: StreamTables, first_seq, commands, events, start, clocks, no
             _look_ahead(tables, events[number + _AHEAD])
         kind = np.int64(event["kind"])
         tables.tallies[0, kind] += 1
-        if kind == EventKind.REJECTED or kind == EventKind.CANCEL_REJECTED:
+        # The refusal of a CANCEL of no order is that of a mark of a FIX session, which says nothing of the market.
+        if kind == EventKind.REJECTED or (kind == EventKind.CANCEL_REJECTED and event["client_order_id"] != 0):
             tables.tallies[1, np.int64(event["reason"])] += 1
         at = event["seq"] - first_seq
         if at < 0 or at >= len(commands):
