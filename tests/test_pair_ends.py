@@ -20,7 +20,7 @@ from tests.pair_under_faults import WITHIN_S, Kind, RunningPair
 
 pytestmark = pytest.mark.slow
 
-#: What is done to the other node, or the witness: nothing, a stop, or a kill.
+#: Fault of the other node, or the witness: nothing, a stop, or a kill.
 FATES: Final = {"runs": None, "stopped": signal.SIGSTOP, "killed": signal.SIGKILL}
 #: Time from that to the SIGTERM, in seconds: in the same moment; as the lease ends; once all know of it.
 LEADS_S: Final = (0.0, 0.4, 1.5)

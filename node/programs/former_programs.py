@@ -16,7 +16,7 @@ from typing import Final
 #: Longest wait, and interval of looks, in seconds.
 PATIENCE_S: Final = 10.0
 _LOOK_S: Final = 0.01
-#: Looks at a port that is in use and that nobody is seen to hold: it may have become free between two looks.
+#: Number of looks at a port in use that nobody is seen to hold: it may have become free between two looks.
 _UNSEEN_MAX: Final = 10
 _LISTENS: Final = "0A"
 _LAUNCH: Final = (b"-m", b"node.programs.launch")

@@ -24,7 +24,7 @@ class Ended(NamedTuple):
 
 
 class Unread:
-    """What waits for the clients of a server. ``connections``: its protocols, each with a ``transport``."""
+    """Bytes that wait for the clients of a server. ``connections``: its protocols, each with a ``transport``."""
 
     def __init__(self) -> None:
         self.connections: Collection[Any] = ()
