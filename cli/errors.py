@@ -14,6 +14,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -106,6 +107,8 @@ _MACHINE: Final = {
     errno.ENOMEM: ("the machine has no memory left", "stop something else, or use a smaller capacity"),
     errno.EIO: ("the disk of {path} failed", "look at the system's log; restore from a copy if the disk is broken"),
 }
+#: What typer says of a path that this user may not read.
+_UNREADABLE: Final = re.compile(r"(?:path|file|directory) '(.*)' is not readable", re.IGNORECASE)
 #: Name of a file that an error does not name.
 _NO_PATH: Final = "a file"
 #: Errors of the machine that may be gone at the next attempt.
@@ -164,6 +167,9 @@ def usage(error: Exception) -> str:
     parameter = getattr(error, "param", None)
     if refused is None or parameter is None:
         said = error.format_message() if hasattr(error, "format_message") else str(error)
+        if (found := _UNREADABLE.search(said)) is not None:
+            what, then = _MACHINE[errno.EACCES]
+            return _plain(f"{what.format(path=found[1])}; {then}")
         return _plain(said).rstrip(".") + hint if said else ""
     first = refused()[0]
     return f"{parameter.get_error_hint().strip(chr(39))} is {first['input']!r}; {_instead(first)}{hint}"

@@ -120,7 +120,8 @@ def test_a_halt_is_ended_by_the_operator_and_a_call_follows(operated: Operated, 
     assert lockstep("admin", "do", directory, "enter BETA b3 buy 100 XYZ @ 10.00")[:2] == (0, told)
     status, out, complaint = lockstep("admin", "resume", directory, "XYZ")
     assert (status, out) == (1, "> rejected XYZ reason=not_halted\n")
-    assert complaint.endswith("the first: rejected XYZ reason=not_halted\n")
+    said = "rejected XYZ reason=not_halted; only a halted instrument resumes (rulebook section 9)"
+    assert complaint.endswith(f"the first: {said}\n")
     for call in ("opening_auction", "closing_auction"):
         assert lockstep("admin", "phase", directory, "XYZ", call)[1].startswith(f"> phase XYZ {call}\n")
 
@@ -435,6 +436,11 @@ def test_the_phases_to_come_are_answered_in_parts(operated: Operated) -> None:
 
 DEFINED = [
     (["instrument", "XYZ", "--tick", "0.05", "--reference", "9"], "instrument XYZ", "tick=0.01 lot=1 reference=10.00"),
+    (
+        ["do", "instrument SET tick=0.01 lot=5 reference=9 band=on volatility=10%/5m/1h books=lit,midpoint\n" * 2],
+        "instrument SET",
+        "tick=0.01 lot=5 reference=9.00 books=lit,midpoint band=5% volatility=10%/5m/1h",
+    ),
     (["participant", "ALPHA", "--allow", "none"], "participant ALPHA", "allow=market"),
     (["do", "participant NEW", "participant NEW"], "participant NEW", "allow=market"),
 ]

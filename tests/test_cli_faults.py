@@ -456,3 +456,25 @@ def test_a_node_whose_disk_is_full_names_what_is_on_that_disk(
     complaint = lockstep.complaint(75, "serve", "--data", tmp_path / "node", "--port", 0)
     of = named or tmp_path / "node"
     assert complaint == f"the disk of {of} is full; free some space and run again; durable commands are safe"
+
+
+def test_a_directory_of_another_user_is_told_with_what_to_do(
+    node: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its node is another's: the option's reader finds that, and not the command."""
+    allowed = os.access
+    monkeypatch.setattr("os.access", lambda path, mode, **more: str(path) != str(node) and allowed(path, mode, **more))
+    for words in (("book", node, "XYZ"), ("admin", "status", node), ("run", "day.txt", "--data", node)):
+        status, out, complaint = lockstep(*words)
+        said = f"lockstep: no permission for {node}; run as the user who owns it, or change its mode\n"
+        assert (status, out, complaint) == (2, "", said)
+
+
+def test_quantities_have_their_separators_in_the_table_of_instruments_too(tmp_path: Path, lockstep: Lockstep) -> None:
+    (tmp_path / "day.txt").write_text(
+        "instrument XYZ tick=0.01 lot=1 reference=10.00\nparticipant ALPHA\nphase XYZ pre_open\n"
+        "enter ALPHA a1 sell 12345 XYZ @ 10.00\n"
+    )
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
+    lines = [line.split() for line in lockstep("state", tmp_path / "node")[1].splitlines()]
+    assert ["XYZ", "pre_open", "-", "0", "1", "12,345"] in lines

@@ -150,7 +150,7 @@ def test_a_node_without_instruments_is_watched_too(tmp_path: Path, lockstep: Loc
     with Operated(tmp_path) as running:
         assert lockstep("top", running.directory, "--seconds", "0")[0] == 0
         status, _, complaint = lockstep("top", running.directory, "--symbol", "GHOST")
-        assert (status, complaint) == (2, "lockstep: there is no instrument GHOST; there is none.\n")
+        assert (status, complaint) == (2, "lockstep: there is no instrument GHOST; none is defined.\n")
 
 
 @pytest.mark.parametrize("seconds", ["-1", "nan", "x"])

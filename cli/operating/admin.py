@@ -170,11 +170,21 @@ def _shown(result: dict[str, Any], *, as_json: bool) -> int:
     if result["rejected"]:
         first = next((line for line in lines if line.startswith(_REFUSALS)), "")
         seen = f", the first: {first.removeprefix('> ')}" if first else ""
-        exists = "".join(f"; {sentence}" for sentence in result.get("existing", [])[:_EXISTING])
+        exists = "".join(f"; {sentence}" for sentence in result.get("existing", [])[:_EXISTING]) or _rule_of(first)
         raise CheckFailed(f"the market refused {screen.counted(result['rejected'], 'command')}{seen}{exists}")
     for sentence in result.get("existing", [])[:_EXISTING]:
         screen.notice(f"note: {sentence}")
     return errors.FINE
+
+
+def _rule_of(refusal: str) -> str:
+    """Rule behind the reason of a refusal, where the line has one."""
+    from engine.records import Reason
+    from notation.rules import RULES
+
+    reason = next((word.partition("=")[2] for word in refusal.split() if word.startswith("reason=")), "")
+    known = Reason.__members__.get(reason.upper())
+    return "" if known is None else f"; {RULES[known].sentence} (rulebook section {RULES[known].section})"
 
 
 def _show_events(result: dict[str, Any], lines: list[str], *, as_json: bool) -> None:

@@ -35,6 +35,10 @@ def _yes_or_no(value: float) -> str:
     return "yes" if value else "no"
 
 
+def _or_none(words: str) -> str:
+    return words or "none"
+
+
 def _rate(value: float) -> str:
     return f"{value:,.1f}"
 
@@ -51,9 +55,9 @@ _FIGURES: Final[dict[str, tuple[str, Words]]] = {
     "data": ("data directory", str),
     "durability": ("durability", str),
     "state": ("state", str),
-    "state_reason": ("reason for the state", str),
+    "state_reason": ("reason for the state", _or_none),
     "diverged": ("state differs from the other node", _yes_or_no),
-    "warning": ("warning", str),
+    "warning": ("warning", _or_none),
     "draining": ("draining", _yes_or_no),
     "room": ("room on the disk", str),
     "seq": ("last command applied", _counted),

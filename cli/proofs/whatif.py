@@ -229,7 +229,7 @@ def _insertions(directory: Path, change: Change, names: Directory) -> list[Inser
 def _check_known(change: Change, names: Directory, directory: Path) -> None:
     for name in change.without:
         if name not in names.participants:
-            some = f"there are {', '.join(names.participants[:10])}" if names.participants else "there is none"
+            some = f"there are {', '.join(names.participants[:10])}" if names.participants else "none is defined"
             raise WrongUse(f"there is no participant {name} in {directory}; {some}")
 
 

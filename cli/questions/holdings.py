@@ -74,7 +74,7 @@ def chosen(
     names = rebuilt.engine.directory
     for name, known, what in ((participant, names.participants, "participant"), (symbol, names.symbols, "instrument")):
         if name is not None and name not in known:
-            some = f"there are {', '.join(known[:10])}" if known else "there is none"
+            some = f"there are {', '.join(known[:10])}" if known else "none is defined"
             raise WrongUse(f"there is no {what} {name} in {directory} after command {rebuilt.seq:,}; {some}")
     return rebuilt
 

@@ -29,7 +29,7 @@ def book(directory: Path, symbol: str, at: str | None, depth: int, *, with_order
     engine = rebuilt.engine
     symbols = engine.directory.symbols
     if symbol not in symbols:
-        known = f"there are {', '.join(symbols[:10])}" if symbols else "there is none"
+        known = f"there are {', '.join(symbols[:10])}" if symbols else "none is defined"
         raise WrongUse(f"there is no instrument {symbol} in {directory} after command {rebuilt.seq:,}; {known}")
     found = book_object(engine, symbols.index(symbol) + 1, depth, orders_max=None if with_orders else 0)
     if found["phase"] == "halted":

@@ -54,7 +54,7 @@ def statistics(directory: Path, selection: Selection, by: str, width_ns: int | N
         (selection.participant, counted.participants, "participant"),
     ):
         if name is not None and name not in known.values():
-            some = f"there are {', '.join(list(known.values())[:10])}" if known else "there is none"
+            some = f"there are {', '.join(list(known.values())[:10])}" if known else "none is defined"
             raise WrongUse(f"there is no {what} {name} in {directory}; {some}")
     if width_ns is not None:
         rows = _bars(counted, selection)

@@ -10,12 +10,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from engine.bounds import SECOND_NS
 from engine.interface import MarketEngine
 from engine.names import EVERY, Directory, unpack
 from engine.records import CommandKind, EventKind, Permission, Phase, Reason, UserPermission
 from node.core.control import NodeControl, SubmissionResult
 from notation.faults_of_definitions import refusal_of, rows_before
-from notation.words import price
+from notation.words import duration, percent, price
 from notation.words import time as time_word
 
 #: Kinds whose second definition is refused.
@@ -37,20 +38,29 @@ def not_there(kind: str, name: str, known: Sequence[str]) -> str:
     >>> not_there("instrument", "NOPE", ["ABC", "XYZ"])
     'there is no instrument NOPE; there are ABC, XYZ'
     >>> not_there("instrument", "NOPE", [])
-    'there is no instrument NOPE; there is none'
+    'there is no instrument NOPE; none is defined'
     """
     further = f" and {len(known) - _LISTED:,} more" if len(known) > _LISTED else ""
-    some = f"there are {', '.join(known[:_LISTED])}{further}" if known else "there is none"
+    some = f"there are {', '.join(known[:_LISTED])}{further}" if known else "none is defined"
     return f"there is no {kind} {name}; {some}"
 
 
 def of_instrument(engine: MarketEngine, symbol: str) -> str:
-    """Values of an instrument's definition in words; "" for an unknown one. Views lack the daily volume."""
+    """Values of an instrument's definition in words; "" for an unknown one.
+
+    Views lack the daily volume, and whether a halt cancels.
+    """
     symbols = engine.directory.symbols
     if symbol not in symbols:
         return ""
     row = engine.instruments()[symbols.index(symbol)]
-    return f"tick={price(int(row['tick_e4']))} lot={row['lot']} reference={price(int(row['reference_e4']))}"
+    words = [f"tick={price(int(row['tick_e4']))} lot={row['lot']} reference={price(int(row['reference_e4']))}"]
+    words += ["books=lit,midpoint"] if row["midpoint"] else []
+    words += [f"band={percent(int(row['band']) - 1)}"] if row["band"] else []
+    if row["volatility"]:
+        window, halt = duration(int(row["volatility_window_s"]) * SECOND_NS), duration(int(row["volatility_halt_ns"]))
+        words.append(f"volatility={percent(int(row['volatility']) - 1)}/{window}/{halt}")
+    return " ".join(words)
 
 
 def of_participant(engine: MarketEngine, name: str) -> str:
