@@ -1,6 +1,6 @@
 """The program `lockstep`: all commands, and their exit statuses. No work is done here.
 
-The commands are defined in ``cli.commands_*``, a file for each panel of `lockstep --help`. Each command imports the
+The commands are defined in ``cli/commands``, a file for each panel of `lockstep --help`. Each command imports the
 file that does its work only when it is called, so that the help needs neither NumPy nor Numba nor LMDB. How errors
 become one sentence and an exit status is in ``cli.errors``.
 """
@@ -21,7 +21,7 @@ import typer
 from typer.core import TyperGroup, TyperOption
 
 from cli import errors, interrupts, screen
-from cli.commands import attest, keep, load, look, market, node, prove, serve, trade
+from cli.commands import attest, keep, load, look, market, node, prove, records, serve, take, trade
 from cli.plain_values import read_plainly
 
 read_plainly()
@@ -76,7 +76,7 @@ def _program() -> typer.Typer:
 
 
 app = _program()
-for commands in (market, serve, node, trade, load, look, prove, attest, keep):
+for commands in (market, serve, node, trade, load, look, take, records, prove, attest, keep):
     app.add_typer(commands.app)
 
 

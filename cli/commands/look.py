@@ -1,4 +1,4 @@
-"""Commands that read a journal: `lockstep events|commands|tail|book|order|inspect|incident|state|stats`, and more.
+"""Commands that look into a journal: `lockstep events|commands|tail|book|order|inspect|incident|state|stats`, and more.
 
 Each command imports the file that does its work only when it is called.
 """
@@ -14,19 +14,13 @@ from cli.options import (
     Directory,
     Engine,
     EngineChoice,
-    ExportForm,
-    FeedForm,
-    FromSeq,
     FromWhen,
     Json,
     OneSide,
-    OnOff,
     Participant,
-    PastFeed,
     Price,
     Reasons,
     Symbol,
-    ToSeq,
     ToWhen,
     WithEvents,
     WithSeq,
@@ -462,192 +456,6 @@ def limits(
 
 
 @app.command(rich_help_panel=PANEL)
-def export(
-    directory: Directory,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the export; it must not exist yet.")],
-    form: Annotated[
-        ExportForm,
-        typer.Option("--format", help="CSV files, one SQLite database, Parquet, Arrow, or SQL for PostgreSQL."),
-    ] = ExportForm.csv,
-    only: Annotated[
-        str | None,
-        typer.Option(metavar="TABLES", help="Only these tables, as trades,orders; events are always there."),
-    ] = None,
-    snapshots: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            help="All levels of the books too, at each TIME of the market's clock in which a command came, as 1m.",
-        ),
-    ] = None,
-    check: Annotated[
-        bool, typer.Option("--check", help="Write nothing: prove an export that is there against the journal.")
-    ] = False,
-    as_json: Json = False,
-) -> int:
-    """Export events, trades, reports, orders and positions as tables, and prove them by the event digest.
-
-    Parquet has a folder a day; it and Arrow need `pip install 'lockstep[parquet]'`. SQL has a partition a day, and is
-    loaded by `psql -f load.sql` in its folder.
-
-    The files are read back: their events must give the event digest of the journal, or the exit status is 1.
-
-    Example: lockstep export node1 --format sqlite --out day1
-
-    Example: lockstep export node1 --format parquet --only trades,orders --out day1
-
-    Example: lockstep export node1 --format parquet --snapshots 1m --out day1
-
-    Example: lockstep export node1 --out day1 --check
-    """
-    from cli.questions.export import export as command
-
-    return command(directory, out, form.value, only, snapshots, check=check, as_json=as_json)
-
-
-@app.command(rich_help_panel=PANEL)
-def replay(
-    directory: Directory,
-    feed: Annotated[
-        PastFeed, typer.Option(help="itch: every order of the book, as ITCH 5.0; ws: what web clients are told.")
-    ] = PastFeed.itch,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Write files here, one a day; it must be empty.", show_default="none"),
-    ] = None,
-    form: Annotated[
-        FeedForm | None,
-        typer.Option(
-            "--format",
-            help="ITCH 5.0 as Nasdaq's files are, a capture of MoldUDP64 packets, a table of messages, lines of text; "
-            "of ws: lines of JSON.",
-            show_default="itch, or json",
-        ),
-    ] = None,
-    group: Annotated[
-        str | None,
-        typer.Option(
-            metavar="GROUP:PORT",
-            help="Send itch to this multicast group, such as 239.192.0.1:26400.",
-            show_default="none",
-        ),
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option(min=0, max=65_535, help="Tell ws to clients of this port; 0: any free port.", show_default="none"),
-    ] = None,
-    speed: Annotated[
-        str | None,
-        typer.Option(metavar="1x|10x|max", help="Times as fast as it was, for --group and --port.", show_default="1x"),
-    ] = None,
-    day: Annotated[str | None, typer.Option(metavar="DATE", help="Only this trading day, as 2024-01-15.")] = None,
-    begin: FromWhen = None,
-    end: ToWhen = None,
-    second_group: Annotated[
-        str | None,
-        typer.Option(metavar="GROUP:PORT", help="Group of the same packets again, the B feed.", show_default="none"),
-    ] = None,
-    interface: Annotated[
-        str, typer.Option(help="Address of the interface that packets leave by, or that clients connect to.")
-    ] = "127.0.0.1",
-    ttl: Annotated[int, typer.Option(min=0, max=255, help="Networks that packets may cross.")] = 1,
-    requests: Annotated[
-        int, typer.Option(metavar="PORT", min=0, max=65_535, help="UDP port for lost messages; 0: any free port.")
-    ] = 0,
-    snapshots: Annotated[
-        int, typer.Option(metavar="PORT", min=0, max=65_535, help="TCP port for snapshots; 0: any free port.")
-    ] = 0,
-    as_json: Json = False,
-) -> int:
-    """Make the market data of past days again, out of the journal, to files or to sockets.
-
-    A file has the same bytes on every node, whenever it is made, and needs no other: it begins with every order that is
-    still shown; with --from it begins so at that command or time. What is sent is what the feed sent, or web clients
-    were told, as fast as it came (--speed 1x) or faster. The time between two dates is not waited for.
-
-    Example: lockstep replay node1 --out days
-
-    Example: lockstep replay node1 --out capture --format pcap --day 2024-01-15
-
-    Example: lockstep replay node1 --out morning --format parquet --from 2024-01-15T09:30 --to 2024-01-15T10:00
-
-    Example: lockstep replay node1 --group 239.192.0.1:26400 --requests 26401 --speed 10x --from 09:30
-
-    Example: lockstep replay node1 --feed ws --port 8080 --speed max
-    """
-    from cli.servers.past_days import again
-
-    to = (group, second_group, interface, ttl, requests, snapshots)
-    return again(directory, feed.value, out, form and form.value, to, port, speed, day, begin, end, as_json=as_json)
-
-
-@app.command(rich_help_panel=PANEL)
-def ask(
-    directory: Annotated[
-        Path | None,
-        typer.Argument(metavar="[DIR]", help="Export in Parquet, or a data directory, which is exported for it."),
-    ] = None,
-    question: Annotated[
-        str | None, typer.Argument(metavar="[QUESTION]", help="SQL, or a named question; without one they are listed.")
-    ] = None,
-    values: Annotated[
-        list[str] | None, typer.Option("--with", metavar="NAME=VALUE", help="Value of a question; may be repeated.")
-    ] = None,
-    as_json: Json = False,
-) -> int:
-    """Ask the tables of an export in SQL, by DuckDB, or one of the named questions.
-
-    The tables are events, reports, trades, orders and positions. It needs `pip install 'lockstep[ask]'`.
-
-    Example: lockstep ask day1 "SELECT symbol, sum(qty) FROM trades GROUP BY symbol"
-
-    Example: lockstep ask day1 order --with order=17
-
-    Example: lockstep ask day1 participant --with participant=ALPHA --with from=09:31 --with to=09:32:07.25
-    """
-    from cli.questions.ask import ask as command
-
-    return command(directory, question, tuple(values or ()), as_json=as_json)
-
-
-@app.command(rich_help_panel=PANEL)
-def sessions(directory: Directory, at: At = None, as_json: Json = False) -> int:
-    """Show who was logged in, and the connections that had sent messages, now or at any past moment.
-
-    Logins come from DIR/logins, messages from DIR/arrivals: the node that takes orders writes both, its copies do not.
-
-    Example: lockstep sessions node1 --at 09:31:07.25
-    """
-    from cli.questions.sessions import sessions as command
-
-    return command(directory, at, as_json=as_json)
-
-
-@app.command(rich_help_panel=PANEL)
-def fix(
-    directory: Directory,
-    session: Annotated[
-        str | None, typer.Option(metavar="USER", help="Print the last messages of this user's sessions.")
-    ] = None,
-    last: Annotated[int, typer.Option(min=1, max=1_000, help="Messages each way.")] = 20,
-    log: Annotated[
-        OnOff | None,
-        typer.Option(help="Have the running gateways log each message of the session, or not any more."),
-    ] = None,
-    as_json: Json = False,
-) -> int:
-    """Show the FIX sessions of a node, running or not: their numbers, and the last messages of one.
-
-    Numbers and messages come from the journal; passwords are in neither.
-
-    Example: lockstep fix node1 --session ALICE
-    """
-    from cli.operating.fix import fix as command
-
-    return command(directory, session, last, None if log is None else log.value, as_json=as_json)
-
-
-@app.command(rich_help_panel=PANEL)
 def stats(
     directory: Directory,
     by: Annotated[
@@ -695,62 +503,3 @@ def stats(
     if index is not None:
         return index_levels(directory, Selection(*span), index, width_ns, as_json=as_json)
     return statistics(directory, Selection(*span, symbol, participant), by, width_ns, as_json=as_json)
-
-
-@app.command(rich_help_panel=PANEL)
-def latency(
-    directory: Directory,
-    begin: FromWhen = None,
-    end: ToWhen = None,
-    participant: Participant = None,
-    every: Annotated[
-        int | None, typer.Option(metavar="SECONDS", min=1, help="Summarize each so many seconds too.")
-    ] = None,
-    as_json: Json = False,
-) -> int:
-    """Show how long orders, cancels and replaces took, by stage, participant and time, from DIR/latencies.
-
-    The time begins when the node received the bytes of a command, and ends when all its answers were given to sockets,
-    lines and gateway processes. What came in one turn of the node shares the later moments.
-
-    Example: lockstep latency node1 --from 09:30 --to 09:31 --every 10
-
-    Example: lockstep latency node1 --participant ALPHA
-    """
-    from cli.errors import FINE
-    from cli.questions.choice import range_of
-    from cli.questions.latency import latency as command
-
-    span = range_of(directory, begin, end)
-    return FINE if span is None else command(directory, span, participant, every, as_json=as_json)
-
-
-@app.command(rich_help_panel=PANEL)
-def arrivals(
-    directory: Directory,
-    from_seq: FromSeq = None,
-    to_seq: ToSeq = None,
-    user: Annotated[
-        str | None, typer.Option(metavar="NAME|N", help="Only messages of this user, by name or number.")
-    ] = None,
-    connection: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Only messages of this connection.")
-    ] = None,
-    check: Annotated[
-        bool, typer.Option("--check", help="Check that connections took turns; exit status 1 if not.")
-    ] = False,
-    as_json: Json = False,
-) -> int:
-    """Print the times and the order in which a node received messages, from DIR/arrivals.
-
-    Messages that are read together make a turn. In a turn no message waits for more than one message of each other
-    connection.
-
-    Example: lockstep arrivals node1 --from 1000 --user TRADER
-
-    Example: lockstep arrivals node1 --check
-    """
-    from cli.questions.arrivals import Choice
-    from cli.questions.arrivals import arrivals as command
-
-    return command(directory, Choice(from_seq, to_seq, user, connection), check=check, as_json=as_json)
