@@ -22,9 +22,15 @@ from typer.core import TyperGroup, TyperOption
 
 from cli import errors, interrupts, screen
 from cli.commands import attest, keep, load, look, market, node, prove, records, serve, take, trade
-from cli.plain_values import read_plainly
 
-read_plainly()
+#: Release of Typer that is known within: what ``cli.plain_values`` shortens, and the values of options. Another one
+#: does all by itself, and shows types on its help pages.
+TYPER: Final = "0.29.2"
+_IS_KNOWN_WITHIN: Final = typer.__version__ == TYPER
+if _IS_KNOWN_WITHIN:
+    from cli.plain_values import read_plainly
+
+    read_plainly()
 
 _ABOUT = """A deterministic, event-sourced stock exchange: every input journaled, every state provable by replay.
 
@@ -158,7 +164,8 @@ def _commands(word: str = "") -> Any:
             alone.registered_commands += [each for each in panel.registered_commands if _name(each) == word]
             alone.registered_groups += [each for each in panel.registered_groups if each.name == word]
     found = alone.registered_commands or alone.registered_groups
-    return with_named_values(without_markup(typer.main.get_command(alone if found else app)))
+    whole = without_markup(typer.main.get_command(alone if found else app))
+    return with_named_values(whole) if _IS_KNOWN_WITHIN else whole
 
 
 def _name(command: Any) -> str:

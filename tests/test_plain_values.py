@@ -12,7 +12,7 @@ from typer import core
 from typer._coercion import TypeDescriptor, build_runtime_param
 from typer.main import get_command
 
-from cli.main import app
+from cli.main import TYPER, app
 from cli.options import Alone, EngineChoice, ExportForm
 from tests.conftest import Lockstep
 
@@ -125,3 +125,21 @@ def test_a_command_that_does_not_exist_is_compared_with_all_others(lockstep: Loc
     status, _, complaint = lockstep("positons", ".")
     assert status == 2
     assert "positions" in complaint
+
+
+def test_another_release_of_typer_reads_all_by_itself() -> None:
+    """What this one has within is not there, as in releases before and after it."""
+    script = (
+        "import sys, typer\ntyper.__version__ = '0.30.0'\nfrom typer import _coercion\ndel _coercion.RuntimeParam\n"
+        "from cli.main import run_line\n"
+        "print([run_line(line.split()) for line in ('version', 'book --help', 'book', 'book nowhere X --depth x')])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "[0, 0, 2, 2]" in ended.stdout, ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_release_of_typer_that_is_known_within_is_the_one_that_is_installed() -> None:
+    assert typer.__version__ == TYPER, "look whether cli/plain_values.py fits the new one"
