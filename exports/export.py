@@ -5,6 +5,7 @@ that of the journal. Of the other tables, which follow from the events and comma
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -19,8 +20,18 @@ from engine.names import Directory
 from exports.audit import Audit, SideFacts, no_side_facts
 from exports.formats import AUDITED, FORMS, SAID_ONCE, WHOLE_FILES, Form
 from exports.manifest import MANIFEST, VERSION, table_names
-from exports.once import ONCE, Facts, events_once, orders_once, reports_once, trade_rows
-from exports.reported import IN_ARRAY, Orders, ReportColumns, trade_columns
+from exports.once import (
+    ONCE,
+    Facts,
+    events_once,
+    offer,
+    orders_once,
+    reports_once,
+    said_rows,
+    trade_rows,
+    trades_once,
+)
+from exports.reported import Orders, ReportColumns, trade_columns
 from exports.tables import (
     AUDIT,
     EVENTS,
@@ -107,10 +118,13 @@ def write_export(
     written = {table.name: _as_written(table, form_name) for table in tables}
     form: Form = FORMS[form_name](folder, tuple(written.values()))
     digests = {name: TableDigest(table) for name, table in written.items()}
+    said: Counter[str] = Counter()
 
     def add(table: Table, columns: Columns) -> None:
         form.write(written[table.name], columns)
         digests[table.name].add(columns)
+        if form_name in SAID_ONCE:
+            said.update(said_rows(table, columns))
 
     empty = np.zeros(0, np.int64)
     for table in written.values():  # so that each is there
@@ -134,7 +148,7 @@ def write_export(
         "event_digest": end.event_digest.hex(),
         "symbols": list(names_of.symbols),
         "participants": list(names_of.participants),
-        "rows": {name: digest.rows for name, digest in digests.items()},
+        "rows": {name: digest.rows + said[name] for name, digest in digests.items()},
         "digests": {name: digest.digest() for name, digest in digests.items()},
         "files": file_digests(folder) if form_name in WHOLE_FILES else {},
     }
@@ -161,22 +175,35 @@ def _rows(
         """Rows of what is held, which ends with a block: no command has a part of its events there."""
         reports.extend(reported.rest())
         trades = [trade_columns(columns) for columns in reports] if TRADES in tables else []
-        yield from ((TRADES, columns) for columns in trades)
         if ORDERS in tables:
             for columns in reports:
                 orders.take(columns)
-        rows_of_trades = trade_rows(trades)
-        if once and events:
-            yield EVENTS, events_once(events, orders.first_of, rows_of_trades)
-        elif not once:
+        if once:
+            yield from take_once(trades)
+        else:
+            yield from ((TRADES, columns) for columns in trades)
             yield from ((EVENTS, columns) for columns in events)
-        for columns in reports if REPORTS in tables else ():
-            if once:
-                yield REPORTS, reports_once(columns, IN_ARRAY, orders.first_of, rows_of_trades)
-            else:
+            for columns in reports if REPORTS in tables else ():
                 yield REPORTS, {name: columns[name] for name in REPORTS.columns}
         events.clear()
         reports.clear()
+
+    def take_once(trades: list[Columns]) -> Iterator[tuple[Table, Columns]]:
+        """The same, with each fact once."""
+        for columns in reports:
+            offer(columns, orders)
+        rows = trade_rows(trades)
+        left = events_once(events, orders, rows) if events else None
+        at = 0
+        for columns in trades:
+            yield TRADES, trades_once(columns, rows[at : at + len(columns["seq"])])
+            at += len(columns["seq"])
+        if left is not None:
+            yield EVENTS, left
+        for columns in reports:
+            found = reports_once(columns, orders, rows)
+            if REPORTS in tables:
+                yield REPORTS, found
 
     held = 0
     for play, before, names in blocks:
@@ -225,6 +252,13 @@ def _file_faults(folder: Path, manifest: dict[str, Any]) -> list[str]:
     return [f"{folder / name} is not as it was written, or was added or removed" for name in names]
 
 
+def _digested(read: Iterator[Columns], digest: TableDigest) -> Iterator[Columns]:
+    """Rows of a table as they are read; ``digest`` takes them too."""
+    for columns in read:
+        digest.add(columns)
+        yield columns
+
+
 def prove(folder: Path, manifest: dict[str, Any]) -> list[str]:
     """Differences between the files of an export and its manifest, as sentences; none where it is complete."""
     tables = tables_of(manifest)
@@ -232,17 +266,20 @@ def prove(folder: Path, manifest: dict[str, Any]) -> list[str]:
     names = Directory(tuple(manifest["symbols"]), tuple(manifest["participants"]))
     chain = EventChain()
     digests = {table.name: TableDigest(table) for table in tables}
-    once = manifest["format"] in SAID_ONCE
+    once, said = manifest["format"] in SAID_ONCE, Counter[str]()
     try:
         facts = Facts(manifest["rows"], manifest["last_seq"])
         # What events leave to other tables has to be read before them.
         for table in sorted(tables, key=lambda table: table.name == EVENTS.name):
-            for columns in form.read(table):
-                digests[table.name].add(columns)
-                if table.name == EVENTS.name:
-                    chain.add(event_rows(facts.events(columns) if once else columns, names))
-                elif once:
+            read = _digested(form.read(table), digests[table.name])
+            if table.name == EVENTS.name:
+                for columns in facts.events(read) if once else read:
+                    chain.add(event_rows(columns, names))
+                continue
+            for columns in read:
+                if once:
                     facts.add(table, columns)
+                    said.update(said_rows(table, columns))
     except (OSError, ValueError, KeyError, OverflowError) as error:
         return [f"the files in {folder} are not as they were written: {error}", *_file_faults(folder, manifest)]
     faults = _file_faults(folder, manifest)
@@ -254,10 +291,9 @@ def prove(folder: Path, manifest: dict[str, Any]) -> list[str]:
     for name, digest in digests.items():
         if name not in manifest["rows"]:
             faults.append(f"the manifest of {folder} says nothing of the table {name}")
-        elif digest.rows != manifest["rows"][name]:
-            faults.append(
-                f"table {name} of {folder} has {digest.rows:,} rows, and {manifest['rows'][name]:,} were written"
-            )
+        elif digest.rows + said[name] != manifest["rows"][name]:
+            rows = digest.rows + said[name]
+            faults.append(f"table {name} of {folder} has {rows:,} rows, and {manifest['rows'][name]:,} were written")
         elif digest.digest() != manifest["digests"][name]:
             faults.append(f"table {name} of {folder} has other values than were written")
     return faults

@@ -9,7 +9,7 @@ from exports.columns import COLUMNS
 from exports.errors import ExportError
 
 MANIFEST: Final = "manifest.json"
-VERSION: Final = 5
+VERSION: Final = 6
 #: Formats of an export; ``exports.formats`` writes and reads each.
 FORMATS: Final = ("csv", "sqlite", "parquet", "arrow", "sql")
 

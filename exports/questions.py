@@ -14,7 +14,7 @@ from exports.answer_text import cells, is_number, line
 from exports.columns import ALWAYS
 from exports.errors import ExportError
 from exports.manifest import table_names
-from exports.whole import files_view, views, within
+from exports.whole import files_view, moments, views, within
 
 
 @dataclass(frozen=True)
@@ -96,12 +96,10 @@ _OF_REPLACES: Final = {
 _OF_SYMBOL: Final = {
     "orders": "SELECT * FROM main.orders_files WHERE symbol = $symbol",
     "trades": "SELECT * FROM main.trades_files WHERE symbol = $symbol AND day = $day::DATE",
-    # The rest of the rows have one number to look up: the command that entered the order, or that of the trade.
     "events": "SELECT * FROM main.events_files "
     "WHERE participant IS NOT NULL AND symbol = $symbol AND day = $day::DATE "
     "UNION ALL SELECT * FROM main.events_files WHERE participant IS NULL AND day = $day::DATE "
-    "AND coalesce(seq - entered_ago, -number) IN "
-    "(SELECT entry_seq FROM orders_files UNION ALL SELECT -trade_number FROM trades_files)",
+    "AND seq - entered_ago IN (SELECT entry_seq FROM orders_files)",
 }
 
 
@@ -246,8 +244,13 @@ QUESTIONS: Final[dict[str, Question]] = {
         "rows, first and last command of each table and day, to hold beside the manifest",
         " UNION ALL ".join(
             f"SELECT '{name}' AS name, day, count(*) AS rows, min({seq}) AS first_seq, max({seq}) AS last_seq "
-            f"FROM {name}_files GROUP BY day"
-            for name, seq in (("events", "seq"), ("reports", "seq"), ("trades", "seq"), ("orders", "entry_seq"))
+            f"FROM {rows} GROUP BY day"
+            for name, seq, rows in (
+                ("events", "seq", f"({moments('events', ALWAYS)})"),
+                ("reports", "seq", f"({moments('reports', ALWAYS)})"),
+                ("trades", "seq", "trades_files"),
+                ("orders", "entry_seq", "orders_files"),
+            )
         )
         + " ORDER BY name, day",
         {},
@@ -278,6 +281,7 @@ class Answers:
             ) from error
         self._library = duckdb
         self._tables = table_names(manifest)
+        self._reports = moments("reports", self._tables)
         self._connection = duckdb.connect()
         self._connection.execute("SET preserve_insertion_order = true")
         # DuckDB would draw it on standard output, into the answer, once a question takes two seconds.
@@ -310,14 +314,14 @@ class Answers:
 
     def last_time_ns(self) -> int:
         """Newest time in the rows of reports, ns since 1970; 0 where there is none."""
-        return self._number("SELECT max(time_ns) FROM reports_files", 0)
+        return self._number(f"SELECT max(time_ns) FROM ({self._reports})", 0)
 
     def seq_at(self, time_ns: int, *, first: bool) -> int:
         """Number of a command that bounds the reports before and after a time (ns since 1970): ``first``: all at that
         time or later have it or a greater one; else all up to that time have it or a lesser one."""
         if first:
-            return self._number(f"SELECT min(seq) FROM reports_files WHERE time_ns >= {time_ns}", BEYOND_ALL)
-        return self._number(f"SELECT min(seq) - 1 FROM reports_files WHERE time_ns > {time_ns}", BEYOND_ALL)
+            return self._number(f"SELECT min(seq) FROM ({self._reports}) WHERE time_ns >= {time_ns}", BEYOND_ALL)
+        return self._number(f"SELECT min(seq) - 1 FROM ({self._reports}) WHERE time_ns > {time_ns}", BEYOND_ALL)
 
     def _number(self, query: str, otherwise: int) -> int:
         found = next(self.ask(query, {})[1])[0]

@@ -179,19 +179,25 @@ class Orders:
     def __init__(self) -> None:
         self._last = 0
         #: int64[orders and more, facts of its report of entry], by order number; 0 for an order that has none.
-        self.first_of, self._newest_of, self._last_of = (
+        self.first_of, self.newest_of, self.last_of = (
             np.zeros((1024, len(names)), np.int64) for names in (_FIRST, _NEWEST, _LAST)
         )
+        #: int32[orders and more, 2]: numbers of the events of entry and end that the order's row says (`exports.once`).
+        self.numbers_of = np.zeros((1024, 2), np.int32)
 
     def take(self, columns: Columns) -> None:
-        """Take columns of ``ReportColumns``, in order."""
+        """Take columns of ``ReportColumns``, in order. Raises ValueError for an order with a report behind its end,
+        where its row said that already."""
         numbers = columns["order_number"][columns["order_kind"] != 0]
         if not len(numbers):
             return
         self._make_room(int(numbers.max()))
         table = columns["seq"].base
         assert table is not None, "columns are those of one table"
-        put_orders(table, len(columns["seq"]), _ABOUT, *_ROWS_OF, self.first_of, self._newest_of, self._last_of)
+        held = (self.first_of, self.newest_of, self.last_of, self.numbers_of)
+        wrong = put_orders(table, len(columns["seq"]), _ABOUT, *_ROWS_OF, *held)
+        if wrong:
+            raise ValueError(f"order {wrong} has a report behind its entry and end")
 
     def _make_room(self, last: int) -> None:
         """Room up to order ``last`` and one more, a sixteenth more each time: a day's orders are most of the memory of
@@ -201,14 +207,19 @@ class Orders:
         while rows <= self._last + 1:
             rows += rows // 16
         if rows > len(self.first_of):
-            for each in (self.first_of, self._newest_of, self._last_of):
+            for each in (self.first_of, self.newest_of, self.last_of, self.numbers_of):
                 each.resize((rows, each.shape[1]), refcheck=False)
 
     def batches(self) -> Iterator[Columns]:
-        """The table ``orders``, a part at a time; ``end_seq`` 0: still open, ``end_reason`` 0: by a trade."""
+        """The table ``orders``, a part at a time; ``end_seq`` 0: still open, ``end_reason`` 0: by a trade.
+
+        ``entry_number`` and ``end_number`` are beside it, 0 for none.
+        """
         for first in range(1, self._last + 1, ROWS_AT_ONCE):
             end = min(first + ROWS_AT_ONCE, self._last + 1)
             found: Columns = {"order_number": np.arange(first, end)}
-            for names, held in ((_FIRST, self.first_of), (_NEWEST, self._newest_of), (_LAST, self._last_of)):
+            for names, held in ((_FIRST, self.first_of), (_NEWEST, self.newest_of), (_LAST, self.last_of)):
                 found |= {name: np.ascontiguousarray(held[first:end, at]) for at, name in enumerate(names)}
-            yield {name: found[name] for name in ORDERS.columns}
+            for at, name in enumerate(("entry_number", "end_number")):
+                found[name] = self.numbers_of[first:end, at].astype(np.int64)
+            yield {name: found[name] for name in (*ORDERS.columns, "entry_number", "end_number")}

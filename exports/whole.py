@@ -1,13 +1,13 @@
 """Views in SQL by which tables that say each fact once (``exports.once``) say all in every row.
 
-They are plain SQL but for the reading of files, which is DuckDB's; an export has them as ``views.sql``. Rows about an
-order, about a trade and those that say all stand in parts of their own, so that a question by participant or instrument
-reads its orders first.
+They are plain SQL but for the reading of files, which is DuckDB's; an export has them as ``views.sql``. Rows that an
+order or a trade says, rows about an order, about a trade and those that say all stand in parts of their own, so that a
+question by participant or instrument reads its orders first.
 """
 
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from exports.columns import COLUMNS
 
@@ -15,7 +15,7 @@ from exports.columns import COLUMNS
 VIEWS: Final = "views.sql"
 _HEAD: Final = """\
 -- All facts of this export in every row, for DuckDB: in this folder, `duckdb -init views.sql`.
--- A column without a value in the files is said by another table; these views say by which.
+-- A row or a value that is not in the files of its table is said by another one; these views say by which.
 """
 
 _ENDS: Final = "r.kind IN ('canceled', 'expired', 'done_for_day')"
@@ -53,24 +53,7 @@ _EVENT_OF_ORDER: Final = {
     "qty": "coalesce(r.qty, o.entry_qty)",
     "number": "o.order_number",
 }
-
-
-def _side(own: str, what: str) -> str:
-    """Words of a trade about the side that its event names first (``own``), or about the other."""
-    first, second = ("sell", "buy") if own == "own" else ("buy", "sell")
-    return f"CASE WHEN t.aggressor_side = 'buy' THEN t.{first}_{what} ELSE t.{second}_{what} END"
-
-
-_EVENT_OF_TRADE: Final = {
-    "symbol": "t.symbol",
-    "side": "t.aggressor_side",
-    "price_e4": "t.price_e4",
-    "qty": "t.qty",
-    "participant": _side("own", "participant"),
-    "client_order_id": _side("own", "client_order_id"),
-    "contra_participant": _side("contra", "participant"),
-    "contra_client_order_id": _side("contra", "client_order_id"),
-}
+#: Columns of the row ``r`` of an order.
 _ORDER: Final = {
     "client_order_id": "coalesce(r.client_order_id, r.entry_client_order_id)",
     "end_time_ns": "coalesce(r.end_time_ns, r.entry_time_ns)",
@@ -79,30 +62,116 @@ _ORDER: Final = {
     "canceled_qty": "coalesce(r.canceled_qty, coalesce(r.qty, r.entry_qty) - r.leaves_qty - r.cum_qty)",
     "notional_e4": "coalesce(r.notional_e4, r.cum_qty * coalesce(r.price_e4, r.entry_price_e4))",
 }
+_END_DAY: Final = f"make_timestamp_ns({_ORDER['end_time_ns']})::DATE"
+#: Columns of an event that the row ``r`` of its order or trade says.
+_EVENT_SAID: Final = {
+    **dict.fromkeys(("contra_participant", "contra_client_order_id", "reason", "phase"), "''"),
+    "number": "r.order_number",
+    "client_order_id": "r.entry_client_order_id",
+    "price_e4": "r.entry_price_e4",
+}
+_EVENT_OF_ENTRY: Final = {
+    **_EVENT_SAID,
+    "seq": "r.entry_seq",
+    "event_number": "r.entry_number",
+    "time_ns": "r.entry_time_ns",
+    "kind": "'accepted'",
+    "qty": "r.entry_qty",
+}
+_EVENT_OF_END: Final = {
+    **_EVENT_SAID,
+    "seq": "r.end_seq",
+    "event_number": "r.end_number",
+    "time_ns": _ORDER["end_time_ns"],
+    "kind": "'canceled'",
+    "qty": _ORDER["canceled_qty"],
+    "reason": "r.end_reason",
+    "day": _END_DAY,
+}
+#: Columns of a report that the row ``r`` of its order says.
+_REPORT_SAID: Final = {
+    **dict.fromkeys(("previous_client_order_id", "peg", "contra_participant", "liquidity", "reason"), "''"),
+    **dict.fromkeys(("stop_price_e4", "offset_e4", "last_price_e4", "last_qty", "trade_number"), "0::BIGINT"),
+}
+_REPORT_OF_ENTRY: Final = {
+    **_REPORT_SAID,
+    **dict.fromkeys(("cum_qty", "canceled_qty", "notional_e4"), "0::BIGINT"),
+    "seq": "r.entry_seq",
+    "number": "1::BIGINT",
+    "time_ns": "r.entry_time_ns",
+    "kind": "'new'",
+    "command": "'enter'",
+    "client_order_id": "r.entry_client_order_id",
+    "price_e4": "r.entry_price_e4",
+    "qty": "r.entry_qty",
+    "leaves_qty": "r.entry_qty",
+    "displayed_qty": "CASE WHEN r.end_seq = r.entry_seq THEN 0 ELSE r.entry_qty END",
+    "rests": "CASE WHEN r.end_seq = r.entry_seq THEN 0::BIGINT ELSE 1 END",
+}
+_REPORT_OF_END: Final = {
+    **_REPORT_SAID,
+    **dict.fromkeys(("displayed_qty", "rests"), "0::BIGINT"),
+    "seq": "r.end_seq",
+    "number": "CASE WHEN r.end_number = 1 THEN 1 ELSE 2 * r.end_number - 2 END",
+    "time_ns": _ORDER["end_time_ns"],
+    "kind": "'canceled'",
+    "command": "CASE WHEN r.end_seq = r.entry_seq THEN 'enter' ELSE 'cancel' END",
+    **{name: _ORDER[name] for name in ("client_order_id", "price_e4", "qty", "canceled_qty", "notional_e4")},
+    "reason": "r.end_reason",
+    "day": _END_DAY,
+}
 
+
+def _side(own: str, what: str) -> str:
+    """Words of a trade about the side that its event names first (``own``), or about the other."""
+    first, second = ("sell", "buy") if own == "own" else ("buy", "sell")
+    return f"CASE WHEN r.aggressor_side = 'buy' THEN r.{first}_{what} ELSE r.{second}_{what} END"
+
+
+_EVENT_OF_TRADE: Final = {
+    "kind": "'trade'",
+    "number": "r.trade_number",
+    "side": "r.aggressor_side",
+    "participant": _side("own", "participant"),
+    "client_order_id": _side("own", "client_order_id"),
+    "contra_participant": _side("contra", "participant"),
+    "contra_client_order_id": _side("contra", "client_order_id"),
+    "reason": "''",
+    "phase": "''",
+}
 _ITS_ORDER: Final = " JOIN orders_files o ON o.entry_seq = r.seq - r.entered_ago"
-_ITS_TRADE: Final = " JOIN trades_files t ON t.trade_number = r."
+_ITS_TRADE: Final = " JOIN trades_files t ON t.trade_number = r.trade_number"
+_NOT_OF_TRADE: Final = "r.entered_ago IS NOT NULL AND r.last_qty IS NOT NULL"
 
 
-class _Part:
-    """Rows of a view: what they say by others, what is joined, which of the rows they are, and the tables needed."""
+class _Part(NamedTuple):
+    """Rows of a view: the table whose rows ``r`` they are, what is said by others, what is joined, which rows they are,
+    and the other tables needed."""
 
-    def __init__(self, says: Mapping[str, str], joined: str, which: str, *needs: str) -> None:
-        self.says, self.joined, self.which, self.needs = says, joined, which, needs
+    table: str
+    says: Mapping[str, str] = {}
+    joined: str = ""
+    which: str = ""
+    needs: tuple[str, ...] = ()
 
 
 _PARTS: Final = {
     "events": (
-        _Part({}, "", "r.participant IS NOT NULL"),
-        _Part(_EVENT_OF_ORDER, _ITS_ORDER, "r.entered_ago IS NOT NULL", "orders"),
-        _Part(_EVENT_OF_TRADE, f"{_ITS_TRADE}number", "r.participant IS NULL AND r.entered_ago IS NULL", "trades"),
+        _Part("events", which="r.participant IS NOT NULL"),
+        _Part("events", _EVENT_OF_ORDER, _ITS_ORDER, "r.entered_ago IS NOT NULL", ("orders",)),
+        _Part("orders", _EVENT_OF_ENTRY, which="r.entry_number IS NOT NULL"),
+        _Part("orders", _EVENT_OF_END, which="r.end_number IS NOT NULL"),
+        _Part("trades", _EVENT_OF_TRADE, which="r.event_number IS NOT NULL"),
     ),
     "reports": (
-        _Part(_REPORT_ALONE, "", "r.entered_ago IS NULL"),
-        _Part(_REPORT_OF_ORDER, _ITS_ORDER, "r.entered_ago IS NOT NULL AND r.last_qty IS NOT NULL", "orders"),
-        _Part(_REPORT_OF_TRADE, f"{_ITS_ORDER}{_ITS_TRADE}trade_number", "r.last_qty IS NULL", "orders", "trades"),
+        _Part("reports", _REPORT_ALONE, which="r.entered_ago IS NULL"),
+        _Part("reports", _REPORT_OF_ORDER, _ITS_ORDER, _NOT_OF_TRADE, ("orders",)),
+        _Part("reports", _REPORT_OF_TRADE, f"{_ITS_ORDER}{_ITS_TRADE}", "r.last_qty IS NULL", ("orders", "trades")),
+        _Part("orders", _REPORT_OF_ENTRY, which="r.entry_number IS NOT NULL"),
+        _Part("orders", _REPORT_OF_END, which="r.end_number IS NOT NULL"),
     ),
-    "orders": (_Part(_ORDER, "", ""),),
+    "orders": (_Part("orders", _ORDER),),
+    "trades": (_Part("trades"),),
 }
 
 
@@ -120,12 +189,24 @@ def _selects(name: str, names: Collection[str]) -> Iterator[str]:
         yield f"SELECT * FROM {name}_files"
         return
     for part in _PARTS[name]:
-        if all(table in names for table in part.needs):
+        if all(table in names for table in (part.table, *part.needs)):
             said = (
-                f"{part.says[each]} AS {each}" if each in part.says else f'r."{each}"' for each in COLUMNS[name].split()
+                f"{part.says[each]} AS {each}" if each in part.says else f'r."{each}"'
+                for each in (*COLUMNS[name].split(), "day")
             )
             which = f" WHERE {part.which}" if part.which else ""
-            yield f"SELECT {', '.join(said)}, r.day FROM {name}_files r{part.joined}{which}"
+            yield f"SELECT {', '.join(said)} FROM {part.table}_files r{part.joined}{which}"
+
+
+def moments(name: str, names: Collection[str]) -> str:
+    """Query of the columns ``seq``, ``time_ns`` and ``day`` of the view ``name`` (events or reports), by few columns of
+    the files. ``names``: of the tables that were exported."""
+    found = []
+    for part in _PARTS[name]:
+        if all(table in names for table in (part.table, *part.needs)):
+            said = (f"{part.says.get(each, f'r.{each}')} AS {each}" for each in ("seq", "time_ns", "day"))
+            found.append(f"SELECT {', '.join(said)} FROM {part.table}_files r WHERE {part.which}")
+    return " UNION ALL ".join(found)
 
 
 def within(reads: Mapping[str, str], names: Collection[str]) -> str:

@@ -1,6 +1,8 @@
 """The kernels of an export against the same in plain Python: compiled, with bounds checks, and interpreted."""
 
 import re
+from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -8,10 +10,10 @@ import pytest
 
 from engine.names import pack, unpack
 from engine.records import Book, CommandKind, EventKind, Peg, TimeInForce
-from exports.once import EVENTS_ONCE, Facts, events_once, reports_once, trade_rows
-from exports.once_rows import ENTRY_FACTS, TRADE_FACTS
-from exports.reported import IN_ARRAY, Orders, ReportColumns, trade_columns
-from exports.tables import EVENTS, ORDERS, REPORTS, TRADES
+from exports.once import EVENTS_ONCE, Facts, events_once, reports_once, said_rows, trade_rows, trades_once
+from exports.once_rows import ENTRY_FACTS, SAID_FACTS, TRADE_FACTS
+from exports.reported import Orders, ReportColumns, trade_columns
+from exports.tables import EVENTS, ORDERS, REPORTS, TRADES, Columns
 from exports.words import Text, id_keys_of, id_text, name_keys, name_numbers
 from reports.rows import REPORT, REPORT_BYTES, REPORT_FIELDS, InBook, ReportKind
 
@@ -144,44 +146,140 @@ def test_words_that_are_read_are_those_that_their_numbers_have() -> None:
     assert 300 < read < 1700
 
 
-def alike(numbers: np.random.Generator, n: int) -> np.ndarray[Any, Any]:
-    """Values that are mostly 1, else 0 or -1."""
-    return numbers.choice([1, 0, -1], n, p=[0.9, 0.05, 0.05])
+class Day:
+    """Random commands with events, their orders and trades: most fit to each other, some have one value changed."""
+
+    def __init__(self, seed: int, commands: int) -> None:
+        self._random = np.random.default_rng(seed)
+        self.orders, self.events = Orders(), []
+        self._first: list[list[int]] = []
+        self.newest, self.last, self.trades = {}, {}, []
+        for seq in range(1, commands + 1):
+            for number in range(1, int(self._random.integers(0, 5)) + 1):
+                self._events_of(seq, number)
+        n = len(self._first)
+        self.orders.first_of = np.zeros((n + 2, len(ENTRY_FACTS)), np.int64)
+        self.orders.first_of[1 : n + 1] = self._first
+        self.orders.newest_of, self.orders.last_of = np.zeros((n + 2, 7), np.int64), np.zeros((n + 2, 3), np.int64)
+        self.orders.numbers_of = np.zeros((n + 2, 2), np.int32)
+        seqs = np.array([facts[9] for facts in self._first])
+        is_alone = (np.diff(seqs, prepend=0) != 0) & (np.diff(seqs, append=commands + 1) != 0)
+        self.orders.numbers_of[1 : n + 1, 0] = np.where(is_alone, self._random.choice([-1, 0], n, p=[0.9, 0.1]), 0)
+        for order, event in self.last.items():
+            self.orders.newest_of[order] = [*self._first[order - 1][6:9], 0, 0, event["qty"], 0]
+            self.orders.last_of[order] = [event[name] for name in ("seq", "time_ns", "reason")]
+            reports = 1 if event["event_number"] == 1 else 2 * event["event_number"] - 2
+            self.orders.numbers_of[order, 1] = -self._random.choice([reports, reports + 1], p=[0.9, 0.1])
+        for event in self.events:
+            if self._random.random() < 0.2:
+                name = self._random.choice([name for name in EVENTS.columns if name not in ("seq", "event_number")])
+                event[name] = int(self._random.choice([0, 1, -1, 2**63 - 1]))
+
+    def _events_of(self, seq: int, number: int) -> None:
+        word = {name: int(self._random.choice([1, 2, -1])) for name in EVENTS.columns}
+        event = word | {"seq": seq, "event_number": number, "time_ns": 10 * seq, "phase": 0}
+        event |= dict.fromkeys(("contra_participant", "contra_client_order_id"), 0)
+        kind, orders = int(self._random.integers(4)), len(self._first)
+        if kind == 0 and number < 3:
+            event |= {"kind": int(EventKind.ACCEPTED), "number": orders + 1, "reason": 0}
+            names = ("participant", "symbol", "user", "side", "book", "time_in_force", "client_order_id")
+            facts = [event.get(name, 0) for name in (*names, "price_e4", "qty", "seq", "time_ns")]
+            self._first.append(facts)
+        elif kind == 1 and orders:
+            order = int(self._random.integers(1, orders + 1))
+            of_entry = dict(zip(ENTRY_FACTS, self._first[order - 1], strict=True))
+            event |= {name: of_entry[name] for name in ("participant", "symbol", "side")}
+            event |= {"client_order_id": of_entry["entry_client_order_id"], "price_e4": of_entry["entry_price_e4"]}
+            event |= {"kind": int(EventKind.CANCELED), "number": order}
+            self.last[order] = event
+        elif kind == 2:
+            trade = {name: int(self._random.choice([1, 2])) for name in TRADE_FACTS}
+            trade |= {"trade_number": 7 + len(self.trades), "seq": seq, "time_ns": 10 * seq, "event_number": 0}
+            trade["aggressor_side"] = int(self._random.choice([-1, 0, 1]))
+            own, contra = ("sell", "buy") if trade["aggressor_side"] == 1 else ("buy", "sell")
+            event |= {name: trade[name] for name in ("symbol", "price_e4", "qty")}
+            for name in ("participant", "client_order_id"):
+                event |= {name: trade[f"{own}_{name}"], f"contra_{name}": trade[f"{contra}_{name}"]}
+            event |= {"kind": int(EventKind.TRADE), "number": trade["trade_number"], "reason": 0}
+            event["side"] = trade["aggressor_side"]
+            self.trades.append(trade)
+        else:
+            event["kind"] = int(EventKind.REJECTED)
+        self.events.append(event)
+
+    def columns_of_events(self) -> Columns:
+        return {name: np.array([each[name] for each in self.events]) for name in EVENTS.columns}
+
+    def columns_of_orders(self) -> Columns:
+        n = len(self._first)
+        found = {name: self.orders.first_of[1 : n + 1, at] for at, name in enumerate(ENTRY_FACTS)}
+        found |= {"order_number": np.arange(1, n + 1), "leaves_qty": np.zeros(n, np.int64), "cum_qty": np.zeros(n, int)}
+        found |= {"end_seq": self.orders.last_of[1 : n + 1, 0], "end_reason": self.orders.last_of[1 : n + 1, 2]}
+        found |= {"canceled_qty": self.orders.newest_of[1 : n + 1, 5], "qty": found["entry_qty"]}
+        numbers = self.orders.numbers_of[1 : n + 1]
+        assert not (numbers < 0).any()
+        return found | {"entry_number": numbers[:, 0], "end_number": numbers[:, 1]}
+
+    def settle(self) -> None:
+        """Take back what was offered and did not fit, as ``leave_reports`` does."""
+        self.orders.numbers_of[self.orders.numbers_of < 0] = 0
 
 
-def entries(numbers: np.random.Generator, orders: int) -> dict[str, np.ndarray[Any, Any]]:
-    """Entries of orders with few values; some are entered with others by one command."""
-    found = {name: alike(numbers, orders) for name in ENTRY_FACTS}
-    found["entry_seq"] = np.sort(numbers.integers(1, 2 * orders, orders))
-    found["order_number"] = np.arange(1, orders + 1)
-    return found
+def test_events_that_rows_of_orders_and_trades_say_come_again_in_their_order() -> None:
+    day = Day(21, 3_000)
+    events, trades = day.columns_of_events(), {name: np.array([t[name] for t in day.trades]) for name in TRADE_FACTS}
+    rows = trade_rows([trades])
+    left = events_once([events], day.orders, rows)
+    day.settle()
+    said = {int(kind): 0 for kind in np.unique(events["kind"])}
+    for kind in (EventKind.ACCEPTED, EventKind.CANCELED, EventKind.TRADE):
+        of_kind = int((events["kind"] == kind).sum())
+        said[int(kind)] = of_kind - int((left["kind"] == kind).sum())
+        assert 0.2 * of_kind < said[int(kind)] < 0.95 * of_kind, "the control: some are said by others, some are not"
+    assert np.ma.getmaskarray(left["participant"]).sum() > 20, "the control: rows that refer to their order"
+    told = np.ma.asarray(left["seq"] - left["entered_ago"]).compressed().tolist()
+    seqs, counts = np.unique(day.orders.first_of[1:-1, ENTRY_FACTS.index("entry_seq")], return_counts=True)
+    assert (counts > 1).any()
+    assert not set(seqs[counts > 1].tolist()) & set(told), "no row refers to orders that came together"
+    orders, of_trades = day.columns_of_orders(), trades_once(trades, rows)
+    rows_said = Counter(said_rows(ORDERS, orders)) + Counter(said_rows(TRADES, of_trades))
+    assert rows_said["events"] == sum(said.values()) == len(events["seq"]) - len(left["seq"])
+    for pieces in (1, 2, 50):
+        facts = Facts({"orders": len(orders["qty"])}, 3_000)
+        facts.add(ORDERS, orders)
+        facts.add(TRADES, of_trades)
+        cuts = np.linspace(0, len(left["seq"]), pieces + 1).astype(int).tolist()
+        parts = [{name: values[a:b] for name, values in left.items()} for a, b in pairwise(cuts)]
+        again = list(facts.events(parts))
+        for name in EVENTS.columns:
+            if name != "time_ns":
+                assert np.concatenate([each[name] for each in again]).tolist() == events[name].tolist(), name
 
 
-def test_events_that_say_each_fact_once_say_all_again() -> None:
-    numbers = np.random.default_rng(21)
-    orders, n = entries(numbers, 40), 4_000
-    trades = {name: alike(numbers, 60) for name in TRADE_FACTS}
-    trades["trade_number"] = np.arange(7, 67)
-    events = {name: alike(numbers, n) for name in EVENTS.columns}
-    events["seq"] = np.sort(numbers.integers(1, 120, n))
-    events["kind"] = numbers.choice([EventKind.ACCEPTED, EventKind.CANCELED, EventKind.TRADE, EventKind.REJECTED], n)
-    events["number"] = numbers.choice([0, -1, 2**63 - 1, *range(1, 45), *range(7, 70)], n)
-    first_of = np.stack([np.concatenate(([0], orders[name], [0])) for name in ENTRY_FACTS], axis=1)
-    once = events_once([events], first_of, trade_rows([trades]))
-    trade = events["kind"] == EventKind.TRADE
-    for kind in (trade, ~trade):
-        share = np.ma.getmaskarray(once["participant"])[kind].mean()
-        assert 0.005 < share < 0.9, "the control: some rows of each are said by others, and some are not"
-    facts = Facts({"orders": 40}, 80)
-    facts.add(ORDERS, orders)
-    facts.add(TRADES, trades)
-    whole = facts.events(once)
-    for name in EVENTS.columns:
-        assert whole[name].tolist() == events[name].tolist(), name
-    shared = {seq for seq, count in zip(*np.unique(orders["entry_seq"], return_counts=True), strict=True) if count > 1}
-    told = np.ma.asarray(once["seq"] - once["entered_ago"])
-    assert shared
-    assert not shared & set(told.compressed().tolist()), "no row refers to orders that came together"
+def test_events_whose_numbers_have_a_gap_are_refused() -> None:
+    row = {name: np.zeros(2, np.int64) for name in EVENTS_ONCE.columns}
+    row |= {"seq": np.array([4, 4]), "event_number": np.array([1, 2])}
+    assert sum(len(each["seq"]) for each in Facts({}, 5).events([row])) == 2, "the control"
+    for wrong in ({"event_number": np.array([1, 3])}, {"seq": np.array([4, 3])}, {"seq": np.array([4, 6])}):
+        with pytest.raises(ValueError, match="not in the order of their numbers"):
+            list(Facts({}, 5).events([row | wrong]))
+
+
+def test_an_order_with_a_report_behind_what_its_row_said_is_no_export() -> None:
+    rows = np.zeros(3, REPORT)
+    rows["kind"] = [ReportKind.NEW, ReportKind.CANCELED, ReportKind.NEW]
+    rows["order_number"], rows["seq"], rows["command_kind"] = 1, [5, 6, 7], int(CommandKind.ENTER)
+    rows["leaves_qty"], rows["qty"] = [8, 0, 8], 8
+    columns = [next(ReportColumns(1).take(rows[at : at + 1])) for at in range(3)]
+    orders = Orders()
+    for each in columns:
+        orders.take(each)  # the control: nothing was said
+    orders = Orders()
+    orders.take(columns[0])
+    orders.numbers_of[1] = [1, 0]
+    orders.take(columns[1])
+    with pytest.raises(ValueError, match="order 1 has a report behind its entry and end"):
+        orders.take(columns[2])
 
 
 def test_events_that_refer_to_nothing_are_refused() -> None:
@@ -191,13 +289,15 @@ def test_events_that_refer_to_nothing_are_refused() -> None:
         }
         row |= {"kind": np.array([int(kind)]), "entered_ago": np.ma.array([0], mask=[missing])}
         with pytest.raises(ValueError, match="refers to nothing"):
-            Facts({}, 5).events(row)
+            list(Facts({}, 5).events([row]))
     facts = Facts({"orders": 2}, 5)
-    good = {name: np.ones(2, np.int64) for name in ENTRY_FACTS} | {"order_number": np.array([1, 2])}
+    names = (*ENTRY_FACTS, *SAID_FACTS, "qty", "leaves_qty", "cum_qty", "end_seq", "entry_number", "end_number")
+    good = {name: np.ones(2, np.int64) for name in names} | {"order_number": np.array([1, 2])}
     for wrong in (
         {"order_number": np.array([1, 3])},
         {"entry_seq": np.array([1, 6])},
         {"entry_seq": np.array([-1, 1])},
+        {"end_seq": np.array([1, 6])},
     ):
         with pytest.raises(ValueError, match="other orders than were written"):
             facts.add(ORDERS, good | wrong)
@@ -213,7 +313,8 @@ def test_reports_of_random_bytes_leave_out_only_what_their_rules_give() -> None:
     before = {name: values.copy() for name, values in columns.items()}
     orders.take(columns)
     trades = trade_rows([trade_columns(columns)])
-    once = reports_once(columns, IN_ARRAY, orders.first_of, trades)
+    once = reports_once(columns, orders, trades)
+    assert len(once["seq"]) == len(rows), "no row says a report that was not offered"
     for name in REPORTS.columns:
         values, missing = np.ma.getdata(once[name]), np.ma.getmaskarray(once[name])
         assert (values[~missing] == before[name][~missing]).all(), name
