@@ -292,6 +292,37 @@ def test_of_the_states_of_an_order_the_highest_is_told(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("replaced", [False, True])
+@pytest.mark.parametrize(("old", "new"), [("o1", "o2"), (_LONG, _LONG + "2")])
+def test_an_order_is_replaced_in_fix_4_2_until_a_part_of_it_is_executed(
+    version: str, replaced: bool, old: str, new: str
+) -> None:
+    """Of the states of an open order Replaced is above New (volume 4), whatever is told of it since."""
+    venue = Venue(version, UA, UB, UC)
+    stop = {"f40": "4", "f99": "10.50", "f44": "10.60"}
+    venue.send(UA, b"D", f11=old, f38=10, **stop)
+    name = old
+    if replaced:
+        name = new
+        venue.send(UA, b"G", f11=new, f41=old, f38=12, **stop)
+    open_status = "5" if replaced and version == "FIX.4.2" else "0"
+    assert fields(venue.status(UA, name), 39) == [open_status]
+    ((_, refused),) = venue.send(UA, b"G", **({"f11": "x1", "f41": name} | stop | {"f44": "999999.00"}))
+    assert (refused.msg_type, fields(refused, 39)) == (b"9", [open_status]), "refused by the gateway"
+    venue.read("limits ALPHA max_order_qty=15\n")
+    venue.send(UB, b"D", f11="ask", f54="2", f38=1, f44="10.50")
+    told = venue.send(UC, b"D", f11="bid", f38=1, f44="10.50")
+    (triggered,) = [said for user, said in told if user == UA]
+    assert fields(triggered, 11, 150, 39) == [name, "L" if version == "FIXT.1.1" else "D", open_status]
+    assert fields(venue.status(UA, name), 39) == [open_status]
+    ((_, refused),) = venue.send(UA, b"G", f11="x2", f41=name, f38=20, f44="10.60")
+    assert (refused.msg_type, fields(refused, 39)) == (b"9", [open_status]), "refused by the market"
+    told = venue.send(UB, b"D", f11="hit", f54="2", f38=1, f44="10.60")
+    assert [fields(said, 39) for user, said in told if user == UA] == [["1"]]
+    assert fields(venue.status(UA, name), 39) == ["1"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 def test_a_status_has_exec_id_0(version: str) -> None:
     venue = Venue(version)
     ((_, new),) = venue.send(UA, b"D", f11="o1")

@@ -147,7 +147,7 @@ class Answers:
         row = _Row(record.data)
         kind, command = row.kind, row.command_kind
         if kind == ReportKind.CANCEL_REJECTED or (kind == ReportKind.REJECTED and command != _ENTER):
-            status = ("1" if row.cum_qty else "0") if row.order_number else "8"
+            status = self._working(row) if row.order_number else "8"
             return CANCEL_REJECT, self._cancel_reject(record, row, row, status), row.time_ns
         exec_type, status, more = self._exec_type_and_status(row)
         fields = self._order(row, record, status)
@@ -200,7 +200,7 @@ class Answers:
         Of the statuses that an order has at once the specification names the highest: filled is above canceled and
         expired, these are above partially filled, and that above replaced (FIX 4.2 alone) and new.
         """
-        working = "1" if row.cum_qty else "0"
+        working = self._working(row)
         match row.kind:
             case ReportKind.NEW:
                 return "0", "0", []
@@ -217,7 +217,7 @@ class Answers:
             case ReportKind.REPLACED:
                 if not row.leaves_qty:  # it asked for no more than was executed
                     return "5", "2", []
-                return "5", "5" if self._is_fix_4_2 and not row.cum_qty else working, []
+                return "5", working, []
             case ReportKind.REJECTED:
                 return "8", "8", [(103, self._order_reason(row.reason)), (58, _word(row.reason))]
             case ReportKind.EXPIRED | ReportKind.DONE_FOR_DAY:
@@ -231,6 +231,13 @@ class Answers:
                 return "L", working, []
             case _:
                 return "D", working, [(378, 4 if self._is_fix_4_2 else 8), (58, ReportKind(row.kind).name.lower())]
+
+    def _working(self, row: "_Row") -> str:
+        """OrdStatus of an order that is open."""
+        if row.cum_qty:
+            return "1"
+        replaced = row.kind == ReportKind.REPLACED or row.flags & records.REPLACED_BEFORE
+        return "5" if self._is_fix_4_2 and replaced else "0"
 
     def _order(self, row: "_Row", record: Record, status: str) -> list[tuple[int, Value]]:
         """Fields of the order, whatever happened."""
