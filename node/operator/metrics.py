@@ -35,7 +35,7 @@ from node.operator.workings_metrics import families
 #: Counters: (key of ``status``, name, help). Prometheus adds ``_total``.
 COUNTERS: Final = (
     ("commands", "lockstep_commands", "Commands sequenced since the start"),
-    ("orders", "lockstep_orders", "Orders, replaces and cancels of clients since the start, rejected ones included"),
+    ("orders", "lockstep_orders", "Orders, replaces, cancels and FIX session messages of clients, refused ones too"),
     ("events", "lockstep_events", "Events released since the start"),
     ("trades", "lockstep_trades", "Trades since the start"),
     ("bytes_in", "lockstep_received_bytes", "Bytes received from clients since the start"),
