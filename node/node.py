@@ -34,6 +34,7 @@ from node.core.disconnects import AbsentUsers, DisconnectCancels
 from node.core.event_keeper import EventKeeper
 from node.core.far_prices import UntoldMessages
 from node.core.feed_prices import far_symbols
+from node.core.halts_in_journal import newest_first
 from node.core.intake import Intake
 from node.core.market import Market
 from node.core.market_tape import open_shared
@@ -76,6 +77,8 @@ _LOOK_S: Final = 0.01
 LEAVE_S: Final = 1.0
 #: Interval at which the room for the journal is measured, in seconds.
 ROOM_S: Final = 0.5
+#: Symbols that a line of the log names at most.
+_HALTED_SHOWN: Final = 10
 _STOPS: Final = "the node stops"
 #: States that the report of a pair has as its own.
 _OF_THE_PAIR: Final = frozenset({"standby", "unsure", "diverged"})
@@ -209,7 +212,14 @@ class Node:
             alone=not options.follows,
         )
         self.command_entry = CommandEntry(self.market, self.clock_watch, self.outbox.streams, self.engine)
-        self.suspension = Suspension(self.engine, self.command_entry.submit, self.clock, log.warning, options.data)
+        self.suspension = Suspension(
+            self.engine,
+            self.command_entry.submit,
+            self.clock,
+            log.warning,
+            options.data,
+            partial(newest_first, self.journal),
+        )
         self.scarcity = Scarcity(self._room_watch(), self.engine, self.suspension, log.info, log.warning)
         self.checkpointing = CheckpointSchedule(
             self.journal,
@@ -373,9 +383,10 @@ class Node:
         self._begin(self._every(BEAT_S, beat))
         self._begin(self._every(1.0, second))
         self._begin(self._keep_time(timekeeping))
-        self._begin(self._watch_room())
         if self.reigns:
             self.await_absent()
+            self._begin(self._recall_halts())  # before a look at the room, which may halt or restore
+        self._begin(self._watch_room())
         gc.collect()
         gc.freeze()  # the present objects stay; a full collection would stop the market
 
@@ -498,6 +509,22 @@ class Node:
         self.gateway.elsewhere = self.command_entry.elsewhere = ""
         self.gateway.epoch = self.journal.epoch
         self.await_absent()
+        self._begin(self._recall_halts())
+
+    async def _recall_halts(self) -> None:
+        """Find the instruments that a primary has halted for itself, which the next look at the room may restore; those
+        that others have halted are told at the beginning of a reign.
+        """
+        try:
+            await self.suspension.recall()
+        except OperationRefused as refused:
+            self.log.warning("phases are not restored yet", why=str(refused))
+        if self.pair is not None and (halted := self.suspension.left_halted()):
+            self.log.warning(
+                "instruments are halted without an end",
+                symbols=", ".join(halted[:_HALTED_SHOWN]) + (" and more" if len(halted) > _HALTED_SHOWN else ""),
+                then="`lockstep admin resume` ends a halt",
+            )
 
     def depose(self, why: str) -> None:
         """End at once, without another word to clients: another node is primary, or may be."""
@@ -579,7 +606,7 @@ class Node:
             if self.scarcity.state == "fine":
                 await self._within_end(self.suspension.put_back())
         except OperationRefused as refused:
-            self.log.warning("phases are restored at the next start", why=str(refused))
+            self.log.warning("phases are restored by the next primary", why=str(refused))
         try:
             await self._unless_in_vain(self.checkpoint(), math.inf)
         except OperationRefused as refused:
@@ -876,7 +903,7 @@ class Node:
             yield (
                 "draining",
                 "the node is draining: new orders are rejected as in a halt and cancels work, until it is shut "
-                "down; it restores the phases when it ends, or, if it was killed, at the next start",
+                "down; it restores the phases when it ends; if it is killed, the next primary does",
             )
         if not self.reigns and self.pair is not None and self.pair.divergences:
             yield "diverged", self.pair.divergences[0]

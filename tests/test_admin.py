@@ -104,6 +104,8 @@ def test_a_time_of_day_or_a_relative_one_counts_from_now_and_not_from_1970(opera
         ("raw " + "00" * 56 + "17" + "00" * 7, "commands:1: a raw CLOCK_JUMP row is for the sequencer only"),
         ("clock_jump by=3s to=09:30", "commands:1: clock_jump is for the node itself; leave it out"),
         ("epoch 7 node=A", "commands:1: epoch is for the node itself; leave it out"),
+        ("members halted XYZ:4", "commands:1: members halted is for the node itself, which lists its halts so"),
+        ("index halted members=XYZ:4", "commands:1: members halted is for the node itself, which lists its halts so"),
         ("halt XYZ\nclock_jump by=3s to=2024-01-15T09:30", "commands:2: clock_jump is for the node itself"),
         ("phase XYZ continuous\nlimits ALPHA margin=1", "commands:2: margin is '1'; write a decimal number with"),
         ("venue speed_bump=soon", "commands:1: speed_bump is 'soon'; write a whole number and one of ns us"),

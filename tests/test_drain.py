@@ -79,7 +79,7 @@ def test_a_node_that_is_killed_while_it_drains_trades_again_after_its_start(node
     with node.link() as link:
         link.ask("drain")
         reason = link.ask("status")["status"]["state_reason"]
-    assert reason.endswith("it restores the phases when it ends, or, if it was killed, at the next start")
+    assert reason.endswith("it restores the phases when it ends; if it is killed, the next primary does")
     assert phase_of(node) == "halted"
     node.end(signal.SIGKILL)
     node.start()

@@ -24,7 +24,6 @@ from journal import Journal
 from node.core.control import OperationRefused, OperationUnfinished, RefusedForNow
 from node.core.disconnects import AbsentUsers
 from node.core.opening import open_directory
-from node.core.suspension import FILE as HALTS
 from node.node import Deposed, Node, NodeOptions
 from node.pair.member import Pair
 from node.pair.plan import PairOptions
@@ -35,7 +34,7 @@ from replication.memory import MemoryArbiter
 from replication.primary import Primary, Settings
 from replication.register import Register
 from sequencer.release import ReleasePolicy
-from tests.rows import instrument, participant, row
+from tests.rows import halt, instrument, participant, phase, row
 
 SECRET = b"a secret of the pair"
 why_not_hand_over = Primary.why_not_hand_over
@@ -252,30 +251,56 @@ def test_a_switchover_hands_over_without_waiting_for_the_lease(tmp_path: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("is_killed", [False, True])
-def test_a_market_that_its_primary_had_halted_is_handed_over_open_and_told_as_halted_behind_a_kill(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_killed: bool
+@pytest.mark.parametrize("fate", ["hands over", "is killed", "is killed after a roll"])
+def test_a_market_that_its_primary_had_halted_opens_under_its_successor_but_for_what_an_operator_halted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fate: str
 ) -> None:
     stream = io.StringIO()
     log = Log(stream, pretty=False)
     monkeypatch.setattr(sys.modules[__name__], "Log", lambda: log)
 
     async def story(_: Register, a: Member, b: Member) -> None:
-        await a.node.submit(start_rows())
+        await a.node.submit(concatenate([start_rows(), instrument("ABC"), phase("ABC", Phase.AUCTION), halt("ABC")]))
         await a.node.drain()
-        assert a.node.engine.instruments()["phase"].tolist() == [Phase.HALTED]
-        if is_killed:
+        assert phases(a) == [Phase.HALTED] * 2
+        if "roll" in fate:
+            await a.node.roll()
+        if "killed" in fate:
             await until(lambda: b.node.engine.seq == a.node.engine.seq)
+            await in_sync(a, b)
             a.kill()
         else:
             assert await a.pair.switch_over() == "B"
         await until(lambda: b.node.reigns)
-        assert b.node.engine.instruments()["phase"].tolist() == [Phase.HALTED if is_killed else Phase.CONTINUOUS]
-        assert (tmp_path / "a" / HALTS).exists() is is_killed
+        await until(lambda: phases(b) == [Phase.CONTINUOUS, Phase.HALTED])
+        await until(lambda: "instruments are halted without an end" in stream.getvalue())
+
+    def phases(member: Member) -> list[int]:
+        found: list[int] = member.node.engine.instruments()["phase"].tolist()
+        return found
 
     with_pair(tmp_path, story)
-    assert log.flush(10)
-    assert ("instruments are halted without an end" in stream.getvalue()) is is_killed
+    log.close()
+    told = [line for line in stream.getvalue().splitlines() if "instruments are halted without an end" in line]
+    assert len(told) == 1
+    assert '"symbols": "ABC"' in told[0]
+
+
+@pytest.mark.slow
+def test_a_primary_that_was_killed_while_it_drained_opens_its_market_when_it_reigns_again(tmp_path: Path) -> None:
+    async def story(register: Register, a: Member, b: Member) -> None:
+        await a.node.submit(start_rows())
+        b.kill()
+        await a.node.drain()
+        a.kill()
+        a.node.journal.close()
+        again = Member("A", tmp_path / "a", register, None, "both")
+        assert again.node.engine.instruments()["phase"].tolist() == [Phase.HALTED]
+        await again.start()
+        await until(lambda: again.node.engine.instruments()["phase"].tolist() == [Phase.CONTINUOUS])
+        again.close()
+
+    with_pair(tmp_path, story)
 
 
 @pytest.mark.slow

@@ -22,8 +22,6 @@ from gateway.ouch.outbox import OuchOutbox
 from journal import Journal, JournalBusy, JournalError
 from journal.lock import LOCK_NAME, WriterLock, writer_pid
 from journal.slices import make_private
-from node.core.suspension import FILE as HALTS
-from node.core.suspension import Suspension
 from tests.nodes import write_node
 from tests.running import ROOT, SMALL, SMALL_CAPACITY, Running, until
 
@@ -101,10 +99,6 @@ def test_a_folder_is_private_with_all_that_are_missing_above_it(tmp_path: Path) 
 def test_small_files_of_a_node_are_private_too(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     OuchOutbox.open_spool(tmp_path, "20240115", bytes(16)).close()
-    suspension = Suspension.__new__(Suspension)
-    suspension._path, suspension._ended, suspension._epoch = tmp_path / HALTS, {1: 3}, 0
-    suspension._remember()
-    assert (tmp_path / HALTS).exists()
     write_node(tmp_path / "node", np.zeros(8, COMMAND), size=8)
     _, path = checkpoint(tmp_path / "node")
     assert path is not None

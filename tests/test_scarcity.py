@@ -2,19 +2,28 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from engine.names import pack
-from engine.records import CommandKind, Phase
+from engine import Engine
+from engine.names import Directory, pack
+from engine.records import COMMAND, CommandKind, EventKind, Phase
 from engine.reference import ReferenceEngine
+from engine.row_bytes import ROW
 from node.core.control import OperationRefused, SubmissionResult
+from node.core.halts_in_journal import LIST, RESUME, HaltSearch, halt_rows, has_list
 from node.core.scarcity import FULL_TURN_NS, Scarcity
 from node.core.suspension import FILE, Suspension
+from notation.parse import parse
+from notation.print import row_text
 from replication.register import Register
 from tests.limit_rows import resume
+from tests.nodes import SMALL
 from tests.rows import NANOSECONDS_2024_01_15_0930 as MORNING_NS
 from tests.rows import batch, clock, halt, instrument, phase, row, schedule
 from tests.test_node_pair import Member, start_rows, with_pair
@@ -48,16 +57,29 @@ class Venue:
         self.warned: list[str] = []
         self.refusing = ""
         self.now_ns = MORNING_NS
-        self.engine.apply(batch(clock(), *(instrument(symbol) for symbol in phases)))
+        self.journal: list[NDArray[Any]] = []
+        self.applies(batch(clock(), *(instrument(symbol) for symbol in phases)))
         for symbol, at in phases.items():
-            self.engine.apply(phase(symbol, at))
+            self.applies(phase(symbol, at))
         self.restarts()
 
+    def applies(self, rows: NDArray[Any]) -> NDArray[Any]:
+        self.journal.append(rows)
+        return self.engine.apply(rows)
+
     def restarts(self) -> None:
+        self.starts()
+        asyncio.run(self.suspension.recall())
+
+    def starts(self) -> None:
+        """Start again, and look for nothing in the journal yet."""
+
         def warn(word: str, **_: Any) -> None:
             self.warned.append(word)
 
-        self.suspension = Suspension(self.engine, self._submit, lambda: self.now_ns, warn, self.directory)
+        self.suspension = Suspension(
+            self.engine, self._submit, lambda: self.now_ns, warn, self.directory, lambda: reversed(self.journal)
+        )
         self.scarcity = Scarcity(
             self.watch,  # type: ignore[arg-type]
             self.engine,
@@ -69,7 +91,7 @@ class Venue:
     async def _submit(self, rows: NDArray[Any]) -> SubmissionResult:
         if self.refusing:
             raise OperationRefused(self.refusing)
-        return SubmissionResult(self.engine.seq + 1, rows, self.engine.apply(batch(clock(self.now_ns), rows)))
+        return SubmissionResult(self.engine.seq + 1, rows, self.applies(batch(clock(self.now_ns), rows)))
 
     def looks(self, room: str, times: int = 2) -> list[int]:
         """The phases after as many looks at a disk that is so."""
@@ -81,17 +103,17 @@ class Venue:
     def commands(self, rows: NDArray[Any]) -> None:
         """An operator's."""
         self.suspension.commanded(rows)
-        self.engine.apply(rows)
+        self.applies(rows)
 
     def passes(self, seconds: int) -> list[int]:
         self.now_ns += seconds * SECOND_NS
-        self.engine.apply(clock(self.now_ns))
+        self.applies(clock(self.now_ns))
         return self.phases()
 
     def schedules(self, symbol: str, **seconds: int) -> None:
         """Phases by name that come in so many seconds."""
         for name, after in seconds.items():
-            self.engine.apply(schedule(symbol, self.now_ns + after * SECOND_NS, Phase[name.upper()]))
+            self.applies(schedule(symbol, self.now_ns + after * SECOND_NS, Phase[name.upper()]))
 
     def phases(self) -> list[int]:
         phases: list[int] = self.engine.instruments()["phase"].tolist()
@@ -238,34 +260,128 @@ def test_phases_are_not_put_back_in_the_moment_in_which_a_schedule_comes(tmp_pat
     assert time.monotonic() - began_s >= 0.1
 
 
-def test_halts_of_a_reign_count_in_the_next_one_of_the_same_node_and_not_behind_that_of_another(
-    tmp_path: Path,
+def test_halts_of_a_reign_count_in_every_later_one_and_those_of_an_operator_stay(tmp_path: Path) -> None:
+    venue = Venue(tmp_path, XYZ=CONTINUOUS, ABC=Phase.CLOSING_AUCTION, DEF=CONTINUOUS)
+    venue.looks("low")
+    venue.commands(halt("DEF"))
+    assert venue.suspension.left_halted() == ["DEF"]
+    for name in ("A", "B", "A"):
+        venue.starts()
+        venue.suspension.succeed()
+        venue.applies(row(CommandKind.EPOCH, epoch=venue.engine.epoch + 1, name=pack(name)))
+        assert venue.suspension.left_halted() == ["XYZ", "ABC", "DEF"], "nothing was looked for yet"
+        asyncio.run(venue.suspension.recall())
+        assert venue.suspension.left_halted() == ["DEF"]
+    assert venue.looks("fine") == [CONTINUOUS, Phase.CLOSING_AUCTION, HALTED]
+    assert not list(tmp_path.iterdir()), "the journal has it all"
+
+
+def test_a_schedule_that_comes_with_a_reign_decides_on_the_phase_to_restore(tmp_path: Path) -> None:
+    venue = Venue(tmp_path, XYZ=CONTINUOUS, ABC=Phase.PRE_OPEN, DEF=Phase.PRE_OPEN)
+    venue.schedules("XYZ", closing_auction=60)
+    venue.schedules("ABC", opening_auction=10, continuous=60)
+    venue.schedules("DEF", opening_auction=10)
+    venue.looks("low")
+    venue.passes(20)
+    venue.looks("low")  # the list has what the schedules of ABC and DEF have come to
+    venue.starts()
+    venue.suspension.succeed()
+    assert venue.passes(60) == [HALTED] * 3
+    asyncio.run(venue.suspension.recall())
+    assert venue.looks("fine") == [Phase.CLOSING_AUCTION, CONTINUOUS, Phase.OPENING_AUCTION]
+
+
+def test_what_the_successor_of_a_primary_must_not_restore(tmp_path: Path) -> None:
+    """Halts with an end, halts that came behind the node's, and instruments that were opened meanwhile."""
+    venue = Venue(tmp_path, XYZ=CONTINUOUS, ABC=CONTINUOUS, DEF=CONTINUOUS, GHI=CONTINUOUS)
+    venue.looks("low")
+    venue.commands(batch(phase("XYZ", CONTINUOUS), halt("XYZ", duration_ns=60 * SECOND_NS)))
+    venue.commands(halt("ABC"))
+    venue.commands(phase("DEF", Phase.PRE_OPEN))
+    venue.restarts()
+    assert venue.looks("fine") == [HALTED, HALTED, Phase.PRE_OPEN, CONTINUOUS]
+    assert venue.passes(60) == [AUCTION, HALTED, Phase.PRE_OPEN, CONTINUOUS]
+
+
+def test_what_an_operator_halts_while_the_journal_is_searched_stays_halted(tmp_path: Path) -> None:
+    venue = Venue(tmp_path, XYZ=CONTINUOUS, ABC=CONTINUOUS)
+    venue.looks("low")
+    venue.starts()
+
+    def past() -> Iterator[NDArray[Any]]:
+        yield clock()
+        venue.commands(halt("XYZ"))
+        yield from reversed(venue.journal[:-1])  # the search began before it
+
+    venue.suspension._past = past
+    asyncio.run(venue.suspension.recall())
+    assert venue.looks("fine") == [HALTED, CONTINUOUS]
+
+
+def test_without_the_list_a_halt_is_of_somebody_else(tmp_path: Path) -> None:
+    """Negative control: it is the list that says whose a halt is."""
+    venue = Venue(tmp_path, XYZ=CONTINUOUS)
+    venue.looks("low", 1)
+    halts = venue.journal[-1]
+    assert has_list(halts)
+    venue.journal[-1] = halts[halts["kind"] != CommandKind.MEMBERS]
+    venue.restarts()
+    assert venue.looks("fine") == [HALTED]
+    assert venue.suspension.left_halted() == ["XYZ"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 64, 130])
+def test_a_list_of_any_length_is_read_as_it_was_written_and_as_its_text_is(count: int) -> None:
+    phases = {
+        pack(f"S{number}"): (int(Phase.CONTINUOUS), int(Phase.PRE_OPEN), RESUME)[number % 3] for number in range(count)
+    }
+    rows = halt_rows(list(phases), phases)
+    assert has_list(rows)
+    assert not has_list(rows[:count])
+    search = HaltSearch({*phases, pack("OTHER")})
+    assert not search.take(rows)
+    assert search.phases == phases
+    text = [row_text(ROW.unpack(each.tobytes()), Directory()) for each in rows]
+    assert text[0] == "halt S0"
+    assert text[count] == ("members halted S0:4,S1:2" if count > 1 else "members halted S0:4")
+    again = [np.frombuffer(line.row, COMMAND) for line in parse("\n".join(text), "list")]
+    assert batch(*again).tobytes() == rows.tobytes()
+
+
+def test_a_list_causes_no_event_in_either_engine_and_is_no_index() -> None:
+    for engine in (ReferenceEngine(), Engine(SMALL)):
+        engine.apply(batch(clock(), instrument("XYZ"), phase("XYZ", CONTINUOUS), halt("XYZ")))
+        assert len(engine.apply(halt_rows([], {pack("XYZ"): int(CONTINUOUS)}))) == 0
+        index = row(CommandKind.INDEX, name=LIST)
+        extend = row(CommandKind.EXTEND, level_1_bps=700, level_1_ns=0)
+        assert engine.apply(batch(extend, index))["kind"].tolist() == [EventKind.REJECTED]
+
+
+def test_a_search_ends_once_each_halt_was_found() -> None:
+    search = HaltSearch({pack("XYZ"), pack("ABC")})
+    assert not search.take(halt("ABC"))
+    assert search.take(batch(halt("*"), clock()))
+    assert search.phases == {}
+
+
+@pytest.mark.parametrize(
+    ("kept", "after"),
+    [
+        ('{"XYZ": "CONTINUOUS"}', [CONTINUOUS]),
+        ('{"epoch": 0, "phases": {"XYZ": "AUCTION"}}', [AUCTION]),
+        ('{"epoch": 7, "phases": {"XYZ": "AUCTION"}}', [HALTED]),
+    ],
+)
+def test_phases_that_an_earlier_release_wrote_are_put_back_and_journaled(
+    tmp_path: Path, kept: str, after: list[int]
 ) -> None:
     venue = Venue(tmp_path, XYZ=CONTINUOUS)
-    venue.looks("low")
-    assert venue.suspension.left_halted() == []
-    for kept in (True, True, False):
+    venue.applies(halt("XYZ"))
+    (tmp_path / FILE).write_text(kept)
+    for _ in range(2):
         venue.restarts()
-        before = venue.engine.epoch
-        if not kept:
-            venue.engine.apply(row(CommandKind.EPOCH, epoch=before + 1, name=pack("B")))
-            venue.engine.apply(row(CommandKind.EPOCH, epoch=before + 2, name=pack("A")))
-            venue.suspension.succeed(before + 1)
-        else:
-            venue.engine.apply(row(CommandKind.EPOCH, epoch=before + 1, name=pack("A")))
-            venue.suspension.succeed(before)
-        assert bool(venue.suspension) is kept
-    assert venue.suspension.left_halted() == ["XYZ"]
-    assert venue.looks("fine") == [HALTED], "the operator of the other node may have halted it"
-    assert not list(tmp_path.iterdir())
-
-
-def test_phases_that_an_earlier_release_wrote_are_put_back(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_text('{"XYZ": "CONTINUOUS"}')
-    venue = Venue(tmp_path, XYZ=CONTINUOUS)
-    venue.engine.apply(halt("XYZ"))
-    venue.suspension.succeed(7)
-    assert venue.looks("fine") == [CONTINUOUS]
+        assert not (tmp_path / FILE).exists()
+    assert venue.looks("fine") == after
 
 
 def test_with_a_full_disk_turns_come_one_by_one_with_a_pause_and_none_when_the_room_is_gone(tmp_path: Path) -> None:

@@ -6,15 +6,11 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from directory.small_file import write_whole
-from engine import Engine
-from engine.records import COMMAND, CommandKind
-from node.core import clock_watch, suspension
+from node.core import clock_watch
 from node.operator import link
-from tests.operated import SMALL
 
 
 def keep_clock(directory: Path) -> Path:
@@ -22,24 +18,12 @@ def keep_clock(directory: Path) -> Path:
     return directory / clock_watch.REFUSED_FILE
 
 
-def keep_halts(directory: Path) -> Path:
-    async def never(_: object) -> object:
-        raise AssertionError
-
-    (directory / suspension.FILE).write_text('{"XYZ": "CONTINUOUS", "ABC": "AUCTION"}')
-    halts = suspension.Suspension(Engine(SMALL), never, lambda: 0, pytest.fail, directory)  # type: ignore[arg-type]
-    rows = np.zeros(1, COMMAND)
-    rows["kind"], rows["name"] = CommandKind.HALT, int.from_bytes(b"ABC", "big")
-    halts.commanded(rows)
-    return directory / suspension.FILE
-
-
 def keep_place(directory: Path) -> Path:
     link.write_place(directory, link.Place("127.0.0.1", 1, "token", 1, 2, 3))
     return directory / link.FILE
 
 
-@pytest.mark.parametrize("keep", [keep_clock, keep_halts, keep_place])
+@pytest.mark.parametrize("keep", [keep_clock, keep_place])
 def test_a_small_file_is_never_written_through_a_link_and_is_the_owner_s_whatever_the_umask(
     keep: Callable[[Path], Path], tmp_path: Path
 ) -> None:

@@ -502,7 +502,7 @@ def admin_accept_clock(directory: Directory, as_json: Json = False) -> int:
 def admin_drain(directory: Directory, as_json: Json = False) -> int:
     """Refuse logins and halt the market until the node is shut down: new orders are rejected, cancels work.
 
-    The node restores the phases when it ends; after a kill, at the next start.
+    The node restores the phases when it ends; after a kill, the next primary does, such as this node at its next start.
 
     Example: lockstep admin drain node1
     """

@@ -4,32 +4,33 @@ They are commands in the journal like any other halt: new orders are rejected `h
 that opens meanwhile is halted at the next look. ``put_back`` restores the phase of each instrument; a call after an
 earlier halt begins anew, by a resume. Where a schedule came meanwhile, its phase is the one to restore: a halted
 instrument does not follow schedules, and it was the node that halted it. An instrument that the operator halts
-meanwhile stays halted until the operator resumes it. The phases to restore stand in a small file, for a node that
-restarts before it restored them; the engine still has the schedules that came while it was down. Of a pair the primary
-restores them before it hands over; where another node was primary since, what stands in the file is over.
+meanwhile stays halted until the operator resumes it.
+
+The phases to restore stand in the journal too (``halts_in_journal``, ADR 89). So a node that begins to sequence finds
+them (``recall``), whether it has started again or has taken over from a primary that was killed before it restored
+them; the engine still has the schedules that came while nobody reigned.
 """
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from directory.small_file import write_whole
 from engine.interface import MarketEngine
 from engine.names import EVERY, pack, unpack
 from engine.records import COMMAND, CommandKind, Phase
+from journal import JournalError
 from node.core.control import SubmissionResult
+from node.core.halts_in_journal import RESUME, HaltSearch, halt_rows
 
-#: File in a node's directory while the node has instruments halted: their symbols, and the phase of each.
+#: File in which an earlier release kept the phases before its own halts, by symbol.
 FILE: Final = "halted_by_node.json"
 
 _OPEN: Final = (Phase.PRE_OPEN, Phase.OPENING_AUCTION, Phase.CONTINUOUS, Phase.AUCTION, Phase.CLOSING_AUCTION)
-#: In place of a phase: the call after a halt, which the clock ends, so that ``resume`` begins it anew.
-_RESUME: Final = 0
 #: A schedule that comes so soon is waited for: the clock value of the commands that restore phases might meet it.
 _SOON_NS: Final = 250_000_000
 
@@ -38,7 +39,7 @@ class Suspension:
     """Halts by the node.
 
     ``submit``: takes COMMAND rows of the node; ``clock``: market time, ns; ``warn``: the log; ``directory``: of the
-    data.
+    data; ``past``: gives COMMAND rows of the journal, in parts, the newest part first.
     """
 
     def __init__(
@@ -48,33 +49,68 @@ class Suspension:
         clock: Callable[[], int],
         warn: Callable[..., None],
         directory: Path,
+        past: Callable[[], Iterator[NDArray[Any]]],
     ) -> None:
         self._engine = engine
         self._submit = submit
         self._clock = clock
         self._warn = warn
         self._path = directory / FILE
+        self._past = past
         self._one_at_a_time = asyncio.Lock()
-        #: Epoch of the reign in which the phases ended; None in a file of an earlier release.
-        self._epoch: int | None = engine.epoch
-        #: Phase before the node's halt, or ``_RESUME``, by symbol.
-        self._ended: dict[int, int] = self._remembered()
-        #: Schedules that had not come when the phases in ``_ended`` were those to restore.
-        self._to_come = engine.schedules()
+        #: Phase before the node's halt, or ``RESUME``, by symbol.
+        self._ended: dict[int, int] = {}
+        #: Symbols that the operator halts while the journal is searched.
+        self._halted_meanwhile: set[int] = set()
+        self._before_reign()
 
-    def succeed(self, epoch: int) -> None:
-        """Note that this node's reign has begun, after that of ``epoch``: its own halts count if that was its own."""
-        if self._ended and self._epoch not in (None, epoch):
-            self._warn("phases before this node's halt are not restored", why="another node was primary since")
-            self._ended = {}
-        self._epoch = self._engine.epoch
-        self._remember()
+    def _before_reign(self) -> None:
+        #: Schedules that had not come when the phases in ``_ended`` were those to restore.
+        self._to_come = self._engine.schedules()
+        self._epoch_before = self._engine.epoch
+
+    def succeed(self) -> None:
+        """Note that a reign of this node is about to begin: schedules that come with it decide on phases to restore."""
+        self._before_reign()
+
+    async def recall(self) -> None:
+        """Find the halts of earlier primaries, or of this node before it ended, in the journal: they count as its own.
+
+        The market goes on meanwhile. Raises OperationRefused.
+        """
+        async with self._one_at_a_time:
+            self._halted_meanwhile.clear()
+            halted = self._halted_without_end() - self._ended.keys()
+            found = await self._found(halted) if halted else {}
+            earlier = self._of_earlier_release()
+            found |= {symbol: earlier[symbol] for symbol in halted & earlier.keys() - found.keys()}
+            if EVERY not in self._halted_meanwhile:
+                self._ended |= {symbol: at for symbol, at in found.items() if symbol not in self._halted_meanwhile}
+            if earlier:
+                if self._ended:
+                    await self._submit(halt_rows([], self._ended))
+                self._path.unlink(missing_ok=True)
+
+    async def _found(self, halted: set[int]) -> dict[int, int]:
+        """Phases to restore of those instruments among ``halted`` that a node has halted itself."""
+        search = HaltSearch(halted)
+        try:
+            for commands in self._past():
+                if search.take(commands):
+                    break
+                await asyncio.sleep(0)
+        except JournalError as error:
+            self._warn("phases before halts of this node may be lost", why=str(error))
+        return search.phases
+
+    def _halted_without_end(self) -> set[int]:
+        rows = self._engine.instruments()
+        return set(rows["symbol"][(rows["phase"] == Phase.HALTED) & (rows["due_ns"] == 0)].tolist())
 
     def left_halted(self) -> list[str]:
-        """Symbols of the instruments that are halted without an end, and not by this node."""
-        rows = self._engine.instruments()
-        halted = rows["symbol"][(rows["phase"] == Phase.HALTED) & (rows["due_ns"] == 0)]
-        return [unpack(symbol) for symbol in halted.tolist() if symbol not in self._ended]
+        """Symbols of the instruments that are halted without an end, and not by a node."""
+        halted = self._halted_without_end() - self._ended.keys()
+        return [unpack(symbol) for symbol in self._engine.instruments()["symbol"].tolist() if symbol in halted]
 
     def __bool__(self) -> bool:
         """True if there are phases to restore."""
@@ -83,20 +119,15 @@ class Suspension:
     async def halt(self) -> None:
         """Halt all instruments in which orders may be entered. Raises OperationRefused."""
         async with self._one_at_a_time:
-            self._follow_schedules(self._engine.now_ns)
+            changed = self._follow_schedules(self._engine.now_ns)
             open_now = {
-                int(row["symbol"]): _RESUME if row["due_ns"] else int(row["phase"])
+                int(row["symbol"]): RESUME if row["due_ns"] else int(row["phase"])
                 for row in self._engine.instruments()
                 if row["phase"] in _OPEN
             }
-            if not open_now:
-                return
-            self._ended |= open_now
-            self._epoch = self._engine.epoch
-            self._remember()
-            rows = np.zeros(len(open_now), COMMAND)
-            rows["kind"], rows["name"] = CommandKind.HALT, list(open_now)
-            await self._submit(rows)
+            if open_now or changed:
+                self._ended |= open_now
+                await self._submit(halt_rows(list(open_now), changed | open_now))
 
     async def put_back(self) -> int:
         """Restore the phases; gives their number. Raises OperationRefused; then it may be repeated."""
@@ -107,11 +138,11 @@ class Suspension:
             back = [(symbol, phase) for symbol, phase in self._ended.items() if symbol in halted]
             if back:
                 rows = np.zeros(len(back), COMMAND)
-                rows["name"], rows["phase"] = zip(*back, strict=True)
-                rows["kind"] = np.where(rows["phase"] == _RESUME, CommandKind.RESUME, CommandKind.PHASE)
+                rows["name"], phases = (np.array(each) for each in zip(*back, strict=True))
+                rows["kind"] = np.where(phases == RESUME, CommandKind.RESUME, CommandKind.PHASE)
+                rows["phase"] = np.where(phases == RESUME, 0, phases)
                 await self._submit(rows)
             self._ended = {}
-            self._remember()
             return len(back)
 
     async def _let_schedules_pass(self) -> None:
@@ -123,8 +154,10 @@ class Suspension:
                 return
             await asyncio.sleep(min(waits_ns) / 1e9)
 
-    def _follow_schedules(self, now_ns: int) -> None:
-        """Let schedules until ``now_ns`` give the phases to restore. What they close, the engine closes by itself."""
+    def _follow_schedules(self, now_ns: int) -> dict[int, int]:
+        """Let schedules until ``now_ns`` give the phases to restore, and give those that changed. What they close, the
+        engine closes by itself.
+        """
         ended = dict(self._ended)
         symbols = self._engine.instruments()["symbol"].tolist()
         for due_ns, instrument, phase in self._to_come.tolist():
@@ -135,36 +168,26 @@ class Suspension:
                 if phase == Phase.CLOSED:
                     del ended[symbol]
         self._to_come = self._engine.schedules()
-        if ended != self._ended:
-            self._ended = ended
-            self._remember()
+        before, self._ended = self._ended, ended
+        return {symbol: phase for symbol, phase in ended.items() if phase != before[symbol]}
 
     def commanded(self, rows: NDArray[Any]) -> None:
         """Note the operator's commands: an instrument that they halt stays halted."""
-        halted = rows["name"][rows["kind"] == CommandKind.HALT].tolist() if self._ended else []
-        if halted:
+        halted = set(rows["name"][rows["kind"] == CommandKind.HALT].tolist())
+        self._halted_meanwhile |= halted
+        if halted and self._ended:
             self._ended = {} if EVERY in halted else {s: at for s, at in self._ended.items() if s not in halted}
-            self._remember()
 
-    def _remember(self) -> None:
-        """Write the file, or remove it if there is no phase to restore."""
-        try:
-            if not self._ended:
-                self._path.unlink(missing_ok=True)
-                return
-            words = {unpack(symbol): Phase(at).name if at else "RESUME" for symbol, at in self._ended.items()}
-            write_whole(self._path, json.dumps({"epoch": self._epoch, "phases": words}))
-        except OSError as error:
-            self._warn("the phases to restore are not kept for a restart", why=error.strerror or str(error))
-
-    def _remembered(self) -> dict[int, int]:
+    def _of_earlier_release(self) -> dict[int, int]:
+        """Phases that an earlier release kept in its file, if its own reign was the last one."""
         try:
             kept = json.loads(self._path.read_text())
-            if "phases" in kept:
-                self._epoch, kept = kept["epoch"], kept["phases"]
-            else:  # of an earlier release
-                self._epoch = None
-            return {pack(symbol): _RESUME if at == "RESUME" else int(Phase[at]) for symbol, at in kept.items()}
+            epoch = kept.get("epoch")
+            if epoch not in (None, self._epoch_before):
+                self._path.unlink(missing_ok=True)
+                return {}
+            phases = kept.get("phases", kept)
+            return {pack(symbol): RESUME if at == "RESUME" else int(Phase[at]) for symbol, at in phases.items()}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:

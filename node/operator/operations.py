@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from engine.names import ID_CHARACTERS
-from engine.records import CommandKind, EventKind
+from engine.records import COMMAND, CommandKind, EventKind
 from engine.row_bytes import event_values
 from gateway.passwords import (
     COST_DEFAULT,
@@ -28,6 +28,7 @@ from gateway.passwords import (
     generated,
 )
 from node.core.control import NodeControl, OperationRefused, OperationUnfinished, RefusedForNow, SubmissionResult
+from node.core.halts_in_journal import has_list
 from node.operator.defaults import with_defaults
 from node.operator.definitions import (
     existing_users,
@@ -61,6 +62,8 @@ _REFUSALS: Final = (int(EventKind.REJECTED), int(EventKind.CANCEL_REJECTED))
 _UNTOUCHED: Final = frozenset(
     map(int, (CommandKind.CLOCK, CommandKind.EXTEND, CommandKind.EPOCH, CommandKind.CLOCK_JUMP))
 )
+#: Kinds of lines whose rows may have the list of halts that the node itself keeps.
+_MAY_LIST: Final = frozenset((int(CommandKind.MEMBERS), int(CommandKind.INDEX), RAW))
 _NAME: Final = "commands"
 _TYPES: Final = {str: "text", int: "whole number", bool: "true or false"}
 
@@ -394,6 +397,10 @@ def _lines(text: str, participants: Sequence[str]) -> list[Line]:
         if line.kind in (CommandKind.CLOCK_JUMP, CommandKind.EPOCH):
             word = CommandKind(line.kind).name.lower()
             raise OperationRefused(f"{_NAME}:{line.number}: {word} is for the node itself; leave it out")
+        if line.kind in _MAY_LIST and has_list(np.frombuffer(line.before + line.row, COMMAND)):
+            raise OperationRefused(
+                f"{_NAME}:{line.number}: members halted is for the node itself, which lists its halts so; leave it out"
+            )
         if line.kind == CommandKind.CLOCK:
             raise OperationRefused(
                 f"{_NAME}:{line.number}: at sets the clock, which only the sequencer may do; leave it out"

@@ -54,8 +54,6 @@ if TYPE_CHECKING:
 
 #: Interval of looks at time: beats, requests to the arbiter, lost connections.
 TICK_S: Final = 0.005
-#: Symbols that a line of the log names at most.
-_HALTED_SHOWN: Final = 10
 #: Least time between two starts of the watch beside this process.
 WATCH_AGAIN_NS: Final = 10_000_000_000
 #: Wait before the next attempt to connect to the primary, the longest attempt, and the wait after a refusal.
@@ -450,20 +448,12 @@ class Pair:
             on_port=self._on_history_port,
         )
         node.market.replicate(self)
-        before = node.engine.epoch
+        node.suspension.succeed()
         begin_reign(journal, node.engine, node.market.take_own, won.epoch, self.options.candidate.name)
-        node.suspension.succeed(before)
         if self._marked_incomplete:
             self._clear_mark()  # an operator has made it primary, and what it has is the market now
         node.reign()
         self._log.info("reign", epoch=won.epoch, node=self.options.candidate.name, seq=node.engine.seq)
-        if halted := node.suspension.left_halted():
-            self._log.warning(
-                "instruments are halted without an end",
-                symbols=", ".join(halted[:_HALTED_SHOWN]) + (" and more" if len(halted) > _HALTED_SHOWN else ""),
-                then="`lockstep admin resume` ends a halt; a primary that was killed while its disk was low, or while "
-                "it drained, had halted them for itself",
-            )
 
     def _on_history_port(self, port: int) -> None:
         if self.primary is not None:
