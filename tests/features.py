@@ -155,7 +155,8 @@ class Meetings:
         """Features that a command has together."""
         met = {COMMANDS[CommandKind(int(row["kind"]))]} if int(row["kind"]) in COMMANDS else set[str]()
         if row["kind"] == CommandKind.CROSS:
-            return met
+            named = {int(each[name]) for each in caused for name in ("participant", "contra_participant")}
+            return met | ({"limits"} if named & self._limited else set())
         for event in caused:
             kind, who = int(event["kind"]), int(event["participant"])
             order = who, int(event["client_order_id"])
@@ -253,7 +254,8 @@ def _never() -> dict[Pair, str]:
         found.update(dict.fromkeys(_pairs(one, other), why))
 
     add(_ALONE, _ALONE, "a command is of one kind")
-    add(("cross",), FEATURES, "a cross trades by itself: it meets no order and moves no quote and no last trade")
+    others = tuple(each for each in FEATURES if each != "limits")
+    add(("cross",), others, "a cross trades by itself: it meets no order and moves no quote and no last trade")
     add(("fok",), AT_ONCE, "an order that trades at once or goes never rests, so that no two meet")
     # What trades may take an index to a level that closes the market: orders of every instrument end then.
     by_clock_or_phase = ("uncross", "expiry", "halt")
