@@ -60,7 +60,8 @@ class WriterLock:
             os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
         except OSError as error:
             os.close(self._fd)
-            raise JournalFault(f"{path} cannot be written: {error.strerror}") from error
+            then = "make room on its disk, or look at that, and repeat the command"
+            raise JournalFault(f"{path} cannot be written: {error.strerror}; {then}") from error
         except JournalError:
             os.close(self._fd)
             raise

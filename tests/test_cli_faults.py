@@ -478,3 +478,16 @@ def test_quantities_have_their_separators_in_the_table_of_instruments_too(tmp_pa
     assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
     lines = [line.split() for line in lockstep("state", tmp_path / "node")[1].splitlines()]
     assert ["XYZ", "pre_open", "-", "0", "1", "12,345"] in lines
+
+
+def test_a_lock_for_which_there_is_no_room_is_told_with_what_to_do(
+    tmp_path: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "day.txt").write_text(DAY)
+    monkeypatch.setattr("journal.lock.os.pwrite", full)
+    status, out, complaint = lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "full")
+    said = f"{tmp_path}/full/lock cannot be written: No space left on device; make room on its disk, or look at that,"
+    assert (status, out, complaint) == (75, "", f"lockstep: {said} and repeat the command\n")
