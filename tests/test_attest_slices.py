@@ -1,12 +1,9 @@
 """Attestations beside closed slices, by `lockstep attest slices` and by a running node that has a key."""
 
-import asyncio
-import io
 import json
-import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +15,14 @@ from attestation import signatures, statements
 from journal import Journal
 from journal.slices import places
 from node.core import slice_signer
-from node.core.slice_signer import KILLED_MAX, SliceSigner
-from node.programs.logs import Log
+from node.core.slice_signer import SliceSigner
 from node.programs.supervisor import Supervisor
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
 from tests.nodes import write_slices
 from tests.ouch_messages import enter
 from tests.running import Client, Running, until
+from tests.slice_works import Note, Told, working
 from tests.streams import random_stream
 from tests.test_supervisor import until as soon
 
@@ -159,26 +156,19 @@ def test_what_is_no_key_is_refused_at_the_start_of_a_node(
 def signing(
     directory: Path,
     key: Path,
-    story: Callable[[SliceSigner, list[tuple[str, dict[str, Any]]]], Any],
+    story: Callable[[SliceSigner, Told], Awaitable[None]],
     *,
     awaits_events: bool = False,
 ) -> None:
     """Play a story with the signer of a directory, and what it tells."""
-    told: list[tuple[str, dict[str, Any]]] = []
 
-    def note(what: str, **fields: Any) -> None:
-        told.append((what, fields))
+    async def told_by(made: Callable[[], SliceSigner], told: Told) -> None:
+        await story(made(), told)
 
-    async def run() -> None:
-        supervisor = Supervisor(Log(io.StringIO()))
-        try:
-            with Journal.open(directory) as journal:
-                signer = SliceSigner(journal, supervisor, key, note, note, awaits_events=awaits_events)
-                await story(signer, told)
-        finally:
-            supervisor.close()
+    def make(journal: Journal, supervisor: Supervisor, report: Note, warn: Note) -> SliceSigner:
+        return SliceSigner(journal, supervisor, key, report, warn, awaits_events=awaits_events)
 
-    asyncio.run(run())
+    working(directory, make, told_by)
 
 
 @pytest.mark.slow
@@ -233,27 +223,6 @@ def test_a_signing_that_fails_is_told_once_a_slice_with_what_to_do(place: Path, 
     signing(place / "node", place / "key", story)
     (place / "key").chmod(0o600)
     assert signed(lockstep, place) == [1, 2]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kills", [2, KILLED_MAX + 1])
-def test_a_child_that_is_killed_signs_later_but_not_for_ever(place: Path, kills: int) -> None:
-    shutil.rmtree(place / "node")
-    write_slices(place / "node", ROWS, [300])
-
-    async def story(signer: SliceSigner, told: list[Any]) -> None:
-        for _ in range(kills):
-            await soon(lambda: signer.look() or (signer._child and signer._child.pid), "no child is begun")
-            assert signer._child is not None
-            os.kill(signer._child.pid, signal.SIGKILL)
-            await soon(lambda: not signer._child or not signer._child.pid, "the child does not end")
-        done = kills <= KILLED_MAX
-        wanted = ["slice attested later"] * min(kills, KILLED_MAX)
-        wanted += ["slice attested" if done else "slice not attested"]
-        await soon(lambda: signer.look() or len(told) == len(wanted), "nothing came of it")
-        assert [what for what, _ in told] == wanted
-
-    signing(place / "node", place / "key", story)
 
 
 @pytest.mark.slow

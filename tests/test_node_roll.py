@@ -1,9 +1,6 @@
 """A running node begins a slice of its journal and no client notices: by hand, at a size, at the close of the day."""
 
-import asyncio
-import io
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -20,14 +17,13 @@ from engine.records import EventKind, Phase
 from journal import Journal, slices
 from journal.event_rows import EventRowsWriter
 from journal.slices import START_IMAGE
-from node.core.event_keeper import KILLED_MAX, EventKeeper
+from node.core.event_keeper import EventKeeper
 from node.core.roll_policy import RollPolicy
-from node.programs.logs import Log
-from node.programs.supervisor import Supervisor
 from replay.rebuild import rebuild
 from tests.nodes import write_slices
 from tests.ouch_messages import cancel, enter
 from tests.running import Client, Running, kinds, until
+from tests.slice_works import Told, working
 from tests.streams import random_stream
 from tests.test_supervisor import until as soon
 
@@ -164,26 +160,6 @@ def test_a_node_that_starts_into_a_slice_with_commands_rolls_at_the_close() -> N
     assert policy(None, True)[0].is_due()
 
 
-def keeping(
-    directory: Path, story: Callable[[Callable[[], EventKeeper], list[tuple[str, dict[str, Any]]]], Any]
-) -> None:
-    """Play a story with keepers of the events of a directory, and what they tell."""
-    told: list[tuple[str, dict[str, Any]]] = []
-
-    def note(what: str, **fields: Any) -> None:
-        told.append((what, fields))
-
-    async def run() -> None:
-        supervisor = Supervisor(Log(io.StringIO()))
-        try:
-            with Journal.open(directory) as journal:
-                await story(lambda: EventKeeper(journal, supervisor, note, note), told)
-        finally:
-            supervisor.close()
-
-    asyncio.run(run())
-
-
 @pytest.mark.slow
 def test_a_keeper_of_events_works_on_the_directory_of_the_node_and_tells_what_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -191,7 +167,7 @@ def test_a_keeper_of_events_works_on_the_directory_of_the_node_and_tells_what_fa
     monkeypatch.chdir(tmp_path)
     write_slices(Path("node"), random_stream(5, 600), [300])
 
-    async def story(made: Callable[[], EventKeeper], told: list[tuple[str, dict[str, Any]]]) -> None:
+    async def story(made: Callable[[], EventKeeper], told: Told) -> None:
         keeper = made()
         await soon(lambda: keeper.look() or told, "nothing came of it")
         assert told == [("events kept", {"slice": 1})]
@@ -206,35 +182,14 @@ def test_a_keeper_of_events_works_on_the_directory_of_the_node_and_tells_what_fa
             other.look()
         assert len(told) == 2, "once a slice"
 
-    keeping(Path("node"), story)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kills", [1, 3, KILLED_MAX + 1])
-def test_a_child_that_is_killed_is_begun_again_but_not_for_ever(tmp_path: Path, kills: int) -> None:
-    write_slices(tmp_path, random_stream(5, 600), [300])
-    begun_again = kills <= KILLED_MAX
-
-    async def story(made: Callable[[], EventKeeper], told: list[tuple[str, dict[str, Any]]]) -> None:
-        keeper = made()
-        for _ in range(kills):
-            await soon(lambda: keeper.look() or keeper.is_busy, "no child is begun")
-            assert keeper._child is not None
-            os.kill(keeper._child.pid, signal.SIGKILL)
-            await soon(lambda: not keeper.is_busy, "the child does not end")
-        wanted = ["events kept later"] * min(kills, KILLED_MAX) + ["events kept" if begun_again else "events not kept"]
-        await soon(lambda: keeper.look() or len(told) == len(wanted), "nothing came of it")
-        assert [what for what, _ in told] == wanted
-
-    keeping(tmp_path, story)
-    assert slices.places(tmp_path)[0].events.exists() == begun_again
+    working(Path("node"), EventKeeper, story)
 
 
 @pytest.mark.slow
 def test_events_that_somebody_else_keeps_are_no_failure(tmp_path: Path) -> None:
     write_slices(tmp_path, random_stream(5, 600), [300])
 
-    async def story(made: Callable[[], EventKeeper], told: list[tuple[str, dict[str, Any]]]) -> None:
+    async def story(made: Callable[[], EventKeeper], told: Told) -> None:
         other = EventRowsWriter(slices.places(tmp_path)[0].events, bytes(16), 64, {})
         keeper = made()
         keeper.look()
@@ -244,7 +199,7 @@ def test_events_that_somebody_else_keeps_are_no_failure(tmp_path: Path) -> None:
         await soon(lambda: keeper.look() or told, "nothing came of it")
         assert [what for what, _ in told] == ["events kept"]
 
-    keeping(tmp_path, story)
+    working(tmp_path, EventKeeper, story)
 
 
 _PARENT = """
