@@ -49,7 +49,6 @@ def define_instrument(venue: Venue, row: Row, continuation: Row | None, events: 
         if row.settings & InstrumentSetting.VOLATILITY and continuation:
             seconds = continuation.volatility_window_ns // SECOND_NS
             instrument.breaker = Breaker(continuation.volatility_bps, seconds, continuation.volatility_halt_ns)
-            venue.with_breakers[number] = instrument
         venue.add_instrument(instrument)
 
 

@@ -46,9 +46,7 @@ def define_index(venue: Venue, row: Row, continuation: Row | None, events: Event
         index.opening_e4 = index_value_e4(venue, index)
         venue.indices.append(index)
         for member in members:
-            instrument = venue.instrument_by_symbol[member.symbol]
-            venue.with_breakers[instrument.number] = instrument
-            instrument.unweighed_trade = False
+            venue.instrument_by_symbol[member.symbol].unweighed_trade = False
 
 
 def _levels(continuation: Row) -> Iterator[tuple[int, int]]:

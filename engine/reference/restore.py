@@ -127,7 +127,7 @@ def _with_instruments(capacity: Capacity, state: State) -> Venue:
     for row in state.instruments[: int(counters["instruments"])]:
         _add_instrument(venue, row)
     for instrument in venue.instruments:
-        _set_breaker(venue, state, instrument)
+        _set_breaker(state, instrument)
     _set_indices(venue, state)
     _set_waiting(venue, state)
     for each in state.schedules[: int(counters["schedules"])]:
@@ -178,13 +178,12 @@ def _add_instrument(venue: Venue, row: Any) -> None:
     venue.add_instrument(instrument)
 
 
-def _set_breaker(venue: Venue, state: State, instrument: Instrument) -> None:
+def _set_breaker(state: State, instrument: Instrument) -> None:
     row = state.instruments[instrument.number - 1]
     if not row["volatility"]:
         return
     window_s, halt_ns = int(row["volatility_window_s"]), int(row["volatility_halt_ns"])
     instrument.breaker = Breaker(int(row["volatility"]) - 1, window_s, halt_ns)
-    venue.with_breakers[instrument.number] = instrument
     ring = state.trade_seconds[(instrument.number - 1) * MEMORY_SECONDS :][:MEMORY_SECONDS]
     for turn in range(int(row["memory_count"])):
         kept = ring[(int(row["memory_first"]) + turn) % MEMORY_SECONDS]
@@ -205,8 +204,6 @@ def _set_indices(venue: Venue, state: State) -> None:
         levels = [each for each in numbers if each[0]]
         index = Index(int(row["name"]), members, levels, int(row["opening_e4"]), int(row["reached"]))
         venue.indices.append(index)
-        for each in rows:
-            venue.with_breakers[int(each["instrument"])] = venue.instruments[int(each["instrument"]) - 1]
 
 
 def _add_participant(venue: Venue, row: Any, first_of: dict[int, int]) -> None:

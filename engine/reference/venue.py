@@ -102,11 +102,11 @@ class Venue:
 
     ``trading_day``: the UTC date of the clock less ``day_start_ns``, as days since 1970-01-01. ``waiting``: commands
     that wait for their effect, since there is an entry delay, ``speed_bump_ns`` (0: none). ``calls``: the instruments
-    in a call, by number; ``with_breakers``: those at whose trades a breaker or an index looks. ``gathered``: members
-    that wait for the index ``gathered_name``. ``continuation``: the continuation row (EXTEND) that the next row uses
-    up. ``slices``: those of all open icebergs. ``expiries``: orders that end at a time, by it and their number.
-    ``epoch``: of the primary that reigns; 0 before the first. ``witness``: where somebody asks what happens within
-    commands. ``peg_count``: open pegs; ``peg_prices``: how many prices pegs took in command ``peg_seq``.
+    in a call, by number. ``gathered``: members that wait for the index ``gathered_name``. ``continuation``: the
+    continuation row (EXTEND) that the next row uses up. ``slices``: those of all open icebergs. ``expiries``: orders
+    that end at a time, by it and their number. ``epoch``: of the primary that reigns; 0 before the first. ``witness``:
+    where somebody asks what happens within commands. ``peg_count``: open pegs; ``peg_prices``: how many prices pegs
+    took in command ``peg_seq``.
     """
 
     capacity: Capacity
@@ -126,7 +126,6 @@ class Venue:
     last_trade_number: int = 0
     priority: int = 0
     calls: "SortedDict[int, Instrument]" = field(default_factory=SortedDict)
-    with_breakers: dict[int, Instrument] = field(default_factory=dict)
     continuation: Row | None = None
     schedules: list[Schedule] = field(default_factory=list)
     indices: list[Index] = field(default_factory=list)

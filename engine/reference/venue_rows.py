@@ -125,12 +125,14 @@ def _counters(venue: Venue, seq: int, timers: list[int]) -> tuple[int, ...]:
     with_stops = (each.number for each in venue.instruments if each.stops)
     with_pegs = (each.number for each in venue.instruments if each.pegs)
     meeting = (each.number for each in venue.instruments if each.midpoint and all(each.midpoint.sides.values()))
+    with_breakers = (each.number for each in venue.instruments if each.breaker)
+    of_indices = (venue.instrument_by_symbol[each.symbol].number for index in venue.indices for each in index.members)
     return (
         venue.now_ns, venue.trading_day, seq, venue.epoch, venue.last_order_number, venue.last_trade_number,
         venue.open_order_count, room.orders_max, venue.id_count, room.ids_max, len(venue.instruments),
         room.instruments_max, len(venue.participants), room.participants_max, len(venue.calls),
-        len({*venue.calls, *with_stops, *venue.with_breakers, *meeting, *with_pegs}), venue.slices, len(venue.expiries),
-        venue.peg_count, len(venue.indices), len(venue.gathered), venue.gathered_name,
+        len({*venue.calls, *with_stops, *with_breakers, *of_indices, *meeting, *with_pegs}), venue.slices,
+        len(venue.expiries), venue.peg_count, len(venue.indices), len(venue.gathered), venue.gathered_name,
         timers[0] if timers else 0, timers[-1] if timers else 0,
         venue.day_start_ns, venue.speed_bump_ns, len(venue.waiting), int(row is not None), *waits,
     )  # fmt: skip
