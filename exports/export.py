@@ -27,6 +27,7 @@ from exports.once import (
     offer,
     orders_once,
     reports_once,
+    room_of_events,
     said_rows,
     trade_rows,
     trades_once,
@@ -52,7 +53,7 @@ from replay.past import PlayedBlock
 from reports import Reports
 
 #: Events, at least, that are made rows of all tables at once.
-_EVENTS_AT_ONCE: Final = 131_072
+_EVENTS_AT_ONCE: Final = 65_536
 
 
 class End(NamedTuple):
@@ -170,6 +171,7 @@ def _rows(
     folds = REPORTS in tables or TRADES in tables or ORDERS in tables
     events: list[Columns] = []
     reports: list[Columns] = []
+    room = room_of_events(2 * _EVENTS_AT_ONCE) if once else None
 
     def take() -> Iterator[tuple[Table, Columns]]:
         """Rows of what is held, which ends with a block: no command has a part of its events there."""
@@ -193,7 +195,7 @@ def _rows(
         for columns in reports:
             offer(columns, orders)
         rows = trade_rows(trades)
-        left = events_once(events, orders, rows) if events else None
+        left = events_once(events, orders, rows, room) if events else None
         at = 0
         for columns in trades:
             yield TRADES, trades_once(columns, rows[at : at + len(columns["seq"])])
@@ -202,6 +204,7 @@ def _rows(
             yield EVENTS, left
         for columns in reports:
             found = reports_once(columns, orders, rows)
+            reported.use_again(columns)
             if REPORTS in tables:
                 yield REPORTS, found
 

@@ -42,7 +42,7 @@ from exports.once_rows import (
     merge_events,
     offer_reports,
 )
-from exports.reported import IN_ARRAY, Orders
+from exports.reported import APART, IN_ARRAY, Orders
 from exports.tables import EVENTS, ORDERS, REPORTS, TRADES, Columns, Table, near_slices, table_of
 from reports.rows import ReportKind
 
@@ -131,11 +131,21 @@ def _array_of(columns: Columns) -> NDArray[np.int64]:
     return values
 
 
-def events_once(columns: list[Columns], orders: Orders, trades: NDArray[np.int64]) -> Columns:
+def room_of_events(n: int) -> NDArray[np.int64]:
+    """Memory for ``events_once``."""
+    return np.zeros((len(EVENTS_ONCE.columns), n + APART), np.int64)
+
+
+def events_once(
+    columns: list[Columns], orders: Orders, trades: NDArray[np.int64], room: NDArray[np.int64] | None = None
+) -> Columns:
     """Columns of ``events``, whole commands, without those that rows of ``orders`` and ``trades`` say, and with each
-    fact once. ``orders`` was offered their reports; ``trades`` are those of these events, and get their numbers."""
+    fact once. ``orders`` was offered their reports; ``trades`` are those of these events, and get their numbers.
+    ``room``: memory that is used again from call to call."""
     n = sum(len(each["seq"]) for each in columns)
-    values = np.zeros((len(EVENTS_ONCE.columns), n), np.int64)
+    if room is None or room.shape[1] <= n:
+        room = room_of_events(n)
+    values = room[:, :n]
     for at, name in enumerate(EVENTS_ONCE.columns):
         if name in EVENTS.columns:
             np.concatenate([each[name] for each in columns], out=values[at])
@@ -269,7 +279,7 @@ class Facts:
         facts = (self._order_of, self._end_of, self._numbers_of, self._first_of, trades)
         places[AT_LEFT] = 0
         while True:
-            found = np.empty((len(EVENTS_ONCE.columns), _ROWS_AT_ONCE), np.int64)
+            found = np.empty((len(EVENTS_ONCE.columns), _ROWS_AT_ONCE + APART), np.int64)[:, :_ROWS_AT_ONCE]
             n = merge_events(places, left, is_last, _EVENT_AT, *facts, found)
             if n < 0 or (n < _ROWS_AT_ONCE and places[AT_LEFT] < left.shape[1]):
                 raise ValueError(f"the events of a command from {places[0]} on are not in the order of their numbers")

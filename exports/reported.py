@@ -15,7 +15,7 @@ from reports.rows import REPORT_BYTES, REPORT_FIELDS, REPORT_PLACE, InBook, Liqu
 #: Rows that are made columns at once: as many as a group of Parquet has.
 ROWS_AT_ONCE: Final = 131_072
 #: Places behind each column in the array that all are in: an odd number of lines of a cache.
-_APART: Final = 8 * 9
+APART: Final = 8 * 9
 
 #: Kinds about an order that leave it as it was.
 _REFUSALS: Final = (ReportKind.REJECTED, ReportKind.CANCEL_REJECTED)
@@ -93,12 +93,21 @@ class ReportColumns:
 
     def __init__(self, rows_max: int = ROWS_AT_ONCE) -> None:
         self._rows_max = rows_max
+        self._free: list[NDArray[np.int64]] = []
         self._held = self._new()
         self._n = 0
 
     def _new(self) -> NDArray[np.int64]:
+        if self._free:
+            return self._free.pop()
         # Columns a power of two apart would take each other's places in the near caches.
-        return np.empty((len(IN_ARRAY), self._rows_max + _APART), np.int64)
+        return np.empty((len(IN_ARRAY), self._rows_max + APART), np.int64)
+
+    def use_again(self, columns: Columns) -> None:
+        """Take back columns that nobody reads any more: first touches of memory for the next would take longer."""
+        table = columns["seq"].base
+        assert table is not None, "columns are those of one table"
+        self._free.append(table)
 
     def take(self, reports: NDArray[Any]) -> Iterator[Columns]:
         """Take REPORT rows, in order; gives the columns that are full."""

@@ -16,7 +16,10 @@ import pytest
 
 from directory.recover import create
 from engine.records import COMMAND, CommandKind, EventKind, concatenate
+from exports import export
+from exports.manifest import read_manifest
 from exports.postgres import SqlForm, copy_rows
+from exports.reported import ReportColumns
 from exports.tables import AUDIT, EVENTS, REPORTS, TABLES
 from gateway.login_log import read_logins
 from journal import Journal
@@ -202,6 +205,31 @@ def test_pandas_reads_all_facts_in_parquet(table: str, place: Path) -> None:
     text = next(each.text for each in TABLES if each.name == table)
     rows = found[table][list(expected[0])].astype(object).to_dict("records")
     assert [{key: each if key in text else int(each) for key, each in row.items()} for row in rows] == expected
+
+
+@pytest.mark.slow
+def test_an_export_whose_memory_is_used_again_for_each_few_rows_has_the_same_values(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cli.main import run_line
+
+    whole = read_manifest(exported(place, "parquet", "parquet"))
+    arrays = []
+
+    def small() -> ReportColumns:
+        arrays.append(ReportColumns(64))
+        return arrays[-1]
+
+    monkeypatch.setattr(export, "_EVENTS_AT_ONCE", 200)
+    monkeypatch.setattr(export, "ReportColumns", small)
+    out = tmp_path / "out"
+    assert run_line(["export", str(place / "node"), "--format", "parquet", "--out", str(out)]) == 0
+    found = read_manifest(out)
+    assert [found[key] for key in ("rows", "digests", "event_digest")] == [
+        whole[key] for key in ("rows", "digests", "event_digest")
+    ]
+    assert whole["rows"]["reports"] > 2_000, "the control: more rows than there are places"
+    assert len(arrays) == 1
 
 
 @pytest.mark.slow
