@@ -494,7 +494,8 @@ class Connection(asyncio.BufferedProtocol):
     def _login_is_late(self, beat: Beat) -> bool:
         """End a connection without a login request in time, or with a login that waits too long."""
         self._awaited_ns += beat.away_ns
-        if self.session.state is State.LOGIN and beat.read_ns - self._awaited_ns >= LOGIN_NS:
+        waits = self.end > self.begin  # what came is read soon, in its turn
+        if self.session.state is State.LOGIN and not waits and beat.read_ns - self._awaited_ns >= LOGIN_NS:
             self.close(f"no login came within {LOGIN_NS // 10**9} s")
         elif self.session.state is State.ASKED and beat.now_ns - self._awaited_ns >= CHECK_NS:
             self._gateway.on_login_timeout(self)

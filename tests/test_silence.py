@@ -22,6 +22,7 @@ from gateway.server import BEAT_S, Gateway
 from tests.ouch_messages import cancel
 from tests.rows import clock, instrument, participant, row
 from wire import soup
+from wire.session_state import State
 from wire.soup import LoginRequest, PacketType
 from wire.soup_session import SILENCE_NS
 
@@ -202,6 +203,19 @@ def test_a_login_that_waits_unread_through_a_stop_is_still_in_time(place: Place)
     assert newcomer.closing == ""
     place.passes(LOGIN_NS / 1e9, place.one, place.other)
     assert newcomer.closing.startswith("no login came")
+
+
+@on_a_loop
+def test_a_login_that_waits_in_the_gateway_to_be_read_is_in_time(place: Place) -> None:
+    newcomer, silent = place.connected(), place.connected()
+    waiting: list[Connection] = []
+    place.gateway.on_strange_bytes = waiting.append  # type: ignore[method-assign]
+    place.hears(newcomer, LoginRequest("UA", "secret", "", 1).packet())
+    assert waiting == [newcomer]
+    place.passes(LOGIN_NS / 1e9 + 1, place.one, place.other)
+    assert (newcomer.closing, silent.closing.startswith("no login came")) == ("", True)
+    newcomer.ask()
+    assert newcomer.session.state is State.ASKED
 
 
 @on_a_loop
