@@ -31,6 +31,9 @@ INTERRUPTED: Final = 130
 TERMINATED: Final = 143
 READER_GONE: Final = 141
 
+#: Release of Numba whose compiler ``engine.jit`` changes from within; another one may lack what is changed.
+NUMBA: Final = "0.68.1"
+
 #: (folder, class) whose message is a sentence for the user, and the exit status; subclasses count.
 KNOWN: Final = {
     ("cli", "WrongUse"): WRONG,
@@ -215,7 +218,20 @@ def sentence(error: BaseException) -> tuple[str, int]:
         return _plain(f"{what.format(path=name)}; {then}"), LATER if _may_pass(error) else WRONG
     if isinstance(error, MemoryError):
         return "the machine has no memory left; stop something else, or use a smaller capacity", LATER
-    return defect(error), DEFECT
+    return (other, WRONG) if (other := _other_numba(error)) else (defect(error), DEFECT)
+
+
+def _other_numba(error: BaseException) -> str:
+    """Sentence on an unexpected error beside another release of Numba than the engine's; "" beside that one."""
+    found = getattr(sys.modules.get("numba"), "__version__", NUMBA)
+    return (
+        ""
+        if found == NUMBA
+        else (
+            f"Numba {found} is installed, and the engine changes the compiler of {NUMBA} from within, which failed "
+            f"({type(error).__name__}); install that one, by the setup of lockstep (`make run`) or pip install numba=={NUMBA}"
+        )
+    )
 
 
 def _may_pass(error: BaseException) -> bool:

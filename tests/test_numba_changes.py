@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from cli.errors import NUMBA
 from engine.jit import INTERPRETED
 
 ROOT = Path(__file__).parent.parent
@@ -182,3 +183,29 @@ def test_a_kernel_is_linked_with_what_its_callees_call_whichever_of_them_python_
             [sys.executable, script], check=False, env=environment, capture_output=True, text=True, timeout=120
         )
         assert found.returncode == 0, found.stderr
+
+
+@pytest.mark.parametrize("found", ["0.61.0", NUMBA])
+def test_another_release_of_numba_that_fails_is_told_in_a_sentence(found: str, tmp_path: Path) -> None:
+    """It may lack what is changed. That of the engine itself is the control: such an error would be a defect."""
+    (tmp_path / "numba").mkdir()
+    (tmp_path / "numba" / "__init__.py").write_text(f"__version__ = {found!r}")
+    (tmp_path / "day.txt").write_text("participant ALPHA\n")
+    ended = subprocess.run(
+        [sys.executable, "-m", "cli.main", "run", str(tmp_path / "day.txt"), "--data", str(tmp_path / "node")],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ended.stdout, ended.stderr.count("\n")) == ("", 1)
+    if found == NUMBA:
+        assert (ended.returncode, "this is a defect in lockstep: ImportError" in ended.stderr) == (70, True)
+    else:
+        assert (ended.returncode, ended.stderr) == (
+            2,
+            f"lockstep: Numba {found} is installed, and the engine changes the compiler of {NUMBA} from within, which"
+            " failed (ImportError); install that one, by the setup of lockstep (`make run`) or pip install"
+            f" numba=={NUMBA}\n",
+        )
+
+
+def test_the_release_of_numba_that_is_changed_is_the_one_that_setup_installs() -> None:
+    assert f'"numba=={NUMBA}"' in (ROOT / "pyproject.toml").read_text()
