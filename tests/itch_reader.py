@@ -45,6 +45,8 @@ class Reader:
         self.volume: Counter[int] = Counter()
         self.matches: set[int] = set()
         self.kinds: Counter[str] = Counter()
+        self.market_levels: tuple[int, ...] = ()  # values with eight decimals, of the first index
+        self.market_reached = 0
 
     def take(self, message: bytes) -> None:
         """Take the next message."""
@@ -70,6 +72,13 @@ class Reader:
                 self._of_trade(kind, message)
             case "I":
                 pass
+            case "V":
+                self.market_levels = struct.unpack_from(">QQQ", message, 11)
+            case "W":
+                level = int(chr(message[11]))
+                if not self.market_levels or not self.market_levels[level - 1]:
+                    raise FeedError(f"level {level} is reached, which no message has told")
+                self.market_reached = level
             case _:
                 raise FeedError(f"message {kind} is not of this feed")
 

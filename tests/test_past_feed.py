@@ -346,12 +346,17 @@ def table_rows(message: bytes, number: int, symbols: dict[int, str], day_ns: int
         "imbalance": itch_layout.Imbalance(ord(str(said["direction"]))).name.lower() if "direction" in said else "",
     }
     numbers = ("reference", "new_reference", "shares", "price_e4", "match_number", "paired_shares", "near_e4")
-    return words | {name: said.get(name) for name in (*numbers, "imbalance_shares", "round_lot")}
+    levels = {name: said.get(name) for name in ("level_1_e8", "level_2_e8", "level_3_e8")}
+    levels["level"] = int(str(said["level"])) if "level" in said else None
+    return words | levels | {name: said.get(name) for name in (*numbers, "imbalance_shares", "round_lot")}
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_a_table_has_a_row_for_each_message(lockstep: Lockstep, tmp_path: Path, form: str) -> None:
-    (tmp_path / "day.txt").write_text(FIRST.replace("phase XYZ continuous", CALL) + SECOND)
+    index = "index IDX members=XYZ:2 levels=0.5%/15m,90%/close\n"
+    fall = "enter ALPHA a9 sell 20 XYZ @ 9.90\nat 2024-01-18"
+    text = FIRST.replace("phase XYZ continuous", index + CALL) + SECOND.replace("at 2024-01-18", fall)
+    (tmp_path / "day.txt").write_text(text)
     assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
     assert lockstep("replay", tmp_path / "node", "--out", tmp_path / "itch")[0] == 0
     if form == "parquet":
@@ -380,4 +385,4 @@ def test_a_table_has_a_row_for_each_message(lockstep: Lockstep, tmp_path: Path, 
         assert set(got[0]) == set(expected[0])
         kinds |= {row["kind"] for row in got}
     assert kinds >= {"system_event", "stock_directory", "trading_action", "add", "executed", "delete", "noii"}
-    assert kinds >= {"executed_with_price", "cross_trade", "replace"}
+    assert kinds >= {"executed_with_price", "cross_trade", "replace", "mwcb_levels", "mwcb_status"}

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.bounds import DAY_NS
+from engine.bounds import DAY_NS, MEMBERS_MAX
 from engine.capacity import Capacity
 from engine.digest import part_digest
 from engine.jit import INTERPRETED, Packed
@@ -31,10 +31,12 @@ from marketdata.itch.fold import (
     ROW_BYTES_MAX,
     make_messages,
     put_events,
+    put_market,
     put_orders,
     put_standing,
     requeue,
 )
+from marketdata.itch.market_levels import open_indices
 from marketdata.itch.scan import as_packets, index_messages
 from marketdata.itch.shown import insert_all
 from marketdata.itch.tables import FEED_LAYOUT, FEED_VERSION, SHOWN, FeedTables, new_room, new_tables
@@ -73,7 +75,7 @@ class ItchFeed:
 
     name = "itch"
     #: Rises with FEED_VERSION, and with the arrays of ``image``.
-    version = 1
+    version = 2
     earlier_versions: tuple[int, ...] = ()
 
     def __init__(
@@ -214,6 +216,7 @@ class ItchFeed:
         feed["day"] = max(day, int(feed["day"]) + 1) if feed["begun"] else day
         feed["seq"], feed["begun"], feed["messages"] = report["seq"], 1, 0
         feed["opened"] = feed["closed"] = self._given = 0
+        open_indices(self._packed.pointers)
         at = self._put(SystemEvent.START_OF_MESSAGES, 0, time_ns)
         at = self._put(SystemEvent.START_OF_SYSTEM_HOURS, at, time_ns)
         if (self.tables.stocks["phase"] == Phase.CONTINUOUS).any():
@@ -225,10 +228,12 @@ class ItchFeed:
         return int(put_events(self._packed.pointers, self._room.pointers, self._space(at), time_ns, _EVENTS[event]))
 
     def _put_standing(self, at: int, time_ns: int, shown: Rows) -> int:
-        """Directory and state of each instrument, then SHOWN rows as orders that are added."""
+        """Directory and state of each instrument, levels of market-wide halts, then SHOWN rows as orders that are
+        added."""
         pointers, room = self._packed.pointers, self._room.pointers
         for number in range(1, int(self.tables.feed[0]["instruments"]) + 1):
             at = put_standing(pointers, room, number, self._space(at), time_ns)
+        at = put_market(pointers, room, self._space(at), time_ns)
         n = 0
         while n < len(shown):
             n, at = put_orders(pointers, room, shown, n, self._space(at), time_ns)
@@ -275,6 +280,8 @@ class ItchFeed:
             "shown": self.shown(),
             "stocks": self.tables.stocks[: int(feed[0]["instruments"]) + 1],
             "feed": feed,
+            "indices": self.tables.indices[: int(feed[0]["indices"])],
+            "members": self.tables.members[: (int(feed[0]["indices"]) + 1) * MEMBERS_MAX],
         }
 
     def digest(self) -> bytes:
@@ -297,6 +304,8 @@ class ItchFeed:
             raise ValueError(f"it has {len(stocks) - 1} instruments, more than there is room for")
         tables.stocks[: len(stocks)] = stocks
         tables.feed[:] = arrays["feed"]
+        for name in ("indices", "members"):
+            getattr(tables, name)[: len(arrays[name])] = arrays[name]
         if self.seq > seq:
             raise ValueError(f"it is of command {self.seq}, not of {seq}")
         places = np.zeros(len(shown), np.int64)
@@ -324,6 +333,8 @@ def compile_kernels() -> None:
     feed.take(np.zeros(1, REPORT), ends_block=True)
     pointers, room, none = feed._packed.pointers, feed._room.pointers, np.zeros(0, SHOWN)
     put_standing(pointers, room, 1, 0, 0)
+    put_market(pointers, room, 0, 0)
+    open_indices(pointers)
     put_orders(pointers, room, none, 0, 0, 0)
     index_messages(np.zeros(2, np.uint8), 0, 1, np.zeros(1, np.int64))
     as_packets(read_only(np.zeros(2, np.uint8)), np.zeros(1, np.uint8))

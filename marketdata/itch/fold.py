@@ -17,7 +17,15 @@ import numpy as np
 from engine.bounds import DAY_NS
 from engine.delay import trading_day_of
 from engine.jit import called, inlined
-from engine.records import Instruction, Phase, Reason, VenueSetting
+from engine.records import CommandKind, Instruction, Phase, Reason, VenueSetting
+from marketdata.itch.market_levels import (
+    add_index,
+    forget_members,
+    gather_members,
+    look_at_levels,
+    note_price,
+    put_first_levels,
+)
 from marketdata.itch.shown import find, insert, reference_of, remove
 from marketdata.itch.tables import FURTHER_REFERENCES, FeedRoom, FeedTables, unpack_room, unpack_tables
 from marketdata.itch.writing import (
@@ -40,6 +48,7 @@ from marketdata.itch.writing import (
     put_event,
     put_executed,
     put_executed_in_cross,
+    put_level_reached,
     put_noii,
     put_replace,
     put_trade,
@@ -62,10 +71,10 @@ _NEW_PRIORITY: Final = int(InBook.NEW_PRIORITY)
 _DAY_START: Final = int(VenueSetting.DAY_START)
 _DARK: Final = int(Instruction.HIDDEN | Instruction.PEG)
 _PRICE_MAX: Final = np.int64(PRICE_E4_MAX)
-#: Reasons of a trading action, as four characters in a word: operations halt, volatility, a market-wide halt.
+#: Reasons of a trading action, as four characters in a word: by command, volatility, a market-wide halt of level 1.
 _OF_OPERATIONS: Final = int.from_bytes(b"O1  ", "big")
 _OF_VOLATILITY: Final = int.from_bytes(b"LUDP", "big")
-_MARKET_WIDE: Final = int.from_bytes(b"MWC ", "big")
+_MARKET_WIDE: Final = int.from_bytes(b"MWC1", "big")
 NO_REASON: Final = int.from_bytes(b"    ", "big")
 
 
@@ -125,6 +134,7 @@ def _traded(tables: FeedTables, room: FeedRoom, at, row):
     """A side of a trade."""
     liquidity, instrument, time_ns = np.int64(row["liquidity"]), np.int64(row["instrument"]), row["time_ns"]
     traded_qty, price_e4, match = np.int64(row["last_qty"]), row["last_price_e4"], row["trade_number"]
+    note_price(tables, row)
     place = np.int64(-1)
     if np.int64(row["in_book"]) & _BEFORE:
         place = find(tables, row["order_number"])
@@ -253,7 +263,7 @@ def _reason_of(reason):
         return NO_REASON
     if reason == Reason.VOLATILITY:
         return _OF_VOLATILITY
-    return _MARKET_WIDE if reason == Reason.MARKET_WIDE else _OF_OPERATIONS
+    return _MARKET_WIDE + (reason >> 8) - 1 if reason & 255 == Reason.MARKET_WIDE else _OF_OPERATIONS
 
 
 @called
@@ -271,6 +281,10 @@ def _phase(tables: FeedTables, room: FeedRoom, at, row):
     instrument = min(np.int64(row["instrument"]), np.int64(len(tables.stocks) - 1))
     stock = tables.stocks[instrument]
     reason = np.int64(row["reason"]) if np.int64(row["kind"]) == ReportKind.HALTED else np.int64(0)
+    if feed["indices"] != 0 and (reason == Reason.MARKET_WIDE or phase == Phase.CLOSED):
+        at = look_at_levels(tables, room, at, row["time_ns"], phase == Phase.CLOSED)
+    if reason == Reason.MARKET_WIDE:
+        reason += feed["acts"] << 8
     if stock["phase"] == phase and stock["reason"] == reason:
         return at
     feed["not_closed"] += np.int64(phase != Phase.CLOSED) - np.int64(stock["phase"] != Phase.CLOSED)
@@ -300,12 +314,19 @@ def _of_market(tables: FeedTables, room: FeedRoom, at, row):
         stock["lot"] = np.int64(row["lot"])
         stock["phase"] = np.int64(Phase.CLOSED)
         stock["reason"] = 0
+        stock["price_e4"] = row["reference_e4"]
         at = put_directory(tables, room, at, row["time_ns"], number)
         return put_state(tables, room, at, row["time_ns"], number)
     if kind == ReportKind.VENUE and np.int64(row["settings"]) & _DAY_START:
         feed["day_start_ns"] = row["day_start_ns"]
         feed["day_end_ns"] = (trading_day_of(row["time_ns"], row["day_start_ns"]) + 1) * DAY_NS + row["day_start_ns"]
         return at
+    if kind == ReportKind.MEMBERS:
+        gather_members(tables, row)
+        return at
+    if kind == ReportKind.INDEX:
+        add_index(tables, row)
+        return put_first_levels(tables, room, at, row["time_ns"]) if feed["indices"] == 1 else at
     if kind == ReportKind.INDICATIVE:
         if row["price_e4"] > _PRICE_MAX:
             feed["left_out"] += 1
@@ -348,6 +369,8 @@ def make_messages(tables_at, room_at, rows, n, at, ends):
             if moved < 0:
                 return place, at, GREW
             at = moved
+        elif kind == ReportKind.REJECTED and np.int64(row["command_kind"]) == CommandKind.INDEX:
+            forget_members(tables)
     if ends != 0 and feed["cross_qty"] != 0:
         if at > end:
             return len(rows), at, FULL
@@ -361,6 +384,16 @@ def put_standing(tables_at, room_at, number, at, time_ns):
     tables, room = unpack_tables(tables_at), unpack_room(room_at)
     at = put_directory(tables, room, at, time_ns, number)
     return put_state(tables, room, at, time_ns, number)
+
+
+@called
+def put_market(tables_at, room_at, at, time_ns):
+    """Write the levels of market-wide halts, and the deepest that was reached; gives the byte after them."""
+    tables, room = unpack_tables(tables_at), unpack_room(room_at)
+    at = put_first_levels(tables, room, at, time_ns)
+    if tables.feed[0]["reached"] != 0:
+        at = put_level_reached(tables, room, at, time_ns, tables.feed[0]["reached"])
+    return at
 
 
 @called

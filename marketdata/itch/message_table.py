@@ -1,7 +1,7 @@
 """Messages of the feed as rows of one table, for CSV files and Parquet.
 
 A row is a message. It has the symbol of its instrument, though most messages of ITCH name a number alone, and no value
-where its kind has no such field. Times are in ns since 1970, prices in 1/10000.
+where its kind has no such field. Times are in ns since 1970, prices in 1/10000, levels of an index in 1/100000000.
 """
 
 from typing import Any, Final
@@ -20,7 +20,7 @@ from wire.itch_layout import FRAME_BYTES, Imbalance, ItchCross, ItchMessage, Itc
 #: Columns that are a field of some messages, and their names there.
 _NUMBERS: Final = (
     *("reference", "new_reference", "shares", "price_e4", "match_number", "paired_shares", "imbalance_shares"),
-    *("near_e4", "round_lot"),
+    *("near_e4", "round_lot", "level", "level_1_e8", "level_2_e8", "level_3_e8"),
 )
 _CODES: Final = {"side": "side", "event": "event", "state": "state", "cross": "cross", "imbalance": "direction"}
 _NAMES: Final = IdWords(few=True)
@@ -74,6 +74,8 @@ class MessageTable:
             for name, field in _CODES.items():
                 if field in fields:
                     found[name][at] = rows[field]
+            if kind == ItchMessage.MWCB_STATUS:
+                found["level"][at] = rows["level"] - ord("0")  # a character
             if "reason" in fields:
                 found["reason"][at] = _packed(rows["reason"])
             if kind == ItchMessage.STOCK_DIRECTORY:

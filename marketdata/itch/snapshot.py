@@ -21,6 +21,7 @@ class Snapshot:
         tables = feed.tables
         self._feed = tables.feed.copy()
         self._stocks = tables.stocks[: int(self._feed[0]["instruments"]) + 1].copy()
+        self._indices = tables.indices.copy()
         rows = tables.shown[:-1]
         self._shown = rows[rows["order_number"] != 0]
         self.day, self.next_number = feed.day, feed.messages + 1
@@ -35,6 +36,7 @@ class Snapshot:
         maker = ItchFeed(capacity, lambda _day, _number, _count, framed: made.append(bytes(framed)))
         maker.tables.feed[:] = self._feed
         maker.tables.stocks[: len(self._stocks)] = self._stocks
+        maker.tables.indices[:] = self._indices
         maker.put_all(now_ns, self._shown[np.argsort(self._shown["place"], kind="stable")])
         return made
 

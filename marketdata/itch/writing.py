@@ -39,6 +39,8 @@ _U: Final = offsets(LAYOUTS[ItchMessage.REPLACE])
 _P: Final = offsets(LAYOUTS[ItchMessage.TRADE])
 _Q: Final = offsets(LAYOUTS[ItchMessage.CROSS_TRADE])
 _I: Final = offsets(LAYOUTS[ItchMessage.NOII])
+_V: Final = offsets(LAYOUTS[ItchMessage.MWCB_LEVELS])
+_W: Final = offsets(LAYOUTS[ItchMessage.MWCB_STATUS])
 
 #: Codes as plain numbers, which kernels store.
 _KINDS: Final = {kind.name: int(kind) for kind in ItchMessage}
@@ -54,6 +56,9 @@ _REPLACE: Final = _KINDS["REPLACE"]
 _TRADE: Final = _KINDS["TRADE"]
 _CROSS_TRADE: Final = _KINDS["CROSS_TRADE"]
 _NOII: Final = _KINDS["NOII"]
+_MWCB_LEVELS: Final = _KINDS["MWCB_LEVELS"]
+_MWCB_STATUS: Final = _KINDS["MWCB_STATUS"]
+_ZERO: Final = ord("0")
 _BUY: Final = int(ItchSide.BUY)
 _SELL: Final = int(ItchSide.SELL)
 _NO: Final = int(Printable.NO)
@@ -283,3 +288,21 @@ def put_noii(tables: FeedTables, room: FeedRoom, at, row, cross):
     out[begin + _I.cross] = cross
     out[begin + _I.variation] = _SPACE
     return begin + _I.end
+
+
+@inlined
+def put_levels(tables: FeedTables, room: FeedRoom, at, time_ns, first_e8, second_e8, third_e8):
+    """Values of the index at which its levels act, with eight decimals; 0: there is no such level."""
+    begin = _begin(tables, room, at, _V.end, _MWCB_LEVELS, np.int64(0), time_ns)
+    _put_u64(room.out, begin + _V.level_1_e8, first_e8)
+    _put_u64(room.out, begin + _V.level_2_e8, second_e8)
+    _put_u64(room.out, begin + _V.level_3_e8, third_e8)
+    return begin + _V.end
+
+
+@inlined
+def put_level_reached(tables: FeedTables, room: FeedRoom, at, time_ns, level):
+    """A level, 1 to 3, that halts or closes the market."""
+    begin = _begin(tables, room, at, _W.end, _MWCB_STATUS, np.int64(0), time_ns)
+    room.out[begin + _W.level] = _ZERO + level
+    return begin + _W.end
