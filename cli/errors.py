@@ -224,13 +224,12 @@ def sentence(error: BaseException) -> tuple[str, int]:
 def _other_numba(error: BaseException) -> str:
     """Sentence on an unexpected error beside another release of Numba than the engine's; "" beside that one."""
     found = getattr(sys.modules.get("numba"), "__version__", NUMBA)
+    if found == NUMBA:
+        return ""
     return (
-        ""
-        if found == NUMBA
-        else (
-            f"Numba {found} is installed, and the engine changes the compiler of {NUMBA} from within, which failed "
-            f"({type(error).__name__}); install that one, by the setup of lockstep (`make run`) or pip install numba=={NUMBA}"
-        )
+        f"Numba {found} is installed, and the engine changes the compiler of {NUMBA} from within, which failed "
+        f"({type(error).__name__}); install that one, by the setup of lockstep (`make run`) or pip install "
+        f"numba=={NUMBA}"
     )
 
 

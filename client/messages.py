@@ -162,6 +162,7 @@ _CROSS_TERMS: Final[dict[int, str]] = {CrossType.OPENING: "tif=opening", CrossTy
 _DISPLAY_TERMS: Final[dict[int, str]] = {
     Display.NON_DISPLAY: "hidden",
     Display.POST_ONLY: "post_only",
+    Display.POST_ONLY_ATTRIBUTABLE: "post_only",
     Display.MIDPOINT_PEG: "peg=midpoint",
 }
 

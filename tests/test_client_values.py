@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from client import (
     Accepted,
+    Display,
     NewOrder,
     OtherMessage,
     Rejected,
@@ -185,3 +186,12 @@ def test_a_used_token_has_a_name_of_its_own_in_a_refusal() -> None:
 def test_the_library_loads_neither_numpy_nor_a_compiler() -> None:
     loaded = "import sys, client; print([m for m in ('numpy', 'numba', 'lmdb', 'typer', 'engine') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_terms_of_an_order_over_ouch_are_those_that_its_display_has_in_the_market() -> None:
+    """The gateway takes both codes of post-only orders as such, and an attributable order is an ordinary one."""
+    wanted = {"hidden": "N", "post_only": "PL", "peg=midpoint": "M", "": "AY"}
+    for words, codes in wanted.items():
+        for code in codes:
+            order = NewOrder("XYZ", Side.BUY, 100, "10.00", display=Display(ord(code)))
+            assert messages.terms(order) == words
