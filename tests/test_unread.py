@@ -1,4 +1,4 @@
-"""Answers that wait for clients of the web process that do not read: their bound, and their end, by a clock of the test."""
+"""Answers that wait for clients of the web process that do not read: their bound, and their end, by a given clock."""
 
 from node.web.unread import LARGE_BYTES, UNREAD_S, WAITING_BYTES_MAX, Unread
 
