@@ -21,7 +21,7 @@ import typer
 from typer.core import TyperGroup, TyperOption
 
 from cli import errors, interrupts, screen
-from cli.commands import attest, keep, load, look, market, node, prove, records, serve, take, trade
+from cli.commands import attest, keep, load, look, market, node, pair, prove, records, serve, take, trade
 
 #: Release of Typer that is known within: what ``cli.plain_values`` shortens, and the values of options. Another one
 #: does all by itself, and shows types on its help pages.
@@ -82,7 +82,7 @@ def _program() -> typer.Typer:
 
 
 app = _program()
-for commands in (market, serve, node, trade, load, look, take, records, prove, attest, keep):
+for commands in (market, serve, pair, node, trade, load, look, take, records, prove, attest, keep):
     app.add_typer(commands.app)
 
 
