@@ -16,9 +16,6 @@ from numpy.typing import NDArray
 from engine.engine import Engine
 from engine.names import Directory
 from engine.records import CommandKind
-from gateway.arrival_log import ArrivalFiles, ArrivalLog
-from gateway.latency_log import LatencyFiles, LatencyLog
-from gateway.login_log import LoginFiles, LoginLog
 from gateway.ouch.protocol import OUCH
 from gateway.outbox import PAST_DAYS
 from gateway.protocol import Entrance, MassCancel, OrderProtocol
@@ -43,6 +40,7 @@ from node.core.opening import OpenDirectory
 from node.core.rates import Rates
 from node.core.roll_policy import RollPolicy
 from node.core.scarcity import FULL_ROWS, Scarcity
+from node.core.side_records import SideRecords
 from node.core.slice_signer import SliceSigner
 from node.core.stages import StageClock
 from node.core.suspension import Suspension
@@ -141,9 +139,6 @@ class Node:
 
     #: Work of Python beside the compiled turn that comes again and again, from ``start`` on.
     agents: tuple[Measured, ...] = ()
-    #: Moments of all turns, in DIR/latencies, and who was logged in when, in DIR/logins; None: not recorded.
-    latencies: LatencyLog | None
-    logins: LoginLog | None
     #: True while new orders are refused by the operator's word, and from the beginning of the end on.
     draining = False
     _ending = False
@@ -198,7 +193,9 @@ class Node:
         self.tape, self.lines = shared.tape, shared.lines
         #: Sentences that hold for the whole life of the node.
         self._lasting = (*options.warnings, *shared.warnings)
-        self.latencies, self.logins = (self._latency_log(), self._login_log()) if options.arrivals else (None, None)
+        self._records = SideRecords(
+            options.data, self.journal, self.outbox.streams.name, log.warning, kept=options.arrivals
+        )
         self.market = Market(
             self.journal,
             self.engine,
@@ -208,7 +205,7 @@ class Node:
             stages=self.stages,
             tape=self.tape,
             served=self.outbox.name,
-            latencies=self.latencies,
+            latencies=self._records.latencies,
             alone=not options.follows,
         )
         self.command_entry = CommandEntry(self.market, self.clock_watch, self.outbox.streams, self.engine)
@@ -248,7 +245,7 @@ class Node:
             per_address_max=options.connections_per_address_max,
             waiting_per_address_max=options.waiting_per_address_max,
             busy_poll_ns=options.busy_poll_us * 1_000,
-            arrival_log=self._arrival_log() if options.arrivals else None,
+            arrival_log=self._records.arrivals,
         )
         if isinstance(self.engine, Engine):
             tape = None if self.tape is None else self.tape.packed
@@ -330,41 +327,16 @@ class Node:
             self._lasting = (*self._lasting, watch.complaint)
         return watch
 
-    def _arrival_log(self) -> ArrivalLog:
-        files = ArrivalFiles(self.options.data / "arrivals", self.journal.journal_id)
-        return ArrivalLog(files, self._last_seq, self._on_arrivals_failure)
-
-    def _last_seq(self) -> int:
-        return self.journal.last_seq
-
-    def _on_arrivals_failure(self, why: str) -> None:
-        self.log.warning("arrivals not recorded", why=why, then="the market continues; check the disk")
-
-    def _latency_log(self) -> LatencyLog:
-        files = LatencyFiles(self.options.data / "latencies", self.journal.journal_id)
-        return LatencyLog(files, self._on_latencies_failure)
-
-    def _on_latencies_failure(self, why: str) -> None:
-        self.log.warning("latencies not recorded", why=why, then="the market continues; check the disk")
-
-    def _login_log(self) -> LoginLog:
-        files = LoginFiles(self.options.data / "logins", self.journal.journal_id)
-        return LoginLog(files, self._last_seq, self.outbox.streams.name, self._on_logins_failure)
-
-    def _on_logins_failure(self, why: str) -> None:
-        self.log.warning("logins not recorded", why=why, then="the market continues; check the disk")
-
     @property
     def lost_records(self) -> int:
         """Records of arrivals, latencies and logins that were not written since the start."""
-        logs = [each for each in (self.latencies, self.logins) if each is not None]
-        return self.gateway.lost_arrivals + sum(each.lost for each in logs)
+        return self.gateway.lost_arrivals + self._records.lost
 
     # The life of a node.
 
     async def start(self) -> None:
         """Listen for clients. Raises OSError."""
-        self.gateway.register.watcher = self.logins
+        self.gateway.register.watcher = self._records.logins
         self.gateway.on_mass_cancel_asked = self._on_mass_cancel_asked
         if self.gateways is not None:
             await self.gateways.start()
@@ -456,10 +428,7 @@ class Node:
         if self.tape is not None:
             age_ns = 0 if self.pair is None else int(self.pair.age_s * 1e9)
             self.tape.beat(time.monotonic_ns() - age_ns)
-        if self.latencies is not None:
-            self.latencies.flush()
-        if self.logins is not None:
-            self.logins.flush()
+        self._records.flush()
         self._untold.look()
         if self.gateways is not None:
             self.gateways.beat()
@@ -641,12 +610,12 @@ class Node:
         if self._pin is not None:
             self._pin.close()
         self.gateway.close()
-        if self.latencies is not None:
-            self.latencies.close()
+        if self._records.latencies is not None:
+            self._records.latencies.close()
         if self.gateways is not None:
             self.gateways.close()
-        if self.logins is not None:
-            self.logins.close()
+        if self._records.logins is not None:
+            self._records.logins.close()  # behind the gateways, whose logins end
         self._close_servers()
         try:
             self.projections.close()
