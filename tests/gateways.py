@@ -7,8 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gateway.server import Gateway
 from tests import nursery
 from tests.running import Running
+
+
+def read_at_once(gateway: Gateway) -> Gateway:
+    """Have a gateway read all that comes before a login at once: a test without pauses gives the loop no turns."""
+    gateway.on_strange_bytes = lambda connection: connection.ask()  # type: ignore[method-assign]
+    return gateway
 
 
 class RunningGateway:

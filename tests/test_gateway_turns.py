@@ -22,6 +22,7 @@ from gateway.ouch.outbox import OuchOutbox
 from gateway.ouch.protocol import OUCH
 from gateway.protocol import Entrance
 from gateway.server import ROWS_LEAST, ROWS_MAX, TURN_NS_MAX, Gateway
+from tests.gateways import read_at_once
 from tests.ouch_messages import cancel
 from tests.rows import clock, instrument, participant, row
 from wire.soup import LoginRequest
@@ -96,6 +97,7 @@ class Turns:
             connections_max=connections_max,
             arrival_log=arrival_log,
         )
+        read_at_once(self.gateway)
         self.connections = [self._connection(name, outbox) for name in NAMES]
 
     def _connection(self, name: str, outbox: OuchOutbox, address: str = "127.0.0.1") -> Connection:

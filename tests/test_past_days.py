@@ -32,6 +32,7 @@ from gateway.sign_on import _password_of
 from gateway.spool import SpoolError
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
+from tests.gateways import read_at_once
 from tests.ouch_messages import cancel, enter, messages
 from tests.rows import DAY_NS, NANOSECONDS_2024_01_15_0930, clock, instrument, participant, phase, row
 from tests.test_checkpoint_fork import until
@@ -82,6 +83,8 @@ class Days:
             report=lambda *_, **__: None,
             warn=lambda event, **fields: self.warned.append(f"{event} {fields['session']}: {fields['why']}"),
         )
+
+        read_at_once(self.gateway)
 
         def known(connection: Connection, request: Login) -> None:
             user = self.outbox.streams.user(request.user)

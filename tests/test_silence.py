@@ -19,6 +19,7 @@ from gateway.ouch.outbox import OuchOutbox
 from gateway.ouch.protocol import OUCH
 from gateway.protocol import Entrance
 from gateway.server import BEAT_S, Gateway
+from tests.gateways import read_at_once
 from tests.ouch_messages import cancel
 from tests.rows import clock, instrument, participant, row
 from wire import soup
@@ -97,6 +98,7 @@ class Place:
             report=lambda *_, **__: None,
         )
         self.gateway.now_ns = lambda: self.now_ns  # type: ignore[method-assign]
+        read_at_once(self.gateway)
         self.gateway.attention = Attention(self.now_ns, BEAT_NS)
         self.wires: list[Wire] = []
         self.one, self.other = (self._logged_in(name, outbox) for name in ("UA", "UB"))

@@ -40,6 +40,7 @@ from replay.errors import ReplayError
 from replay.rebuild import rebuild
 from sequencer.pump import Pipeline
 from sequencer.stamp import FileStamp
+from tests.gateways import read_at_once
 from tests.golden import write_release as written
 from tests.golden.releases import RELEASES, release_content, release_copy
 from tests.rows import row
@@ -233,6 +234,8 @@ def test_a_client_that_resumes_after_an_upgrade_gets_its_messages_from_the_first
             report=lambda *_, **__: None,
             warn=lambda *_, **__: None,
         )
+
+        read_at_once(gateway)
 
         def known(connection: Connection, request: Login) -> None:
             user = node.outbox.streams.user(request.user)  # passwords are another test's
