@@ -110,7 +110,7 @@ _MACHINE: Final = {
     errno.ENOMEM: ("the machine has no memory left", "stop something else, or use a smaller capacity"),
     errno.EIO: ("the disk of {path} failed", "look at the system's log; restore from a copy if the disk is broken"),
 }
-#: What typer says of a path that this user may not read.
+#: Complaint of typer about a path that this user may not read.
 _UNREADABLE: Final = re.compile(r"(?:path|file|directory) '(.*)' is not readable", re.IGNORECASE)
 #: Name of a file that an error does not name.
 _NO_PATH: Final = "a file"

@@ -128,7 +128,7 @@ def test_a_command_that_does_not_exist_is_compared_with_all_others(lockstep: Loc
 
 
 def test_another_release_of_typer_reads_all_by_itself() -> None:
-    """What this one has within is not there, as in releases before and after it."""
+    """Names that this one has within are not there, as in releases before and after it."""
     script = (
         "import sys, typer\ntyper.__version__ = '0.30.0'\nfrom typer import _coercion\ndel _coercion.RuntimeParam\n"
         "from cli.main import run_line\n"

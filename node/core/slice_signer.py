@@ -66,7 +66,7 @@ class SliceSigner(SliceWork):
         return place.attestation.exists()
 
     def facts_of(self, place: Place) -> dict[str, str]:
-        """Where it is."""
+        """Path of the attestation, for the log."""
         return {"path": str(place.attestation)}
 
     def remedy(self) -> str:

@@ -28,7 +28,7 @@ class SliceWork(ABC):
     #: Name of the child, and its exit status where another process does the same; None: no process would.
     PROCESS: ClassVar[str]
     BUSY: ClassVar[int | None] = None
-    #: What the log says of a slice that is done, that a signal has put off, and that failed.
+    #: Words of the log on a slice that is done, that a signal has put off, and that failed.
     DONE: ClassVar[str]
     PUT_OFF: ClassVar[str]
     FAILED: ClassVar[str]
@@ -61,10 +61,10 @@ class SliceWork(ABC):
 
     @abstractmethod
     def remedy(self) -> str:
-        """What a person can do about a slice that failed."""
+        """Advice to a person about a slice that failed."""
 
     def facts_of(self, _place: Place) -> dict[str, str]:
-        """What the log says further of a slice that is done."""
+        """Further words of the log on a slice that is done."""
         return {}
 
     @property
