@@ -1,6 +1,7 @@
 """Market data of a real node by multicast: receivers have all of it, whatever is lost, killed or started again."""
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -13,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from marketdata.itch.stream import ItchStream
 from node.feeds.programs import Address, FeedOption, feed_option, feed_options
+from node.gateways.image import seq_in
 from node.operator.link import RequestRefused
 from tests.conftest import Lockstep
 from tests.feed_receiver import Order, Receiver, bad_network
@@ -22,9 +25,10 @@ from tests.json_schemas import checked
 from tests.ouch_messages import cancel, enter
 from tests.pair_processes import nodes, pair
 from tests.running import HEARTBEAT, ROOT, SET_UP, Client, Running, started, until
+from tests.test_itch_market_levels import words_of
 from tests.test_node_programs import processes
 from wire import ClientSession, LoginRequest, itch, mold
-from wire.soup import LoginAccepted, LoginRejected, Sequenced
+from wire.soup import LoginAccepted, LoginRejected, PacketType, Sequenced
 
 KILLS = 3
 ENDS_S = 5.0  # on a machine under load; an idle one takes 0.1 s
@@ -334,6 +338,107 @@ def test_after_a_takeover_the_feed_goes_on_with_the_same_numbers(tmp_path: Path)
         for message in receiver.order.sessions[name]:
             reader.take(message)
         receiver.close()
+
+
+def fall_to(node: Running, *prices_e4: int) -> None:
+    """Let two participants trade at each price in turn."""
+    clients = Client(node.port, "UA"), Client(node.port, "UB")
+    for price_e4 in prices_e4:
+        for client, side in zip(clients, "BS", strict=True):
+            client.socket.sendall(enter(f"{side}{price_e4}", side, 10, price_e4))
+            while client.packet()[0] != PacketType.SEQUENCED:  # the next order is behind this one
+                pass
+
+
+def command(node: Running, text: str) -> None:
+    """Let the operator command, and the market do it."""
+    with node.link() as link:
+        assert link.ask("commands", text=text)["rejected"] == 0
+
+
+def messages_with(receiver: Receiver, words: str) -> list[bytes]:
+    """Messages of the newest session, once the words of the levels in it end with these."""
+
+    def newest() -> list[bytes]:
+        return receiver.order.sessions.get(max(receiver.order.sessions, default=""), [])
+
+    until(
+        lambda: receiver.pump() or words_of(newest())[-1:] == [words],
+        what=lambda: f"after {words_of(newest())[-4:]} the feed has not told: {words}",
+    )
+    return newest()
+
+
+@contextlib.contextmanager
+def node_and_successor(folder: Path, how: str, *options: str) -> Iterator[tuple[Running, Running]]:
+    """A node, and who goes on when it is killed: it again ("restart"), or its standby ("takeover")."""
+    if how == "takeover":
+        with pair(folder, *options) as (_, first, second):
+            yield first, second
+        return
+    node = started(folder, *options)
+    try:
+        yield node, node
+    finally:
+        node.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["restart", "takeover"])
+def test_levels_of_market_wide_halts_are_told_once_whoever_is_killed(
+    tmp_path: Path, lockstep: Lockstep, how: str
+) -> None:
+    """Levels 1 and 2, with the ends of feed and node between them, as a feed that never ended tells them."""
+    group, port = free_group()
+    with node_and_successor(tmp_path, how, "--feed", f"itch:{group}:{port}") as (node, successor):
+        for each in (node, successor):
+            until(lambda each=each: processes(each)["itch"]["port"], 300.0)  # type: ignore[misc]
+        receiver = Receiver(group, port, [int(processes(node)["itch"]["port"])])
+        command(node, "index IDX members=XYZ:3 levels=7%/15m,13%/15m,20%/close")
+        fall_to(node, 99_000, 95_000, 93_000)
+        messages_with(receiver, "TRADING_ACTION state=H reason=MWC1")
+        reached_seq = node.status()["seq"]
+        os.kill(processes(node)["itch"]["pid"], signal.SIGKILL)
+        until(lambda: runs_again(node, "itch", 1), 300.0)
+        os.kill(processes(node)["itch"]["pid"], signal.SIGTERM)  # in order: the next start has an image of level 1
+        until(lambda: runs_again(node, "itch", 2), 300.0)
+        assert seq_in(node.data / "feeds" / "itch", ItchStream.version) >= reached_seq
+        made, _ = snapshot(snapshots_port(node))
+        assert words_of(made)[-1] == "MWCB_STATUS level=1"
+        receiver._requests = [int(processes(node)["itch"]["port"])]
+        command(node, "resume XYZ\nphase XYZ continuous")
+        fall_to(node, 92_000)  # deeper, and no other level
+        before = list(messages_with(receiver, "TRADING_ACTION state=T"))
+        if how == "takeover":
+            successor.awaits(can_take_over=1)  # type: ignore[attr-defined]
+        node.end(signal.SIGKILL)
+        if how == "takeover":
+            successor.awaits(role="primary", state="reigning")  # type: ignore[attr-defined]
+        else:
+            successor.start()
+        until(lambda: processes(successor)["itch"]["port"], 300.0)
+        receiver._requests = [int(processes(successor)["itch"]["port"])]
+        late = Receiver(group, port, receiver._requests)
+        fall_to(successor, 88_000, 87_000)
+        for each in (receiver, late):
+            messages = messages_with(each, "TRADING_ACTION state=H reason=MWC2")
+            assert messages[: len(before)] == before
+            assert len(each.order.sessions) == 1
+            each.close()
+        # 3 x 10.00 at the opening, and 7%, 13% and 20% below it.
+        said = words_of(messages)
+        levels = "MWCB_LEVELS level_1_e8=2790000000 level_2_e8=2610000000 level_3_e8=2400000000"
+        assert said[said.index(levels) + 1 :] == [
+            *("MWCB_STATUS level=1", "TRADING_ACTION state=H reason=MWC1"),
+            *("TRADING_ACTION state=Q", "TRADING_ACTION state=T"),
+            *("MWCB_STATUS level=2", "TRADING_ACTION state=H reason=MWC2"),
+        ]
+        reader = Reader()
+        for message in messages:
+            reader.take(message)
+        assert reader.market_reached == 2
+        assert successor.end(signal.SIGTERM) == 0
+        assert written(lockstep, successor.data, tmp_path / "out")[: len(messages)] == messages
 
 
 def test_a_market_with_a_feed_refuses_an_instrument_that_it_cannot_carry(fed: Fed) -> None:
