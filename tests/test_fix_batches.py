@@ -12,6 +12,7 @@ from engine.records import COMMAND, Book, CommandKind, Instruction, Reason, Self
 from engine.row_bytes import extend_row
 from gateway.fix import marks, names, records
 from gateway.fix.answers import Answers
+from gateway.fix.entering import Entering
 from gateway.fix.kept_orders import CLOSED_MAX, ROW_BYTES, KeptOrders
 from gateway.fix.marks import Mark
 from gateway.fix.session import FixSession
@@ -303,8 +304,8 @@ def test_rows_of_many_messages_are_those_of_each(version: str, seed: int, monkey
 def test_most_of_the_plain_messages_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the test above compares Python with itself."""
     seen = []
-    before = FixSession._order
-    monkeypatch.setattr(FixSession, "_order", lambda self, *rest: (seen.append(1), before(self, *rest))[1])
+    before = Entering._order
+    monkeypatch.setattr(Entering, "_order", lambda self, *rest: (seen.append(1), before(self, *rest))[1])
     market = Market()
     session, writer = live_session("FIX.4.4", market.streams)
     fields = [(11, b"o1"), (38, b"100"), (40, b"2"), (44, b"10.05"), (54, b"1"), (55, b"XYZ"), (60, _TIMES[0])]

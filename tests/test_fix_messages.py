@@ -379,7 +379,7 @@ def test_a_message_that_no_row_holds_is_rejected_and_the_session_goes_on(monkeyp
 
 
 def test_long_ids_of_a_user_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.fix.session.NAMES_MAX", 3)
+    monkeypatch.setattr("gateway.fix.entering.NAMES_MAX", 3)
     market = Market()
     made, writer = live_session(market.streams)
     rejected = []

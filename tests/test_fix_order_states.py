@@ -408,9 +408,9 @@ def test_a_change_that_comes_with_its_order_is_answered_as_one_that_comes_behind
     assert came[-1][1].msg_type == answer
     tags = (35, 34, 11, 41, 102, 434, 37, 38, 39, 150, 58)
     assert [fields(each, *tags) for _, each in came] == [fields(each, *tags) for _, each in expected]
-    assert len(early.sessions[UA][0]._untold) > 0, "the control: nothing had been told"
+    assert len(early.sessions[UA][0]._entering.untold) > 0, "the control: nothing had been told"
     early.rows(UA, b"F", f11="x2", f41=live)
-    assert len(early.sessions[UA][0]._untold) == 1, "what has been told of is forgotten"
+    assert len(early.sessions[UA][0]._entering.untold) == 1, "what has been told of is forgotten"
 
 
 def test_rows_of_which_nothing_is_told_are_bounded_and_what_is_forgotten_is_for_the_market() -> None:
@@ -418,7 +418,7 @@ def test_rows_of_which_nothing_is_told_are_bounded_and_what_is_forgotten_is_for_
     rows = [row for n in range(700) for row in venue.rows(UA, b"D", f11=f"o{n}", f38=1)]
     rows += venue.rows(UA, b"F", f11="first", f41="o0", f54="2")
     rows += venue.rows(UA, b"F", f11="last", f41="o699", f54="2")
-    assert sum(len(each) for _, each in venue.sessions[UA][0]._untold) <= 600 * ROW.size
+    assert sum(len(each) for _, each in venue.sessions[UA][0]._entering.untold) <= 600 * ROW.size
     said = [each for user, each in venue.take(rows) if user == UA]
     assert [fields(each, 35, 11)[0] for each in said[-2:]] == ["8", "9"]
 

@@ -115,7 +115,7 @@ def test_no_broken_field_ends_the_gateway_and_each_answer_is_valid(version: str,
 
 def test_answers_that_repeat_what_no_message_may_have_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: a refusal of a change that repeats a broken OrigClOrdID is not valid."""
-    monkeypatch.setattr("gateway.fix.session._has_room_for", lambda *_: True)
+    monkeypatch.setattr("gateway.fix.entering._has_room_for", lambda *_: True)
     assert {tag for tag, _, _ in broken_answers("FIX.4.4", b"F")} == {41}
 
 

@@ -8,6 +8,7 @@ from engine.capacity import Capacity
 from gateway.fix import marks
 from gateway.fix.copies import CopyOutbox
 from gateway.fix.copy_answers import CopyAnswers
+from gateway.fix.entering import Entering
 from gateway.fix.orders import NOT_AUTHORIZED, Refused
 from gateway.fix.protocol import Fix
 from gateway.fix.session import FixSession
@@ -15,17 +16,23 @@ from gateway.outbox import PAST_DAYS
 from wire.fix_codec import Message
 
 
-class CopySession(FixSession):
-    """Server's side of a connection for drop copies."""
+class CopyEntering(Entering):
+    """Messages of a session for drop copies on their way to the market: none but marks."""
 
     protocol = marks.COPIES_NUMBER
-    answers = CopyAnswers
     refusals: Mapping[bytes, bytes] = {}  # the session has no messages of order entry, either way
 
     def _order(self, message: Message, next_in: int) -> None:
         """Take no message of the application. Raises Refused."""
         del message, next_in
         raise Refused("this session has copies alone", NOT_AUTHORIZED)
+
+
+class CopySession(FixSession):
+    """Server's side of a connection for drop copies."""
+
+    enters = CopyEntering
+    answers = CopyAnswers
 
 
 class FixCopies(Fix):

@@ -1,8 +1,9 @@
-"""Session of a client that speaks FIX: rows of its messages to the market, and records of its stream as messages.
+"""Session of a client that speaks FIX: its messages on their way to the market, and records of its stream as messages.
 
-Both directions pass through the journal. What the client sends becomes rows; what this side wants to say by itself (the
-answer to a logon, a heartbeat, a reject) becomes a mark. Each comes back in the client's stream with the number that it
-has, and only then a message goes out. So nothing here is kept that the next life of the gateway would miss:
+Both directions pass through the journal. What the client sends becomes rows (``gateway.fix.entering``); what this side
+wants to say by itself (the answer to a logon, a heartbeat, a reject) becomes a mark. Each comes back in the client's
+stream with the number that it has, and only then a message goes out. So nothing here is kept that the next life of the
+gateway would miss:
 
     bytes -- Session of wire --> orders, marks --> ring ... journal ... released --> records --> messages
 
@@ -10,24 +11,22 @@ Messages are sent when they come for the first time; those before, after a Resen
 the time of the first sending, which is that of the market. A mark whose message is not known any more is a gap.
 """
 
-import struct
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from engine.names import pack, unpack
 from engine.records import CommandKind
 from engine.row_bytes import ROW
-from gateway.fix import marks, names, orders, records
+from gateway.fix import marks, records
 from gateway.fix.accounts import Account, Accounts
-from gateway.fix.answers import BUSINESS_REJECT, CANCEL_REJECT, EXECUTION_REPORT, MASS_CANCEL_REPORT, Answers
+from gateway.fix.answers import Answers
+from gateway.fix.entering import Entering
 from gateway.fix.hours import Hours
 from gateway.fix.journaled_core import JournaledCore, validator_of
 from gateway.fix.marks import Mark
-from gateway.fix.orders import Refused
 from gateway.fix.reading import FULL, NOT_WHOLE, expected_of, form, read_orders
 from gateway.fix.records import Record
 from gateway.fix.short_way import ROWS_MAX as SHORT_ROWS_MAX
@@ -42,7 +41,6 @@ from wire.fix_codec import Cutter, FrameWriter, Garbled, Message, Times, body
 from wire.fix_events import Event, LoggedOut, LogonAsked, Received, Restarted, Terms, identity
 from wire.fix_table import VERSIONS
 from wire.fix_text import plain
-from wire.ouch_layout import TOKEN_CHARACTERS
 from wire.session_state import Due, State
 
 #: CompID of the exchange.
@@ -54,31 +52,13 @@ _APPLICATION_VERSION: Final = "9"
 _PIECE_BYTES: Final = 4_096
 #: The same where a kernel reads, which stops where rows have no more room: more than the longest message.
 _PLAIN_BYTES: Final = 32_768
-#: Long ClOrdIDs of a user in a day, which are kept until it ends.
-NAMES_MAX: Final = 262_144
-#: Long ClOrdIDs whose text this session has sent, at most.
-_NAMED_MAX: Final = 4_096
-#: Rows of a session of which nothing has been told that are kept at most.
-_UNTOLD_MAX: Final = 512
 #: Time for the last messages to come back before the connection is closed.
 _LAST_NS: Final = 2_000_000_000
 _SEQUENCE_RESET: Final = b"4"
 _LOGOUT: Final = b"5"
-_NEW, _REPLACE, _CANCEL = b"D", b"G", b"F"
-_STATUS, _MASS_CANCEL = b"H", b"q"
-#: BusinessRejectReason of a type that is not served, and, in FIX 5.0 SP2, of messages beyond a throttle.
-_UNSUPPORTED, _THROTTLED = 3, 8
+#: BusinessRejectReason of messages beyond a throttle in FIX 5.0 SP2.
+_THROTTLED: Final = 8
 _REPLACE_ROW: Final = int(CommandKind.REPLACE)
-#: The message in which the sender of a message looks for its refusal, where that is no business reject.
-_REFUSALS: Final = {_NEW: EXECUTION_REPORT, _REPLACE: CANCEL_REJECT, _CANCEL: CANCEL_REJECT, b"q": MASS_CANCEL_REPORT}
-#: Tag of the id of a message where that is not ClOrdID.
-_ID_TAGS: Final = {
-    **{b"s": b"548", b"t": b"548", b"u": b"548", b"R": b"131", b"S": b"117", b"i": b"117", b"Z": b"117", b"a": b"117"},
-    **{b"V": b"262", b"c": b"320", b"x": b"320", b"v": b"320", b"z": b"320", b"e": b"324", b"g": b"335", b"E": b"66"},
-    **{b"AB": b"11", b"AC": b"11", b"AD": b"568", b"AE": b"571", b"AF": b"584", b"AN": b"710"},
-}
-#: Length from which a text is a long one, which one word says.
-_LONG_BYTES: Final = TOKEN_CHARACTERS + 1
 
 
 class FixLogin(NamedTuple):
@@ -113,11 +93,9 @@ class Sent(NamedTuple):
 class FixSession(RowSession):
     """Server's side of a connection (``gateway.protocol.RowSession``)."""
 
-    #: Number of the protocol in contexts, and what makes its messages.
-    protocol = marks.NUMBER
+    #: Makers of rows out of messages, and of messages out of records.
+    enters: type[Entering] = Entering
     answers: type[Answers] = Answers
-    #: Type of the message that refuses one of another type; of those that are not here, a business reject.
-    refusals: Mapping[bytes, bytes] = _REFUSALS
 
     def __init__(self, now_ns: int, clock: Callable[[], int] = time.time_ns, accounts: Accounts | None = None) -> None:
         """``clock``: time since 1970 in ns, as messages have it; the times of the gateway count from elsewhere."""
@@ -139,20 +117,14 @@ class FixSession(RowSession):
         self._expected = expected_of(self._version, "", COMP_ID)
         self._packed_ends = ends_of(self._expected, self._head)
         self._logged_in = False
-        self._user = self._participant = 0
-        self._streams: FixStreams | None = None
-        self._queue: deque[list[bytes]] = deque()  # rows of messages, which stay together
+        self._entering = self.enters(clock())  # no other life of the gateway has the numbers of its marks
         self._owed: deque[_Owed] = deque()
         self._logon_mark: Mark | None = None  # that is to be made for a logon
         self._logon_number = 0  # of the mark that a logon waits for
         self._signed_ns = 0  # SendingTime of a signed logon, until its mark has come back
-        self._marks = clock()  # number of the last mark: no other life of the gateway has it
         # When the last bytes came and went. Times of the core are moved: by time that this side was away, and as soon
         # as a message is due, which goes when its mark has come back.
         self._came_ns = self._went_ns = 0
-        # Rows that were given to the market and not told of yet, with the number that is expected behind them.
-        self._untold: deque[tuple[int, bytes]] = deque()
-        self._named: dict[int, None] = {}
         self._high = 0  # number of the last message that came
         self._place_offset = 0  # place in the stream = number + offset
         self._asked_from = 0  # of a resend that is asked for
@@ -188,7 +160,7 @@ class FixSession(RowSession):
     @property
     def asks(self) -> bool:
         """True if rows wait for the next turn."""
-        return bool(self._queue and not self.pause_ns) or self._logon_mark is not None
+        return bool(self._entering.queue and not self.pause_ns) or self._logon_mark is not None
 
     @property
     def pause_ns(self) -> int:
@@ -322,10 +294,10 @@ class FixSession(RowSession):
     def _end_with_hours(self, core: JournaledCore) -> None:
         """Log the user out where its session ends, or begins again, by the clock of the market. On a quiet market that
         stands: the client is asked something first, since a new clock comes with each command."""
-        hours, streams = self._account.hours, self._streams
+        hours, streams = self._account.hours, self._entering.streams
         if hours is None or streams is None or core.state is not State.LIVE or self._ends_with_hours:
             return
-        begun_ns, wall_ns = int(streams.begun_ns[self._user]), self._clock()
+        begun_ns, wall_ns = int(streams.begun_ns[self._entering.user]), self._clock()
         if _are_over(hours, begun_ns, streams.now_ns):
             self._ends_with_hours = True
             core.logout(f"the session has ended, its hours are {hours} UTC", wall_ns)
@@ -369,20 +341,22 @@ class FixSession(RowSession):
         self, region: memoryview, rows_max: int, streams: Any, user: int, participant: int
     ) -> tuple[int, list[bytes], int]:
         """Take messages: bytes taken, COMMAND rows, and messages among these. A message that finds no room waits."""
-        self._streams, self._user, self._participant = streams, user, participant
+        entering = self._entering
+        entering.streams, entering.user, entering.participant = streams, user, participant
+        queue = entering.queue
         if self._logon_mark is not None:
             words = [self._signed_ns, 0, 0, 0, 0, 0] if self._signed_ns else []
-            self._logon_number = self._mark(self._logon_mark, 0, words)
+            self._logon_number = entering.mark(self._logon_mark, 0, words)
             self._logon_mark = None
         taken, count, made = 0, 0, 0
         rows: list[bytes] = []
         while True:
-            while self._queue and made + len(self._queue[0]) <= rows_max and self._may_go(self._queue[0]):
-                made += len(self._queue[0])
-                rows += self._queue.popleft()
+            while queue and made + len(queue[0]) <= rows_max and self._may_go(queue[0]):
+                made += len(queue[0])
+                rows += queue.popleft()
                 count += 1
             core = self._core
-            if self._queue or core is None or taken >= len(region) or core.state is State.ASKED:
+            if queue or core is None or taken >= len(region) or core.state is State.ASKED:
                 return taken, rows, count
             if self._ends:  # what comes now is not for the market, and uses no number
                 return len(region), rows, count
@@ -408,12 +382,12 @@ class FixSession(RowSession):
         The first logon of a session has another mark first, with which the numbers begin again; one outside of its
         hours, and one that goes on with old numbers, is refused.
         """
-        hours, streams = self._account.hours, self._streams
+        hours, streams = self._account.hours, self._entering.streams
         if hours is None or streams is None:
             return True
         if not hours.are_open(streams.now_ns):
             self._refused = f"the session's hours are {hours} UTC"
-        elif hours.begun_ns(streams.now_ns) > streams.begun_ns[self._user]:
+        elif hours.begun_ns(streams.now_ns) > streams.begun_ns[self._entering.user]:
             if logon.number(b"34") == 1:
                 self._logon_mark = Mark.RESET
                 return False
@@ -433,16 +407,17 @@ class FixSession(RowSession):
         held = core.take_held()
         data = held + bytes(region[:_PLAIN_BYTES])
         octets = np.frombuffer(data, np.uint8)
-        streams, expected = self._streams, self._expected
+        entering, expected = self._entering, self._expected
+        streams = entering.streams
         assert streams is not None, "a turn reads"
         at, made, count, stop = 0, 0, 0, NOT_WHOLE
         rows: list[bytes] = []
-        while self._reads_plain(core, room - made) and not self._queue:
-            now_ns, untold = self._clock(), self._put_untold()
+        while self._reads_plain(core, room - made) and not entering.queue:
+            now_ns, untold = self._clock(), entering.put_untold()
             behind, size, messages, stop = read_orders(
                 *(form().pointers, streams.kept_pointers, expected.data, expected.sizes, octets, at),
                 *(streams.symbols, streams.price_max_e4),
-                *(self._user, self._participant, core.store.in_seq, now_ns, room - made, untold),
+                *(entering.user, entering.participant, core.store.in_seq, now_ns, room - made, untold),
             )
             if messages:
                 rows.append(form().arrays.rows[untold : untold + size].tobytes())
@@ -467,16 +442,16 @@ class FixSession(RowSession):
     ) -> int:
         """Have kernels put all messages of a client, from ``begin`` to ``end`` of the buffer, into the ring, where
         these are plain and nothing of the session waits; gives their number. 0: nothing was taken, ``read`` does."""
-        core = self._core
-        if core is None or self._queue or self._ends or self._logon_mark is not None:
+        core, entering = self._core, self._entering
+        if core is None or entering.queue or self._ends or self._logon_mark is not None:
             return 0
         if not self._reads_plain(core, SHORT_ROWS_MAX) or core.holds:
             return 0
-        self._streams, self._user, self._participant = streams, user, participant
+        entering.streams, entering.user, entering.participant = streams, user, participant
         now_ns = self._clock()
         rows, messages = way.put(
             *(self._packed_ends, streams.kept_pointers, begin, end, user, participant, core.store.in_seq, now_ns),
-            *(received_ns, self._put_untold()),
+            *(received_ns, entering.put_untold()),
         )
         if messages:
             self._came_ns = now_ns
@@ -486,7 +461,7 @@ class FixSession(RowSession):
     def _took_plain(self, core: JournaledCore, rows: bytes, messages: int, now_ns: int) -> None:
         """Count messages that a kernel has taken."""
         core.took(messages, now_ns)
-        self._untold.append((core.store.in_seq, rows))
+        self._entering.untold.append((core.store.in_seq, rows))
         if self._throttle is not None:
             self._throttle.take(messages)
 
@@ -500,7 +475,7 @@ class FixSession(RowSession):
         if core is None or resends or self.on_frame is not None or not self.answers.has_kernel:
             fd = -1
         result, written, sent, last = way.answer(
-            self._packed_ends, pointers, seq, highest_e4, self._user, after, fd, look_ns
+            self._packed_ends, pointers, seq, highest_e4, self._entering.user, after, fd, look_ns
         )
         if written and core is not None:
             self.next_seq += last - after
@@ -509,38 +484,16 @@ class FixSession(RowSession):
             core.sent_ns = self._went_ns = self._clock()
         return Sent(result, written, way.written(sent, written) if sent < written else b"")
 
-    def _put_untold(self) -> int:
-        """Put the rows of which nothing has been told before those that a kernel makes; gives their number. Of too many
-        the oldest are forgotten: changes of these are for the market."""
-        untold, streams = self._untold, self._streams
-        if not untold or streams is None:
-            return 0
-        told = int(streams.next_in[self._user])
-        while untold and untold[0][0] <= told:
-            untold.popleft()
-        size = sum(len(rows) for _, rows in untold)
-        while size > _UNTOLD_MAX * ROW.size:
-            size -= len(untold.popleft()[1])
-        if size:
-            octets = np.frombuffer(b"".join([rows for _, rows in untold]), np.uint8)
-            form().arrays.rows.view(np.uint8)[:size] = octets
-        return size // ROW.size
-
     def act(self, event: Event) -> None:
         """Act upon an event of the core."""
         match event:
             case Received(seq, message) if not self._is_within_rate():
                 old = self._version != VERSIONS[-1]
-                self.mark_business_reject(message, 0 if old else _THROTTLED, "too many messages a second", seq + 1)
+                self._entering.mark_business_reject(
+                    message, 0 if old else _THROTTLED, "too many messages a second", seq + 1
+                )
             case Received(seq, message):
-                begin = len(self._queue)
-                try:
-                    self._order(message, seq + 1)
-                except Refused as refused:
-                    self._refuse(message, refused.reason, str(refused), seq + 1)
-                except struct.error:  # no message may end the gateway of all others
-                    self._refuse(message, 0, "a number in it is out of range", seq + 1)
-                self._route(message, begin)
+                self._entering.take(message, seq + 1)
             case LoggedOut(reason):
                 self._ends = self._ends or reason
             case LogonAsked() | Restarted():
@@ -570,183 +523,13 @@ class FixSession(RowSession):
         throttle.take(1)
         return True
 
-    def _order(self, message: Message, next_in: int) -> None:
-        """Rows of a message of order entry. Raises Refused."""
-        if next_in > marks.SEQ_MAX:
-            raise Refused("the numbers are used up")
-        assert self._streams is not None, "a turn reads"
-        user, participant = self._user, self._participant
-        match message.msg_type:
-            case b"D":
-                instrument = self._streams.instrument(orders.symbol_in(message))
-                rows = orders.enter_rows(message, user, participant, next_in, instrument)
-                self._name(message, b"11")
-            case b"G":
-                self._hold_to_order(message)
-                rows = orders.replace_rows(message, user, participant, next_in)
-                self._name(message, b"11", b"41")
-            case b"F":
-                self._hold_to_order(message)
-                rows = orders.cancel_rows(message, user, participant, next_in)
-                if self._names_another_order(message):
-                    raise Refused("the ClOrdID is an open order's", orders.DUPLICATE)
-                self._name(message, b"11", b"41")
-            case b"H":
-                name = orders.name_in(message, b"11")
-                said = message.get(b"55")
-                symbol = orders.symbol_in(message) if said else 0
-                words = names.words_of(name[:14])
-                self._name(message, b"11")
-                self._mark(Mark.STATUS, next_in, [names.id_of(name), symbol, *words, orders.side_in(message), 0])
-                return
-            case b"q":
-                self._ask_mass_cancel(message, next_in)
-                return
-            case b"s":
-                rows = self._cross(message, next_in)
-            case _:
-                raise Refused("Unsupported Message Type", _UNSUPPORTED)
-        self._queue.append(rows)
-        self._untold.append((next_in, b"".join(rows)))
-
-    def _hold_to_order(self, message: Message) -> None:
-        """Raise Refused for a cancel or a replace that is not of the order that it names, as far as this side has been
-        told of it: what it has not been told of is for the market."""
-        streams = self._streams
-        assert streams is not None, "a turn reads"
-        client_order_id = names.id_of(orders.name_in(message, b"41"))
-        report = streams.report_of(self._user, client_order_id)
-        if report is None and self._put_untold():
-            entered = orders.entered(b"".join([rows for _, rows in self._untold]), client_order_id)
-            if entered is not None and entered[orders.INSTRUMENT]:
-                report = orders.report_to_come(entered, streams.symbol_of(entered[orders.INSTRUMENT]))
-        if report is not None:
-            orders.hold_to_order(message, report)
-
-    def _names_another_order(self, message: Message) -> bool:
-        """True for a cancel whose own ClOrdID is that of another order, which is open: its report would read as if that
-        one were canceled."""
-        assert self._streams is not None, "a turn reads"
-        own_id, old_id = (names.id_of(message.fields[tag]) for tag in (b"11", b"41"))
-        return own_id != old_id and self._streams.has_open(self._user, own_id)
-
-    def _cross(self, message: Message, next_in: int) -> list[bytes]:
-        """Rows of a cross, and the texts of its long ids before it. Raises Refused."""
-        streams, user = self._streams, self._user
-        assert streams is not None, "a turn reads"
-        own = unpack(int(streams.row(user)["participant_name"]))
-        instrument = streams.instrument(orders.symbol_in(message))
-        if not instrument:
-            raise Refused("no such symbol", orders.UNKNOWN_SECURITY)
-        buy, sell = (side._replace(participant=side.participant or own) for side in orders.cross_sides(message))
-        for side in (buy, sell):
-            if not streams.may_cross_for(user, pack(side.participant)):
-                raise Refused("no such participant of the firm", orders.NOT_AUTHORIZED)
-        rows = orders.cross_rows(message, (buy, sell), user, self._participant, next_in, instrument)
-        self._name_texts(message.fields[b"548"], buy.name, sell.name)
-        return rows
-
-    def _ask_mass_cancel(self, message: Message, next_in: int) -> None:
-        kind = message.get(b"530")
-        if kind not in (b"1", b"7"):
-            raise Refused("this 530 is not served")
-        symbol = orders.symbol_in(message) if kind == b"1" else 0
-        assert self._streams is not None, "a turn reads"
-        if symbol and not self._streams.instrument(symbol):
-            raise Refused("no such symbol", orders.UNKNOWN_SECURITY)
-        side = orders.side_in(message) if message.get(b"54") else 0
-        words = names.words_of(orders.name_in(message, b"11"))
-        self._name(message, b"11")
-        self._mark(Mark.MASS_CANCEL, next_in, [side, symbol, *words, 0, 0])
-
-    def _name(self, message: Message, *tags: bytes) -> None:
-        """Have the texts of long ClOrdIDs in the journal before the command that uses them."""
-        self._name_texts(*(message.fields.get(tag, b"") for tag in tags))
-
-    def _name_texts(self, *texts: bytes) -> None:
-        assert self._streams is not None, "a turn reads"
-        for text in texts:
-            if not names.is_long(text):
-                continue
-            client_order_id = names.id_of(text)
-            if client_order_id in self._named or self._streams.is_named(self._user, client_order_id):
-                continue
-            if self._streams.names_held(self._user) >= NAMES_MAX:
-                raise Refused("too many ids above 14 characters")
-            self._named[client_order_id] = None
-            if len(self._named) > _NAMED_MAX:
-                del self._named[next(iter(self._named))]
-            self._queue.extend(marks.name_rows(self._user, self._participant, text, protocol=self.protocol))
-
-    def _mark(self, mark: Mark, next_in: int, words: list[int]) -> int:
-        """Queue a mark; gives its own number."""
-        self._marks += 1
-        context = marks.context_of(self._user, next_in, mark, self.protocol)
-        self._queue.append(marks.mark_rows(context, self._participant, self._marks, words))
-        return self._marks
-
     def mark_business_reject(self, message: Message, reason: int, text: str, next_in: int) -> None:
         """Have a business reject of the message before ``next_in`` sent."""
-        begin = len(self._queue)
-        self._refuse(message, reason, text, next_in, BUSINESS_REJECT)
-        self._route(message, begin)
-
-    def _refuse(self, message: Message, reason: int, text: str, next_in: int, answer: bytes = b"") -> None:
-        """Have the message before ``next_in`` refused by a message of type ``answer``, else by the one in which its
-        sender looks for it. Without an id, or room for its text, that is a business reject that names none."""
-        kind, get = message.msg_type, message.fields.get
-        name = get(_ID_TAGS.get(kind, b"11"), b"")
-        if not answer:
-            answer = self.refusals.get(kind, BUSINESS_REJECT)
-            if not names.is_name(name) or not _has_room_for(message, answer):
-                answer = BUSINESS_REJECT
-        own = self._text_words(name)
-        sentence = self._text_words(text.encode("ascii", "replace").ljust(_LONG_BYTES)) if any(own) else own
-        if not any(sentence):
-            words = marks.words_in(text.encode("ascii", "replace")[: marks.TEXT_CHARACTERS])[:4]
-            reason = reason if reason < orders.UNKNOWN_ORDER else orders.OTHER
-            self._mark(Mark.BUSINESS_REJECT, next_in, [int.from_bytes(kind[:8], "big"), reason, *words])
-            return
-        if answer == CANCEL_REJECT:
-            more = self._text_words(get(b"41", b""))
-        else:
-            said = get(b"55", b"")
-            is_short = 0 < len(said) <= 8 and all(0x21 <= octet <= 0x7E for octet in said)  # else no symbol packs it
-            symbol = pack(said.decode("ascii")) if is_short else self._text_words(said.ljust(_LONG_BYTES))[0]
-            more = symbol, _number_in(get(b"530", b"") if answer == MASS_CANCEL_REPORT else get(b"38", b""), answer)
-        side = get(b"54", b"")[:1]
-        word = records.Refusal(kind, answer, reason, side).word()
-        self._mark(Mark.REFUSED, next_in, [word, *own, *more, sentence[0]])
-
-    def _text_words(self, text: bytes) -> tuple[int, int]:
-        """Two words that say a text, which is in the journal before where it is long; zeros where it has no room."""
-        if not text or len(text) > marks.NAME_BYTES_MAX:
-            return 0, 0
-        try:
-            self._name_texts(text)
-        except Refused:
-            return 0, 0
-        return names.words_of(text)
-
-    def _route(self, message: Message, begin: int) -> None:
-        """Have what a message causes go back to the third party that sent it, and an order that was perhaps sent before
-        told as it is. begin: of the message's rows in the queue."""
-        route = body(sorted(JournaledCore.route_back(message)))
-        is_resent = message.msg_type == _NEW and message.get(b"97") == b"Y"
-        flags = (marks.ROUTED if route else 0) | (marks.RESENT if is_resent else 0)
-        if not flags or len(self._queue) == begin:
-            return
-        made = [self._queue.pop() for _ in range(len(self._queue) - begin)][::-1]
-        last = ROW.unpack(made[-1][-1])
-        next_in = marks.next_in_of(last[4] if last[8] == _REPLACE_ROW else last[1])
-        text = b"%d\x01%b" % (next_in, route)
-        if route and len(text) <= marks.NAME_BYTES_MAX:
-            self._queue.extend(marks.name_rows(self._user, self._participant, text, Mark.ROUTE, self.protocol))
-        self._queue.extend(marks.with_flags(rows, flags) for rows in made)
+        self._entering.mark_business_reject(message, reason, text, next_in)
 
     def owe(self, msg_type: bytes, fields: bytes, header: tuple[tuple[int, bytes], ...], next_in: int) -> None:
         """Have a message of the session sent, once its mark comes back."""
-        number = self._mark(Mark.SESSION, next_in, [])
+        number = self._entering.mark(Mark.SESSION, next_in, [])
         self._owed.append(_Owed(number, msg_type, fields, header))
 
     def ask_logon(self) -> None:
@@ -877,13 +660,14 @@ class FixSession(RowSession):
         """True for a signed logon that was used before, as the journal has it: by the number of its mark. It is not
         answered, as its sender may be anybody."""
         signed, self._signed_ns = self._signed_ns, 0
-        return bool(signed) and self._streams is not None and not self._streams.is_newest_logon(self._user, number)
+        streams, user = self._entering.streams, self._entering.user
+        return bool(signed) and streams is not None and not streams.is_newest_logon(user, number)
 
     def _on_logon_mark(self, number: int, next_in: int, resets: bool, frames: list[bytes], now_ns: int) -> None:
         core = self._core
         assert core is not None, "it is logged in"
         store, message = core.store, core.logon
-        self._untold.clear()  # all that was sent before has come back
+        self._entering.untold.clear()  # all that was sent before has come back
         self._place_offset = self.next_seq - number
         self._high = number
         self._resend_end = self._fills_from = 0
@@ -902,7 +686,8 @@ class FixSession(RowSession):
         frames += core.take()
         for event in events:
             self.act(event)
-        unmet = self._streams.unmet_mass_cancel(self._user) if self._streams is not None else None
+        streams, user = self._entering.streams, self._entering.user
+        unmet = streams.unmet_mass_cancel(user) if streams is not None else None
         if unmet is not None:
             self._mass_cancel = _mass_cancel_of(*unmet)
 
@@ -945,21 +730,6 @@ def _header_in(route: bytes) -> list[tuple[int, bytes]]:
     """Fields of a header, as they stand in a message."""
     pairs = (each.partition(b"=") for each in route.split(b"\x01") if each)
     return [(int(tag), value) for tag, _, value in pairs]
-
-
-def _number_in(text: bytes, answer: bytes) -> int:
-    """A refused quantity, 0 for one that is no number of at most 18 digits; of a mass cancel the octet of its type."""
-    if answer == MASS_CANCEL_REPORT:
-        return text[0] if text else 0
-    return int(text) if text.isdigit() and len(text) <= 18 else 0
-
-
-def _has_room_for(message: Message, answer: bytes) -> bool:
-    """True if a message says what an answer of that type repeats of it, in a form that a message may have."""
-    if answer == CANCEL_REJECT:
-        return names.is_name(message.get(b"41") or b"")
-    symbol = message.get(b"55") or b""
-    return answer != EXECUTION_REPORT or (bool(symbol.rstrip()) and len(symbol) <= marks.NAME_BYTES_MAX)
 
 
 def _mass_cancel_of(symbol: int, side: int) -> MassCancel:
