@@ -7,7 +7,7 @@ So both numbers of a session, and all that a resend needs, are a function of the
 of a gateway or a node, at whichever node. Numbers go on from day to day, until the client begins them again.
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from engine.row_bytes import ROW
 from gateway.bounded_streams import BoundedStreams
 from gateway.fix import marks, names, records
 from gateway.fix.answers import CANCEL_REJECT, FIX_4_2, Answers
+from gateway.fix.kept_names import KeptNames
 from gateway.fix.kept_orders import ROW_BYTES, KeptOrders, Key, Orders
 from gateway.fix.marks import Mark
 from gateway.fix.orders import UNKNOWN_ORDER
@@ -65,9 +66,6 @@ _QTY, _LEAVES, _CUM = records.PLACE["qty"], records.PLACE["leaves_qty"], records
 _NOTIONAL: Final = records.PLACE["notional_e4"]
 _FLAGS: Final = records.PLACE["flags"]
 _WORDS: Final = 6
-#: Id in the table of names at which the last ROUTE of a user is, and that at which a text is that is not all there.
-_ROUTE: Final = 1
-_PART: Final = 0
 _NOBODY: Final = (0, b"")
 #: Says OrdStatus in the version that has all of them.
 _STATES: Final = Answers(FIX_4_2)
@@ -101,8 +99,7 @@ class FixStreams(BoundedStreams):
         self.begun_ns = np.zeros(users, np.int64)
         #: int64[users, 2]: SendingTime of the newest signed logon of each user, in ns since 1970; its mark's number.
         self._signed = np.zeros((users, 2), np.int64)
-        self._names_held = Counter[int]()  # by user
-        self._names: dict[Key, bytes] = {}  # texts of long ClOrdIDs; of one that is not all there at id 0
+        self._names = KeptNames()
         self._orders = KeptOrders()
         self._mass: dict[int, tuple[int, int]] = {}  # symbol and side of a mass cancel that a user waits for
         self._instruments: dict[int, int] = {}
@@ -229,7 +226,7 @@ class FixStreams(BoundedStreams):
 
     def is_named(self, user: int, client_order_id: int) -> bool:
         """True if the text of a long ClOrdID is in the journal."""
-        return (user, client_order_id) in self._names
+        return (user, client_order_id) in self._names.table
 
     def signed_ns(self, user_name: str) -> int:
         """SendingTime of the newest signed logon of a user, in ns since 1970; 0: there was none."""
@@ -389,11 +386,11 @@ class FixStreams(BoundedStreams):
                     if marks.protocol_of(context) == self.protocol:
                         yield from self._take_mark(sender, marks.mark_of(context), next_in, command, before, row)
                     elif marks.mark_of(context) == Mark.NAME:
-                        self._take_name(sender, command[3], marks.text_in(before))
+                        self._names.take(sender, command[3], marks.text_in(before))
                     continue
                 if marks.protocol_of(context) == self.protocol:
                     self._consume(context)
-                    self._asked = sender, self._route_of(context)
+                    self._asked = sender, self._names.route(context)
             elif command_kind == _CANCEL and own_id == 0:
                 continue
             text = self._text(user, own_id, head, tail)
@@ -501,7 +498,7 @@ class FixStreams(BoundedStreams):
             if marks.protocol_of(context) == self.protocol:
                 self._consume(context)
         if marks.protocol_of(context) == self.protocol:
-            self._asked = context & 0xFFFF, self._route_of(context)
+            self._asked = context & 0xFFFF, self._names.route(context)
         cross_id = self._text(user, command[0], *before[2:4])
         for side in sides:
             of_side = said.copy()
@@ -548,13 +545,6 @@ class FixStreams(BoundedStreams):
         asked, route = self._asked
         return records.record_of(number, kind, data, text, orig, route if user == asked else b"")
 
-    def _route_of(self, context: int) -> bytes:
-        """Fields of the header by which what a command causes goes back to a third party; nothing for most."""
-        if not marks.flags_of(context) & marks.ROUTED:
-            return b""
-        number, _, route = self._names.get((context & 0xFFFF, _ROUTE), b"").partition(b"\x01")
-        return route if number == b"%d" % marks.next_in_of(context) else b""
-
     def _told_again(self, user: int, own_id: int, row: bytes, text: bytes) -> list[tuple[int, bytes]] | None:
         """The status of an order that came once more and was refused; None for one that is not known."""
         del row
@@ -586,9 +576,9 @@ class FixStreams(BoundedStreams):
             return
         number = command[3]
         if mark in (Mark.NAME, Mark.ROUTE):
-            self._take_name(user, number, marks.text_in(before), routes=mark == Mark.ROUTE)
+            self._names.take(user, number, marks.text_in(before), routes=mark == Mark.ROUTE)
             return
-        self._asked = user, self._route_of(command[1])
+        self._asked = user, self._names.route(command[1])
         if mark == Mark.RESET and before[0] and not self.is_newest_logon(user, number):
             mark = Mark.SESSION  # a copy of an earlier logon begins nothing again
         if not self._speaks[user] or mark == Mark.RESET:
@@ -640,27 +630,13 @@ class FixStreams(BoundedStreams):
         sentence = symbol + b"\x01" + self._text(user, before[5], 0, 0).rstrip()
         return self._numbered(user, records.REFUSED, data + sentence, self._word_text(user, *before[1:3]), orig)
 
-    def _take_name(self, user: int, number: int, part: bytes, *, routes: bool = False) -> None:
-        size, place = number & 255, number >> 8
-        text = part if place == 0 else self._names.pop((user, _PART), b"") + part
-        if len(text) < size:
-            self._names[user, _PART] = text
-        elif routes:
-            self._names[user, _ROUTE] = text[:size]
-        else:
-            self._keep_name(user, names.id_of(text[:size]), text[:size])
-
-    def _keep_name(self, user: int, client_order_id: int, text: bytes) -> None:
-        self._names_held[user] += (user, client_order_id) not in self._names
-        self._names[user, client_order_id] = text
-
     def names_held(self, user: int) -> int:
         """Number of the long ClOrdIDs of a user that are kept: those of today, and of open orders."""
-        return self._names_held[user]
+        return self._names.held(user)
 
     def _text(self, user: int, client_order_id: int, head: int, tail: int) -> bytes:
         """ClOrdID of an order."""
-        long = self._names.get((user, client_order_id)) if client_order_id < 0 else None
+        long = self._names.table.get((user, client_order_id)) if client_order_id < 0 else None
         if long is None and client_order_id < 0 and self._delayed:
             long = self._waiting_name(user, client_order_id)
         return long or names.shown(client_order_id, head, tail)
@@ -733,9 +709,7 @@ class FixStreams(BoundedStreams):
 
     def _begin_day(self, time_ns: int, *, first: bool) -> None:
         super()._begin_day(time_ns, first=first)
-        # Ids are used once a day: of the days before, those of open orders are needed.
-        self._names = {key: text for key, text in self._names.items() if self._is_open(key) or key[1] >= 0}
-        self._names_held = _counted(self._names)
+        self._names.begin_day(self._is_open)
         self._forget_closed()
         self._mass.clear()  # a request of the day before is not done to the orders of today
 
@@ -774,7 +748,7 @@ class FixStreams(BoundedStreams):
             "begun": self.begun_ns[:users].copy(),
             "signed": self._signed[:users].copy(),
             "numbers": np.column_stack([self.next_out[:users], self.next_in[:users]]),
-            **packed("names", self._names),
+            **packed("names", self._names.table),
             **self._image_of_orders(),
             **packed(
                 "delayed", {(of, n): each for of, all_of in self._delayed.items() for n, each in enumerate(all_of)}
@@ -804,8 +778,7 @@ class FixStreams(BoundedStreams):
         self._speaks[: len(speaks)] = speaks
         self.begun_ns[: len(begun)] = begun
         self._signed[: len(signed)] = signed
-        self._names = table
-        self._names_held = _counted(self._names)
+        self._names = KeptNames(table)
         for (context, _), both in delayed.items():
             self._delayed.setdefault(context, deque()).append(both)
         self._mass = {user: (symbol, side) for user, symbol, side in mass.tolist()}
@@ -823,10 +796,6 @@ def _said(row: bytes) -> tuple[int, ...]:
     """Columns of a row."""
     places = records.PLACES.unpack(row)
     return tuple(places[records.PLACE[name]] for name in _COLUMNS)
-
-
-def _counted(table: dict[Key, bytes]) -> "Counter[int]":
-    return Counter(user for user, client_order_id in table if client_order_id < 0)
 
 
 def _context_in(command: tuple[int, ...]) -> int:
