@@ -19,6 +19,11 @@ def _library() -> Any:
     return serialization, ed25519
 
 
+def check_library() -> None:
+    """Raise AttestationError where the package is not installed."""
+    _library()
+
+
 _MAKES: Final = "`lockstep attest key FILE` makes FILE, which is private, and FILE.pub"
 
 

@@ -19,6 +19,7 @@ from attestation.statements import Statement
 from engine.market_time import ClockPosition
 from engine.names import Directory
 from engine.records import RULES_VERSION
+from journal.frame import Block
 from journal.history import History
 from journal.slices import Place, places, write_aside
 from replay.past import PastSlice, PlayedBlock, gathered
@@ -27,6 +28,21 @@ from replay.past import PastSlice, PlayedBlock, gathered
 def first_seq_of(history: History, place: Place) -> int:
     """The first command of a slice."""
     return history.journal(place.number).start_seq + 1
+
+
+def chain_of_blocks(history: History, place: Place, to_seq: int) -> tuple[bytes, Block]:
+    """The chain of a slice's blocks under SHA-256, 32 bytes, and the last of them, which ends with ``to_seq``.
+
+    Raises AttestationError, JournalError.
+    """
+    journal = history.journal(place.number)
+    chain, last = b"", None
+    for block in journal.blocks(journal.start_seq + 1, to_seq):
+        chain = sha256(chain + block.sealed).digest()
+        last = block
+    if last is None or last.last_seq != to_seq:
+        raise AttestationError(f"command {to_seq:,} of {history.path} is not at the end of a block")
+    return chain, last
 
 
 def statement_of(
@@ -44,12 +60,7 @@ def statement_of(
     """
     journal = history.journal(place.number)
     first_seq = journal.start_seq + 1
-    chain, last = b"", None
-    for block in journal.blocks(first_seq, to_seq):
-        chain = sha256(chain + block.sealed).digest()
-        last = block
-    if last is None or last.last_seq != to_seq:
-        raise AttestationError(f"command {to_seq:,} of {history.path} is not at the end of a block")
+    chain, last = chain_of_blocks(history, place, to_seq)
     names, leaves = Directory(), Leaves()
     for play, before, names in plays:
         leaves.take(play.first_seq, play.commands, play.events, ClockPosition(before.now_ns, play.extended), names)
@@ -113,10 +124,10 @@ def _previous(history: History, number: int) -> str:
     before = next((each for each in history.places if each.number == number - 1), None)
     if before is None or not before.attestation.exists():
         return ""
-    return statements.hash_of(_entry_of(before.attestation, statements.read(before.attestation))["statement"])
+    return statements.hash_of(entry_of(before.attestation, statements.read(before.attestation))["statement"])
 
 
-def _entry_of(path: Path, attestation: dict[str, Any]) -> dict[str, Any]:
+def entry_of(path: Path, attestation: dict[str, Any]) -> dict[str, Any]:
     """The one statement of a slice's attestation, with its signature. Raises AttestationError for another file."""
     entries = attestation.get("statements")
     if not isinstance(entries, list) or len(entries) != 1 or not isinstance(entries[0], dict):
@@ -139,4 +150,4 @@ def joined(directory: Path) -> dict[str, Any]:
     keys = {str(each.get("key")) for _, each in found}
     if len(keys) > 1:
         raise AttestationError(f"the slices of {directory} are signed by {len(keys)} keys; verify their files by each")
-    return found[0][1] | {"statements": [_entry_of(path, each) for path, each in found]}
+    return found[0][1] | {"statements": [entry_of(path, each) for path, each in found]}

@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gateway.register import Holder
-from gateway.side_files import HEAD_BYTES, SideFiles, SideWriter, side_files
+from gateway.side_files import HEAD_BYTES, SideFiles, SideWriter, head_fault, side_files, side_paths
 
 #: A login, or what else is in ``LoginKind``.
 LOGIN: Final = np.dtype(
@@ -39,6 +39,8 @@ _SUFFIX: Final = ".logins"
 #: Rows that may wait for ``flush``.
 _HELD_MAX: Final = 1 << 16
 _ADDRESS_MAX: Final = 48
+#: Offset in a row of its words, which are ASCII.
+_WORDS_AT: Final = LOGIN.fields["name"][1]  # type: ignore[index]
 
 
 class LoginKind(IntEnum):
@@ -130,6 +132,54 @@ def read_logins(directory: Path, journal_id: bytes) -> NDArray[Any]:
     bounds = np.where(starts, rows["seq"], np.iinfo(np.int64).max)
     rows["seq"] = np.minimum(rows["seq"], np.minimum.accumulate(bounds[::-1])[::-1])
     return rows
+
+
+class LoginFile(NamedTuple):
+    """A file of logins. ``data``: its bytes. ``rows``: whole ones. ``fault``: the end of a sentence, "" for none.
+
+    ``is_cut``: its last row is cut short, as by a crash.
+    """
+
+    path: Path
+    data: bytes
+    rows: int
+    fault: str
+    is_cut: bool
+
+
+def checked_logins(directory: Path, journal_id: bytes) -> list[LoginFile]:
+    """The files of a folder in their order, each checked by its head, its name and the values that rows can have.
+
+    Rows have no checksum: a value that is another one and as likely is not found.
+    """
+    found = []
+    for path in side_paths(directory, _SUFFIX):
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:  # the node has removed it meanwhile
+            continue
+        except OSError as error:
+            found.append(LoginFile(path, b"", 0, f"cannot be read: {error.strerror}", is_cut=False))
+            continue
+        count, rest = divmod(max(0, len(data) - HEAD_BYTES), LOGIN.itemsize)
+        fault = head_fault(data, MAGIC, journal_id, "logins")
+        if not fault and count:
+            fault = _fault(np.frombuffer(data, LOGIN, count, HEAD_BYTES), path.stem)
+        found.append(LoginFile(path, data, count, fault, is_cut=len(data) < HEAD_BYTES or rest > 0))
+    return found
+
+
+def _fault(rows: NDArray[Any], name: str) -> str:
+    """The first value of LOGIN rows that none can have, as the end of a sentence; "" where all can be."""
+    kinds = rows["kind"]
+    of_user = (kinds == LoginKind.LOGIN) | (kinds == LoginKind.LOGOUT)
+    sound = (kinds >= LoginKind.LOGIN) & (kinds <= LoginKind.END) & ((rows["user"] > 0) == of_user)
+    sound &= (rows["user"] >= 0) & (rows["seq"] >= 0) & (rows["time_ns"] > 0)
+    words = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), LOGIN.itemsize)
+    sound &= (words[:, _WORDS_AT:] < 128).all(axis=1)
+    if not sound.all():
+        return f"is damaged in its row {int(np.argmin(sound)) + 1} of {len(rows)}"
+    return "" if name == f"{int(rows['time_ns'][0]):020}" else "begins with another time than its name says"
 
 
 class Logins:

@@ -63,7 +63,7 @@ class SideFiles:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self._room = self._file_bytes_max
         self._write(self._head)
-        paths = _paths(self._directory, self._suffix)
+        paths = side_paths(self._directory, self._suffix)
         # A file that begins later has rows that a crash took before they were durable; their numbers are used again.
         for left in paths[: -self._files_max] + paths[paths.index(path) + 1 :]:
             left.unlink(missing_ok=True)
@@ -139,19 +139,27 @@ def side_files(
 
     Raises SideFileError for a file of another kind, version or journal. ``what``: the records, in a sentence.
     """
-    paths = _paths(directory, suffix)
+    paths = side_paths(directory, suffix)
     for path, after in zip_longest(paths, paths[1:]):
         try:
             data = path.read_bytes()
         except FileNotFoundError:  # the node has removed it meanwhile
             continue
-        if data[:MAGIC_BYTES] != magic[: len(data)]:
-            raise SideFileError(f"{path} is no file of {what} of this version; move it away")
-        if data[MAGIC_BYTES:HEAD_BYTES] != journal_id[: max(0, len(data) - MAGIC_BYTES)]:
-            raise SideFileError(f"{path} was taken from another journal; move it away")
+        if why := head_fault(data, magic, journal_id, what):
+            raise SideFileError(f"{path} {why}; move it away")
         if len(data) >= HEAD_BYTES:
             yield path, data, None if after is None else int(after.stem)
 
 
-def _paths(directory: Path, suffix: str) -> list[Path]:
+def head_fault(data: bytes, magic: bytes, journal_id: bytes, what: str) -> str:
+    """Fault in the head of a side file, as the end of a sentence; "" where it is right, or was cut short."""
+    if data[:MAGIC_BYTES] != magic[: len(data)]:
+        return f"is no file of {what} of this version"
+    if data[MAGIC_BYTES:HEAD_BYTES] != journal_id[: max(0, len(data) - MAGIC_BYTES)]:
+        return "was taken from another journal"
+    return ""
+
+
+def side_paths(directory: Path, suffix: str) -> list[Path]:
+    """The side files of a folder, in order."""
     return sorted(directory.glob(f"*{suffix}"))

@@ -23,7 +23,7 @@ from typing import Final
 from checkpoints import CheckpointError, CheckpointStore
 from journal import Journal, JournalDamaged, JournalError, slices
 from journal.opening import read_side_file
-from journal.slices import EVENTS, IMAGE_RECORD, VERIFIED
+from journal.slices import ATTESTATION, EVENTS, IMAGE_RECORD, VERIFIED
 from replication import history, link
 from replication.history import HistoryEnd, HistoryGreeting, Peer
 from replication.link import FrameReader, Kind, LinkError, Position
@@ -268,7 +268,7 @@ class _Answers:
     def _kept_file(self, slice: int, name: str) -> None:
         with self._open(slice) as journal:
             place = journal.place
-        if name not in (EVENTS, VERIFIED):
+        if name not in (ATTESTATION, EVENTS, VERIFIED):
             raise JournalError(f"a history gives no file {name[:80]!r}")
         self._file(place.folder / name)
         self._put(history.done())

@@ -16,13 +16,26 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from attestation import beside, signatures
+from attestation.errors import AttestationError
 from checkpoints import CheckpointError, CheckpointStore, load_checkpoint
 from directory.incomplete import mark_incomplete
 from journal import Block, Journal, JournalDamaged, JournalError, JournalForeign, marks, slices
+from journal.history import History
 from journal.lock import WriterLock
 from journal.opening import FOLDER, TAIL, read_tail
 from journal.salvage import Salvage, committed_mark
-from journal.slices import EVENTS, IMAGE_RECORD, START_IMAGE, VERIFIED, Place, mark_closed, places, sync_folder
+from journal.slices import (
+    ATTESTATION,
+    EVENTS,
+    IMAGE_RECORD,
+    START_IMAGE,
+    VERIFIED,
+    Place,
+    mark_closed,
+    places,
+    sync_folder,
+)
 from replay.chain import check_chain, wrong_events, wrong_image
 from replay.errors import Divergence
 from replication import link
@@ -37,7 +50,7 @@ _ASIDE: Final = "repair.new"
 _DAMAGED: Final = ".damaged"
 _DATA: Final = "data.mdb"
 #: Files and folders of which the damaged one is kept beside the new one for a while.
-_KEPT: Final = (_DATA, START_IMAGE, EVENTS, VERIFIED, FOLDER, "[0-9]" * 6)
+_KEPT: Final = (_DATA, START_IMAGE, EVENTS, VERIFIED, ATTESTATION, FOLDER, "[0-9]" * 6)
 #: Most commands that are asked for at once while one block after the other is missing.
 _ASK_MAX: Final = 1 << 20
 #: Reason for which a repaired node takes nothing over: blocks after those of the other node may be lost.
@@ -50,11 +63,12 @@ Progress = Callable[[int, int], None]
 @dataclass
 class Repaired:
     """Result of a repair: ``sentences`` on all that was repaired, ``blocks`` that came from the copies, ``left``:
-    sentences on what is still wrong."""
+    sentences on what is still wrong. ``notes``: on what could not be had and is no damage of the journal."""
 
     sentences: list[str] = field(default_factory=list)
     blocks: int = 0
     left: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def repair(
@@ -180,6 +194,8 @@ class _Repair:
     def __init__(self, directory: Path, other: Copies, progress: Progress) -> None:
         self._directory, self._other, self._progress = directory, other, progress
         self.done = Repaired()
+        #: Slices whose blocks were written anew, or fetched whole.
+        self._anew: set[int] = set()
 
     def run(self) -> None:
         """Repair what is damaged, then check the whole directory."""
@@ -203,6 +219,8 @@ class _Repair:
             raise HistoryError("; ".join(map(str, failed))) from failed[0]
         self._clear()
         self.done.left = [problem.sentence for problem in check_chain(self._directory, self._progress).problems]
+        if not self.done.left:
+            self._attestations()
         if not self.done.left:
             for path in [path for name in _KEPT for path in self._directory.rglob(name + _DAMAGED)]:
                 _remove(path)
@@ -274,6 +292,7 @@ class _Repair:
             if not report.ok:
                 raise JournalDamaged(f"the repaired file is damaged itself: {report.problems[0].sentence}; try again")
         self._swap(new, place, is_closed=answer.is_closed)
+        self._anew.add(place.number)
         self._clear()
         shares = [f"{count} of {report.blocks} blocks from {name}" for name, count in given.items()]
         shares = shares or [f"0 of {report.blocks} blocks from {self._other.where}"]
@@ -533,6 +552,95 @@ class _Repair:
         sync_folder(store.folder)
         return seq
 
+    # Attestations.
+
+    def _attestations(self) -> None:
+        """Check the attestations beside closed slices against their blocks, and take those that are lost or damaged
+        from the copies."""
+        closed = beside.closed_places(self._directory)
+        wanted = {place.number: self._left_of_attestation(place) for place in closed}
+        try:
+            signatures.check_library()
+        except AttestationError as error:
+            if any(wanted.values()):
+                self.done.notes.append(f"attestations were not checked: {error}")
+            return
+        with History.open(self._directory) as history:
+            known: dict[int, tuple[Path, str]] = {}
+            why: dict[int, str] = {}
+            for place in closed:
+                for path in wanted[place.number]:
+                    key, fault = _judged(path, history, place)
+                    if not fault:
+                        known[place.number] = path, key
+                        break
+                    why.setdefault(place.number, fault)
+            keys = {key for _, key in known.values()}
+            last_signed = max((number for number, paths in wanted.items() if paths), default=0)
+            for place in closed:
+                number = place.number
+                if number in known:
+                    self._put_attestation(known[number][0], place)
+                elif number in why or number in self._anew or number < last_signed:
+                    self._take_attestation(place, history, keys, why.get(number, ""))
+
+    def _left_of_attestation(self, place: Place) -> list[Path]:
+        """Files here of a slice's attestation: beside it, or where the slice was before it was fetched anew."""
+        folder = self._directory / slices.SLICES / f"{place.number:06d}"
+        paths = [place.attestation, folder.with_name(folder.name + _DAMAGED) / ATTESTATION]
+        if place.number == 1:
+            paths.append(self._directory / ATTESTATION)
+        return [path for path in dict.fromkeys(paths) if path.exists()]
+
+    def _put_attestation(self, path: Path, place: Place) -> None:
+        """Put an attestation that is right beside its slice, and say that it is."""
+        if path != place.attestation:
+            slices.write_aside(place.attestation, path.read_bytes())
+            if path.parent == self._directory:
+                path.unlink()
+        if place.number in self._anew:
+            self.done.sentences.append(f"{_name(place)} is byte for byte what {place.attestation} attests")
+
+    def _take_attestation(self, place: Place, history: History, keys: set[str], why: str) -> None:
+        """Take the attestation of a slice from a copy that has it right, of a key that signed here already.
+
+        keys: those that signed here; empty: any will do. why: fault of the one that is here; "": none is here.
+        """
+        refused = ""
+        for other in self._other.links:
+            self._clear()
+            self._aside.mkdir(mode=0o700)
+            with suppress(HistoryError):
+                _take_file(self._aside, "file", ATTESTATION, place.number, other)
+            got = self._aside / ATTESTATION
+            if not got.exists():
+                continue
+            where = other.peer.name or other.where
+            key, fault = _judged(got, history, place)
+            if fault:
+                refused = refused or f"the one of {where} {fault}"
+            elif keys and key not in keys:
+                refused = refused or f"the one of {where} is signed by another key than those here"
+            else:
+                if place.attestation.exists():
+                    self._keep(place.attestation)
+                slices.write_aside(place.attestation, got.read_bytes())
+                keys.add(key)
+                lost = f"its attestation {why}" if why else "its attestation was not there"
+                self.done.sentences.append(
+                    f"{_name(place)}: {lost}; it was taken from {where}, and is about these bytes"
+                )
+                break
+        else:
+            also = f", and {refused}" if refused else ""
+            if why:
+                then = f"run `lockstep attest verify {self._directory}`, and keep the directory as it is"
+                self.done.left.append(f"{_name(place)}: its attestation {why}{also}; {then}")
+            elif refused or keys:
+                then = f"sign it again with `lockstep attest slices {self._directory} --key FILE`"
+                self.done.notes.append(f"{_name(place)} has no attestation{also}; {then}")
+        self._clear()
+
     # A slice that is not there at all.
 
     def _lost_slice(self, number: int) -> None:
@@ -563,6 +671,7 @@ class _Repair:
                     self._other.first(partial(_take_file, made.folder, "file", name, number))
             mark_closed(made)
         self._place(made, number)
+        self._anew.add(number)
         self.done.sentences.append(
             f"slice {number} of {self._directory} was not there; it was fetched whole from "
             f"{' and '.join(given) or self._other.where}"
@@ -600,6 +709,19 @@ def _take_file(folder: Path, what: str, name: str, number: int, other: HistoryLi
     (folder / name).unlink(missing_ok=True)
     fields = {"name": name} if what == "file" else {}
     other.files(what, (name,), folder, slice=number, **fields)
+
+
+def _judged(path: Path, history: History, place: Place) -> tuple[str, str]:
+    """The key that signed the attestation of a slice, and its fault as the end of a sentence, "" where it is right: by
+    its form, its signature, its slice and the slice's blocks."""
+    try:
+        statement, key = beside.read_signed(path)
+        fault = beside.misfit(statement, history, place)
+        if not fault and not beside.is_of_blocks(statement, history, place):
+            fault = "is of other blocks than those that are here"
+    except (AttestationError, JournalError) as error:
+        return "", f"is not right ({error})"
+    return key, fault
 
 
 def _name(place: Place) -> str:

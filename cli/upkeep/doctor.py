@@ -18,6 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from attestation.beside import check_beside
+from attestation.errors import AttestationError
 from checkpoints import CheckpointError, CheckpointInfo, CheckpointStore
 from cli import errors, screen
 from cli.errors import WrongUse
@@ -27,6 +29,7 @@ from directory.divergence import advice, read_mark
 from directory.recover import usable
 from engine.bounds import TIME_NS_MAX
 from engine.records import RULES_VERSION
+from gateway.login_log import LoginFile, checked_logins
 from journal import Journal, JournalBusy, JournalError
 from journal.lock import writer_pid
 from journal.quarantine import Quarantine, quarantines
@@ -241,12 +244,14 @@ def _node(directory: Path, bar: screen.Bar) -> Iterator[Finding]:
         then = "copy the directory; `lockstep journal check` lists all, `lockstep commands` prints the undamaged part"
         said = f"{first} (and {screen.counted(more, 'further problem')})" if more else first
         yield Finding("journal", Grade.bad, said, then)
+        yield from _evidence(directory)
         return
     yield Finding(
         "journal",
         Grade.good,
         f"{screen.counted(report.commands, 'command')} in {screen.counted(report.blocks, 'block')}, all whole",
     )
+    yield from _evidence(directory)
     yield from _quarantines(directory)
     yield from _divergence(directory)
     for sentence in report.archived:
@@ -258,6 +263,65 @@ def _node(directory: Path, bar: screen.Bar) -> Iterator[Finding]:
         return
     yield from _checkpoints(directory)
     yield _tail(directory, bar)
+
+
+def _evidence(directory: Path) -> Iterator[Finding]:
+    """Check what lies beside the journal for an investigator: who was logged in when, and attestations of slices."""
+    try:
+        with Journal.open(directory, readonly=True) as journal:
+            files = checked_logins(directory / "logins", journal.journal_id)
+        yield _logins(directory, files)
+        yield _attestations(directory)
+    except (JournalError, OSError) as error:
+        yield Finding("evidence", Grade.notice, errors.sentence(error)[0], "repair the journal first")
+
+
+def _logins(directory: Path, files: list[LoginFile]) -> Finding:
+    """Judge the records of logins: whole, damaged or absent."""
+    if wrong := [each for each in files if each.fault]:
+        first, more = wrong[0], len(wrong) - 1
+        also = f" (and {screen.counted(more, 'further file')})" if more else ""
+        then = (
+            f"`lockstep repair {directory} --from PATH` takes it from a copy of this directory; without one move it "
+            "away: who was logged in then is not known, and the market needs none of it"
+        )
+        return Finding("logins", Grade.bad, f"{first.path} {first.fault}{also}", then)
+    if not files:
+        return Finding("logins", Grade.good, "none recorded")
+    said = f"{screen.counted(sum(each.rows for each in files), 'record')} in {screen.counted(len(files), 'file')}"
+    if cut := [each for each in files if each.is_cut]:
+        then = "that record is left out; those before it are read"
+        return Finding("logins", Grade.notice, f"{said}; the last of {cut[0].path} is cut short, as by a crash", then)
+    return Finding("logins", Grade.good, f"{said}, whole")
+
+
+def _attestations(directory: Path) -> Finding:
+    """Judge the attestations beside closed slices as files; their content is for `lockstep attest verify`."""
+    try:
+        found = check_beside(directory)
+    except AttestationError as error:
+        return Finding("attestations", Grade.notice, f"not checked: {error}")
+    if found.faults:
+        more = len(found.faults) - 1
+        also = f" (and {screen.counted(more, 'further fault')})" if more else ""
+        then = (
+            f"keep the directory as it is; `lockstep attest verify {directory}` says whether the journal is what was "
+            f"signed, `lockstep repair {directory} --from COPY` takes an attestation that is damaged from a copy"
+        )
+        return Finding("attestations", Grade.bad, f"{found.faults[0]}{also}", then)
+    if not found.signed:
+        return Finding("attestations", Grade.good, "none")
+    by = f", by {len(found.keys)} keys" if len(found.keys) > 1 else ""
+    said = f"beside {len(found.signed)} of {screen.counted(found.closed, 'closed slice')}, each signed{by} and in order"
+    if found.gaps:
+        numbers = ", ".join(map(str, found.gaps))
+        what = f"{said}; none beside slice {numbers}, though slices before and after have one"
+        then = (
+            f"`lockstep repair {directory} --from COPY` takes it from a copy that has it; else move those behind it "
+            f"away, and sign all with `lockstep attest slices {directory} --key FILE`"
+        )
+        return Finding("attestations", Grade.notice, what, then)
+    return Finding("attestations", Grade.good, said)
 
 
 def _quarantines(directory: Path) -> Iterator[Finding]:

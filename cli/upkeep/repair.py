@@ -6,6 +6,9 @@ from typing import Final
 
 from cli import errors, screen
 from cli.errors import WrongUse
+from gateway.login_copies import take_logins
+from journal import Journal
+from journal.lock import WriterLock
 from replication.history_link import history_port
 from replication.repair import Repaired
 from replication.repair import repair as repair_from
@@ -25,10 +28,26 @@ def repair(directory: Path, sources: list[str], secret_file: Path | None, *, as_
     secret = next((secret for _, secret in others if secret), b"")
     # In a sentence about two journals of this machine the directory says more than the host.
     name = str(directory) if all(isinstance(other, Path) for other, _ in others) else socket.gethostname()
+    was_empty = not any(directory.iterdir())
     with screen.Bar(f"repairing {directory}") as bar:
         done = repair_from(directory, *(other for other, _ in others), secret=secret, name=name, progress=bar.to)
+    _logins(directory, [other for other, _ in others if isinstance(other, Path)], done, was_empty=was_empty)
     _print(directory, done, as_json)
     return errors.FOUND if done.left else errors.FINE
+
+
+def _logins(directory: Path, copies: list[Path], done: Repaired, *, was_empty: bool) -> None:
+    """Take records of logins from copies, and add what came of it."""
+    with Journal.open(directory, readonly=True) as journal:
+        journal_id = journal.journal_id
+    lock = WriterLock(directory)
+    try:
+        taken = take_logins(directory, copies, journal_id, was_empty=was_empty)
+    finally:
+        lock.release()
+    done.sentences += taken.sentences
+    done.left += taken.left
+    done.notes += taken.notes
 
 
 def _source(source: str, secret_file: Path | None) -> "tuple[tuple[str, int] | Path, bytes]":
@@ -48,11 +67,13 @@ def _source(source: str, secret_file: Path | None) -> "tuple[tuple[str, int] | P
 
 def _print(directory: Path, done: Repaired, as_json: bool) -> None:
     if as_json:
-        screen.print_json({"repaired": done.sentences, "blocks": done.blocks, "left": done.left})
+        screen.print_json({"repaired": done.sentences, "blocks": done.blocks, "left": done.left, "notes": done.notes})
         return
     for sentence in done.sentences:
         screen.print_line(sentence)
     for sentence in done.left:
         screen.print_line(f"still wrong: {sentence}")
+    for sentence in done.notes:
+        screen.print_line(f"note: {sentence}")
     if not done.sentences and not done.left:
         screen.print_line(f"nothing is damaged in {directory}")
