@@ -25,7 +25,8 @@ once:
         client.enter("XYZ", Side.SELL, 500, "9.80", terms="stop=9.90 tif=gtc")
         client.mass_cancel("XYZ")
 
-``client.book_feed`` keeps the book of every symbol from a multicast feed, ``client.book`` the books alone.
+``BookFeed`` keeps the book of every symbol from a multicast feed, ``client.book`` the books alone. Of what needs more:
+``client.level_feed`` has the book of a product from a WebSocket, ``client.published`` what comes through NATS.
 
 ``on_message`` gets each message of the stream as it came, to record it. ``keep_closed=False`` forgets closed orders,
 for a program that enters millions a day. A program with a loop of its own drives ``OrderEntry``, the core without a
@@ -33,6 +34,7 @@ socket: what it asks for between two calls of ``take`` goes out in one piece.
 """
 
 from client.async_client import AsyncClient, AsyncNativeClient, AsyncOrder
+from client.book_feed import BookFeed
 from client.errors import (
     CannotConnect,
     ClientError,
@@ -86,6 +88,7 @@ __all__ = [
     "AsyncClient",
     "AsyncNativeClient",
     "AsyncOrder",
+    "BookFeed",
     "CancelReason",
     "CancelRejected",
     "Canceled",

@@ -7,7 +7,8 @@
 
 A message that cannot be, after those before it, raises ``FeedFault``: then a message is missing, and the books are
 wrong until they are built anew. ``client.book_feed`` receives a feed, finds what is missing and does all that by
-itself. Nothing here needs more than the standard library.
+itself; ``client.level_feed`` has the book of a product from a WebSocket. Nothing here needs more than the standard
+library.
 """
 
 from bisect import bisect_left, insort
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from client import prices
 from client.errors import FeedFault
@@ -40,6 +41,28 @@ _NOII: Final = _struct(ItchMessage.NOII)
 _HEAD: Final = Struct(">xHHHI")
 _STATES: Final[Mapping[int, TradingState]] = {int(state): state for state in TradingState}
 _SIZES: Final[Mapping[int, int]] = {int(kind): bytes_of(layout) for kind, layout in LAYOUTS.items()}
+
+
+class Quote(NamedTuple):
+    """Best price of a side, and the displayed quantity at it, in shares.
+
+    >>> str(Quote(Decimal("5.10"), 7))
+    '7 at 5.10'
+    """
+
+    price: Decimal
+    qty: Decimal | int
+
+    def __str__(self) -> str:
+        return f"{self.qty} at {self.price}"
+
+
+class BestPrices(NamedTuple):
+    """Best bid and offer of a symbol; None for a side that is empty."""
+
+    symbol: str
+    bid: Quote | None
+    offer: Quote | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +147,12 @@ class Book:
     def best(self, side: Side) -> PriceLevel | None:
         """The best level of a side; None if it is empty."""
         return next(self.levels(side), None)
+
+    @property
+    def best_prices(self) -> BestPrices:
+        """Best bid and offer."""
+        bid, offer = (Quote(best.price, best.qty) if best else None for best in map(self.best, (Side.BUY, Side.SELL)))
+        return BestPrices(self.symbol, bid, offer)
 
     def levels(self, side: Side) -> Iterator[PriceLevel]:
         """Levels of a side, best first."""
@@ -318,6 +347,12 @@ class LevelBook:
     def best(self, side: Side) -> tuple[Decimal, Decimal] | None:
         """Price and size of the best level of a side; None if it is empty."""
         return next(iter(self.levels(side)), None)
+
+    @property
+    def best_prices(self) -> BestPrices:
+        """Best bid and offer of the product."""
+        bid, offer = (Quote(*best) if best else None for best in map(self.best, (Side.BUY, Side.SELL)))
+        return BestPrices(self.product_id, bid, offer)
 
     def levels(self, side: Side) -> list[tuple[Decimal, Decimal]]:
         """Price and size of each level of a side, best first."""

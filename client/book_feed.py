@@ -1,14 +1,12 @@
 """Books of a running market from its multicast feed: joins the group, asks for what is lost, takes snapshots.
 
     with BookFeed("239.192.0.1:26400", requests="127.0.0.1:26401", snapshots="127.0.0.1:26402") as feed:
-        for symbol in feed.changes(timeout_s=10.0):
-            if feed.is_whole:
-                book = feed.book(symbol)
-                print(symbol, book.best(Side.BUY), book.best(Side.SELL))
+        for symbol, bid, offer in feed.best_prices():
+            print(symbol, bid, offer)
 
-``is_whole`` is False while a message is known to be missing, while a snapshot is taken, and when the feed is silent:
-the books are then of an earlier time. They are never silently wrong: a message that cannot follow those before it
-makes them be built anew.
+``changes`` has the symbols of all changes, not only of those of best prices. ``is_whole`` is False while a message is
+known to be missing, while a snapshot is taken, and when the feed is silent: the books are then of an earlier time. They
+are never silently wrong: a message that cannot follow those before it makes them be built anew.
 """
 
 import contextlib
@@ -16,11 +14,11 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Final, Self
 
-from client.book import Book, Books
+from client.book import BestPrices, Book, Books
 from client.errors import CannotConnect, FeedFault
 from client.feed import FeedOrder
 from wire.errors import ProtocolError
@@ -116,9 +114,9 @@ class BookFeed:
     def __init__(
         self,
         groups: str | Sequence[str],
-        *,
         requests: str | Sequence[str] = (),
         snapshots: str | None = None,
+        *,
         interface: str = "127.0.0.1",
     ) -> None:
         asked = (requests,) if isinstance(requests, str) else requests
@@ -171,6 +169,28 @@ class BookFeed:
         end_s = time.monotonic() + timeout_s
         while (left_s := end_s - time.monotonic()) > 0.0:
             yield from self.pump(left_s)
+
+    def best_prices(self, on_whole: Callable[[bool], None] = lambda _is_whole: None) -> Iterator[BestPrices]:
+        """Best prices of each symbol, once and then as they change, without end.
+
+        While messages are missing or the feed is silent there are none; those that changed meanwhile come once all is
+        here. on_whole: called with ``is_whole`` when it changes, and first where it is False at the beginning.
+        """
+        changed, told, was_whole = dict[str, None](), dict[str, BestPrices](), True
+        while True:
+            changed |= dict.fromkeys(self.pump(_LOOK_S))
+            if self.is_whole != was_whole:
+                was_whole = not was_whole
+                on_whole(was_whole)
+            if not was_whole:
+                continue
+            known = set(self.symbols)  # a symbol may be gone with its day
+            best = [self.book(symbol).best_prices for symbol in changed if symbol in known]
+            changed = {}
+            for each in best:
+                if told.get(each.symbol) != each:
+                    told[each.symbol] = each
+                    yield each
 
     def pump(self, timeout_s: float = 0.0) -> list[str]:
         """Take what came, or comes within ``timeout_s``, and ask for what is missing; gives symbols that changed."""

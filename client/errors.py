@@ -51,6 +51,10 @@ class FeedFault(ClientError):
     """A message of a market data feed that cannot follow those before it: one is missing, and the book is wrong."""
 
 
+class SubscriptionRefused(ClientError):
+    """The exchange refused a subscription to market data; the message is its reason."""
+
+
 class NotConnected(ClientError):
     """Request not sent, without a connection that has caught up. Repeat it when there is one."""
 

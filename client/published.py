@@ -13,7 +13,7 @@ why there can be no more.
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
 
@@ -192,6 +192,24 @@ class BlockReader(_Reader[PublishedBlock]):
     ) -> None:
         super().__init__(url, venue, requests, login)
         self.order = BlockOrder(from_seq)
+
+
+def published_blocks(url: str, venue: str, requests: str | Sequence[str] = ()) -> Iterator[PublishedBlock]:
+    """Blocks for a program without an event loop: all of the journal where its owners are given, else those that are
+    published from now on.
+
+    The words are those of ``BlockReader``. Nothing is received while the program is busy with a block: where that takes
+    long NATS may end the connection. Then another is made, and owners are asked for what was missed. Raises ValueError
+    and FeedFault; RuntimeError where an event loop runs.
+    """
+    reader = BlockReader(url, venue, requests=requests, from_seq=1 if requests else None)
+    with asyncio.Runner() as runner:
+        runner.run(reader.__aenter__())
+        try:
+            while True:
+                yield runner.run(reader.__anext__())
+        finally:
+            runner.run(reader.close())
 
 
 class MessageReader(_Reader[PublishedMessages]):

@@ -1,28 +1,20 @@
 """The blocks that a market publishes through NATS, printed: python examples/nats_watch.py URL VENUE [OWNERS]
 
-The words are those of `lockstep serve --nats URL,venue=VENUE,requests=HOST:PORT`, such as nats://127.0.0.1:4222 main
-127.0.0.1:26500. With the owner's address every block of the journal comes from the first on; without it those that are
-published from now on, as long as NATS loses none. Stop it with Ctrl-C.
+As of `lockstep serve --nats URL,venue=VENUE,requests=HOST:PORT`: nats://127.0.0.1:4222 main 127.0.0.1:26500. With the
+owner's address all blocks of the journal come, else those from now on that NATS does not lose. Stop it with Ctrl-C.
 """
 
-import asyncio
+import contextlib
 import sys
 
-from client.errors import FeedFault
-from client.published import BlockReader
-
-
-async def watch(url: str, venue: str, owners: str = "") -> None:
-    async with BlockReader(url, venue, requests=owners, from_seq=1 if owners else None) as reader:
-        async for block in reader:
-            print(f"{block.first_seq} to {block.last_seq}, events {block.event_digest.hex()}", flush=True)
-
+from client import ClientError
+from client.published import published_blocks
 
 if not 3 <= len(sys.argv) <= 4:
     sys.exit(__doc__)
 try:
-    asyncio.run(watch(*sys.argv[1:]))
-except (FeedFault, ValueError) as error:
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+        for block in published_blocks(*sys.argv[1:]):
+            print(f"{block.first_seq} to {block.last_seq}, events {block.event_digest.hex()}", flush=True)
+except (ClientError, ValueError) as error:
     sys.exit(str(error))
-except (KeyboardInterrupt, BrokenPipeError):
-    pass

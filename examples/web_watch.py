@@ -4,32 +4,17 @@ The address is that of `lockstep serve --web HOST:PORT`, the product one of its 
 Stop it with Ctrl-C.
 """
 
-import json
+import contextlib
 import sys
 
-from websockets.exceptions import WebSocketException
-from websockets.sync.client import connect
+from client import ClientError
+from client.level_feed import LevelFeed
 
-from client.book import LevelBook
-from client.errors import FeedFault
-from client.events import Side
-
-SIDES = Side.BUY, Side.SELL
 if len(sys.argv) != 3:
     sys.exit(__doc__)
 try:
-    with connect(sys.argv[1], max_size=None) as feed:
-        feed.send(json.dumps({"type": "subscribe", "product_ids": [sys.argv[2]], "channels": ["level2"]}))
-        book, shown = LevelBook(sys.argv[2]), ""
-        for message in map(json.loads, feed):
-            if message["type"] == "error":
-                sys.exit(message["reason"])
-            if book.take(message):
-                best = (f"{level[1]} at {level[0]}" if level else "nobody" for level in map(book.best, SIDES))
-                if (line := " | ".join((book.product_id, *best))) != shown:
-                    print(shown := line, flush=True)
-    sys.exit("the server ended the connection")
-except (KeyboardInterrupt, BrokenPipeError):
-    pass
-except (FeedFault, WebSocketException, OSError, ValueError) as error:
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError), LevelFeed(*sys.argv[1:]) as feed:
+        for symbol, bid, offer in feed.best_prices():
+            print(symbol, bid or "nobody", offer or "nobody", sep=" | ", flush=True)
+except (ClientError, ValueError) as error:
     sys.exit(str(error))

@@ -11,6 +11,8 @@ import select
 import signal
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -24,11 +26,11 @@ from client.events import Side
 from tests.feed_receiver import Receiver, Spoils, bad_network
 from tests.itch_reader import Reader
 from tests.ouch_messages import cancel, enter
-from tests.running import Client, until
+from tests.running import ROOT, Client, until
 from tests.test_client_book import all_orders, opinion
 from tests.test_feed_process import Fed, free_group, has, snapshots_port, trade
 from tests.test_node_programs import processes
-from wire import mold
+from wire import itch, mold
 
 KILLS = 3
 
@@ -161,6 +163,95 @@ def test_packets_of_strangers_at_the_port_of_requests_are_left_alone() -> None:
                 feed.pump(0.01)
             # Control: the same packet by the group is of the feed.
             assert feed.order.session == ("" if address else "20991231")
+
+
+def send(group: str, port: int, *packets: bytes) -> None:
+    """Send packets to a group on loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+        for packet in packets:
+            sender.sendto(packet, (group, port))
+
+
+def send_later(group: str, port: int, *packets: bytes) -> threading.Timer:
+    """Send packets a few looks of a receiver later."""
+    timer = threading.Timer(0.3, send, (group, port, *packets))
+    timer.start()
+    return timer
+
+
+def packet_of(session: str, first: int, *messages: bytes) -> bytes:
+    """One packet of a session."""
+    (made,) = mold.packets(session, first, b"".join(len(each).to_bytes(2, "big") + each for each in messages), 1_400)
+    return bytes(made)
+
+
+def stock(locate: int, symbol: str) -> bytes:
+    return itch.message_of(itch.ItchMessage.STOCK_DIRECTORY, {"stock_locate": locate, "stock": symbol})
+
+
+def bid(reference: int, shares: int, price_e4: int) -> bytes:
+    """A buy order of the first symbol of a session."""
+    about = {"stock_locate": 1, "reference": reference, "side": "B", "shares": shares, "price_e4": price_e4}
+    return itch.message_of(itch.ItchMessage.ADD, about)
+
+
+def test_best_prices_come_while_all_is_here_and_of_the_symbols_of_the_day() -> None:
+    group, port = free_group()
+    told: list[bool] = []
+    with BookFeed(f"{group}:{port}", requests="127.0.0.1:9") as feed:
+        prices = feed.best_prices(told.append)
+        # Two days in one look: the symbol of the first is gone.
+        first = packet_of("20990101", 1, stock(1, "OLD"), bid(1, 5, 10_000))
+        send(group, port, first, packet_of("20990102", 1, stock(1, "NEW"), bid(1, 5, 10_000)))
+        assert [str(word) for word in next(prices)] == ["NEW", "5 at 1.00", "None"]
+        send(group, port, packet_of("20990102", 3, bid(2, 5, 9_000)))  # behind the best price
+        later = send_later(group, port, packet_of("20990102", 4, bid(3, 1, 10_000)))
+        assert [str(word) for word in next(prices)] == ["NEW", "6 at 1.00", "None"]
+        later.join()
+        # Message 6 is missing behind a change.
+        before = list(told)
+        send(group, port, *(packet_of("20990102", number, bid(number, 1, 10_000)) for number in (5, 7)))
+        later = send_later(group, port, packet_of("20990102", 6, bid(6, 1, 10_000)))
+        assert [str(word) for word in next(prices)] == ["NEW", "9 at 1.00", "None"]
+        later.join()
+        assert told[len(before) :] == [False, True]
+        prices.close()
+
+
+@pytest.mark.slow
+def test_the_example_prints_best_prices_and_says_when_messages_are_missing(fed: Fed) -> None:
+    example = [sys.executable, "examples/book_watch.py"]
+    for words in ([], ["a:1", "b:1", "c:1", "d:1"], ["127.0.0.1:x"]):
+        refused = subprocess.run([*example, *words], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert "book_watch.py GROUP:PORT" in refused.stderr or "is no address" in refused.stderr
+    addresses = [f"{fed.group}:{fed.port}", f"127.0.0.1:{fed.ports()['requests']}"]
+    with subprocess.Popen(
+        [*example, *addresses], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as watch:
+        assert watch.stdout is not None
+        assert watch.stderr is not None
+        assert fed.node.process is not None
+        try:
+            waiting, here = "waiting: messages are missing, or the feed is silent\n", "all is here\n"
+            assert [watch.stdout.readline() for _ in range(3)] == [waiting, here, "XYZ | nobody | nobody\n"]
+            prices = (line for line in watch.stdout if line.startswith("XYZ"))  # a machine under load may be silent
+            client = Client(fed.node.port, "UA")
+            client.socket.sendall(enter("E1", "B", 7, 77_700))
+            assert next(prices) == "XYZ | 7 at 7.77 | nobody\n"
+            client.socket.sendall(enter("E2", "B", 7, 77_600) + enter("E3", "S", 5, 77_800))
+            assert next(prices) == "XYZ | 7 at 7.77 | 5 at 7.78\n"
+            fed.node.process.send_signal(signal.SIGSTOP)
+            assert waiting in watch.stdout
+            fed.node.process.send_signal(signal.SIGCONT)
+            assert here in watch.stdout
+            watch.send_signal(signal.SIGINT)
+            assert watch.wait(60) == 0
+            assert watch.stderr.read() == ""
+        finally:
+            fed.node.process.send_signal(signal.SIGCONT)
+            watch.kill()
 
 
 def test_a_feed_that_cannot_be_joined_is_told_in_a_sentence() -> None:

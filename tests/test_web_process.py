@@ -228,6 +228,13 @@ def test_the_example_prints_the_best_prices_and_says_what_is_wrong(served: Serve
             assert watch.stdout.readline() == f"{PRODUCT} | 7 at 5.00 | nobody\n"
             traders.mark(51_000)
             assert watch.stdout.readline() == f"{PRODUCT} | 7 at 5.10 | nobody\n"
+            with subprocess.Popen(
+                [*words, PRODUCT], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            ) as other:
+                assert other.stdout is not None
+                assert other.stdout.readline() == f"{PRODUCT} | 7 at 5.10 | nobody\n"
+                other.send_signal(signal.SIGINT)
+                assert (other.communicate(timeout=60), other.returncode) == (("", ""), 0)
             served.end(signal.SIGKILL)
             assert watch.wait(60) == 1
             assert "Traceback" not in watch.stderr.read()
