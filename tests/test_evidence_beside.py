@@ -23,6 +23,7 @@ from replication.fetch import fetch
 from replication.repair import Repaired, repair
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
+from tests.kills import calls_of, killed, places_among
 from tests.nodes import write_slices
 from tests.streams import random_stream
 from tests.test_fetch import SECRET, serving
@@ -237,6 +238,30 @@ def test_a_repaired_slice_keeps_its_attestation(
     assert len(list((place / "b").rglob("attestation"))) == 3
     assert not list((place / "b").rglob("*.damaged"))
     assert verified(lockstep, place) == 0
+
+
+@pytest.mark.slow_after(1)
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_kill_at_any_step_of_a_repair_loses_no_attestation(number: int, place: Path) -> None:
+    truth = [path.read_bytes() for path in beside(place / "b")]
+    for path in beside(place / "a"):
+        path.unlink()
+    lose(place / "b", number)
+    shutil.copytree(place / "b", place / "damaged")
+    with serving(place / "a") as address:
+
+        def run() -> Repaired:
+            return repair(place / "b", address, secret=SECRET)
+
+        calls = calls_of(run)
+        for at in places_among(calls, 8, 3):
+            shutil.rmtree(place / "b")
+            shutil.copytree(place / "damaged", place / "b")
+            killed(run, at)
+            done = run()
+            assert (done.left, done.notes) == ([], [])
+            assert [path.read_bytes() for path in beside(place / "b")] == truth
+            assert len(list((place / "b").rglob("attestation"))) == 3
 
 
 @pytest.mark.parametrize("is_served", [False, True])
