@@ -69,10 +69,12 @@ def consequences(state: State, events, n, instrument):
 
 @inlined
 def _consequences(state: State, events, n, instrument):
-    """``consequences``, where it is the frequent way."""
+    """``consequences``, where it is the frequent way. The letters are those of section 7."""
     row = state.instruments[instrument - 1]
+    # (a) breakers look at the last trade
     if row["pending"] & BREAKERS:
         n = look_at_trade(state, events, n, instrument)
+    # (b) stops, with (a) after each; (c) pegs, and after a pass of them that traded (a) and (b) again.
     # A turn without a trade of pegs is the last; each of the others ends an order, or a part of it that was shown.
     for _ in range(state.venue[0]["orders_open"] + state.venue[0]["slices"] + 1):
         if row["pending"] & _STOPS and row["phase"] == Phase.CONTINUOUS:
@@ -86,6 +88,7 @@ def _consequences(state: State, events, n, instrument):
             n = look_at_trade(state, events, n, instrument)
     begin_to_look(state.venue[0])
     state.venue[0]["fresh_stop"] = 0
+    # (d) the midpoint book, and in a call the indicative price
     if row["pending"] & _MIDPOINT:
         n = meet_at_midpoint(state, events, n, instrument)
     if row["pending"] & _CALL:

@@ -212,7 +212,9 @@ ORDER: Final = np.dtype(
         ("client_order_id", "<i8"),
         ("order_number", "<i8"),  # order of acceptance in the venue
         ("price_e4", "<i8"),  # 0: market
-        ("tick", "<i8"),  # price_e4 / tick_e4; of a market order minus the reference price when it was entered
+        # price_e4 / tick_e4. A market order has no tick: it is minus the price in e4 that the order is valued at, which
+        # is the reference price when it was entered, or its stop.
+        ("tick", "<i8"),
         ("next", "<u4"),
         ("prev", "<u4"),
         ("qty", "<i4"),
