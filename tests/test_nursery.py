@@ -10,16 +10,16 @@ from tests.running import Running, until
 
 
 def open_files(node: Running) -> list[str]:
-    """Kinds of a node's descriptors, without the numbers that differ between any two nodes."""
+    """Kinds of a node's descriptors, sorted: their numbers differ between nodes, as threads open some of them."""
     assert node.process is not None
     targets = []
-    for entry in sorted(Path(f"/proc/{node.process.pid}/fd").iterdir(), key=lambda entry: int(entry.name)):
+    for entry in Path(f"/proc/{node.process.pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
             target = re.sub(r":\[\d+\]", "", os.readlink(entry)).replace(str(node.data.parent), "")
             target = re.sub(r"\.(tape|lines)\.\d+\.new", r"\1", target)  # by process
             target = re.sub(r"/\d{20}\.logins$", "/logins", target)  # by the time of its first row
             targets.append(re.sub(r"^/proc/\d+/task/\d+", "/proc", target))
-    return targets
+    return sorted(targets)
 
 
 def test_a_forked_node_has_the_parent_the_files_and_the_end_of_any_other(tmp_path: Path) -> None:
@@ -32,7 +32,10 @@ def test_a_forked_node_has_the_parent_the_files_and_the_end_of_any_other(tmp_pat
             stat = Path(f"/proc/{node.process.pid}/stat").read_text().rpartition(")")[2].split()
             assert int(stat[1]) == os.getpid(), "the parent"
             assert node.process.poll() is None
-        until(lambda: open_files(nodes[0]) == open_files(nodes[1]))
+        until(
+            lambda: open_files(nodes[0]) == open_files(nodes[1]),
+            what=lambda: f"the files differ: {open_files(nodes[0])} and {open_files(nodes[1])}",
+        )
         for node in nodes:
             assert node.end(signal.SIGTERM) == 0, node.logged()
             node.spawn()
