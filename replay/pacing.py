@@ -41,6 +41,10 @@ class Pace:
             self._from_ns, self._from_s = time_ns, now_s
         return self._from_s + (time_ns - self._from_ns) / (_SECOND_NS * self.speed)
 
+    def postpone(self, seconds: float) -> None:
+        """Have all that is still to come so much later."""
+        self._from_s += seconds
+
 
 class Moment(NamedTuple):
     """Rows that came together. ``time_ns``: the clock at the first. ``is_before``: they are before the range."""

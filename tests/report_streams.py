@@ -153,6 +153,7 @@ def _unreported(reports: NDArray[Any], block: Block) -> list[str]:
     silent_all = (CommandKind.PHASE, CommandKind.HALT, CommandKind.RESUME, CommandKind.KILL, CommandKind.UNKILL)
     told = np.isin(seqs, reports["seq"]) | np.isin(block.commands["kind"], silent)
     told |= np.isin(block.commands["kind"], silent_all) & (block.commands["name"] == ord("*"))
+    told |= block.commands["kind"] == CommandKind.EMERGENCY_CLOSE
     # One that waits for its effect is told of then.
     told |= np.isin(block.commands["kind"], _DELAYED) & ~np.isin(seqs, block.events["seq"])
     found += [f"command {seq} has no report" for seq in seqs[~told]]

@@ -342,7 +342,7 @@ def test_after_a_takeover_the_feed_goes_on_with_the_same_numbers(tmp_path: Path)
 
 def fall_to(node: Running, *prices_e4: int) -> None:
     """Let two participants trade at each price in turn."""
-    clients = Client(node.port, "UA"), Client(node.port, "UB")
+    clients = Client(node.port, "UA", seq=0), Client(node.port, "UB", seq=0)  # what is told from now on
     for price_e4 in prices_e4:
         for client, side in zip(clients, "BS", strict=True):
             client.socket.sendall(enter(f"{side}{price_e4}", side, 10, price_e4))

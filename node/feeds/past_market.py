@@ -45,6 +45,10 @@ class PastMarket:
         """True once its end was asked for."""
         return self._ends.is_set()
 
+    def postpone(self, seconds: float) -> None:
+        """Have all that is still to come so much later: it was waited for somebody meanwhile."""
+        self._pace.postpone(seconds)
+
     async def moments(self) -> AsyncIterator[Moment]:
         """Give the parts, each when it is due. Raises what the blocks raise."""
         loop = asyncio.get_running_loop()

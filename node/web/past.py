@@ -92,8 +92,10 @@ class PastWeb:
             if not moment.is_before and not self.hub.speaks:
                 for product in self.market.products.values():
                     product.levels.clear()  # nobody was told of the levels before
+                began_s = time.monotonic()
                 while not self.hub.has_subscriptions and not past.is_stopped:
                     await past.rest(_LOOK_S)
+                past.postpone(time.monotonic() - began_s)  # else all that was due meanwhile would come at once
                 self.hub.speaks = True
             self.market.observe(moment.rows.first_seq, moment.rows.commands, moment.rows.events)
         self.hub.tick()
