@@ -5,6 +5,7 @@ Any number of 64 bits is a value, even an absurd one: rejecting it is for the en
 
 import datetime
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -37,6 +38,8 @@ _HEXADECIMAL: Final = re.compile(r"[0-9a-f]+")
 _TOKEN_SIZE: Final = 14
 #: Not the ``#`` that begins a comment, nor at first the ``~`` that begins hexadecimal digits.
 _TOKEN: Final = re.compile(r"(?!~)[!\"$-~]{1,14}")
+#: Names that a sentence has at most.
+_NAMED_MAX: Final = 10
 _EPOCH_DAY: Final = datetime.date(1970, 1, 1).toordinal()
 
 
@@ -247,3 +250,15 @@ def of_day_word(time_ns: int) -> str:
     """
     hours, minutes = divmod(time_ns // MINUTE_NS, 60)
     return f"{hours:02d}:{minutes:02d}"
+
+
+def there_are(names: Sequence[str]) -> str:
+    """End of a sentence about a name that is not defined: those that are.
+
+    >>> there_are(["ABC", "XYZ"]), there_are([])
+    ('there are ABC, XYZ', 'none is defined')
+    >>> there_are([f"S{number}" for number in range(12)])
+    'there are S0, S1, S2, S3, S4, S5, S6, S7, S8, S9 and 2 more'
+    """
+    further = f" and {len(names) - _NAMED_MAX:,} more" if len(names) > _NAMED_MAX else ""
+    return f"there are {', '.join(names[:_NAMED_MAX])}{further}" if names else "none is defined"

@@ -17,6 +17,7 @@ from cli.questions.history import command_seqs
 from cli.questions.order import Asked, orders_of
 from engine.names import Directory
 from notation.moments import is_seq
+from notation.words import there_are
 from replay.errors import ReplayError
 from replay.times import seq_at
 
@@ -130,5 +131,5 @@ class Search:
 
 def _known(name: str, names: tuple[str, ...], what: str) -> str:
     if name not in names:
-        raise WrongUse(f"there is no {what} {name} up to here; there are {', '.join(names[:10]) or 'none'}")
+        raise WrongUse(f"there is no {what} {name} up to here; {there_are(names)}")
     return name

@@ -33,6 +33,7 @@ from engine.interface import EngineKind
 from engine.names import Directory, pack
 from engine.records import CommandKind, concatenate
 from journal.history import History
+from notation.words import there_are
 from replay.outcome import Facts, Outcome
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
@@ -229,8 +230,7 @@ def _insertions(directory: Path, change: Change, names: Directory) -> list[Inser
 def _check_known(change: Change, names: Directory, directory: Path) -> None:
     for name in change.without:
         if name not in names.participants:
-            some = f"there are {', '.join(names.participants[:10])}" if names.participants else "none is defined"
-            raise WrongUse(f"there is no participant {name} in {directory}; {some}")
+            raise WrongUse(f"there is no participant {name} in {directory}; {there_are(names.participants)}")
 
 
 def _show(facts: Facts) -> None:

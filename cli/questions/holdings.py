@@ -7,7 +7,7 @@ from cli import errors, screen
 from cli.errors import WrongUse
 from cli.questions.reading import check_name, rebuilt_at
 from notation.print import limit_words
-from notation.words import iso_time, price, time
+from notation.words import iso_time, price, there_are, time
 from replay import accounts
 from replay.rebuild import Rebuild
 
@@ -74,8 +74,8 @@ def chosen(
     names = rebuilt.engine.directory
     for name, known, what in ((participant, names.participants, "participant"), (symbol, names.symbols, "instrument")):
         if name is not None and name not in known:
-            some = f"there are {', '.join(known[:10])}" if known else "none is defined"
-            raise WrongUse(f"there is no {what} {name} in {directory} after command {rebuilt.seq:,}; {some}")
+            where = f"{directory} after command {rebuilt.seq:,}"
+            raise WrongUse(f"there is no {what} {name} in {where}; {there_are(known)}")
     return rebuilt
 
 

@@ -19,6 +19,7 @@ from incidents.page import Picture, as_html, as_markdown
 from incidents.report import report
 from journal.history import History
 from notation.moments import plain_time
+from notation.words import there_are
 from replay.rebuild import check_range, extends_next, owned_rows, source_digest, state_form
 
 #: Instruments with a picture, unless others are named, and looks at their books.
@@ -68,9 +69,7 @@ def incident(
     known = course.names.symbols
     for symbol in symbols:
         if symbol not in known:
-            raise WrongUse(
-                f"there is no instrument {symbol} in {directory}; there are {', '.join(known[:10]) or 'none'}"
-            )
+            raise WrongUse(f"there is no instrument {symbol} in {directory}; {there_are(known)}")
     engine: Any = course.engine
     facts: dict[str, Any] = {
         "directory": str(directory),

@@ -20,7 +20,7 @@ from gateway.latency_log import COMMAND_TIMES, Latencies
 from journal import Journal
 from journal.history import History
 from notation.moments import plain_time
-from notation.words import iso_time
+from notation.words import iso_time, there_are
 from replay.past import names_at_end
 
 _ORDERS: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
@@ -98,7 +98,7 @@ def latency(
     last_seq = int(turns["last_seq"][-1]) if span[1] is None else span[1]
     names = _participants(directory)
     if participant is not None and participant not in names:
-        raise WrongUse(f"there is no participant {participant} in {directory}; there are {', '.join(names[:10])}")
+        raise WrongUse(f"there is no participant {participant} in {directory}; {there_are(names)}")
     seqs, owners = _orders(directory, first_seq, last_seq, 0 if participant is None else names.index(participant) + 1)
     times = records.of(seqs)
     known = times["read_ns"] > 0

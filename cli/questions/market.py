@@ -12,7 +12,7 @@ from cli.questions.tokens import with_tokens
 from engine.names import Directory, unpack
 from engine.records import Phase, Side
 from notation.moments import plain_time
-from notation.words import duration, iso_time, of_day_word, price, time
+from notation.words import duration, iso_time, of_day_word, price, there_are, time
 from replay import accounts
 from replay.ladder import book_object
 from replay.scheduled import schedule_objects
@@ -29,8 +29,8 @@ def book(directory: Path, symbol: str, at: str | None, depth: int, *, with_order
     engine = rebuilt.engine
     symbols = engine.directory.symbols
     if symbol not in symbols:
-        known = f"there are {', '.join(symbols[:10])}" if symbols else "none is defined"
-        raise WrongUse(f"there is no instrument {symbol} in {directory} after command {rebuilt.seq:,}; {known}")
+        where = f"{directory} after command {rebuilt.seq:,}"
+        raise WrongUse(f"there is no instrument {symbol} in {where}; {there_are(symbols)}")
     found = book_object(engine, symbols.index(symbol) + 1, depth, orders_max=None if with_orders else 0)
     if found["phase"] == "halted":
         from cli.questions.halts import cause_of_halt  # it replays with both engines, which takes a while to load

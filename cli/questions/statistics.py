@@ -17,7 +17,7 @@ from engine.market_time import clock_at_each
 from marketdata import Ladders
 from marketdata.index_levels import IndexDefinition, IndexLevels, LevelBar, read_definition
 from marketdata.statistics import Bar, Share, Statistics, Totals
-from notation.words import Fault, duration, duration_ns, iso_time, time
+from notation.words import Fault, duration, duration_ns, iso_time, there_are, time
 from reports import Reports
 
 BY_SYMBOL: Final = "symbol"
@@ -54,8 +54,7 @@ def statistics(directory: Path, selection: Selection, by: str, width_ns: int | N
         (selection.participant, counted.participants, "participant"),
     ):
         if name is not None and name not in known.values():
-            some = f"there are {', '.join(list(known.values())[:10])}" if known else "none is defined"
-            raise WrongUse(f"there is no {what} {name} in {directory}; {some}")
+            raise WrongUse(f"there is no {what} {name} in {directory}; {there_are(list(known.values()))}")
     if width_ns is not None:
         rows = _bars(counted, selection)
     else:

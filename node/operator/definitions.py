@@ -16,7 +16,7 @@ from engine.names import EVERY, Directory, unpack
 from engine.records import CommandKind, EventKind, Permission, Phase, Reason, UserPermission
 from node.core.control import NodeControl, SubmissionResult
 from notation.faults_of_definitions import refusal_of, rows_before
-from notation.words import duration, percent, price
+from notation.words import duration, percent, price, there_are
 from notation.words import time as time_word
 
 #: Kinds whose second definition is refused.
@@ -28,8 +28,6 @@ _NAMING: Final = (
     *(CommandKind.LIMITS, CommandKind.MASS_CANCEL, CommandKind.PHASE, CommandKind.SCHEDULE, CommandKind.HALT),
     *(CommandKind.RESUME, CommandKind.KILL, CommandKind.UNKILL, CommandKind.USER, CommandKind.INDEX),
 )
-#: Names that are listed in place of one that is not there.
-_LISTED: Final = 10
 
 
 def not_there(kind: str, name: str, known: Sequence[str]) -> str:
@@ -40,9 +38,7 @@ def not_there(kind: str, name: str, known: Sequence[str]) -> str:
     >>> not_there("instrument", "NOPE", [])
     'there is no instrument NOPE; none is defined'
     """
-    further = f" and {len(known) - _LISTED:,} more" if len(known) > _LISTED else ""
-    some = f"there are {', '.join(known[:_LISTED])}{further}" if known else "none is defined"
-    return f"there is no {kind} {name}; {some}"
+    return f"there is no {kind} {name}; {there_are(known)}"
 
 
 def of_instrument(engine: MarketEngine, symbol: str) -> str:
