@@ -15,7 +15,7 @@ import pytest
 
 from node.program import _is_free
 from node.programs.former_programs import becomes_free, holders, is_leaving
-from tests.running import ROOT, Running, until
+from tests.running import ROOT, Running
 
 GATEWAY = "--gateway"
 
@@ -78,7 +78,7 @@ def test_a_program_that_is_being_started_by_a_node_that_lives_is_not_waited_for(
 def test_a_wait_has_its_end(tmp_path: Path) -> None:
     with holder(launched(ended()), slow_start(tmp_path, 30)) as (port, process):
         process.send_signal(signal.SIGSTOP)
-        until(lambda: is_leaving(process.pid), 30.0)  # the system shows its command line a moment after its start
+        assert is_leaving(process.pid)
         assert not becomes_free(port, partial(_is_free, "127.0.0.1", port), patience_s=0.2)
 
 

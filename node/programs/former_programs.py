@@ -75,4 +75,6 @@ def is_leaving(pid: int) -> bool:
         command = (process / "cmdline").read_bytes().split(b"\0")
     except (OSError, ValueError, IndexError):
         return not process.exists()
+    if not any(command):  # it becomes another program at this moment
+        return True
     return tuple(command[1:3]) == _LAUNCH and command[3].isdigit() and int(command[3]) != parent
