@@ -227,9 +227,8 @@ def _other_numba(error: BaseException) -> str:
     if found == NUMBA:
         return ""
     return (
-        f"Numba {found} is installed, and the engine changes the compiler of {NUMBA} from within, which failed "
-        f"({type(error).__name__}); install that one, by the setup of lockstep (`make run`) or pip install "
-        f"numba=={NUMBA}"
+        f"{type(error).__name__}, perhaps since Numba {found} is installed: the engine changes the compiler of {NUMBA} "
+        f"from within; install that one, by the setup of lockstep (`make run`) or pip install numba=={NUMBA}"
     )
 
 

@@ -104,3 +104,15 @@ def test_marks_are_neither_cancels_nor_refusals_of_a_participant(day: Path, tmp_
 def test_a_note_about_cancels_of_unknown_orders_leaves_marks_out(day: Path, lockstep: Lockstep) -> None:
     _, _, note = lockstep("events", str(day), "--symbol", "XYZ")
     assert "note: 1 rejected cancel or replace left out" in note
+
+
+def test_a_print_says_which_row_is_the_list_of_a_node_of_its_own_halts(tmp_path: Path, lockstep: Lockstep) -> None:
+    """An index that an operator defines has members too, and no such words."""
+    day = [*DAY.splitlines()[:4], "halt XYZ", "members halted XYZ:4", "members IDX XYZ:4"]
+    (tmp_path / "day.txt").write_text("\n".join(day) + "\n")
+    assert run_line(["run", str(tmp_path / "day.txt"), "--data", str(tmp_path / "node")]) == 0
+    _, said, _ = lockstep("commands", str(tmp_path / "node"))
+    assert said.splitlines()[-2:] == [
+        "members halted XYZ:4  # halted by the node itself; numbers of the phases to restore",
+        "members IDX XYZ:4",
+    ]

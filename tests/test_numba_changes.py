@@ -201,8 +201,8 @@ def test_another_release_of_numba_that_fails_is_told_in_a_sentence(found: str, t
     else:
         assert (ended.returncode, ended.stderr) == (
             2,
-            f"lockstep: Numba {found} is installed, and the engine changes the compiler of {NUMBA} from within, which"
-            " failed (ImportError); install that one, by the setup of lockstep (`make run`) or pip install"
+            f"lockstep: ImportError, perhaps since Numba {found} is installed: the engine changes the compiler of"
+            f" {NUMBA} from within; install that one, by the setup of lockstep (`make run`) or pip install"
             f" numba=={NUMBA}\n",
         )
 

@@ -16,7 +16,7 @@ from engine.records import COMMAND, CommandKind, EventKind, Phase
 from engine.reference import ReferenceEngine
 from engine.row_bytes import ROW
 from node.core.control import OperationRefused, SubmissionResult
-from node.core.halts_in_journal import LIST, RESUME, HaltSearch, halt_rows, has_list
+from node.core.halts_in_journal import LIST, RESUME, HaltSearch, halt_rows, is_list
 from node.core.scarcity import FULL_TURN_NS, Scarcity
 from node.core.suspension import FILE, Suspension
 from notation.parse import parse
@@ -323,7 +323,7 @@ def test_without_the_list_a_halt_is_of_somebody_else(tmp_path: Path) -> None:
     venue = Venue(tmp_path, XYZ=CONTINUOUS)
     venue.looks("low", 1)
     halts = venue.journal[-1]
-    assert has_list(halts)
+    assert is_list(halts).any()
     venue.journal[-1] = halts[halts["kind"] != CommandKind.MEMBERS]
     venue.restarts()
     assert venue.looks("fine") == [HALTED]
@@ -336,8 +336,8 @@ def test_a_list_of_any_length_is_read_as_it_was_written_and_as_its_text_is(count
         pack(f"S{number}"): (int(Phase.CONTINUOUS), int(Phase.PRE_OPEN), RESUME)[number % 3] for number in range(count)
     }
     rows = halt_rows(list(phases), phases)
-    assert has_list(rows)
-    assert not has_list(rows[:count])
+    assert is_list(rows).any()
+    assert not is_list(rows[:count]).any()
     search = HaltSearch({*phases, pack("OTHER")})
     assert not search.take(rows)
     assert search.phases == phases

@@ -1,4 +1,4 @@
-"""Commands that read what a node recorded beside its journal, or of it: `lockstep sessions|fix|latency|arrivals`.
+"""Commands that show what a node recorded of its clients: `lockstep sessions|fix|latency|arrivals`.
 
 Each command imports the file that does its work only when it is called.
 """

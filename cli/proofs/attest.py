@@ -237,12 +237,17 @@ def _anchors(path: Path, made: list[Statement], kept: Kept) -> tuple[list[Anchor
         elif (found := by_root.get(stamp.root)) is not None:
             anchors.append(Anchor(found, stamp.time, stamp.authority))
         else:
-            faults.append(f"{kept.stamp} is of another root, {stamp.root}, stamped at {_utc(stamp.time)[:-1]}")
+            faults.append(f"{kept.stamp} is of another root, {stamp.root}, stamped at {_in_text(stamp.time)}")
     return anchors, faults
 
 
 def _utc(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _in_text(moment: datetime) -> str:
+    """A time as texts have it, without the Z of JSON."""
+    return _utc(moment).removesuffix("Z")
 
 
 def _anchor_facts(anchor: Anchor) -> dict[str, Any]:
@@ -259,7 +264,7 @@ def _anchor_words(anchor: Anchor) -> str:
     of = f"slice {anchor.statement['slice']} up to command {anchor.statement['last_seq']:,}"
     if anchor.time is None:
         return f"the published root vouches for {of}"
-    return f"{of} was there at {_utc(anchor.time)[:-1]}, says {anchor.authority}"
+    return f"{of} was there at {_in_text(anchor.time)}, says {anchor.authority}"
 
 
 #: Sentences on keys of a statement whose values differ.

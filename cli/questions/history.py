@@ -22,15 +22,18 @@ from engine.records import COMMAND, CommandKind, EventKind
 from engine.row_bytes import event_values
 from journal import Journal
 from journal.quarantine import read_quarantine
+from node.core.halts_in_journal import is_list
 from notation.fix_marks import meanings
 from notation.objects import command_object, event_objects
 from notation.print import Printer, event_parties, print_event_values
-from notation.words import time
+from notation.words import there_are, time
 from replay.past import PlayedBlock, RowRange, gathered
 from replay.quarantined import play_quarantine
 
 #: Lines that are written at once.
 _LINES_HELD: Final = 1 << 12
+#: Words on a row by which a node lists its own halts (``node.core.halts_in_journal``).
+_OWN_HALTS: Final = "halted by the node itself; numbers of the phases to restore"
 #: Commands that define no name and set no clock.
 _BY_THEMSELVES: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
 
@@ -122,7 +125,7 @@ def _print_commands(directory: Path, choice: Choice, look: Look, quarantine: str
         chosen = np.flatnonzero(wanted | defines)
         if not len(chosen):
             continue
-        marks = meanings(rows, seqs)
+        marks = meanings(rows, seqs) | _own_halts(rows, seqs)
         lasts, firsts = lasts[chosen], np.concatenate(([0], lasts[:-1] + 1))[chosen]
         by_itself = (firsts == lasts) & np.isin(rows["kind"][lasts], _BY_THEMSELVES) & (seqs[lasts] != 1)
         lows, highs = (np.searchsorted(events["seq"], seqs[lasts], side) for side in ("left", "right"))
@@ -156,6 +159,11 @@ def _print_commands(directory: Path, choice: Choice, look: Look, quarantine: str
                 lines.add(*event_lines(events_of, times_ns, names, Look(), tokens, marks))
         lines.write()
     return names
+
+
+def _own_halts(rows: NDArray[Any], seqs: NDArray[np.int64]) -> dict[int, str]:
+    """Words on the lists of halts that a node has ordered for itself, by command."""
+    return dict.fromkeys(seqs[is_list(rows)].tolist(), _OWN_HALTS)
 
 
 def command_seqs(directory: Path, selection: Selection) -> Generator[NDArray[np.int64], None, None]:
@@ -337,10 +345,7 @@ def check_names(selection: Selection, names: Directory, directory: Path) -> None
         (selection.contra, names.participants, "participant"),
     ):
         if name is not None and name not in known:
-            some = ", ".join(known[:10]) + (", …" if len(known) > 10 else "")
-            raise WrongUse(
-                f"there is no {what} {name} in {directory}; there " + (f"are {some}" if known else "is none")
-            )
+            raise WrongUse(f"there is no {what} {name} in {directory}; {there_are(known)}")
 
 
 class _Lines:

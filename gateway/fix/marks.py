@@ -21,7 +21,28 @@ from engine.records import CommandKind
 from engine.row_bytes import ROW, extend_row
 from wire.fix_marks import COPIES_NUMBER, NUMBER, NUMBERS, Mark, mark_of, protocol_of
 
-__all__ = ["COPIES_NUMBER", "NUMBER", "NUMBERS", "Mark", "mark_of", "protocol_of"]
+__all__ = [
+    "COPIES_NUMBER",
+    "NAME_BYTES_MAX",
+    "NUMBER",
+    "NUMBERS",
+    "PART_BYTES",
+    "RESENT",
+    "ROUTED",
+    "SEQ_MAX",
+    "TEXT_CHARACTERS",
+    "Mark",
+    "context_of",
+    "flags_of",
+    "mark_of",
+    "mark_rows",
+    "name_rows",
+    "next_in_of",
+    "protocol_of",
+    "text_in",
+    "with_flags",
+    "words_in",
+]
 
 #: Highest number of a session.
 SEQ_MAX: Final = 2**32 - 1

@@ -44,9 +44,10 @@ def halt_rows(symbols: "list[int]", phases: Mapping[int, int]) -> NDArray[Any]:
     return rows
 
 
-def has_list(rows: NDArray[Any]) -> bool:
-    """True if a list is among COMMAND rows."""
-    return bool(((rows["kind"] == CommandKind.MEMBERS) & (rows["name"] == LIST)).any())
+def is_list(rows: NDArray[Any]) -> NDArray[np.bool_]:
+    """Mask of the COMMAND rows that are of a list."""
+    found: NDArray[np.bool_] = (rows["kind"] == CommandKind.MEMBERS) & (rows["name"] == LIST)
+    return found
 
 
 class HaltSearch:

@@ -28,7 +28,7 @@ from gateway.passwords import (
     generated,
 )
 from node.core.control import NodeControl, OperationRefused, OperationUnfinished, RefusedForNow, SubmissionResult
-from node.core.halts_in_journal import has_list
+from node.core.halts_in_journal import is_list
 from node.operator.defaults import with_defaults
 from node.operator.definitions import (
     existing_users,
@@ -397,7 +397,7 @@ def _lines(text: str, participants: Sequence[str]) -> list[Line]:
         if line.kind in (CommandKind.CLOCK_JUMP, CommandKind.EPOCH):
             word = CommandKind(line.kind).name.lower()
             raise OperationRefused(f"{_NAME}:{line.number}: {word} is for the node itself; leave it out")
-        if line.kind in _MAY_LIST and has_list(np.frombuffer(line.before + line.row, COMMAND)):
+        if line.kind in _MAY_LIST and is_list(np.frombuffer(line.before + line.row, COMMAND)).any():
             raise OperationRefused(
                 f"{_NAME}:{line.number}: members halted is for the node itself, which lists its halts so; leave it out"
             )
