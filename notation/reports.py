@@ -1,10 +1,12 @@
 """REPORT rows as text and as JSON objects, with the names that they carry."""
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from enum import IntEnum
 from functools import lru_cache, partial
 from typing import Any, Final
+
+from numpy.typing import NDArray
 
 from engine.names import unpack
 from engine.records import (
@@ -151,34 +153,66 @@ _ROW: Final = struct.Struct("<" + "".join(_FORMS[REPORT[names[0]].str[1:]] for n
 _NUMBER_OF: Final = {name: number for number, names in enumerate(REPORT_PLACES.values()) for name in names}
 _KIND: Final = _NUMBER_OF["kind"]
 _READS: Final = {int(kind): _reads(kind, fields) for kind, fields in REPORT_FIELDS.items()}
-#: The same for a line, without what stands elsewhere in it.
-_WORDS: Final = {
-    kind: [
-        (key.removesuffix("_e4"), places, read, key.endswith("_e4")) for key, places, read in reads if key not in _APART
-    ]
-    for kind, reads in _READS.items()
-}
+
+
+def _said(key: str, read: Callable[..., Any]) -> Callable[..., str]:
+    """Function that says a place's number as ``key=value``, or as "" where it is empty. It remembers numbers, but for
+    ids of orders, which do not come again."""
+    name = key.removesuffix("_e4")
+    is_price = key != name
+
+    def say(*values: int) -> str:
+        value = read(*values)
+        if not value:
+            return ""
+        if is_price:
+            return f"{name}={price(value)}"
+        return f"{name}={','.join(value) if isinstance(value, list) else value}"
+
+    return say if key.endswith("order_id") else lru_cache(_VALUES)(say)
+
+
+#: The same for a line, without what stands elsewhere in it: the first place, what says it (of a token with the second
+#: one too), and whether nothing is said of 0.
+_Word = tuple[int, int | None, Callable[..., str], bool]
+
+
+def _words(reads: Iterable[_Read]) -> list[_Word]:
+    found: list[_Word] = []
+    for key, places, read in reads:
+        if key not in _APART:
+            say = _said(key, read)
+            second = places[1] if len(places) == 2 else None
+            found.append((places[0], second, say, second is None and not say(0)))
+    return found
+
+
+_WORDS: Final = {kind: _words(reads) for kind, reads in _READS.items()}
 _SUMS: Final = {int(kind): "cum_qty" in fields for kind, fields in REPORT_FIELDS.items()}
+_CUM_QTY: Final = _NUMBER_OF["cum_qty"]
+_NOTIONAL_E4: Final = _NUMBER_OF["notional_e4"]
 
 
-def print_report(report: Any) -> str:
-    """One REPORT row as a line: kind, then ``key=value`` of all that is not empty; prices in decimals.
+def print_reports(reports: NDArray[Any]) -> Iterator[str]:
+    """REPORT rows as lines: kind, then ``key=value`` of all that is not empty; prices in decimals.
 
     ``avg`` is the average price of an order's trades, cut at eight places; ``notional`` and ``cum_qty`` are exact.
     """
-    values = _ROW.unpack(report.tobytes())
+    return map(_line, _ROW.iter_unpack(reports.tobytes()))
+
+
+def _line(values: tuple[int, ...]) -> str:
     kind = values[_KIND]
     words = [f"> {_KINDS[kind]}"]
-    for key, places, read, is_price in _WORDS[kind]:
-        value = read(*[values[place] for place in places])
-        if not value:
+    for place, second, say, is_silent in _WORDS[kind]:
+        value = values[place]
+        if is_silent and not value:
             continue
-        if is_price:
-            words.append(f"{key}={price(value)}")
-        else:
-            words.append(f"{key}={','.join(value) if isinstance(value, list) else value}")
-    cum_qty = values[_NUMBER_OF["cum_qty"]] if _SUMS[kind] else 0
+        said = say(value) if second is None else say(value, values[second])
+        if said:
+            words.append(said)
+    cum_qty = values[_CUM_QTY] if _SUMS[kind] else 0
     if cum_qty:
-        units, places = divmod(values[_NUMBER_OF["notional_e4"]] * 10_000 // cum_qty, 10**8)
+        units, places = divmod(values[_NOTIONAL_E4] * 10_000 // cum_qty, 10**8)
         words.append(f"avg={units}.{f'{places:08d}'.rstrip('0').ljust(2, '0')}")
     return " ".join(words)

@@ -1,7 +1,9 @@
 """`lockstep events --reports`: reports with names, sums and averages, as text and as JSON."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,6 +82,46 @@ def test_a_range_of_reports_has_the_sums_of_the_commands_before_it(node: Path, l
     assert [json.loads(line) for line in part.splitlines()] == [
         each for each in whole if each["seq"] >= seq and each["symbol"] == "XYZ"
     ]
+
+
+_SELECTIONS: tuple[tuple[tuple[str, ...], Callable[[dict[str, Any]], bool]], ...] = (
+    (("--participant", "BETA"), lambda each: "BETA" in (each["participant"], each["contra_participant"])),
+    (("--participant", "BETA", "--side", "buy"), lambda each: (each["participant"], each["side"]) == ("BETA", "buy")),
+    (
+        ("--contra", "ALPHA"),
+        lambda each: each["kind"] == "trade" and "ALPHA" in (each["participant"], each["contra_participant"]),
+    ),
+    (
+        ("--participant", "ALPHA", "--contra", "BETA"),
+        lambda each: each["kind"] == "trade" and {each["participant"], each["contra_participant"]} == {"ALPHA", "BETA"},
+    ),
+    (("--kind", "new", "--kind", "trade", "--symbol", "XYZ"), lambda each: each["kind"] in ("new", "trade")),
+    (("--reason", "duplicate_id"), lambda each: each["reason"] == "duplicate_id"),
+    (("--price", "10.05"), lambda each: each["price_e4"] == 100_500),
+    (("--from", "8", "--to", "9"), lambda each: 8 <= each["seq"] <= 9),
+    ((), bool),
+)
+
+
+@pytest.mark.parametrize(("words", "is_selected"), _SELECTIONS)
+@pytest.mark.parametrize("held", [1, 3, 4_096])
+def test_a_selection_has_the_reports_that_meet_all_of_its_conditions(
+    held: int,
+    words: tuple[str, ...],
+    is_selected: Callable[[dict[str, Any]], bool],
+    node: Path,
+    lockstep: Lockstep,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many are printed at once, in JSON and as lines."""
+    whole = [json.loads(line) for line in lockstep("events", node, "--reports", "--json")[1].splitlines()]
+    lines = lockstep("events", node, "--reports")[1].splitlines()
+    wanted = [number for number, each in enumerate(whole) if is_selected(each)]
+    assert 0 < len(wanted) <= len(whole)
+    monkeypatch.setattr("cli.questions.reports._ROWS_HELD", held)
+    told = lockstep("events", node, "--reports", "--json", *words)[1].splitlines()
+    assert [json.loads(line) for line in told] == [whole[number] for number in wanted]
+    assert lockstep("events", node, "--reports", *words)[1].splitlines() == [lines[number] for number in wanted]
 
 
 def test_an_unknown_kind_name_or_command_is_refused_in_a_sentence(node: Path, lockstep: Lockstep) -> None:
