@@ -8,10 +8,10 @@ verify`.
 from pathlib import Path
 from typing import NamedTuple
 
-from attestation import signatures, statements
+from attestation import signatures
+from attestation.chain import Chain, Statement
 from attestation.errors import AttestationError
-from attestation.slices import chain_of_blocks, entry_of, first_seq_of
-from attestation.statements import Statement
+from attestation.slices import chain_of_blocks, misfit, read_signed
 from journal import JournalError
 from journal.history import History
 from journal.slices import Place, places
@@ -21,7 +21,9 @@ class Beside(NamedTuple):
     """The attestations beside the closed slices of a data directory.
 
     closed: number of closed slices. signed: slices with a file. keys: keys that signed, in hexadecimal digits. faults:
-    sentences. gaps: closed slices without a file, where slices before and after have one.
+    sentences. gaps: closed slices without a file that a later statement, which names the one before it, vouches for or
+    would if it was whole: between signed ones, and before the first where that names one. begin_anew: slices whose
+    statement names none before it, though there is one.
     """
 
     closed: int
@@ -29,41 +31,7 @@ class Beside(NamedTuple):
     keys: set[str]
     faults: list[str]
     gaps: list[int]
-
-
-def read_signed(path: Path) -> tuple[Statement, str]:
-    """The statement of a slice's attestation, and the key that signed it, in hexadecimal digits.
-
-    Raises AttestationError for another file, and for one that its own key did not sign.
-    """
-    attestation = statements.read(path)
-    statement: Statement = entry_of(path, attestation)["statement"]
-    key = str(attestation.get("key"))
-    try:
-        public = bytes.fromhex(key)
-    except ValueError as error:
-        raise AttestationError(f"{path} names no key") from error
-    if faults := statements.faults(attestation, public):
-        raise AttestationError(f"{path}: {faults[0]}")
-    return statement, key
-
-
-def misfit(statement: Statement, history: History, place: Place) -> str:
-    """Subject of a statement that is not about a slice, as the end of a sentence; "" where it is about that slice.
-
-    Raises JournalError where the bounds of the slice cannot be read.
-    """
-    if statement["journal_id"] != history.journal_id.hex():
-        return "is about another journal"
-    if statement["slice"] != place.number:
-        return f"is about slice {statement['slice']}"
-    bounds = first_seq_of(history, place), history.end_of(place)
-    if (statement["first_seq"], statement["last_seq"]) != bounds:
-        return (
-            f"is about commands {statement['first_seq']} to {statement['last_seq']}, and the slice has "
-            f"{bounds[0]} to {bounds[1]}"
-        )
-    return ""
+    begin_anew: list[int]
 
 
 def is_of_blocks(statement: Statement, history: History, place: Place) -> bool:
@@ -86,41 +54,41 @@ def check_beside(directory: Path) -> Beside:
     closed = closed_places(directory)
     signed = [place.number for place in closed if place.attestation.exists()]
     if not signed:
-        return Beside(len(closed), [], set(), [], [])
+        return Beside(len(closed), [], set(), [], [], [])
     signatures.check_library()
     keys: set[str] = set()
     faults: list[str] = []
-    gaps = [place.number for place in closed if signed[0] < place.number < signed[-1] and place.number not in signed]
-    known: dict[int, Statement] = {}
+    gaps: list[int] = []
+    begin_anew: list[int] = []
+    chain, without = Chain(), list[int]()
     with History.open(directory) as history:
         for place in closed:
             if place.number not in signed:
+                without.append(place.number)
                 continue
             try:
                 statement, key = read_signed(place.attestation)
-                why = misfit(statement, history, place)
+                why = misfit(statement, history, place) or _out_of_order(statement, chain)
             except (AttestationError, JournalError) as error:
                 faults.append(str(error))
                 continue
             keys.add(key)
-            known[place.number] = statement
-            why = why or _out_of_order(statement, place, known, [each.number for each in closed], signed)
             if why:
                 faults.append(f"{place.attestation} {why}")
-    return Beside(len(closed), signed, keys, faults, gaps)
+            if without and (chain.last is not None or statement["previous"]):
+                gaps += without
+            without = []
+            if place.number > 1 and not statement["previous"]:
+                begin_anew.append(place.number)
+            chain.take(statement)
+    return Beside(len(closed), signed, keys, faults, gaps, begin_anew)
 
 
-def _out_of_order(
-    statement: Statement, place: Place, known: dict[int, Statement], closed: list[int], signed: list[int]
-) -> str:
+def _out_of_order(statement: Statement, chain: Chain) -> str:
     """Fault in what a statement follows, as the end of a sentence; "" where that is right or cannot be told."""
-    before, previous = place.number - 1, statement["previous"]
-    if before in known:
-        return (
-            "" if previous == statements.hash_of(known[before]) else f"follows another one than that of slice {before}"
-        )
-    if previous and before == 0:
-        return "follows another one, and it is of the first slice"
-    if previous and before in closed and before not in signed:
-        return f"follows that of slice {before}, which is not there any more"
-    return ""
+    before, last = statement["slice"] - 1, chain.last
+    if before == 0:
+        return "follows another one, and it is of the first slice" if statement["previous"] else ""
+    if last is None or last["slice"] != before or chain.is_named_by(statement):
+        return ""
+    return f"follows another one than that of slice {before}"

@@ -1,8 +1,9 @@
 """Attestations of closed slices: a node signs a statement about each, in a file beside it.
 
 A closed slice has the file ``attestation`` in its folder, the first one in that of the data directory. It holds one
-statement, which names that of the slice before by its hash, where that has one. `lockstep attest verify` takes one such
-file, or a data directory for all of them.
+statement, which names that of the slice before by its hash. Where that is not signed, it is made of the journal for
+its hash alone, so that the order of signing changes no name. `lockstep attest verify` takes one such file, or a data
+directory for all of them.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from attestation import merkle, statements
+from attestation.chain import Statement, hash_of
 from attestation.errors import AttestationError
 from attestation.leaves import Leaves
 from attestation.signatures import check_own, private_key
-from attestation.statements import Statement
 from engine.market_time import ClockPosition
 from engine.names import Directory
 from engine.records import RULES_VERSION
 from journal.frame import Block
 from journal.history import History
-from journal.slices import Place, places, write_aside
+from journal.slices import ATTESTATION, Place, places, read_note, write_aside
 from replay.past import PastSlice, PlayedBlock, gathered
 
 
@@ -55,8 +56,9 @@ def statement_of(
 ) -> Statement:
     """The statement about the commands of a slice up to one that is the last of its block.
 
-    previous: hash of the statement of the slice before; "": there is none. plays: those commands with their events.
-    event_digest: gives it after them, where the journal has it not. Raises AttestationError, JournalError.
+    previous: hash of the statement of the slice before; "": there is none, or it is not known. plays: those commands
+    with their events. event_digest: gives it after them, where the journal has it not. Raises AttestationError,
+    JournalError.
     """
     journal = history.journal(place.number)
     first_seq = journal.start_seq + 1
@@ -90,9 +92,10 @@ def unsigned(directory: Path) -> list[Place]:
 def sign_slice(directory: Path, number: int, key_file: Path) -> Statement:
     """Write the attestation of a closed slice beside it, signed by a private key; gives its statement.
 
-    The events are those that are kept beside the slice, else those of its replay. Raises AttestationError for a key
-    that others may read or that is none, for an open slice, and for an attestation of the slice before that is none;
-    JournalError, ReplayError, OSError.
+    The events are those that are kept beside the slice, else those of its replay. Slices before it that this key has
+    not signed are read too, back to one that it has. Raises AttestationError for a key that others may read or that is
+    none, for an open slice, and where the next slice names another statement; JournalError, also for a slice before it
+    that is damaged; ReplayError, OSError.
     """
     check_own(key_file)
     key, public = private_key(key_file)
@@ -100,31 +103,122 @@ def sign_slice(directory: Path, number: int, key_file: Path) -> Statement:
         place = next((each for each in history.places[:-1] if each.number == number), None)
         if place is None:
             raise AttestationError(f"{directory} has no closed slice {number}; an open one is signed by attest sign")
-        first_seq, to_seq = first_seq_of(history, place), history.end_of(place)
-        (part,) = history.ranges(first_seq, to_seq)
-        made = statement_of(
-            history,
-            place,
-            to_seq,
-            _previous(history, number),
-            gathered(PastSlice(history, part).blocks()),
-            lambda: _no_digest(directory, number),
-        )
+        made = _made(history, place, _previous(history, place, public.hex()))
+        _check_named(history, place, made)
         content = dumps(statements.signed([made], key, public), indent=1) + "\n"
         write_aside(place.attestation, content.encode())
     return made
+
+
+def _made(history: History, place: Place, previous: str) -> Statement:
+    """The statement of a closed slice."""
+    to_seq = history.end_of(place)
+    (part,) = history.ranges(first_seq_of(history, place), to_seq)
+    plays = gathered(PastSlice(history, part).blocks())
+    return statement_of(history, place, to_seq, previous, plays, lambda: _no_digest(history.path, place.number))
+
+
+def _check_named(history: History, place: Place, made: Statement) -> None:
+    """Raise AttestationError where a slice cannot name the one before, and the next one knows it by another name."""
+    after = next((each for each in history.places[:-1] if each.number == place.number + 1), None)
+    if made["previous"] or place.number == 1 or after is None:
+        return
+    known, _ = _known(history, after)
+    if known is not None and known["previous"] not in ("", hash_of(made)):
+        raise AttestationError(
+            f"slice {after.number} names another statement of slice {place.number}, one that followed slice "
+            f"{place.number - 1}, which is not here; take the attestation of slice {place.number} from a copy "
+            f"(`lockstep repair {history.path} --from COPY`), or bring slice {place.number - 1} back"
+        )
 
 
 def _no_digest(directory: Path, number: int) -> bytes:
     raise AttestationError(f"slice {number} of {directory} has no event digest; run `lockstep journal check`")
 
 
-def _previous(history: History, number: int) -> str:
-    """Hash of the statement of the slice before; "" where no attestation is beside it."""
-    before = next((each for each in history.places if each.number == number - 1), None)
-    if before is None or not before.attestation.exists():
+def _previous(history: History, place: Place, key: str) -> str:
+    """Name of the statement of the slice before, signed or not; "" for the first slice, and where the slice before is
+    not in the directory and its attestation is not where it was archived.
+
+    key: the signer's, in hexadecimal digits: what it has signed is not read again.
+    """
+    by_number = {each.number: each for each in history.places}
+    number, name, unsigned_ones = place.number - 1, "", list[Place]()
+    while (before := by_number.get(number)) is not None:
+        known, by = _known(history, before)
+        if known is not None and (by == key or _made(history, before, known["previous"]) == known):
+            name = hash_of(known)
+            break
+        unsigned_ones.append(before)
+        number -= 1
+    else:
+        name = _archived_name(history, number)
+    for each in reversed(unsigned_ones):
+        name = hash_of(_made(history, each, name))
+    return name
+
+
+def _known(history: History, place: Place) -> tuple[Statement | None, str]:
+    """The statement beside a slice with the key that signed it, where both are right; else None."""
+    if not place.attestation.exists():
+        return None, ""
+    try:
+        statement, by = read_signed(place.attestation)
+    except AttestationError:
+        return None, ""
+    return (None, "") if misfit(statement, history, place) else (statement, by)
+
+
+def _archived_name(history: History, number: int) -> str:
+    """Name of the statement of a slice by the attestation that went with it to the archive; "" where it is not there.
+
+    Any key will do: the slice itself cannot be asked.
+    """
+    note = read_note(history.path, number)
+    if note is None or not (Path(note.path) / ATTESTATION).is_file():
         return ""
-    return statements.hash_of(entry_of(before.attestation, statements.read(before.attestation))["statement"])
+    try:
+        statement, _ = read_signed(Path(note.path) / ATTESTATION)
+    except AttestationError:
+        return ""
+    found = statement["journal_id"], statement["slice"], statement["first_seq"], statement["last_seq"]
+    is_right = found == (history.journal_id.hex(), number, note.first_seq, note.last_seq)
+    return hash_of(statement) if is_right else ""
+
+
+def read_signed(path: Path) -> tuple[Statement, str]:
+    """The statement of a slice's attestation, and the key that signed it, in hexadecimal digits.
+
+    Raises AttestationError for another file, and for one that its own key did not sign.
+    """
+    attestation = statements.read(path)
+    statement: Statement = entry_of(path, attestation)["statement"]
+    key = str(attestation.get("key"))
+    try:
+        public = bytes.fromhex(key)
+    except ValueError as error:
+        raise AttestationError(f"{path} names no key") from error
+    if faults := statements.faults(attestation, public):
+        raise AttestationError(f"{path}: {faults[0]}")
+    return statement, key
+
+
+def misfit(statement: Statement, history: History, place: Place) -> str:
+    """Subject of a statement that is not about a slice, as the end of a sentence; "" where it is about that slice.
+
+    Raises JournalError where the bounds of the slice cannot be read.
+    """
+    if statement["journal_id"] != history.journal_id.hex():
+        return "is about another journal"
+    if statement["slice"] != place.number:
+        return f"is about slice {statement['slice']}"
+    bounds = first_seq_of(history, place), history.end_of(place)
+    if (statement["first_seq"], statement["last_seq"]) != bounds:
+        return (
+            f"is about commands {statement['first_seq']} to {statement['last_seq']}, and the slice has "
+            f"{bounds[0]} to {bounds[1]}"
+        )
+    return ""
 
 
 def entry_of(path: Path, attestation: dict[str, Any]) -> dict[str, Any]:

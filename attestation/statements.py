@@ -1,15 +1,15 @@
 """Statements about the slices of a journal, and their signatures.
 
 A statement is JSON in one form (keys in order, no spaces), so that its bytes can be signed. It names the statement of
-the slice before by its hash: the last one vouches for all.
+the slice before by its hash, whether that is signed or not: the last one vouches for all (``attestation.chain``).
 """
 
-import json
-from hashlib import sha256
+import re
 from pathlib import Path
 from typing import Any, Final
 
 from attestation import files
+from attestation.chain import Chain, Statement, octets
 from attestation.signatures import sign, signs
 
 FORMAT: Final = "lockstep-attestation"
@@ -21,18 +21,10 @@ KEYS: Final = (
     "blocks_sha256", "commands_root", "days", "days_root", "event_digest", "first_seq", "journal_id", "last_seq",
     "participants", "previous", "rules_version", "slice", "symbols",
 )  # fmt: skip
-
-Statement = dict[str, Any]
-
-
-def octets(statement: Statement) -> bytes:
-    """The bytes of a statement that are hashed and signed."""
-    return json.dumps(statement, sort_keys=True, separators=(",", ":")).encode()
-
-
-def hash_of(statement: Statement) -> str:
-    """SHA-256 of a statement, 64 hexadecimal digits."""
-    return sha256(octets(statement)).hexdigest()
+_WHOLE: Final = ("days", "first_seq", "last_seq", "rules_version", "slice")
+_NAMES: Final = ("participants", "symbols")
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
+_DIGEST: Final = re.compile(r"[0-9a-f]{32}")
 
 
 def signed(statements: list[Statement], key: Any, public: bytes) -> dict[str, Any]:
@@ -52,27 +44,35 @@ def read(path: Path) -> dict[str, Any]:
     return files.read(path, FORMAT, VERSION, "an", "attestation")
 
 
-def faults(attestation: dict[str, Any], public: bytes) -> list[str]:
+def faults(attestation: dict[str, Any], public: bytes, *, may_skip: bool = False) -> list[str]:
     """Faults of an attestation as the bearer of ``public`` would have signed it, as sentences; none where it is
-    right."""
+    right.
+
+    may_skip: whether a statement may name one before it that is not here, since somebody has the journal to tell.
+    """
     if set(attestation) != {"format", "version", "key", "statements"}:
         return ["it has other keys than an attestation has"]
     found = [] if attestation["key"] == public.hex() else ["it names another key"]
-    before: Statement | None = None
     entries = attestation.get("statements")
     if not isinstance(entries, list) or not entries:
         return ["it has no statement"]
+    chain = Chain()
     for at, entry in enumerate(entries, 1):
         if why := entry_fault(entry, public):
             found.append(f"statement {at} {why}")
-            before = None
+            chain = Chain()
             continue
         statement = entry["statement"]
-        if before is not None and statement["previous"] != hash_of(before):
-            found.append(f"statement {at} follows another one than statement {at - 1}")
-        if before is not None and statement["slice"] != before["slice"] + 1:
-            found.append(f"statement {at} is not of the slice after that of statement {at - 1}")
-        before = statement
+        last = chain.last
+        if last is not None:
+            skips = statement["slice"] > last["slice"] + 1 and (may_skip or not statement["previous"])
+            if not skips and not chain.is_named_by(statement):
+                found.append(f"statement {at} follows another one than statement {at - 1}")
+            elif not skips and statement["slice"] != last["slice"] + 1:
+                found.append(f"statement {at} is not of the slice after that of statement {at - 1}")
+            elif statement["journal_id"] != last["journal_id"]:
+                found.append(f"statement {at} is about another journal than statement {at - 1}")
+        chain.take(statement)
     return found
 
 
@@ -83,6 +83,8 @@ def entry_fault(entry: Any, public: bytes) -> str:
     statement = entry["statement"]
     if not isinstance(statement, dict) or set(statement) != set(KEYS):
         return "has other keys than a statement has"
+    if not _has_form(statement):
+        return "has a value in another form than a statement has"
     try:
         signature = bytes.fromhex(entry["signature"])
     except (TypeError, ValueError):
@@ -92,3 +94,20 @@ def entry_fault(entry: Any, public: bytes) -> str:
     if not signs(public, signature, _PURPOSE + octets(statement)):
         return "is not signed by this key"
     return ""
+
+
+def _has_form(statement: Statement) -> bool:
+    """True if each value of a statement is of its kind: what is signed may still be wrong."""
+    return (
+        all(type(statement[key]) is int and statement[key] >= 0 for key in _WHOLE)
+        and all(
+            isinstance(statement[key], list) and all(isinstance(each, str) for each in statement[key]) for key in _NAMES
+        )
+        and all(_is(_HASH, statement[key]) for key in ("blocks_sha256", "commands_root", "days_root"))
+        and all(_is(_DIGEST, statement[key]) for key in ("event_digest", "journal_id"))
+        and (statement["previous"] == "" or _is(_HASH, statement["previous"]))
+    )
+
+
+def _is(form: re.Pattern[str], value: Any) -> bool:
+    return isinstance(value, str) and form.fullmatch(value) is not None

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from attestation import beside, signatures
+from attestation import slices as signed_slices
 from attestation.errors import AttestationError
 from checkpoints import CheckpointError, CheckpointStore, load_checkpoint
 from directory.incomplete import mark_incomplete
@@ -715,8 +716,8 @@ def _judged(path: Path, history: History, place: Place) -> tuple[str, str]:
     """The key that signed the attestation of a slice, and its fault as the end of a sentence, "" where it is right: by
     its form, its signature, its slice and the slice's blocks."""
     try:
-        statement, key = beside.read_signed(path)
-        fault = beside.misfit(statement, history, place)
+        statement, key = signed_slices.read_signed(path)
+        fault = signed_slices.misfit(statement, history, place)
         if not fault and not beside.is_of_blocks(statement, history, place):
             fault = "is of other blocks than those that are here"
     except (AttestationError, JournalError) as error:

@@ -60,13 +60,14 @@ def write_slices(
     *,
     checkpoint_every: int | None = None,
     capacity: Capacity = SMALL,
+    journal_id: bytes | None = None,
 ) -> MarketEngine:
     """Pump the rows into a new directory and begin a new slice after each command in ``ends``; the engine at the end.
 
     No slice ends between an EXTEND row and its command: such an end moves behind the command. Slices without commands
     are left out.
     """
-    journal, engine = create(directory, capacity)
+    journal, engine = create(directory, capacity, journal_id=journal_id)
     stamp = FileStamp()
     with journal:
         for end in [*sorted(slice_ends(rows, ends)), len(rows)]:

@@ -21,6 +21,7 @@ import pytest
 pytest.importorskip("cryptography", reason="the extra attest is not installed")
 
 from attestation import merkle, proofs, signatures, statements
+from attestation.chain import hash_of, octets
 from attestation.leaves import Leaves
 from directory.recover import create
 from engine.interface import new_engine
@@ -89,7 +90,7 @@ def test_an_honest_copy_is_accepted(place: Path, made: dict[str, Any], tmp_path:
     twin = shutil.copytree(place / "node", tmp_path / "twin")
     facts = told(lockstep, 0, "verify", place / "signed", twin, *public)
     assert (facts["ok"], facts["faults"]) == (True, [])
-    assert facts["root"] == sha256(statements.octets(made["signed"]["statements"][-1]["statement"])).hexdigest()
+    assert facts["root"] == sha256(octets(made["signed"]["statements"][-1]["statement"])).hexdigest()
     status, said, sentence = lockstep("attest", "verify", place / "signed", twin)
     assert (status, "names; take the public key from its owner" in sentence) == (0, True)
     assert said.endswith(f"signed is signed by this key, and {twin} is what it attests\n")
@@ -363,7 +364,7 @@ def test_slices_are_attested_in_a_chain(place: Path, tmp_path: Path, lockstep: L
     facts = told(lockstep, 0, "sign", tmp_path / "node", "--key", place / "key", "--out", out)
     made = facts["statements"]
     assert [each["slice"] for each in made] == [1, 2, 3]
-    assert [each["previous"] for each in made] == ["", *(statements.hash_of(each) for each in made[:2])]
+    assert [each["previous"] for each in made] == ["", *(hash_of(each) for each in made[:2])]
     public = ["--public", place / "key.pub"]
     assert told(lockstep, 0, "verify", out, tmp_path / "node", *public)["ok"]
     for order in ([0, 2], [1, 0, 2], [0, 1, 1, 2]):

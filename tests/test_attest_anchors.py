@@ -15,7 +15,8 @@ import pytest
 
 pytest.importorskip("rfc3161_client", reason="the extra attest is not installed")
 
-from attestation import signatures, stamps, statements
+from attestation import signatures, stamps
+from attestation.chain import hash_of, octets
 from engine.records import CommandKind, concatenate
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
@@ -112,7 +113,7 @@ def told(lockstep: Lockstep, status: int, *words: object) -> dict[str, Any]:
 
 
 def root_of(attestation: Path) -> str:
-    return statements.hash_of(json.loads(attestation.read_text())["statements"][-1]["statement"])
+    return hash_of(json.loads(attestation.read_text())["statements"][-1]["statement"])
 
 
 def test_a_time_stamp_vouches_for_an_honest_copy_and_for_one_that_went_on(
@@ -231,9 +232,9 @@ def test_a_stamp_of_an_earlier_slice_vouches_up_to_its_end(kept: Kept, tmp_path:
     out = tmp_path / "signed"
     assert lockstep("attest", tmp_path / "node", "--key", kept.key, "--out", out)[0] == 0
     first = json.loads(out.read_text())["statements"][0]["statement"]
-    (tmp_path / "first.tsq").write_bytes(stamps.request(statements.octets(first)))
+    (tmp_path / "first.tsq").write_bytes(stamps.request(octets(first)))
     answer = kept.authority.answer(tmp_path / "first.tsq", tmp_path / "first.tsr")
-    words = ["--stamp", answer, "--authority", kept.authority.root, "--root", statements.hash_of(first)]
+    words = ["--stamp", answer, "--authority", kept.authority.root, "--root", hash_of(first)]
     facts = told(lockstep, 0, out, tmp_path / "node", "--public", kept.public, *words)
     assert [(each["slice"], each["last_seq"]) for each in facts["anchors"]] == [(1, 200), (1, 200)]
 

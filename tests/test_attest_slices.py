@@ -7,13 +7,18 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("cryptography", reason="the extra attest is not installed")
 
 from attestation import signatures, statements
+from attestation.chain import hash_of
+from attestation.errors import AttestationError
+from attestation.slices import sign_slice
+from engine.records import RULES_VERSION
 from journal import Journal
-from journal.slices import places
+from journal.slices import ArchiveNote, places, write_note
 from node.core import slice_signer
 from node.core.slice_signer import SliceSigner
 from node.programs.supervisor import Supervisor
@@ -102,10 +107,8 @@ def test_what_was_changed_afterwards_is_found(place: Path, lockstep: Lockstep) -
     shutil.copy(second, places(other)[1].attestation)
     assert "another journal" in found(other, "--public", public)
 
-    # A statement that names none before it, and one of another key.
-    last = signatures.private_key(place / "key")
-    alone = json.loads(honest[second])["statements"][0]["statement"] | {"previous": ""}
-    second.write_text(json.dumps(statements.signed([alone], *last)))
+    # A statement that names another one before it, and one of another key.
+    signed_again(place, second, previous="11" * 32)
     assert "statement 2 follows another one than statement 1" in found()
     second.unlink()
     assert signed(lockstep, place, "other") == [2]
@@ -121,6 +124,190 @@ def test_slices_without_an_attestation_are_named(place: Path, lockstep: Lockstep
     status, said, complaint = lockstep("attest", "verify", place / "node")
     assert status == 0
     assert "note: no attestation is beside closed slice 2" in complaint
+    assert "slice 2, commands 201 to 400, is not signed, and no signed slice behind it vouches for it\n" in said
+    assert "slice 3 is open, and not signed from command 401 on\n" in said
+
+
+# A chain that is right in every order of signing.
+
+
+def signed_again(place: Path, path: Path, **values: object) -> None:
+    """Write an attestation with other values in its statement, signed by the right key."""
+    statement = json.loads(path.read_text())["statements"][0]["statement"] | values
+    path.write_text(json.dumps(statements.signed([statement], *signatures.private_key(place / "key"))))
+
+
+FOUR = [120, 240, 360, 480]
+
+
+@pytest.fixture
+def longer(place: Path) -> Path:
+    """The folder with a node of five slices in place of three."""
+    shutil.rmtree(place / "node")
+    write_slices(place / "node", ROWS, FOUR)
+    return place
+
+
+def sign(place: Path, *numbers: int, key: str = "key") -> None:
+    for number in numbers:
+        sign_slice(place / "node", number, place / key)
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3, 4), (4, 3, 2, 1), (2, 4, 1, 3), (3, 1, 4, 2)])
+def test_statements_are_the_same_in_every_order_of_signing(
+    order: tuple[int, ...], longer: Path, lockstep: Lockstep
+) -> None:
+    node, public = longer / "node", longer / "key.pub"
+    words = ["attest", "sign", node, "--key", longer / "key", "--out", longer / "whole"]
+    assert lockstep(*words)[0] == 0
+    whole = [each["statement"] for each in statements.read(longer / "whole")["statements"]]
+    done: set[int] = set()
+    for number in order:
+        sign(longer, number)
+        done.add(number)
+        status, facts = verified(lockstep, node, "--public", public)
+        assert (status, facts["faults"], facts["notes"]) == (0, [], [])
+        assert [each["slice"] for each in facts["statements"]] == sorted(done)
+        expected = [(at, min((each for each in done if each > at), default=None)) for at in {1, 2, 3, 4} - done]
+        told = [(each["slice"], each["vouched_by"]) for each in facts["unsigned"]]
+        assert told == [*expected, (5, None)]
+        assert facts["statements"] == [whole[each - 1] for each in sorted(done)]
+        assert lockstep("doctor", node)[0] == 0
+
+
+def test_a_slice_that_is_not_signed_has_to_be_what_the_next_one_names(longer: Path, lockstep: Lockstep) -> None:
+    node, public = longer / "node", longer / "key.pub"
+    sign(longer, 1, 4)
+    status, said, _ = lockstep("attest", "verify", node, "--public", public)
+    assert status == 0
+    assert "slice 2, commands 121 to 240, is not signed itself, and is what slice 4, which is, names as before" in said
+    assert said.endswith(f"and {node} is what it attests, but for what is not signed\n")
+    # A forger who makes all checksums right changes a command of an unsigned slice, and keeps the signed files.
+    with Journal.open(node, readonly=True) as journal:
+        journal_id = journal.journal_id
+    for seq in (130, 250):
+        forged, other = longer / f"forged{seq}", ROWS.copy()
+        other.view(np.uint8).reshape(len(other), 64)[seq, 40] ^= 1
+        write_slices(forged, other, FOUR, journal_id=journal_id)
+        for number in (1, 4):
+            shutil.copy(places(node)[number - 1].attestation, places(forged)[number - 1].attestation)
+        status, facts = verified(lockstep, forged, "--public", public)
+        assert (status, "slice 3 is not what slice 4 names as before it" in facts["faults"]) == (1, True)
+    signed_again(longer, places(node)[3].attestation, previous="11" * 32)
+    status, facts = verified(lockstep, node, "--public", public)
+    assert (status, facts["faults"]) == (1, ["slice 3 is not what slice 4 names as before it"])
+
+
+def test_attestations_of_releases_that_named_none_before_an_unsigned_slice_stay_right(
+    longer: Path, lockstep: Lockstep
+) -> None:
+    node, public = longer / "node", longer / "key.pub"
+    files = [each.attestation for each in places(node)[:-1]]
+
+    def right() -> dict[str, Any]:
+        status, facts = verified(lockstep, node, "--public", public)
+        assert (status, facts["faults"]) == (0, [])
+        assert lockstep("doctor", node)[0] == 0
+        return facts
+
+    sign(longer, 2)
+    signed_again(longer, files[1], previous="")
+    sign(longer, 3)  # which names the one of slice 2 as it is
+    said = "slice 2 names no slice before it, so its root vouches for nothing before it"
+    assert [right()["notes"], [each["vouched_by"] for each in right()["unsigned"]]] == [[said], [None, None, None]]
+    sign(longer, 1, 4)
+    assert right()["notes"] == [said]
+    files[1].unlink()
+    assert [each for each in right()["unsigned"] if each["vouched_by"]] == [
+        {"slice": 2, "first_seq": 121, "last_seq": 240, "vouched_by": 3}
+    ]
+    sign(longer, 2)  # which names that of slice 1 now: slice 3 names it as it was before
+    assert right()["notes"] == []
+    for file in files:
+        file.unlink()
+        right()
+        sign(longer, files.index(file) + 1)
+        assert right()["notes"] == []
+
+
+def test_a_slice_is_named_whatever_lies_beside_it(longer: Path, lockstep: Lockstep) -> None:
+    """A file that others wrote there is not relied on: the name is then made of the journal."""
+    node, public = longer / "node", longer / "key.pub"
+    files = [each.attestation for each in places(node)[:-1]]
+    sign(longer, 1, 2)
+    (honest,) = statements.read(files[1])["statements"]
+    other = signatures.private_key(longer / "other")
+    for foreign in (
+        "{",
+        json.dumps(statements.signed([honest["statement"]], *other)),
+        json.dumps(statements.signed([honest["statement"] | {"commands_root": "00" * 32}], *other)),
+    ):
+        files[1].write_text(foreign)
+        sign(longer, 3)
+        assert statements.read(files[2])["statements"][0]["statement"]["previous"] == hash_of(honest["statement"])
+    files[1].unlink()
+    assert verified(lockstep, node, "--public", public)[0] == 0
+
+
+def test_a_slice_is_not_signed_before_one_that_is_damaged(longer: Path, lockstep: Lockstep) -> None:
+    data = places(longer / "node")[1].journal / "data.mdb"
+    data.chmod(0o600)
+    data.write_bytes(b"x" * data.stat().st_size)
+    sign(longer, 1)
+    status, said, complaint = lockstep("attest", "slices", longer / "node", "--key", longer / "key")
+    assert (status, said) == (2, "")
+    assert str(data.parent) in complaint
+    assert not places(longer / "node")[2].attestation.exists()
+
+
+def test_a_slice_that_is_archived_is_named_from_its_archive_and_a_dropped_one_is_missed(
+    longer: Path, lockstep: Lockstep
+) -> None:
+    node, public = longer / "node", longer / "key.pub"
+    sign(longer, 1, 2)
+    named = hash_of(statements.read(places(node)[1].attestation)["statements"][0]["statement"])
+    archived = longer / "archive" / "000002"
+    shutil.move(places(node)[1].folder, archived)
+    note = ArchiveNote(
+        2, str(archived), 121, 240, 0, 0, RULES_VERSION, {}, 0, "", "2024-01-15T00:00:00Z", has_events=False
+    )
+    write_note(node, note)
+    sign(longer, 3, 4)
+    assert statements.read(places(node)[1].attestation)["statements"][0]["statement"]["previous"] == named
+    status, facts = verified(lockstep, node, "--public", public)
+    assert (status, facts["faults"]) == (0, [])
+    assert facts["notes"] == ["slice 2 is not here, so it was not compared"]
+    (archived / "attestation").unlink()
+    with pytest.raises(AttestationError, match="slice 4 names another statement of slice 3, one that followed slice 2"):
+        sign(longer, 3)
+    places(node)[2].attestation.unlink()
+    sign(longer, 3, 4)
+    assert "slice 3 names no slice before it" in verified(lockstep, node, "--public", public)[1]["notes"][0]
+    shutil.rmtree(node)
+    write_slices(node, ROWS, FOUR)
+    sign(longer, 1, 2, 3, 4)
+    shutil.rmtree(places(node)[1].folder)
+    status, facts = verified(lockstep, node, "--public", public)
+    assert (status, facts["faults"]) == (1, ["slice 2 is missing, and no note says that it was archived"])
+    attested = json.loads((node / "attestation").read_text())
+    attested["statements"] += statements.read(places(node)[1].attestation)["statements"]
+    (longer / "joined").write_text(json.dumps(attested))
+    status, facts = verified(lockstep, longer / "joined", "--public", public)
+    assert (status, facts["faults"]) == (1, ["statement 2 follows another one than statement 1"])
+
+
+def test_a_statement_with_a_value_of_another_kind_is_refused(place: Path, lockstep: Lockstep) -> None:
+    node = place / "node"
+    sign(place, 1, 2)
+    file = places(node)[1].attestation
+    truth = file.read_text()
+    for values in ({"slice": "2"}, {"slice": None}, {"last_seq": True}, {"previous": 5}, {"symbols": "XYZ"}):
+        signed_again(place, file, **values)
+        status, facts = verified(lockstep, node, "--public", place / "key.pub")
+        assert status == 1
+        assert "statement 2 has a value in another form than a statement has" in facts["faults"]
+        assert lockstep("doctor", node)[0] == 1
+        file.write_text(truth)
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o602])

@@ -144,6 +144,7 @@ def changed_text(path: Path, before: str, after: str) -> None:
 
 
 Change = Callable[[Path, list[Path]], object]
+OTHER = "22" * 32
 FAULTS: list[tuple[str, Change]] = [
     ("cannot be read as an attestation", lambda _, files: files[1].write_text("{")),
     ("has not one statement", lambda _, files: changed_text(files[1], "statements", "x")),
@@ -152,8 +153,8 @@ FAULTS: list[tuple[str, Change]] = [
     ("is about another journal", lambda place, files: signed_again(place, files[1], journal_id="00" * 16)),
     ("is about slice 1", lambda _, files: shutil.copy(files[0], files[1])),
     ("is about commands 1 to ", lambda place, files: signed_again(place, files[1], first_seq=1)),
-    ("follows another one than that of slice 1", lambda place, files: signed_again(place, files[1], previous="")),
-    ("follows that of slice 2, which is not there any more", lambda _, files: files[1].unlink()),
+    ("follows another one than that of slice 1", lambda place, files: signed_again(place, files[1], previous=OTHER)),
+    ("and it is of the first slice", lambda place, files: signed_again(place, files[0], previous=OTHER)),
 ]  # fmt: skip
 
 
@@ -167,19 +168,28 @@ def test_the_doctor_finds_what_is_wrong_with_an_attestation_as_a_file(
     assert lockstep("doctor", place / "b")[0] == 1
 
 
-def test_the_doctor_tells_a_slice_without_one_between_those_that_have_one(place: Path, lockstep: Lockstep) -> None:
+def test_the_doctor_tells_a_slice_without_one_before_those_that_have_one(place: Path, lockstep: Lockstep) -> None:
     files = beside(place / "b")
-    files[1].unlink()
-    signed_again(place, files[2], previous="")  # as a node that could not sign slice 2 has it
-    grade, what = finding(lockstep, place / "b", "attestations")
-    assert (grade, "none beside slice 2, though slices before and after have one" in what) == ("notice", True)
+    for number in (2, 1):
+        files[number - 1].unlink()
+        grade, what = finding(lockstep, place / "b", "attestations")
+        assert (grade, f"none beside slice {number}" in what) == ("notice", True)
+        sign_slice(place / "b", number, place / "key")
+        assert finding(lockstep, place / "b", "attestations")[0] == "good"
     # The newest slice may be signed later, and another key is no fault of a file.
-    files[2].unlink()
+    for file in files[1:]:
+        file.unlink()
     signed_again(place, files[0], "other")
     assert finding(lockstep, place / "b", "attestations") == (
         "good",
         "beside 1 of 3 closed slices, each signed and in order",
     )
+
+
+def test_the_doctor_tells_a_statement_that_names_none_before_it(place: Path, lockstep: Lockstep) -> None:
+    signed_again(place, beside(place / "b")[1], previous="")  # as a release before had it, whose slice 1 was not signed
+    grade, what = finding(lockstep, place / "b", "attestations")
+    assert (grade, "that of slice 2 names none before it, so its root vouches for nothing" in what) == ("notice", True)
 
 
 def test_the_doctor_tells_of_both_where_the_journal_is_damaged(place: Path, lockstep: Lockstep) -> None:

@@ -11,9 +11,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from attestation import merkle, proofs, signatures, slices, stamps, statements
+from attestation.chain import Chain, Statement, hash_of, octets
 from attestation.errors import AttestationError
 from attestation.leaves import Leaves
-from attestation.statements import Statement
 from cli import errors, screen
 from cli.errors import WrongUse
 from cli.questions.choice import Selection
@@ -25,7 +25,7 @@ from engine.names import Directory
 from engine.records import EVENT
 from engine.row_bytes import ROW
 from journal.history import History
-from journal.slices import Place
+from journal.slices import Place, read_note
 from notation.print import command_text, print_event
 from replay.past import PlayedBlock
 
@@ -71,7 +71,8 @@ def _statements(directory: Path) -> list[Statement]:
     made: list[Statement] = []
     with History.open(directory) as history:
         for place in history.places:
-            previous = statements.hash_of(made[-1]) if made else ""
+            follows = bool(made) and made[-1]["slice"] == place.number - 1
+            previous = hash_of(made[-1]) if follows else ""
             to_seq = history.end_of(place)
             if to_seq >= slices.first_seq_of(history, place):
                 made.append(_statement(directory, history, place, to_seq, previous))
@@ -104,7 +105,7 @@ def sign_slices(directory: Path, key_file: Path, *, as_json: bool) -> int:
         if not as_json:
             screen.print_line(f"slice {place.number} is attested by {place.attestation}")
     if as_json:
-        attested = [{"slice": each["slice"], "root": statements.hash_of(each)} for each in made]
+        attested = [{"slice": each["slice"], "root": hash_of(each)} for each in made]
         screen.print_json({"path": str(directory), "attested": attested})
     elif not made:
         screen.print_line(f"no closed slice of {directory} is without its attestation")
@@ -112,7 +113,7 @@ def sign_slices(directory: Path, key_file: Path, *, as_json: bool) -> int:
 
 
 def _facts(path: Path, made: list[Statement], public: bytes, faults: list[str]) -> dict[str, Any]:
-    root = statements.hash_of(made[-1]) if made else ""
+    root = hash_of(made[-1]) if made else ""
     return {
         "path": str(path),
         "ok": not faults,
@@ -129,7 +130,7 @@ def _show(made: list[Statement], public: bytes) -> None:
             f"slice {each['slice']}: commands {each['first_seq']:,} to {each['last_seq']:,}, "
             f"{screen.counted(each['days'], 'day')} of participants, commands root {each['commands_root'][:16]}…"
         )
-    screen.facts([("key", public.hex()), ("root", statements.hash_of(made[-1]))])
+    screen.facts([("key", public.hex()), ("root", hash_of(made[-1]))])
 
 
 def _public(path: Path | None, named: Any) -> bytes:
@@ -176,11 +177,11 @@ def request(path: Path, out: Path, *, as_json: bool) -> int:
     if faults := statements.faults(attestation, public):
         raise AttestationError(f"{path}: {faults[0]}")
     last = attestation["statements"][-1]["statement"]
-    write_whole(out, stamps.request(statements.octets(last)), mode=0o644)
+    write_whole(out, stamps.request(octets(last)), mode=0o644)
     if as_json:
-        screen.print_json({"path": str(out), "root": statements.hash_of(last)})
+        screen.print_json({"path": str(out), "root": hash_of(last)})
     else:
-        screen.facts([("root", statements.hash_of(last))])
+        screen.facts([("root", hash_of(last))])
         screen.print_line(f"{out} is for a time stamp authority: POST it as application/timestamp-query")
         screen.print_line(f"then: lockstep attest verify {path} --stamp ANSWER --authority CERTIFICATES")
     return errors.FINE
@@ -192,7 +193,8 @@ def verify(path: Path, directory: Path | None, public_file: Path | None, kept: K
     path: of an attestation, or a data directory, for those beside its slices.
     """
     kept.check()
-    if path.is_dir():
+    is_beside = path.is_dir()
+    if is_beside:
         attestation, directory = slices.joined(path), directory or path
         if left := [place.number for place in slices.unsigned(path)]:
             numbers = ", ".join(map(str, left))
@@ -200,30 +202,77 @@ def verify(path: Path, directory: Path | None, public_file: Path | None, kept: K
     else:
         attestation = statements.read(path)
     public = _public(public_file, attestation.get("key"))
-    faults = statements.faults(attestation, public)
+    faults = statements.faults(attestation, public, may_skip=is_beside)
     made: list[Statement] = [] if faults else [each["statement"] for each in attestation["statements"]]
     anchors: list[Anchor] = []
+    found = Comparison([], [], [])
     if made:
         anchors, faults = _anchors(path, made, kept)
+        found.notes.extend(_broken_chain(made))
     if directory is not None and made:
-        faults += _journal_faults(directory, made)
+        _compare(directory, made, found, is_beside=is_beside)
+        faults += found.faults
     if as_json:
-        screen.print_json(_facts(path, made, public, faults) | {"anchors": [_anchor_facts(each) for each in anchors]})
+        told = {"unsigned": [each._asdict() for each in found.unsigned], "notes": found.notes}
+        told |= {"anchors": [_anchor_facts(each) for each in anchors]}
+        screen.print_json(_facts(path, made, public, faults) | told)
     else:
         if made:
             _show(made, public)
-        for anchor in anchors:
-            screen.print_line(_anchor_words(anchor))
-        for fault in faults:
-            screen.print_line(fault)
+        for line in (
+            *map(_anchor_words, anchors),
+            *(f"note: {each}" for each in found.notes),
+            *map(_unsigned_words, found.unsigned),
+            *faults,
+        ):
+            screen.print_line(line)
         right = f"{path} is signed by this key" + (f", and {directory} is what it attests" if directory else "")
+        right += ", but for what is not signed" if found.unsigned else ""
         screen.verdict(not faults, f"NOT ATTESTED: do not rely on {directory or path}" if faults else right)
     return errors.FOUND if faults else errors.FINE
 
 
+class Unsigned(NamedTuple):
+    """Commands that no statement is about. ``slice``: their slice; its end is None where it is open.
+
+    ``vouched_by``: the first signed slice behind it whose chain of names vouches for them; None: none does.
+    """
+
+    slice: int
+    first_seq: int
+    last_seq: int | None
+    vouched_by: int | None
+
+
+class Comparison(NamedTuple):
+    """Findings beside right statements: faults of the journal, commands that are not signed, and notes."""
+
+    faults: list[str]
+    unsigned: list[Unsigned]
+    notes: list[str]
+
+
+def _unsigned_words(found: Unsigned) -> str:
+    if found.last_seq is None:
+        return f"slice {found.slice} is open, and not signed from command {found.first_seq:,} on"
+    what = f"slice {found.slice}, commands {found.first_seq:,} to {found.last_seq:,}, is not signed"
+    if found.vouched_by is None:
+        return f"{what}, and no signed slice behind it vouches for it"
+    return f"{what} itself, and is what slice {found.vouched_by}, which is, names as before it"
+
+
+def _broken_chain(made: list[Statement]) -> list[str]:
+    """Sentences on statements that name none before them, though they are not of the first slice."""
+    return [
+        f"slice {each['slice']} names no slice before it, so its root vouches for nothing before it"
+        for each in made
+        if each["slice"] > 1 and not each["previous"]
+    ]
+
+
 def _anchors(path: Path, made: list[Statement], kept: Kept) -> tuple[list[Anchor], list[str]]:
     """Roots of these statements that others keep, and sentences on what they keep of other ones."""
-    by_root = {statements.hash_of(each): each for each in made}
+    by_root = {hash_of(each): each for each in made}
     anchors, faults = [], []
     if kept.root is not None:
         if (found := by_root.get(kept.root.lower())) is not None:
@@ -252,7 +301,7 @@ def _in_text(moment: datetime) -> str:
 
 def _anchor_facts(anchor: Anchor) -> dict[str, Any]:
     return {
-        "root": statements.hash_of(anchor.statement),
+        "root": hash_of(anchor.statement),
         "slice": anchor.statement["slice"],
         "last_seq": anchor.statement["last_seq"],
         "time": None if anchor.time is None else _utc(anchor.time),
@@ -277,31 +326,75 @@ _MEANS: Final = {
 }
 
 
-def _journal_faults(directory: Path, made: list[Statement]) -> list[str]:
-    found = []
+def _compare(directory: Path, made: list[Statement], found: Comparison, *, is_beside: bool) -> None:
+    """Compare a journal with statements about its slices, and say of what there is none.
+
+    is_beside: they are all that lie beside its slices: then slices between them are read too, to tell whether they are
+    what the next one names.
+    """
+    signed = {each["slice"]: each for each in made}
     with History.open(directory) as history:
         if history.journal_id.hex() != made[-1]["journal_id"]:
-            return [f"{directory} is another journal than the attested one"]
-        for signed in made:
-            place = next((each for each in history.places if each.number == signed["slice"]), None)
+            found.faults.append(f"{directory} is another journal than the attested one")
+            return
+        by_number = {place.number: place for place in history.places}
+        # The first slice behind each whose statement names one before it vouches for it.
+        chain, pending = Chain(), list[Unsigned]()
+        for number in range(history.places[0].number if history.is_part else 1, max((*by_number, *signed)) + 1):
+            place, statement = by_number.get(number), signed.get(number)
             if place is None:
-                history.check_there(signed["first_seq"], signed["last_seq"])
-                return [f"{directory} has no slice {signed['slice']}"]
-            end = history.end_of(place)
-            if end < signed["last_seq"] or (place is not history.places[-1] and end != signed["last_seq"]):
-                found.append(
-                    f"slice {signed['slice']} ends at command {end:,}, and {signed['last_seq']:,} was signed for it"
-                )
+                found.unsigned.extend(pending)
+                chain, pending = Chain(), []
+                if statement is not None:
+                    history.check_there(statement["first_seq"], statement["last_seq"])
+                    found.faults.append(f"{directory} has no slice {number}")
+                elif is_beside and read_note(directory, number) is None:
+                    found.faults.append(f"slice {number} is missing, and no note says that it was archived")
+                elif is_beside:
+                    found.notes.append(f"slice {number} is not here, so it was not compared")
                 continue
-            try:
-                got = _statement(directory, history, place, signed["last_seq"], signed["previous"])
-            except AttestationError as error:
-                found.append(str(error))
+            if statement is None:
+                bounds = slices.first_seq_of(history, place), history.end_of(place)
+                is_open = place is history.places[-1] and not place.is_marked_closed
+                pending.append(Unsigned(number, bounds[0], None if is_open else bounds[1], None))
+                if is_beside and _is_named(made, number):
+                    chain.take(_statement(directory, history, place, bounds[1], chain.whole))
                 continue
-            unlike = [key for key in statements.KEYS if got[key] != signed[key]]
-            means = [_MEANS[key] for key in unlike if key in _MEANS] or [f"{key} differs" for key in unlike]
-            found += [f"slice {signed['slice']}: {each}" for each in means]
-    return found
+            if pending and chain.last is not None and chain.last["slice"] == number - 1 and statement["previous"]:
+                if chain.is_named_by(statement):
+                    pending = [each._replace(vouched_by=number) for each in pending]
+                else:
+                    found.faults.append(f"slice {number - 1} is not what slice {number} names as before it")
+            found.unsigned.extend(pending)
+            pending = []
+            chain.take(statement)
+            _compare_slice(directory, history, place, statement, found)
+        found.unsigned.extend(pending)
+
+
+def _is_named(made: list[Statement], number: int) -> bool:
+    """True if the first statement about a later slice names the one before it."""
+    behind = next((each for each in made if each["slice"] > number), None)
+    return behind is not None and bool(behind["previous"])
+
+
+def _compare_slice(directory: Path, history: History, place: Place, signed: Statement, found: Comparison) -> None:
+    """Compare a slice with its statement."""
+    number, end = signed["slice"], history.end_of(place)
+    is_last = place is history.places[-1]
+    if end < signed["last_seq"] or (not is_last and end != signed["last_seq"]):
+        found.faults.append(f"slice {number} ends at command {end:,}, and {signed['last_seq']:,} was signed for it")
+        return
+    if end > signed["last_seq"]:
+        found.unsigned.append(Unsigned(number, signed["last_seq"] + 1, None, None))
+    try:
+        got = _statement(directory, history, place, signed["last_seq"], signed["previous"])
+    except AttestationError as error:
+        found.faults.append(str(error))
+        return
+    unlike = [key for key in statements.KEYS if got[key] != signed[key]]
+    means = [_MEANS[key] for key in unlike if key in _MEANS] or [f"{key} differs" for key in unlike]
+    found.faults.extend(f"slice {number}: {each}" for each in means)
 
 
 def prove(
@@ -435,7 +528,11 @@ def _show_proof(proof: proofs.Proof) -> None:
     of_slices = {each["entry"]["statement"]["slice"]: each for each in proofs.by_slice(proof)}
     signed = [each["statement"] for each in proof.get("statements", [proof.get("entry")])]
     screen.facts([("journal", signed[0]["journal_id"])])
+    before = signed[0]["slice"] - 1
     for statement in signed:
+        for number in range(before + 1, statement["slice"]):
+            screen.print_line(f"nothing is proved of slice {number}, which the signer did not have")
+        before = statement["slice"]
         if statement["slice"] in of_slices:
             _show_slice(of_slices[statement["slice"]])
         else:

@@ -315,12 +315,17 @@ def _attestations(directory: Path) -> Finding:
     said = f"beside {len(found.signed)} of {screen.counted(found.closed, 'closed slice')}, each signed{by} and in order"
     if found.gaps:
         numbers = ", ".join(map(str, found.gaps))
-        what = f"{said}; none beside slice {numbers}, though slices before and after have one"
+        what = f"{said}; none beside slice {numbers}, though a slice behind has one"
         then = (
-            f"`lockstep repair {directory} --from COPY` takes it from a copy that has it; else move those behind it "
-            f"away, and sign all with `lockstep attest slices {directory} --key FILE`"
+            f"`lockstep repair {directory} --from COPY` takes it from a copy that has it; else sign it with `lockstep "
+            f"attest slices {directory} --key FILE`; `lockstep attest verify {directory}` says whether it is what the "
+            "next one names as before it"
         )
         return Finding("attestations", Grade.notice, what, then)
+    if found.begin_anew:
+        numbers = ", ".join(map(str, found.begin_anew))
+        what = f"{said}; that of slice {numbers} names none before it, so its root vouches for nothing before it"
+        return Finding("attestations", Grade.notice, what, "keep the roots of the slices before it too")
     return Finding("attestations", Grade.good, said)
 
 
