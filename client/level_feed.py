@@ -85,7 +85,7 @@ class LevelFeed:
 def _read(text: str | bytes) -> dict[str, Any]:
     try:
         message = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FeedFault(f"a message came that is no JSON: {error}") from error
     if not isinstance(message, dict):
         raise FeedFault(f"a message came that is no JSON object: {text[:80]!r}")

@@ -9,6 +9,7 @@ slice that has gone. That start is refused until the slice is copied back.
 
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ from replay.times import first_clock_ns
 
 _PART: Final = ".part"
 _GONE: Final = ".gone"
+_GONE_NAME: Final = re.compile(r"[0-9]{6}\.gone")
 _LOCK: Final = "archive.lock"
 #: Files of the first slice if it lies in the data directory itself.
 _OF_FIRST: Final = (JOURNAL, CHECKPOINTS, EVENTS, VERIFIED, ATTESTATION)
@@ -309,7 +311,7 @@ def _finish_removals(directory: Path) -> None:
         path.unlink()
     there = {place.number: place for place in places(directory)}
     for path in (directory / SLICES).glob(f"*{_GONE}"):
-        if _is_archived(directory, int(path.stem)):
+        if _GONE_NAME.fullmatch(path.name) and _is_archived(directory, int(path.stem)):
             shutil.rmtree(path)
     if (1 in there and there[1].folder == directory) or not _is_archived(directory, 1):
         return

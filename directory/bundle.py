@@ -291,7 +291,7 @@ def read_bundle(path: Path) -> Bundle:
                 if info.size != measured["size_bytes"] or _hash(_stream(tar, info)) != measured["xxh3"]:
                     raise BundleError(f"{path} is damaged: {name} does not match its checksum")
             _check_manifest(manifest)
-    except (tarfile.TarError, KeyError, TypeError, AttributeError, ValueError) as error:
+    except (tarfile.TarError, KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         if isinstance(error, BundleError):
             raise
         raise BundleError(

@@ -52,7 +52,7 @@ def read_mark(directory: Path) -> Mark | None:
         return Mark(**json.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return Mark("this node", "", 0, 0, 0, "", f"{path} says that this node has diverged, and cannot be read", "", 0)
 
 

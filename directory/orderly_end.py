@@ -36,7 +36,7 @@ def read_orderly_end(directory: Path) -> OrderlyEnd | None:
     try:
         told = json.loads((directory / MARK).read_text(encoding="utf-8"))
         return OrderlyEnd(int(told["epoch"]), int(told["seq"]), bytes.fromhex(told["checksum"]))
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
 
 

@@ -1,5 +1,6 @@
 """Rows of a table cut into files: one a day of the market's clock, and of a bounded size."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -22,6 +23,7 @@ TIMES: Final = {
 DAY_NS: Final = 86_400 * 10**9
 #: Rows of a file at most.
 FILE_ROWS_MAX: Final = 2_000_000
+_NUMBERED: Final = re.compile("[a-z_]+-([0-9]+)")
 
 
 def day_text(day: int) -> str:
@@ -48,4 +50,6 @@ def by_day(table: Table, columns: Columns) -> Iterator[tuple[int | None, Columns
 
 def number_of(path: Path) -> int:
     """Number of a file, in the order in which the files of a table were begun. Raises ValueError for another name."""
-    return int(path.stem.split("-")[1])
+    if (found := _NUMBERED.match(path.stem)) is None:
+        raise ValueError(f"{path} is no file of an export; move it away")
+    return int(found[1])

@@ -6,6 +6,7 @@ more than a number of them. Each begins with 8 bytes that tell its kind and vers
 """
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from itertools import zip_longest
@@ -18,6 +19,7 @@ MAGIC_BYTES: Final = 8
 HEAD_BYTES: Final = MAGIC_BYTES + 16
 #: Pieces that may wait for the thread.
 PIECES_MAX: Final = 32
+_NAME: Final = re.compile("[0-9]{20}")
 
 
 class SideFileError(Exception):
@@ -161,5 +163,6 @@ def head_fault(data: bytes, magic: bytes, journal_id: bytes, what: str) -> str:
 
 
 def side_paths(directory: Path, suffix: str) -> list[Path]:
-    """The side files of a folder, in order."""
-    return sorted(directory.glob(f"*{suffix}"))
+    """The side files of a folder, in order; whatever else lies there is none of them."""
+    paths = (path for path in directory.glob(f"*{suffix}") if _NAME.fullmatch(path.name.removesuffix(suffix)))
+    return sorted(path for path in paths if not path.is_dir())

@@ -40,7 +40,7 @@ VERIFIED: Final = "verified"
 ATTESTATION: Final = "attestation"
 _ARCHIVED: Final = ".archived"
 _NEW: Final = ".new"
-_NAME: Final = re.compile(r"\d{6}")
+_NAME: Final = re.compile("[0-9]{6}")
 
 
 class Place(NamedTuple):
@@ -114,7 +114,7 @@ def read_note(directory: Path, number: int) -> ArchiveNote | None:
     try:
         fields = json.loads(note_path(directory, number).read_bytes())
         return ArchiveNote(**{**fields, "capacity": dict(fields["capacity"])})
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
 
 
@@ -225,7 +225,7 @@ def clear_leftovers(directory: Path) -> None:
     """Remove unfinished new slices. The caller has the directory's lock. Raises OSError."""
     with suppress(FileNotFoundError):
         for name in os.listdir(directory / SLICES):
-            if name.endswith(_NEW):
+            if name.endswith(_NEW) and _NAME.fullmatch(name.removesuffix(_NEW)):
                 shutil.rmtree(directory / SLICES / name)
 
 

@@ -195,6 +195,8 @@ def read_definition(text: str) -> IndexDefinition:
         found = json.loads(text, parse_float=_refuse_float)
     except json.JSONDecodeError as error:
         raise ValueError(f"it is no JSON: {error}") from None
+    except RecursionError:
+        raise ValueError("its objects and lists are nested too deeply") from None
     if not isinstance(found, dict) or not set(found) <= {"name", "base", "members", "changes"}:
         raise ValueError("it is an object with name, base, members and changes")
     name = found.get("name")

@@ -60,7 +60,7 @@ def verification_of(journal: Journal) -> Verification | None:
     """The record of a slice's verification; None where there is none of this slice that can be read."""
     try:
         found = Verification(**json.loads(journal.place.verified.read_bytes()))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
     same = (found.genesis, found.last_seq) == (genesis_of(journal).hex(), journal.last_seq)
     return found if same else None

@@ -66,17 +66,19 @@ def fetch(
     gain_min: int = GAIN_MIN,
     timeout_s: float = TIMEOUT_S,
     progress: Progress = lambda _done, _end: None,
+    where: str = "",
 ) -> Fetched:
     """Bring a closed data directory up to the history at ``address``, to within ``behind_max`` commands.
 
     ``secret``: of the pair. ``name``: of this node. ``directory``: empty, missing, or of the same journal.
     ``gain_min``: commands by which the other node's newest checkpoint must be newer than the own one to be fetched.
-    Raises JournalsApart where this journal has blocks of its own; other HistoryErrors; JournalError, CheckpointError,
-    OSError. Then the directory can be opened as far as it goes, or is as empty as before; the same call resumes.
+    ``where``: the other node in sentences; its address without. Raises JournalsApart where this journal has blocks of
+    its own; other HistoryErrors; JournalError, CheckpointError, OSError. Then the directory can be opened as far as it
+    goes, or is as empty as before; the same call resumes.
     """
     directory = Path(directory)
     own = Peer(name, _journal_id(directory))
-    with HistoryLink(address, secret, own, timeout_s=timeout_s) as other:
+    with HistoryLink(address, secret, own, timeout_s=timeout_s, where=where) as other:
         work = _Fetch(other, directory, progress)
         journal = work.first() if not own.journal_id else Journal.open(directory)
         with journal:
@@ -137,7 +139,9 @@ class _Fetch:
         for number in range(1, journal.place.number):
             if number in there or slices.read_note(self._directory, number) is not None:
                 continue
-            where, answer = f"the data directory of {self._other.peer.name} at {self._other.where}", None
+            other = self._other
+            of = f"of {other.peer.name} at " if other.peer.name != other.where else ""
+            where, answer = f"the data directory {of}{other.where}", None
             try:
                 answer = self._other.slice(number)
             except HistoryError as error:

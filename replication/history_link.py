@@ -40,12 +40,15 @@ class HistoryLink:
     """An open connection to the history at ``address`` (host, port). ``peer``: the other node, ``end``: of its history
     at the greeting.
 
-    ``own``: this node; without a journal its ``journal_id`` is empty. Raises HistoryError where the other node refuses,
-    HistoryLost where it cannot be reached.
+    ``own``: this node; without a journal its ``journal_id`` is empty. ``where``: the other one in sentences, as a
+    person named it; its address without. Raises HistoryError where the other node refuses, HistoryLost where it cannot
+    be reached.
     """
 
-    def __init__(self, address: tuple[str, int], secret: bytes, own: Peer, *, timeout_s: float = TIMEOUT_S) -> None:
-        self.where = f"{address[0]}:{address[1]}"
+    def __init__(
+        self, address: tuple[str, int], secret: bytes, own: Peer, *, timeout_s: float = TIMEOUT_S, where: str = ""
+    ) -> None:
+        self.where = where or f"{address[0]}:{address[1]}"
         self._timeout_s = timeout_s
         self._reader = FrameReader()
         try:

@@ -9,12 +9,13 @@ the directory meanwhile.
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from attestation import beside, signatures
 from attestation import slices as signed_slices
@@ -72,11 +73,20 @@ class Repaired:
     notes: list[str] = field(default_factory=list)
 
 
+class _Source(NamedTuple):
+    """Copy to be asked: address and secret of its history, and its name in sentences."""
+
+    address: tuple[str, int]
+    secret: bytes
+    where: str
+
+
 def repair(
     directory: Path | str,
     *sources: "tuple[str, int] | Path",
     secret: bytes = b"",
     name: str = "",
+    names: Sequence[str] = (),
     timeout_s: float = TIMEOUT_S,
     progress: Progress = lambda _done, _end: None,
 ) -> Repaired:
@@ -85,33 +95,36 @@ def repair(
     An empty directory becomes a copy with all slices. Each copy may be damaged: what it cannot give comes from the
     next.
 
-    ``secret``: of the pair; of no use with directories. ``name``: of this node. Raises HistoryError where a copy has
-    another journal, other blocks (JournalsApart), or none has what is damaged; Divergence where the event digests
-    differ; JournalError, CheckpointError, OSError. What was repaired before stays so.
+    ``secret``: of the pair; of no use with directories. ``name``: of this node. ``names``: of the sources in sentences,
+    as a person gave them; paths and addresses without. Raises HistoryError where a copy has another journal, other
+    blocks (JournalsApart), or none has what is damaged; Divergence where the event digests differ; JournalError,
+    CheckpointError, OSError. What was repaired before stays so.
     """
     directory = Path(directory)
     with ExitStack() as stack:
         own_secret = os.urandom(link.NONCE_BYTES)
-        addresses: list[tuple[tuple[str, int], bytes]] = []
-        folders: dict[tuple[str, int], Path] = {}
+        addresses: list[_Source] = []
         unreadable: JournalError | None = None
-        for source in sources:
+        for source, given in zip_longest(sources, names):
             if not isinstance(source, Path):
-                addresses.append((source, secret))
+                addresses.append(_Source(source, secret, given or f"{source[0]}:{source[1]}"))
                 continue
             try:
-                address = stack.enter_context(_served(source, own_secret))
-                folders[address] = source
-                addresses.append((address, own_secret))
+                where = given or str(source)
+                address = stack.enter_context(_served(source, own_secret, where))
+                addresses.append(_Source(address, own_secret, where))
             except JournalDamaged as error:  # its file is searched all the same
                 unreadable = unreadable or error
         if unreadable is not None and not addresses:
             raise unreadable
-        begun = _fetched(directory, addresses, folders, name, timeout_s, progress)
+        begun = _fetched(directory, addresses, name, timeout_s, progress)
         lock = WriterLock(directory)
         stack.callback(lock.release)
         own = Peer(name, _journal_id(directory))
-        links = [stack.enter_context(HistoryLink(at, known, own, timeout_s=timeout_s)) for at, known in addresses]
+        links = [
+            stack.enter_context(HistoryLink(at, known, own, timeout_s=timeout_s, where=where))
+            for at, known, where in addresses
+        ]
         work = _Repair(directory, Copies(links, [each for each in sources if isinstance(each, Path)]), progress)
         work.done.sentences += begun
         work.run()
@@ -120,8 +133,7 @@ def repair(
 
 def _fetched(
     directory: Path,
-    addresses: list[tuple[tuple[str, int], bytes]],
-    folders: dict[tuple[str, int], Path],
+    addresses: list[_Source],
     name: str,
     timeout_s: float,
     progress: Progress,
@@ -135,15 +147,14 @@ def _fetched(
     reached = -1
     while True:
         failed: HistoryError | None = None
-        for address, secret in addresses:
+        for address, secret, where in addresses:
             try:
-                got = fetch(address, secret, directory, name=name, timeout_s=timeout_s, progress=progress)
+                got = fetch(address, secret, directory, name=name, timeout_s=timeout_s, progress=progress, where=where)
             except (JournalsApart, HistoryLost):
                 raise
             except HistoryError as error:
                 failed = failed or error
             else:
-                where = folders.get(address, f"{address[0]}:{address[1]}")
                 return [
                     f"{directory} was empty; the open slice, up to command {got.last_seq}, was fetched from {where}"
                 ]
@@ -165,11 +176,11 @@ def _genesis_files(directory: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _served(directory: Path, secret: bytes) -> Iterator[tuple[str, int]]:
+def _served(directory: Path, secret: bytes, name: str) -> Iterator[tuple[str, int]]:
     """The history of a directory on this machine, served to this process alone."""
     with Journal.open(directory, readonly=True):
         pass
-    server = HistoryServer(directory, secret, 0, name=str(directory))
+    server = HistoryServer(directory, secret, 0, name=name)
     try:
         yield "127.0.0.1", server.port
     finally:

@@ -168,8 +168,11 @@ def test_damage_at_other_places_is_repaired_from_each_other(tmp_path: Path) -> N
     assert same_chain(tmp_path / "a", tmp_path / "b")
 
 
-def test_sentences_name_the_directories_that_were_given(tmp_path: Path, lockstep: Lockstep) -> None:
-    pair_of(tmp_path)
+def test_sentences_name_the_directories_that_were_given(
+    tmp_path: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory is served to this process by a port of its own, which nobody knows."""
+    blocks = pair_of(tmp_path)
     a, b, c, empty = (tmp_path / name for name in ("a", "b", "c", "empty"))
     journal_at(c, COUNTS)
     status, said, sentence = lockstep("repair", b, "--from", c)
@@ -178,6 +181,11 @@ def test_sentences_name_the_directories_that_were_given(tmp_path: Path, lockstep
     empty.mkdir()
     status, said, _ = lockstep("repair", empty, "--from", a)
     assert (status, said.rstrip().endswith(f"was fetched from {a}")) == (0, True), said
+    monkeypatch.chdir(tmp_path)
+    for name in "ab":
+        damage(tmp_path / name, blocks[4])
+    status, _, sentence = lockstep("repair", "b", "--from", "./a", "--from", "empty/../a")
+    assert (status, "; empty/../a cannot give it" in sentence, "127.0.0.1" in sentence) == (2, True, False), sentence
 
 
 def test_another_journal_or_history_is_refused(tmp_path: Path) -> None:

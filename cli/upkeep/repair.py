@@ -30,7 +30,9 @@ def repair(directory: Path, sources: list[str], secret_file: Path | None, *, as_
     name = str(directory) if all(isinstance(other, Path) for other, _ in others) else socket.gethostname()
     was_empty = not any(directory.iterdir())
     with screen.Bar(f"repairing {directory}") as bar:
-        done = repair_from(directory, *(other for other, _ in others), secret=secret, name=name, progress=bar.to)
+        done = repair_from(
+            directory, *(other for other, _ in others), secret=secret, name=name, names=sources, progress=bar.to
+        )
     _logins(directory, [other for other, _ in others if isinstance(other, Path)], done, was_empty=was_empty)
     _print(directory, done, as_json)
     return errors.FOUND if done.left else errors.FINE

@@ -79,7 +79,7 @@ class SessionSpool:
         path = self._folder / f"{name}{_SUFFIX}"
         path.unlink(missing_ok=True)
         self._open[name] = _Session(path)
-        for old in sorted(self._folder.glob(f"*{_SUFFIX}"))[: -self._max]:
+        for old in self._paths()[: -self._max]:
             self._close(old.stem)
             old.unlink()
 
@@ -101,7 +101,7 @@ class SessionSpool:
         if session.messages != standing.messages:
             raise ValueError(f"{path} has {session.messages} messages where its image says {standing.messages}")
         os.ftruncate(session.fd, standing.size_bytes)
-        for later in self._folder.glob(f"*{_SUFFIX}"):
+        for later in self._paths():
             if later.stem > name:
                 later.unlink()
 
@@ -133,14 +133,19 @@ class SessionSpool:
                 return None
         return self._open[name].messages
 
+    def _paths(self) -> list[Path]:
+        """Files of sessions, in order; whatever else lies there is none of them."""
+        paths = (path for path in self._folder.glob(f"*{_SUFFIX}") if path.stem.isascii() and path.stem.isdigit())
+        return sorted(path for path in paths if not path.is_dir())
+
     def sessions(self) -> list[str]:
         """Names of the sessions whose files are there, in order."""
-        return sorted(path.stem for path in self._folder.glob(f"*{_SUFFIX}") if path.stem.isdigit())
+        return [path.stem for path in self._paths()]
 
     def newest_before(self, day: int) -> str | None:
         """Name of the newest session before a day whose file is there; None without one."""
         name = session_name(day)
-        return max((path.stem for path in self._folder.glob(f"*{_SUFFIX}") if path.stem < name), default=None)
+        return max((path.stem for path in self._paths() if path.stem < name), default=None)
 
     def read(self, name: str, number: int, count: int, bytes_max: int) -> bytes:
         """Framed messages of a session from one on: ``count`` of them, or as many as fit and are there."""

@@ -167,7 +167,7 @@ class RefusedClock:
             return {"boot": str(kept["boot"]), **numbers}
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             self._warn("the note of a refused clock cannot be read, so the clock is believed", why=str(error))
             return None
 

@@ -190,6 +190,6 @@ class Suspension:
             return {pack(symbol): RESUME if at == "RESUME" else int(Phase[at]) for symbol, at in phases.items()}
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             self._warn("the phases before the node's halt are lost", why=str(error))
             return {}

@@ -34,7 +34,7 @@ def read_side_file(folder: Path) -> dict[str, dict[str, Any]]:
             said = json.loads(file.read(_BYTES_MAX))
         found = {str(name): dict(facts) for name, facts in said["sessions"].items()}
         lives = _lives(int(said["pid"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
     if not lives:
         for facts in found.values():
@@ -44,7 +44,7 @@ def read_side_file(folder: Path) -> dict[str, dict[str, Any]]:
 
 def is_served(folder: Path) -> bool:
     """True if the gateway that left the file of sessions runs."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         return _lives(int(json.loads((folder / SESSIONS).read_text())["pid"]))
     return False
 

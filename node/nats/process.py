@@ -257,7 +257,7 @@ class NatsProcess:
         try:
             found = json.loads((self._folder / _PLACE).read_bytes())
             at = At(int(found["seq"]), str(found["session"]), int(found["number"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return now
         there = self._messages.messages(at.session) if at.session else 0
         if found.get("journal") != self._journal_id or there is None:

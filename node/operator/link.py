@@ -89,7 +89,7 @@ def write_place(directory: Path, place: Place) -> None:
 def remove_place(directory: Path, token: str) -> None:
     """Remove ``admin.json`` if it has this token; that of another node stays."""
     path = directory / FILE
-    with contextlib.suppress(OSError, ValueError, KeyError):
+    with contextlib.suppress(OSError, ValueError, KeyError, RecursionError):
         if json.loads(path.read_text(encoding="ascii"))["token"] == token:
             path.unlink()
 
@@ -101,7 +101,10 @@ def discard_place(directory: Path) -> None:
 
 def read_place(directory: Path) -> Place:
     """Read ``admin.json``. Raises OSError, or ValueError if it is damaged."""
-    found = json.loads((directory / FILE).read_text(encoding="ascii"))
+    try:
+        found = json.loads((directory / FILE).read_text(encoding="ascii"))
+    except RecursionError as error:
+        raise ValueError(f"{directory / FILE} is nested too deeply") from error
     return Place(**found)
 
 
@@ -275,7 +278,7 @@ class Link:
         del self._rest[: end + 1]
         try:
             answer = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict) or (refused and answer.get("ok") is True):
             raise LinkLost(gone)

@@ -49,7 +49,7 @@ class Acts:
             found = [Act(**each) for each in json.loads(self._path.read_bytes())["acts"]][-ACTS_MAX:]
         except FileNotFoundError:
             return []
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             self._on_failure(f"{self._path} cannot be read, so the list begins anew: {error}")
             return []
         return found
