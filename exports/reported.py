@@ -42,6 +42,7 @@ def _known(codes: type[IntEnum]) -> list[int]:
 
 
 _CODES: Final = {
+    "side": _known(Side),
     "command": _known(CommandKind),
     "time_in_force": _known(TimeInForce),
     "peg": _known(Peg),

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 from engine.names import unpack
-from engine.records import CommandKind, Reason, Side
+from engine.records import Book, CommandKind, Peg, Reason, Side, TimeInForce
 from exports.tables import ORDERS, POSITIONS, TABLES, TRADES
 from exports.words import Text, code_keys, code_words, id_keys, id_keys_of, id_text, id_words
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
 from tests.question_day import write_day
+from tests.streams import random_stream
 
 Fact = dict[str, Any]
 
@@ -130,6 +131,19 @@ def test_an_export_of_some_tables_has_these_and_events_and_is_proved(
     (tmp_path / "some" / "manifest.json").write_text(json.dumps(manifest))
     status, said, _ = lockstep("export", day, "--out", tmp_path / "some", "--check")
     assert (status, "says nothing of the table events" in said) == (1, True)
+
+
+@pytest.mark.parametrize("form", ["csv", "sqlite", "sql", "parquet", "arrow"])
+def test_a_day_with_hostile_rows_is_exported(form: str, tmp_path: Path, lockstep: Lockstep) -> None:
+    if form in ("parquet", "arrow"):
+        pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    write_day(tmp_path / "node", seed=77, hostile=0.05, garbage=0.05)
+    rows = random_stream(77, 3_000, hostile=0.05, garbage=0.05, control=0.01)
+    entries = rows[rows["kind"] == CommandKind.ENTER]
+    for place, codes in (("side", Side), ("time_in_force", TimeInForce), ("peg", Peg), ("book", Book)):
+        assert not set(entries[place].tolist()) <= {0, *codes}, f"the control: a code of no {place}"
+    status, said, sentence = lockstep("export", tmp_path / "node", "--format", form, "--out", tmp_path / "out")
+    assert (status, "gives the event digest of the journal" in said) == (0, True), sentence
 
 
 def _edit(folder: Path, name: str, change: Callable[[list[str]], None]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.names import pack, unpack
-from engine.records import Book, CommandKind, EventKind, Peg, TimeInForce
+from engine.records import Book, CommandKind, EventKind, Peg, Side, TimeInForce
 from exports.once import EVENTS_ONCE, Facts, events_once, reports_once, said_rows, trade_rows, trades_once
 from exports.once_rows import ENTRY_FACTS, SAID_FACTS, TRADE_FACTS
 from exports.reported import Orders, ReportColumns, trade_columns
@@ -19,7 +19,7 @@ from reports.rows import REPORT, REPORT_BYTES, REPORT_FIELDS, InBook, ReportKind
 
 KINDS = [int(kind) for kind in REPORT_FIELDS]
 NAMES = {"participant": "participant_name", "user": "user_name", "contra_participant": "contra_name"}
-CODES = {"command": CommandKind, "time_in_force": TimeInForce, "peg": Peg}
+CODES = {"side": Side, "command": CommandKind, "time_in_force": TimeInForce, "peg": Peg}
 
 
 def hostile(rows: int, seed: int) -> np.ndarray[Any, Any]:
