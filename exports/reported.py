@@ -36,9 +36,9 @@ _PLACES: Final = {
 
 
 def _known(codes: type[IntEnum]) -> list[int]:
-    """The codes of a byte, 0 for what is none: a hostile row may have any."""
-    known = {int(code) for code in codes}
-    return [number if number in known else 0 for number in range(256)]
+    """The codes of a byte, with or without a sign, 0 for what is none: a hostile row may have any."""
+    known = {int(code) & 255: int(code) for code in codes}
+    return [known.get(number, 0) for number in range(256)]
 
 
 _CODES: Final = {

@@ -4,6 +4,7 @@ The range is replayed once. Books are looked at where the clock reaches one of s
 ends there. A slice of other rules cannot be replayed: its kept events are read, and there are no books.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -187,17 +188,14 @@ def busiest(directory: Path, from_seq: int, to_seq: int, most: int) -> tuple[str
 
     At most ``most`` of either, by the rows alone, without a replay. Raises what the journal raises.
     """
-    entered: NDArray[np.int64] = np.zeros(0, np.int64)
+    entered: Counter[int] = Counter()  # a row that is refused may have any number of an instrument
     halted: dict[str, None] = {}
     with History.open(directory) as history:
         history.check_there(from_seq, to_seq)
         for block in history.blocks(from_seq, to_seq):
             rows = owned_rows(block.rows)[max(from_seq - block.first_seq, 0) : to_seq - block.first_seq + 1]
-            counts = np.bincount(rows["instrument"][rows["kind"] == CommandKind.ENTER].astype(np.int64))
-            if len(counts) > len(entered):
-                entered = np.concatenate((entered, np.zeros(len(counts) - len(entered), np.int64)))
-            entered[: len(counts)] += counts
+            numbers, counts = np.unique(rows["instrument"][rows["kind"] == CommandKind.ENTER], return_counts=True)
+            entered.update(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
             halted |= dict.fromkeys(unpack(int(name)) for name in rows["name"][rows["kind"] == CommandKind.HALT])
-    ranked = sorted(range(1, len(entered)), key=lambda number: (-int(entered[number]), number))
-    by_orders = [number for number in ranked if entered[number]]
+    by_orders = sorted((number for number in entered if number), key=lambda number: (-entered[number], number))
     return (*list(halted)[:most], *by_orders[:most])

@@ -131,9 +131,13 @@ class Figures:
         self._commands.add(0, rows["kind"])
         self._events.add(0, events["kind"])
         marks = is_mark(rows)
+        # A row that was refused may have any number there.
+        participants, instruments = len(block.after.participants), len(block.after.symbols)
         for column, kind in enumerate(_OF_ORDERS):
-            self._participants.add(column, rows["participant"][(rows["kind"] == kind) & ~marks])
-        self._instruments.add(0, rows["instrument"][rows["kind"] == CommandKind.ENTER])
+            own = (rows["kind"] == kind) & ~marks & (rows["participant"] <= participants)
+            self._participants.add(column, rows["participant"][own])
+        entered = (rows["kind"] == CommandKind.ENTER) & (rows["instrument"] <= instruments)
+        self._instruments.add(0, rows["instrument"][entered])
         tells = ~refuses_mark(events, rows, play.first_seq)
         self._refuse(events[tells], times_ns[tells])
         self._trade(events, times_ns)

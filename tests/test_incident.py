@@ -19,7 +19,7 @@ from cli.main import run_line
 from cli.questions import incident
 from directory.recover import create
 from engine import Engine
-from engine.records import COMMAND, Side, concatenate
+from engine.records import COMMAND, CommandKind, Side, concatenate
 from incidents.course import DEPTH_LEVELS, Course, Quote
 from incidents.figures import Figures, percentiles
 from incidents.page import Heading, Paragraph, Picture, Table, as_html, as_markdown
@@ -31,6 +31,7 @@ from replay.timeline import Mark, Tally
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
 from tests.question_day import SMALL, write_day
+from tests.streams import random_stream
 
 COMMANDS = 3_000
 #: All of the day, a part that begins and ends inside blocks, and its end.
@@ -88,6 +89,22 @@ def lines(lockstep: Lockstep, *words: str) -> list[dict[str, Any]]:
     status, said, complaint = lockstep(*words, "--json")
     assert status == 0, complaint
     return [json.loads(line) for line in said.splitlines()]
+
+
+@pytest.mark.slow
+def test_a_day_with_hostile_rows_has_its_report(tmp_path: Path, lockstep: Lockstep) -> None:
+    rows = random_stream(1, COMMANDS, hostile=0.05, garbage=0.05, control=0.01)
+    entries = rows[rows["kind"] == CommandKind.ENTER]
+    assert min(int(entries[place].max()) for place in ("participant", "instrument")) >= 2**26, "the control"
+    write_day(tmp_path / "node", seed=1, hostile=0.05, garbage=0.05)
+    words = ["incident", tmp_path / "node", "--out", tmp_path / "report.md", "--json"]
+    status, said, sentence = lockstep(*words)
+    (told,) = checked(["incident"], said) if status == 0 else ({},)
+    assert status == 0, sentence
+    known = Engine(SMALL)
+    known.apply(rows)
+    assert {each["participant"] for each in told["participants"]} <= set(known.directory.participants)
+    assert {each["symbol"] for each in told["instruments"]} <= set(known.directory.symbols)
 
 
 @pytest.mark.slow
