@@ -18,6 +18,8 @@ from reports.rows import REPORT_FIELDS, ReportKind
 #: Protocols by their number in contexts (``reports.contexts``), 0 for one that sends no orders.
 _CAME: Final = np.array([Came.OUCH, Came.NATIVE, Came.FIX, *[0] * 13], np.int64)
 _OUCH: Final = 0
+#: Columns of ``audit`` that side files say, and no journal.
+OF_SIDE_FILES: Final = ("login_time_ns", "latency_ns")
 _ORDERS: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
 
 

@@ -17,7 +17,7 @@ from engine.capacity import Capacity
 from engine.digest import ByteHash, EventChain
 from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory
-from exports.audit import Audit, SideFacts, no_side_facts
+from exports.audit import OF_SIDE_FILES, Audit, SideFacts, no_side_facts
 from exports.formats import AUDITED, FORMS, SAID_ONCE, WHOLE_FILES, Form
 from exports.manifest import MANIFEST, VERSION, table_names
 from exports.once import (
@@ -95,6 +95,29 @@ class TableDigest:
         return str(whole.hexdigest())
 
 
+class _Contents:
+    """Rows of the tables of an export as they come: their number and digests by table."""
+
+    def __init__(self, tables: tuple[Table, ...], form_name: str) -> None:
+        self._once = form_name in SAID_ONCE
+        self.tables = {table.name: _as_written(table, form_name) for table in tables}
+        self._digests = {name: TableDigest(table) for name, table in self.tables.items()}
+        self._said: Counter[str] = Counter()
+
+    def add(self, table: Table, columns: Columns) -> None:
+        """Add rows."""
+        self._digests[table.name].add(columns)
+        if self._once:
+            self._said.update(said_rows(table, columns))
+
+    def facts(self) -> dict[str, Any]:
+        """Number of rows and digest of each table."""
+        return {
+            "rows": {name: digest.rows + self._said[name] for name, digest in self._digests.items()},
+            "digests": {name: digest.digest() for name, digest in self._digests.items()},
+        }
+
+
 def write_export(
     folder: Path,
     form_name: str,
@@ -116,45 +139,79 @@ def write_export(
     tables = tuple(table for table in TABLES if table in (EVENTS, *only))
     tables += (AUDIT,) if form_name in AUDITED and REPORTS in tables else ()
     tables += () if snapshots is None else (SNAPSHOTS,)
-    written = {table.name: _as_written(table, form_name) for table in tables}
-    form: Form = FORMS[form_name](folder, tuple(written.values()))
-    digests = {name: TableDigest(table) for name, table in written.items()}
-    said: Counter[str] = Counter()
-
-    def add(table: Table, columns: Columns) -> None:
-        form.write(written[table.name], columns)
-        digests[table.name].add(columns)
-        if form_name in SAID_ONCE:
-            said.update(said_rows(table, columns))
-
+    contents = _Contents(tables, form_name)
+    form: Form = FORMS[form_name](folder, tuple(contents.tables.values()))
     empty = np.zeros(0, np.int64)
-    for table in written.values():  # so that each is there
+    for table in contents.tables.values():  # so that each is there
         form.write(table, dict.fromkeys(table.columns, empty))
     audit = Audit(capacity, side_facts or no_side_facts()) if AUDIT in tables else None
-    for table, columns in _rows(blocks, capacity, tables, audit, once=form_name in SAID_ONCE):
-        add(table, columns)
-    if POSITIONS in tables:
-        add(POSITIONS, position_columns(end.positions, end.directory))
-    for columns in snapshots or ():
-        add(SNAPSHOTS, columns)
+    for table, columns in _all_rows(blocks, capacity, end, tables, audit, snapshots or iter(()), form_name):
+        form.write(contents.tables[table.name], columns)
+        contents.add(table, columns)
     form.finish()
     if form_name in SAID_ONCE:
-        write_views(folder, tuple(written))
-    names_of = end.directory
+        write_views(folder, tuple(contents.tables))
     manifest = {
         "version": VERSION,
         "format": form_name,
         **about,
-        "last_seq": end.seq,
-        "event_digest": end.event_digest.hex(),
-        "symbols": list(names_of.symbols),
-        "participants": list(names_of.participants),
-        "rows": {name: digest.rows + said[name] for name, digest in digests.items()},
-        "digests": {name: digest.digest() for name, digest in digests.items()},
+        **_of_end(end),
+        **contents.facts(),
         "files": file_digests(folder) if form_name in WHOLE_FILES else {},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
     return manifest
+
+
+def _of_end(end: End) -> dict[str, Any]:
+    """What a manifest says of the market at the end."""
+    names = end.directory
+    return {
+        "last_seq": end.seq,
+        "event_digest": end.event_digest.hex(),
+        "symbols": list(names.symbols),
+        "participants": list(names.participants),
+    }
+
+
+def made_again(
+    manifest: Mapping[str, Any],
+    blocks: Iterator[PlayedBlock],
+    capacity: Capacity,
+    end: End,
+    snapshots: Iterator[Columns] | None = None,
+) -> dict[str, Any]:
+    """What the manifest of an export has to say, by the journal: its end, and rows and digests of its tables.
+
+    blocks, capacity, end, snapshots: as ``write_export`` takes them. Of the table ``audit`` the columns of side files
+    are left out, which no journal has.
+    """
+    tables = tuple(
+        table for table in (*TABLES, AUDIT, SNAPSHOTS) if table.name in (EVENTS.name, *table_names(manifest))
+    )
+    form_name = manifest["format"]
+    contents = _Contents(tables, form_name)
+    audit = Audit(capacity, no_side_facts()) if AUDIT in tables else None
+    for table, columns in _all_rows(blocks, capacity, end, tables, audit, snapshots or iter(()), form_name):
+        contents.add(table, columns)
+    return {**_of_end(end), **contents.facts()}
+
+
+def _all_rows(
+    blocks: Iterator[PlayedBlock],
+    capacity: Capacity,
+    end: End,
+    tables: tuple[Table, ...],
+    audit: Audit | None,
+    snapshots: Iterator[Columns],
+    form_name: str,
+) -> Iterator[tuple[Table, Columns]]:
+    """Rows of all tables of an export."""
+    yield from _rows(blocks, capacity, tables, audit, once=form_name in SAID_ONCE)
+    if POSITIONS in tables:
+        yield POSITIONS, position_columns(end.positions, end.directory)
+    for columns in snapshots:
+        yield SNAPSHOTS, columns
 
 
 def _as_written(table: Table, form_name: str) -> Table:
@@ -262,13 +319,19 @@ def _digested(read: Iterator[Columns], digest: TableDigest) -> Iterator[Columns]
         yield columns
 
 
-def prove(folder: Path, manifest: dict[str, Any]) -> list[str]:
-    """Differences between the files of an export and its manifest, as sentences; none where it is complete."""
+def prove(folder: Path, manifest: dict[str, Any], by_journal: Mapping[str, Any] | None = None) -> list[str]:
+    """Differences between the files of an export and its manifest, as sentences; none where it is complete.
+
+    by_journal: what ``made_again`` says, for a proof against the journal: a manifest is a file as others are, and who
+    changes a table can change it too.
+    """
     tables = tables_of(manifest)
     form: Form = FORMS[manifest["format"]](folder, tables)
+    right = manifest if by_journal is None else by_journal
     names = Directory(tuple(manifest["symbols"]), tuple(manifest["participants"]))
     chain = EventChain()
     digests = {table.name: TableDigest(table) for table in tables}
+    of_journal = TableDigest(AUDIT)
     once, said = manifest["format"] in SAID_ONCE, Counter[str]()
     try:
         facts = Facts(manifest["rows"], manifest["last_seq"])
@@ -283,20 +346,27 @@ def prove(folder: Path, manifest: dict[str, Any]) -> list[str]:
                 if once:
                     facts.add(table, columns)
                     said.update(said_rows(table, columns))
+                if table.name == AUDIT.name and by_journal is not None:
+                    of_journal.add(columns | dict.fromkeys(OF_SIDE_FILES, np.zeros(len(columns["seq"]), np.int64)))
     except (OSError, ValueError, KeyError, OverflowError) as error:
         return [f"the files in {folder} are not as they were written: {error}", *_file_faults(folder, manifest)]
     faults = _file_faults(folder, manifest)
-    if chain.digest().hex() != manifest["event_digest"]:
+    if chain.digest().hex() != right["event_digest"]:
         given = chain.digest().hex()
         faults.append(
-            f"the events of {folder} give the event digest {given}, and the journal has {manifest['event_digest']}"
+            f"the events of {folder} give the event digest {given}, and the journal has {right['event_digest']}"
         )
+    for word in ("event_digest", "symbols", "participants"):
+        if manifest[word] != right[word]:
+            faults.append(f"{word} in the manifest of {folder} is not as the journal has it")
     for name, digest in digests.items():
         if name not in manifest["rows"]:
             faults.append(f"the manifest of {folder} says nothing of the table {name}")
-        elif digest.rows + said[name] != manifest["rows"][name]:
+        elif digest.rows + said[name] != right["rows"][name]:
             rows = digest.rows + said[name]
-            faults.append(f"table {name} of {folder} has {rows:,} rows, and {manifest['rows'][name]:,} were written")
+            faults.append(f"table {name} of {folder} has {rows:,} rows, and {right['rows'][name]:,} were written")
         elif digest.digest() != manifest["digests"][name]:
             faults.append(f"table {name} of {folder} has other values than were written")
+        elif (of_journal if by_journal and name == AUDIT.name else digest).digest() != right["digests"][name]:
+            faults.append(f"table {name} of {folder} has other values than the journal gives")
     return faults

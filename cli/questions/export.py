@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from cli.questions.reports import room_of
 from engine.records import RULES_VERSION
 from exports.audit import SideFacts, no_side_facts
 from exports.errors import ExportError
-from exports.export import End, prove, write_export
+from exports.export import End, made_again, prove, write_export
 from exports.formats import AUDITED
 from exports.manifest import read_manifest
 from exports.snapshots import snapshots
@@ -27,6 +28,7 @@ from gateway.login_log import Logins, read_logins
 from journal import Journal
 from journal.history import History
 from notation.words import duration_ns
+from replay.past import PlayedBlock
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
@@ -41,6 +43,7 @@ def export(
     for option, value in (("--only", only), ("--snapshots", every)):
         if value is not None and check:
             raise WrongUse(f"{option} is of an export that is written; --check proves all tables that are there")
+    by_journal = None
     if not check:
         manifest = write(directory, out, form, _chosen(only), _step_ns(every))
     else:
@@ -48,8 +51,8 @@ def export(
             manifest = read_manifest(out)
         except ExportError as error:
             raise WrongUse(str(error)) from error
-        _check_same(directory, out, manifest)
-    faults = prove(out, manifest)
+        by_journal = _by_journal(directory, out, manifest)
+    faults = prove(out, manifest, by_journal)
     told = {"path": str(out), "ok": not faults, "faults": faults, **manifest}
     if as_json:
         screen.print_json(told)
@@ -100,18 +103,19 @@ def write(
     if out.exists():
         raise WrongUse(f"{out} exists already; name a new folder, or give --check to prove what is there")
     room = room_of(directory, Selection(None, None))
-    end = _end(directory)
+    end = _end(directory, None)
     aside = out.with_name(f"{out.name}.new")
     if aside.exists():
         raise WrongUse(f"{aside} is left of an export that broke off, or is being written; remove it and repeat")
     with History.open(directory) as history:
         about = {"journal_id": history.journal_id.hex(), "rules_version": RULES_VERSION, "first_seq": 1}
+        about["snapshots_ns"] = step_ns
     try:
         aside.mkdir(parents=True)
     except OSError as error:
         raise WrongUse(f"{aside} cannot be made: {error.strerror}; name another folder with --out") from error
     try:
-        blocks = chosen_plays(directory, Selection(1, end.seq)) if end.seq else iter(())
+        blocks = _blocks(directory, end.seq)
         books = None if step_ns is None else snapshots(directory, step_ns, end.seq)
         facts = _side_facts(directory) if form in AUDITED else None
         manifest = write_export(aside, form, blocks, room, end, about, only, books, facts)
@@ -143,18 +147,29 @@ def _side_facts(directory: Path) -> SideFacts:
     return facts
 
 
-def _end(directory: Path) -> End:
-    """The market at its end. Its engine is dropped: the replay of all commands has another."""
-    engine = rebuilt_at(directory, None).engine
+def _end(directory: Path, at: str | None) -> End:
+    """The market at a command, or its end. Its engine is dropped: the replay of all commands has another."""
+    engine = rebuilt_at(directory, at).engine
     return End(engine.seq, engine.event_digest, engine.positions(), engine.directory)
 
 
-def _check_same(directory: Path, out: Path, manifest: dict[str, Any]) -> None:
-    """Raise WrongUse unless an export is of the journal, and its digest the journal's there."""
+def _by_journal(directory: Path, out: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """What the manifest of an export has to say, by a replay of the journal. Raises WrongUse for another journal."""
     with History.open(directory) as history:
         if history.journal_id.hex() != manifest["journal_id"]:
             raise WrongUse(f"{out} is an export of another journal than that of {directory}")
         if history.last_seq < manifest["last_seq"]:
             raise WrongUse(f"{out} goes to command {manifest['last_seq']:,}, and {directory} ends before it")
-    end = rebuilt_at(directory, str(manifest["last_seq"]))
-    manifest["event_digest"] = end.engine.event_digest.hex()
+    step_ns = manifest.get("snapshots_ns")
+    if "snapshots" in manifest["rows"] and step_ns is None:
+        raise WrongUse(f"the manifest of {out} does not say the time between its snapshots; export again")
+    last = int(manifest["last_seq"])
+    room = room_of(directory, Selection(None, None))
+    end = _end(directory, str(last))
+    books = None if step_ns is None else snapshots(directory, step_ns, last)
+    return made_again(manifest, _blocks(directory, last), room, end, books)
+
+
+def _blocks(directory: Path, last: int) -> Iterator[PlayedBlock]:
+    """All blocks up to a command."""
+    return chosen_plays(directory, Selection(1, last)) if last else iter(())
