@@ -164,7 +164,7 @@ def write_export(
 
 
 def _of_end(end: End) -> dict[str, Any]:
-    """What a manifest says of the market at the end."""
+    """Facts of the market at the end, as a manifest has them."""
     names = end.directory
     return {
         "last_seq": end.seq,
@@ -181,7 +181,7 @@ def made_again(
     end: End,
     snapshots: Iterator[Columns] | None = None,
 ) -> dict[str, Any]:
-    """What the manifest of an export has to say, by the journal: its end, and rows and digests of its tables.
+    """Facts that the manifest of an export has to have, by the journal: its end, and rows and digests of its tables.
 
     blocks, capacity, end, snapshots: as ``write_export`` takes them. Of the table ``audit`` the columns of side files
     are left out, which no journal has.

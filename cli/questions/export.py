@@ -53,7 +53,7 @@ def export(
             raise WrongUse(str(error)) from error
         by_journal = _by_journal(directory, out, manifest)
     faults = prove(out, manifest, by_journal)
-    told = {"path": str(out), "ok": not faults, "faults": faults, **manifest}
+    told = {"path": str(out), "ok": not faults, "faults": faults, "snapshots_ns": None, **manifest}
     if as_json:
         screen.print_json(told)
     else:
@@ -154,7 +154,7 @@ def _end(directory: Path, at: str | None) -> End:
 
 
 def _by_journal(directory: Path, out: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """What the manifest of an export has to say, by a replay of the journal. Raises WrongUse for another journal."""
+    """Facts that the manifest of an export has to have, by a replay. Raises WrongUse for another journal."""
     with History.open(directory) as history:
         if history.journal_id.hex() != manifest["journal_id"]:
             raise WrongUse(f"{out} is an export of another journal than that of {directory}")
