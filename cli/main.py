@@ -257,6 +257,7 @@ def _status() -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name may be any bytes
+    screen.write_whole()
     if sys.flags.optimize:
         _complain("python -O (or PYTHONOPTIMIZE) strips checks that lockstep relies on; start it without")
         return errors.WRONG

@@ -6,6 +6,7 @@ standard output or standard error is a terminal.
 
 import contextlib
 import errno
+import io
 import json
 import os
 import select
@@ -28,6 +29,28 @@ from cli import errors
 
 #: Work that takes longer shows a progress bar, in seconds.
 _PATIENCE_S: Final = 0.5
+
+
+class _WholeWrites(io.FileIO):
+    """A file whose write takes all bytes or raises OSError, as a buffer before it would see to."""
+
+    def write(self, data: Any, /) -> int:
+        rest = memoryview(data).cast("B")
+        while len(rest):
+            taken = super().write(rest)
+            if taken is None:  # of a pipe that does not wait
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            rest = rest[taken:]
+        return int(memoryview(data).nbytes)
+
+
+def write_whole() -> None:
+    """Have standard output written whole where PYTHONUNBUFFERED leaves out its buffer: a disk without room may take a
+    part of a write, and only the next one fails."""
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper) and isinstance(out.buffer, io.FileIO):
+        file = _WholeWrites(out.fileno(), "w", closefd=False)
+        sys.stdout = io.TextIOWrapper(file, encoding=out.encoding, errors=out.errors, write_through=True)
 
 
 def is_live(stream: TextIO) -> bool:

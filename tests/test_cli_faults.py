@@ -110,6 +110,21 @@ def test_output_that_cannot_be_written_is_one_sentence_about_the_output(line: st
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_a_disk_takes_a_part_of_is_a_failure(node: Path, tmp_path: Path, unbuffered: str) -> None:
+    printed = in_shell(f"$L events {node} --json > {tmp_path}/whole", unbuffered)
+    assert (printed.returncode, printed.stderr) == (0, "")
+    whole = (tmp_path / "whole").read_text()
+    assert len(whole) > 1024
+    cut = in_shell(f"ulimit -f 1; $L events {node} --json > {tmp_path}/part", unbuffered)  # in KiB
+    assert (tmp_path / "part").read_text() == whole[:1024]
+    assert (cut.returncode, cut.stderr) == (
+        2,
+        "lockstep: the output cannot be written: file too large; make room there, or write it elsewhere\n",
+    )
+
+
+@pytest.mark.slow
 def test_closed_and_full_standard_streams_end_with_a_status_and_no_traceback() -> None:
     closed = in_shell("$L version >&-")
     assert (closed.returncode, closed.stderr.count("\n")) == (2, 1)
