@@ -35,6 +35,12 @@ def is_seq(when: str) -> bool:
     return re.fullmatch(r"\d{1,18}", when.strip(), re.ASCII) is not None
 
 
+def is_dated(when: str) -> bool:
+    """True if a word is a time with its date."""
+    found = _TIME.fullmatch(when.strip())
+    return found is not None and found["date"] is not None
+
+
 def moment_ns(text: str, today_ns: int) -> int:
     """Nanoseconds since 1970 of ``[YYYY-MM-DD[T ]]HH:MM[:SS[.nnnnnnnnn]][Z|+HH:MM]``; UTC where no zone is named.
 

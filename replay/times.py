@@ -12,7 +12,8 @@ from engine.market_time import ClockPosition, clock_rows, ends_extended
 from engine.records import COMMAND
 from journal import Block, Journal
 from journal.history import History
-from notation.moments import is_seq, moment_ns
+from notation.moments import is_dated, is_seq, moment_ns
+from notation.words import DAY_NS, time
 from replay.errors import ReplayError
 
 
@@ -57,6 +58,23 @@ def time_ns_of(directory: Path | str, when: str) -> int:
         return _time_ns(when.strip(), _clock_at_end(history.last))
 
 
+def not_yet(directory: Path | str, when: str | None) -> str | None:
+    """Sentence on a time without a date that is not reached on the day of the newest clock value, though the market had
+    it a day before; None for all else. Raises as ``seq_at``."""
+    if when is None or is_seq(when) or is_dated(when):
+        return None
+    with History.open(directory) as history:
+        end_ns = _clock_at_end(history.last)
+        time_ns = _time_ns(when.strip(), end_ns)
+        begin_ns = _clock_at_begin(history)
+    if time_ns <= end_ns or begin_ns is None or time_ns - DAY_NS < begin_ns:
+        return None
+    return (
+        f"{when.strip()} is of the day of the last command, {time(time_ns)}, which is not reached: that one is of "
+        f"{time(end_ns)}; for another day give its date, such as {time(time_ns - DAY_NS)}"
+    )
+
+
 def first_seq_at(directory: Path | str, when: str) -> int:
     """Sequence number of the first command not earlier than a time, written as for ``seq_at``; one more than the last
     where there is none. Raises as ``seq_at``."""
@@ -86,6 +104,11 @@ def _clock_at_end(journal: Journal) -> int:
     if journal.last_seq > journal.start_seq:
         return _block_at(journal, journal.last_seq).time_ns
     return 0 if journal.start is None else journal.start.time_ns
+
+
+def _clock_at_begin(history: History) -> int | None:
+    """The first clock value of what is there of a market, ns; None where nothing sets one."""
+    return first_clock_ns(history.slice_of(history.there_from_seq))
 
 
 def _time_ns(text: str, today_ns: int) -> int:

@@ -74,3 +74,39 @@ def test_a_time_in_the_form_of_json_is_found(node: Path, lockstep: Lockstep, mon
         "10:00:00.000000000Z",
         "09:33:00.250000000Z",
     ]
+
+
+#: A market over midnight: its last day has not reached the time of day at which most of it happened.
+_NIGHT: Final = """\
+at 2024-01-15T23:50
+instrument XYZ tick=0.01 lot=1 reference=10.00
+participant ALPHA
+phase XYZ continuous
+at 23:55
+enter ALPHA a1 buy 100 XYZ @ 10.00 tif=gtc
+at 2024-01-16T00:05
+cancel ALPHA a1
+"""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("book NODE XYZ --at 23:56", "positions NODE --at 23:56", "state NODE --at 23:56", "limits NODE --at 23:56"),
+        *("events NODE --from 23:56", "commands NODE --to 23:56", "events NODE --reports --from 23:56"),
+    ],
+)
+def test_a_time_that_may_be_meant_of_the_day_before_says_of_which_day_it_is(
+    tmp_path: Path, lockstep: Lockstep, line: str
+) -> None:
+    (tmp_path / "night.txt").write_text(_NIGHT)
+    lockstep.fine("run", tmp_path / "night.txt", "--data", tmp_path / "node")
+    note = (
+        "note: 23:56 is of the day of the last command, 2024-01-16T23:56:00, which is not reached: that one is of "
+        "2024-01-16T00:05:00; for another day give its date, such as 2024-01-15T23:56:00\n"
+    )
+    words = line.replace("NODE", str(tmp_path / "node"))
+    assert note in lockstep.said(words)[2]
+    # Of no use where the day is named, the time is reached, or no earlier day has it.
+    for other in ("2024-01-15T23:56", "00:04", "23:49"):
+        assert "is not reached" not in lockstep.said(words.replace("23:56", other))[2]

@@ -11,7 +11,7 @@ from cli.errors import WrongUse
 from cli.inspect.view import texts_of, view
 from cli.interrupts import Terminated
 from cli.proofs.parting import Closer, of_two
-from cli.questions.reading import check_whole
+from cli.questions.reading import check_whole, note_day
 from cli.questions.tokens import TokensBeside
 from cli.warmup import ready
 from replay.compare import CompareReport
@@ -32,6 +32,7 @@ def inspect(directory: Path, other: Path | None, at: str | None, *, as_json: boo
     difference = None if other is None else _difference(directory, other)
     if at is not None:
         seq = max(seq_at(directory, at), 1)
+        note_day(directory, at)
     elif difference is not None:
         seq = difference[0]
     else:

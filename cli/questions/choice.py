@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cli import screen
 from cli.errors import WrongUse
-from cli.questions.reading import check_name, next_seq
+from cli.questions.reading import check_name, next_seq, note_day
 from engine.names import EVERY, Directory, pack
 from engine.records import CommandKind, EventKind, Reason, Side
 from notation.moments import is_seq
@@ -119,6 +119,8 @@ def range_of(
     last_seq = seq_at(directory, None)
     if follows and to_time and to_seq == last_seq:
         raise WrongUse(f"--to {end} may not be past yet; give the number of a command")
+    if not follows:
+        note_day(directory, begin, end)
     first, last = from_seq or 1, last_seq if to_seq is None else to_seq
     if from_time and to_time and first > last + 1:
         raise WrongUse(f"--from {begin} is later than --to {end}")

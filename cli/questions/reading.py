@@ -24,7 +24,7 @@ from replay.errors import ReplayError
 from replay.from_sketch import rebuilt_from_sketch
 from replay.past import PastSlice, PlayedBlock
 from replay.rebuild import Rebuild, check_range, rebuild
-from replay.times import seq_at
+from replay.times import not_yet, seq_at
 
 
 def check_whole(directory: Path, at: int | None = None) -> None:
@@ -41,6 +41,13 @@ def note_side_files(journal: Journal) -> None:
     """Report faults of the small files beside a journal; it can be read all the same."""
     for problem in journal.side_problems:
         screen.notice(f"note: {problem}; see `lockstep journal check {journal.path}`")
+
+
+def note_day(directory: Path, *moments: str | None) -> None:
+    """Say which of these moments, numbers or times, may be meant of another day than the last."""
+    for sentence in dict.fromkeys(not_yet(directory, when) for when in moments):
+        if sentence is not None:
+            screen.notice(f"note: {sentence}")
 
 
 def check_name(name: str | None, what: str) -> None:
@@ -204,6 +211,7 @@ def rebuilt_at(directory: Path, at: str | None, *, ids: bool = True) -> Rebuild:
     ``ids``: false for a question that needs no ids of orders that are gone, and no digest of the state.
     """
     seq = None if at is None else seq_at(directory, at)
+    note_day(directory, at)
     check_whole(directory, seq)
     ready()
     rebuilt = None if ids else rebuilt_from_sketch(directory, seq)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cli import errors, screen
 from cli.questions.arrivals import records_of, users_of
+from cli.questions.reading import note_day
 from gateway.fairness import messages_of
 from gateway.login_log import LoginKind, read_logins
 from journal import Journal
@@ -49,6 +50,7 @@ class LoggedIn:
 def sessions(directory: Path, at: str | None, *, as_json: bool) -> int:
     """`lockstep sessions`: print logins by user, and the connections, the one with the newest message last."""
     seq = seq_at(directory, at)
+    note_day(directory, at)
     with Journal.open(directory, readonly=True) as journal:
         journal_id = journal.journal_id
     logins = None
