@@ -100,13 +100,13 @@ def test_a_time_that_may_be_meant_of_the_day_before_says_of_which_day_it_is(
     tmp_path: Path, lockstep: Lockstep, line: str
 ) -> None:
     (tmp_path / "night.txt").write_text(_NIGHT)
-    lockstep.fine("run", tmp_path / "night.txt", "--data", tmp_path / "node")
+    assert lockstep("run", tmp_path / "night.txt", "--data", tmp_path / "node")[0] == 0
     note = (
         "note: 23:56 is of the day of the last command, 2024-01-16T23:56:00, which is not reached: that one is of "
         "2024-01-16T00:05:00; for another day give its date, such as 2024-01-15T23:56:00\n"
     )
     words = line.replace("NODE", str(tmp_path / "node"))
-    assert note in lockstep.said(words)[2]
+    assert note in lockstep(*words.split())[2]
     # Of no use where the day is named, the time is reached, or no earlier day has it.
     for other in ("2024-01-15T23:56", "00:04", "23:49"):
-        assert "is not reached" not in lockstep.said(words.replace("23:56", other))[2]
+        assert "is not reached" not in lockstep(*words.replace("23:56", other).split())[2]

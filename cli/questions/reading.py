@@ -44,10 +44,11 @@ def note_side_files(journal: Journal) -> None:
 
 
 def note_day(directory: Path, *moments: str | None) -> None:
-    """Say which of these moments, numbers or times, may be meant of another day than the last."""
-    for sentence in dict.fromkeys(not_yet(directory, when) for when in moments):
-        if sentence is not None:
-            screen.notice(f"note: {sentence}")
+    """Say of the first of these moments (numbers or times) that may be meant of another day than the last one which it
+    is of."""
+    sentences = (not_yet(directory, when) for when in moments)
+    if (sentence := next(filter(None, sentences), None)) is not None:
+        screen.notice(f"note: {sentence}")
 
 
 def check_name(name: str | None, what: str) -> None:
