@@ -2,7 +2,10 @@
 
 from typing import Final, NamedTuple
 
-from engine.records import EventKind, Reason
+import numpy as np
+
+from engine.records import CommandKind, EventKind, Reason
+from reports.contexts import user_in
 
 
 class Rule(NamedTuple):
@@ -64,10 +67,22 @@ RULES: Final[dict[Reason, Rule]] = {
 }
 
 
-def rule_object(reason: Reason) -> dict[str, str]:
-    """Rule of a reason as a JSON object."""
-    section, sentence = RULES[reason]
-    return {"reason": reason.name.lower(), "section": section, "sentence": sentence}
+#: A cancel whose context names no user, in place of the sentence that its owner canceled.
+OF_NO_USER: Final = (
+    "the cancel names no user: a node writes it when a user with cancel_on_disconnect has left, else an operator or a "
+    "file gave it"
+)
+
+
+def is_of_no_user(command: "np.void") -> bool:
+    """True of a COMMAND row that cancels an order, and says nothing of who asked for it."""
+    return bool(command["kind"] == CommandKind.CANCEL and not user_in(int(command["context"])))
+
+
+def rule_object(reason: Reason, sentence: str | None = None) -> dict[str, str]:
+    """Rule of a reason as a JSON object. sentence: one that says more than that of the rule."""
+    rule = RULES[reason]
+    return {"reason": reason.name.lower(), "section": rule.section, "sentence": sentence or rule.sentence}
 
 
 #: Section of the rule behind an event that has no reason.

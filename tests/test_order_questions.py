@@ -223,3 +223,30 @@ def test_every_reason_has_a_rule_in_a_section_of_the_rulebook() -> None:
     assert set(RULES) == set(Reason)
     for rule in RULES.values():
         assert f"\n## {rule.section}. " in text
+
+
+def test_a_cancel_that_names_no_user_is_not_said_to_be_its_owners(tmp_path: Path, lockstep: Lockstep) -> None:
+    (tmp_path / "day.txt").write_text(
+        "instrument XYZ tick=0.01 lot=1 reference=10.00\nparticipant ALPHA\nphase XYZ continuous\n"
+        "enter ALPHA a1 buy 100 XYZ @ 10.00 context=2000000000030007\n"
+        "cancel ALPHA a1\n"
+        "enter ALPHA a2 buy 100 XYZ @ 10.00 context=2000000000050007\n"
+        "cancel ALPHA a2 qty=50 context=2000000000060007\n"
+        "cancel ALPHA a2\n"
+        "enter ALPHA a3 buy 100 XYZ @ 10.00 context=2000000000070007\n"
+        "cancel ALPHA a3 context=2000000000080007\n"
+    )
+    node = tmp_path / "node"
+    assert lockstep("run", tmp_path / "day.txt", "--data", node)[0] == 0
+    owners, nobodys = (
+        RULES[Reason.USER].sentence,
+        "the cancel names no user: a node writes it when a user with cancel_on_disconnect has left, else an operator "
+        "or a file gave it",
+    )
+    for order_id, said in (("a1", [nobodys]), ("a2", [owners, nobodys]), ("a3", [owners])):
+        text = lockstep("order", node, order_id)[1]
+        assert [each for each in (owners, nobodys) if f"user: {each} (rulebook section 4)" in text] == said
+        (life,) = told(lockstep, node, order_id)
+        assert [rule["sentence"] for rule in life["rules"]] == said
+    for seq, sentence in ((6, nobodys), (8, owners), (9, nobodys), (11, owners)):
+        assert f"ALPHA: {sentence} (rulebook section 4)" in lockstep("why", node, seq)[1]

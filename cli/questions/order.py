@@ -33,7 +33,7 @@ from journal import JournalError
 from journal.history import History
 from notation.objects import event_object
 from notation.print import print_event
-from notation.rules import RULES, rule_object
+from notation.rules import OF_NO_USER, is_of_no_user, rule_object
 from notation.table import word
 from notation.words import duration, iso_time, price, time
 from replay.delayed import Entries, Entry
@@ -211,10 +211,13 @@ def order(
         times = times_of(directory, moments) if with_latency else None
         entries = Entries(directory, sorted({int(moment.event["seq"]) for moment in life.moments}))
         terms = _terms(directory, life, entries)
+        rules = [rule_object(*each) for each in _rules(directory, life, entries)]
         if as_json:
-            screen.print_json(_facts(life, names, tokens, queue, times, entries) | terms._asdict())
+            screen.print_json(_facts(life, names, tokens, queue, times, entries, rules) | terms._asdict())
         else:
             _show(life, names, tokens, queue if with_queue else None, times, entries, terms)
+            for rule in rules:
+                screen.print_line(f"{rule['reason']}: {rule['sentence']} (rulebook section {rule['section']})")
     return errors.FINE
 
 
@@ -502,6 +505,23 @@ def _terms(directory: Path, life: OrderHistory, entries: Entries) -> Terms:
     return Terms(stop_e4 or None, dormant, word(Peg, peg) if peg else None, offset_e4 if peg else None)
 
 
+def _rules(directory: Path, life: OrderHistory, entries: Entries) -> Iterator[tuple[Reason, str | None]]:
+    """Reasons in the events of an order, each with a sentence that says more than that of its rule, or None."""
+    canceled = [
+        moment.event
+        for moment in life.moments
+        if (moment.event["kind"], moment.event["reason"]) == (EventKind.CANCELED, Reason.USER)
+    ]
+    by_no_user = [is_of_no_user(row) for row in _rows(directory, canceled, entries)]
+    for reason in life.rules():
+        if reason == Reason.USER and any(by_no_user):
+            if not all(by_no_user):
+                yield reason, None
+            yield reason, OF_NO_USER
+        else:
+            yield reason, None
+
+
 def _rows(directory: Path, events: list["np.void"], entries: Entries) -> Iterator["np.void"]:
     """COMMAND rows of the commands that asked for events; of one that waited, the row that was entered."""
     with History.open(directory) as history:
@@ -519,6 +539,7 @@ def _facts(
     queue: dict[int, Standing],
     times: Times | None,
     entries: Entries,
+    rules: list[dict[str, str]],
 ) -> dict[str, Any]:
     history = [
         {
@@ -536,7 +557,7 @@ def _facts(
         "leaves_qty": life.leaves_qty,
         "cum_qty": life.cum_qty,
         "tokens": [{"client_order_id": unpack(each), "token": tokens.of(each)} for each in life.ids()],
-        "rules": [rule_object(reason) for reason in life.rules()],
+        "rules": rules,
         "history": history,
     }
 
@@ -598,9 +619,6 @@ def _show(
         for row, moment in zip(rows, life.moments, strict=True):
             row.append(latency_words(times.get(int(moment.event["seq"]))))
     screen.table(columns, rows, right=("seq", "open"), title=title)
-    for reason in life.rules():
-        section, sentence = RULES[reason]
-        screen.print_line(f"{reason.name.lower()}: {sentence} (rulebook section {section})")
 
 
 def _entry_words(entry: Entry) -> str:

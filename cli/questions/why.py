@@ -34,7 +34,7 @@ from notation.fix_marks import is_mark, meaning
 from notation.moments import plain_time
 from notation.objects import command_object, event_object
 from notation.print import Printer
-from notation.rules import RULES, link_of, rule_object, section_of
+from notation.rules import OF_NO_USER, RULES, is_of_no_user, link_of, rule_object, section_of
 from notation.words import duration, iso_time, percent, price, time
 from replay.checks import Check, Met, met, verdicts
 from replay.delayed import Entries, caused_by, effect_seq, witness_of
@@ -141,6 +141,7 @@ def explained(directory: Path, moments: Moments, seq: int) -> Facts:
     if is_mark(unit[-1:]).any():
         for each in consequences:
             each["because"] = f"{meaning(int(unit[-1]['context']))}: the market refuses it, and no client is told"
+    _name_sender(consequences, unit[-1])
     if refused == Reason.INVALID_COMMAND:
         _name_fault(consequences, directory, seq)
     if any(_is_by_breaker(each["event"]) for each in consequences):
@@ -342,6 +343,14 @@ def _name_terms(
         elif event["reason"] in ("fok", "min_qty") and by["kind"] == CommandKind.ENTER:
             least = int(by["qty"] if event["reason"] == "fok" else by["min_qty"])
             each["because"] += f"; it asked for at least {least:,} at once, of {int(by['qty']):,}"
+
+
+def _name_sender(consequences: list[Facts], row: "np.void") -> None:
+    """Say of a cancel that its context names no user."""
+    if is_of_no_user(row):
+        for each in consequences:
+            if (each["event"]["kind"], each["event"]["reason"]) == ("canceled", "user"):
+                each["because"] = OF_NO_USER
 
 
 def _name_fault(consequences: list[Facts], directory: Path, seq: int) -> None:
