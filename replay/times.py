@@ -5,6 +5,7 @@ of the journal that has it. ``engine.market_time`` has the rule of the rows.
 """
 
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -13,8 +14,10 @@ from engine.records import COMMAND
 from journal import Block, Journal
 from journal.history import History
 from notation.moments import is_dated, is_seq, moment_ns
-from notation.words import DAY_NS, time
+from notation.words import time
 from replay.errors import ReplayError
+
+_DAY_NS: Final = 86_400 * 10**9
 
 
 def first_clock_ns(journal: Journal) -> int | None:
@@ -67,11 +70,11 @@ def not_yet(directory: Path | str, when: str | None) -> str | None:
         end_ns = _clock_at_end(history.last)
         time_ns = _time_ns(when.strip(), end_ns)
         begin_ns = _clock_at_begin(history)
-    if time_ns <= end_ns or begin_ns is None or time_ns - DAY_NS < begin_ns:
+    if time_ns <= end_ns or begin_ns is None or time_ns - _DAY_NS < begin_ns:
         return None
     return (
         f"{when.strip()} is of the day of the last command, {time(time_ns)}, which is not reached: that one is of "
-        f"{time(end_ns)}; for another day give its date, such as {time(time_ns - DAY_NS)}"
+        f"{time(end_ns)}; for another day give its date, such as {time(time_ns - _DAY_NS)}"
     )
 
 

@@ -127,7 +127,7 @@ def test_wrong_use_is_one_sentence(node: Path, lockstep: Lockstep) -> None:
         return told
 
     assert "--check compares all connections" in complaint("--check", "--user", "1")
-    assert "no checkpoint here knows the user 'GHOST'" in complaint("--user", "GHOST")
+    assert "no checkpoint and no login here names the user 'GHOST'" in complaint("--user", "GHOST")
     assert "commands 5 to 3 are no range" in complaint("--from", "5", "--to", "3")
     for form in ([], ["--json"]):
         assert "there are no records in this range" in complaint("--check", "--from", "99", *form)
@@ -170,6 +170,23 @@ def test_a_node_that_started_again_has_other_sessions(node: Path, lockstep: Lock
         (1, 12, 2),
         (2, 12, 1),
     ]
+
+
+def test_what_a_user_sends_by_gateways_is_one_session(node: Path, lockstep: Lockstep) -> None:
+    """A message of a ring has the place in the turn that it came by, below 0: another one each time."""
+    with Journal.open(node, readonly=True) as journal:
+        files = ArrivalFiles(node / "arrivals", journal.journal_id)
+    seq = [5]
+    log = ArrivalLog(files, lambda: seq[0], pytest.fail)
+    add = adding(log)
+    for turn, source in enumerate((-2, -1, -3), 9):
+        seq[0] += 1
+        add(turn, 1, origins((TIME_NS + 9, source, 2)), places((0, 1)))
+    log.close(30)
+    (facts,) = checked(["sessions"], lockstep("sessions", node, "--json")[1])
+    of_gateways = [each for each in facts["sessions"] if each["connection"] < 0]
+    assert [(each["connection"], each["user_number"], each["messages"]) for each in of_gateways] == [(-1, 2, 3)]
+    assert "by a gateway" in lockstep("sessions", node)[1]
 
 
 def test_sessions_without_records_are_refused_in_a_sentence(tmp_path: Path, lockstep: Lockstep) -> None:

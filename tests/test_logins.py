@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cli.questions.sessions import logged_in
+from cli.questions.sessions import logged_in, was_running
 from gateway.login_log import LOGIN, LoginFiles, LoginKind, LoginLog, read_logins
 from gateway.register import UserRegister
 from gateway.side_files import SideFileError
@@ -67,6 +67,15 @@ def test_the_register_tells_each_login_and_its_end_once(tmp_path: Path) -> None:
         (15, LoginKind.LOGOUT, "U1", "desk", ""),
         (15, *end),
     ]
+
+
+def test_a_node_that_has_not_begun_or_has_ended_is_not_said_to_have_nobody(tmp_path: Path) -> None:
+    seq = [10]
+    log = log_of(tmp_path / "logins", seq)
+    seq[0] = 20
+    log.close(30)
+    rows = read_logins(tmp_path / "logins", JOURNAL_ID)
+    assert [was_running(rows, at) for at in (9, 10, 11, 20, 21, None)] == [False, False, True, True, False, False]
 
 
 def test_each_start_begins_a_file_and_writes_over_none(tmp_path: Path) -> None:

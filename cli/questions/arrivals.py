@@ -19,6 +19,7 @@ from cli.questions.choice import check_order
 from engine.names import unpack
 from gateway.arrival_log import read_arrivals
 from gateway.fairness import messages_of, turn_numbers, unfair
+from gateway.login_log import read_logins
 from gateway.ouch.outbox import OuchOutbox
 from gateway.outbox import USERS
 from journal import Journal
@@ -90,9 +91,22 @@ def _chosen(part: NDArray[Any], choice: Choice) -> NDArray[Any]:
 
 
 def users_of(directory: Path) -> dict[int, str]:
-    """Names of users by number, from the newest image with users' streams: a checkpoint, or the image that a slice
-    starts from.
+    """Names of users by number, from the newest image with users' streams (a checkpoint, or the image that a slice
+    starts from), and of those who logged in since.
     """
+    return _names_in_images(directory) | _names_in_logins(directory)
+
+
+def _names_in_logins(directory: Path) -> dict[int, str]:
+    if not (directory / "logins").is_dir():
+        return {}
+    with Journal.open(directory, readonly=True) as journal:
+        rows = read_logins(directory / "logins", journal.journal_id)
+    rows = rows[rows["user"] > 0]
+    return dict(zip(rows["user"].tolist(), (name.decode() for name in rows["name"].tolist()), strict=True))
+
+
+def _names_in_images(directory: Path) -> dict[int, str]:
     for checkpoint in _images(directory):
         image = checkpoint.projections.get(OuchOutbox.name)
         users = None if image is None else image.arrays.get(USERS)
@@ -120,7 +134,7 @@ def _number(user: str, names: dict[int, str]) -> int:
         if name == user.upper():
             return number
     raise WrongUse(
-        f"no checkpoint here knows the user {user!r}; give the user's number, in order of definition, or run "
+        f"no checkpoint and no login here names the user {user!r}; give the user's number, in order of definition, or run "
         "`lockstep admin checkpoint` on the running node"
     )
 

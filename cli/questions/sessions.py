@@ -7,7 +7,7 @@ that took orders at the time, and no part of the journal.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,14 @@ from notation.words import iso_time
 from replay.times import seq_at, time_ns_of
 
 
+#: In place of a connection: all that a user sent by gateways in processes of their own.
+_BY_GATEWAY: Final = -1
+
+
 @dataclass
 class Session:
-    """A connection of a user since one start of the node: first and last message, and those up to the moment."""
+    """A connection of a user since one start of the node, or all that it sent by gateways (connection -1): first and
+    last message, and those up to the moment."""
 
     run: int
     connection: int
@@ -53,10 +58,11 @@ def sessions(directory: Path, at: str | None, *, as_json: bool) -> int:
     note_day(directory, at)
     with Journal.open(directory, readonly=True) as journal:
         journal_id = journal.journal_id
-    logins = None
+    logins, runs = None, False
     if (directory / "logins").is_dir():
         time_ns = None if at is None or is_seq(at) else time_ns_of(directory, at)
-        logins = logged_in(read_logins(directory / "logins", journal_id), None if at is None else seq, time_ns)
+        rows, by_seq = read_logins(directory / "logins", journal_id), None if at is None else seq
+        logins, runs = logged_in(rows, by_seq, time_ns), was_running(rows, by_seq, time_ns)
     no_orders = logins is not None and not (directory / "arrivals").is_dir()
     found = [] if no_orders else _sessions(records_of(directory), seq)
     names = users_of(directory)
@@ -66,9 +72,23 @@ def sessions(directory: Path, at: str | None, *, as_json: bool) -> int:
     if as_json:
         screen.print_json({"seq": seq, "logins": users, "sessions": told})
         return errors.FINE
-    _show_logins(directory, users, seq)
+    _show_logins(directory, users, seq, runs=runs)
     _show_connections(told, seq)
     return errors.FINE
+
+
+def _until(rows: NDArray[Any], seq: int | None, time_ns: int | None) -> NDArray[np.bool_]:
+    """Mask of the LOGIN rows up to a moment, as ``logged_in`` has it."""
+    if time_ns is not None:
+        return np.asarray(rows["time_ns"] <= time_ns)
+    return np.ones(len(rows), bool) if seq is None else np.asarray(rows["seq"] < seq)
+
+
+def was_running(rows: NDArray[Any], seq: int | None, time_ns: int | None = None) -> bool:
+    """True if the node whose LOGIN rows these are was running at a moment, as ``logged_in`` has it."""
+    kinds = rows["kind"][_until(rows, seq, time_ns)]
+    bounds = kinds[np.isin(kinds, (LoginKind.START, LoginKind.END))]
+    return bool(len(bounds) and bounds[-1] == LoginKind.START)
 
 
 def logged_in(rows: NDArray[Any], seq: int | None, time_ns: int | None = None) -> list[LoggedIn]:
@@ -76,11 +96,7 @@ def logged_in(rows: NDArray[Any], seq: int | None, time_ns: int | None = None) -
 
     seq: None for the end of the rows. time_ns: of the machine's clock, goes before ``seq``.
     """
-    before = np.ones(len(rows), bool)
-    if time_ns is not None:
-        before = rows["time_ns"] <= time_ns
-    elif seq is not None:
-        before = rows["seq"] < seq
+    before = _until(rows, seq, time_ns)
     open_of: dict[int, Any] = {}
     for row in rows[before]:
         if row["kind"] in (LoginKind.START, LoginKind.END):
@@ -115,11 +131,18 @@ def _login_facts(login: LoggedIn) -> dict[str, Any]:
     }
 
 
-def _show_logins(directory: Path, users: list[dict[str, Any]] | None, seq: int) -> None:
+def _show_logins(directory: Path, users: list[dict[str, Any]] | None, seq: int, *, runs: bool) -> None:
     if users is None:
         screen.print_line(f"no logins are known: there is no {directory / 'logins'}, which a node writes while it runs")
         return
-    screen.print_line(f"{screen.counted(len(users), 'user')} logged in at command {screen.count(seq)}")
+    if not runs:
+        screen.print_line(
+            f"this node did not run at command {screen.count(seq)}; of a pair, the directory of the node that was primary "
+            "then says who was logged in"
+        )
+        return
+    here = "" if users else "; of a pair, the directory of the node that was primary then says who was"
+    screen.print_line(f"{screen.counted(len(users), 'user')} logged in at command {screen.count(seq)}{here}")
     rows = []
     for each in users:
         until = plain_time(each["until"] or "not known")
@@ -136,7 +159,7 @@ def _show_connections(told: list[dict[str, Any]], seq: int) -> None:
     rows = [
         [
             str(each["run"]),
-            str(each["connection"]),
+            str(each["connection"]) if each["connection"] > 0 else "by a gateway",
             each["user"] or f"number {each['user_number']}",
             screen.count(each["messages"]),
             plain_time(each["first"]),
@@ -160,7 +183,9 @@ def _sessions(parts: list[NDArray[Any]], seq: int) -> list[Session]:
         runs = run + np.cumsum(np.diff(turns, prepend=turn) < 0)
         if len(rows):
             run, turn = int(runs[-1]), int(turns[-1])
-        keys = np.stack((runs, rows["connection"].astype(np.int64), rows["user"].astype(np.int64)), axis=1)
+        # A message by a gateway process has the place in the turn that it came by, which is no connection.
+        connections = np.maximum(rows["connection"].astype(np.int64), _BY_GATEWAY)
+        keys = np.stack((runs, connections, rows["user"].astype(np.int64)), axis=1)
         distinct, inverse = np.unique(keys, axis=0, return_inverse=True)
         for number, (of_run, connection, user) in enumerate(distinct.tolist()):
             own = rows[inverse.reshape(-1) == number]
