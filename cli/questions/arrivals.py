@@ -134,8 +134,8 @@ def _number(user: str, names: dict[int, str]) -> int:
         if name == user.upper():
             return number
     raise WrongUse(
-        f"no checkpoint and no login here names the user {user!r}; give the user's number, in order of definition, or run "
-        "`lockstep admin checkpoint` on the running node"
+        f"no checkpoint and no login here names the user {user!r}; give the user's number, in order of definition, or "
+        "run `lockstep admin checkpoint` on the running node"
     )
 
 

@@ -22,7 +22,6 @@ from notation.moments import is_seq, plain_time
 from notation.words import iso_time
 from replay.times import seq_at, time_ns_of
 
-
 #: In place of a connection: all that a user sent by gateways in processes of their own.
 _BY_GATEWAY: Final = -1
 
@@ -137,8 +136,8 @@ def _show_logins(directory: Path, users: list[dict[str, Any]] | None, seq: int, 
         return
     if not runs:
         screen.print_line(
-            f"this node did not run at command {screen.count(seq)}; of a pair, the directory of the node that was primary "
-            "then says who was logged in"
+            f"this node did not run at command {screen.count(seq)}; of a pair, the directory of the node that was "
+            "primary then says who was logged in"
         )
         return
     here = "" if users else "; of a pair, the directory of the node that was primary then says who was"
