@@ -4,7 +4,7 @@ All of it is a fold over COMMAND and EVENT rows, so it needs no engine. ``Figure
 object; what pictures are drawn of stays in arrays.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import Any, Final
 
@@ -16,12 +16,12 @@ from engine.names import Directory
 from engine.records import CommandKind, EventKind, Reason, Side
 from engine.row_bytes import ROW
 from notation.fix_marks import is_mark, refuses_mark
-from notation.print import command_text
+from notation.print import command_text, print_event
 from notation.rules import RULES
 from notation.table import word
 from notation.words import iso_time
 from replay.outcome import Outcome
-from replay.past import PlayedBlock
+from replay.past import PlayedBlock, PlayedRows
 from replay.timeline import Tally
 
 Facts = dict[str, Any]
@@ -35,6 +35,8 @@ _TOLD_MAX: Final = 4
 #: Participants that a kind of refusal names at most.
 _NAMED_MAX: Final = 5
 _OF_ORDERS: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE, CommandKind.CROSS)
+#: Why orders end that their owners have not canceled, and that did not just come.
+_ENDS: Final = (Reason.END_OF_DAY, Reason.HALT, Reason.KILL, Reason.MASS_CANCEL, Reason.DISCONNECT)
 #: Commands that happen by the thousand or tell nothing to people; all others are moments.
 _PLAIN: Final = (
     *_OF_ORDERS, CommandKind.CLOCK, CommandKind.EXTEND, CommandKind.USER, CommandKind.CREDENTIAL,
@@ -143,7 +145,8 @@ class Figures:
         self._trade(events, times_ns)
         self._tell(block, clock_ns)
         if self._times_of is not None:
-            self._time(play.first_seq + np.flatnonzero(np.isin(rows["kind"], _OF_ORDERS[:3])), play.first_seq, clock_ns)
+            timed = np.isin(rows["kind"], _OF_ORDERS[:3]) & ~marks
+            self._time(play.first_seq + np.flatnonzero(timed), play.first_seq, clock_ns)
 
     def _refuse(self, events: NDArray[Any], times_ns: NDArray[np.int64]) -> None:
         at = np.flatnonzero((events["kind"] == EventKind.REJECTED) | (events["kind"] == EventKind.CANCEL_REJECTED))
@@ -194,6 +197,8 @@ class Figures:
         self._marks_told = len(self.tally.marks)
         for at in np.flatnonzero(~np.isin(rows["kind"], _PLAIN)).tolist():
             told.setdefault(first_seq + at, [])
+        for seq, text in _ended_and_refused(block.play, names):
+            told.setdefault(seq, []).append(text)
         for seq, texts in sorted(told.items()):
             self._kept[bool(texts)] += 1
             if self._kept[bool(texts)] > (MOMENTS_MAX if texts else _QUIET_MAX):
@@ -358,11 +363,26 @@ def percentiles(ordered_ns: NDArray[np.int64]) -> Facts:
     return {name: int(ordered_ns[index]) if count else None for name, index in at.items()}
 
 
+def _ended_and_refused(play: PlayedRows, names: Directory) -> Iterator[tuple[int, str]]:
+    """What else stands out of a block, with the number of its command: orders that others than their owners ended, many
+    at once, and refusals of commands that are no orders."""
+    events = play.events
+    kinds, reasons, seqs = events["kind"], events["reason"], events["seq"]
+    of_orders = np.isin(play.commands["kind"][seqs - play.first_seq], _OF_ORDERS)
+    canceled = (kinds == EventKind.CANCELED) & np.isin(reasons, _ENDS)
+    for seq in np.unique(seqs[canceled]).tolist():
+        of, counts = np.unique(reasons[canceled & (seqs == seq)], return_counts=True)
+        for reason, count in zip(of.tolist(), counts.tolist(), strict=True):
+            yield seq, f"{count:,} order{'' if count == 1 else 's'} canceled reason={word(Reason, reason)}"
+    for event in events[(kinds == EventKind.REJECTED) & ~of_orders]:
+        yield int(event["seq"]), print_event(event, names).removeprefix("> ")
+
+
 def _cause(rows: NDArray[Any], at: int, names: Directory) -> str:
     """The command of a moment in words."""
     kind = int(rows["kind"][at])
     if kind == CommandKind.CLOCK:
-        return "the clock reached a time that was set"
+        return "the clock reached a time that was set, or another day"
     if kind in (CommandKind.EPOCH, CommandKind.CLOCK_JUMP):
         return "the node"
     is_extended = at > 0 and rows["kind"][at - 1] == CommandKind.EXTEND

@@ -49,6 +49,7 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bot
 table { border-collapse: collapse; font-size: 13px; } td, th { padding: 2px 10px; text-align: left;
   vertical-align: top; border-bottom: 1px solid #e4e4e4; } th { border-bottom: 1px solid #888; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.w { white-space: nowrap; }
 code { font: 12px ui-monospace, monospace; overflow-wrap: anywhere; }
 img { max-width: 100%; height: auto; } div.t { overflow-x: auto; }
 @media print { body { margin: 0; max-width: none; } tr, img { break-inside: avoid; } }
@@ -82,7 +83,7 @@ def as_html(parts: Sequence[Part]) -> str:
 
 
 def _html_table(table: Table) -> list[str]:
-    kinds = [' class="n"' if head in table.right else "" for head in table.columns]
+    kinds = [' class="n"' if head in table.right else ' class="w"' if head == "time" else "" for head in table.columns]
     codes = [head in table.code for head in table.columns]
     heads = "".join(f"<th{kind}>{html.escape(head)}</th>" for head, kind in zip(table.columns, kinds, strict=True))
     lines = ['<div class="t"><table>', f"<tr>{heads}</tr>"]

@@ -159,6 +159,10 @@ def _participants(facts: Facts) -> list[Part]:
     ]
 
 
+#: Who is refused where no participant is known; elsewhere that is a command of the operator.
+_NOBODY: Final = {"unknown_participant": "unknown"}
+
+
 def _refusals(facts: Facts) -> list[Part]:
     if not facts["refusals"]:
         return [Paragraph("Nothing was refused.")]
@@ -167,7 +171,9 @@ def _refusals(facts: Facts) -> list[Part]:
     rows = []
     for each in facts["refusals"]:
         more = each["participant_count"] - len(each["participants"])
-        who = ", ".join([*each["participants"], *([f"{more:,} more"] if more else [])]) or "unknown"
+        who = ", ".join([*each["participants"], *([f"{more:,} more"] if more else [])]) or _NOBODY.get(
+            each["reason"], "the operator"
+        )
         reason = each["reason"] if each["kind"] == "rejected" else f"{each['reason']} (a cancel or replace)"
         ends = [f"{_clock(each[f'{end}_time'], dated)}, command {each[f'{end}_seq']:,}" for end in ("first", "last")]
         rows.append((reason, f"{each['count']:,}", who, *ends, each["rule"], each["section"]))

@@ -192,6 +192,30 @@ def test_refusals_moments_and_digests_are_those_of_the_journal(
     assert (facts["begin"], facts["end"]) == (times[0], times[-1])
 
 
+def test_what_ended_orders_and_what_the_operator_was_refused_is_told(tmp_path: Path, lockstep: Lockstep) -> None:
+    (tmp_path / "day.txt").write_text(
+        "at 2024-01-15T23:50\ninstrument XYZ tick=0.01 lot=1 reference=10.00 cancel_on_halt=yes\nparticipant ALPHA\n"
+        "participant BETA\nphase XYZ continuous\nresume XYZ\nenter ALPHA a1 buy 10 XYZ @ 9.00\n"
+        "enter ALPHA a2 buy 10 XYZ @ 9.00\nmass_cancel ALPHA\nenter BETA b1 buy 10 XYZ @ 9.00\n"
+        "mass_cancel BETA reason=disconnect\nenter ALPHA a3 buy 10 XYZ @ 9.00\nhalt XYZ\nphase XYZ continuous\n"
+        "enter ALPHA a4 buy 10 XYZ @ 9.00\nat 2024-01-16T00:01\n"
+        # An order's own end stands for nothing more: it is no moment.
+        "enter ALPHA a5 buy 10 XYZ @ 9.00 tif=ioc\ncancel ALPHA a4\n"
+    )
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
+    facts = told(lockstep, tmp_path / "node", tmp_path / "r.md")
+    assert [(each["what"], each["cause"]) for each in facts["moments"]] == [
+        (["phase XYZ continuous"], "phase XYZ continuous"),
+        (["rejected XYZ reason=not_halted"], "resume XYZ"),
+        (["2 orders canceled reason=mass_cancel"], "mass_cancel ALPHA"),
+        (["1 order canceled reason=disconnect"], "mass_cancel BETA reason=disconnect"),
+        (["halted XYZ reason=command", "1 order canceled reason=halt"], "halt XYZ"),
+        (["phase XYZ continuous"], "phase XYZ continuous"),
+        (["1 order canceled reason=end_of_day"], "the clock reached a time that was set, or another day"),
+    ]
+    assert "| not\\_halted | 1 | the operator |" in (tmp_path / "r.md").read_text()
+
+
 def test_the_text_says_what_happened_in_order_with_the_cause(story: Path, tmp_path: Path, lockstep: Lockstep) -> None:
     facts = told(lockstep, story, tmp_path / "r.md")
     moments = [(each["time"][11:19], each["what"], each["cause"]) for each in facts["moments"]]
@@ -200,8 +224,8 @@ def test_the_text_says_what_happened_in_order_with_the_cause(story: Path, tmp_pa
         ("09:30:00", ["phase ABC continuous"], "phase ABC continuous"),
         ("09:30:20", [], "limits BETA max_order_qty=50"),
         ("09:30:20", ["halted XYZ reason=command"], "halt XYZ for=10s"),
-        ("09:30:30", ["phase XYZ auction"], "the clock reached a time that was set"),
-        ("09:30:30", ["killed BETA"], "kill BETA"),
+        ("09:30:30", ["phase XYZ auction"], "the clock reached a time that was set, or another day"),
+        ("09:30:30", ["killed BETA", "1 order canceled reason=kill"], "kill BETA"),
     ]
     text = (tmp_path / "r.md").read_text()
     assert "| 09:30:20 | 13 | halted XYZ reason=command | halt XYZ for=10s |" in text

@@ -298,6 +298,24 @@ def test_a_node_without_records_writes_none(tmp_path: Path) -> None:
         running.stop()
 
 
+def test_a_message_of_a_fix_session_is_no_order(tmp_path: Path, lockstep: Lockstep) -> None:
+    """Its row in the journal is a cancel of no order, which nobody waits for."""
+    (tmp_path / "day.txt").write_text(
+        "instrument XYZ tick=0.01 lot=1 reference=10.00\nparticipant ALPHA\nphase XYZ continuous\n"
+        "enter ALPHA a1 buy 10 XYZ @ 9.00\ncancel ALPHA ~0000000000000000 qty=5 context=2001000000030007\n"
+        "cancel ALPHA ~0000000000000000 qty=5\n"
+    )
+    node = tmp_path / "node"
+    assert lockstep("run", tmp_path / "day.txt", "--data", node)[0] == 0
+    with Journal.open(node, readonly=True) as journal:
+        last_seq = journal.last_seq
+        log = LatencyLog(LatencyFiles(node / "latencies", journal.journal_id), pytest.fail)
+    log.add_one(last_seq, last_seq, at(NOW_NS))
+    log.close(30)
+    (facts,) = checked(["latency"], lockstep("latency", node, "--json")[1])
+    assert (facts["commands"], facts["not_recorded"], facts["to_seq"]) == (2, 0, last_seq)
+
+
 def test_times_have_the_moments_of_all_stages() -> None:
     assert {each for _, *pair in STAGES for each in pair} <= {*(TIMES.names or ())}
 

@@ -19,6 +19,7 @@ from engine.records import COMMAND, CommandKind
 from gateway.latency_log import COMMAND_TIMES, Latencies
 from journal import Journal
 from journal.history import History
+from notation.fix_marks import is_mark
 from notation.moments import plain_time
 from notation.words import iso_time, there_are
 from replay.past import names_at_end
@@ -148,7 +149,7 @@ def _orders(directory: Path, first_seq: int, last_seq: int, owner: int) -> tuple
         history.check_there(first_seq, last_seq)
         for block in history.blocks(first_seq, last_seq):
             rows = np.frombuffer(block.rows, COMMAND)
-            chosen = np.isin(rows["kind"], _ORDERS)
+            chosen = np.isin(rows["kind"], _ORDERS) & ~is_mark(rows)
             if owner:
                 chosen &= rows["participant"] == owner
             at = np.flatnonzero(chosen)
