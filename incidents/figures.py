@@ -364,8 +364,8 @@ def percentiles(ordered_ns: NDArray[np.int64]) -> Facts:
 
 
 def _ended_and_refused(play: PlayedRows, names: Directory) -> Iterator[tuple[int, str]]:
-    """What else stands out of a block, with the number of its command: orders that others than their owners ended, many
-    at once, and refusals of commands that are no orders."""
+    """Texts on more that stands out of a block, each with the number of its command: orders that others than their
+    owners ended, many at once, and refusals of commands that are no orders."""
     events = play.events
     kinds, reasons, seqs = events["kind"], events["reason"], events["seq"]
     of_orders = np.isin(play.commands["kind"][seqs - play.first_seq], _OF_ORDERS)
