@@ -155,6 +155,9 @@ Price = Annotated[
     typer.Option(metavar="PRICE", help="Only with this price: the limit of an order or replace, or that of an event."),
 ]
 WithTime = Annotated[bool, typer.Option("--with-time", help="Print the time too, in the comment; JSON has it always.")]
+WithoutSessions = Annotated[
+    bool, typer.Option("--without-sessions", help="Leave out messages of FIX sessions, which are no orders.")
+]
 WithEvents = Annotated[bool, typer.Option("--with-events", help="Print the events of each command below it.")]
 WithSeq = Annotated[bool, typer.Option("--with-seq", help="Print sequence numbers too, as comments.")]
 Tls = Annotated[bool, typer.Option("--tls", help="Encrypt, and verify the node's certificate and host name.")]

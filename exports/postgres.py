@@ -58,8 +58,11 @@ SELECT to_timestamp(time_ns / 1000000000) + (time_ns % 1000000000 / 1000) * inte
        nullif(liquidity, '') AS liquidity, nullif("user", '') AS user_name,
        nullif(phase, '') AS phase, nullif(came_by, '') AS came_by, nullif(login_time_ns, 0) AS session_login_time_ns,
        nullif(capacity, '') AS capacity, NULL::bigint AS algo, nullif(latency_ns, 0) AS latency_ns
-FROM reports JOIN audit USING (time_ns, seq, number);
-COMMENT ON VIEW order_audit IS 'one row an event of an order, and one a refused command';
+FROM reports JOIN audit USING (time_ns, seq, number)
+-- Messages of FIX sessions are cancels of no order in a journal, by a user of orders or of drop copies.
+WHERE NOT (kind = 'cancel_rejected' AND command = 'cancel' AND client_order_id = '' AND came_by IN ('fix', ''));
+COMMENT ON VIEW order_audit IS
+    'one row an event of an order, and one a refused command; messages of FIX sessions are in reports alone';
 COMMENT ON COLUMN order_audit.order_type IS 'after this event: a stop that was triggered is limit or market';
 COMMENT ON COLUMN order_audit.phase IS 'of the instrument, after this event';
 COMMENT ON COLUMN order_audit.came_by IS 'protocol by which a user sent the command; null: no user did';

@@ -62,6 +62,11 @@ _ITS_SEQ: Final = "(SELECT entry_seq FROM orders WHERE order_number = $order)"
 _ITS_END: Final = (
     "(SELECT CASE end_seq WHEN 0 THEN 9223372036854775807 ELSE end_seq END FROM orders WHERE order_number = $order)"
 )
+#: A mark of a FIX session is a refused cancel of no order (``notation.fix_marks``); reports have no contexts.
+_REASON: Final = (
+    "CASE WHEN kind = 'cancel_rejected' AND command = 'cancel' AND client_order_id = '' "
+    "THEN 'names no order, as a FIX session message does' ELSE reason END AS reason"
+)
 _ITS_SYMBOL: Final = "(SELECT symbol FROM orders WHERE order_number = $order)"
 
 
@@ -140,9 +145,10 @@ QUESTIONS: Final[dict[str, Question]] = {
         {"order": None},
     ),
     "participant": Question(
-        "all that happened to a participant in a range of commands, or between two times",
+        "all that happened to a participant in a range of commands, or between two times; refused cancels that name no "
+        "order, as messages of FIX sessions are in a journal, are named so",
         f"SELECT seq, {_TIME}, kind, symbol, side, client_order_id, price_e4, leaves_qty, last_qty, "
-        "contra_participant, reason FROM reports WHERE participant = $participant AND seq BETWEEN $from AND $to "
+        f"contra_participant, {_REASON} FROM reports WHERE participant = $participant AND seq BETWEEN $from AND $to "
         "ORDER BY seq, number",
         {"participant": None, FIRST_OF_RANGE: 1, "to": BEYOND_ALL},
         _of_participant("seq BETWEEN $from AND $to"),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cli.main import run_line
 from directory.recover import create
 from engine.records import COMMAND, CommandKind, EventKind, concatenate
 from exports import export
@@ -31,6 +32,8 @@ from tests.ouch_messages import cancel, enter
 from tests.question_day import SMALL
 from tests.running import Client, started, until
 from tests.streams import random_stream
+from tests.test_fix_marks import DAY as MARKED_DAY
+from tests.test_fix_marks import MARKS
 
 Fact = dict[str, Any]
 DAY_NS = 86_400 * 10**9
@@ -307,6 +310,22 @@ def order_type(report: Fact) -> str | None:
     if report["stop_price_e4"]:
         return "stop_limit" if report["price_e4"] else "stop"
     return "limit" if report["price_e4"] else "market"
+
+
+def test_the_audit_trail_of_postgresql_leaves_out_messages_of_fix_sessions(database: list[str], tmp_path: Path) -> None:
+    """The cancel with id 0 that came by another protocol is a refused command."""
+    (tmp_path / "day.txt").write_text(MARKED_DAY)
+    assert run_line(["run", str(tmp_path / "day.txt"), "--data", str(tmp_path / "node")]) == 0
+    out = tmp_path / "sql"
+    assert run_line(["export", str(tmp_path / "node"), "--format", "sql", "--out", str(out)]) == 0
+    asked(database, "SELECT 1 AS there")
+    line = [*database, "-c", "CREATE DATABASE marked"]
+    subprocess.run(line, check=True, capture_output=True, timeout=300)
+    marked = [*database, "-d", "marked"]
+    subprocess.run([*marked, "-f", "load.sql"], check=True, capture_output=True, cwd=out, timeout=300)
+    every = asked(marked, "SELECT seq FROM reports WHERE participant = 'ALPHA' ORDER BY seq")
+    told = asked(marked, "SELECT sequence_number AS seq FROM order_audit WHERE participant = 'ALPHA' ORDER BY 1")
+    assert [row["seq"] for row in told] == [row["seq"] for row in every if row["seq"] not in MARKS]
 
 
 @pytest.mark.slow

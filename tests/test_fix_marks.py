@@ -81,6 +81,42 @@ def test_prints_say_what_a_mark_stands_for(day: Path, lockstep: Lockstep) -> Non
     assert "the participant has no open order with this id" in because
 
 
+def test_messages_of_sessions_can_be_left_out_of_prints(day: Path, lockstep: Lockstep) -> None:
+    def seqs(*words: str) -> list[str]:
+        status, said, complaint = lockstep(words[0], str(day), *words[1:], "--with-seq")
+        assert status == 0, complaint
+        return [line.partition("  # ")[2].split()[0] for line in said.splitlines() if "  # " in line]
+
+    marks = {str(seq) for seq in MARKS}
+    for words in (
+        ("events",),
+        ("events", "--kind", "cancel_rejected"),  # by the index
+        ("events", "--participant", "ALPHA"),
+        ("events", "--reports"),
+        ("events", "--reports", "--participant", "ALPHA"),
+        ("commands",),
+        ("commands", "--participant", "ALPHA"),
+        ("tail", "--from", "1", "--to", "11"),
+        ("tail", "--commands", "--from", "1", "--to", "11"),
+        ("tail", "--reports", "--from", "1", "--to", "11"),
+    ):
+        every, left = seqs(*words), seqs(*words, "--without-sessions")
+        assert marks <= {seq.split(".")[0] for seq in every}, words
+        assert left == [seq for seq in every if seq.split(".")[0] not in marks], words
+
+
+def test_exports_say_which_refused_cancels_name_no_order(day: Path, tmp_path: Path, lockstep: Lockstep) -> None:
+    pytest.importorskip("duckdb", reason="the extra export is not installed")
+    status, said, _ = lockstep("export", day, "--format", "parquet", "--out", tmp_path / "out")
+    assert (status, "gives the event digest of the journal" in said) == (0, True)
+    words = ["ask", tmp_path / "out", "participant", "--with", "participant=ALPHA"]
+    _, said, _ = lockstep(*words, "--json")
+    told = {row["seq"]: row["reason"] for row in map(json.loads, said.splitlines())}
+    assert {seq: told[seq] for seq in MARKS} == dict.fromkeys(MARKS, "names no order, as a FIX session message does")
+    assert (told[9], told[10]) == ("duplicate_id", "unknown_order")
+    assert lockstep(*words)[1].count("names no order, as a FIX session message does") == len(MARKS) + 1
+
+
 def test_the_print_of_marks_runs_again_to_the_same_journal(day: Path, tmp_path: Path, lockstep: Lockstep) -> None:
     _, said, _ = lockstep("commands", str(day))
     (tmp_path / "again.txt").write_text(said)

@@ -23,6 +23,7 @@ from cli.options import (
     Symbol,
     ToWhen,
     WithEvents,
+    WithoutSessions,
     WithSeq,
     WithTime,
 )
@@ -51,6 +52,7 @@ def events(
             "--reports", help="Print reports: each complete by itself, with sums, names and users. --kind takes theirs."
         ),
     ] = False,
+    without_sessions: WithoutSessions = False,
     with_seq: WithSeq = False,
     with_time: WithTime = False,
     as_json: Json = False,
@@ -71,7 +73,8 @@ def events(
     span = range_of(directory, begin, end)
     if span is None:
         return FINE
-    chosen = Selection(*span, symbol, participant, tuple(kind or ()), contra, side, tuple(reason or ()), price=price)
+    words = (tuple(kind or ()), contra, side, tuple(reason or ()))
+    chosen = Selection(*span, symbol, participant, *words, price=price, without_sessions=without_sessions)
     look = Look(with_seq=with_seq, with_time=with_time, as_json=as_json)
     if reports:
         from cli.questions.reports import reports as print_reports
@@ -98,6 +101,7 @@ def commands(
         str | None,
         typer.Option(metavar="NAME", help="Commands that were set aside at a takeover; `lockstep doctor` lists them."),
     ] = None,
+    without_sessions: WithoutSessions = False,
     with_seq: WithSeq = False,
     with_time: WithTime = False,
     with_events: WithEvents = False,
@@ -121,7 +125,8 @@ def commands(
     span = range_of(directory, begin, end)
     if span is None:
         return FINE
-    chosen = Selection(*span, symbol, participant, tuple(kind or ()), contra, side, tuple(reason or ()), price=price)
+    words = (tuple(kind or ()), contra, side, tuple(reason or ()))
+    chosen = Selection(*span, symbol, participant, *words, price=price, without_sessions=without_sessions)
     look = Look(with_seq=with_seq, with_time=with_time, with_events=with_events, as_json=as_json)
     return command(directory, chosen, look, quarantine=quarantine)
 
@@ -151,6 +156,7 @@ def tail(
     commands: Annotated[bool, typer.Option("--commands", help="Print commands in place of events.")] = False,
     reports: Annotated[bool, typer.Option("--reports", help="Print reports in place of events.")] = False,
     with_events: WithEvents = False,
+    without_sessions: WithoutSessions = False,
     with_seq: WithSeq = False,
     with_time: WithTime = False,
     as_json: Json = False,
@@ -190,6 +196,7 @@ def tail(
         tuple(reason or ()),
         follows=True,
         price=price,
+        without_sessions=without_sessions,
     )
     look = Look(with_seq=with_seq, with_time=with_time, with_events=with_events, as_json=as_json)
     if reports:

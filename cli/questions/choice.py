@@ -19,6 +19,7 @@ from cli.errors import WrongUse
 from cli.questions.reading import check_name, next_seq, note_day
 from engine.names import EVERY, Directory, pack
 from engine.records import CommandKind, EventKind, Reason, Side
+from notation.fix_marks import is_mark
 from notation.moments import is_seq
 from notation.words import price_e4 as price_of
 from replay.times import first_seq_at, seq_at
@@ -50,7 +51,8 @@ class Selection:
 
     contra: with ``participant`` the other side of its trades; alone either side. side: of an order; of a trade that of
     ``participant``, or of the aggressor where none is given. follows: what a running node adds is selected too, as it
-    comes; ``from_seq`` is given then. price: of an event; of a command the limit that it names.
+    comes; ``from_seq`` is given then. price: of an event; of
+    a command the limit that it names. without_sessions: marks of FIX sessions, which are no orders, are left out.
     """
 
     from_seq: int | None
@@ -63,6 +65,7 @@ class Selection:
     reasons: tuple[str, ...] = ()
     follows: bool = False
     price: str | None = None
+    without_sessions: bool = False
 
     def check(self) -> None:
         """Raise WrongUse for impossible names and words."""
@@ -274,9 +277,11 @@ class Choice:
         self, rows: NDArray[Any], commands: NDArray[Any], seqs: NDArray[np.int64], names: Directory
     ) -> NDArray[np.bool_]:
         """Mask of the selected EVENT rows. ``commands``: the COMMAND rows that caused them, numbered ``seqs``; of a
-        selection that is not ``by_order`` none is needed."""
+        selection that is neither ``by_order`` nor ``without_sessions`` none is needed."""
         selection = self.selection
         wanted: NDArray[np.bool_] = rows["seq"] >= (selection.from_seq or 1)
+        if selection.without_sessions:
+            wanted &= ~np.isin(rows["seq"], seqs[is_mark(commands)])
         if self.kinds is not None:
             wanted &= np.isin(rows["kind"], self.kinds)
         if (reasons := selection.reason_codes) is not None:
@@ -365,6 +370,8 @@ class Choice:
         """
         last, seqs = picked(rows, lasts), row_seqs[lasts]
         wanted: NDArray[np.bool_] = seqs >= (self.selection.from_seq or 1)
+        if self.selection.without_sessions:
+            wanted &= ~is_mark(last)
         if self.kinds is not None:
             wanted &= np.isin(last["kind"], self.kinds)
         if (reasons := self.selection.reason_codes) is not None:

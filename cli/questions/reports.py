@@ -194,6 +194,8 @@ def _conditions(selection: Selection) -> Iterator[_Condition]:
         yield lambda rows: rows["seq"] >= from_seq
     if (kinds := kind_codes(selection.kinds, ReportKind)) is not None:
         yield lambda rows: np.isin(rows["kind"], kinds)
+    if selection.without_sessions:
+        yield lambda rows: ~is_of_mark(rows)
     if (side := selection.side_code) is not None:
         yield _equals("side", side)
     if (reasons := selection.reason_codes) is not None:
