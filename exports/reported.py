@@ -179,12 +179,15 @@ def _numbers(columns: Any) -> NDArray[np.int64]:
 
 _ROWS_OF: Final = (_numbers(_FIRST.values()), _numbers(_NEWEST), _numbers(_LAST.values()))
 _ABOUT: Final = _read_only(
-    np.append(_numbers(("order_kind", "order_number", "leaves_qty")), [int(ReportKind.NEW), int(ReportKind.TRADE)])
+    np.append(
+        _numbers(("order_kind", "order_number", "leaves_qty")),
+        [int(ReportKind.NEW), int(ReportKind.TRADE), list(_FIRST).index("entry_seq")],
+    )
 )
 
 
 class Orders:
-    """One row an order, as its newest report leaves it, by order number."""
+    """One row an order, as its newest report leaves it, up to the one that ends it, by order number."""
 
     def __init__(self) -> None:
         self._last = 0
@@ -196,18 +199,15 @@ class Orders:
         self.numbers_of = np.zeros((1024, 2), np.int32)
 
     def take(self, columns: Columns) -> None:
-        """Take columns of ``ReportColumns``, in order. Raises ValueError for an order with a report behind its end,
-        where its row said that already."""
+        """Take columns of ``ReportColumns``, in order."""
         numbers = columns["order_number"][columns["order_kind"] != 0]
         if not len(numbers):
             return
         self._make_room(int(numbers.max()))
         table = columns["seq"].base
         assert table is not None, "columns are those of one table"
-        held = (self.first_of, self.newest_of, self.last_of, self.numbers_of)
-        wrong = put_orders(table, len(columns["seq"]), _ABOUT, *_ROWS_OF, *held)
-        if wrong:
-            raise ValueError(f"order {wrong} has a report behind its entry and end")
+        held = (self.first_of, self.newest_of, self.last_of)
+        put_orders(table, len(columns["seq"]), _ABOUT, *_ROWS_OF, *held)
 
     def _make_room(self, last: int) -> None:
         """Room up to order ``last`` and one more, a sixteenth more each time: a day's orders are most of the memory of

@@ -40,23 +40,23 @@ def put_columns(words, places, kinds, uses, codes, columns, at):
 
 
 @called
-def put_orders(columns, n, about, first, newest, last, first_of, newest_of, last_of, numbers_of):
+def put_orders(columns, n, about, first, newest, last, first_of, newest_of, last_of):
     """Take ``n`` reports, as ``put_columns`` gives them, into the rows of their orders, by order number.
 
-    about: int64[5], the column of the kind, where it is about an order, else 0; those of the order number and the open
-    quantity; the kinds of a new order and of a trade. first, newest, last: int64[f], the columns that make up a row of
-    ``first_of``, ``newest_of`` and ``last_of`` (int64[orders, f]); the last of ``last`` is a reason, and 0 for a trade.
-    numbers_of: int32[orders, 2], above 0 where the row of an order said its entry or its end already. Gives an order
-    that has a report behind what its row said, or 0.
+    A row is as the report that ends its order leaves it, and its entry is the first one: a report behind these, of
+    which no engine gives any, changes no row. about: int64[6], the column of the kind, where it is about an order, else
+    0; those of the order number and the open quantity; the kinds of a new order and of a trade; the place of the number
+    of its command in a row of ``first_of``. first, newest, last: int64[f], the columns that make up a row of
+    ``first_of``, ``newest_of`` and ``last_of`` (int64[orders, f]); the first of ``last`` is the number of a command,
+    its last a reason, and 0 for a trade.
     """
-    kinds, numbers, leaves, new, trade = about[0], about[1], about[2], about[3], about[4]
+    kinds, numbers, leaves, new, trade, entry = about[0], about[1], about[2], about[3], about[4], about[5]
     for row in range(n):
         kind, number = columns[kinds, row], columns[numbers, row]
         if kind == 0 or number <= 0 or number >= len(first_of):
             continue
-        said = numbers_of[number, 0] > 0 or numbers_of[number, 1] > 0
-        if said and (kind == new or last_of[number, 0] != 0):
-            return number
+        if last_of[number, 0] != 0 or (kind == new and first_of[number, entry] != 0):
+            continue
         if kind == new:
             for place in range(len(first)):
                 first_of[number, place] = columns[first[place], row]
@@ -67,4 +67,3 @@ def put_orders(columns, n, about, first, newest, last, first_of, newest_of, last
                 last_of[number, place] = columns[last[place], row]
             if kind == trade:
                 last_of[number, len(last) - 1] = 0
-    return np.int64(0)

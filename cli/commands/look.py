@@ -73,8 +73,17 @@ def events(
     span = range_of(directory, begin, end)
     if span is None:
         return FINE
-    words = (tuple(kind or ()), contra, side, tuple(reason or ()))
-    chosen = Selection(*span, symbol, participant, *words, price=price, without_sessions=without_sessions)
+    chosen = Selection(
+        *span,
+        symbol,
+        participant,
+        tuple(kind or ()),
+        contra,
+        side,
+        tuple(reason or ()),
+        price=price,
+        without_sessions=without_sessions,
+    )
     look = Look(with_seq=with_seq, with_time=with_time, as_json=as_json)
     if reports:
         from cli.questions.reports import reports as print_reports
@@ -125,8 +134,17 @@ def commands(
     span = range_of(directory, begin, end)
     if span is None:
         return FINE
-    words = (tuple(kind or ()), contra, side, tuple(reason or ()))
-    chosen = Selection(*span, symbol, participant, *words, price=price, without_sessions=without_sessions)
+    chosen = Selection(
+        *span,
+        symbol,
+        participant,
+        tuple(kind or ()),
+        contra,
+        side,
+        tuple(reason or ()),
+        price=price,
+        without_sessions=without_sessions,
+    )
     look = Look(with_seq=with_seq, with_time=with_time, with_events=with_events, as_json=as_json)
     return command(directory, chosen, look, quarantine=quarantine)
 
