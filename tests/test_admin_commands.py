@@ -385,7 +385,12 @@ def test_days_that_are_planned_already_are_told_and_not_planned_twice(
     status, out, told = lockstep(*words, "2099-06-02", "--days", "3", "--symbol", "XYZ")
     assert (status, "10 phases will come, from 2099-06-03T13:30:00 pre_open" in out) == (0, True)
     assert told == "note: planned already, and left out: 2099-06-02\n", "what comes to all comes to each"
-    assert lockstep(*words, "2099-06-01", "--days", "4")[0] == 0, "what comes to one does not come to all"
+    status, out, told = lockstep(*words, "2099-06-01", "--days", "4")
+    assert (status, "10 phases will come" in out) == (0, True), "what comes to one does not come to all"
+    assert told == (
+        "note: planned by single instruments already (XYZ): 10 phases, which they meet twice; the second time changes"
+        " nothing\nnote: planned already, and left out: 2099-06-01 to 2099-06-02\n"
+    )
     assert [len([at for at in phases(operated) if at[1] == symbol]) for symbol in ("*", "XYZ")] == [20, 10]
 
 
@@ -411,6 +416,19 @@ def test_a_day_that_is_planned_in_another_way_is_refused_whole(
         "lockstep: 2099-06-02 is planned in another way already: 2099-06-02T14:20:00 opening_auction; no schedule is"
         " withdrawn, so plan other days, or send single phases by `lockstep admin do`\n"
     )
+
+
+def test_a_day_that_one_instrument_has_planned_in_another_way_is_not_planned_for_all(
+    operated: Operated, lockstep: Lockstep, tmp_path: Path
+) -> None:
+    """All would meet both: XYZ would call at 14:20, and again at 14:25."""
+    (tmp_path / "days").write_text(DAYS)
+    words = ("admin", "schedule", operated.directory, "--calendar", tmp_path / "days", "--days", "2", "--from")
+    assert lockstep(*words, "2099-06-02", "--opening", "10m", "--symbol", "XYZ")[0] == 0
+    before = phases(operated)
+    status, out, complaint = lockstep(*words, "2099-06-01")
+    assert (status, out, phases(operated)) == (2, "", before)
+    assert "2099-06-02 is planned in another way already: 2099-06-02T14:20:00 opening_auction of XYZ; no" in complaint
 
 
 def test_more_phases_than_may_wait_are_refused_before_one_is_sent(

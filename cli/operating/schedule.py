@@ -2,6 +2,7 @@
 
 import datetime
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -107,6 +108,8 @@ def schedule(
         for text in lines:
             print_line(text)
         return 0
+    if symbol == "*":
+        _tell_of_single(lines, waiting)
     if known := _days(planned, set(left), now_ns):
         notice(f"note: planned already, and left out: {known}")
     lines = left
@@ -122,7 +125,24 @@ def schedule(
 
 def _brought(waiting: list[dict[str, Any]], symbol: str) -> set[str]:
     """Time and phase, as ``_told`` has them, that schedules bring to a symbol; to * those of every instrument alone."""
-    return {f"{plain_time(each['time'])} {each['phase']}" for each in waiting if each["symbol"] in (symbol, "*")}
+    return {_phase_of(each) for each in waiting if each["symbol"] in (symbol, "*")}
+
+
+def _phase_of(schedule: dict[str, Any]) -> str:
+    """Time and phase of a schedule that waits, as ``_told`` has them."""
+    return f"{plain_time(schedule['time'])} {schedule['phase']}"
+
+
+def _tell_of_single(lines: list[str], waiting: list[dict[str, Any]]) -> None:
+    """Tell which instruments have some of these phases planned by themselves: they are met twice."""
+    wanted = set(map(_told, lines))
+    twice = Counter(each["symbol"] for each in waiting if each["symbol"] != "*" and _phase_of(each) in wanted)
+    if twice:
+        shown = ", ".join(list(twice)[:_OTHERS_SHOWN]) + (", ..." if len(twice) > _OTHERS_SHOWN else "")
+        notice(
+            f"note: planned by single instruments already ({shown}): {counted(twice.total(), 'phase')}, which they "
+            "meet twice; the second time changes nothing"
+        )
 
 
 def _check_room(lines: list[str], waiting: list[dict[str, Any]], symbol: str) -> None:
@@ -137,8 +157,15 @@ def _check_room(lines: list[str], waiting: list[dict[str, Any]], symbol: str) ->
 def _check_others(
     planned: list[list[tuple[int, str]]], lines: list[str], waiting: list[dict[str, Any]], symbol: str
 ) -> None:
-    """Check that no session has another phase planned, from the close before it to its own. Raises WrongUse."""
-    others = _brought(waiting, symbol).difference(map(_told, lines))
+    """Check that no session has another phase planned, from the close before it to its own. Raises WrongUse.
+
+    What is planned for all comes to each instrument, so for * all that any of them has planned is looked at.
+    """
+    wanted = set(map(_told, lines))
+    others = _brought(waiting, symbol) - wanted
+    if symbol == "*":
+        single = [each for each in waiting if each["symbol"] != "*"]
+        others |= {f"{said} of {each['symbol']}" for each in single if (said := _phase_of(each)) not in wanted}
     begin = planned[0][0][0] - 1
     for session in planned:
         end = session[-1][0]
