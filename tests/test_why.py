@@ -224,6 +224,68 @@ def test_the_book_of_a_halted_instrument_says_why_it_is_halted(
     assert (book["phase"], book["halt"]) == ("continuous", None)
 
 
+REFUSED = """\
+at 2024-01-15T09:30:00
+instrument XYZ tick=0.01 lot=1 reference=10.00
+instrument ABC tick=0.01 lot=1 reference=10.00
+participant ALPHA
+participant BETA
+phase * continuous
+enter ALPHA a0 buy 100 XYZ @ 9.00 tif=ioc
+at +1s
+halt XYZ
+at +1s
+enter ALPHA a1 buy 100 XYZ @ 9.00
+halt ABC
+members halted ABC:4
+enter ALPHA a2 buy 100 ABC @ 9.00
+kill BETA
+kill ALPHA
+unkill BETA
+enter ALPHA a3 buy 100 XYZ @ 9.00
+phase XYZ closed
+enter BETA b1 buy 100 XYZ @ 9.00
+phase XYZ pre_open
+enter BETA b2 buy 100 XYZ @ 9.00 tif=ioc
+enter BETA b3 buy 7 XYZ @ 9.005
+"""
+
+
+@pytest.mark.parametrize("has_index", [True, False])
+def test_a_refusal_names_the_command_that_halted_killed_or_brought_the_phase(
+    has_index: bool, tmp_path: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "day.txt").write_text(REFUSED)
+    node = tmp_path / "node"
+    assert lockstep("run", tmp_path / "day.txt", "--data", node)[0] == 0
+    printed = lockstep("commands", node, "--with-seq")[1].splitlines()
+    seqs = {line.partition("  # ")[0]: int(line.partition("  # ")[2].split()[0]) for line in printed if "  # " in line}
+    if has_index:
+        monkeypatch.setattr("replay.event_index.WORTH_COMMANDS", 1)
+        assert lockstep("journal", "index", node)[0] == 0
+        monkeypatch.setattr("cli.questions.halts.plays", lambda *_, **__: pytest.fail("commands were replayed"))
+
+    def seq_of(begin: str) -> int:
+        return next(seq for line, seq in seqs.items() if line.startswith(begin))
+
+    for refused, by, text, said in (
+        ("enter ALPHA a1", "halt XYZ", "halted XYZ reason=command", "the operator halted it"),
+        ("enter ALPHA a2", "halt ABC", "halted ABC reason=command", "the node itself halted it"),
+        ("enter ALPHA a3", "kill ALPHA", "killed ALPHA", ""),
+        ("enter BETA b1", "phase XYZ closed", "phase XYZ closed", ""),
+        ("enter BETA b2", "phase XYZ pre_open", "phase XYZ pre_open", ""),
+    ):
+        (facts,) = checked(["why"], lockstep("why", node, seq_of(refused), "--json")[1])
+        assert (facts["since"]["seq"], facts["since"]["text"]) == (seq_of(by), text), refused
+        assert said in (facts["since"]["because"] or "")
+        (line,) = [each for each in lockstep("why", node, seq_of(refused))[1].splitlines() if each.startswith("> rej")]
+        assert f"; since command {seq_of(by)} at 2024-01-15T09:30:0" in line
+        assert f": {text}" in line
+    for refused in ("enter BETA b3", "enter ALPHA a0"):
+        (facts,) = checked(["why"], lockstep("why", node, seq_of(refused), "--json")[1])
+        assert facts["since"] is None
+
+
 @pytest.mark.parametrize("has_index", [True, False])
 def test_a_halt_is_not_looked_for_without_bound(
     has_index: bool, tmp_path: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
