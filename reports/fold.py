@@ -25,6 +25,7 @@ from reports.tables import (
     IN_BOOK,
     OF_MIDPOINT,
     PEG_BITS,
+    WAS_REPLACED,
     ReportRoom,
     ReportTables,
     unpack_room,
@@ -336,7 +337,7 @@ def _replaced(tables: ReportTables, room: ReportRoom, r, events, n, command, ext
     order["qty"] = narrow(command["qty"])
     order["leaves_qty"] = narrow(event["qty"])
     order["user"] = owner
-    order["flags"] = np.int64(order["flags"]) | HAS_TERMS
+    order["flags"] = np.int64(order["flags"]) | HAS_TERMS | WAS_REPLACED
     place = insert(tables, participant, new_id)
     if place != spare:
         copy(tables, spare, place)

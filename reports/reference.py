@@ -97,6 +97,7 @@ class Order:
     book: int = 0
     trades: list[tuple[int, int]] = field(default_factory=list)
     in_book: bool = False
+    replaced: bool = False
 
     @property
     def cum_qty(self) -> int:
@@ -153,6 +154,7 @@ class Order:
             "token_tail": self.token[1],
             "book": self.book,
             "in_book": moved,
+            "flags": int(ReportFlag.REPLACED) if self.replaced else 0,
         }
 
 
@@ -595,7 +597,7 @@ class ReferenceReports:
             order.display_qty = int(command["display_qty"])
         elif command["instructions"] & Instruction.STOP:
             order.stop_e4 = int(command["stop_e4"])
-        order.client_order_id = new_id
+        order.client_order_id, order.replaced = new_id, True
         order.price_e4, order.qty, order.leaves_qty = int(event["price_e4"]), int(command["qty"]), int(event["qty"])
         order.shown_qty = min(order.shown_qty, order.leaves_qty)
         order.token = (self._place("new_token_head"), self._place("new_token_tail"))
@@ -654,12 +656,14 @@ class ReferenceReports:
         order = self._orders.get((int(event["participant"]), order_id))
         report: Place = {"unknown_participant": self._place("name"), "unknown_symbol": self._place("symbol")}
         if order is not None:
+            remarked = False
             marked = not replaces and sender and order.user and event["reason"] == Reason.INVALID_QTY
             if marked and _is_modify(context) and command["qty"] == order.cum_qty + order.leaves_qty:
                 after = _after_modify(order.context, context)
-                report["flags"] = int(ReportFlag.REMARKED) if after != order.context else 0
+                remarked = after != order.context
                 order.context = after
             report |= order.places(int(InBook.BEFORE | InBook.AFTER) if order.in_book else 0)
+            report["flags"] |= int(ReportFlag.REMARKED) if remarked else 0
             report["other_user"] = order.user if order.user != sender else 0
         report |= {"user": sender, "command_context": int.from_bytes(context, "little", signed=True)}
         report |= {"client_order_id": order_id, "qty": int(command["qty"])}

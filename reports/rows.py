@@ -94,6 +94,7 @@ class ReportFlag(IntFlag):
 
     FIRST = 1  # USER: the name is defined for the first time
     REMARKED = 2  # the cancel was refused, but the mark of the sale changed (``reports.contexts``)
+    REPLACED = 128  # the order has been replaced, now or before
 
 
 #: Offset of each place of a REPORT row, and the names it goes by.
@@ -189,12 +190,13 @@ _ALL: Final = ("seq", "time_ns", "number", "kind", "command_kind")
 #: id, else 0. ``displayed_qty``: what the book shows of it after the report. ``display_qty``: of an iceberg, the most
 #: that it shows; ``stop_price_e4``: of a dormant stop, what elects it; ``until_ns``: when a clock
 #: value ends it; ``peg``: the reference of a peg (``engine.records.Peg``), and ``offset_e4`` as it was asked; else 0.
+#: ``flags``: of ``ReportFlag``.
 _ORDER: Final = (
     *("order_number", "client_order_id", "price_e4", "notional_e4", "symbol", "participant_name", "user_name"),
     *("token_head", "token_tail", "context", "qty", "leaves_qty", "cum_qty", "canceled_qty", "original_qty"),
     *("displayed_qty", "min_qty", "display_qty", "stop_price_e4", "until_ns", "firm", "participant", "user"),
     *("instrument",),
-    *("instructions", "side", "time_in_force", "self_trade", "book", "in_book", "peg", "offset_e4"),
+    *("instructions", "side", "time_in_force", "self_trade", "book", "in_book", "peg", "offset_e4", "flags"),
 )
 #: A second user whom the report concerns: who sent the cancel of another user's order, or whose order was replaced or
 #: asked about by another user.
@@ -226,7 +228,7 @@ REPORT_FIELDS: Final[dict[ReportKind, tuple[str, ...]]] = {
     # untouched. Of any other command: its name. Names of an unknown participant or instrument where they are known.
     ReportKind.REJECTED: (*_ALL, *_ORDER, *_OTHER, *_PREVIOUS, "reason", "command_context"),
     # What was asked; the order, where there is one. Of a replace the new id, and the order's as the previous one.
-    ReportKind.CANCEL_REJECTED: (*_ALL, *_ORDER, *_OTHER, *_PREVIOUS, "reason", "command_context", "flags"),
+    ReportKind.CANCEL_REJECTED: (*_ALL, *_ORDER, *_OTHER, *_PREVIOUS, "reason", "command_context"),
     ReportKind.PHASE: (*_ALL, "symbol", "instrument", "phase", "previous_phase"),
     ReportKind.HALTED: (*_ALL, "symbol", "instrument", "phase", "previous_phase", "reason"),
     # price_e4: of the uncross now, 0 for none. side: of the imbalance, 0 for none.

@@ -12,7 +12,7 @@ from engine.capacity import waiting_max
 from engine.digest import layout_digest
 from engine.jit import unpack_pointers
 from engine.records import COMMAND, Phase
-from reports.rows import REPORT, REPORT_WORDS
+from reports.rows import REPORT, REPORT_WORDS, ReportFlag
 from reports.waiting import WaitingRows, new_waiting
 
 #: Version of the meaning of the tables, for images (checkpoints). Increment it with any change after which an older
@@ -41,12 +41,15 @@ ORDER: Final = np.dtype(
         ("flags", "u1"),
     ]
 )
-#: Flags of an order: it is in the book; it has a row of TERMS; its book is the midpoint book; and from the bit
-#: ``PEG_BITS`` on the reference of a peg.
+#: Flags of an order: it is in the book; it has a row of TERMS; its book is the midpoint book; it has been replaced, as
+#: its reports say (an image of before there was this flag has it for none); and two bits from ``PEG_BITS`` on, the
+#: reference of a peg.
 IN_BOOK: Final = 1
 HAS_TERMS: Final = 2
 OF_MIDPOINT: Final = 4
 PEG_BITS: Final = 3
+PEG_MASK: Final = 3
+WAS_REPLACED: Final = int(ReportFlag.REPLACED)
 #: Rare terms of an order: a long token, another quantity than at its entry, a minimum, what an iceberg shows at most
 #: and now, a stop, the offset of a peg, the time of its end.
 TERMS: Final = np.dtype(

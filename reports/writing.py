@@ -12,6 +12,8 @@ from reports.tables import (
     IN_BOOK,
     OF_MIDPOINT,
     PEG_BITS,
+    PEG_MASK,
+    WAS_REPLACED,
     ReportRoom,
     ReportTables,
     unpack_room,
@@ -105,10 +107,12 @@ def put_order(tables: ReportTables, row, place, in_book):
     row["time_in_force"] = order["time_in_force"]
     row["self_trade"] = order["self_trade"]
     row["in_book"] = in_book
-    row["peg"] = np.int64(order["flags"]) >> PEG_BITS
-    if np.int64(order["flags"]) & HAS_TERMS:
+    flags = np.int64(order["flags"])
+    row["peg"] = flags >> PEG_BITS & PEG_MASK
+    row["flags"] |= flags & WAS_REPLACED
+    if flags & HAS_TERMS:
         _put_terms(tables, row, place)
-    if np.int64(order["flags"]) & OF_MIDPOINT:
+    if flags & OF_MIDPOINT:
         row["book"] = np.int64(Book.MIDPOINT)
         row["displayed_qty"] = np.int64(0)
     elif np.int64(order["instructions"]) & _DARK and in_book & _AFTER:

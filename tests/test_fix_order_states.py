@@ -201,6 +201,41 @@ def test_a_copy_of_a_replace_to_what_was_executed_says_the_same(delayed: bool) -
     assert len(venue.copies.image()["delayed keys"]) == 0
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("early", [True, False])
+@pytest.mark.parametrize(("old", "new"), [("o1", "o2"), (_LONG, _LONG + "2")])
+def test_a_copy_has_the_states_of_the_report_that_the_user_got(version: str, early: bool, old: str, new: str) -> None:
+    """Also where the reader has come behind the replace."""
+    venue, (entered, change) = Venue(version, UA, UB, UC), _stop_that_is_replaced(old, new)
+    reads = marks.mark_rows(marks.context_of(UC, 2, Mark.SESSION, marks.COPIES_NUMBER), _OF[UC], 1)
+    begun = venue.take(reads) if early else []
+    begun += venue.send(UA, b"D", **entered)
+    begun += venue.send(UA, b"G", **change)
+    if not early:
+        venue.copied.clear()
+        begun = venue.take(reads)
+    begun += venue.send(UB, b"D", f11="ask", f54="2", f38=1, f44="10.50")
+    begun += venue.send(UC, b"D", f11="bid", f38=1, f44="10.50")
+    begun += venue.send(UB, b"D", f11="part", f54="2", f38=1, f44="10.60")
+    begun += venue.send(UA, b"F", f11="x3", f41=new)
+    answers, copies = CopyAnswers(version), []
+    for record in venue.copied:
+        if record.kind == records.COPY:
+            kind, said, time_ns = answers.message(record)
+            copies.append(Message(FrameWriter(version, COMP_ID, "U", Times()).frame(kind, 5, time_ns, said)))
+    told = sorted(fields(said, 17, 11, 41, 150, 39, 14, 151) for user, said in begun if _OF[user] == _OF[UC])
+    assert sorted(fields(said, 17, 11, 41, 150, 39, 14, 151) for said in copies) == told
+    replaced = "5" if version == "FIX.4.2" else "0"
+    states = [fields(said, 39) for user, said in begun if user == UA]
+    assert states == [[each] for each in (*(("0", replaced) if early else ()), replaced, "1", "4")]
+
+
+def _stop_that_is_replaced(old: str, new: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Fields of a stop and of its replace, which wait for a trade at 10.50."""
+    stop = {"f40": "4", "f99": "10.50", "f44": "10.60"}
+    return stop | {"f11": old, "f38": 10}, stop | {"f11": new, "f41": old, "f38": 12}
+
+
 def test_an_order_that_another_user_has_replaced_is_open_under_its_new_id_alone() -> None:
     venue = Venue("FIX.4.4", UA, UB, UC)
     filled(venue, "o3", 4)
@@ -299,15 +334,14 @@ def test_an_order_is_replaced_in_fix_4_2_until_a_part_of_it_is_executed(
 ) -> None:
     """Of the states of an open order Replaced is above New (volume 4), whatever is told of it since."""
     venue = Venue(version, UA, UB, UC)
-    stop = {"f40": "4", "f99": "10.50", "f44": "10.60"}
-    venue.send(UA, b"D", f11=old, f38=10, **stop)
-    name = old
+    stop, change = _stop_that_is_replaced(old, new)
+    venue.send(UA, b"D", **stop)
+    name = new if replaced else old
     if replaced:
-        name = new
-        venue.send(UA, b"G", f11=new, f41=old, f38=12, **stop)
+        venue.send(UA, b"G", **change)
     open_status = "5" if replaced and version == "FIX.4.2" else "0"
     assert fields(venue.status(UA, name), 39) == [open_status]
-    ((_, refused),) = venue.send(UA, b"G", **({"f11": "x1", "f41": name} | stop | {"f44": "999999.00"}))
+    ((_, refused),) = venue.send(UA, b"G", **(stop | {"f11": "x1", "f41": name, "f44": "999999.00"}))
     assert (refused.msg_type, fields(refused, 39)) == (b"9", [open_status]), "refused by the gateway"
     venue.read("limits ALPHA max_order_qty=15\n")
     venue.send(UB, b"D", f11="ask", f54="2", f38=1, f44="10.50")

@@ -65,6 +65,7 @@ CODES = {
     "ReportFlag": {
         "FIRST": 1,
         "REMARKED": 2,
+        "REPLACED": 128,
     },
 }
 

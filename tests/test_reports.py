@@ -175,7 +175,9 @@ def test_streams_together_have_every_kind_of_report_that_is_built_and_every_role
     trades = made[made["kind"] == ReportKind.TRADE]
     assert set(trades["liquidity"].tolist()) >= {Liquidity.ADDED, Liquidity.REMOVED, Liquidity.HALT_CROSS}
     assert set(made["in_book"].tolist()) >= {0, 1, 2, 3, 7}
-    assert (made["flags"] == ReportFlag.REMARKED)[made["kind"] == ReportKind.CANCEL_REJECTED].any()
+    flags = made["flags"][made["kind"] == ReportKind.CANCEL_REJECTED]
+    assert (flags & ReportFlag.REMARKED).any()
+    assert (flags & ReportFlag.REPLACED).any()
     assert (made["other_user"] != 0).any()
 
 

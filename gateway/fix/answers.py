@@ -13,7 +13,7 @@ from engine.names import unpack
 from engine.records import CommandKind, Instruction, Peg, Reason, SelfTrade, TimeInForce
 from gateway.fix import records
 from gateway.fix.records import Record
-from reports.rows import Liquidity, ReportKind
+from reports.rows import Liquidity, ReportFlag, ReportKind
 from wire.fix_codec import Times, body
 
 FIX_4_2: Final = "FIX.4.2"
@@ -236,7 +236,7 @@ class Answers:
         """OrdStatus of an order that is open."""
         if row.cum_qty:
             return "1"
-        replaced = row.kind == ReportKind.REPLACED or row.flags & records.REPLACED_BEFORE
+        replaced = row.kind == ReportKind.REPLACED or row.flags & ReportFlag.REPLACED  # older records have no flag
         return "5" if self._is_fix_4_2 and replaced else "0"
 
     def _order(self, row: "_Row", record: Record, status: str) -> list[tuple[int, Value]]:

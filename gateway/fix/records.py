@@ -41,9 +41,6 @@ OF_MASS: Final = struct.Struct("<4q")
 #: that it is about: order number (0: not known), octet of its OrdStatus in FIX 4.2; ``Refusal`` as a word.
 OF_REFUSED: Final = struct.Struct("<7q")
 ROW_BYTES: Final = 256
-#: Flag of a REPORT row that these streams add to those of ``reports.rows``: its order has been replaced before, and
-#: nothing of it was executed, so that its OrdStatus in FIX 4.2 is 5.
-REPLACED_BEFORE: Final = 128
 
 _CODES: Final = {"i8": "q", "u4": "I", "u2": "H", "u1": "B", "i1": "b"}
 #: All places of a REPORT row as numbers, and where each name is among them.

@@ -40,10 +40,10 @@ from gateway.fix.taking import (
     new_taking,
     take_block,
 )
-from gateway.fix.telling import DONE, KEPT_FULL, ORDERS_MAX, STAYING, Telling, new_telling, survey, tell_reports
+from gateway.fix.telling import DONE, KEPT_FULL, ORDERS_MAX, Telling, new_telling, survey, tell_reports
 from gateway.streams import Deliver, LoginEndCallback, NewSessionCallback
 from reports.projection import read_only
-from reports.rows import REPORT_BYTES, ReportKind
+from reports.rows import REPORT_BYTES, ReportFlag, ReportKind
 from tape.blocks import Tape
 from wire.ouch import PRICE_E4_MAX
 
@@ -64,7 +64,6 @@ _KIND, _SIDE, _ORDER_NUMBER = records.PLACE["kind"], records.PLACE["side"], reco
 _PARTICIPANT_NAME, _PRICE = records.PLACE["participant_name"], records.PLACE["price_e4"]
 _QTY, _LEAVES, _CUM = records.PLACE["qty"], records.PLACE["leaves_qty"], records.PLACE["cum_qty"]
 _NOTIONAL: Final = records.PLACE["notional_e4"]
-_FLAGS: Final = records.PLACE["flags"]
 _WORDS: Final = 6
 _NOBODY: Final = (0, b"")
 #: Says OrdStatus in the version that has all of them.
@@ -369,7 +368,6 @@ class FixStreams(BoundedStreams):
             old_id, old_head, old_tail, leaves, context, reason = values[8:]
             if other and kind == _REPLACED:
                 self._drop_replaced(other, old_id)
-            row = self._marked(row, kind, user, old_id if command_kind == _REPLACE and kind in _REFUSALS else own_id)
             self._asked = _NOBODY
             if silent[at]:
                 self._keep_open(user, own_id, old_id if kind == ReportKind.REPLACED else 0, kind, leaves, row)
@@ -409,19 +407,6 @@ class FixStreams(BoundedStreams):
             again = self._told_again(user, own_id, row, text) if resent else None
             yield from self._tell(user, other, row, text, orig, last) if again is None else again
 
-    def _marked(self, row: bytes, kind: int, user: int, client_order_id: int) -> bytes:
-        """REPORT row that says whether its order has been replaced before, if nothing of it was executed."""
-        key = user, client_order_id
-        last = self._orders.row(key) if kind in STAYING and self._orders.is_open(key) else None
-        if last is None or records.PLACES.unpack(row)[_CUM]:
-            return row
-        said = records.PLACES.unpack(last)
-        if said[_KIND] != _REPLACED and not said[_FLAGS] & records.REPLACED_BEFORE:
-            return row
-        changed = list(records.PLACES.unpack(row))
-        changed[_FLAGS] |= records.REPLACED_BEFORE
-        return records.PLACES.pack(*changed)
-
     def _as_replaced(self, row: bytes) -> bytes:
         """REPORT row of an order that a replace has ended, since it asked for no more than was executed: replaced by
         one of that quantity, and so filled. It stays as it is where its command is not known."""
@@ -449,6 +434,7 @@ class FixStreams(BoundedStreams):
             "previous_token_head": said[place("token_head")],
             "previous_token_tail": said[place("token_tail")],
             "command_context": command[4],
+            "flags": said[place("flags")] | ReportFlag.REPLACED,
         }
         if 0 < sender <= len(self._by_name) and sender != said[place("user")]:
             of_sender = self._user_rows[sender]

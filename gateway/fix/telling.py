@@ -20,7 +20,6 @@ from gateway.fix.kept_orders import (
     drop_open,
     has_room,
     keep_row,
-    slot_of,
     state_of,
     unpack_kept,
 )
@@ -53,13 +52,6 @@ _FLAGS: Final = ROUTED | RESENT
 _LONG: Final = LONG
 _TOKEN: Final = TOKEN_CHARACTERS
 _ORDERS_MAX: Final = ORDERS_MAX
-#: Reports that leave an order as it is, or change no more of it than its price or its rest.
-STAYING: Final = (
-    *(_REJECTED, _CANCEL_REJECTED, int(ReportKind.RESTATED), int(ReportKind.TRIGGERED)),
-    *(int(ReportKind.REPLENISHED), int(ReportKind.REPRICED)),
-)
-_KIND_AT, _FLAGS_AT = REPORT.fields["kind"][1], REPORT.fields["flags"][1]
-_REPLACED_BEFORE: Final = records.REPLACED_BEFORE
 #: Acts on a kind of report: nothing, a record, or Python's turn.
 _NOTHING, _ORDER, _PYTHON = range(3)
 _TO_PYTHON: Final = (
@@ -308,28 +300,6 @@ def _put_record(tables: Telling, user, at, own, orig, n, end):
     return end + size
 
 
-@inlined
-def _note_replaced(tables: Telling, kept, at):
-    """Mark a report of an order that has been replaced before, as its last report says."""
-    report = tables.reports[at]
-    kind = np.int64(report["kind"])
-    if kind in STAYING and report["cum_qty"] == 0:
-        refused = report["command_kind"] == _REPLACE and kind in (_REJECTED, _CANCEL_REJECTED)
-        asked = report["previous_client_order_id"] if refused else report["client_order_id"]
-        if was_replaced(kept, np.int64(report["user"]), asked):
-            tables.report_bytes[at * ROW_BYTES + _FLAGS_AT] |= _REPLACED_BEFORE
-
-
-@called
-def was_replaced(kept, user, client_order_id):
-    """True for an open order whose last report is of a replace, or says that there was one."""
-    slot = slot_of(kept, user, client_order_id)
-    if slot < 0 or kept.states[slot] != _OPEN:
-        return False
-    begin = slot * ROW_BYTES
-    return kept.rows[begin + _KIND_AT] == _REPLACED or kept.rows[begin + _FLAGS_AT] & _REPLACED_BEFORE != 0
-
-
 @called
 def _keep(tables: Telling, kept, at, silent):
     """Keep the report as the last one of its order."""
@@ -403,7 +373,6 @@ def tell_reports(pointers, kept_pointers, commands, first_seq, at, end, highest_
             silent = _is_silent(tables, report)
             if not silent:
                 _consume(tables, report["command_context"])
-            _note_replaced(tables, kept, at)
             _keep(tables, kept, at, silent)
             for n in range(2 if other not in (0, user) else 1):
                 each = user if n == 0 else other
