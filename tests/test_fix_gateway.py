@@ -761,6 +761,30 @@ def test_faults_of_a_client_disturb_nobody(node: Running) -> None:
 
 
 @pytest.mark.slow
+def test_numbers_that_no_row_has_room_for_end_no_gateway(node: Running) -> None:
+    """A reset to such a number, and the next message, ended the gateway for all."""
+    with closing(client(node)) as bystander, closing(client(node, "UB")) as hostile:
+        for each in (bystander, hostile):
+            each.log_on()
+        for number in (2**32, 2**47, 10**18 - 1):
+            hostile.out_seq = hostile.send(b"4", [(36, number)])  # a refused reset uses no number
+            refused = hostile.until(lambda each: each.msg_type == b"3")
+            assert (refused.get(b"371"), refused.get(b"373")) == (b"36", b"5")
+        hostile.send(b"4", [(36, 2**32 - 1)])
+        hostile.out_seq = 2**32 - 1
+        hostile.order("b1")
+        assert b"used up" in hostile.until(lambda each: each.msg_type == b"5").fields[b"58"]
+        bystander.order("a1")
+        bystander.report("a1")
+        assert processes(node)["fix"]["restarts"] == 0
+    again = client(node, "UB")
+    assert again.log_on("secret", 30, (141, "Y")).msg_type == b"A"
+    again.order("b2")
+    again.report("b2")
+    again.close()
+
+
+@pytest.mark.slow
 def test_marks_are_told_to_no_client(tmp_path: Path) -> None:
     node = started(tmp_path, "--gateway", "fix=fix:0", "--gateway", "native=native:0")
     try:

@@ -11,7 +11,7 @@ from tests.captures import PORT, Segment, needs_tshark, write_pcap
 from wire.fix_codec import Cutter, FrameWriter, Garbled, Message, Times, body
 from wire.fix_events import Event, Identity, LoggedOut, LogonAsked, Received, Restarted, Terms, identity
 from wire.fix_session import EARLY_BYTES_MAX, EARLY_MAX, HELD_BYTES_MAX, SLICE_MESSAGES, Session
-from wire.fix_store import MemoryStore
+from wire.fix_store import SEQ_MAX, MemoryStore
 from wire.fix_table import VERSIONS, own
 from wire.fix_validation import Validator
 from wire.session_state import State
@@ -387,6 +387,54 @@ def test_a_fault_is_rejected_with_its_tag_and_consumes_its_number() -> None:
     assert peer.store.in_seq == 3
     old = live("FIX.4.2")
     assert "373=" not in old.say("0", (112, "X"), (112, "Y"))[0]
+
+
+def test_numbers_end_with_32_bits_and_no_message_takes_them_further() -> None:
+    """A number above has no room in a row of the journal."""
+    peer = live()
+    for new in (SEQ_MAX + 1, 10**18 - 1):
+        for fills in ([], [(123, "Y")]):
+            assert peer.say("4", *fills, (36, str(new)), seq=2)[0].split(" ", 2)[2].endswith("371=36 372=4 373=5")
+    assert peer.store.in_seq == 2
+    assert peer.say("4", (36, str(SEQ_MAX)), seq=2) == []
+    said = "58=the numbers are used up: log on with ResetSeqNumFlag (141) Y"
+    faulty = ((112, "x"), (112, "y"))
+    answers = [peer.say("1", (112, "x"), seq=SEQ_MAX), peer.say("1", *faulty, seq=SEQ_MAX), peer.say("5", seq=SEQ_MAX)]
+    assert [each.split(" ", 2)[::2] for each in answers[0]] == [["5", said]]
+    assert answers[1:] == [[], []]
+    assert peer.store.in_seq == SEQ_MAX
+    peer.connect()
+    assert peer.logon(seq=SEQ_MAX)[0].endswith(said)
+    peer.connect()
+    assert peer.logon((141, "Y"), seq=1) == ["A 1 98=0 108=30 141=Y"]
+
+
+@pytest.mark.parametrize("number", [-5, 10**18, 10**40])
+def test_a_number_that_is_none_ends_the_session_with_the_reason(number: int) -> None:
+    why = "MsgSeqNum (34) is no number of at most 18 digits"
+    peer = live()
+    assert peer.say("0", seq=number) == [f"5 2 58={why}"]
+    assert peer.ended == why
+    first = Peer().connect()
+    assert first.logon(seq=number) == [], "a logon is not answered"
+    assert first.ended == why
+
+
+def test_a_client_that_expects_number_0_gets_all_messages() -> None:
+    peer = live()
+    peer.session.disconnected()
+    peer.connect()
+    assert peer.logon((789, "0")) == ["A 2 98=0 108=30 789=3", "4 1 43=Y 36=2 123=Y"]
+
+
+def test_a_message_of_another_application_version_is_rejected() -> None:
+    """It would be read by the rules of a version that is not its own."""
+    peer = live("FIXT.1.1")
+    order = [(11, "A1"), (38, "1"), (40, "1"), (54, "1"), (55, "X"), (60, "20260921-14:13:20")]
+    for version, answers in ((b"9", 0), (b"6", 1)):
+        said = peer.say("D", *order, header=[(1128, version)])
+        assert [each.split(" ")[0] for each in said] == ["3"] * answers
+    assert said[0].endswith("371=1128 372=D 373=5")
 
 
 @pytest.mark.parametrize(("age_s", "refused"), [(121, True), (-121, True), (119, False), (-119, False)])

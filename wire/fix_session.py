@@ -20,7 +20,7 @@ from typing import Final
 from wire.fix_codec import Cutter, FrameWriter, Garbled, Message, Times, body
 from wire.fix_dictionary import ADMIN_TYPES
 from wire.fix_events import Event, LoggedOut, LogonAsked, Received, Restarted, Terms
-from wire.fix_store import Sent, Store
+from wire.fix_store import SEQ_MAX, Sent, Store
 from wire.fix_validation import REASON_TEXTS, Fault, RejectReason, Validator
 from wire.session_state import State
 
@@ -45,6 +45,8 @@ HELD_BYTES_MAX: Final = 65_536
 RESENDS_MAX: Final = 16
 #: Messages of a slice of a resend.
 SLICE_MESSAGES: Final = 256
+_USED_UP: Final = "the numbers are used up: log on with ResetSeqNumFlag (141) Y"
+_NO_NUMBER: Final = "MsgSeqNum (34) is no number of at most 18 digits"
 _ADMIN: Final = frozenset(kind.encode() for kind in ADMIN_TYPES)
 #: Fields that route a message for a third party, and the field of the answer that each becomes.
 _REVERSED: Final[Mapping[bytes, int]] = {b"115": 128, b"116": 129, b"144": 145, b"128": 115, b"129": 116, b"145": 144}
@@ -159,6 +161,9 @@ class Session:
         if message.fields.get(b"8") != self._version:
             self._other_version(message, events, now_ns)
             return
+        if self.state is State.LIVE and self.store.in_seq >= SEQ_MAX and message.msg_type not in (_LOGON, _LOGOUT):
+            self.logout(_USED_UP, now_ns)
+            return
         if fault is not None:
             if self.state is State.LOGIN:
                 self._end(events, f"the logon is not valid: {REASON_TEXTS[fault.reason]}, field {fault.tag}")
@@ -199,7 +204,12 @@ class Session:
         get = message.fields.get
         sending_ns = self._times.nanoseconds(get(b"52", b""))
         seq = message.number(b"34")
-        if sending_ns is None or seq is None or abs(now_ns - sending_ns) > TOLERANCE_NS:
+        if seq is None:
+            if self.state is State.LIVE:
+                self._say_goodbye(_NO_NUMBER, now_ns)
+            self._end(events, _NO_NUMBER)
+            return None
+        if sending_ns is None or abs(now_ns - sending_ns) > TOLERANCE_NS:
             self._refuse(message, RejectReason.SENDING_TIME, events, now_ns)
             return None
         if get(b"49") != self._target or get(b"56") != self._sender:
@@ -308,6 +318,9 @@ class Session:
             self._resends.clear()
             self._gap = None
             events.append(Restarted())
+        elif self.store.in_seq >= SEQ_MAX:
+            self._logon = message
+            return self.refuse(_USED_UP, now_ns)
         seconds = message.number(b"108") or 0
         self._heartbeat_ns = seconds * _SECOND_NS
         self.heard_ns = now_ns
@@ -339,7 +352,7 @@ class Session:
         else:
             self.store.in_seq += 1
         if expected is not None and expected < answer_seq:
-            self._begin_resend(expected, answer_seq - 1, now_ns)
+            self._begin_resend(max(expected, 1), answer_seq - 1, now_ns)
         self._filled(events, now_ns)
         self._go_on(events, now_ns)
         return events
@@ -396,7 +409,7 @@ class Session:
             seq = self._in_turn(message, events, now_ns, check_high=False, check_low=False)
             if seq is None:
                 return
-        if seq == self.store.in_seq:
+        if seq == self.store.in_seq < SEQ_MAX:
             self.store.in_seq += 1
         if self._logout_sent_ns is None:
             self._send_admin(_LOGOUT, b"", now_ns)
@@ -407,7 +420,9 @@ class Session:
         if self._in_turn(message, events, now_ns, check_high=fills, check_low=fills) is None:
             return
         new = message.number(b"36") or 0
-        if new > self.store.in_seq:
+        if new > SEQ_MAX:
+            self._reject(message, Fault(RejectReason.VALUE_INCORRECT, 36), now_ns)
+        elif new > self.store.in_seq:
             self.store.in_seq = new
             for seq in [seq for seq in self._early if seq < new]:
                 del self._early[seq]
@@ -555,7 +570,7 @@ class Session:
             fields.append((372, message.msg_type))
         if fault.reason <= self._reject_reason_max:
             fields.append((373, int(fault.reason)))
-        if message.msg_type not in (_LOGON, _RESET) and seq == self.store.in_seq:
+        if message.msg_type not in (_LOGON, _RESET) and seq == self.store.in_seq < SEQ_MAX:
             self.store.in_seq += 1
         self._send_admin(_REJECT, body(fields), now_ns, self.route_back(message))
 

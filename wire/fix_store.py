@@ -8,7 +8,10 @@ messages themselves.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
+
+#: Highest number of a session: it has 32 bits in the journal.
+SEQ_MAX: Final = 2**32 - 1
 
 
 class Sent(NamedTuple):

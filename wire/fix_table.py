@@ -138,7 +138,7 @@ _FIELDS: Final = """
 856 TradeReportType INT
 880 TrdMatchID STRING
 1084 DisplayMethod CHAR 1 2 3 4
-1128 ApplVerID STRING 0 1 2 3 4 5 6 7 8 9
+1128 ApplVerID STRING 9
 1129 CstmApplVerID STRING
 1137 DefaultApplVerID STRING
 1138 DisplayQty QTY

@@ -111,8 +111,6 @@ class Entering:
 
     def _order(self, message: Message, next_in: int) -> None:
         """Rows of a message of order entry. Raises Refused."""
-        if next_in > marks.SEQ_MAX:
-            raise Refused("the numbers are used up")
         assert self.streams is not None, "a turn reads"
         user, participant = self.user, self.participant
         match message.msg_type:

@@ -20,6 +20,7 @@ from typing import Final
 from engine.records import CommandKind
 from engine.row_bytes import ROW, extend_row
 from wire.fix_marks import COPIES_NUMBER, NUMBER, NUMBERS, Mark, mark_of, protocol_of
+from wire.fix_store import SEQ_MAX
 
 __all__ = [
     "COPIES_NUMBER",
@@ -44,8 +45,6 @@ __all__ = [
     "words_in",
 ]
 
-#: Highest number of a session.
-SEQ_MAX: Final = 2**32 - 1
 #: Bytes of the words of an EXTEND row.
 PART_BYTES: Final = 48
 #: Characters of the text of a business reject.
