@@ -596,7 +596,7 @@ def test_terms_of_orders_do_what_the_rulebook_says(node: Running) -> None:
         assert [post.get(tag) for tag in (b"39", b"103", b"58")] == [b"8", b"99", b"would_cross"]
         buyer.order("bid", qty=10, price="10.00")
         buyer.report("bid")
-        buyer.order("peg", qty=5, price=None, f40="P", f18="R", f211="0.02", f59="1")
+        buyer.order("peg", qty=5, price=None, f40="P", f18="R", f211="-0.02", f59="1")
         peg = buyer.report("peg")
         assert (peg.get(b"40"), peg.get(b"18")) == (b"P", b"R")
         assert buyer.report("peg", "D").get(b"58") == b"price 9.98"

@@ -223,6 +223,54 @@ def test_an_order_that_no_row_can_say_is_rejected_by_an_execution_report(version
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+def test_a_term_that_does_not_go_with_the_order_is_refused_and_not_left_out(version: str) -> None:
+    """Else the order works by other terms than its client has asked for."""
+    desk, until = Desk(version), "20990101-00:00:00"
+    stop, peg = {40: "4", 99: "11.00", 44: "11.10"}, {40: "P", 18: "R"}
+    for terms, why in (
+        ({99: "9.00"}, "field 99 is of stop orders"),
+        ({40: "1", 44: None, 59: "3", 99: "9.00"}, "field 99 is of stop orders"),
+        ({211: "-0.01"}, "field 211 is of pegged orders"),
+        ({126: until}, "fields 126 and 432 go with 59=6"),
+        ({59: "3", 126: until}, "fields 126 and 432 go with 59=6"),
+        ({432: "20990101"}, "fields 126 and 432 go with 59=6"),
+        ({59: "6", 432: "20990101"}, "give field 126 in place of 432"),
+        ({59: "6", 126: until, 432: "20990101"}, "give field 126 in place of 432"),
+        ({59: "6", 126: until, 110: "5"}, "no field 110 with 59=6"),
+        (stop | {111: "5"}, "a stop or peg shows no part"),
+        (peg | {111: "5"}, "a stop or peg shows no part"),
+        (peg | {18: "R M"}, "field 18 names two pegs"),
+        ({111: "5", 1138: "4"}, "fields 111 and 1138 differ"),
+        ({111: "5", 1084: "3"}, "this DisplayMethod is not served"),
+    ):
+        assert said(desk.answer(b"D", ORDER | terms), 150, 39, 58) == ["8", "8", "8", why], terms
+    known = desk.answer(b"D", ORDER | stop)
+    assert said(known, 150, 99) == ["8", "0", "11"]
+    for terms, why in (
+        ({99: "9.00"}, "field 99 is of stop orders"),
+        (stop | {111: "5"}, "a stop or peg shows no part"),
+    ):
+        assert said(desk.answer(b"G", REPLACE | terms), 58, 39) == ["9", why, "0"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(("side", "away", "toward"), [("1", "-0.02", "0.02"), ("2", "0.02", "-0.02")])
+@pytest.mark.parametrize("peg", ["R", "P"])
+def test_an_offset_is_added_to_what_a_peg_follows(version: str, side: str, away: str, toward: str, peg: str) -> None:
+    """PegOffsetValue has a sign of its own; the rulebook's offset always leads away from the market."""
+    desk = Desk(version)
+    pegged = {11: "a2", 40: "P", 18: peg, 54: side}
+    told = desk.answer(b"D", ORDER | pegged | {211: away})
+    assert said(told, 150, 40, 18, 211) == ["8", "0", "P", peg, away]
+    (order,) = desk.market.streams._orders.open_orders().rows
+    assert records.PLACES.unpack(order.tobytes())[records.PLACE["offset_e4"]] == 200
+    change = REPLACE | pegged | {11: "a3", 41: "a2"}
+    assert said(desk.answer(b"G", change | {211: toward}), 58) == ["9", "no replace changes field 211"]
+    assert said(desk.answer(b"G", change | {211: away}), 150, 211) == ["8", "5", away]
+    assert said(desk.answer(b"D", ORDER | pegged | {11: "a4", 211: toward}), 150, 211) == ["8", "8", toward]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 def test_a_quantity_or_price_beyond_the_bounds_is_told_as_it_came(version: str) -> None:
     """The market was given the number negated, and told it so."""
     desk = Desk(version)

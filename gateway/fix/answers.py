@@ -266,6 +266,8 @@ class Answers:
             fields.append((99, price_text(row.stop_price_e4)))
         if row.kind == ReportKind.REPRICED and row.last_price_e4 and not self._is_fix_4_2:
             fields.append((839, price_text(row.last_price_e4)))
+        if row.offset_e4:
+            fields.append((211, price_text(-row.side * row.offset_e4)))  # added to the reference
         if row.until_ns:
             fields.append((126, self._times.text(row.until_ns)))
         if row.min_qty:

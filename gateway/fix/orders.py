@@ -45,6 +45,8 @@ TIMES_IN_FORCE: Final = {
 _MARKET, _LIMIT, _STOP, _STOP_LIMIT, _PEGGED = b"1", b"2", b"3", b"4", b"P"
 _PEGS: Final = {b"R": Peg.PRIMARY, b"M": Peg.MIDPOINT, b"P": Peg.MARKET}
 _POST_ONLY: Final = b"6"
+#: DisplayMethod of an iceberg, each part of which shows as much as the first.
+_INITIAL: Final = b"1"
 #: Codes of ExecInst that change nothing here: not held, work, held, do not increase, do not reduce.
 _NO_MATTER: Final = frozenset((b"1", b"2", b"5", b"E", b"F"))
 _SELF_MATCH: Final = {text.encode(): each for each, text in SELF_MATCH.items()}
@@ -152,8 +154,8 @@ def _price_within(price: int) -> int:
     return price
 
 
-def _terms(message: Message) -> tuple[int, int, int, int]:
-    """Instructions, price, and the places of display and of minimum, of an enter and a replace. Raises Refused."""
+def _terms(message: Message) -> tuple[int, int, int]:
+    """Instructions, price, and the place of stop or display, of an enter and a replace. Raises Refused."""
     get = message.fields.get
     kind = get(b"40", _LIMIT)
     if kind not in (_MARKET, _LIMIT, _STOP, _STOP_LIMIT, _PEGGED):
@@ -170,12 +172,24 @@ def _terms(message: Message) -> tuple[int, int, int, int]:
         if stop is None:
             raise Refused("field 99 is missing", MISSING)
         bits, place = bits | Instruction.STOP, stop
-    shown = whole(message, b"1138" if get(b"1138") is not None else b"111")
+    elif get(b"99") is not None:
+        raise Refused("field 99 is of stop orders")
+    shown = _shown(message)
     if shown == 0:
         bits |= Instruction.HIDDEN
+    elif shown is not None and kind in (_STOP, _STOP_LIMIT, _PEGGED):  # the row has one place for both
+        raise Refused("a stop or peg shows no part")
     elif shown is not None:
         bits, place = bits | Instruction.DISPLAY, shown
-    return bits, _price_within(price), place, 0
+    return bits, _price_within(price), place
+
+
+def _shown(message: Message) -> int | None:
+    """Quantity that the book shows, by either of its fields; None where it is not said. Raises Refused."""
+    shown, older = whole(message, b"1138"), whole(message, b"111")
+    if shown is not None and older not in (None, shown):
+        raise Refused("fields 111 and 1138 differ")
+    return older if shown is None else shown
 
 
 def enter_rows(message: Message, user: int, participant: int, next_in: int, instrument: int) -> list[bytes]:
@@ -188,7 +202,7 @@ def enter_rows(message: Message, user: int, participant: int, next_in: int, inst
     qty = whole(message, b"38")
     if qty is None:
         raise Refused("field 38 is missing", MISSING)
-    bits, price, place, minimum = _terms(message)
+    bits, price, place = _terms(message)
     time_in_force = TIMES_IN_FORCE.get(get(b"59", b"0"))
     if time_in_force is None:
         raise Refused("this time in force is not served")
@@ -197,6 +211,8 @@ def enter_rows(message: Message, user: int, participant: int, next_in: int, inst
         if code == _POST_ONLY:
             bits |= Instruction.POST_ONLY
         elif code in _PEGS and get(b"40") == _PEGGED:
+            if peg not in (0, int(_PEGS[code])):
+                raise Refused("field 18 names two pegs")
             peg = int(_PEGS[code])
         elif code not in _NO_MATTER:
             raise Refused("this ExecInst is not served")
@@ -206,16 +222,18 @@ def enter_rows(message: Message, user: int, participant: int, next_in: int, inst
         bits |= Instruction.PEG
         offset = price_e4(message, b"211")
         if offset is not None:
-            bits, place = bits | Instruction.OFFSET, offset
-    least = whole(message, b"110")
-    if least is not None:
-        bits, minimum = bits | Instruction.MIN_QTY, least
-    if time_in_force == TimeInForce.GTD:
-        bits, minimum = bits | Instruction.UNTIL, _until_ns(message)
+            # In FIX the offset is added to the reference; in the rulebook it leads away from the market.
+            bits, place = bits | Instruction.OFFSET, -side * offset
+    elif get(b"211") is not None:
+        raise Refused("field 211 is of pegged orders")
+    more, minimum = _minimum_or_end(message, time_in_force)
+    bits |= more
     matching = get(b"2964")
     self_trade = SelfTrade.CANCEL_NEWEST if matching is None else _SELF_MATCH.get(matching)
     if self_trade is None:
         raise Refused("this value of 2964 is not served")
+    if get(b"1084", _INITIAL) != _INITIAL:
+        raise Refused("this DisplayMethod is not served")
     destination = get(b"100", b"")
     if destination not in (b"", MIDPOINT):
         raise Refused("this ExDestination is not served")
@@ -233,8 +251,22 @@ def enter_rows(message: Message, user: int, participant: int, next_in: int, inst
     return [extend_row(0, 0 if instrument else symbol_in(message), *words, 0, 0), row]
 
 
+def _minimum_or_end(message: Message, time_in_force: TimeInForce) -> tuple[int, int]:
+    """Instruction and place of a minimum quantity, or of the end of a good-till-date order. Raises Refused."""
+    least = whole(message, b"110")
+    if time_in_force == TimeInForce.GTD:
+        if least is not None:  # the row has one place for both
+            raise Refused("no field 110 with 59=6")
+        return Instruction.UNTIL, _until_ns(message)
+    if message.get(b"126") is not None or message.get(b"432") is not None:
+        raise Refused("fields 126 and 432 go with 59=6")
+    return (0, 0) if least is None else (Instruction.MIN_QTY, least)
+
+
 def _until_ns(message: Message) -> int:
     """End of a good-till-date order. Raises Refused."""
+    if message.get(b"432") is not None:
+        raise Refused("give field 126 in place of 432")
     text = message.get(b"126")
     if text is None:
         raise Refused("field 126 is missing", MISSING)
@@ -252,7 +284,7 @@ def replace_rows(message: Message, user: int, participant: int, next_in: int) ->
     qty = whole(message, b"38")
     if qty is None:
         raise Refused("field 38 is missing", MISSING)
-    bits, price, place, _ = _terms(message)
+    bits, price, place = _terms(message)
     bits &= ~Instruction.HIDDEN  # an order stays hidden; a replace has no word for it
     old_id, new_id = names.id_of(before), names.id_of(name)
     row = ROW.pack(
@@ -330,7 +362,7 @@ def _hold_terms(message: Message, said: tuple[int, ...]) -> None:
         b"18": is_known and (_POST_ONLY in codes) == posts and pegs == ({said[PLACE["peg"]]} - {0}),
         b"110": whole(message, b"110") == said[PLACE["min_qty"]],
         b"126": _times.nanoseconds(get(b"126", b"")) == said[PLACE["until_ns"]],
-        b"211": price_e4(message, b"211") == said[PLACE["offset_e4"]],
+        b"211": price_e4(message, b"211") == -said[PLACE["side"]] * said[PLACE["offset_e4"]],
         b"2964": _SELF_MATCH.get(get(b"2964", b"")) == said[PLACE["self_trade"]],
         b"100": (get(b"100") == MIDPOINT) == (said[PLACE["book"]] == Book.MIDPOINT),
     }
