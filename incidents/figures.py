@@ -35,7 +35,7 @@ _TOLD_MAX: Final = 4
 #: Participants that a kind of refusal names at most.
 _NAMED_MAX: Final = 5
 _OF_ORDERS: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE, CommandKind.CROSS)
-#: Why orders end that their owners have not canceled, and that did not just come.
+#: Reasons for which orders end that their owners have not canceled, and that did not just come.
 _ENDS: Final = (Reason.END_OF_DAY, Reason.HALT, Reason.KILL, Reason.MASS_CANCEL, Reason.DISCONNECT)
 #: Commands that happen by the thousand or tell nothing to people; all others are moments.
 _PLAIN: Final = (

@@ -159,7 +159,7 @@ def _participants(facts: Facts) -> list[Part]:
     ]
 
 
-#: Who is refused where no participant is known; elsewhere that is a command of the operator.
+#: Name of who is refused where no participant is known, by reason; of another reason the command is an operator's.
 _NOBODY: Final = {"unknown_participant": "unknown"}
 
 

@@ -250,3 +250,14 @@ def test_a_cancel_that_names_no_user_is_not_said_to_be_its_owners(tmp_path: Path
         assert [rule["sentence"] for rule in life["rules"]] == said
     for seq, sentence in ((6, nobodys), (8, owners), (9, nobodys), (11, owners)):
         assert f"ALPHA: {sentence} (rulebook section 4)" in lockstep("why", node, seq)[1]
+
+
+def test_orders_ahead_are_named_by_their_tokens(tmp_path: Path, lockstep: Lockstep) -> None:
+    (tmp_path / "day.txt").write_text(
+        "instrument XYZ tick=0.01 lot=1 reference=10.00\nparticipant ALPHA\nphase XYZ continuous\n"
+        "enter ALPHA ~f293cd041f1bf10f buy 100 XYZ @ 10.00 token=BEFORE-THE\n"
+        "enter ALPHA a1 buy 100 XYZ @ 10.00\n"
+    )
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
+    said = lockstep("order", tmp_path / "node", "a1", "--queue")[1]
+    assert "1 order, 100: ALPHA BEFORE-THE 100" in said

@@ -203,10 +203,13 @@ def order(
 ) -> int:
     """`lockstep order`: print each order that ever had the client order id or token, the number, or the trade."""
     known, names = orders_of(directory, asked, participant)
-    tokens = Tokens(directory, {order_id for life in known for order_id in life.ids()})
+    queues = []
     for life in known:
         steps = sorted({int(moment.event["seq"]) for moment in life.moments}) if life.number and with_queue else []
-        queue = standings(directory, life.number, steps)
+        queues.append(standings(directory, life.number, steps))
+    ahead = {order_id for queue in queues for standing in queue.values() for order_id in standing.named_ids()}
+    tokens = Tokens(directory, {order_id for life in known for order_id in life.ids()} | ahead)
+    for life, queue in zip(known, queues, strict=True):
         moments = sorted({int(moment.event["seq"]) for moment in life.moments}) if with_latency else []
         times = times_of(directory, moments) if with_latency else None
         entries = Entries(directory, sorted({int(moment.event["seq"]) for moment in life.moments}))
@@ -613,7 +616,7 @@ def _show(
         for row, moment in zip(rows, life.moments, strict=True):
             seq = int(moment.event["seq"])
             waits = "in no queue" if left_qty[seq] else ""
-            row.append(queue[seq].words(names) if seq in queue else waits)
+            row.append(tokens.shown(queue[seq].words(names)) if seq in queue else waits)
     if times is not None:
         columns.append("microseconds after receipt")
         for row, moment in zip(rows, life.moments, strict=True):

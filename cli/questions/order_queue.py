@@ -24,6 +24,10 @@ class Standing(NamedTuple):
     better_orders: int
     better_qty: int
 
+    def named_ids(self) -> list[int]:
+        """Client order ids that ``words`` names."""
+        return [int(order_id) for order_id in self.ahead["client_order_id"][:_NAMED_MAX]]
+
     def words(self, names: Directory) -> str:
         """The place in words, such as ``2 orders, 300: BETA b1 200, GAMMA c1 100``."""
         better = f"; {screen.count(self.better_qty)} at better prices" if self.better_qty else ""
