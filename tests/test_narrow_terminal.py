@@ -1,5 +1,6 @@
 """A narrow terminal cuts nothing: values are folded, or stand one a line."""
 
+import ast
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ from cli.demo.view import LiveView, Look
 from cli.operating.top import drawn
 from notation.moments import plain_time
 from tests.operated import paired
+from tests.running import ROOT
 from tests.test_redirected import terminal
 
 DIGEST = "0123456789abcdef0123456789ABCDEF"
@@ -212,3 +214,14 @@ def test_a_dumb_terminal_gets_the_columns_that_it_says(monkeypatch: pytest.Monke
         screen.table(["part", "what"], [["books", "word " * 30]])
         stream.flush()
         assert max(map(len, shown().splitlines())) <= 40
+
+
+def test_no_line_of_a_help_text_begins_with_an_option_unless_its_paragraph_does() -> None:
+    """The line would be broken before it, in the middle of the sentence."""
+    found = []
+    for path in sorted((ROOT / "cli" / "commands").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                for paragraph in (ast.get_docstring(node) or "").split("\n\n"):
+                    found += [f"{path.name}: {line}" for line in paragraph.split("\n")[1:] if line.startswith("-")]
+    assert not found

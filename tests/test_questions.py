@@ -370,7 +370,8 @@ def test_sql_is_asked_of_a_data_directory_too(place: Path, lockstep: Lockstep) -
         (["order"], "needs --with order=…"),
         (["order", "--with", "ordre=1"], "has no value ordre"),
         (["order", "--with", "17"], "write it as name=value"),
-        (["order", "--with", "order=x"], "DuckDB"),
+        (["order", "--with", "order=a17"], "--with order is 'a17'; give a number; `lockstep order DIR ID` shows that"),
+        (["bars", "--with", "seconds=1m"], "--with seconds is '1m'; give a number"),
     ],
 )
 def test_wrong_questions_are_refused_in_a_sentence(words: list[str], why: str, place: Path, lockstep: Lockstep) -> None:

@@ -146,7 +146,7 @@ def test_a_cancel_that_leaves_no_fewer_shares_is_told_so() -> None:
 def test_no_price_is_told_of_an_order_of_ones_own_that_was_met() -> None:
     """AIQ Canceled has the price of the order that it cancels."""
     said = trade_words.text(SelfTradePrevented(9, 0, "Z2", 10, 10, 99_900), {})
-    assert said == "canceled Z2: 10, it would have traded with an order of your own participant"
+    assert said == "canceled Z2: 10, it would have traded with an order of your own participant or group"
 
 
 @pytest.mark.slow

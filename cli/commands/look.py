@@ -403,9 +403,9 @@ def whatif(
 ) -> int:
     """Replay a journal with a change, and show what would have come of it: trades, prices, halts, positions, profit.
 
-    The other commands stand as they were, with their times: nobody reacts to what is left out or put in. --from and
-    --to say where --without applies. --set applies from --from on, or once the names in it are defined; a later
-    `limits` command of the journal counts after it.
+    The other commands stand as they were, with their times: nobody reacts to what is left out or put in. With --from
+    and --to, --without applies in that range alone. --set applies from --from on, or once the names in it are defined;
+    a later `limits` command of the journal counts after it.
 
     Example: lockstep whatif node1 --without ALPHA --data node2
 

@@ -177,7 +177,9 @@ def admin_user_add(
     firm: Annotated[str | None, typer.Option(help="1 to 4 characters of A-Z 0-9.")] = None,
     allow: Annotated[
         str | None,
-        typer.Option(metavar="login,cancel_on_disconnect,newest_wins|none", help="What.", show_default="login"),
+        typer.Option(
+            metavar="login,cancel_on_disconnect,newest_wins|none", help="What the user may do.", show_default="login"
+        ),
     ] = None,
     password_stdin: PasswordStdin = False,
     generate: Generate = False,

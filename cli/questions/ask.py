@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cli import errors, screen
 from cli.errors import WrongUse
@@ -49,6 +49,10 @@ def ask(path: Path | None, question: str | None, given: tuple[str, ...], *, as_j
     return errors.FINE
 
 
+#: Values of questions that are whole numbers, and no moments.
+_NUMBERS: Final = frozenset({"order", "seconds", "within_ms"})
+
+
 def _values(question: str, given: tuple[str, ...]) -> dict[str, str | int]:
     """Values of a question by name. Raises WrongUse for one that is missing or not known."""
     pairs = [each.partition("=") for each in given]
@@ -64,6 +68,10 @@ def _values(question: str, given: tuple[str, ...]) -> dict[str, str | int]:
     whole = {name: value for name, value in named.values.items() if value is not None} | values
     if missing := [name for name in named.values if name not in whole]:
         raise WrongUse(f"the question {question} needs --with {missing[0]}=…; it takes {takes}")
+    for name in _NUMBERS.intersection(whole):
+        if isinstance(whole[name], str):
+            hint = "; `lockstep order DIR ID` shows that of an order by its id or token" if name == "order" else ""
+            raise WrongUse(f"--with {name} is {whole[name]!r}; give a number{hint}")
     return whole
 
 

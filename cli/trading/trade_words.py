@@ -423,7 +423,7 @@ def text(event: Event, orders: Mapping[str, Order]) -> str:
             words = _CANCELED.get(reason) if isinstance(reason, CancelReason) else None
             return f"canceled {token}: {qty}, {words or code_name(reason).replace('_', ' ')}"
         case SelfTradePrevented(token=token, qty=qty):
-            return f"canceled {token}: {qty}, it would have traded with an order of your own participant"
+            return f"canceled {token}: {qty}, it would have traded with an order of your own participant or group"
         case OrderModified(token=token, side=side, qty=qty):
             return f"modified {token}: {_side(side)}, {qty} open"
         case Rejected(token=token, reason=reason):
