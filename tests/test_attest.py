@@ -428,6 +428,20 @@ def test_a_day_that_goes_over_slices_is_proved_in_each_of_them(place: Path, tmp_
             assert proofs.fault(forged, key) != "", (count, forge)
 
 
+def test_a_proof_says_which_rows_are_messages_of_a_fix_session(place: Path, tmp_path: Path, lockstep: Lockstep) -> None:
+    (tmp_path / "day.txt").write_text(
+        "participant ALPHA\ncancel ALPHA ~0000000000000000 qty=5 context=2001000000030007\n"
+        "cancel ALPHA ~0000000000000000 qty=5\n"
+    )
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
+    words = ["--key", place / "key", "--participant", "ALPHA", "--day", DAY, "--out", tmp_path / "day"]
+    said = lockstep("attest", "prove", tmp_path / "node", *words)[1]
+    rows = [line for line in said.splitlines() if "~0000000000000000" in line]
+    message = "  # FIX session message, no order"
+    assert [message in line for line in rows] == [True, True, False, False]
+    assert rows[:2] == [line for line in said.splitlines() if line.endswith(message)]
+
+
 def test_the_private_key_is_nobody_elses(place: Path) -> None:
     assert (place / "key").stat().st_mode & 0o077 == 0
 

@@ -22,10 +22,11 @@ from cli.questions.reading import rebuilt_at
 from directory.small_file import write_whole
 from engine.market_time import ClockPosition
 from engine.names import Directory
-from engine.records import EVENT
+from engine.records import COMMAND, EVENT
 from engine.row_bytes import ROW
 from journal.history import History
 from journal.slices import Place, read_note
+from notation.fix_marks import meanings
 from notation.print import command_text, print_event
 from replay.past import PlayedBlock
 
@@ -562,8 +563,16 @@ def _show_slice(proof: proofs.Proof) -> None:
         counted = screen.counted(len(proof["rows"]), "row")
         screen.print_line(f"all of {proof['participant']} on {day} in {of_slice}: {counted}")
         rows = proof["rows"]
+    marks = _marks([(seq, bytes.fromhex(row)) for seq, kind, row in rows if kind == "command"])
     for seq, kind, row in rows:
-        screen.print_line(f"{seq:>10}  {_words(kind, bytes.fromhex(row), names)}")
+        mark = f"  # {marks[seq]}" if seq in marks else ""
+        screen.print_line(f"{seq:>10}  {_words(kind, bytes.fromhex(row), names)}{mark}")
+
+
+def _marks(commands: list[tuple[int, bytes]]) -> dict[int, str]:
+    """Meanings of the messages of FIX sessions among COMMAND rows by their numbers."""
+    rows = np.frombuffer(b"".join(row for _, row in commands), COMMAND)
+    return meanings(rows, np.array([seq for seq, _ in commands], np.int64))
 
 
 def _words(kind: str, row: bytes, names: Directory) -> str:
