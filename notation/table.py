@@ -415,7 +415,8 @@ COMMANDS: Final = (
         CommandKind.CANCEL,
         "cancel NAME ID",
         (_WHO, _ORDER),
-        (replace(_QTY, what="qty", key="qty"), _CONTEXT, _TOKENS[0]),
+        # A cancel by FIX has an id of its own, which stands in the place of a new token.
+        (replace(_QTY, what="qty", key="qty"), _CONTEXT, *_TOKENS),
     ),
     Command(
         CommandKind.REPLACE,

@@ -203,3 +203,12 @@ def test_inspect_names_the_tokens_of_what_it_shows(node: Path, lockstep: Lockste
     shown = with_words(facts, tokens.shown)
     assert "~" not in "".join(texts_of(shown))
     assert mixed(FIRST) in "".join(texts_of(facts)), "the control"
+
+
+def test_the_id_that_a_cancel_by_fix_has_of_its_own_is_a_word_of_its_line(tmp_path: Path, lockstep: Lockstep) -> None:
+    line = "cancel ALPHA F4 context=2000000000080007 new_token=F6"
+    (tmp_path / "day.txt").write_text(f"participant ALPHA\n{line}\n")
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
+    words = ("commands", tmp_path / "node", "--kind", "cancel")
+    assert lockstep(*words)[1] == f"{line}\n"
+    assert json.loads(lockstep(*words, "--json")[1])["new_token"] == "F6"

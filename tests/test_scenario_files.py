@@ -356,7 +356,6 @@ def test_any_text_at_all_is_either_read_or_refused_with_file_and_line(text: str)
         ("epoch node=A", "the epoch is 'node=A'; write a whole number"),
         ("epoch 7 node=", "node= has no value"),
         ("cancel ALPHA a1 qty=half", "qty is 'half'"),
-        ("cancel ALPHA a1 new_token=A", "cancel has no option 'new_token=A'"),
         ("enter ALPHA a1 buy 1 XYZ @ 10.00 context=1", "context is '1'; write 16 hexadecimal digits"),
         ("replace ALPHA a1 a2 1 @ 10.00 token=FIFTEEN-LETTERS", "write 1 to 14 printable characters"),
         ("kill", "its form is: kill NAME|*"),
