@@ -247,13 +247,22 @@ def test_after_the_server_was_killed_all_that_happened_meanwhile_is_published_in
     client.socket.sendall(enter("E2", "B", 7, 77_600))
     until(lambda: told(after, 77_600), what="nothing was published after the server came back")
     listener.stop()
-    # A server that begins anew has nobody who listens at once, so what it got first may have come to nobody.
-    numbers = [number for found in [*heard, *after] for number in range(found.first, found.end)]
-    assert numbers[-1] == max(numbers)
-    assert numbers == sorted(numbers)
+    # A server that begins anew has nobody who listens at once, so what it got first may have come to nobody. What the
+    # one before was killed over before it had confirmed it is published again, the same.
+    numbers, again = ([number for found in each for number in range(found.first, found.end)] for each in (heard, after))
+    assert numbers == sorted(set(numbers))
+    assert again == sorted(set(again))
+    assert again[-1] > numbers[-1]
+    first, second = messages_by_number(heard), messages_by_number(after)
+    assert all(first[number] == second[number] for number in first.keys() & second.keys())
     reading = published.messages()
     until(lambda: reading.has(77_600))
-    assert len(reading.messages) >= max(numbers)
+    assert len(reading.messages) >= again[-1]
+
+
+def messages_by_number(heard: list[Publication]) -> dict[int, bytes]:
+    """Messages that were heard, by their numbers in the session."""
+    return {found.first + n: bytes(message) for found in heard for n, message in enumerate(cut(found.payload))}
 
 
 def told(heard: list[Publication], price_e4: int) -> bool:

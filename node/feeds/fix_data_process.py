@@ -13,7 +13,7 @@ at most.
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any, Final, cast
 
 from marketdata.fix.market import FixMarket
 from marketdata.fix.session import DataSession, Subscribers
+from node.feeds.following_program import FollowingProgram
 from node.feeds.tape_follower import TapeFollower, market_of
 from node.programs.logs import Log
 from node.programs.market_age import MarketAge
@@ -159,12 +160,13 @@ class Connection(asyncio.Protocol):
             self._process.subscribers.written.add(session)
 
 
-class FixDataProcess:
+class FixDataProcess(FollowingProgram):
     """Market data by FIX on a running event loop."""
 
     def __init__(self, options: FixDataOptions, log: Log) -> None:
         """Restore the market. Raises NoNode, OSError, and what journal, tape and replay raise."""
-        self.options, self.log = options, log
+        super().__init__(log, "the market data")
+        self.options = options
         market = market_of(options.data)
         self.market = FixMarket(market.capacity)
         self.subscribers = Subscribers(self.market)
@@ -173,9 +175,9 @@ class FixDataProcess:
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         self._failure: BaseException | None = None
-        self._sends_soon = self._serves = False
+        self._sends_soon = False
         self.follower = TapeFollower(
-            *(market, options.data / "fix-data", "fix-data", self.market, self._on_fault, self._send),
+            *(market, options.data / "fix-data", "fix-data", self.market, self.stop, self._send),
             in_steps=self._told,
         )
         if self.follower.why:
@@ -218,60 +220,30 @@ class FixDataProcess:
 
     # Its life.
 
-    async def start(self) -> None:
-        """Catch up with what is released now, or until the end is asked for. Raises NoNode, and what replay raises."""
-        await self.follower.catch_up()
-        self._serves = True
-
-    def listening(self) -> dict[str, Any]:
-        """Words of the log on its port."""
+    def _place(self) -> Mapping[str, Any]:
         host, port = self.options.listens.getsockname()[:2]
-        return {"fix_data": f"{host}:{port}", "seq": self.follower.seq}
+        return {"fix_data": f"{host}:{port}"}
 
-    async def run(self, on_listening: Callable[[], None]) -> None:
-        """Serve until the node or the operator ends it. Raises NoNode where the node has ended."""
-        try:
-            await self._run(on_listening)
-        finally:
-            with suppress(OSError):
-                self.options.listens.close()
-
-    async def _run(self, on_listening: Callable[[], None]) -> None:
-        if self._ended.is_set():
-            await self.follower.stop()
-            return
+    async def _serve(self, on_listening: Callable[[], None]) -> None:
         self.options.listens.setblocking(False)
         server = await self._loop.create_server(lambda: Connection(self), sock=self.options.listens, backlog=_BACKLOG)
         beating = asyncio.create_task(self._beat())
-        ending = asyncio.create_task(self._ended.wait())
         on_listening()
         try:
             self.follower.start()
-            await asyncio.wait([beating, ending], return_when=asyncio.FIRST_COMPLETED)
-            if beating.done():
-                beating.result()
+            await self._until_end(beating)
         finally:
             self.follower.give_up()
             server.close()
             beating.cancel()
-            ending.cancel()
-            await asyncio.gather(beating, ending, return_exceptions=True)
-            try:
-                await self._end_sessions()
-            finally:
-                await self.follower.stop()
-        if self._failure is not None:
-            raise self._failure
+            await asyncio.gather(beating, return_exceptions=True)
 
-    def stop(self) -> None:
-        """End in order."""
-        if not self._serves:
-            self.follower.give_up()
-        self._ended.set()
+    def _last_steps(self) -> Iterable[Callable[[], Awaitable[None]]]:
+        return (self._end_sessions, self.follower.stop, self._close_port)
 
-    def _on_fault(self, fault: BaseException) -> None:
-        self._failure = self._failure or fault
-        self._ended.set()
+    async def _close_port(self) -> None:
+        with suppress(OSError):
+            self.options.listens.close()
 
     async def _end_sessions(self) -> None:
         now_ns = time.time_ns()
@@ -292,12 +264,12 @@ class FixDataProcess:
 
     def _answer(self) -> None:
         self._sends_soon = False
-        if self._ended.is_set():
+        if self._stopping:
             return
         try:
             self._send()
         except Exception as error:  # a defect: it ends the process, which is started again
-            self._on_fault(error)
+            self.stop(error)
 
     def _send(self) -> None:
         """Send what was told, and whole books and parts of long answers for a while."""

@@ -14,23 +14,21 @@ caught up is not sent: receivers see a heartbeat with a higher number and ask fo
 
 import asyncio
 import socket
-import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.attention import Attention
 from journal.slices import make_private
 from marketdata.itch.stream import ItchStream
 from node.feeds.direct import DirectFeed
+from node.feeds.following_program import CoreWatch, FollowingProgram
 from node.feeds.multicast import Outlet
 from node.feeds.programs import Address
 from node.feeds.snapshots import SnapshotServer
-from node.feeds.tape_follower import NoNode, TapeFollower, market_of
+from node.feeds.tape_follower import TapeFollower, market_of
 from node.feeds.voice import FeedVoice
-from node.programs.core_silence import CoreSilence
 from node.programs.logs import Log
 from node.programs.report import ProgramReport, agent_values
 from node.programs.serving import serve
@@ -57,12 +55,13 @@ class FeedOptions:
     report: ProgramReport | None = None  # to the supervisor of the node
 
 
-class FeedProcess:
+class FeedProcess(FollowingProgram):
     """One feed on a running event loop."""
 
     def __init__(self, options: FeedOptions, log: Log) -> None:
         """Restore the stream. Raises NoNode, OSError, and what journal, tape and replay raise."""
-        self.options, self.log = options, log
+        super().__init__(log, "the feed")
+        self.options = options
         self._loop = asyncio.get_running_loop()
         market = market_of(options.data)
         self._outlet = Outlet(options.groups, options.interface, options.ttl)
@@ -78,24 +77,14 @@ class FeedProcess:
         if self.follower.why:
             log.info("feed made from the journal", why=self.follower.why)
         self._name = None if options.node is None else name_in_row(options.node)
-        self.caught_up = False
         self._beats = 0
-        self._attention = Attention(time.monotonic_ns(), int(_BEAT_S * 1e9))
-        self._silence = CoreSilence(self.follower.tape.pulse_ns, self._attention.present_ns)
-        self._stopping = False
-        self._failure: BaseException | None = None
-        self._ended = asyncio.Event()
+        self._core = CoreWatch(self.follower, log, _BEAT_S, "the feed has no heartbeats until it goes on")
         self._snapshots = SnapshotServer(self.stream, self._on_slow)
         self._server: asyncio.Server | None = None
 
     # The life of the process.
 
-    async def start(self) -> None:
-        """Catch up with what is released now, and open the ports. Raises OSError, NoNode."""
-        await self.follower.catch_up()
-        if self._stopping:
-            return
-        self.caught_up = True
+    async def _open(self) -> None:
         self._loop.set_exception_handler(self._on_loop_error)
         self.voice.listen()
         self._server = await asyncio.start_server(self._snapshots.serve, sock=self.options.snapshots)
@@ -103,51 +92,23 @@ class FeedProcess:
         self.voice.heartbeat()
         self.follower.start()
 
-    def listening(self) -> dict[str, Any] | None:
-        """Words of the log on its groups; None: its end was asked for before it sent."""
-        if not self.caught_up:
-            return None
+    def _place(self) -> Mapping[str, Any]:
         options = self.options
         groups = [str(each) for each in options.groups]
-        return {"feed": options.name, "groups": groups, "interface": options.interface, "seq": self.follower.seq}
+        return {"feed": options.name, "groups": groups, "interface": options.interface}
 
-    async def run(self, on_listening: Callable[[], None]) -> None:
-        """Run until the node or the operator ends it. Raises the fault that ended it, if any."""
-        try:
-            if self.caught_up:
-                on_listening()
-            await self._ended.wait()
-            if self._failure is not None:
-                raise self._failure
-        finally:
-            self.log.info("ended", feed=self.options.name, seq=self.follower.seq)
+    def _take_last(self) -> None:
+        """Send what is released now."""
+        self.follower.take_last()
 
-    def stop(self, failure: BaseException | None = None) -> None:
-        """End in order: what is released now is sent first."""
-        if self._stopping:
-            return
-        if isinstance(failure, NoNode):
-            self.log.warning("the feed ends", why="the node has ended")
-        elif failure is not None:
-            self.log.error("the feed stops", why=str(failure))
-        elif self.caught_up:
-            self.follower.take_last()
-        else:
-            self.follower.give_up()
-        self._stopping, self._failure = True, failure
-        self._loop.create_task(self._leave())
+    def _last_steps(self) -> Iterable[Callable[[], Awaitable[None]]]:
+        return (self._close_server, self.follower.stop, self._close_files)
 
-    async def _leave(self) -> None:
-        """End: each step is done though one before it has failed."""
-        self.voice.stop()
-        for step in (self._close_server, self.follower.stop, self._close_files):
-            try:
-                await step()
-            except Exception as error:  # it ended the step, and the process ends with it
-                self._failure = self._failure or error
-        self._ended.set()
+    def _last_words(self) -> Mapping[str, Any]:
+        return {"feed": self.options.name, "seq": self.follower.seq}
 
     async def _close_server(self) -> None:
+        self.voice.stop()
         if self._server is not None:
             self._server.close()
 
@@ -168,13 +129,8 @@ class FeedProcess:
         if self._stopping:
             return
         self._loop.call_later(_BEAT_S, self._beat)
-        self._attention.beat(time.monotonic_ns())
-        if self._silence.look(self._attention.present_ns):
-            if self._silence.lasts:
-                self.log.warning("the node is silent", then="the feed has no heartbeats until it goes on")
-            else:
-                self.log.info("the node goes on")
-        if not self._silence.lasts:
+        self._core.look()
+        if not self._core.is_silent:
             self.voice.beat()
         self._beats += 1
         if self._beats % round(1.0 / _BEAT_S) == 0:

@@ -16,7 +16,7 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,16 +28,15 @@ from client.nats_line import NatsLine
 from client.publication import BLOCKS, ITCH, Gone, Publication, Refused, Request, subject
 from directory.small_file import write_whole
 from engine.epochs import epoch_after
-from gateway.attention import Attention
 from journal import SliceMissing
 from journal.history import History
 from journal.slices import make_private
 from marketdata.itch import session_name
 from marketdata.itch.stream import ItchStream
-from node.feeds.tape_follower import NoNode, TapeFollower, market_of
+from node.feeds.following_program import CoreWatch, FollowingProgram
+from node.feeds.tape_follower import TapeFollower, market_of
 from node.nats.requests import RequestServer, check_has
 from node.nats.source import ChainedMessages, JournalBlocks
-from node.programs.core_silence import CoreSilence
 from node.programs.logs import Log
 from node.programs.report import ProgramReport, agent_values
 from node.programs.serving import serve
@@ -91,12 +90,13 @@ class NatsOptions:
     report: ProgramReport | None = None  # to the supervisor of the node
 
 
-class NatsProcess:
+class NatsProcess(FollowingProgram):
     """The publication of one market on a running event loop. ``published``: publications that the server confirmed."""
 
     def __init__(self, options: NatsOptions, log: Log) -> None:
         """Restore the feed. Raises NoNode, OSError, and what journal, tape and replay raise."""
-        self.options, self.log = options, log
+        super().__init__(log, "the publication")
+        self.options = options
         market = market_of(options.data)
         self._folder = options.data / "nats"
         make_private(self._folder)
@@ -117,80 +117,46 @@ class NatsProcess:
         self.published = self.lines = 0
         self._sent_s = 0.0
         self._quiet = False  # the first heartbeat behind what was sent last has gone out
-        self._attention = Attention(time.monotonic_ns(), int(_BEAT_S * 1e9))
-        self._silence = CoreSilence(self.follower.tape.pulse_ns, self._attention.present_ns)
-        self._failure: BaseException | None = None
-        self._stopping = self.caught_up = False
-        self._ended = asyncio.Event()
+        self._core = CoreWatch(self.follower, log, _BEAT_S, "there are no heartbeats until it goes on")
         self._tasks: list[asyncio.Task[None]] = []
         self._server: asyncio.Server | None = None
         self._requests = RequestServer(self)
 
     # The life of the process.
 
-    async def start(self) -> None:
-        """Catch up with what is released now, and open the port. Raises OSError, NoNode."""
-        await self.follower.catch_up()
-        if self._stopping:
-            return
-        self.caught_up = True
+    async def _open(self) -> None:
         self._epoch = self._epoch_at(self.follower.seq)
         self._at = self._confirmed = self._noted = self._from_place()
         self._server = await asyncio.start_server(self._requests.serve, sock=self.options.requests)
         self.follower.start()
-        self._attention.beat(time.monotonic_ns())
         asyncio.get_running_loop().call_later(_BEAT_S, self._beat)
         self._tasks = [asyncio.create_task(each) for each in (self._publish(), self._report())]
-        for task in self._tasks:
-            task.add_done_callback(self._on_task_end)
 
-    def listening(self) -> dict[str, Any] | None:
-        """Words of the log on its port; None: its end was asked for before it published."""
-        if not self.caught_up:
-            return None
-        port = self.options.requests.getsockname()[1]
-        return {"requests": port, "venue": self.options.venue, "seq": self.follower.seq}
+    def _place(self) -> Mapping[str, Any]:
+        return {"requests": self.options.requests.getsockname()[1], "venue": self.options.venue}
 
-    async def run(self, on_listening: Callable[[], None]) -> None:
-        """Run until the node or the operator ends it. Raises the fault that ended it, if any."""
-        try:
-            if self.caught_up:
-                on_listening()
-            await self._ended.wait()
-            if self._failure is not None:
-                raise self._failure
-        finally:
-            self.log.info("ended", seq=self.follower.seq)
+    async def _serve(self, on_listening: Callable[[], None]) -> None:
+        on_listening()
+        await self._until_end(*self._tasks)
+
+    def _take_last(self) -> None:
+        self.follower.take_last()
 
     def stop(self, failure: BaseException | None = None) -> None:
-        """End in order."""
-        if self._stopping:
-            return
-        if isinstance(failure, NoNode):
-            self.log.warning("the publication ends", why="the node has ended")
-        elif failure is not None:
-            self.log.error("the publication stops", why=str(failure))
-        elif self.caught_up:
-            self.follower.take_last()
-        else:
-            self.follower.give_up()
-        self._stopping, self._failure = True, failure
+        """End in order, with what was released."""
+        super().stop(failure)
         self._news.set()
-        self._leaving = asyncio.create_task(self._leave())
 
-    async def _leave(self) -> None:
-        """End: each step is done though one before it has failed."""
+    def _last_steps(self) -> Iterable[Callable[[], Awaitable[None]]]:
+        return (self._end_tasks, self._close_server, self.follower.stop, self._close_files)
+
+    async def _end_tasks(self) -> None:
+        """Give the last publications their time."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_LAST_S)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for step in (self._close_server, self.follower.stop, self._close_files):
-            try:
-                await step()
-            except Exception as error:  # it ended the step, and the process ends with it
-                self._failure = self._failure or error
-        self._ended.set()
 
     async def _close_server(self) -> None:
         if self._server is not None:
@@ -202,21 +168,12 @@ class NatsProcess:
         self._blocks.close()
         self.stream.close()
 
-    def _on_task_end(self, task: "asyncio.Task[None]") -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.stop(error)
-
     def _beat(self) -> None:
         """Look whether the node goes on: while it does not, no heartbeat says so."""
         if self._stopping:
             return
         asyncio.get_running_loop().call_later(_BEAT_S, self._beat)
-        self._attention.beat(time.monotonic_ns())
-        if self._silence.look(self._attention.present_ns):
-            if self._silence.lasts:
-                self.log.warning("the node is silent", then="there are no heartbeats until it goes on")
-            else:
-                self.log.info("the node goes on")
+        self._core.look()
 
     async def _report(self) -> None:
         """Note the place, and report to the supervisor, which may be gone, or reading nothing."""
@@ -325,7 +282,7 @@ class NatsProcess:
             if count:
                 self._sent_s, self._quiet = time.monotonic(), False
             elif time.monotonic() - self._sent_s >= (HEARTBEAT_S if self._quiet else _FIRST_HEARTBEAT_S):
-                if self._silence.lasts:
+                if self._core.is_silent:
                     await self._rest(HEARTBEAT_S)
                     if line.is_open:
                         continue

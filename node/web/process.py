@@ -10,7 +10,7 @@ every end the numbers of messages go on from there.
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from marketdata.web.answers import BadRequest
 from marketdata.web.market import WebMarket
+from node.feeds.following_program import FollowingProgram
 from node.feeds.tape_follower import TapeFollower, market_of
 from node.programs.logs import Log
 from node.programs.market_age import MarketAge
@@ -113,12 +114,13 @@ async def started(server: uvicorn.Server, serving: "asyncio.Task[None]") -> None
         await asyncio.sleep(_LOOK_S)
 
 
-class WebProcess:
+class WebProcess(FollowingProgram):
     """Market data for web clients on a running event loop."""
 
     def __init__(self, options: WebOptions, log: Log) -> None:
         """Restore the market. Raises NoNode, OSError, and what journal, tape and replay raise."""
-        self.options, self.log = options, log
+        super().__init__(log, "the market data")
+        self.options = options
         market = market_of(options.data)
         self.hub = Hub()
         self.market = self.hub.market = WebMarket(market.capacity, self.hub.on_messages)
@@ -130,16 +132,12 @@ class WebProcess:
         if options.operators:
             self.desk = Desk(options.data, options.operators, self.market, log)
         self._unread = Unread()
-        self._ended = asyncio.Event()
-        self._failure: BaseException | None = None
-        self.follower = TapeFollower(market, options.data / "web", "web", self.market, self._on_fault)
+        self.follower = TapeFollower(market, options.data / "web", "web", self.market, self.stop)
         self._age = MarketAge(self.follower.tape, lambda: self.follower.seq)
         if self.follower.why:
             log.info("books made from the journal", why=self.follower.why)
 
-    async def start(self) -> None:
-        """Catch up with what is released now, or until the end is asked for. Raises NoNode, and what replay raises."""
-        await self.follower.catch_up()
+    async def _open(self) -> None:
         for product in self.market.products.values():
             product.levels.clear()  # nobody was told of the levels before
         self.hub.speaks = True
@@ -150,23 +148,11 @@ class WebProcess:
         except NotAuthorized as error:
             raise BadRequest(str(error)) from error
 
-    def listening(self) -> dict[str, Any]:
-        """Words of the log on its port."""
+    def _place(self) -> Mapping[str, Any]:
         host, port = self.options.listens.getsockname()[:2]
-        return {"web": f"{host}:{port}", "seq": self.follower.seq}
+        return {"web": f"{host}:{port}"}
 
-    async def run(self, on_listening: Callable[[], None]) -> None:
-        """Serve until the node or the operator ends it. Raises NoNode where the node has ended."""
-        try:
-            await self._run(on_listening)
-        finally:
-            with suppress(OSError):
-                self.options.listens.close()
-
-    async def _run(self, on_listening: Callable[[], None]) -> None:
-        if self._ended.is_set():
-            await self.follower.stop()
-            return
+    async def _serve(self, on_listening: Callable[[], None]) -> None:
         options, unread = self.options, self._unread
         made = application(self.market, self.hub, options.rate, self.trading, options.proxies, self.desk, unread)
         server = web_server(made, unread)
@@ -177,41 +163,26 @@ class WebProcess:
             self.trading.start()
         on_listening()
         try:
-            await self._follow(serving, ticking)
+            self.follower.start()
+            await self._until_end(serving, ticking)
         finally:
             self.hub.end_all("the market data ends")
             server.should_exit = True
             ticking.cancel()
             await asyncio.gather(serving, ticking, return_exceptions=True)
-            if self.trading is not None:
-                await self.trading.close()
-            if self.desk is not None:
-                self.desk.close()
-            await self.follower.stop()
-        if self._failure is not None:
-            raise self._failure
 
-    def stop(self) -> None:
-        """End in order."""
-        if not self.hub.speaks:
-            self.follower.give_up()
-        self._ended.set()
+    def _last_steps(self) -> Iterable[Callable[[], Awaitable[None]]]:
+        return (self._close_doors, self.follower.stop, self._close_port)
 
-    def _on_fault(self, fault: BaseException) -> None:
-        self._failure = self._failure or fault
-        self._ended.set()
+    async def _close_doors(self) -> None:
+        if self.desk is not None:
+            self.desk.close()
+        if self.trading is not None:
+            await self.trading.close()
 
-    async def _follow(self, serving: "asyncio.Task[None]", ticking: "asyncio.Task[None]") -> None:
-        """Follow the market until the end is asked for, or a part of the process has ended."""
-        self.follower.start()
-        ending = asyncio.create_task(self._ended.wait())
-        try:
-            await asyncio.wait([serving, ticking, ending], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            ending.cancel()
-        for task in (serving, ticking):
-            if task.done():
-                task.result()
+    async def _close_port(self) -> None:
+        with suppress(OSError):
+            self.options.listens.close()
 
     def _look_at_age(self) -> None:
         market, was_stale = self.market, self.market.is_stale
