@@ -79,7 +79,7 @@ class FeedProcess(FollowingProgram):
         self._name = None if options.node is None else name_in_row(options.node)
         self._beats = 0
         self._core = CoreWatch(self.follower, log, _BEAT_S, "the feed has no heartbeats until it goes on")
-        self._snapshots = SnapshotServer(self.stream, self._on_slow)
+        self._snapshots = SnapshotServer(self.stream, self._on_slow, self._on_no_snapshot)
         self._server: asyncio.Server | None = None
 
     # The life of the process.
@@ -124,6 +124,9 @@ class FeedProcess(FollowingProgram):
 
     def _on_slow(self, address: str) -> None:
         self.log.warning("a client of snapshots was ended", address=address, why="it sent or took nothing for too long")
+
+    def _on_no_snapshot(self, why: str) -> None:
+        self.log.warning("a snapshot was not made", why=why, then="its clients were ended and may ask again")
 
     def _beat(self) -> None:
         if self._stopping:
