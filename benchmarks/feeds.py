@@ -1,7 +1,7 @@
 """Market data feeds: from the tape to the wire, subscribers of level 2, and what the market loses beside all feeds.
 
 python -m benchmarks.feeds            all of it, as one JSON object a line
-python -m benchmarks.feeds NAME...    path, subscribers, loss, history
+python -m benchmarks.feeds NAME...    path, subscribers, loss, apart, history
 
 ``path``: one command a block, from the moment at which the market may tell it (RELEASED) until its packet was given to
 the system: by a feed that spins in a thread of its own, and by one that is called in the thread of the market, without
@@ -11,6 +11,12 @@ the way of the words from one core to the other.
 
 ``loss``: the multicast feed and the web process beside a node under load, stopped (SIGSTOP) in every other turn: the
 node's processor time an order, and orders a second where all share the cores.
+
+``apart``: the multicast feed, the web process and market data by FIX on a processor of their own, beside a node bound
+to another that gives itself orders (``benchmarks.self_loaded_node``); in turn with a program that does nothing but
+count in their place, so that the other processor is as busy. The processor time of the market's thread for a command,
+as fast as can be and at a rate at which it sleeps between two blocks. Where the system lets it, all of them go before
+other programs, so that a busy machine can measure it too.
 
 ``history``: four days of W1 from a journal to ITCH files by `lockstep replay`, as fast as it says itself.
 """
@@ -27,7 +33,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -35,8 +41,10 @@ import numpy as np
 
 from benchmarks.measure import RUNS, Row, machine, row
 from benchmarks.ports import free_port
+from benchmarks.processors import bind, go_first
+from benchmarks.self_loaded_node import SelfLoad
 from benchmarks.traffic import days
-from benchmarks.wire_node import Node, running_node
+from benchmarks.wire_node import Node, link_to, running_node, serving
 from benchmarks.wire_readers import cost_ns, processor_ns
 from benchmarks.workload import W1, workload
 from client.events import Side
@@ -52,6 +60,7 @@ from node.feeds.direct import DirectFeed
 from node.feeds.multicast import Outlet
 from node.feeds.programs import Address
 from replay.feed import Feed
+from replay.forking import PROCESSORS
 from replay.market_rows import MARKET_ROWS, tape_of
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
@@ -73,6 +82,10 @@ _LOSS_PERCENT: Final = 3.0
 _LOSS_ORDERS: Final = 100_000
 _LOSS_RUNS: Final = 3
 _LOSS_USERS: Final = 8
+#: Blocks of the load that a core gives itself: commands of each, and a second (0: as fast as can be).
+_APART_LOADS: Final = ((256, 0), (32, 100_000))
+_APART_PAIRS: Final = 20
+_CAUGHT_UP_S: Final = 3.0
 _READY_S: Final = 240.0
 _HISTORY_DAYS: Final = 4
 _HISTORY_PER_S: Final = 3e6
@@ -150,8 +163,8 @@ def _path(*, spins: bool) -> tuple[list[float], float]:
         return taken_us, cpu_ns / 1e3 / (_COMMANDS - _COMMANDS_BEFORE)
 
 
-class _Beside:
-    """A program beside a node, once it serves. ``port``: where it listens."""
+class Beside:
+    """A program beside a node, once it serves. ``port``: where it listens; ``said``: all that it says of that."""
 
     def __init__(self, node: Node, words: list[str]) -> None:
         assert node.directory is not None, "a node of its own"
@@ -159,7 +172,8 @@ class _Beside:
         root = Path(__file__).parent.parent
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=root, text=True)
         said = _first_line(self.process.stdout)
-        self.port = int(json.loads(said)["listening"]["port"]) if said else 0
+        self.said: dict[str, Any] = json.loads(said)["listening"] if said else {}
+        self.port = int(self.said.get("port", 0))
         if not self.port:
             self.end()
             raise LoadError(f"lockstep {words[0]} did not start")
@@ -185,9 +199,9 @@ def _first_line(stream: "IO[str] | None") -> str:
 def subscribers() -> Iterator[Row]:
     """Updates a second that each subscriber gets, and the share of a core that the process needs for all."""
     with running_node("none", 1, arguments=["--tape-mb", "64"]) as node, ExitStack() as ends:
-        web = _Beside(node, ["web", "--port", "0", "--rate", "0"])
+        web = Beside(node, ["web", "--port", "0", "--rate", "0"])
         ends.callback(web.end)
-        changing = _Changing(node)
+        changing = Changing(node)
         ends.callback(changing.end)
         words = [sys.executable, "-m", "benchmarks.feeds", "--subscribe", str(web.port)]
         child = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
@@ -202,12 +216,12 @@ def subscribers() -> Iterator[Row]:
         yield row("the web process, of a core", [100 * used], "%", at_most=100.0)
 
 
-class _Changing(threading.Thread):
+class Changing(threading.Thread):
     """A trader that changes the best bid of a product all the time."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, pause_s: float = 0.02) -> None:
         super().__init__(daemon=True)
-        self._ends = threading.Event()
+        self._ends, self._pause_s = threading.Event(), pause_s
         user = node.users[0]
         self._client = Client(node.host, node.port, user.name, user.password)
         self._symbol = node.symbols[0]
@@ -221,7 +235,7 @@ class _Changing(threading.Thread):
                 order = client.enter(self._symbol, Side.BUY, 1 + n % 9, f"{90 + n % 7}.00")
                 before.cancel()
                 before = order
-                time.sleep(0.02)
+                time.sleep(self._pause_s)
 
     def end(self) -> None:
         """End it."""
@@ -269,7 +283,7 @@ def loss() -> Iterator[Row]:
     """Processor time of the node an order, and orders a second, beside all feeds, to those while they stand still."""
     with running_node("none", 2 * _LOSS_RUNS * _LOSS_USERS, 8, ["--tape-mb", "64"]) as node, ExitStack() as ends:
         group = f"239.192.254.1:{free_port()}"
-        programs = [_Beside(node, ["feed", "--group", group]), _Beside(node, ["web", "--port", "0"])]
+        programs = [Beside(node, ["feed", "--group", group]), Beside(node, ["web", "--port", "0"])]
         for each in programs:
             ends.callback(each.end)
         costs, speeds, users = [], [], list(node.users)  # each enters its orders once
@@ -318,6 +332,68 @@ def _readers(node: Node) -> list[dict[str, Any]]:
     return list(node.link.ask("workings")["workings"]["readers"])
 
 
+def apart() -> Iterator[Row]:
+    """Processor time of the market's thread for a command, beside readers on another processor, to that without."""
+    first, second, *_ = sorted(PROCESSORS)
+    with ExitStack() as ends:
+        folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="lockstep-bench-")))
+        load = SelfLoad(folder)
+        arguments = ["--tape-mb", "64", "--ids-max", "40000000"]
+        port, pid = ends.enter_context(serving(folder / "node", "none", arguments, "benchmarks.self_loaded_node"))
+        link = ends.enter_context(link_to(folder / "node"))
+        node = Node("127.0.0.1", port, [], [], pid, link, folder / "node")
+        ends.callback(load.open().close)
+        group = f"239.192.254.1:{free_port()}"
+        words = (["feed", "--group", group], ["web", "--port", "0"], ["fix-data", "--port", "0"])
+        programs = [Beside(node, each) for each in words]
+        for program in programs:
+            ends.callback(program.end)
+        counting = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        ends.callback(counting.kill)
+        readers = [each.process.pid for each in programs]
+        for each in (*readers, counting.pid):
+            bind(each, second)
+            os.kill(each, signal.SIGSTOP)
+        bind(pid, first)
+        load.take(1, *_APART_LOADS[0])
+        for size, rate in _APART_LOADS:
+            losses = []
+            for turn in range(_APART_PAIRS):
+                found = {}
+                for beside in (True, False) if turn % 2 else (False, True):
+                    with _running(readers if beside else [counting.pid], pid):
+                        if beside:
+                            _await_lag(node, _CAUGHT_UP_S)
+                        took = load.take(1, size, rate)
+                    found[beside] = took["thread_ns"] / took["commands"]
+                losses.append(100 * (found[True] / found[False] - 1))
+            at = f"{rate:,} commands/s" if rate else "as fast as can be"
+            yield row(f"loss beside readers on a processor of their own, {at}", losses, "%", at_most=_LOSS_PERCENT)
+
+
+@contextmanager
+def _running(others: list[int], core: int) -> Iterator[None]:
+    """Let processes go on that stand still, and before other programs with the core, where the system lets them."""
+    for each in others:
+        os.kill(each, signal.SIGCONT)
+    for each in (*others, core):
+        go_first(each, is_first=True)
+    try:
+        yield
+    finally:
+        for each in (*others, core):
+            go_first(each, is_first=False)
+        for each in others:
+            os.kill(each, signal.SIGSTOP)
+
+
+def _await_lag(node: Node, at_most_s: float) -> None:
+    """Wait until readers have caught up, or for a time: one that is slower than the load is busy all the same."""
+    until_s = time.monotonic() + at_most_s
+    while any(each["lag_bytes"] for each in _readers(node)) and time.monotonic() < until_s:
+        time.sleep(0.02)
+
+
 def history() -> Iterator[Row]:
     """Past days to files."""
     with tempfile.TemporaryDirectory(prefix="lockstep-bench-") as name:
@@ -346,6 +422,7 @@ PARTS: Final[dict[str, Callable[[], Iterator[Row]]]] = {
     "path": path,
     "subscribers": subscribers,
     "loss": loss,
+    "apart": apart,
     "history": history,
 }
 

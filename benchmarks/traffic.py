@@ -36,8 +36,11 @@ def w3(symbols: int, participants: int = MANY_PARTICIPANTS) -> tuple[Rows, Rows]
 
 @cache
 def _day(symbols: int) -> Rows:
-    """W1 and a cancel of each order that it leaves."""
-    definitions, rows = w1(symbols)
+    return with_ends(*w1(symbols))
+
+
+def with_ends(definitions: Rows, rows: Rows) -> Rows:
+    """Rows behind their definitions, and a cancel of each order that they leave."""
     engine = Engine(Capacity())
     engine.apply(definitions)
     engine.apply(rows)

@@ -49,7 +49,8 @@ def _resolved(address: Address) -> Address:
         raise CannotConnect(f"the host {address[0]} is not known here: {error}") from error
 
 
-def _joined(group: Address, interface: str) -> socket.socket:
+def joined(group: Address, interface: str) -> socket.socket:
+    """A socket that receives a group at an interface, and waits for nothing. Raises CannotConnect."""
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -132,7 +133,7 @@ class BookFeed:
         self._sockets: list[socket.socket] = []
         try:
             for group in (groups,) if isinstance(groups, str) else groups:
-                self._sockets.append(_joined(_address(group), interface))
+                self._sockets.append(joined(_address(group), interface))
             self._asks = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             self._sockets.append(self._asks)
             self._asks.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)

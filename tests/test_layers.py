@@ -408,6 +408,7 @@ def test_every_error_with_an_exit_status_is_a_class_of_the_folder_that_the_table
 #: judge millions of messages a second, the server without a market, bounds of names and prices,
 #: snapshots of market data, market data by FIX, and the cost of FIX, of which there is no client.
 _OF_BYTES = {
+    "benchmarks/feed_recovery.py",
     "benchmarks/fix.py",
     "benchmarks/fix_data.py",
     "benchmarks/fix_stages.py",

@@ -229,7 +229,7 @@ def serve(
         str,
         typer.Option(
             metavar="NAME=CPU,...",
-            help="Processors for the core and for gateways by name, such as core=0.",
+            help="Processors for the core, gateways, feeds, web, nats and fix-data by name, such as core=0,web=1.",
             show_default="any",
         ),
     ] = "",
