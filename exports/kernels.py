@@ -7,6 +7,7 @@ import numpy as np
 from engine.jit import INTERPRETED
 from engine.kernel_cache import cache_directory_of
 from exports.once import EVENTS_ONCE, Facts, events_once, offer, reports_once, trade_rows
+from exports.postgres import compile_copy
 from exports.reported import Orders, ReportColumns, trade_columns
 from exports.words import id_keys_of, id_text, name_numbers
 from reports.rows import REPORT, ReportKind
@@ -20,6 +21,7 @@ def is_compiled() -> bool:
 def compile_kernels() -> None:
     """Compile or load the kernels."""
     id_keys_of(id_text(np.ones(1, np.int64)))
+    compile_copy()
     name_numbers(np.zeros(1, np.int64), ())
     row, orders = np.zeros(1, REPORT), Orders()
     row["kind"], row["order_number"] = ReportKind.NEW, 1

@@ -1,25 +1,38 @@
 """An export for PostgreSQL: tables with a partition a day, their rows as files of binary COPY, and one script that
 loads all.
 
-`psql -f load.sql` in the folder makes the schema, loads the rows and adds the indexes. Rows are laid out by NumPy, so
-that no row is touched in Python; only reading them back does.
+`psql -f load.sql` in the folder makes the schema, loads the rows and adds the indexes. No row is touched in Python: the
+kernels of ``exports.copy_fields`` write and read them, a piece of a file at a time.
 """
 
-import struct
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from exports.copy_fields import (
+    END,
+    MORE,
+    OTHER_FIELDS,
+    OTHER_LENGTH,
+    cut_fields,
+    put_big,
+    put_texts,
+    take_numbers,
+    take_texts,
+)
 from exports.days import DAY_NS, TIMES, by_day, day_text, number_of
-from exports.tables import Columns, Table
+from exports.tables import TRADES, Columns, Table, near_slices
+from exports.words import Text, read_only
 
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER: Final = b"\xff\xff"
 _ROWS_AT_ONCE: Final = 1 << 14
+#: Bytes of a file that are read at once.
+_PIECE_BYTES: Final = 1 << 22
 #: Columns of the indexes of a table, made once the rows are in.
 _INDEXES: Final = {
     "events": ("seq", "participant, time_ns", "symbol, time_ns"),
@@ -45,16 +58,16 @@ $$ BEGIN RAISE EXCEPTION 'the audit trail is not changed: % of % is refused', TG
 _AUDIT: Final = """\
 CREATE VIEW order_audit AS
 SELECT to_timestamp(time_ns / 1000000000) + (time_ns % 1000000000 / 1000) * interval '1 microsecond' AS time,
-       time_ns, seq AS sequence_number, number AS event_index, nullif(order_number, 0) AS order_number,
-       nullif(client_order_id, '') AS client_order_id, nullif(participant, '') AS participant,
-       nullif(contra_participant, '') AS contra, nullif(symbol, '') AS instrument, kind AS action,
+       time_ns, seq AS sequence_number, number AS event_index, order_number,
+       nullif(client_order_id, '') AS client_order_id, participant,
+       nullif(contra_participant, '') AS contra, symbol AS instrument, kind AS action,
        nullif(reason, '') AS reason, nullif(side, '') AS side, command,
        CASE WHEN side = '' THEN NULL WHEN peg <> '' THEN 'pegged'
             WHEN stop_price_e4 <> 0 THEN CASE WHEN price_e4 = 0 THEN 'stop' ELSE 'stop_limit' END
             WHEN price_e4 = 0 THEN 'market' ELSE 'limit' END AS order_type,
-       nullif(time_in_force, '') AS time_in_force, nullif(book, '') AS book, price_e4::numeric(23, 4) / 10000 AS price,
+       nullif(time_in_force, '') AS time_in_force, nullif(book, '') AS book, round(price_e4 / 10000.0, 4) AS price,
        qty AS quantity, leaves_qty AS leaves, cum_qty AS executed, nullif(trade_number, 0) AS trade_number,
-       nullif(last_qty, 0) AS last_quantity, last_price_e4::numeric(23, 4) / 10000 AS last_price,
+       nullif(last_qty, 0) AS last_quantity, round(nullif(last_price_e4, 0) / 10000.0, 4) AS last_price,
        nullif(liquidity, '') AS liquidity, nullif("user", '') AS user_name,
        nullif(phase, '') AS phase, nullif(came_by, '') AS came_by, nullif(login_time_ns, 0) AS session_login_time_ns,
        nullif(capacity, '') AS capacity, NULL::bigint AS algo, nullif(latency_ns, 0) AS latency_ns
@@ -63,6 +76,8 @@ FROM reports JOIN audit USING (time_ns, seq, number)
 WHERE NOT (kind = 'cancel_rejected' AND command = 'cancel' AND client_order_id = '' AND came_by IN ('fix', ''));
 COMMENT ON VIEW order_audit IS
     'one row an event of an order, and one a refused command; messages of FIX sessions are in reports alone';
+COMMENT ON COLUMN order_audit.order_number IS
+    '0: of no order. It has an index, as participant and instrument (empty: of none) with time_ns';
 COMMENT ON COLUMN order_audit.order_type IS 'after this event: a stop that was triggered is limit or market';
 COMMENT ON COLUMN order_audit.phase IS 'of the instrument, after this event';
 COMMENT ON COLUMN order_audit.came_by IS 'protocol by which a user sent the command; null: no user did';
@@ -155,14 +170,7 @@ class SqlForm:
     def read(self, table: Table) -> Iterator[Columns]:
         """Rows of a table. Raises OSError, ValueError for files that are not as they were written."""
         for path in sorted(self._folder.glob(f"{table.name}-*.copy"), key=number_of):
-            held: list[tuple[Any, ...]] = []
-            for row in _rows(table, path):
-                held.append(row)
-                if len(held) == _ROWS_AT_ONCE:
-                    yield _columns(table, held)
-                    held = []
-            if held:
-                yield _columns(table, held)
+            yield from _read(table, path)
 
 
 def _partition(name: str, day: int) -> str:
@@ -175,67 +183,86 @@ def _file_name(name: str, number: int, day: int | None) -> str:
 
 def copy_rows(table: Table, columns: Columns) -> bytes:
     """Rows in the format of COPY: the number of fields (2 bytes), then each with its length (4 bytes), big-endian."""
-    count = len(columns[table.columns[0]])
-    if not count:
-        return b""
-    texts = {name: np.asarray(vocabulary.words(columns[name]), "S") for name, vocabulary in table.text.items()}
-    lengths = {
-        name: np.char.str_len(texts[name]) if name in texts else np.full(count, 8, np.int64) for name in table.columns
-    }
-    sizes = 2 + sum((4 + lengths[name] for name in table.columns), np.zeros(count, np.int64))
+    return b"".join(_near_rows(table, columns, near) for near in near_slices(len(columns[table.columns[0]])))
+
+
+def _near_rows(table: Table, columns: Columns, near: slice) -> bytes:
+    """The same of a few rows: as many as stay in a near cache, since a column after another is written into them."""
+    values = {name: read_only(np.ascontiguousarray(columns[name][near], np.int64)) for name in table.columns}
+    texts = {name: vocabulary.text(values[name]) for name, vocabulary in table.text.items()}
+    numbers = len(table.columns) - len(texts)
+    sizes = np.full(len(values[table.columns[0]]), 2 + 4 * len(table.columns) + 8 * numbers, np.int64)
+    for text in texts.values():
+        sizes += text.lengths
     ends = np.cumsum(sizes)
-    raw = np.zeros(int(ends[-1]), np.uint8)
-    at = ends - sizes
-    _put(raw, at, np.full(count, len(table.columns)), ">u2")
-    at = at + 2
+    raw, at = np.empty(int(ends[-1]), np.uint8), ends - sizes
+    fields, eight = (read_only(np.full(len(at), number, np.int64)) for number in (len(table.columns), 8))
+    put_big(raw, at, fields, 2)
     for name in table.columns:
-        _put(raw, at, lengths[name], ">u4")
         if name in texts:
-            octets = texts[name].view(np.uint8).reshape(count, -1)
-            used = np.arange(octets.shape[1]) < lengths[name][:, None]
-            raw[(at[:, None] + 4 + np.arange(octets.shape[1]))[used]] = octets[used]
+            put_texts(raw, at, read_only(texts[name].lengths), read_only(texts[name].octets))
         else:
-            _put(raw, at + 4, columns[name], ">i8")
-        at = at + 4 + lengths[name]
+            put_big(raw, at, eight, 4)
+            put_big(raw, at, values[name], 8)
     return raw.tobytes()
 
 
-def _put(raw: NDArray[np.uint8], at: NDArray[np.int64], values: NDArray[Any], form: str) -> None:
-    octets = np.asarray(values).astype(form).view(np.uint8).reshape(len(at), -1)
-    for place in range(octets.shape[1]):
-        raw[at + place] = octets[:, place]
+class _Cut:
+    """Rows of a table, cut out of pieces of a file. ``at``, ``why``: where and why the last piece had no more."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._is_text = read_only(np.array([name in table.text for name in table.columns]))
+        self._starts, self._lengths = (np.empty((len(self._is_text), _ROWS_AT_ONCE), np.int64) for _ in range(2))
+        self.at, self.why = 0, MORE
+
+    def rows(self, raw: NDArray[np.uint8]) -> Iterator[Columns]:
+        """Whole rows from the beginning of a piece on. Raises ValueError for words that are none."""
+        found, rows, self.at = np.zeros(3, np.int64), _ROWS_AT_ONCE, 0
+        while rows == _ROWS_AT_ONCE:
+            cut_fields(raw, self.at, self._is_text, self._starts, self._lengths, found)
+            rows, self.at, self.why = found.tolist()
+            if rows:
+                yield _columns(self._table, raw, self._starts[:, :rows], self._lengths[:, :rows])
 
 
-def _rows(table: Table, path: Path) -> Iterator[tuple[Any, ...]]:
-    raw = path.read_bytes()
-    if raw[: len(_HEADER)] != _HEADER:
-        raise ValueError(f"{path} does not begin as a file of binary COPY")
-    at, fields = len(_HEADER), len(table.columns)
-    texts = [name in table.text for name in table.columns]
-    short, number, whole = struct.Struct(">h"), struct.Struct(">i"), struct.Struct(">q")
-    try:
-        while (found := short.unpack_from(raw, at)[0]) != -1:
-            if found != fields:
-                raise ValueError(f"{path} has a row of {found} fields")
-            at += 2
-            row = []
-            for is_text in texts:
-                size = number.unpack_from(raw, at)[0]
-                at += 4
-                if size < 0 or at + size > len(raw) or (not is_text and size != 8):
-                    raise ValueError(f"{path} has a field of {size} bytes")
-                row.append(raw[at : at + size].decode("ascii") if is_text else whole.unpack_from(raw, at)[0])
-                at += size
-            yield tuple(row)
-    except (struct.error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is cut short or is no file of binary COPY: {error}") from error
-    if at + 2 != len(raw):
-        raise ValueError(f"{path} goes on after its end")
+def _read(table: Table, path: Path) -> Iterator[Columns]:
+    """Rows of a file, a piece of it at a time. Raises OSError, ValueError for a file that is not as it was written."""
+    cut, left = _Cut(table), b""
+    with path.open("rb") as file:
+        if file.read(len(_HEADER)) != _HEADER:
+            raise ValueError(f"{path} does not begin as a file of binary COPY")
+        while cut.why != END:
+            piece = file.read(_PIECE_BYTES)
+            raw = np.frombuffer(left + piece, np.uint8)
+            yield from cut.rows(raw)
+            left = raw[cut.at :].tobytes()
+            if cut.why == OTHER_FIELDS:
+                raise ValueError(f"{path} has a row of another number of fields")
+            if cut.why == OTHER_LENGTH:
+                raise ValueError(f"{path} has a field of another length")
+            if cut.why == MORE and not piece:
+                raise ValueError(f"{path} is cut short")
+        if left != _TRAILER or file.read(1):
+            raise ValueError(f"{path} goes on after its end")
 
 
-def _columns(table: Table, rows: list[tuple[Any, ...]]) -> Columns:
-    values = zip(*rows, strict=True)
-    return {
-        name: table.text[name].keys(np.array(each, object)) if name in table.text else np.array(each, np.int64)
-        for name, each in zip(table.columns, values, strict=True)
-    }
+def compile_copy() -> None:
+    """Compile or load the kernels of rows of COPY."""
+    raw = copy_rows(TRADES, dict.fromkeys(TRADES.columns, np.zeros(1, np.int64)))
+    list(_Cut(TRADES).rows(np.frombuffer(raw, np.uint8)))
+
+
+def _columns(table: Table, raw: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> Columns:
+    """Columns of rows. starts, lengths: of their fields in ``raw``, as ``cut_fields`` finds them."""
+    found = {}
+    for field, name in enumerate(table.columns):
+        at, each = read_only(starts[field]), read_only(lengths[field])
+        if name in table.text:
+            octets = np.empty(int(each.sum()), np.uint8)
+            take_texts(raw, at, each, octets)
+            found[name] = table.text[name].text_keys(Text(each, octets))
+        else:
+            found[name] = np.empty(len(at), np.int64)
+            take_numbers(raw, at, found[name])
+    return found

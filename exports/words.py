@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.names import pack
+from exports.copy_fields import TEXT_MAX, put_codes, take_codes
 from exports.id_text import IS_ID, RAW_LENGTH, put_ids, put_names, take_ids, take_names
 
 Ints = NDArray[np.int64]
@@ -35,6 +36,14 @@ class Vocabulary(Protocol):
 
     def keys(self, words: Words) -> Ints:
         """Numbers of words. Raises KeyError or ValueError for another word."""
+        ...
+
+    def text(self, keys: Ints) -> "Text":
+        """Words of numbers, one behind the other. Raises KeyError for a number that has none."""
+        ...
+
+    def text_keys(self, text: "Text") -> Ints:
+        """Numbers of words, one behind the other. Raises KeyError or ValueError for another word."""
         ...
 
 
@@ -58,6 +67,14 @@ class CodeWords:
         """Codes of words. Raises KeyError for a word that is none."""
         return code_keys(words, self.codes)
 
+    def text(self, keys: Ints) -> "Text":
+        """Words of codes, one behind the other. Raises KeyError for a code that is none."""
+        return code_text(keys, self.codes)
+
+    def text_keys(self, text: "Text") -> Ints:
+        """Codes of words, one behind the other. Raises ValueError for a word that is none."""
+        return code_keys_of(text, self.codes)
+
 
 @dataclass(frozen=True)
 class IdWords:
@@ -73,6 +90,14 @@ class IdWords:
         """Numbers of ids. Raises ValueError for a word that is none."""
         return id_keys(words)
 
+    def text(self, keys: Ints) -> "Text":
+        """Words of ids, one behind the other."""
+        return id_text(keys)
+
+    def text_keys(self, text: "Text") -> Ints:
+        """Numbers of ids, one behind the other. Raises ValueError for a word that is none."""
+        return id_keys_of(text)
+
 
 class Text(NamedTuple):
     """Words one behind the other: the number of characters of each, and the ASCII characters of all."""
@@ -85,7 +110,7 @@ def id_text(values: Ints) -> Text:
     """Ids or names of numbers; "" for 0, * for every."""
     lengths = np.empty(len(values), np.int64)
     octets = np.empty(RAW_LENGTH * len(values), np.uint8)
-    end = put_ids(_read_only(np.ascontiguousarray(values, np.int64)), IS_ID, lengths, octets)
+    end = put_ids(read_only(np.ascontiguousarray(values, np.int64)), IS_ID, lengths, octets)
     return Text(lengths, octets[:end])
 
 
@@ -95,13 +120,13 @@ def id_keys_of(text: Text) -> Ints:
     if int(lengths.sum()) != len(octets):
         raise ValueError("words of ids are not as long as they say")
     found = np.empty(len(lengths), np.int64)
-    wrong = take_ids(_read_only(lengths), _read_only(octets), IS_ID, found)
+    wrong = take_ids(read_only(lengths), read_only(octets), IS_ID, found)
     if wrong >= 0:
         raise ValueError(f"a word of {lengths[wrong]} characters is no id")
     return found
 
 
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
     """A view that nobody writes to: a kernel is compiled for one kind of array."""
     view = array.view()
     view.flags.writeable = False
@@ -140,6 +165,36 @@ def _code_table(codes: type[IntEnum]) -> tuple[int, Words, NDArray[np.bool_]]:
     return min(known), np.array([known.get(each, "") for each in numbers], object), np.isin(numbers, list(known))
 
 
+@cache
+def _code_texts(codes: type[IntEnum]) -> tuple[int, Ints, NDArray[np.uint8]]:
+    """The least code; for each number from it on the length of its word, -1 for no code; uint8[numbers, longest]."""
+    least, words, is_code = _code_table(codes)
+    lengths = np.where(is_code, [len(word) for word in words], -1)
+    octets = np.zeros((len(words), int(lengths.max())), np.uint8)
+    for at, word in enumerate(words):
+        octets[at, : len(word)] = np.frombuffer(word.encode("ascii"), np.uint8)
+    return least, read_only(lengths), read_only(octets)
+
+
+def code_text(values: NDArray[Any], codes: type[IntEnum]) -> Text:
+    """Words of codes, one behind the other; "" for 0. Raises KeyError for a code that is none."""
+    numbers = read_only(np.ascontiguousarray(values, np.int64))
+    lengths, octets = np.empty(len(numbers), np.int64), np.empty(TEXT_MAX * len(numbers), np.uint8)
+    end = put_codes(numbers, *_code_texts(codes), lengths, octets)
+    if end < 0:
+        raise KeyError(int(numbers[-1 - end]))
+    return Text(lengths, octets[:end])
+
+
+def code_keys_of(text: Text, codes: type[IntEnum]) -> Ints:
+    """Codes of words, one behind the other. Raises ValueError for a word that is none."""
+    found = np.empty(len(text.lengths), np.int64)
+    wrong = take_codes(read_only(text.lengths), read_only(text.octets), *_code_texts(codes), found)
+    if wrong >= 0:
+        raise ValueError(f"a word of {text.lengths[wrong]} characters is no {codes.__name__}")
+    return found
+
+
 def code_words(values: NDArray[Any], codes: type[IntEnum]) -> Words:
     """Words of codes; "" for 0. Raises KeyError for a code that is none."""
     least, words, is_code = _code_table(codes)
@@ -176,14 +231,14 @@ def _numbered(names: tuple[str, ...]) -> tuple[Ints, Ints]:
     """Table of the numbers of names, for ``take_names``."""
     size = 2 << (2 * len(names) + 1).bit_length()
     keys, numbers = np.zeros(size, np.int64), np.full(size, -1, np.int64)
-    put_names(_read_only(_packed(names)), keys, numbers)
-    return _read_only(keys), _read_only(numbers)
+    put_names(read_only(_packed(names)), keys, numbers)
+    return read_only(keys), read_only(numbers)
 
 
 def name_numbers(keys: Ints, names: tuple[str, ...]) -> Ints:
     """Numbers of names. Raises KeyError for a name that is not defined."""
     found = np.empty(len(keys), np.int64)
-    unknown = take_names(_read_only(np.ascontiguousarray(keys, np.int64)), *_numbered(names), found)
+    unknown = take_names(read_only(np.ascontiguousarray(keys, np.int64)), *_numbered(names), found)
     if unknown >= 0:
         raise KeyError(str(id_words(keys[unknown : unknown + 1])[0]))
     return found

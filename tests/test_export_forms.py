@@ -394,6 +394,11 @@ def test_postgresql_loads_the_sql_with_its_days(database: list[str], place: Path
     shown = next(row for row in audit if row["action"] == "new")
     assert (float(shown["price"]), shown["quantity"]) == (told["price_e4"] / 10_000, told["qty"])
     assert shown["time"].startswith("2024-01-15T")
+    for column, value in (("order_number", 7), ("participant", "'P1'"), ("instrument", "'I1'")):
+        question = f"EXPLAIN SELECT * FROM order_audit WHERE {column} = {value}"
+        line = [*database, "-c", "SET enable_seqscan = off", "-c", question]
+        plan = subprocess.run(line, check=True, capture_output=True, text=True, timeout=300).stdout
+        assert f"Index Cond: ({column.replace('instrument', 'symbol')} = " in plan, plan
     for row, report in zip(audit, reports, strict=True):
         assert (row["time_in_force"] or "", row["book"] or "") == (report["time_in_force"], report["book"])
         assert row["order_type"] == order_type(report)

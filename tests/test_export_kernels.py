@@ -1,20 +1,25 @@
 """The kernels of an export against the same in plain Python: compiled, with bounds checks, and interpreted."""
 
 import re
+import struct
 from collections import Counter
+from enum import IntEnum
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from engine.names import pack, unpack
-from engine.records import Book, CommandKind, EventKind, Peg, Side, TimeInForce
+from engine.records import Book, CommandKind, EventKind, Peg, Reason, Side, TimeInForce
+from exports import postgres
 from exports.once import EVENTS_ONCE, Facts, events_once, reports_once, said_rows, trade_rows, trades_once
 from exports.once_rows import ENTRY_FACTS, SAID_FACTS, TRADE_FACTS
+from exports.postgres import SqlForm, copy_rows
 from exports.reported import Orders, ReportColumns, trade_columns
 from exports.tables import EVENTS, ORDERS, REPORTS, TRADES, Columns
-from exports.words import Text, id_keys_of, id_text, name_keys, name_numbers
+from exports.words import Text, code_keys_of, code_text, id_keys_of, id_text, name_keys, name_numbers
 from reports.rows import REPORT, REPORT_BYTES, REPORT_FIELDS, InBook, ReportKind
 
 KINDS = [int(kind) for kind in REPORT_FIELDS]
@@ -330,3 +335,73 @@ def test_reports_of_random_bytes_leave_out_only_what_their_rules_give() -> None:
         assert order[entry["entry_seq"]] == before["seq"][row] - once["entered_ago"][row]
         assert all(order[entry[name]] == before[name][row] for name in ("participant", "symbol", "side", "user"))
     assert 10 < plain.sum() < 600
+
+
+def copied(rows: int) -> tuple[Columns, bytes]:
+    """Columns of ``reports`` of random numbers and words, and the same rows in the format of COPY by plain Python."""
+    numbers = np.random.default_rng(21)
+    columns: Columns = {}
+    fields: dict[str, list[bytes]] = {}
+    for name in REPORTS.columns:
+        if name in REPORTS.text:
+            vocabulary = REPORTS.text[name]
+            codes = getattr(vocabulary, "codes", None)
+            known = [0, 42, -1, 0x6131, -(2**63)] if codes is None else [0, *map(int, codes)]
+            columns[name] = numbers.choice(np.array(known), rows)
+            fields[name] = [str(word).encode() for word in vocabulary.words(columns[name])]
+        else:
+            columns[name] = numbers.integers(-(2**63), 2**63 - 1, rows)
+            fields[name] = [struct.pack(">q", value) for value in columns[name].tolist()]
+    raw = b""
+    for row in range(rows):
+        raw += struct.pack(">h", len(REPORTS.columns))
+        for name in REPORTS.columns:
+            raw += struct.pack(">i", len(fields[name][row])) + fields[name][row]
+    return columns, raw
+
+
+def test_rows_of_copy_are_those_of_plain_python_and_are_read_back_in_pieces_of_any_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns, raw = copied(60)
+    assert copy_rows(REPORTS, columns) == raw
+    path = tmp_path / "reports-000001-all.copy"
+    whole = postgres._HEADER + raw + postgres._TRAILER
+    path.write_bytes(whole)
+    for piece in (37, 4_096, 1 << 22):
+        for rows in (7, 1_000):
+            monkeypatch.setattr(postgres, "_PIECE_BYTES", piece)
+            monkeypatch.setattr(postgres, "_ROWS_AT_ONCE", rows)
+            found = list(SqlForm(tmp_path, (REPORTS,)).read(REPORTS))
+            assert all(len(each["seq"]) <= rows for each in found)
+            for name in REPORTS.columns:
+                assert np.concatenate([each[name] for each in found]).tolist() == columns[name].tolist(), (piece, name)
+    for spoilt, why in (
+        (whole[:-1], "is cut short"),
+        (whole[:-2], "is cut short"),
+        (whole[:700], "is cut short"),
+        (whole + b"x", "goes on after its end"),
+        (whole[1:], "does not begin"),
+        (whole[:20] + b"x" + whole[21:], "another number of fields"),
+        (whole[:21] + b"\x7f" + whole[22:], "a field of another length"),
+        (whole[:24] + b"\xff" + whole[25:], "a field of another length"),
+    ):
+        path.write_bytes(spoilt)
+        with pytest.raises(ValueError, match=why):
+            list(SqlForm(tmp_path, (REPORTS,)).read(REPORTS))
+
+
+@pytest.mark.parametrize("codes", [Side, Reason, EventKind])
+def test_words_of_codes_one_behind_the_other_are_their_names(codes: type[IntEnum]) -> None:
+    numbers = np.random.default_rng(3).choice(np.array([0, *map(int, codes)]), 300)
+    text = code_text(numbers, codes)
+    expected = ["" if number == 0 else codes(number).name.lower() for number in numbers.tolist()]
+    assert (text.octets.tobytes().decode(), text.lengths.tolist()) == ("".join(expected), list(map(len, expected)))
+    assert code_keys_of(text, codes).tolist() == numbers.tolist()
+    for none in (max(codes) + 1, min(codes) - 1, 2**63 - 1, -(2**63)):
+        if none != 0:
+            with pytest.raises(KeyError):
+                code_text(np.append(numbers, none), codes)
+    for word in (b"bu", b"buyx", b"zz", expected[0].encode() + b"\0"):
+        with pytest.raises(ValueError, match="is no"):
+            code_keys_of(Text(np.array([len(word)]), np.frombuffer(word, np.uint8)), codes)
