@@ -34,7 +34,7 @@ from node.operator.operations import Operations
 from node.pair.member import Pair
 from node.pair.outcomes import TailApart, TooFarBehind
 from node.pair.plan import PairOptions, PairPlan
-from node.programs.end_signals import on_end_signal
+from node.programs.end_signals import end_signals_as_before, on_end_signal
 from node.programs.former_programs import becomes_free
 from node.programs.logs import Log
 from replay.rebuild import Progress
@@ -134,7 +134,8 @@ def _is_to_start_again(
 ) -> bool:
     """Run a node of a pair once; True if it has to start again as a copy."""
     try:
-        _opened_and_served(options, capacity, log, settings, progress)
+        with end_signals_as_before():
+            _opened_and_served(options, capacity, log, settings, progress)
     except Deposed as deposed:
         if not settings.asked_to_end.is_set():
             log.warning("this node starts again as a copy", why=str(deposed))
