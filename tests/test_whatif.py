@@ -185,6 +185,29 @@ def test_limits_that_are_set_are_as_if_they_had_been_commanded(
     assert lockstep("commands", tmp_path / "new")[1] == lockstep("commands", made)[1]
 
 
+def test_limits_that_the_journal_sets_again_are_told(tmp_path: Path, lockstep: Lockstep) -> None:
+    day = (
+        "instrument XYZ tick=0.01 lot=1 reference=10.00\nparticipant ALPHA\nparticipant BETA\n"
+        "limits ALPHA max_position=5 credit=100000.00\nphase XYZ continuous\nenter ALPHA a1 buy 10 XYZ @ 10.00\n"
+        "limits ALPHA max_order_qty=7\nlimits BETA max_position=5\nlimits ALPHA symbol=XYZ max_position=4\n"
+    )
+    node = written(day, tmp_path / "node", lockstep)
+    note = (
+        "note: limits that --set names are set again by the journal, the last of them by command 5, and count as it "
+        "says from there on; --from 6 sets them after it\n"
+    )
+    for number, (words, said) in enumerate(
+        [
+            (["--set", "ALPHA max_position=off"], note),
+            (["--set", "ALPHA max_position=off", "--from", "6"], ""),
+            (["--set", "ALPHA max_ids=9"], ""),
+            (["--set", "ALPHA max_position=off", "--drop", "5"], ""),
+        ]
+    ):
+        ended, _, notes = lockstep("whatif", node, *words, "--data", tmp_path / f"new{number}")
+        assert (ended, notes) == (0, said), words
+
+
 TIMES = DAY.replace("replace ALPHA", "at 2024-01-15T09:31:00\nreplace ALPHA").replace(
     "enter BETA b2", "at 2024-01-15T09:32:00\nenter BETA b2"
 )

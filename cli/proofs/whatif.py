@@ -31,7 +31,7 @@ from directory.begin import holds_journal
 from directory.recover import create
 from engine.interface import EngineKind
 from engine.names import Directory, pack
-from engine.records import CommandKind, concatenate
+from engine.records import CommandKind, concatenate, limit_bits
 from journal.history import History
 from notation.words import there_are
 from replay.outcome import Facts, Outcome
@@ -94,6 +94,7 @@ def whatif(
     ready()
     before, after = Outcome(), Outcome()
     counts = {"dropped": 0}
+    set_again: list[int] = []
     names = Directory()
 
     def changed() -> Iterator[NDArray[Any]]:
@@ -104,6 +105,7 @@ def whatif(
             before.take(stretch.first_seq, stretch.rows, stretch.events)
             out = leaves_out(stretch.rows, stretch.first_seq, names)
             counts["dropped"] += int(out.sum())
+            set_again.extend(_set_again(change, end.directory, stretch.rows, stretch.first_seq, out))
             begin = 0
             for at, rows in inserted.cuts(stretch.rows, stretch.first_seq, stretch.before.now_ns):
                 if not out[begin:at].all():
@@ -134,7 +136,32 @@ def whatif(
         screen.print_json(facts)
     else:
         _show(facts)
+    if set_again:
+        last = set_again[-1]
+        screen.notice(
+            f"note: limits that --set names are set again by the journal, the last of them by command {last:,}, and "
+            f"count as it says from there on; --from {last + 1:,} sets them after it"
+        )
     return errors.FINE
+
+
+def _set_again(
+    change: Change, names: Directory, rows: NDArray[Any], first_seq: int, out: NDArray[np.bool_]
+) -> Iterator[int]:
+    """Numbers of commands that stay and set limits which ``--set`` sets before them."""
+    stays = np.flatnonzero(~out & (rows["kind"] == CommandKind.LIMITS))
+    for words in change.limits if len(stays) else ():
+        wanted = of_limits(words, names, None).rows
+        wanted = wanted[wanted["kind"] == CommandKind.LIMITS][0]
+        same = (rows["name"][stays] == wanted["name"]) & (rows["symbol"][stays] == wanted["symbol"])
+        for at in stays[same].tolist():
+            if first_seq + at >= (change.span[0] or 1) and _named_limits(rows[at]) & _named_limits(wanted):
+                yield first_seq + at
+
+
+def _named_limits(row: "np.void") -> int:
+    """Bits of ``Limit`` that a LIMITS row names."""
+    return limit_bits(*(int(row[place]) for place in ("limits", "further_limits", "further_off")))[0]
 
 
 @contextmanager
