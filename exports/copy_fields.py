@@ -12,8 +12,8 @@ from engine.jit import called, lshr, shl
 
 #: Bytes of a text at most: the longest word is shorter.
 TEXT_MAX: Final = 64
-#: Why ``cut_fields`` ended: the bytes or the room did, at the mark behind the last row, at a row with another number of
-#: fields, at a field of another length.
+#: Reasons why ``cut_fields`` ended: the bytes or the room did, at the mark behind the last row, at a row with another
+#: number of fields, at a field of another length.
 MORE, END, OTHER_FIELDS, OTHER_LENGTH = range(4)
 
 
