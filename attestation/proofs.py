@@ -20,6 +20,8 @@ _DAY_KEYS: Final = {
     "format", "version", "kind", "entry", "key", "index", "path", "day", "participant", "rows",
 }  # fmt: skip
 _DAYS_KEYS: Final = {"format", "version", "kind", "key", "day", "participant", "statements", "parts"}
+#: Days from 1970 on that have a date, up to the year 9999.
+_DAYS_MAX: Final = 2_932_897
 #: Keys of a part that are those of the proof of a day of one slice.
 _PART_KEYS: Final = ("index", "path", "rows")
 
@@ -174,7 +176,9 @@ def _day_leaf(proof: Proof) -> bytes:
         rows.update(day_row(_whole(seq), _hex(row, ROW_BYTES), is_event=kind == "event"))
     if set(counts) != {"command", "event"}:
         raise ValueError("rows are commands or events")
-    return day_leaf(_whole(proof["day"]), proof["participant"], counts["command"], counts["event"], rows.digest())
+    if not isinstance(proof["participant"], str) or not 0 <= _whole(proof["day"]) < _DAYS_MAX:
+        raise ValueError("a day is of a participant, and has a date")
+    return day_leaf(proof["day"], proof["participant"], counts["command"], counts["event"], rows.digest())
 
 
 def _whole(value: Any) -> int:

@@ -22,7 +22,7 @@ pytest.importorskip("cryptography", reason="the extra attest is not installed")
 
 from attestation import merkle, proofs, signatures, statements
 from attestation.chain import hash_of, octets
-from attestation.leaves import Leaves
+from attestation.leaves import Leaves, day_leaf
 from directory.recover import create
 from engine.interface import new_engine
 from engine.market_time import ClockPosition
@@ -338,6 +338,26 @@ def test_200_forged_attestations_are_refused(made: dict[str, Any]) -> None:
             assert statements.faults(forged, made["public"]), (count, forge)
             count += 1
         assert count == 100
+
+
+def test_a_proof_with_values_of_other_kinds_is_refused_though_its_own_key_signed_it(
+    place: Path, made: dict[str, Any], tmp_path: Path, lockstep: Lockstep
+) -> None:
+    """Anybody can sign a proof by a key of his own, and give it to somebody who checks it."""
+    key, public = signatures.private_key(place / "key")
+    signed = made["signed"]["statements"][0]["statement"]
+    for day, ok in ((19_000, True), (10_000_000, False), (2**62, False), (-10_000_000, False)):
+        leaf = day_leaf(day, "P1", 0, 0, sha256(b"").digest())
+        statement = signed | {"days": 1, "days_root": merkle.root(leaf).hex()}
+        (entry,) = statements.signed([statement], key, public)["statements"]
+        proof = proofs.of_day(entry, public.hex(), leaf, 0, day, "P1", [])
+        (tmp_path / "proof").write_text(json.dumps(proof))
+        assert told(lockstep, 0 if ok else 1, "check", tmp_path / "proof")["ok"] == ok
+        assert lockstep("attest", "check", tmp_path / "proof")[0] == (0 if ok else 1)
+    for proof in (made["day"], made["command"], made["short"]):
+        for name in proof.keys() - {"format", "version"}:  # which are looked at as a file is read
+            for value in (None, 5, [], {}, "x", 1e300, True, [[]], [[1, 2]], [None]):
+                assert proofs.fault(proof | {name: value}, public), (name, value)
 
 
 def test_what_another_key_has_signed_is_refused(
