@@ -6,7 +6,8 @@ at each piece: names, the clock, the chain of the event digest, and the open ord
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -17,15 +18,15 @@ from numpy.typing import NDArray
 from engine.digest import EventChain
 from engine.interface import StatefulEngine
 from engine.names import Directory, unpack
-from engine.records import COMMAND, EVENT, CommandKind, EventKind
+from engine.records import EVENT, CommandKind, EventKind
 from engine.views import OPEN_ORDER
 from journal import Block, Journal, JournalDamaged
-from journal.event_rows import EventRows, Marks
+from journal.event_rows import EventRows, Marks, Piece
 from journal.slices import Place, write_aside
+from replay.ahead import ahead
 from replay.errors import ReplayError
 from replay.rebuild import ReplayedBlock, owned_rows
 
-_KIND_AT: Final = int(COMMAND.fields["kind"][1])  # type: ignore[index]
 _INSTRUMENT: Final = int(CommandKind.INSTRUMENT)
 _PARTICIPANT: Final = int(CommandKind.PARTICIPANT)
 
@@ -136,7 +137,7 @@ class NamesFollower:
 
     def take(self, block: Block, commands: NDArray[Any], events: NDArray[Any]) -> Directory:
         """Take up a block with its COMMAND and EVENT rows; the directory after it."""
-        kinds = bytes(block.rows)[_KIND_AT :: COMMAND.itemsize]  # as bytes, since most blocks define nothing
+        kinds = commands["kind"].tobytes()  # as bytes, since most blocks define nothing
         if _INSTRUMENT in kinds or _PARTICIPANT in kinds:
             self._define(block, commands, events)
         if block.time_ns != self.names.now_ns:  # a block's header has the clock at its end
@@ -177,24 +178,36 @@ class KeptEvents:
         """The file."""
         return self._file.path
 
-    def blocks(self, from_seq: int, to_seq: int) -> Iterator[tuple[ReplayedBlock, Directory, Directory]]:
+    def blocks(self, from_seq: int, to_seq: int) -> Generator[tuple[ReplayedBlock, Directory, Directory], None, None]:
         """The blocks that have a command of the range, with their events and the directory before and after them.
 
         Raises JournalDamaged where the events or the commands are not whole.
         """
-        for piece in self._file.pieces(from_seq, to_seq):
-            events = np.frombuffer(piece.rows, np.uint8).copy().view(EVENT)
-            symbols, participants, now_ns = piece.marks
-            follower = NamesFollower(Directory(self._names[0][:symbols], self._names[1][:participants], now_ns))
-            seqs = np.ascontiguousarray(events["seq"])
-            high = 0
-            for block in self._journal.blocks(piece.first_seq, min(piece.last_seq, to_seq)):
-                commands = owned_rows(block.rows)
-                low, high = high, int(seqs.searchsorted(block.last_seq, "right"))
-                before = follower.names
-                after = follower.take(block, commands, events[low:high])
-                if block.last_seq >= from_seq:
-                    yield _cut(block, commands, events[low:high], to_seq), before, after
+        blocks: Iterator[Block] | None = None
+        # To make rows of a piece takes longer than all the rest, and a second core can do it.
+        with closing(ahead(self._file.pieces(from_seq, to_seq), 1)) as pieces:
+            for piece in pieces:
+                blocks = blocks or self._journal.blocks(piece.first_seq, to_seq)
+                yield from self._of_piece(piece, blocks, from_seq, to_seq)
+
+    def _of_piece(
+        self, piece: Piece, blocks: Iterator[Block], from_seq: int, to_seq: int
+    ) -> Iterator[tuple[ReplayedBlock, Directory, Directory]]:
+        """The blocks of a piece, which are the next ones of ``blocks``."""
+        events = np.frombuffer(piece.rows, EVENT)
+        symbols, participants, now_ns = piece.marks
+        follower = NamesFollower(Directory(self._names[0][:symbols], self._names[1][:participants], now_ns))
+        seqs = np.ascontiguousarray(events["seq"])
+        high = 0
+        for block in blocks:
+            commands = owned_rows(block.rows)
+            low, high = high, int(seqs.searchsorted(block.last_seq, "right"))
+            before = follower.names
+            after = follower.take(block, commands, events[low:high])
+            if block.last_seq >= from_seq:
+                yield _cut(block, commands, events[low:high], to_seq), before, after
+            if block.last_seq >= piece.last_seq:
+                break
 
     def check(self) -> int:
         """Read every piece and compare the events with the event digest that the journal records for each block.

@@ -7,6 +7,7 @@ among them.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
@@ -24,7 +25,7 @@ from replay.errors import ReplayError
 from replay.kept import KeptEvents
 from replay.rebuild import ReplayedBlock, capacity_of, extends_next, name_of, owned_rows, played, start
 
-_DEFINITIONS = (CommandKind.INSTRUMENT, CommandKind.PARTICIPANT)
+_DEFINITIONS = (int(CommandKind.INSTRUMENT), int(CommandKind.PARTICIPANT))
 #: Rows of commands and events of blocks that ``gathered`` makes one.
 _GATHERED_ROWS = 1 << 16
 
@@ -155,9 +156,9 @@ class PastSlice:
         return self._read() if self._engine is None else self._play(self._engine)
 
     def _recorded(self, kept: KeptEvents) -> Iterator[PlayedBlock]:
-        with kept:
+        with kept, closing(kept.blocks(self.seq + 1, self._part.to_seq)) as blocks:
             extended: bool | None = None
-            for play, before, after in kept.blocks(self.seq + 1, self._part.to_seq):
+            for play, before, after in blocks:
                 if extended is None:
                     extended = extends_next(self._part.journal, play.first_seq - 1)
                 yield PlayedBlock(play._replace(extended=extended), before, after)
@@ -224,8 +225,8 @@ def as_one(blocks: list[PlayedBlock]) -> PlayedBlock:
 
 def names_after(before: Directory, commands: NDArray[Any], engine: MarketEngine) -> Directory:
     """Directory of an engine after rows: the one before where none of them defines anything."""
-    kinds = np.ascontiguousarray(commands["kind"])  # once: each is in a line of the cache of its own
-    if any((kinds == kind).any() for kind in _DEFINITIONS):
+    kinds = commands["kind"].tobytes()  # as bytes, since most blocks define nothing
+    if any(kind in kinds for kind in _DEFINITIONS):
         return engine.directory
     return before if before.now_ns == engine.now_ns else replace(before, now_ns=engine.now_ns)
 

@@ -6,6 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import zlib
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from directory.keep_events import keep_events
 from directory.recover import create
 from engine.digest import EventChain
 from engine.records import EVENT
-from journal import Journal, JournalBusy, JournalDamaged, slices
+from journal import Journal, JournalBusy, JournalDamaged, event_rows, slices
 from journal.event_rows import PIECE_ROWS, EventRows, EventRowsWriter
 from replay.chain import check_chain
 from replay.errors import Divergence, ReplayError
@@ -95,6 +98,20 @@ def test_rows_come_back_whole_and_a_range_reads_only_its_pieces(
             list(file.pieces(1, 200))
 
 
+@pytest.mark.parametrize("row_bytes", [8, 12, 64])
+@pytest.mark.parametrize("count", [0, 1, 7, event_rows._CACHED_ROWS, event_rows._CACHED_ROWS + 1])
+def test_planes_are_rows_again_and_no_other_number_of_them(count: int, row_bytes: int) -> None:
+    values = np.random.default_rng(count).integers(0, 256, (count, row_bytes), np.uint8)
+    values[:, 1::3] = 0
+    values[:, 2::3] = 7
+    packed = zlib.compress(event_rows._planes(values.tobytes(), row_bytes), 1)
+    assert event_rows._rows(packed, count, row_bytes) == values.tobytes()
+    assert event_rows._rows(packed, count + 1, row_bytes) is None
+    if count:
+        assert event_rows._rows(packed, count - 1, row_bytes) is None
+        assert event_rows._rows(packed[:-1], count, row_bytes) is None
+
+
 def test_any_changed_byte_of_the_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forget_pieces_of(monkeypatch)
     path = tmp_path / "events"
@@ -129,6 +146,30 @@ def test_a_piece_that_is_swapped_or_of_another_file_is_found(tmp_path: Path, mon
     path.write_bytes(content)
     with pytest.raises(JournalDamaged, match="of another slice"):
         EventRows(path, GENESIS[::-1])
+
+
+def test_a_range_over_many_pieces_has_the_blocks_of_the_range_and_reading_may_stop_at_any(
+    rolled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget_pieces_of(monkeypatch, 40)
+    node = Path(shutil.copytree(rolled, tmp_path / "node"))
+    keep_events(node, slices.places(node)[0])
+    with Journal.open(node, readonly=True, slice_number=1) as journal:
+        whole = [play for play, _, _ in KeptEvents(journal).blocks(1, ENDS[0])]
+        assert len(list(EventRows(journal.place.events, genesis_of(journal)).pieces(1, ENDS[0]))) > 5
+        for from_seq, to_seq in ((1, ENDS[0]), (1, 1), (137, 138), (200, 431), (ENDS[0], ENDS[0])):
+            with KeptEvents(journal) as kept_events:
+                found = [play for play, _, _ in kept_events.blocks(from_seq, to_seq)]
+            wanted = [each for each in whole if each.block.last_seq >= from_seq and each.first_seq <= to_seq]
+            assert [each.first_seq for each in found] == [each.first_seq for each in wanted]
+            events = np.concatenate([each.events.view("V64") for each in found]).view(EVENT)
+            all_events = np.concatenate([each.events.view("V64") for each in wanted]).view(EVENT)
+            assert events.tobytes() == all_events[all_events["seq"] <= to_seq].tobytes()
+            assert found[-1].first_seq + len(found[-1].commands) - 1 == to_seq
+        with KeptEvents(journal) as kept_events, closing(kept_events.blocks(1, ENDS[0])) as some:
+            next(some)
+            assert "items ahead" in [thread.name for thread in threading.enumerate()]
+        assert "items ahead" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_only_one_process_writes_the_file_and_what_is_given_up_leaves_no_trace(tmp_path: Path) -> None:

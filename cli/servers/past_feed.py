@@ -34,6 +34,8 @@ from reports import Reports
 
 #: Rows that a recording of web clients takes at once, at most.
 ROWS_MAX: Final = 8_192
+#: Blocks that are made ahead: a journal is read 8 MB at a time, and nobody is to wait for that.
+_BLOCKS_AHEAD: Final = 32
 
 
 def write_files(
@@ -66,7 +68,7 @@ def write_files(
         files.counted_from_ns = lambda: feed.day_ns
         fold = Reports(first_room)
         messages = BlockMessages(fold, feed, room.orders_max)
-        with closing(ahead(plays(directory, 1, to_seq, "replaying"))) as blocks:
+        with closing(ahead(plays(directory, 1, to_seq, "replaying"), _BLOCKS_AHEAD)) as blocks:
             for block in blocks:
                 for part, is_before in parted(block.play, from_seq or 1):
                     if is_before or excerpt.has_begun:
@@ -96,7 +98,7 @@ def write_web(directory: Path, out: Path, begin: str | None, end: str | None, *,
     began_s = time.monotonic()
     with _written_aside(out) as aside:
         recording = Recording(aside, room)
-        with closing(ahead(plays(directory, 1, to_seq, "replaying"))) as blocks:
+        with closing(ahead(plays(directory, 1, to_seq, "replaying"), _BLOCKS_AHEAD)) as blocks:
             for block in blocks:
                 for moment in moments(block, from_seq or 1, TICK_NS / STEP_NS, ROWS_MAX):
                     if not moment.is_before:
