@@ -420,6 +420,17 @@ def test_a_number_that_is_none_ends_the_session_with_the_reason(number: int) -> 
     assert first.ended == why
 
 
+@pytest.mark.parametrize(
+    ("begin", "end", "tag"), [("9" * 25, "0", 7), ("-1", "0", 7), ("1", "9" * 25, 16), ("1", "-1", 16)]
+)
+def test_a_resend_from_or_to_no_number_is_rejected(begin: str, end: str, tag: int) -> None:
+    """All messages were sent again."""
+    peer = live()
+    said = "3 2 45=2 58=Value is incorrect (out of range) for this tag"
+    assert peer.say("2", (7, begin), (16, end)) == [f"{said} 371={tag} 372=2 373=5"]
+    assert peer.store.in_seq == 3
+
+
 def test_a_client_that_expects_number_0_gets_all_messages() -> None:
     peer = live()
     peer.session.disconnected()
@@ -553,6 +564,9 @@ def test_wireshark_reads_a_conversation_and_finds_each_checksum_right(damaged: b
         ({108: "-1"}, "HeartBtInt"),
         ({108: "3601"}, "HeartBtInt"),
         ({108: "99999999"}, "HeartBtInt"),
+        ({108: "9" * 25}, "HeartBtInt"),
+        ({789: "9" * 25}, "NextExpectedMsgSeqNum"),
+        ({789: "-1"}, "NextExpectedMsgSeqNum"),
         ({98: "1"}, "EncryptMethod"),
         ({1137: "7"}, "DefaultApplVerID"),
         ({141: "Y", 34: "5"}, "ResetSeqNumFlag"),

@@ -362,11 +362,14 @@ class Session:
         get = logon.fields.get
         if get(b"98") != b"0":
             return "EncryptMethod (98) is 0"
-        if not 0 <= (logon.number(b"108") or 0) <= HEARTBEAT_SECONDS_MAX or get(b"108", b"").startswith(b"-"):
+        seconds = logon.number(b"108")
+        if seconds is None or seconds > HEARTBEAT_SECONDS_MAX:
             return f"HeartBtInt (108) is 0, or 1 to {HEARTBEAT_SECONDS_MAX} seconds"
         version = self.terms.application_version
         if version is not None and get(b"1137", b"").decode("latin-1") != str(version):
             return f"DefaultApplVerID (1137) is {version}"
+        if get(b"789") is not None and logon.number(b"789") is None:
+            return "NextExpectedMsgSeqNum (789) is no number of at most 18 digits"
         if get(b"141") == b"Y" and logon.number(b"34") != 1:
             return "ResetSeqNumFlag (141) goes with MsgSeqNum 1"
         return ""
@@ -436,7 +439,10 @@ class Session:
         seq = self._in_turn(message, events, now_ns, check_high=False, check_low=False)
         if seq is None:
             return
-        begin, end = message.number(b"7") or 1, message.number(b"16") or 0
+        begin, end = message.number(b"7"), message.number(b"16")
+        if begin is None or end is None:
+            self._reject(message, Fault(RejectReason.VALUE_INCORRECT, 7 if begin is None else 16), now_ns)
+            return
         last = self.store.out_seq - 1
         self._begin_resend(max(begin, 1), last if end == 0 or end > last else end, now_ns)
         if seq == self.store.in_seq:

@@ -362,6 +362,8 @@ def _hold_terms(message: Message, said: tuple[int, ...]) -> None:
         b"18": is_known and (_POST_ONLY in codes) == posts and pegs == ({said[PLACE["peg"]]} - {0}),
         b"110": whole(message, b"110") == said[PLACE["min_qty"]],
         b"126": _times.nanoseconds(get(b"126", b"")) == said[PLACE["until_ns"]],
+        b"432": False,  # no order has one
+        b"1084": get(b"1084") == _INITIAL,
         b"211": price_e4(message, b"211") == -said[PLACE["side"]] * said[PLACE["offset_e4"]],
         b"2964": _SELF_MATCH.get(get(b"2964", b"")) == said[PLACE["self_trade"]],
         b"100": (get(b"100") == MIDPOINT) == (said[PLACE["book"]] == Book.MIDPOINT),
