@@ -305,6 +305,17 @@ class Connection(asyncio.BufferedProtocol):
         if owed:
             transport.write(owed)
 
+    def hold(self) -> None:
+        """Leave reading to a kernel, until ``resume_reading``."""
+        if self.transport is not None:
+            self.holding = True
+            self.transport.pause_reading()
+
+    @property
+    def limit(self) -> int:
+        """End of the region."""
+        return self._limit
+
     def resume_reading(self) -> None:
         """Read again, if it was paused and the region has room."""
         if self.holding and self._limit - self.end >= LEAST_ROOM_BYTES and self.transport is not None:

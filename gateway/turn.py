@@ -102,7 +102,7 @@ from sequencer import rows_ahead
 from sequencer import system_calls as system
 from sequencer.clock import MARKET_NS, advance
 from sequencer.rows_ahead import receive_acks, send_rows, unpack_ahead
-from tape.bell import ring_bell
+from tape.bell import ring_bell, ring_release_bells
 from tape.blocks import HEAD_WORDS, Tape, block_words, claim_room, publish_block, unpack_tape
 from tape.line_kernels import (
     IN_PUT,
@@ -130,7 +130,7 @@ _ACKED, _LINK_STOPPED, _OWED = rows_ahead.ACKED, rows_ahead.STOPPED, rows_ahead.
 _AHEAD_ROWS_MAX: Final = rows_ahead.ROWS_MAX
 _APPLIED: Final = int(Place.APPLIED)
 _RELEASED: Final = int(Place.RELEASED)
-_READERS_BELL, _RELEASE_BELL = int(Place.READERS_BELL), int(Place.RELEASE_BELL)
+_READERS_BELL: Final = int(Place.READERS_BELL)
 _TAPE_HEAD_BYTES: Final = 8 * HEAD_WORDS
 
 #: Kernel of the market, and number of the values that the kernel of a protocol which reads gives.
@@ -394,7 +394,7 @@ def _put_on_tape(turn, tape: Tape, block):
     store_release(tape.words, _APPLIED, words[SEQ])
     if words[AT_ONCE] != 0:
         store_release(tape.words, _RELEASED, words[SEQ])
-        ring_bell(tape.words, _RELEASE_BELL)
+        ring_release_bells(tape.words)
         ring_bell(tape.words, _READERS_BELL)
 
 

@@ -10,9 +10,13 @@ The barrier stands on the sleeper's side, since it sleeps seldom and the core pu
 Where a ringer's system has no membarrier, the bell says so, and ringers pay a full fence. A ringer that is killed
 between disarming and counting leaves a sleeper to the bound of its sleep."""
 
+from typing import Final
+
 from engine.jit import called, inlined
 from tape.machine import add_word, fence_full, load_acquire, load_behind, store_word, wake
-from tape.places import BELL_ARMED, BELL_FENCED, BELL_RINGS
+from tape.places import BELL_ARMED, BELL_FENCED, BELL_RINGS, LINE, RELEASE_BELLS_MAX, Place
+
+_RELEASE_BELLS: Final = int(Place.RELEASE_BELLS)
 
 
 @inlined
@@ -20,6 +24,20 @@ def ring_bell(words, bell):
     """Wake who sleeps on the doorbell at ``bell``, after something was published."""
     if words[bell + BELL_FENCED] != 0:
         fence_full()
+    ring_armed(words, bell)
+
+
+@inlined
+def ring_release_bells(words):
+    """Wake who sleeps until something may be told, on whichever of their doorbells. One fence does for all."""
+    fence_full()
+    for number in range(RELEASE_BELLS_MAX):
+        ring_armed(words, _RELEASE_BELLS + number * LINE)
+
+
+@inlined
+def ring_armed(words, bell):
+    """Wake who sleeps on a doorbell, behind the fence that it needs."""
     if load_behind(words, bell + BELL_ARMED) != 0:
         store_word(words, bell + BELL_ARMED, 0)
         add_word(words, bell + BELL_RINGS, 1)

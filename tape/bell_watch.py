@@ -2,7 +2,7 @@
 
 It sleeps and writes in a kernel: a thread that took the interpreter's lock at each ring would have the loop wait for
 it. The loop arms the bell when it has taken all, so a loop that works is not woken. While it looks for work by itself
-the watch is paused: the loop looks once more when it has armed the bell again, and finds what rang meanwhile.
+it disarms the bell, and looks once more when it has armed it again.
 """
 
 import os
@@ -20,10 +20,10 @@ _FUTEX: Final = {"x86_64": 202, "aarch64": 98}[platform.machine()]
 _FUTEX_WAIT: Final = 0
 #: Longest sleep in the kernel, in ns.
 _SLEEP_NS: Final = 100_000_000
-#: Places of the watch's own words: whether it is paused, whether it ends, the rings that it has seen, what it writes,
-#: and the longest sleep in seconds and ns.
-_PAUSED, _ENDS, _SEEN, _ONE, _SLEEP = range(5)
-_WORDS: Final = 6
+#: Places of the watch's own words: whether it ends, the rings that it has seen, what it writes, and the longest sleep
+#: in seconds and ns.
+_ENDS, _SEEN, _ONE, _SLEEP = range(4)
+_WORDS: Final = 5
 
 _syscall: Final = libc("syscall", 7, sized=True)
 _write: Final = libc("write", 3, sized=True)
@@ -41,8 +41,7 @@ def pass_rings(words, place, address, own, own_address, fd):
             if rings == own[_SEEN]:
                 return
         own[_SEEN] = rings
-        if load_word(own, _PAUSED) == 0:
-            _write(fd, own_address + 8 * _ONE, 8)
+        _write(fd, own_address + 8 * _ONE, 8)
 
 
 def load_watch(words: "np.ndarray[Any, Any]") -> None:
@@ -68,14 +67,6 @@ class BellWatch:
         self._own[_SEEN] = self._words[self._place]
         self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread.start()
-
-    def pause(self) -> None:
-        """Write nothing till ``go_on``; then arm the bell, and look for work."""
-        self._own[_PAUSED] = 1
-
-    def go_on(self) -> None:
-        """Write again at each ring."""
-        self._own[_PAUSED] = 0
 
     def end(self) -> None:
         """Have the thread end within its longest sleep; it closes the eventfd."""

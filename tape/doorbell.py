@@ -7,7 +7,7 @@ import numpy as np
 from engine.jit import INTERPRETED
 from tape.bell import arm_bell, ring_alone
 from tape.machine import barrier_everywhere, register_for_barriers, wait_on
-from tape.places import BELL_FENCED, BELL_RINGS
+from tape.places import BELL_ARMED, BELL_FENCED, BELL_RINGS
 
 #: Longest sleep where the barrier failed: a ring that was missed costs no more than that.
 UNSURE_NS: Final = 1_000_000
@@ -38,6 +38,10 @@ class Doorbell:
         self._rings = arm_bell(self._words, self._place)
         fenced = bool(self._words[self._place + BELL_FENCED]) and not INTERPRETED
         self._sure = fenced or barrier_everywhere()
+
+    def disarm(self) -> None:
+        """Say that one is awake, and looks by itself: it does not ring until ``arm``."""
+        self._words[self._place + BELL_ARMED] = 0
 
     def sleep(self, wait_ns: int) -> None:
         """Sleep until the bell rings, after ``arm`` was called, but no longer than ``wait_ns``. It may end for no

@@ -42,14 +42,18 @@ class Place(IntEnum):
     BEAT = (9 + READERS_MAX) * LINE
     #: Time of that clock at which the core last ran, reigning or not; 0: not yet. It is stored right behind ``BEAT``.
     PULSE = BEAT + 1
-    #: Doorbell of those who wait for ``RELEASED`` alone, or for the end: it does not ring for what nobody may tell yet.
-    RELEASE_BELL = BEAT + LINE
+    #: First of the doorbells of those who wait for ``RELEASED`` alone, or for the end: they do not ring for what nobody
+    #: may tell yet. Each has one of its own, so that what one takes without sleep wakes no other.
+    RELEASE_BELLS = BEAT + LINE
 
 
 #: The sequence numbers that programs wait for.
 SEQUENCE_WORDS: Final = (Place.APPLIED, Place.JOURNALED, Place.REPLICATED, Place.RELEASED)
 
-TAPE_WORDS: Final = Place.RELEASE_BELL + LINE
+#: Doorbells of those who wait for ``RELEASED`` alone.
+RELEASE_BELLS_MAX: Final = 16
+
+TAPE_WORDS: Final = Place.RELEASE_BELLS + RELEASE_BELLS_MAX * LINE
 
 #: In a reader's place: its position, its name (8 characters) and its process.
 READER_POSITION: Final = 0

@@ -16,10 +16,18 @@ from tape.blocks import AT, COMMANDS, EPOCH, EVENTS, FIRST_SEQ, HEAD_WORDS, LENG
 from tape.doorbell import Doorbell, take_part
 from tape.errors import TapeError
 from tape.form import Rows
-from tape.places import READER_NAME, READER_PID, READER_POSITION, READERS_MAX, Place
+from tape.places import (
+    BELL_ARMED,
+    READER_NAME,
+    READER_PID,
+    READER_POSITION,
+    READERS_MAX,
+    RELEASE_BELLS_MAX,
+    Place,
+)
 from tape.shared_file import OWNER_PLACE, SharedFile, attach
 from tape.words import load_sequence
-from tape.writer import Standing, packed_name, sizes, slot, standings, unpacked_name
+from tape.writer import Standing, packed_name, release_bell, sizes, slot, standings, unpacked_name
 
 _ROWS_AT_FIRST: Final = 4_096
 _ENDED: Final = int(Place.ENDED)
@@ -69,6 +77,7 @@ class TapeReader:
         self._mine[AT] = load_sequence(words, int(Place.PUBLISHED))
         take_part(words, Place.READERS_BELL)  # a thread of a reader may wake another
         self.next_seq = 0
+        self._release_place = 0  # of its own doorbell, once it has one
         if name:
             try:
                 self._take_place(name)
@@ -101,12 +110,27 @@ class TapeReader:
 
     @property
     def release_bell(self) -> Doorbell:
-        """Doorbell that rings for what may be told, and for the end, and for nothing else."""
-        return Doorbell(self._file.words, Place.RELEASE_BELL)
+        """Doorbell that rings for what may be told, and for the end, and for nothing else; of this reader alone.
+
+        Raises TapeError where all have an owner.
+        """
+        return Doorbell(self._file.words, self.release_place)
 
     def release_watch(self) -> BellWatch:
-        """Watch of that doorbell for an event loop."""
-        return BellWatch(self._file.words, Place.RELEASE_BELL)
+        """Watch of that doorbell for an event loop. Raises TapeError."""
+        return BellWatch(self._file.words, self.release_place)
+
+    @property
+    def release_place(self) -> int:
+        """Index of the words of that doorbell. Raises TapeError."""
+        if not self._release_place:
+            taken = (n for n in range(RELEASE_BELLS_MAX) if self._file.lock(1 + READERS_MAX + n))
+            number = next(taken, -1)
+            if number < 0:
+                raise TapeError(f"{RELEASE_BELLS_MAX} programs wait for answers from {self._file.path}; end one")
+            self._release_place = release_bell(number)
+            self._file.words[self._release_place + BELL_ARMED] = 0  # as a killed one may have left it
+        return self._release_place
 
     def read(self) -> tuple[Result, Block | None]:
         """Copy the next block: BLOCK, NOTHING, or OVERRUN if it is no longer there (``join`` says what is).

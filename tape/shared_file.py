@@ -31,7 +31,7 @@ from tape.sealed import opened_memory, sealed_memory
 
 PAGE_BYTES: Final = 4_096
 MAGIC: Final = b"LOCKTAPE"
-VERSION: Final = 3
+VERSION: Final = 4
 OWNER_PLACE: Final = 0
 
 #: Contents of the file: format of the memory, its owner, and the way to it.

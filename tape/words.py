@@ -1,11 +1,13 @@
 """Kernels of the words that programs wait for: sequence numbers that only rise, each stored by one writer."""
 
+from typing import Final
+
 from engine.jit import called, inlined
-from tape.bell import ring_bell
+from tape.bell import ring_bell, ring_release_bells
 from tape.machine import load_acquire, load_word, store_release
 from tape.places import Place
 
-_READERS_BELL, _RELEASE_BELL = int(Place.READERS_BELL), int(Place.RELEASE_BELL)
+_READERS_BELL: Final = int(Place.READERS_BELL)
 _RELEASED, _ENDED = int(Place.RELEASED), int(Place.ENDED)
 
 
@@ -16,7 +18,7 @@ def raise_word(words, place, seq):
         return
     store_release(words, place, seq)
     if place == _RELEASED or place == _ENDED:  # noqa: PLR1714, SIM109  numba has no fast set
-        ring_bell(words, _RELEASE_BELL)
+        ring_release_bells(words)
     ring_bell(words, _READERS_BELL)
 
 

@@ -28,6 +28,7 @@ from tape.places import (
     READER_PID,
     READER_POSITION,
     READERS_MAX,
+    RELEASE_BELLS_MAX,
     SEQUENCE_WORDS,
     TAPE_WORDS,
     Place,
@@ -52,6 +53,11 @@ def sizes(words: int, rows: Rows) -> NDArray[np.int64]:
 def slot(number: int) -> int:
     """Index of the words of reader place ``number``, from 0."""
     return int(Place.READERS) + number * LINE
+
+
+def release_bell(number: int) -> int:
+    """Index of the words of a doorbell of those who wait for what may be told, from 0."""
+    return int(Place.RELEASE_BELLS) + number * LINE
 
 
 def packed_name(name: str) -> int:
@@ -112,7 +118,8 @@ class TapeWriter:
         self.tape = Packed(Tape(self._file.words, self._file.data, self._size, mine, head))
         take_part(self._file.words, Place.READERS_BELL)
         # Who waits for answers is woken for each block on a quiet market: a barrier everywhere would cost all of them.
-        self._file.words[Place.RELEASE_BELL + BELL_FENCED] = 1
+        for number in range(RELEASE_BELLS_MAX):
+            self._file.words[release_bell(number) + BELL_FENCED] = 1
 
     def __enter__(self) -> "TapeWriter":
         return self

@@ -1,9 +1,13 @@
 """The short way of plain FIX messages, by kernels into the ring and from the tape: the long way, in Python, is the
 judge."""
 
+import os
 import random
 import re
 import socket
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +19,7 @@ import pytest
 from engine import Engine
 from engine.records import COMMAND, TimeInForce
 from gateway.fix import marks
+from gateway.fix.alone import BYTES, SPENT, TAKEN, Client, Stay, Stays
 from gateway.fix.marks import Mark
 from gateway.fix.session import FixSession
 from gateway.fix.short_way import ShortWay
@@ -30,6 +35,7 @@ from tape.places import Place
 from tape.reader import TapeReader
 from tape.ring import NOTE_WORDS
 from tape.writer import TapeWriter
+from tests import fix_sessions, test_fix_batches
 from tests.fix_sessions import NOW_NS, live_session
 from tests.test_fix_batches import arrived, enter_row, state_of
 from tests.test_fix_messages import CAPACITY
@@ -52,9 +58,9 @@ _ORDER = [(11, b"o1"), (38, b"100"), (40, b"2"), (44, b"10.05"), (54, b"1"), (55
 class Side:
     """A gateway with one client, user 1, from its bytes to the ring, and from the tape to what it is sent."""
 
-    def __init__(self, folder: Path, version: str, *, short: bool) -> None:
+    def __init__(self, folder: Path, version: str, *, short: bool, alone: bool = False) -> None:
         folder.mkdir()
-        self.short = short
+        self.short, self.alone = short, alone
         self.engine, self.seq = Engine(CAPACITY), 1
         self.segments: list[Segment] = []
         self.streams = FixStreams(CAPACITY, self._deliver, lambda *_: None, lambda *_: None)
@@ -67,7 +73,11 @@ class Side:
             *(self.buffer, self.producer, self.streams.symbols, self.streams.price_max_e4),
             *(self.streams.telling, self.streams.taking),
         )
+        self.loop = os.eventfd(0, os.EFD_CLOEXEC)
+        self.stays = Stays(self.way, self.streams, self.buffer, self.reader.release_place, self.loop)
+        self.ends: list[int] = []  # of stays
         self.socket, self.client = socket.socketpair()
+        self.stays.begin(self.socket.fileno())
         self.client.setblocking(False)
         self.session, self.writer_of_client = live_session(version, self.streams)
         self.taken_rows = 0
@@ -83,7 +93,8 @@ class Side:
         self.told = b""
 
     def close(self) -> None:
-        for each in (self.socket, self.client, self.producer, self.inbound, self.reader, self.writer):
+        os.close(self.loop)
+        for each in (self.stays, self.socket, self.client, self.producer, self.inbound, self.reader, self.writer):
             each.close()
 
     def _deliver(self, segment: Segment) -> None:
@@ -120,6 +131,11 @@ class Side:
     def receive(self, data: bytes, more: "np.ndarray[Any, Any] | None") -> bytes:
         """Take bytes of the client; ``more``: rows of others, which the core takes first. Gives what came into the
         ring."""
+        if self.alone and self._may_stay(data):
+            return self._stay(data, more)
+        return self._receive(data, more)
+
+    def _receive(self, data: bytes, more: "np.ndarray[Any, Any] | None") -> bytes:
         self.region += data
         size = len(self.region)
         self.buffer[100 : 100 + size] = self.region
@@ -151,6 +167,53 @@ class Side:
 
     def reader_stands(self, seq: int) -> bool:
         return seq == self.seen_seq
+
+    def _may_stay(self, data: bytes) -> bool:
+        open_to_it = self.sends and data and not self.region and self.seen_seq == self.seq - 1
+        pointers = self.streams.taking_pointers(self.reader.tape)
+        return bool(open_to_it and pointers and self.session.may_stay(self.streams, 1, 1))
+
+    def _stay(self, data: bytes, more: "np.ndarray[Any, Any] | None") -> bytes:
+        """Have a kernel serve the client once, beside a core in a thread of its own."""
+        came, over = [b""], threading.Event()
+
+        def core() -> None:
+            while not over.is_set():
+                if self.inbound.published_rows() > self.taken_rows:
+                    if more is not None:
+                        self.core(more)
+                    came[0] = self.from_ring()
+                    return
+
+        thread = threading.Thread(target=core)
+        thread.start()
+        self.client.sendall(data)
+        fd, pointers = self.socket.fileno(), self.streams.taking_pointers(self.reader.tape)
+        assert pointers is not None
+        try:
+            stay = self.session.stay(
+                *(self.stays, Client(fd, 100, _REGION, 100, 1, 1), pointers, self.seen_seq, self.streams.highest_e4),
+                *(10**10, 1_000, 0),
+            )
+        finally:
+            over.set()
+            thread.join()
+        self.ends.append(stay.why)
+        assert not stay.rest
+        if stay.told:
+            self.is_told = True
+            self.told += self.client.recv(1 << 20)
+            self.answered += 1
+            self.streams.told_alone(1, stay.records, stay.told, stay.kind)
+            self.seen_seq = stay.seq
+        assert not self.is_told
+        if stay.why == TAKEN:
+            self.seen_seq += self.streams.took_taped(stay.taken, self.seen_seq)
+        self.put += stay.messages
+        if stay.why == BYTES:
+            return self._receive(bytes(self.buffer[100 : stay.end]), more)
+        self.take_blocks()
+        return came[0]
 
     def _read(self, received_ns: int) -> None:
         while self.region or self.session.asks:
@@ -205,13 +268,26 @@ def of_others(draw: random.Random, count: int) -> "np.ndarray[Any, Any] | None":
 
 
 @contextmanager
-def two_sides(folder: Path, version: str) -> Iterator[tuple[Side, Side]]:
-    both = Side(folder / "short", version, short=True), Side(folder / "long", version, short=False)
+def two_sides(folder: Path, version: str, *, alone: bool = False) -> Iterator[tuple[Side, Side]]:
+    both = Side(folder / "short", version, short=True, alone=alone), Side(folder / "long", version, short=False)
     try:
         yield both
     finally:
         for each in both:
             each.close()
+
+
+def same_rows(came: list[bytes]) -> bool:
+    """True where the same rows and notes came, but for the times of the notes."""
+    rows = [np.frombuffer(each, np.int64).copy() for each in came]
+    for each in rows:
+        each[len(each) // (8 + NOTE_WORDS) * 8 :: NOTE_WORDS] = 0
+    return rows[0].tobytes() == rows[1].tobytes()
+
+
+def facts_of(side: Side) -> dict[str, str | int]:
+    """Facts of a session, but for times of bytes, which are those of a clock."""
+    return {name: fact for name, fact in side.session.facts.items() if name not in ("heard_ns", "sent_ns")}
 
 
 def compare(both: tuple[Side, Side], draw: random.Random, data: bytes) -> None:
@@ -221,12 +297,13 @@ def compare(both: tuple[Side, Side], draw: random.Random, data: bytes) -> None:
         for each in both:  # a client that reads nothing, or has not all before
             each.sends = draw.random() > 0.1 if each.short else True
         came = [each.receive(piece, more) for each in both]
-        assert came[0] == came[1]
+        assert same_rows(came) if both[0].alone else came[0] == came[1]
         assert both[0].told == both[1].told
         assert both[0].segments == both[1].segments
         assert both[0].region == both[1].region
         assert state_of(both[0].session) == state_of(both[1].session)
-        assert both[0].session.facts == both[1].session.facts
+        assert facts_of(both[0]) == facts_of(both[1])
+        assert both[0].alone or both[0].session.facts == both[1].session.facts
         if both[0].session.over:
             break
     images = [each.streams.image() for each in both]
@@ -244,6 +321,61 @@ def test_the_short_way_comes_to_the_same_bytes_as_the_long_one(version: str, see
         core = both[0].session._core
         assert both[0].answered or core is None or not core.takes_plain or both[0].session.over
         assert both[1].put == both[1].answered == 0
+
+
+@pytest.fixture
+def present(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages are of the present: the kernel that stays reads the clock."""
+    now_ns = time.time_ns()
+    for module in (fix_sessions, test_fix_batches, sys.modules[__name__]):
+        monkeypatch.setattr(module, "NOW_NS", now_ns)
+
+
+@pytest.mark.slow_after(8)
+@pytest.mark.usefixtures("present")
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("seed", range(20))
+def test_a_stay_comes_to_the_same_bytes_as_the_long_way(version: str, seed: int, tmp_path: Path) -> None:
+    draw = random.Random(f"alone {version} {seed}")
+    with two_sides(tmp_path, version, alone=True) as both:
+        compare(both, draw, arrived(draw, version, 80))
+        core = both[0].session._core
+        assert both[0].ends or core is None or not core.takes_plain or both[0].session.over
+
+
+@pytest.mark.usefixtures("present")
+def test_a_client_alone_is_served_by_the_kernel_and_by_no_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with two_sides(tmp_path, "FIX.4.4", alone=True) as both:
+        side = both[0]
+        for name in ("read", "outgoing", "put", "answer"):
+            monkeypatch.setattr(FixSession, name, None)
+        for frame in re.split(rb"(?<=\x01)(?=8=FIX)", plain(side, 30)):
+            side.receive(frame, None)
+        assert (side.put, side.answered) == (30, 30)
+        assert side.ends == [SPENT] * 30
+        assert side.told.count(b"\x0135=8\x01") == 30
+
+
+@pytest.mark.usefixtures("present")
+@pytest.mark.parametrize("hole", ["messages", "number", "records"])
+def test_the_comparison_finds_a_stay_with_a_fault(hole: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain_stay = Stays.stay
+
+    def faulty(self: Stays, *given: Any) -> Stay:
+        stay = plain_stay(self, *given)
+        match hole:
+            case "messages":
+                return stay._replace(messages=0)
+            case "number" if stay.told:
+                return stay._replace(out_seq=stay.out_seq - 1)
+            case _:
+                return stay._replace(records=stay.records[:-1] + b"?")
+
+    monkeypatch.setattr(Stays, "stay", faulty)
+    with two_sides(tmp_path, "FIX.4.4", alone=True) as both, pytest.raises(AssertionError):
+        compare(both, random.Random(1), plain(both[0], 20))
 
 
 def plain(side: Side, count: int) -> bytes:

@@ -1,5 +1,6 @@
 """The tape: every reader sees whole blocks in order, or is told that they are gone and from where on it can go on."""
 
+import contextlib
 import os
 import select
 import subprocess
@@ -25,7 +26,7 @@ from tape import blocks
 from tape.bell_watch import BellWatch
 from tape.errors import TapeError
 from tape.form import Rows, tape_path
-from tape.places import SEQUENCE_WORDS, Place
+from tape.places import RELEASE_BELLS_MAX, SEQUENCE_WORDS, Place
 from tape.reader import Block, Result, TapeReader
 from tape.writer import TapeWriter, packed_name
 from tests.tape_traffic import claim, publish
@@ -357,19 +358,39 @@ def test_a_bell_that_is_not_armed_does_not_ring(tmp_path: Path) -> None:
         watch.end()
 
 
-def test_a_watch_that_is_paused_writes_nothing_and_writes_again_behind_that(tmp_path: Path) -> None:
+def test_a_bell_that_is_disarmed_is_silent_and_rings_again_once_it_is_armed(tmp_path: Path) -> None:
     with TapeWriter(tape_path(tmp_path), ID, ROWS) as writer, TapeReader(tape_path(tmp_path), ID, ROWS) as reader:
         bell, watch = reader.release_bell, reader.release_watch()
         watch.start()
-        watch.pause()
         bell.arm()
+        bell.disarm()
         writer.store(Place.RELEASED, 2)
         assert not has_written(watch)
-        watch.go_on()
         bell.arm()
         writer.store(Place.RELEASED, 3)
         assert has_written(watch)
         watch.end()
+
+
+def test_each_who_waits_for_what_is_released_has_a_bell_of_its_own(tmp_path: Path) -> None:
+    with TapeWriter(tape_path(tmp_path), ID, ROWS) as writer, contextlib.ExitStack() as open_ones:
+        readers = [open_ones.enter_context(TapeReader(tape_path(tmp_path), ID, ROWS)) for _ in range(RELEASE_BELLS_MAX)]
+        assert len({reader.release_place for reader in readers}) == RELEASE_BELLS_MAX
+        watches = [reader.release_watch() for reader in readers]
+        for watch in watches:
+            watch.start()
+        for reader in readers[1:]:
+            reader.release_bell.arm()
+        writer.store(Place.RELEASED, 2)
+        assert [has_written(watch) for watch in watches] == [False, *[True] * (RELEASE_BELLS_MAX - 1)]
+        with TapeReader(tape_path(tmp_path), ID, ROWS) as one_more:
+            with pytest.raises(TapeError, match="16 programs wait for answers"):
+                one_more.release_bell.arm()
+            place = readers[3].release_place
+            readers[3].close()
+            assert one_more.release_place == place
+        for watch in watches:
+            watch.end()
 
 
 def test_a_watch_that_has_ended_closes_its_descriptor_though_the_bell_is_silent(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from engine.capacity import Capacity
 from engine.jit import INTERPRETED
 from engine.kernel_cache import cache_directory_of
+from gateway.fix.alone import compile_alone
 from gateway.fix.kept_orders import KeptOrders
 from gateway.fix.reading import form, read_orders
 from gateway.fix.short_way import compile_short_way
@@ -18,7 +19,7 @@ from gateway.symbols import new_symbols
 from reports.projection import Reports
 from wire.fix_table import VERSIONS
 
-_LAST: Final = "short_way.answer_plain"
+_LAST: Final = "alone.stay_alone"
 
 
 def is_compiled() -> bool:
@@ -38,3 +39,4 @@ def compile_kernels() -> None:
     compile_telling()
     compile_taking(Reports(Capacity(1, 1, 1, 1), users_max=1))
     compile_short_way()
+    compile_alone()

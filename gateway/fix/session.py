@@ -22,6 +22,7 @@ from engine.records import CommandKind
 from engine.row_bytes import ROW
 from gateway.fix import marks, records
 from gateway.fix.accounts import Account, Accounts
+from gateway.fix.alone import Client, Stay, Stays
 from gateway.fix.answers import Answers
 from gateway.fix.entering import Entering
 from gateway.fix.hours import Hours
@@ -478,11 +479,50 @@ class FixSession(RowSession):
             self._packed_ends, pointers, seq, highest_e4, self._entering.user, after, fd, look_ns
         )
         if written and core is not None:
-            self.next_seq += last - after
-            self._high = last
-            core.store.out_seq = last + 1
-            core.sent_ns = self._went_ns = self._clock()
+            self._sent_upto(core, last, self._clock())
         return Sent(result, written, way.written(sent, written) if sent < written else b"")
+
+    def may_stay(self, streams: FixStreams, user: int, participant: int) -> bool:
+        """True if a kernel may stay with this session (``gateway.fix.alone``): its next message may be plain, all that
+        it has sent is answered, and nothing of it waits, nor is sent again."""
+        core, entering = self._core, self._entering
+        if core is None or entering.queue or self._ends or self._logon_mark is not None or core.holds:
+            return False
+        entering.streams, entering.user, entering.participant = streams, user, participant
+        resends = self._asked_from or 0 < self._fills_from <= min(self._resend_end, self._high)
+        return (
+            self._throttle is None
+            and not resends
+            and self._reads_plain(core, SHORT_ROWS_MAX)
+            and entering.put_untold() == 0
+            and int(streams.next_in[user]) == core.store.in_seq
+        )
+
+    def stay(
+        self, stays: Stays, client: Client, pointers: tuple[Any, ...], seq: int, highest_e4: int, look_ns: int,
+        sleep_ms: int, until_ns: int,
+    ) -> Stay:  # fmt: skip
+        """Have a kernel stay with this session, which may have that (``may_stay``); it knows then what has come and
+        gone. The arguments are those of ``Stays.stay``."""
+        core = self._core
+        assert core is not None, "a session that may have a kernel stay is live"
+        numbers = core.store.in_seq, self._high
+        stay = stays.stay(client, self._packed_ends, pointers, numbers, seq, highest_e4, look_ns, sleep_ms, until_ns)
+        if stay.messages:
+            self._came_ns = stay.came_ns
+            core.took(stay.messages, stay.came_ns)
+        if stay.untold:
+            self._entering.untold.append((core.store.in_seq, stay.untold))
+        if stay.told:
+            self._sent_upto(core, stay.out_seq, stay.went_ns)
+        return stay
+
+    def _sent_upto(self, core: JournaledCore, number: int, now_ns: int) -> None:
+        """Note that kernels have sent the messages up to a number."""
+        self.next_seq += number - self._high
+        self._high = number
+        core.store.out_seq = number + 1
+        core.sent_ns = self._went_ns = now_ns
 
     def act(self, event: Event) -> None:
         """Act upon an event of the core."""

@@ -116,7 +116,8 @@ def _example() -> Way:
     return _memory(np.zeros(1, np.uint8), new_symbols(1), np.zeros(2, np.int64), telling, new_taking(fold, telling))
 
 
-_unpack = unpack_pointers(_example())
+#: Unpack the memory in a kernel, from the pointers of a ``Packed``.
+unpack_way = unpack_pointers(_example())
 _unpack_ends = unpack_pointers(_no_ends())
 
 
@@ -129,7 +130,7 @@ def put_plain(
     seq: number that is expected next. tag: of their notes, when they came. untold: as of ``read_orders``. Gives their
     rows, which stand in ``Way.rows`` behind the untold ones, and their number; zeros where nothing was put.
     """
-    way, ends = _unpack(way_at), _unpack_ends(ends_at)
+    way, ends = unpack_way(way_at), _unpack_ends(ends_at)
     data = way.buffer[begin:end]
     at, count, messages, _ = _read(
         way.words[READ],
@@ -176,7 +177,7 @@ def answer_plain(
     gives, the bytes written to ``Desk.out``, those of them that were sent, and the number of the last message. No byte
     is written unless the block has records of that user alone, all of them usual reports in turn.
     """
-    way, ends, tape = _unpack(way_at), _unpack_ends(ends_at), unpack_tape(tape_at)
+    way, ends, tape = unpack_way(way_at), _unpack_ends(ends_at), unpack_tape(tape_at)
     until_ns = np.int64(0)
     while load_acquire(tape.words, _RELEASED) <= seq:
         _clock_gettime(np.int64(_MONOTONIC), way.words[CLOCK])
@@ -215,6 +216,15 @@ class ShortWay:
         self._rows = form().arrays.rows.view(np.uint8).data
         self._out = desk().arrays.out
         _link(self._packed.arrays, self._packed)
+
+    @property
+    def pointers(self) -> tuple[Any, Any, Any, Any]:
+        """Pointers of this memory, of the tables that read and that write, and of the ring (``jit.Packed``)."""
+        return self._packed.pointers, self._form, self._desk, self._ring
+
+    def rows_of(self, count: int) -> bytes:
+        """The first rows that were read last."""
+        return bytes(self._rows[: count * COMMAND.itemsize])
 
     def put(
         self, ends: Packed[Ends], kept: Any, begin: int, end: int, user: int, participant: int, seq: int, now_ns: int,
@@ -261,16 +271,26 @@ def _link(way: Way, packed: Packed[Way]) -> None:
     words[OUT], words[CLOCK] = desk().arrays.out.ctypes.data, way.time.ctypes.data
 
 
+def examples() -> tuple[tuple[Any, ...], Any]:
+    """Pointers of a way, ends, tables that read, kept orders, a ring, taking, a tape, tables and room of a fold, tables
+    that tell and that write, all of which are empty, and what keeps their memory."""
+    telling = Packed(example_of_telling())
+    fold = Reports(Capacity(1, 1, 1, 1), users_max=1)
+    taking = Packed(new_taking(fold, telling.arrays))
+    way = Packed(_memory(np.zeros(1, np.uint8), new_symbols(1), np.zeros(2, np.int64), telling.arrays, taking.arrays))
+    ends, kept = Packed(_no_ends()), KeptOrders()
+    _link(way.arrays, way)
+    ring = Packed(Ring(*(np.zeros(RING_WORDS, np.int64) for _ in Ring._fields)))
+    tape = Packed(no_tape()._replace(words=np.zeros(TAPE_WORDS, np.int64), mine=np.zeros(MINE, np.int64)))
+    pointers = (
+        *(way.pointers, ends.pointers, form().pointers, kept.pointers, ring.pointers),
+        *(taking.pointers, tape.pointers, *fold.pointers, telling.pointers, desk().pointers),
+    )
+    return pointers, (way, ends, kept, ring, taking, tape, fold, telling)
+
+
 def compile_short_way() -> None:
     """Compile or load the kernels: they put and answer nothing."""
-    telling = example_of_telling()
-    fold = Reports(Capacity(1, 1, 1, 1), users_max=1)
-    taking = Packed(new_taking(fold, telling))
-    way = _memory(np.zeros(1, np.uint8), new_symbols(1), np.zeros(2, np.int64), telling, taking.arrays)
-    packed, ends, kept = Packed(way), Packed(_no_ends()), KeptOrders()
-    _link(way, packed)
-    ring = Packed(Ring(*(np.zeros(RING_WORDS, np.int64) for _ in Ring._fields)))
-    put_plain(packed.pointers, ends.pointers, form().pointers, kept.pointers, ring.pointers, *(0,) * 9)
-    tape = Packed(no_tape()._replace(words=np.zeros(TAPE_WORDS, np.int64), mine=np.zeros(MINE, np.int64)))
-    pointers = (taking.pointers, tape.pointers, *fold.pointers, Packed(telling).pointers, kept.pointers)
-    answer_plain(packed.pointers, ends.pointers, *pointers, desk().pointers, 0, 0, 0, 0, -1, 0)
+    (way, ends, read, kept, ring, taking, tape, tables, room, telling, write), _memory_of_all = examples()
+    put_plain(way, ends, read, kept, ring, *(0,) * 9)
+    answer_plain(way, ends, taking, tape, tables, room, telling, kept, write, 0, 0, 0, 0, -1, 0)

@@ -169,6 +169,13 @@ class FixStreams(BoundedStreams):
         commands: int = words[BLOCK_COMMANDS]
         return commands
 
+    def told_alone(self, user: int, stored: bytes, messages: int, last_kind: int) -> None:
+        """Take records of a user, which kernels have made of whole blocks, and sent. last_kind: of the last command."""
+        self._add(user, stored, messages)
+        self.now_ns = self._fold.now_ns
+        self._send()
+        self.ends_extended = last_kind == _EXTEND
+
     def _go_on(self, taking: Taking, first_seq: int, words: list[int]) -> None:
         """Go on with a block of which a kernel has made some reports, and told some of these."""
         commands = np.frombuffer(taking.command_words.tobytes(), COMMAND)[: words[BLOCK_COMMANDS]]

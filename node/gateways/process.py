@@ -26,15 +26,19 @@ from numpy.typing import NDArray
 
 from engine.records import CommandKind
 from gateway.connection import Connection
+from gateway.direct import poll_of
+from gateway.fix.alone import MISSED, TAKEN, Stay, Stays
 from gateway.fix.protocol import Fix
 from gateway.fix.session import FixSession
 from gateway.fix.short_way import ShortWay
+from gateway.fix.streams import FixStreams
 from gateway.outbox import PAST_DAYS, Outbox
 from gateway.protocol import Entrance, OrderProtocol
 from gateway.server import BEAT_S, ROWS_MAX, Gateway
 from gateway.tls import TlsDoor
 from journal import Journal
 from node.gateways import image as gateway_image
+from node.gateways.alone_client import AloneClient
 from node.gateways.core_link import CoreLink, attach
 from node.gateways.fix_watch import SessionFacts
 from node.gateways.look import LOOK_NS, Look
@@ -157,6 +161,7 @@ class GatewayProcess:
         self._working = False
         self._look = Look()
         self._way: ShortWay | None = None
+        self._alone: AloneClient | None = None
         self._bell = self._tape.release_bell
         self._watch = self._tape.release_watch()
         self._full_since_s = 0.0
@@ -202,6 +207,7 @@ class GatewayProcess:
                     *(streams.telling, streams.taking),
                 )
                 gateway.take_alone = self._take_alone
+                self._alone = self._alone_client(self._way, gateway)
         gateway.claims = self.link
         gateway.on_failed_login = self.link.failed
         gateway.on_mass_cancel_asked = self.link.mass_cancel
@@ -229,6 +235,14 @@ class GatewayProcess:
         self._watch.start()
         self._loop.add_reader(self._watch.fd, self._on_bell)
         self._turn()
+
+    def _alone_client(self, way: ShortWay, gateway: Gateway) -> AloneClient | None:
+        """The client with which a kernel stays; None where the event loop has no poll for that."""
+        loop_fd = poll_of(self._loop)
+        if loop_fd < 0:
+            return None
+        stays = Stays(way, self.outbox.streams, gateway.buffer, self._tape.release_place, loop_fd)
+        return AloneClient(self, stays)
 
     async def run(self) -> None:
         """Run until the core or the operator ends it. Raises the fault that ended it, if any."""
@@ -273,6 +287,9 @@ class GatewayProcess:
         if self._watch.fd >= 0:
             self._loop.remove_reader(self._watch.fd)
             self._watch.end()
+        if self._alone is not None:
+            self._alone.close()
+            self._alone = None
         self.link.close()  # first: what ends from now on is no disconnect of a user
         self._loop.create_task(self._leave(why))
 
@@ -325,6 +342,8 @@ class GatewayProcess:
             return
         self._loop.call_later(BEAT_S, self._beat)
         self.gateway.beat()
+        if self._alone is not None:
+            self._alone.beat()
         self._turn()  # a ring is missed where the core dies in the middle of it
         self._look_at_core(self.gateway)
         self.outbox.flush()
@@ -393,6 +412,8 @@ class GatewayProcess:
             self._loop.call_soon(self._wait_for_bell)  # once the loop has sent the answers
         if self.gateway is not None:
             self.gateway.resume()
+        if self._alone is not None:
+            self._alone.on_blocks()
 
     def _wait_for_bell(self) -> None:
         """Wait for the bell, unless something came before it is armed."""
@@ -482,13 +503,15 @@ class GatewayProcess:
     def _put(self, rows: NDArray[Any], _began_ns: int) -> None:
         """Put the messages of a turn into the ring. Raises TapeError if it is broken."""
         assert self.gateway is not None, "it has read the rows"
+        if self._alone is not None:
+            self._alone.leave()
         packed = bytearray(rows.tobytes())
         if not self.producer.put_packed(packed, notes_of(packed, self.gateway.received_ns)):
             raise TapeError("the ring to the core has less room than it said; start the gateway again")
         if self.producer.must_wake():
             self.link.wake()
         if self._look.is_due:
-            self._watch.pause()  # till the look
+            self._bell.disarm()  # till the look
             self._loop.call_soon(self._wait_a_moment)
 
     def _take_alone(self, connection: Connection) -> int:
@@ -497,6 +520,8 @@ class GatewayProcess:
         session, reader, way = connection.row_session, self.feed.standing(), self._way
         if not isinstance(session, FixSession) or reader is None or way is None or self._stopping or self._working:
             return 0
+        if self._alone is not None:
+            self._alone.leave()
         streams = self.outbox.streams
         messages = session.put(
             way,
@@ -512,7 +537,7 @@ class GatewayProcess:
         if self.producer.must_wake():
             self.link.wake()
         if self._look.is_due:
-            self._watch.pause()  # till the look is over
+            self._bell.disarm()  # till the look is over
             pointers = streams.taking_pointers(reader.tape)
             if pointers is None:
                 self._loop.call_soon(self._wait_a_moment)
@@ -536,20 +561,78 @@ class GatewayProcess:
         self._look.note(found=commands > 0)
         self._note_taken(commands)
         self._call_seen()
-        self._watch.go_on()  # and then the bell is armed, and what came before that is found
-        self._loop.call_soon(self._wait_for_bell)
+        self._loop.call_soon(self._wait_for_bell)  # which arms the bell, and finds what came before that
+        if self._alone is not None:
+            self._alone.note(connection, answered=sent.written > 0 and not sent.rest)
 
     def _wait_a_moment(self) -> None:
         """Take what the core makes of a message at once, where it waits for no disk: to sleep until the bell rings
         would take longer."""
         if self._stopping:
             return
-        comes = self._look.comes(self._tape, self.feed.seq)
-        self._watch.go_on()  # and then the bell is armed, and what came before that is found
-        if comes:
+        if self._look.comes(self._tape, self.feed.seq):
             self._turn()
         else:
             self._wait_for_bell()
+
+    # A client alone, with which a kernel stays.
+
+    def pointers_to_stay(self) -> tuple[Any, ...] | None:
+        """Pointers with which a kernel takes the next blocks; None: it cannot, or others wait."""
+        reader, gateway = self.feed.standing(), self.gateway
+        if reader is None or gateway is None or gateway.reads_others():
+            return None
+        if self._stopping or self._working or self._seen or self._telling is not None:
+            return None
+        pointers: tuple[Any, ...] | None = self.outbox.streams.taking_pointers(reader.tape)
+        return pointers
+
+    def seen(self) -> tuple[FixStreams, int]:
+        """The streams, and the last command that they have."""
+        return self.outbox.streams, self.feed.seq
+
+    def on_stay(self, connection: Connection, stay: Stay) -> None:
+        """Take what a stay has come to: as of messages alone, one after the other."""
+        gateway, streams = self.gateway, self.outbox.streams
+        assert gateway is not None, "it has connections"
+        began_ns, seq = time.perf_counter_ns(), self.feed.seq
+        connection.begin, connection.end = connection.region, stay.end
+        if stay.came_ns:
+            connection.received_ns = stay.came_ns
+        if stay.messages:
+            gateway.turns += max(stay.blocks, 1)
+            gateway.orders += stay.messages
+            gateway.bytes_in += stay.bytes_in
+            connection.session.heard_ns = gateway.now_ns()
+        self._working = True
+        try:
+            if stay.told:
+                connection.note_told(stay.bytes_out, stay.rest)
+                streams.told_alone(connection.user, stay.records, stay.told, stay.kind)
+                self.feed.passed(stay.seq, stay.blocks)
+                self._carries = streams.ends_extended
+            if stay.why == TAKEN:
+                self._note_taken(streams.took_taped(stay.taken, self.feed.seq))
+        finally:
+            self._working = False
+        self._streams.count(self.feed.seq - seq, began_ns - stay.awake_ns)
+        if stay.told or stay.why == MISSED:
+            self._look.note(found=stay.why != MISSED)
+        self._call_seen()
+
+    def look_at_tape(self) -> None:
+        """Take what was released, and have the doorbell wake the loop for what comes."""
+        self._wait_for_bell()
+
+    def wake_core(self) -> None:
+        """Wake the core, and wait a moment for what it makes of a message."""
+        self.link.wake()
+        self._wait_a_moment()
+
+    def read_again(self, connection: Connection) -> None:
+        """Have the next turn read what came of a client."""
+        assert self.gateway is not None, "it has connections"
+        self.gateway.on_bytes(connection)
 
     def _refuse_where_full(self) -> None:
         """End clients that send while the ring is full, where this gateway refuses then: nothing of what they have sent
