@@ -124,15 +124,19 @@ class Checkpoint:
         """Identity of the state."""
         return _origin(self)
 
-    def copy_pages(self) -> None:
-        """Copy the pages of arrays that are a mapping of the file at once, for a caller that will write most of them.
+    def copy_pages(self, part: str, name: str) -> None:
+        """Copy the pages of an array that is in a mapping of the file at once, for a caller that will write most of
+        them.
 
         One by one, at the first write to each, they take twice as long. A system that cannot do it at once copies them
         later.
         """
-        if self.mapping is not None:
+        array = self.parts.get(part, {}).get(name)
+        if self.mapping is not None and array is not None:
+            begin = array.ctypes.data - np.frombuffer(self.mapping, np.uint8).ctypes.data
+            page = begin - begin % mmap.PAGESIZE
             with suppress(OSError):
-                self.mapping.madvise(_POPULATE_WRITE)
+                self.mapping.madvise(_POPULATE_WRITE, page, begin + array.nbytes - page)
 
 
 @dataclass(frozen=True)

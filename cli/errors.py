@@ -31,7 +31,7 @@ INTERRUPTED: Final = 130
 TERMINATED: Final = 143
 READER_GONE: Final = 141
 
-#: Release of Numba whose compiler ``engine.jit`` changes from within; another one may lack what is changed.
+#: Release of Numba whose compiler ``engine.compiler`` changes from within; another one may lack what is changed.
 NUMBA: Final = "0.68.1"
 
 #: (folder, class) whose message is a sentence for the user, and the exit status; subclasses count.

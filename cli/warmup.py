@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version as version_of
 
 from cli import errors, kernel_sets, screen
 
@@ -15,6 +14,7 @@ def ready(
 ) -> None:
     """Compile the kernels that are not in the cache, with one progress display.
 
+    Without any of the options: those of the engine, for a program that calls them once a block, without Numba.
     gateway: load those of the gateway too, as a node does before it opens a port. native, reports: in their place those
     of native order entry, or of FIX, and of reports, for a gateway of it. feed: compile those of the market data feed,
     and load them. web: those of market data for web clients.
@@ -29,7 +29,10 @@ def ready(
         kernel_sets.kernel_set(kernel_sets.FEED).compile_kernels()
         return
     if not gateway:
+        from engine.jit import call_stored_code
+
         _compile_missing(kernel_sets.ENGINE)
+        call_stored_code()
         return
     with_reports = (kernel_sets.REPORTS, kernel_sets.NATIVE if native else kernel_sets.FIX)
     beside = with_reports if native or reports else ()
@@ -101,6 +104,8 @@ def warmup(*, as_json: bool) -> int:
 
 def version(*, as_json: bool) -> int:
     """`lockstep version`: print the versions of lockstep, rules, kernels and libraries."""
+    from importlib.metadata import version as version_of  # it takes 30 ms to load
+
     from engine.kernel_cache import SOURCE_DIGEST
     from engine.records import RULES_VERSION
 

@@ -2,7 +2,7 @@
 
 Each replaces a function of Numba by one with the same result, but for the symbols of kernels, which are shorter: Numba
 writes each field of each array of the state into the name of each kernel that gets the state, 7 KB of name, and LLVM
-reads them again at each call. ``engine.jit`` takes the shortcuts before anything is compiled.
+reads them again at each call. ``engine.compiler`` takes the shortcuts before anything is compiled.
 """
 
 import gc

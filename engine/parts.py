@@ -30,6 +30,8 @@ Arrays = dict[str, Rows]
 CAPACITY_NUMBERS: Final = ("orders_max", "ids_max", "ids_mask", "instruments_max", "participants_max")
 
 _PAGE_BYTES: Final = 4_096
+#: The part of a row of a table that is looked at first: one of so many parts.
+_LOOKED_AT_FIRST: Final = 16
 
 
 class Region(NamedTuple):
@@ -163,11 +165,24 @@ def _pages(rows: Rows) -> Rows:
     return flat.view(np.int64).reshape(-1, page_bytes // 8)
 
 
+def _with_any(rows: Rows) -> Rows:
+    """True for each row of a table that has a number other than 0.
+
+    Of a busy table the first numbers of a row tell; the others are looked at where those are 0.
+    """
+    found = np.asarray(rows[:, : rows.shape[1] // _LOOKED_AT_FIRST].any(axis=1))
+    rest = np.flatnonzero(~found)
+    if len(rest) > len(rows) // _LOOKED_AT_FIRST:
+        return np.asarray(rows.any(axis=1))
+    found[rest] = rows[rest].any(axis=1)
+    return found
+
+
 def _kept_pages(rows: Rows, name: str) -> Arrays:
     if not len(rows):
         return {f"{name}_places": np.zeros(0, np.int64), f"{name}_pages": np.zeros((0, 1), np.int64)}
     pages = _pages(rows)
-    places = np.flatnonzero(pages.any(axis=1)).astype(np.int64)
+    places = np.flatnonzero(_with_any(pages)).astype(np.int64)
     if 4 * len(places) >= 3 * len(pages):
         # A busy table has little to leave out, and a view of all costs less than a copy of most.
         return {f"{name}_places": np.arange(len(pages), dtype=np.int64), f"{name}_pages": pages}
@@ -266,7 +281,7 @@ def adopted(state: State, parts: dict[str, Arrays]) -> State:
 def _mark(state: State) -> None:
     """Mark the rows of ids in use. An image of a full table has its empty pages too, so pages do not tell."""
     rows = state.ids["participant"].reshape(-1, min(len(state.ids), ID_MARK_ROWS))
-    state.id_marks[:] = rows.any(axis=1)
+    state.id_marks[:] = _with_any(rows)
 
 
 def capacity_numbers(state: State) -> tuple[int, ...]:

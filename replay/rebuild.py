@@ -353,7 +353,7 @@ def _started(
         if wrong is None:
             try:
                 if checkpoint.mapping is not None and _writes_most(checkpoint.mapping, to_seq - checkpoint.seq):
-                    checkpoint.copy_pages()
+                    checkpoint.copy_pages("ids", "ids_pages")  # the engine copies the other arrays
                 machine = restored(kind, checkpoint, adopts=True)
                 images = checkpoint.projections
             except ValueError as error:

@@ -54,8 +54,8 @@ def test_a_part_of_a_kernel_is_compiled_for_itself_only_when_python_calls_it(tmp
 def test_a_kernel_that_was_loaded_is_a_part_of_one_that_is_compiled_then(tmp_path: Path) -> None:
     """LLVM's form of the part is read for that, and for nothing else."""
     script = tmp_path / "kernels.py"
-    count = "import engine.jit as jit\nparsed = []\nparse = jit.ll.parse_bitcode\n"
-    count += "jit.ll.parse_bitcode = lambda data: (parsed.append(len(data)), parse(data))[1]\n"
+    count = "import engine.compiler as compiler\nparsed = []\nparse = compiler.ll.parse_bitcode\n"
+    count += "compiler.ll.parse_bitcode = lambda data: (parsed.append(len(data)), parse(data))[1]\n"
     script.write_text(count + KERNELS + "print(len(parsed))\n")
     modes = {"LOCKSTEP_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
 
@@ -93,10 +93,10 @@ from pathlib import Path
 import numpy as np
 from numba.core.caching import IndexDataCacheFile
 
-from engine import jit
+from engine import compiler, jit
 
 if "plain" in sys.argv:  # the control: Numba's own files
-    jit._KernelFiles = IndexDataCacheFile
+    compiler._KernelFiles = IndexDataCacheFile
 
 @jit.called
 def doubled(numbers):

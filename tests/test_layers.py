@@ -63,9 +63,9 @@ RANK = {folder: rank for rank, folders in enumerate(LAYERS) for folder in folder
 
 #: Home of each outside library, and of `benchmarks`: the files, or folders that end in a slash, that may import it.
 HOMES = {
-    # Atomic loads and stores are the tape's alone: in engine/jit.py, each edit of them would compile the market anew.
-    "numba": ("engine/jit.py", "engine/compiler_shortcuts.py", "tape/machine.py"),
-    "llvmlite": ("engine/jit.py", "tape/machine.py"),
+    # Atomic loads and stores are the tape's alone: in the engine, each edit of them would compile the market anew.
+    "numba": ("engine/compiler.py", "engine/compiler_shortcuts.py", "engine/instructions.py", "tape/machine.py"),
+    "llvmlite": ("engine/compiler.py", "engine/instructions.py", "engine/machine_code.py", "tape/machine.py"),
     "sortedcontainers": ("engine/reference/",),
     "lmdb": ("journal/store.py",),
     "msgpack": ("journal/", "checkpoints/image.py", "replication/link.py"),

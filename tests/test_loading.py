@@ -37,12 +37,44 @@ def test_commands_that_run_no_kernel_do_not_load_numba() -> None:
     commands = ("operating.admin", "trading.trade", "trading.simulate", "upkeep.journal", "upkeep.checkpoint")
     commands += ("questions.history", "questions.order", "questions.choice", "upkeep.doctor", "servers.serve")
     assert not loads(f"import {', '.join(f'cli.{name}' for name in commands)}", "numba")
-    assert loads("from engine import Engine", "numba"), "the control"
+    apply = "import numpy\nfrom engine import *\nCapacity\nEngine(Capacity(1, 1, 1, 1)).apply(numpy.zeros(1, COMMAND))"
+    assert loads(apply, "numba") is not INTERPRETED, "the control"
+
+
+QUESTIONS = """
+import contextlib
+import io
+import sys
+
+from cli.main import app
+
+with contextlib.redirect_stdout(io.StringIO()):
+    app(sys.argv[1:], standalone_mode=False)
+print("numba" in sys.modules)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(INTERPRETED, reason="nothing is compiled in this mode")
+def test_questions_to_a_journal_do_not_load_numba(tmp_path: Path) -> None:
+    """Only those that look into an order's queue, or at the state, run kernels at all."""
+    day = tmp_path / "day.txt"
+    lines = ["participant ALPHA", "participant BETA", "instrument XYZ tick=0.01 lot=1 reference=10.00"]
+    lines += ["phase XYZ continuous", "enter ALPHA a1 sell 10 XYZ @ 10.02", "enter BETA b1 buy 5 XYZ @ 10.02"]
+    day.write_text("\n".join(lines))
+    node = str(tmp_path / "node")
+    subprocess.check_call([sys.executable, "-m", "cli.main", "run", str(day), "--data", node], cwd=ROOT)
+    for words in ("book {} XYZ", "state {}", "positions {}", "limits {}", "order {} --number 1 --queue", "why {} 6"):
+        line = [sys.executable, "-c", QUESTIONS, *words.format(node).split()]
+        assert subprocess.check_output(line, text=True, cwd=ROOT) == "False\n", words
+    line = [sys.executable, "-c", QUESTIONS, "state", node]
+    other = os.environ | {"NUMBA_OPT": "3"}
+    assert subprocess.check_output(line, text=True, cwd=ROOT, env=other) == "True\n", "the control"
 
 
 def test_a_question_to_an_export_loads_no_kernel() -> None:
-    assert not loads("import cli.questions.ask, exports.questions", "numba")
-    assert loads("import exports.tables", "numba"), "the control"
+    assert not loads("import cli.questions.ask, exports.questions", "engine.jit")
+    assert loads("import exports.tables", "engine.jit"), "the control"
 
 
 def test_formats_of_a_manifest_are_those_that_are_written_and_read() -> None:

@@ -368,9 +368,10 @@ def test_a_long_replay_behind_a_checkpoint_copies_its_pages_at_once_and_a_short_
     copied: list[int] = []
     whole = Checkpoint.copy_pages
 
-    def copy_pages(self: Checkpoint) -> None:
+    def copy_pages(self: Checkpoint, part: str, name: str) -> None:
+        assert name in self.parts[part]
         copied.append(self.seq)
-        whole(self)
+        whole(self, part, name)
 
     monkeypatch.setattr(Checkpoint, "copy_pages", copy_pages)
     (path, *_) = sorted((node / "checkpoints").glob("*.checkpoint"))

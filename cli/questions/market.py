@@ -9,6 +9,7 @@ from cli.questions.holdings import chosen, in_force, only
 from cli.questions.market_tables import show_accounts, show_book, show_positions, show_uses, show_waiting
 from cli.questions.reading import check_name, rebuilt_at
 from cli.questions.tokens import with_tokens
+from engine.digest import state_digest
 from engine.names import Directory, unpack
 from engine.records import Phase, Side
 from notation.moments import plain_time
@@ -90,7 +91,7 @@ def state(directory: Path, at: str | None, participant: str | None, symbol: str 
         about |= {"checkpoint_seq": rebuilt.checkpoint_seq or None}
         about |= {"epoch": engine.epoch, "speed_bump_ns": engine.speed_bump_ns, "day_start_ns": engine.day_start_ns}
         about |= {"waiting": waiting_objects(engine)}
-        digests = {"state_digest": engine.state_digest().hex(), "event_digest": engine.event_digest.hex()}
+        digests = {"state_digest": state_digest(parts).hex(), "event_digest": engine.event_digest.hex()}
         by_part = {
             "part_digests": {name: parts[name].hex() for name in sorted(parts)},
             "open_orders": len(about_orders),
@@ -121,7 +122,7 @@ def state(directory: Path, at: str | None, participant: str | None, symbol: str 
             ("time", time(engine.now_ns)),
             ("epoch", screen.count(engine.epoch)),
             ("rebuilt from", f"{replayed}{screen.counted(rebuilt.seq - rebuilt.checkpoint_seq, 'command')}"),
-            ("state digest", engine.state_digest().hex()),
+            ("state digest", state_digest(parts).hex()),
             ("event digest", engine.event_digest.hex()),
             *((name.replace("open_orders", "open orders"), screen.count(number)) for name, number in counted.items()),
             *([("entry delay", duration(engine.speed_bump_ns))] if engine.speed_bump_ns else []),
