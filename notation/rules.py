@@ -1,5 +1,6 @@
 """Reasons in words, each with the section of the rulebook that has its rule."""
 
+from inspect import unwrap
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -74,9 +75,13 @@ OF_NO_USER: Final = (
 )
 
 
+#: The kernel as plain Python: for one number it is not worth a load of Numba.
+_user_in: Final = unwrap(user_in)
+
+
 def is_of_no_user(command: "np.void") -> bool:
     """True of a COMMAND row that cancels an order, and says nothing of who asked for it."""
-    return bool(command["kind"] == CommandKind.CANCEL and not user_in(int(command["context"])))
+    return bool(command["kind"] == CommandKind.CANCEL and not _user_in(int(command["context"])))
 
 
 def rule_object(reason: Reason, sentence: str | None = None) -> dict[str, str]:

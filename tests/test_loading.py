@@ -61,10 +61,11 @@ def test_questions_to_a_journal_do_not_load_numba(tmp_path: Path) -> None:
     day = tmp_path / "day.txt"
     lines = ["participant ALPHA", "participant BETA", "instrument XYZ tick=0.01 lot=1 reference=10.00"]
     lines += ["phase XYZ continuous", "enter ALPHA a1 sell 10 XYZ @ 10.02", "enter BETA b1 buy 5 XYZ @ 10.02"]
+    lines += ["cancel ALPHA a1"]
     day.write_text("\n".join(lines))
     node = str(tmp_path / "node")
     subprocess.check_call([sys.executable, "-m", "cli.main", "run", str(day), "--data", node], cwd=ROOT)
-    for words in ("book {} XYZ", "state {}", "positions {}", "limits {}", "order {} --number 1 --queue", "why {} 6"):
+    for words in ("book {} XYZ", "state {}", "positions {}", "limits {}", "order {} --number 1 --queue", "why {} 7"):
         line = [sys.executable, "-c", QUESTIONS, *words.format(node).split()]
         assert subprocess.check_output(line, text=True, cwd=ROOT) == "False\n", words
     line = [sys.executable, "-c", QUESTIONS, "state", node]
