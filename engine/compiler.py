@@ -239,6 +239,12 @@ class _StoredModule:
             file.seek(self._place)
             return ll.parse_bitcode(file.read())
 
+    def machine_code(self) -> bytes:
+        """The kernel's machine code, read anew. Raises OSError, or one of ``_TORN``."""
+        with open(self._path, "rb") as file:
+            _, ((_, _, (code, _, _)), *_) = pickle.load(file)
+        return bytes(code)
+
 
 def _defined_in(module: Any) -> frozenset[str]:
     """Names of what a module of LLVM defines."""
@@ -261,7 +267,7 @@ def _library_of_machine_code(_cls: Any, codegen: Any, state: Any) -> Any:
     library._set_compiled_object(code)
     library._finalize_final_module()
     codegen._engine._defined_symbols |= stored.defined
-    library._stored = stored
+    library._stored = library._loaded_from = stored
     return library
 
 
@@ -341,9 +347,15 @@ class _KernelCache(FunctionCache):  # type: ignore[misc]
         return self._load_overload(signature, context)
 
 
-def _store(compiled: Any, arguments: tuple[Any, ...], described: str) -> None:
-    """Write the machine code of a kernel, as it was compiled for a call, where its file is missing."""
-    made = compiled.overloads[tuple(map(numba.typeof, arguments))]
+def _store(compiled: Any, arguments: tuple[Any, ...]) -> None:
+    """Write the machine code of a kernel for programs without Numba, where its file is missing.
+
+    It was compiled or loaded for arguments of these types.
+    """
+    described = machine_code.described_all(arguments)
+    if described is None:
+        return
+    made = compiled.overloads[tuple(_without_value(numba.typeof(each)) for each in arguments)]
     results = _results(made.signature.return_type)
     processor = made.library.codegen.magic_tuple()
     kernel = compiled.py_func
@@ -351,9 +363,10 @@ def _store(compiled: Any, arguments: tuple[Any, ...], described: str) -> None:
         return
     if not machine_code.path_of(kernel, described, processor).exists():
         entry = machine_code.ENTRY + made.fndesc.llvm_func_name
-        code = machine_code.Code(described, processor, entry, results, made.library._get_compiled_object())
-        with suppress(OSError):  # programs without it take longer
-            machine_code.write(kernel, code)
+        loaded = getattr(made.library, "_loaded_from", None)
+        with suppress(OSError, *_TORN):  # programs without it take longer
+            octets = made.library._get_compiled_object() if loaded is None else loaded.machine_code()
+            machine_code.write(kernel, machine_code.Code(described, processor, entry, results, octets))
 
 
 def _without_value(argument: Any) -> Any:
@@ -384,9 +397,7 @@ class _Compiling:
     def compile_for_call(self, *arguments: Any) -> Any:
         """Compile for a call from Python; write the machine code for programs without Numba."""
         called = self._compile_for_call(*arguments)
-        types_of_call = machine_code.described_all(arguments)
-        if types_of_call is not None:
-            _store(self._compiled, arguments, types_of_call)
+        _store(self._compiled, arguments)
         return called
 
     def compile(self, signature: Any) -> Any:
@@ -504,6 +515,7 @@ def address_of(kernel: Any, returns: int, arguments: tuple[Any, ...]) -> int:
     if made is None or made.library in _PARTS:
         kernel.compile(kinds)
         made = kernel.overloads[kinds]
+    _store(kernel, arguments)
     if made.signature.return_type != _int64_values(returns):
         raise TypeError(f"{kernel.__name__} gives {made.signature.return_type}, not {_int64_values(returns)}")
     return int(made.library.get_pointer_to_function(made.fndesc.llvm_func_name))

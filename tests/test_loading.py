@@ -73,6 +73,20 @@ def test_questions_to_a_journal_do_not_load_numba(tmp_path: Path) -> None:
     assert subprocess.check_output(line, text=True, cwd=ROOT, env=other) == "True\n", "the control"
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(INTERPRETED, reason="nothing is compiled in this mode")
+def test_an_import_compiles_no_kernel(tmp_path: Path) -> None:
+    """The kernels of FIX did: 14 s before the first compilation could go on in two processes."""
+    modes = os.environ | {"LOCKSTEP_CACHE_DIR": str(tmp_path)}
+    imports = "from cli.kernel_sets import EACH, kernel_set\nprint([kernel_set(each).is_compiled() for each in EACH])\n"
+    found = subprocess.check_output([sys.executable, "-c", imports], text=True, cwd=ROOT, env=modes)
+    assert "True" not in found
+    assert not list(tmp_path.rglob("*.nbc"))
+    control = "from reports.projection import compile_kernels\ncompile_kernels()"
+    subprocess.check_call([sys.executable, "-c", control], cwd=ROOT, env=modes)
+    assert list(tmp_path.rglob("*.nbc"))
+
+
 def test_a_question_to_an_export_loads_no_kernel() -> None:
     assert not loads("import cli.questions.ask, exports.questions", "engine.jit")
     assert loads("import exports.tables", "engine.jit"), "the control"

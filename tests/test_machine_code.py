@@ -129,6 +129,32 @@ def test_a_file_that_is_torn_or_of_another_processor_counts_as_missing(tmp_path:
     assert ran(tmp_path, PROGRAM, "of another processor") == (compiled, True)
 
 
+def test_a_kernel_whose_file_is_lost_is_loaded_by_numba_which_writes_it_anew(tmp_path: Path) -> None:
+    """Numba had loaded it, and so had no machine code at hand: each question with it ended as a defect."""
+    compiled, _ = ran(tmp_path, PROGRAM, "compile")
+    files = {path.name for path in tmp_path.rglob("*.code")}
+    for path in tmp_path.rglob("*.code"):
+        path.unlink()
+    assert ran(tmp_path, PROGRAM, "stored") == (compiled, True)
+    assert {path.name for path in tmp_path.rglob("*.code")} == files
+    assert ran(tmp_path, PROGRAM, "stored") == (compiled, False)
+
+
+LINKED = """
+if sys.argv[1] == "link":
+    jit.Linked(divided, 1).address(8, 3)
+else:
+    jit.call_stored_code()
+    print(divided(8, 3))
+print("numba" in sys.modules, file=sys.stderr)
+"""
+
+
+def test_a_kernel_that_another_calls_by_its_address_is_stored_too(tmp_path: Path) -> None:
+    assert ran(tmp_path, KERNELS + LINKED, "link") == ("", True)
+    assert ran(tmp_path, KERNELS + LINKED, "call") == ("2\n", False)
+
+
 def test_code_that_needs_what_the_process_has_not_is_left_to_numba(tmp_path: Path) -> None:
     """LLVM ends a process that places it in memory."""
     compiled, _ = ran(tmp_path, PROGRAM, "compile")

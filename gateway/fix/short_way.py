@@ -20,7 +20,7 @@ from engine.records import COMMAND, CommandKind
 from gateway.fix.kept_orders import KeptOrders
 from gateway.fix.marks import SEQ_MAX
 from gateway.fix.reading import ROWS, expected_of, form, read_orders
-from gateway.fix.taking import GROUPS, OTHER, WHOLE, Taking, new_taking, take_block
+from gateway.fix.taking import GROUPS, OTHER, WHOLE, Taking, example_of_taking, new_taking, take_block
 from gateway.fix.telling import Telling, example_of_telling
 from gateway.fix.writing import Head, desk, head_of, write_reports
 from gateway.symbols import new_symbols
@@ -111,9 +111,9 @@ def _memory(buffer: Any, symbols: Any, price_max_e4: Any, telling: Telling, taki
 
 
 def _example() -> Way:
-    telling = example_of_telling()
-    fold = Reports(Capacity(1, 1, 1, 1), users_max=1)
-    return _memory(np.zeros(1, np.uint8), new_symbols(1), np.zeros(2, np.int64), telling, new_taking(fold, telling))
+    return _memory(
+        np.zeros(1, np.uint8), new_symbols(1), np.zeros(2, np.int64), example_of_telling(), example_of_taking()
+    )
 
 
 #: Unpack the memory in a kernel, from the pointers of a ``Packed``.

@@ -80,7 +80,8 @@ def new_taking(fold: Reports, telling: Telling) -> Taking:
     return taking
 
 
-def _example() -> Taking:
+def example_of_taking() -> Taking:
+    """Arrays of the types and shapes of such memory, for ``unpack_pointers``. No kernel is compiled for it."""
     rows = np.zeros(8, np.int64)
     return Taking(
         np.zeros(_PLACES, np.int64),
@@ -94,7 +95,7 @@ def _example() -> Taking:
     )
 
 
-_unpack = unpack_pointers(_example())
+_unpack = unpack_pointers(example_of_taking())
 #: The kernel of the fold, called by its address.
 _REPORTS_KERNEL: Final = Linked(make_reports, 3)
 _reports: Final = call_by_address(3)
