@@ -9,7 +9,7 @@ import pytest
 
 from cli.questions import order as order_command
 from engine.records import Reason
-from notation.rules import RULES
+from notation.rules import OF_NO_USER, RULES
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
 from tests.question_day import write_day
@@ -195,7 +195,7 @@ def test_text_names_the_other_side_and_the_rule(small: Path, lockstep: Lockstep)
     said = lockstep("order", small, "a1")[1]
     trade = next(line for line in said.splitlines() if " trade " in line)
     assert trade.split()[-2:] == ["DELTA", "250"]
-    assert said.endswith("user: its owner canceled it, or a part of it (rulebook section 4)\n")
+    assert said.endswith(f"user: {OF_NO_USER} (rulebook section 4)\n"), "commands of a file name no user"
     refused = told(lockstep, small, "b9")
     assert refused[0]["rules"] == [
         {"reason": "max_order_qty", "section": "8", "sentence": "the quantity of the order is above its limit"}

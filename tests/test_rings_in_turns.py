@@ -121,7 +121,7 @@ def test_messages_of_a_connection_do_not_wait_behind_a_flood_by_a_ring(tmp_path:
 @pytest.mark.parametrize("clients", [1, 3])
 def test_the_arrival_file_shows_that_rings_and_sockets_took_turns(tmp_path: Path, clients: int) -> None:
     chance = random.Random(clients)
-    seqs = {"last": 0}
+    seqs = {"last": 1_000}  # a turn is noted before it is counted here
     log = ArrivalLog(ArrivalFiles(tmp_path / "arrivals", JOURNAL_ID), lambda: seqs["last"], pytest.fail)
 
     async def on_a_loop() -> int:
