@@ -16,8 +16,8 @@ from tests.streams import random_stream
 
 ROOT = Path(__file__).parent.parent
 DEEP = ["[" * 200_000, "[" * 200_000 + "]" * 200_000, '{"a":' * 200_000 + "1" + "}" * 200_000]
-#: Readers of what a program of ours has written to a pipe or file of its own, in demo, load and benchmarks, or that has a
-#: checksum.
+#: Readers of what a program of ours has written to a pipe or file of its own, in demo, load and benchmarks, and of what
+#: has a checksum.
 OWN = {
     "benchmarks", "load", ".ci", "tests", "cli", "replay/release.py", "replay/release_worker.py",
     "directory/checkpoint_fork.py", "node/gateways/image.py", "engine/machine_code.py",
