@@ -186,7 +186,7 @@ def undefined_symbols(code: bytes) -> list[str]:
 
 
 class Stored:
-    """A kernel as a program calls it that has not loaded Numba; ``otherwise`` takes the calls for which it has no file."""
+    """A kernel as a program without Numba calls it; ``otherwise`` takes the calls for which it has no file."""
 
     def __init__(self, kernel: Callable[..., Any], otherwise: Callable[..., Any]) -> None:
         self._kernel, self._otherwise = kernel, otherwise
