@@ -10,11 +10,18 @@ from cli import errors, kernel_sets, screen
 
 
 def ready(
-    *, gateway: bool = False, native: bool = False, reports: bool = False, feed: bool = False, web: bool = False
+    *,
+    often: bool = False,
+    gateway: bool = False,
+    native: bool = False,
+    reports: bool = False,
+    feed: bool = False,
+    web: bool = False,
 ) -> None:
     """Compile the kernels that are not in the cache, with one progress display.
 
-    Without any of the options: those of the engine, for a program that calls them once a block, without Numba.
+    Without any of the options: those of the engine, for a program that calls them seldom, without Numba. often: the
+    same by Numba, whose start takes longer and whose calls are shorter (ADR 94).
     gateway: load those of the gateway too, as a node does before it opens a port. native, reports: in their place those
     of native order entry, or of FIX, and of reports, for a gateway of it. feed: compile those of the market data feed,
     and load them. web: those of market data for web clients.
@@ -29,10 +36,11 @@ def ready(
         kernel_sets.kernel_set(kernel_sets.FEED).compile_kernels()
         return
     if not gateway:
-        from engine.jit import call_stored_code
-
         _compile_missing(kernel_sets.ENGINE)
-        call_stored_code()
+        if not often:
+            from engine.jit import call_stored_code
+
+            call_stored_code()
         return
     with_reports = (kernel_sets.REPORTS, kernel_sets.NATIVE if native else kernel_sets.FIX)
     beside = with_reports if native or reports else ()

@@ -68,6 +68,8 @@ def test_questions_to_a_journal_do_not_load_numba(tmp_path: Path) -> None:
     for words in ("book {} XYZ", "state {}", "positions {}", "limits {}", "order {} --number 1 --queue", "why {} 7"):
         line = [sys.executable, "-c", QUESTIONS, *words.format(node).split()]
         assert subprocess.check_output(line, text=True, cwd=ROOT) == "False\n", words
+    line = [sys.executable, "-c", QUESTIONS, "run", str(day), "--data", str(tmp_path / "other")]
+    assert subprocess.check_output(line, text=True, cwd=ROOT) == "True\n", "a run calls kernels often: by Numba"
     line = [sys.executable, "-c", QUESTIONS, "state", node]
     other = os.environ | {"NUMBA_OPT": "3"}
     assert subprocess.check_output(line, text=True, cwd=ROOT, env=other) == "True\n", "the control"

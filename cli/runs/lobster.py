@@ -42,7 +42,7 @@ def run_lobster(options: RunOptions, *, as_json: bool) -> int:
     if given is not None and not continues:
         _check_room(options, given.flow.rows)
     if options.engine is EngineChoice.kernel:
-        ready()
+        ready(often=True)
     met = _compared(options, given) if continues and given is not None else None
     journal, engine = open_node(options, met, given.see if given is not None and given.checked else None)
     with journal:

@@ -42,7 +42,7 @@ def run(options: RunOptions, *, as_json: bool) -> int:
     if any(line.expected for _, lines in files for line in lines):
         screen.notice("note: run compares no events; `lockstep scenario` does, with those that stand in the files")
     if options.engine is EngineChoice.kernel:
-        ready()
+        ready(often=True)
     met, rest = None, np.empty(0, COMMAND)
     if not options.append:
         feed = ScenarioFeed(files)

@@ -33,7 +33,7 @@ def wire(plan: dict[str, Any], existing: tuple[str, int, list[Any], str] | None,
 
     Exit status 1 if an answer was missing or wrong, which ends the benchmark.
     """
-    ready()
+    ready(often=True)
     from benchmarks import wire as benchmark
     from benchmarks.wire_node import Node
 
@@ -96,7 +96,7 @@ def _table(rows: list[dict[str, Any]]) -> None:
 
 
 def _run(what: str, as_json: bool) -> int:
-    ready()
+    ready(often=True)
     from benchmarks.measure import machine
 
     where = machine()
