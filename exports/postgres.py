@@ -26,7 +26,8 @@ from exports.copy_fields import (
 )
 from exports.days import DAY_NS, TIMES, by_day, day_text, number_of
 from exports.tables import TRADES, Columns, Table, near_slices
-from exports.words import Text, read_only
+from exports.words import Text
+from reports.projection import read_only
 
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER: Final = b"\xff\xff"

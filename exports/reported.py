@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from engine.records import Book, CommandKind, Peg, Side, TimeInForce
 from exports.row_columns import put_columns, put_orders
 from exports.tables import ORDERS, REPORTS, TRADES, BookWord, Columns
+from reports.projection import read_only
 from reports.rows import REPORT_BYTES, REPORT_FIELDS, REPORT_PLACE, InBook, Liquidity, ReportKind
 
 #: Rows that are made columns at once: as many as a group of Parquet has.
@@ -73,16 +74,9 @@ def _uses(column: str) -> NDArray[np.bool_]:
     return np.isin(kinds, [int(kind) for kind, fields in REPORT_FIELDS.items() if name in fields])
 
 
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """A view that nobody writes to: a kernel is compiled for one kind of array."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
-
-
-_ALL_PLACES: Final = _read_only(np.array([_place(column) for column in _COLUMNS], np.int64))
-_ALL_USES: Final = _read_only(np.array([_uses(column) for column in _COLUMNS]))
-_ALL_CODES: Final = _read_only(np.array(list(_CODES.values()), np.int64))
+_ALL_PLACES: Final = read_only(np.array([_place(column) for column in _COLUMNS], np.int64))
+_ALL_USES: Final = read_only(np.array([_uses(column) for column in _COLUMNS]))
+_ALL_CODES: Final = read_only(np.array(list(_CODES.values()), np.int64))
 _KIND: Final = _COLUMNS.index("kind")
 
 
@@ -112,7 +106,7 @@ class ReportColumns:
 
     def take(self, reports: NDArray[Any]) -> Iterator[Columns]:
         """Take REPORT rows, in order; gives the columns that are full."""
-        words = _read_only(np.ascontiguousarray(reports.view(REPORT_BYTES)).view(np.int64).reshape(len(reports), -1))
+        words = read_only(np.ascontiguousarray(reports.view(REPORT_BYTES)).view(np.int64).reshape(len(reports), -1))
         while len(words):
             here = words[: self._rows_max - self._n]
             put_columns(here, _ALL_PLACES, _KIND, _ALL_USES, _ALL_CODES, self._held, self._n)
@@ -174,11 +168,11 @@ _LAST: Final = {"end_seq": "seq", "end_time_ns": "time_ns", "end_reason": "reaso
 
 
 def _numbers(columns: Any) -> NDArray[np.int64]:
-    return _read_only(np.array([_COLUMNS.index(name) for name in columns], np.int64))
+    return read_only(np.array([_COLUMNS.index(name) for name in columns], np.int64))
 
 
 _ROWS_OF: Final = (_numbers(_FIRST.values()), _numbers(_NEWEST), _numbers(_LAST.values()))
-_ABOUT: Final = _read_only(
+_ABOUT: Final = read_only(
     np.append(
         _numbers(("order_kind", "order_number", "leaves_qty")),
         [int(ReportKind.NEW), int(ReportKind.TRADE), list(_FIRST).index("entry_seq")],

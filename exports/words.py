@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from engine.names import pack
 from exports.copy_fields import TEXT_MAX, put_codes, take_codes
 from exports.id_text import IS_ID, RAW_LENGTH, put_ids, put_names, take_ids, take_names
+from reports.projection import read_only
 
 Ints = NDArray[np.int64]
 Words = NDArray[Any]
@@ -124,13 +125,6 @@ def id_keys_of(text: Text) -> Ints:
     if wrong >= 0:
         raise ValueError(f"a word of {lengths[wrong]} characters is no id")
     return found
-
-
-def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """A view that nobody writes to: a kernel is compiled for one kind of array."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def id_words(values: Ints) -> Words:

@@ -173,8 +173,6 @@ class FixDataProcess(FollowingProgram):
         self.by_session: dict[DataSession, Connection] = {}
         self._addresses: dict[str, int] = {}
         self._loop = asyncio.get_running_loop()
-        self._ended = asyncio.Event()
-        self._failure: BaseException | None = None
         self._sends_soon = False
         self.follower = TapeFollower(
             *(market, options.data / "fix-data", "fix-data", self.market, self.stop, self._send),
