@@ -51,8 +51,8 @@ class Selection:
 
     contra: with ``participant`` the other side of its trades; alone either side. side: of an order; of a trade that of
     ``participant``, or of the aggressor where none is given. follows: what a running node adds is selected too, as it
-    comes; ``from_seq`` is given then. price: of an event; of
-    a command the limit that it names. without_sessions: marks of FIX sessions, which are no orders, are left out.
+    comes; ``from_seq`` is given then. price: of an event; of a command the limit that it names. without_sessions: marks
+    of FIX sessions, which are no orders, are left out.
     """
 
     from_seq: int | None
