@@ -218,6 +218,25 @@ def test_who_has_too_much_waiting_or_reads_nothing_is_ended_with_the_reason() ->
     run(check)
 
 
+def test_who_has_read_all_of_a_quiet_market_is_not_slow_at_its_next_message() -> None:
+    async def check(_viewed: Viewed, hub: Hub, product: Product) -> None:
+        good, silent = asked(hub, product, "level2"), asked(hub, product, "level2")
+        hub.tick()
+        for each in (good, silent):
+            await read(each)
+        silent.put("unread")
+        for each in (good, silent):  # longer than it may be silent
+            each.read_s -= SLOW_S + 1.0
+        product.levels[1, 10_000] = 5
+        hub.tick()
+        assert good.end == ""
+        assert [message["type"] for message in await read(good)] == ["l2update"]
+        # Control: for whom something waited all the time is ended.
+        assert silent.end == SLOW
+
+    run(check)
+
+
 def test_a_subscriber_has_a_bounded_number_of_subscriptions() -> None:
     async def check(_viewed: Viewed, hub: Hub, product: Product) -> None:
         subscriber = asked(hub, product, "full")

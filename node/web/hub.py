@@ -69,7 +69,7 @@ class Subscriber:
         self.waiting: deque[str] = deque()
         self.waiting_bytes = 0
         self.wakes = asyncio.Event()
-        self.read_s = 0.0  # when it last took something, or had nothing waiting
+        self.read_s = 0.0  # when it last took something, or something came while nothing waited
         self.end = ""
         self.user = ""  # whose signature it has sent
 
@@ -77,6 +77,8 @@ class Subscriber:
         """Have a message sent; nothing more where it has too much waiting, and is to be ended."""
         if self.end:
             return
+        if not self.waiting:  # a market may be quiet for long: who has read all is not slow
+            self.read_s = asyncio.get_running_loop().time()
         self.waiting.append(text)
         self.waiting_bytes += len(text)
         if self.waiting_bytes > WAITING_BYTES_MAX:
