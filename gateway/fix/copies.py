@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from engine.records import CommandKind, Reason, UserPermission
 from gateway.fix import marks, records
+from gateway.fix.kept_names import packed, unpacked
 from gateway.fix.kept_orders import Key
 from gateway.fix.marks import Mark
 from gateway.fix.outbox import FixOutbox
 from gateway.fix.records import PLACE, PLACES
-from gateway.fix.streams import FixStreams, packed, unpacked
+from gateway.fix.streams import FixStreams
 from reports.rows import ReportKind
 
 _CANCEL, _ENTER = int(CommandKind.CANCEL), int(CommandKind.ENTER)

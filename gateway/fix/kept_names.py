@@ -6,7 +6,10 @@ all there, and one route: that of the message whose command comes next.
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gateway.fix import marks, names
 from gateway.fix.kept_orders import Key
@@ -59,3 +62,23 @@ class KeptNames:
 
 def _counted(table: dict[Key, bytes]) -> "Counter[int]":
     return Counter(user for user, client_order_id in table if client_order_id < 0)
+
+
+def packed(name: str, table: dict[Key, bytes]) -> dict[str, NDArray[Any]]:
+    """A table as arrays: keys with the end of each value, and the values."""
+    ends = np.cumsum([len(value) for value in table.values()], dtype=np.int64)
+    keys = np.array(list(table), np.int64).reshape(-1, 2)
+    return {
+        f"{name} keys": np.column_stack([keys, ends]),
+        f"{name} values": np.frombuffer(b"".join(table.values()), np.uint8).copy(),
+    }
+
+
+def unpacked(name: str, image: dict[str, Any]) -> dict[Key, bytes]:
+    """A table from the arrays that ``packed`` gave, which are taken out of an image. Raises KeyError."""
+    keys, values = image.pop(f"{name} keys"), image.pop(f"{name} values").tobytes()
+    table, begin = {}, 0
+    for user, client_order_id, end in keys.tolist():
+        table[user, client_order_id] = values[begin:end]
+        begin = end
+    return table

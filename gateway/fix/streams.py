@@ -7,7 +7,6 @@ So both numbers of a session, and all that a resend needs, are a function of the
 of a gateway or a node, at whichever node. Numbers go on from day to day, until the client begins them again.
 """
 
-from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -21,7 +20,8 @@ from engine.row_bytes import ROW
 from gateway.bounded_streams import BoundedStreams
 from gateway.fix import marks, names, records
 from gateway.fix.answers import CANCEL_REJECT, FIX_4_2, Answers
-from gateway.fix.kept_names import KeptNames
+from gateway.fix.commands import Commands, context_in
+from gateway.fix.kept_names import KeptNames, packed, unpacked
 from gateway.fix.kept_orders import ROW_BYTES, KeptOrders, Key, Orders
 from gateway.fix.marks import Mark
 from gateway.fix.orders import UNKNOWN_ORDER
@@ -102,28 +102,24 @@ class FixStreams(BoundedStreams):
         self._orders = KeptOrders()
         self._mass: dict[int, tuple[int, int]] = {}  # symbol and side of a mass cancel that a user waits for
         self._instruments: dict[int, int] = {}
-        self._first_seq, self._commands = 0, np.zeros(0, COMMAND)  # of the block that is taken
         self._telling = Packed(new_telling(self._fold.room, self._speaks, self.next_out, self.next_in))
-        self._carried = self._telling.arrays.carried  # last row of the block before
+        self._commands = Commands(self._telling.arrays.carried)
         self._taking: Packed[Taking] | None = None  # once blocks come from a tape
         self._asked: tuple[int, bytes] = _NOBODY  # who has sent the command whose reports are taken, and their route
         self._crossed_number = 0  # order number of the cross whose reports are taken
-        #: Commands of FIX that wait for the end of the venue's entry delay, with the row before each, by context.
-        self._delayed: dict[int, deque[bytes]] = {}
 
     def __call__(self, first_seq: int, commands: NDArray[Any], events: NDArray[Any], /) -> None:
         """Take a block: COMMAND rows from ``first_seq`` on, and the EVENT rows that they caused."""
         commands, events = read_only(np.ascontiguousarray(commands)), read_only(np.ascontiguousarray(events))
-        self._first_seq, self._commands = first_seq, commands
+        self._commands.begin(first_seq, commands)
         answered = np.zeros(len(commands), np.uint8)
-        unanswered, signed = survey(commands, self._carried, events, first_seq, answered)
+        unanswered, signed = survey(commands, self._commands.carried, events, first_seq, answered)
         if unanswered:
-            self._note_waiting(commands, answered)
+            self._note_waiting(answered)
         if signed:
-            self._note_signed(commands)
+            self._note_signed()
         super().__call__(first_seq, commands, events)
-        if len(commands):
-            self._carried[0] = commands[-1]
+        self._commands.end()
 
     def take_taped(self, tape: Packed[Tape], seq: int) -> int:
         """Take the next block by a kernel, from a tape whose reader stands behind command ``seq``.
@@ -180,19 +176,19 @@ class FixStreams(BoundedStreams):
         """Go on with a block of which a kernel has made some reports, and told some of these."""
         commands = np.frombuffer(taking.command_words.tobytes(), COMMAND)[: words[BLOCK_COMMANDS]]
         events = np.frombuffer(taking.event_words.tobytes(), EVENT)[: words[BLOCK_EVENTS]]
-        self._first_seq, self._commands = first_seq, commands
+        self._commands.begin(first_seq, commands)
         self._take_from(words[TOLD], self._fold.room[: words[MADE]], first_seq, commands)
         at, n = words[MADE_AT], words[MADE_N]
         for reports in self._fold.batches(first_seq, commands, events, by_day=True, at=at, n=n):
             self._take(reports, first_seq, commands)
 
-    def _note_signed(self, commands: NDArray[Any]) -> None:
+    def _note_signed(self) -> None:
         """Keep the newest signed logon of each user, of order entry or copies; of two that were sent at the same time,
         the first."""
-        marked = (commands["kind"] == _CANCEL) & (commands["client_order_id"] == 0)
+        rows = self._commands.rows
+        marked = (rows["kind"] == _CANCEL) & (rows["client_order_id"] == 0)
         for at in np.flatnonzero(marked).tolist():
-            command = ROW.unpack(commands[at].tobytes())
-            before = ROW.unpack((commands[at - 1] if at else self._carried[0]).tobytes())
+            before, command = map(ROW.unpack, self._commands.with_row_before(at))
             context, sent_ns = command[1], before[0]
             if before[8] != _EXTEND or marks.protocol_of(context) not in marks.NUMBERS:
                 continue
@@ -202,17 +198,16 @@ class FixStreams(BoundedStreams):
             if sent_ns > self._signed[user, 0]:
                 self._signed[user] = sent_ns, command[3]
 
-    def _note_waiting(self, commands: NDArray[Any], answered: NDArray[np.uint8]) -> None:
+    def _note_waiting(self, answered: NDArray[np.uint8]) -> None:
         """Keep the commands of a block that have no event of their own: any that does not wait has an answer."""
-        for at in np.flatnonzero(np.isin(commands["kind"], _ORDER_COMMANDS) & (answered == 0)).tolist():
-            row = commands[at].tobytes()
-            context = _context_in(ROW.unpack(row))
+        rows = self._commands.rows
+        for at in np.flatnonzero(np.isin(rows["kind"], _ORDER_COMMANDS) & (answered == 0)).tolist():
+            context = context_in(ROW.unpack(rows[at].tobytes()))
             if marks.protocol_of(context) == self.protocol and marks.mark_of(context) != Mark.RESET:
                 # Its number is consumed now: a mark that finds no room to wait is answered before it.
                 self._consume(context)
             if marks.protocol_of(context) in self.protocols:
-                before = commands[at - 1] if at else self._carried[0]
-                self._delayed.setdefault(context, deque()).append(before.tobytes() + row)
+                self._commands.keep_waiting(at, context)
 
     # What sessions ask.
 
@@ -303,7 +298,7 @@ class FixStreams(BoundedStreams):
 
     def _take_own_mark(self, report: Any) -> None:
         context = int(report["command_context"])
-        command, before = self._command_of(int(report["seq"]), context)
+        command, before = self._commands.behind(int(report["seq"]), context)
         next_in, row = marks.next_in_of(context), report.tobytes()
         for user, record in self._take_mark(context & 0xFFFF, marks.mark_of(context), next_in, command, before, row):
             self._add(user, record)
@@ -313,7 +308,7 @@ class FixStreams(BoundedStreams):
         telling, kept, commands = self._telling, self._orders, self._commands
         while True:
             at, until, groups, why = tell_reports(
-                telling.pointers, kept.pointers, commands, self._first_seq, at, end, self.highest_e4
+                telling.pointers, kept.pointers, commands.rows, commands.first_seq, at, end, self.highest_e4
             )
             self._add_told(groups)
             if why == DONE:
@@ -386,7 +381,7 @@ class FixStreams(BoundedStreams):
             before: tuple[int, ...] = (0,) * _WORDS
             if by_fix:
                 sender, next_in = context & 0xFFFF, marks.next_in_of(context)
-                command, before = self._command_of(seq, context)
+                command, before = self._commands.behind(seq, context)
                 if marks.mark_of(context) and command_kind == _CANCEL and own_id == 0:
                     if marks.protocol_of(context) == self.protocol:
                         yield from self._take_mark(sender, marks.mark_of(context), next_in, command, before, row)
@@ -422,7 +417,9 @@ class FixStreams(BoundedStreams):
         def place(name: str) -> int:
             return records.PLACE[name]
 
-        found = self._replace_of(said[place("seq")], said[place("participant")], said[place("client_order_id")])
+        found = self._commands.replace_of(
+            said[place("seq")], said[place("participant")], said[place("client_order_id")]
+        )
         if found is None:
             return row
         command, before = found
@@ -451,20 +448,6 @@ class FixStreams(BoundedStreams):
             said[place(name)] = value
         return records.PLACES.pack(*said)
 
-    def _replace_of(
-        self, seq: int, participant: int, client_order_id: int
-    ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-        """Places of the command that has replaced an order, and words of the EXTEND row before it; it stays where it
-        is if it has waited. None: it has waited, and came by another protocol."""
-        at = seq - self._first_seq
-        both = [(self._commands[at - 1] if at else self._carried[0]).tobytes() + self._commands[at].tobytes()]
-        both += [waited[0] for waited in self._delayed.values()]
-        for each in both:
-            before, command = ROW.unpack(each[: ROW.size]), ROW.unpack(each[ROW.size :])
-            if command[8] == _REPLACE and (command[0], command[6]) == (client_order_id, participant):
-                return command, before[:_WORDS] if before[8] == _EXTEND else (0,) * _WORDS
-        return None
-
     def _is_taken(self, user: int, canceled_id: int, before: tuple[int, ...]) -> bool:
         """True if the ClOrdID of a cancel is that of another order, which is open."""
         head, tail = before[4], before[5]
@@ -479,7 +462,7 @@ class FixStreams(BoundedStreams):
     def _take_cross(self, seq: int, row: bytes) -> Iterator[tuple[int, bytes]]:
         """Records of a report of a cross: of both sides where it has been accepted or refused, else of the one that it
         is of. One that the operator has reported has no ClOrdIDs of its sides."""
-        command, before = self._command_of(seq, 0)
+        command, before = self._commands.behind(seq, 0)
         context = command[1]
         by_fix = marks.protocol_of(context) in self.protocols
         user, said = context & 0xFFFF if by_fix else 0, list(records.PLACES.unpack(row))
@@ -543,24 +526,6 @@ class FixStreams(BoundedStreams):
         del row
         told = self._orders.row((user, own_id))
         return None if told is None else [(user, self._numbered(user, records.STATUS, told, text))]
-
-    def _command_of(self, seq: int, context: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Places of the command of FIX that a report answers, and words of the EXTEND row before it, zeros for none.
-
-        seq: of the command, or of the clock value by which one that waited has its effect.
-        """
-        at = seq - self._first_seq
-        command = ROW.unpack(self._commands[at].tobytes())
-        before = ROW.unpack((self._commands[at - 1] if at else self._carried[0]).tobytes())
-        if command[8] not in _ORDER_COMMANDS and command[8] != _CROSS:
-            waited = self._delayed.get(context)
-            if not waited:
-                raise ValueError(f"no command with context {context} waits for the clock value {seq}")
-            both = waited.popleft()
-            if not waited:
-                del self._delayed[context]
-            before, command = ROW.unpack(both[: ROW.size]), ROW.unpack(both[ROW.size :])
-        return command, before[:_WORDS] if before[8] == _EXTEND else (0,) * _WORDS
 
     def _take_mark(
         self, user: int, mark: int, next_in: int, command: tuple[int, ...], before: tuple[int, ...], row: bytes
@@ -630,21 +595,9 @@ class FixStreams(BoundedStreams):
     def _text(self, user: int, client_order_id: int, head: int, tail: int) -> bytes:
         """ClOrdID of an order."""
         long = self._names.table.get((user, client_order_id)) if client_order_id < 0 else None
-        if long is None and client_order_id < 0 and self._delayed:
-            long = self._waiting_name(user, client_order_id)
+        if long is None and client_order_id < 0:
+            long = self._commands.long_id(user, client_order_id, self.protocols)
         return long or names.shown(client_order_id, head, tail)
-
-    def _waiting_name(self, user: int, client_order_id: int) -> bytes | None:
-        """Text of a long id whose mark waits for the end of the venue's entry delay; a cross does not wait."""
-        text = b""
-        contexts = (marks.context_of(user, 0, Mark.NAME, protocol) for protocol in self.protocols)
-        for both in (each for context in contexts for each in self._delayed.get(context, ())):
-            before, command = ROW.unpack(both[: ROW.size]), ROW.unpack(both[ROW.size :])
-            size, place = command[3] & 255, command[3] >> 8
-            text = marks.text_in(before[:_WORDS]) if place == 0 else text + marks.text_in(before[:_WORDS])
-            if len(text) >= size and names.id_of(text[:size]) == client_order_id:
-                return text[:size]
-        return None
 
     def _word_text(self, user: int, head: int, tail: int) -> bytes:
         """ClOrdID that two words of an EXTEND row say."""
@@ -743,11 +696,9 @@ class FixStreams(BoundedStreams):
             "numbers": np.column_stack([self.next_out[:users], self.next_in[:users]]),
             **packed("names", self._names.table),
             **self._image_of_orders(),
-            **packed(
-                "delayed", {(of, n): each for of, all_of in self._delayed.items() for n, each in enumerate(all_of)}
-            ),
+            **packed("delayed", self._commands.waiting()),
             "mass": np.array([(user, *asked) for user, asked in self._mass.items()], np.int64).reshape(-1, 3),
-            "carried": self._carried.view(np.uint8).copy(),
+            "carried": self._commands.carried.view(np.uint8).copy(),
         }
 
     def restore(self, image: Any, seq: int, /) -> None:
@@ -772,10 +723,8 @@ class FixStreams(BoundedStreams):
         self.begun_ns[: len(begun)] = begun
         self._signed[: len(signed)] = signed
         self._names = KeptNames(table)
-        for (context, _), both in delayed.items():
-            self._delayed.setdefault(context, deque()).append(both)
+        self._commands.restore(delayed, carried)
         self._mass = {user: (symbol, side) for user, symbol, side in mass.tolist()}
-        self._carried.view(np.uint8)[:] = carried
 
 
 def _ended_by_replace(reports: NDArray[Any]) -> NDArray[np.bool_]:
@@ -791,11 +740,6 @@ def _said(row: bytes) -> tuple[int, ...]:
     return tuple(places[records.PLACE[name]] for name in _COLUMNS)
 
 
-def _context_in(command: tuple[int, ...]) -> int:
-    """Context of an order command."""
-    return command[4] if command[8] == _REPLACE else command[1]
-
-
 def _is_of(row: bytes, symbol: int, side: int) -> bool:
     """True if the order of a report is of a symbol and a side. symbol: 0: nothing is said of it."""
     said = records.PLACES.unpack(row)
@@ -805,22 +749,3 @@ def _is_of(row: bytes, symbol: int, side: int) -> bool:
 def _time_in(row: bytes) -> int:
     time_ns: int = records.PLACES.unpack(row)[records.PLACE["time_ns"]]
     return time_ns
-
-
-def packed(name: str, table: dict[Key, bytes]) -> dict[str, NDArray[Any]]:
-    """A table as arrays: keys with the end of each value, and the values."""
-    ends = np.cumsum([len(value) for value in table.values()], dtype=np.int64)
-    keys = np.array(list(table), np.int64).reshape(-1, 2)
-    return {
-        f"{name} keys": np.column_stack([keys, ends]),
-        f"{name} values": np.frombuffer(b"".join(table.values()), np.uint8).copy(),
-    }
-
-
-def unpacked(name: str, image: dict[str, Any]) -> dict[Key, bytes]:
-    keys, values = image.pop(f"{name} keys"), image.pop(f"{name} values").tobytes()
-    table, begin = {}, 0
-    for user, client_order_id, end in keys.tolist():
-        table[user, client_order_id] = values[begin:end]
-        begin = end
-    return table
