@@ -288,7 +288,32 @@ def test_a_user_who_has_not_spoken_has_numbers_and_no_records_wherever_a_block_e
     for rows in [[*by_ouch, *mark, *status]] if together else [by_ouch, mark, status]:
         market.take(rows_in(rows))
     assert [(each.number, each.kind) for each in told] == [(2, records.MARK), (3, records.STATUS)]
-    assert records.PLACES.unpack(told[1].data)[records.PLACE["leaves_qty"]] == 10, "its open order is known"
+    assert records.PLACES.unpack(told[1].data[: records.ROW_BYTES])[records.PLACE["leaves_qty"]] == 10, (
+        "its open order is known"
+    )
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_status_is_sent_at_the_time_of_its_answer_however_old_its_order_is(version: str, again: bool) -> None:
+    """Clients end a session whose messages are more than two minutes old, as QuickFIX does."""
+    market = Market()
+    told: list[records.Record] = []
+    market.streams._deliver = lambda segment: told.extend(records.records_in(segment.data))
+    market.mark(Mark.SESSION, 1, [])
+    market.take(rows_in(orders.enter_rows(message(f11="a1"), 1, 1, 2, 1)))
+    market.read("at 2026-01-05T11:30:00\n")
+    if again:  # a copy of the order, as a client resends it that knows of no answer
+        market.take(rows_in(marks.with_flags(orders.enter_rows(message(f11="a1"), 1, 1, 3, 1), marks.RESENT)))
+    else:
+        market.mark(Mark.STATUS, 3, [names.id_of(b"a1"), 0, 0, 0, 1, 0])
+    answers = [Answers(version).message(each) for each in told if each.kind in (records.REPORT, records.STATUS)]
+    assert len(answers) == 2
+    (_, _, entered_ns), (_, fields, told_ns) = answers
+    assert b"\x0137=1\x01" in fields
+    assert b"\x0139=0\x01" in fields
+    assert told_ns - entered_ns >= 7_200 * 10**9
+    assert b"\x0160=%b\x01" % Times().text(entered_ns) in fields, "what it tells of the order was so since then"
 
 
 def test_a_mass_cancel_that_was_lost_is_not_done_to_later_orders() -> None:

@@ -183,8 +183,10 @@ class Answers:
         return EXECUTION_REPORT, self._ordered(fields) + body([(453, 1), *parties]), row.time_ns
 
     def _status(self, record: Record) -> tuple[bytes, bytes, int]:
-        row = _Row(record.data)
-        status = self.status_of(record.data) if row.kind else "8"
+        report, asked = record.data[: records.ROW_BYTES], record.data[records.ROW_BYTES :]
+        row = _Row(report)
+        time_ns: int = records.OF_STATUS.unpack(asked)[0] if asked else row.time_ns
+        status = self.status_of(report) if row.kind else "8"
         fields = self._order(row, record, status)
         if not row.kind:
             fields += [(103, 5), (58, "unknown_order")]
@@ -192,7 +194,7 @@ class Answers:
         fields.append((150, status if self._is_fix_4_2 else "I"))
         if self._is_fix_4_2:
             fields.append((20, "3"))
-        return EXECUTION_REPORT, self._ordered(fields), row.time_ns
+        return EXECUTION_REPORT, self._ordered(fields), time_ns
 
     def _exec_type_and_status(self, row: "_Row") -> tuple[str, str, list[tuple[int, Value]]]:
         """ExecType, OrdStatus and fields of their own of a report.

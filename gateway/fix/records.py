@@ -7,7 +7,8 @@ and is made again from the journal after any end of the gateway.
     fields of a header as in a message, for a third party
     MARK      mark's own number i64, number expected next u32, kind of the mark u32
     REPORT    the REPORT row, ClOrdID, OrigClOrdID
-    STATUS    the last REPORT row of the order, zeros where there is none; ClOrdID
+    STATUS    the last REPORT row of the order, zeros where there is none; time of the answer in ns i64, which older
+              records have not; ClOrdID
     BUSINESS  time in ns i64, number of the message u64, reason u64, its type (8 bytes); text
     MASS      time in ns i64, sequence number i64, symbol i64, side i64; ClOrdID
     COPY      as REPORT, of an order of somebody else
@@ -34,6 +35,7 @@ REFUSED: Final = 8
 LATE: Final = 9
 
 HEAD: Final = struct.Struct("<IIBBBB")
+OF_STATUS: Final = struct.Struct("<q")
 OF_MARK: Final = struct.Struct("<qII")
 OF_BUSINESS: Final = struct.Struct("<qQQ8s")
 OF_MASS: Final = struct.Struct("<4q")

@@ -523,9 +523,13 @@ class FixStreams(BoundedStreams):
 
     def _told_again(self, user: int, own_id: int, row: bytes, text: bytes) -> list[tuple[int, bytes]] | None:
         """The status of an order that came once more and was refused; None for one that is not known."""
-        del row
         told = self._orders.row((user, own_id))
-        return None if told is None else [(user, self._numbered(user, records.STATUS, told, text))]
+        return None if told is None else [(user, self._status_told(user, told, _time_in(row), text))]
+
+    def _status_told(self, user: int, told: bytes, time_ns: int, text: bytes) -> bytes:
+        """The record of an order's status. time_ns: of the answer: its order may be of hours or days ago, and clients
+        end a session whose messages are so old."""
+        return self._numbered(user, records.STATUS, told + records.OF_STATUS.pack(time_ns), text)
 
     def _take_mark(
         self, user: int, mark: int, next_in: int, command: tuple[int, ...], before: tuple[int, ...], row: bytes
@@ -557,7 +561,7 @@ class FixStreams(BoundedStreams):
                 told = self._orders.row(key)
                 if told is None or not _is_of(told, before[1], before[4]):
                     told = self._unknown(before, row)
-                yield user, self._numbered(user, records.STATUS, told, self._text(user, before[0], *before[2:4]))
+                yield user, self._status_told(user, told, _time_in(row), self._text(user, before[0], *before[2:4]))
             case Mark.REFUSED:
                 yield user, self._refused(user, next_in, before, row)
             case Mark.MASS_CANCEL:
