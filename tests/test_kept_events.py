@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgpack import packb
 
 from directory.keep_events import keep_events
 from directory.recover import create
 from engine.digest import EventChain
 from engine.records import EVENT
-from journal import Journal, JournalBusy, JournalDamaged, event_rows, slices
+from journal import Journal, JournalBusy, JournalDamaged, byte_planes, slices
+from journal.byte_planes import packed_planes, rows_of_planes
 from journal.event_rows import PIECE_ROWS, EventRows, EventRowsWriter
 from replay.chain import check_chain
 from replay.errors import Divergence, ReplayError
@@ -98,18 +100,76 @@ def test_rows_come_back_whole_and_a_range_reads_only_its_pieces(
             list(file.pieces(1, 200))
 
 
-@pytest.mark.parametrize("row_bytes", [8, 12, 64])
-@pytest.mark.parametrize("count", [0, 1, 7, event_rows._CACHED_ROWS, event_rows._CACHED_ROWS + 1])
-def test_planes_are_rows_again_and_no_other_number_of_them(count: int, row_bytes: int) -> None:
+def planes_of(count: int, row_bytes: int) -> np.ndarray[Any, Any]:
+    """Rows with planes of every kind: of any bytes, of few, of zeros and of one byte."""
     values = np.random.default_rng(count).integers(0, 256, (count, row_bytes), np.uint8)
-    values[:, 1::3] = 0
-    values[:, 2::3] = 7
-    packed = zlib.compress(event_rows._planes(values.tobytes(), row_bytes), 1)
-    assert event_rows._rows(packed, count, row_bytes) == values.tobytes()
-    assert event_rows._rows(packed, count + 1, row_bytes) is None
-    if count:
-        assert event_rows._rows(packed, count - 1, row_bytes) is None
-        assert event_rows._rows(packed[:-1], count, row_bytes) is None
+    values[:, 1::4] = 0
+    values[:, 2::4] = 7
+    values[:, 3::4] %= 3
+    return values
+
+
+COUNTS = [0, 1, 7, byte_planes._CACHED_ROWS, byte_planes._CACHED_ROWS + 1, byte_planes._STORED_BYTES_MAX + 1]
+
+
+@pytest.mark.parametrize("row_bytes", [8, 12, 64])
+@pytest.mark.parametrize("count", COUNTS)
+def test_planes_are_rows_again_and_no_other_number_of_them(count: int, row_bytes: int) -> None:
+    values = planes_of(count, row_bytes)
+    packed, parts = packed_planes(values.tobytes(), row_bytes)
+    assert [at for at, _, _ in parts] == (np.flatnonzero(values.any(axis=0)).tolist() if count else [])
+    before = zlib.compress(values.T.tobytes(), 1)
+    for octets, told in ((packed, parts), (packed, None), (before, None)):
+        assert rows_of_planes(octets, count, row_bytes, told) == values.tobytes()
+        if count:
+            assert rows_of_planes(octets, count + 1, row_bytes, told) is None
+            assert rows_of_planes(octets, count - 1, row_bytes, told) is None
+            assert rows_of_planes(octets[: len(octets) // 2], count, row_bytes, told) is None
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_planes_are_one_stream_of_zlib_for_releases_that_know_no_parts(count: int) -> None:
+    values = planes_of(count, 16)
+    packed, _ = packed_planes(values.tobytes(), 16)
+    assert zlib.decompress(packed) == values.T.tobytes()
+    wrong = bytearray(packed)
+    wrong[-1] ^= 1  # of the checksum, which those releases look at
+    with pytest.raises(zlib.error):
+        zlib.decompress(wrong)
+
+
+def test_planes_that_compress_little_are_stored_and_the_others_are_not() -> None:
+    values = planes_of(10_000, 4)
+    packed, parts = packed_planes(values.tobytes(), 4)
+    sizes = {at: size for at, _, size in parts}
+    assert 10_000 < sizes[0] < 10_020
+    assert sizes[2] < 100
+    assert sizes[3] < 3_000
+    assert values[:, 0].tobytes() in packed
+
+
+def test_a_file_of_a_release_that_told_no_planes_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forget_pieces_of(monkeypatch)
+
+    def as_before(rows: bytearray, row_bytes: int) -> tuple[bytes, None]:
+        return zlib.compress(np.frombuffer(rows, np.uint8).reshape(-1, row_bytes).T.tobytes(), 1), None
+
+    with monkeypatch.context() as earlier:
+        earlier.setattr("journal.event_rows.packed_planes", as_before)
+        earlier.setattr("journal.event_rows.msgpack.packb", lambda value: packb(without_planes(value)))
+        rows = write(tmp_path / "before")
+    assert write(tmp_path / "now") == rows
+    found = []
+    for name in ("before", "now"):
+        with EventRows(tmp_path / name, GENESIS) as file:
+            found.append(list(file.pieces(1, 200)))
+            assert all((each.parts is None) == (name == "before") for each in file._entries)
+    assert found[0] == found[1]
+    assert b"".join(piece.rows for piece in found[0]) == b"".join(rows)
+
+
+def without_planes(value: dict[str, Any]) -> dict[str, Any]:
+    return {name: each for name, each in value.items() if name != "planes"}
 
 
 def test_any_changed_byte_of_the_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
