@@ -69,6 +69,21 @@ async def taken(address: tuple[str, int]) -> tuple[str, list[bytes]]:
     return name, messages
 
 
+def children_of(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Children that this process makes from now on, as they begin."""
+    children: list[int] = []
+    fork = os.fork
+
+    def noted() -> int:
+        pid = fork()
+        if pid:
+            children.append(pid)
+        return pid
+
+    monkeypatch.setattr(os, "fork", noted)
+    return children
+
+
 def served(
     feed: ItchStream,
     clients: Callable[[tuple[str, int], SnapshotServer], Awaitable[None]],
@@ -133,17 +148,7 @@ def test_clients_that_come_together_share_a_snapshot_that_is_newer_than_their_qu
 def test_a_child_that_is_killed_ends_its_clients_with_a_reason_and_the_next_is_served(
     feed: ItchStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    why: list[str] = []
-    children: list[int] = []
-    fork = os.fork
-
-    def noted() -> int:
-        pid = fork()
-        if pid:
-            children.append(pid)
-        return pid
-
-    monkeypatch.setattr(os, "fork", noted)
+    why, children = list[str](), children_of(monkeypatch)
 
     async def clients(address: tuple[str, int], _server: SnapshotServer) -> None:
         lost = asyncio.create_task(taken(address))

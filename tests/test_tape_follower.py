@@ -197,3 +197,51 @@ def test_a_single_command_is_in_an_image_10_minutes_later(tmp_path: Path, monkey
         assert not faults
     finally:
         node.stop()
+
+
+@pytest.mark.slow
+def test_blocks_go_on_while_an_image_is_written_and_where_it_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image takes a second here and then fails; a block comes meanwhile, and the next image is there."""
+    monkeypatch.setattr(tape_follower, "_IMAGE_S", 0.2)
+    monkeypatch.setattr(tape_follower, "_IMAGE_COMMANDS", 1)
+    node = started(tmp_path)
+    folder, faults, without = tmp_path / "program", list[BaseException](), list[str]()
+
+    class Failing(Counted):
+        fails_to = True
+
+        def image(self) -> dict[str, Any]:
+            if self.seen and self.fails_to:
+                time.sleep(1.0)
+                raise OSError("No space left on device")
+            return super().image()
+
+    async def follow() -> None:
+        counted = Failing()
+        follower = TapeFollower(
+            *(market_of(node.data), folder, "counted", counted, faults.append), on_no_image=without.append
+        )
+        await follower.catch_up()
+        follower.start()
+        client = Client(node.port, "UA")
+        await until(lambda: follower._saving is not None)
+        seq, saving = follower.seq, follower._saving
+        client.socket.sendall(enter("A1", "B", 1, 90_000))
+        await until(lambda: follower.seq > seq)
+        assert saving is follower._saving, "the block came while the image was being taken"
+        await until(lambda: without)
+        counted.fails_to = False
+        client.socket.sendall(enter("A2", "B", 1, 90_000))
+        await until(lambda: gateway_image.seq_in(folder, Counted.version) > seq)
+        client.log_out()
+        await follower.stop()
+        assert gateway_image.seq_in(folder, Counted.version) == follower.seq
+
+    try:
+        asyncio.run(follow())
+        assert set(without) == {"No space left on device"}
+        assert not faults
+    finally:
+        node.stop()

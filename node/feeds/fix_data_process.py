@@ -177,6 +177,7 @@ class FixDataProcess(FollowingProgram):
         self.follower = TapeFollower(
             *(market, options.data / "fix-data", "fix-data", self.market, self.stop, self._send),
             in_steps=self._told,
+            on_no_image=self._on_no_image,
         )
         if self.follower.why:
             log.info("books made from the journal", why=self.follower.why)

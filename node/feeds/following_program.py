@@ -83,6 +83,11 @@ class FollowingProgram:
         """Words of the log on the end."""
         return {"seq": self.follower.seq}
 
+    def _on_no_image(self, why: str) -> None:
+        """Tell the log that an image could not be written."""
+        then = "the one before stays, and the next is tried when it is due"
+        self.log.warning(f"no image of {self._what} was written", why=why, then=then)
+
     # Its life.
 
     async def start(self) -> None:

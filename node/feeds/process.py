@@ -72,7 +72,10 @@ class FeedProcess(FollowingProgram):
         self.stream.on_messages = self.voice.on_messages
         direct = DirectFeed(self.stream, self._outlet, lambda: self.speaks, self.voice.on_sent)
         self.follower = TapeFollower(
-            market, self._folder, options.name, self.stream, self.stop, direct=direct, spins=options.spins
+            *(market, self._folder, options.name, self.stream, self.stop),
+            direct=direct,
+            spins=options.spins,
+            on_no_image=self._on_no_image,
         )
         if self.follower.why:
             log.info("feed made from the journal", why=self.follower.why)

@@ -12,7 +12,8 @@ from typing import Final
 from marketdata.itch import session_name
 from marketdata.itch.snapshot import end_of_snapshot
 from marketdata.itch.stream import ItchStream
-from node.feeds.snapshot_fork import SnapshotFailed, SnapshotFork
+from node.feeds.snapshot_fork import SnapshotFork
+from node.programs.child_work import WorkFailed
 from wire import LoginRequest, ProtocolError, RejectCode, ServerSession, State
 from wire.soup import Logout
 
@@ -60,7 +61,7 @@ class SnapshotServer:
         except TimeoutError:
             self._on_slow(str((writer.get_extra_info("peername") or [""])[0]))
             writer.transport.abort()  # a close waits until it has taken what is due
-        except SnapshotFailed as error:
+        except WorkFailed as error:
             self._on_failure(str(error))
             writer.transport.abort()
         except OSError:

@@ -23,6 +23,8 @@ from engine.records import CommandKind
 from journal.history import History
 from journal.slices import make_private
 from node.gateways import image as gateway_image
+from node.gateways import image_fork
+from node.programs.child_work import WorkFailed
 from replay.feed import Feed
 from replay.live_reports import room_that_is_there
 from replay.market_rows import MARKET_ROWS, tape_of
@@ -75,8 +77,8 @@ def market_of(directory: Path) -> Market:
         ) from error
 
 
-def _ignore(_rows: PlayedRows) -> None:
-    """Do nothing more with a block."""
+def _ignore(_what: object) -> None:
+    """Do nothing more with a block, or a reason."""
 
 
 class Direct(Protocol):
@@ -96,7 +98,8 @@ class TapeFollower:
     the following, also that the node has ended (NoNode). ``then``: called after each turn. ``on_rows``: called with
     each block after the projection has it. in_steps: takes a block into the projection in place of its ``observe``, a
     step at a time; between two the loop may have its turn. direct: a kernel that takes what it can, for a program
-    without ``on_rows``; spins: it waits for blocks without sleep. ``agent``: the work on blocks, with its counters.
+    without ``on_rows``; spins: it waits for blocks without sleep. on_no_image: called with the reason for which an
+    image could not be written. ``agent``: the work on blocks, with its counters.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class TapeFollower:
         *,
         in_steps: Callable[[PlayedRows], Iterator[None]] | None = None,
         spins: bool = False,
+        on_no_image: Callable[[str], None] = _ignore,
     ) -> None:
         """Restore the projection. Raises OSError, and what journal and replay raise."""
         self._direct, self._spins = direct, spins and direct is not None
@@ -120,7 +124,8 @@ class TapeFollower:
         self.market, self.projection = market, projection
         self.tape = market.tape
         self._folder, self._on_fault, self._then, self._on_rows = folder, on_fault, then, on_rows
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._on_no_image = asyncio.get_running_loop(), on_no_image
+        image_fork.load_kernels(projection)
         make_private(folder)
         #: Reason for which the projection is made from the journal; "" where an image was there.
         seq, self.why = gateway_image.restore(folder, market.directory, projection)
@@ -179,10 +184,13 @@ class TapeFollower:
         self.tape.bell.ring()
         try:
             if self._saving is not None:
+                self._saving.cancel()  # the last image is of more
                 await asyncio.wait([self._saving])
             if self._rest is not None:
                 self._take_steps(self._rest, None)
-            await self._save_image()
+            if self._has_news:
+                image = gateway_image.take(self.projection, self.feed.seq)
+                await asyncio.to_thread(gateway_image.save, self._folder, self.market.directory, image)
         finally:
             self.feed.close()
 
@@ -286,16 +294,24 @@ class TapeFollower:
             self._saving = self._loop.create_task(self._save_image())
             self._saving.add_done_callback(self._on_saved)
 
-    async def _save_image(self) -> None:
-        """Write an image, where the journal has all that it is of, in another thread."""
+    @property
+    def _has_news(self) -> bool:
+        """True if there can be a newer image: the journal has all that it would be of."""
         seq = self.feed.seq
-        if self._is_broken or self._carries or seq <= self._imaged_seq or self.tape.load(Place.JOURNALED) < seq:
-            return
-        image = gateway_image.take(self.projection, seq)
-        if await asyncio.to_thread(gateway_image.save, self._folder, self.market.directory, image):
+        whole = not self._is_broken and not self._carries
+        return whole and seq > self._imaged_seq and self.tape.load(Place.JOURNALED) >= seq
+
+    async def _save_image(self) -> None:
+        """Write an image by a child process, while blocks are taken."""
+        seq = self.feed.seq
+        if self._has_news and await image_fork.save(self._folder, self.market.directory, self.projection, seq):
             self._imaged_seq = seq
 
     def _on_saved(self, saving: "asyncio.Task[None]") -> None:
         self._saving = None
-        if not saving.cancelled() and (error := saving.exception()) is not None and not self._stopping:
+        if saving.cancelled() or (error := saving.exception()) is None or self._stopping:
+            return
+        if isinstance(error, WorkFailed):  # the image before stays, and another is tried when it is due
+            self._on_no_image(str(error))
+        else:
             self._on_fault(error)

@@ -30,6 +30,8 @@ from replay.feed import block_at
 _NAME: Final = "streams.image"
 _HEAD: Final = "head"
 _DIGEST_BYTES: Final = 32
+#: Bytes of the checksum of a block.
+CHECKSUM_BYTES: Final = 16
 
 
 class Image(NamedTuple):
@@ -55,8 +57,13 @@ def save(folder: Path, directory: Path, image: Image) -> bool:
     """Write an image whose block must be in the journal; False if it is not. Another thread than that of the streams
     may do so. Raises OSError, JournalError."""
     checksum = block_at(directory, image.seq)
-    if not checksum:
-        return False
+    if checksum:
+        write(folder, image, checksum)
+    return bool(checksum)
+
+
+def write(folder: Path, image: Image, checksum: bytes) -> None:
+    """Write an image whose block has a checksum in the journal. Raises OSError."""
     head = {"seq": image.seq, "block": checksum.hex(), "version": image.version}
     arrays: dict[str, Any] = {_HEAD: np.frombuffer(json.dumps(head).encode(), np.uint8), **image.arrays}
     packed = io.BytesIO()
@@ -69,7 +76,6 @@ def save(folder: Path, directory: Path, image: Image) -> bool:
         os.fsync(file.fileno())
     aside.chmod(0o600)
     aside.replace(folder / _NAME)
-    return True
 
 
 def restore(folder: Path, directory: Path, projection: Projection) -> tuple[int, str]:

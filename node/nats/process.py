@@ -103,7 +103,8 @@ class NatsProcess(FollowingProgram):
         self.stream = ItchStream(self._folder, market.capacity)
         self._news = asyncio.Event()
         self.follower = TapeFollower(
-            market, self._folder, options.name, self.stream, self.stop, self._news.set, self._on_rows
+            *(market, self._folder, options.name, self.stream, self.stop, self._news.set, self._on_rows),
+            on_no_image=self._on_no_image,
         )
         if self.follower.why:
             log.info("feed made from the journal", why=self.follower.why)

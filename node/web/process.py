@@ -132,7 +132,9 @@ class WebProcess(FollowingProgram):
         if options.operators:
             self.desk = Desk(options.data, options.operators, self.market, log)
         self._unread = Unread()
-        self.follower = TapeFollower(market, options.data / "web", "web", self.market, self.stop)
+        self.follower = TapeFollower(
+            *(market, options.data / "web", "web", self.market, self.stop), on_no_image=self._on_no_image
+        )
         self._age = MarketAge(self.follower.tape, lambda: self.follower.seq)
         if self.follower.why:
             log.info("books made from the journal", why=self.follower.why)
