@@ -203,7 +203,7 @@ class BookFeed:
                 self._read(each)
         if self._snapshot is not None:
             self._read_snapshot(self._snapshot)
-        if time.monotonic() - self._looked_s >= _LOOK_S:
+        if self.order.is_answered or time.monotonic() - self._looked_s >= _LOOK_S:
             self._looked_s = time.monotonic()
             self._ask()
         return list(self._changed)

@@ -24,9 +24,9 @@ KEPT_MESSAGES_MAX: Final = 200_000
 ASKED_MESSAGES: Final = 2_000
 #: Requests at a time.
 REQUESTS_MAX: Final = 8
-#: Time after which a request is repeated, in nanoseconds.
+#: Time without any missing message after which a request is repeated, in nanoseconds.
 REPEAT_NS: Final = 20_000_000
-#: Time without any missing message after which requests are given up for a snapshot, in nanoseconds.
+#: As long a time after which requests are given up for a snapshot.
 GIVE_UP_NS: Final = 1_000_000_000
 #: Silence after which nothing is known of a feed, in nanoseconds: it sends a heartbeat each second.
 SILENCE_NS: Final = 3_000_000_000
@@ -48,6 +48,7 @@ class FeedOrder:
         self._behind = 1  # number behind the last message that is known of
         self._kept: dict[int, bytes] = {}
         self._asked_ns: int | None = None
+        self._asked_behind = 1  # number behind the last message that was asked for
         self._moved_ns = 0
         self._heard_ns: int | None = None
 
@@ -82,6 +83,9 @@ class FeedOrder:
             if not self.missing:
                 self._moved_ns = now_ns
             self._behind = packet.next_sequence
+        if packet.sequence == self.next_number and not (self._kept or self.wants_snapshot):
+            self.next_number = packet.next_sequence  # nothing waits: no message needs to be found by its number
+            return self._given(list(packet.messages), now_ns)
         for number, message in enumerate(packet.messages, packet.sequence):
             if number >= self.next_number and (number == self.next_number or len(self._kept) < KEPT_MESSAGES_MAX):
                 self._kept.setdefault(number, message)
@@ -96,14 +100,27 @@ class FeedOrder:
         if self._snapshots and (hopeless or not self._requests):
             self.wants_snapshot = True
             return []
-        if not self._requests or (self._asked_ns is not None and now_ns - self._asked_ns < REPEAT_NS):
+        if not self._requests or (self._asked_ns is not None and not self._asks_again(self._asked_ns, now_ns)):
             return []
-        self._asked_ns = now_ns
-        return [mold.request(self.session, first, count) for first, count in self._gaps()]
+        gaps = self._gaps()
+        first, count = gaps[-1]
+        self._asked_ns, self._asked_behind = now_ns, first + count
+        return [mold.request(self.session, first, count) for first, count in gaps]
+
+    def _asks_again(self, asked_ns: int, now_ns: int) -> bool:
+        """True once all that was asked for is here, or nothing of it came for a while: an answer under way is not asked
+        for twice."""
+        return self.is_answered or now_ns - max(asked_ns, self._moved_ns) >= REPEAT_NS
+
+    @property
+    def is_answered(self) -> bool:
+        """True if all that was asked for last is here, and more is missing."""
+        return self._asked_ns is not None and self.missing > 0 and self.next_number >= self._asked_behind
 
     def lose(self) -> None:
         """Count what was given as lost: go on behind a snapshot, or where none can be had from the first message."""
         self.wants_snapshot = self._snapshots or not self._requests
+        self._asked_ns = None
         if not self.wants_snapshot:
             self.next_number = 1
 
@@ -133,10 +150,13 @@ class FeedOrder:
         while (message := self._kept.pop(self.next_number, None)) is not None:
             made.append(message)
             self.next_number += 1
-        if made:
+        return self._given(made, now_ns)
+
+    def _given(self, messages: list[bytes], now_ns: int) -> list[bytes]:
+        """Note that messages are in order, before they are given."""
+        if messages:
             self._moved_ns = now_ns
-            self._asked_ns = None if len(made) >= ASKED_MESSAGES else self._asked_ns
-        return made
+        return messages
 
     def _gaps(self) -> list[tuple[int, int]]:
         """First number and count of the ranges to ask for."""

@@ -12,7 +12,7 @@ import pytest
 from client.book import Book, Books, LevelBook
 from client.errors import FeedFault
 from client.events import Side
-from client.feed import ASKED_MESSAGES, GAP_MESSAGES_MAX, GIVE_UP_NS, REPEAT_NS, SILENCE_NS, FeedOrder
+from client.feed import ASKED_MESSAGES, GAP_MESSAGES_MAX, GIVE_UP_NS, REPEAT_NS, REQUESTS_MAX, SILENCE_NS, FeedOrder
 from engine import Engine
 from tests.feed_receiver import bad_network
 from tests.itch_reader import Reader
@@ -230,6 +230,50 @@ def test_what_a_bad_network_spoils_is_made_good_within_100_ms_and_is_known_meanw
     assert not order.wants_snapshot
     # Control: who takes what comes for all that there is has other messages, and would not know.
     assert plain != messages
+
+
+def asked_ranges(packets: list[bytes]) -> list[tuple[int, int]]:
+    """First number and count of each request."""
+    return [(asked.sequence, asked.message_count) for asked in map(mold.read_request, packets)]
+
+
+def test_an_answer_under_way_is_not_asked_for_twice_and_what_follows_it_is_asked_for_at_once() -> None:
+    most = REQUESTS_MAX * ASKED_MESSAGES
+    framed = [b"\x00\x06%06d" % number for number in range(most + 500)]
+    order = FeedOrder()
+    order.take(mold.heartbeat("20260105", len(framed) + 1), 0)
+    asked = [(1 + at * ASKED_MESSAGES, ASKED_MESSAGES) for at in range(REQUESTS_MAX)]
+    assert asked_ranges(order.due(0)) == asked
+    now_ns, answer = 0, list(mold.packets("20260105", 1, b"".join(framed[:most]), 16_000))
+    for packet in answer[:-1]:
+        now_ns += REPEAT_NS // 2
+        assert order.take(packet, now_ns)
+        assert not order.is_answered
+        assert order.due(now_ns) == [], "the rest is under way"
+    assert now_ns > 3 * REPEAT_NS
+    assert order.take(answer[-1], now_ns)
+    assert order.is_answered
+    assert asked_ranges(order.due(now_ns)) == [(most + 1, 500)]
+    assert not order.is_answered
+    # An answer that does not come is asked for again.
+    assert order.due(now_ns + REPEAT_NS - 1) == []
+    assert asked_ranges(order.due(now_ns + REPEAT_NS)) == [(most + 1, 500)]
+    # One that stops in the middle too, for what is missing of it.
+    half = list(mold.packets("20260105", most + 1, b"".join(framed[most:]), 2_000))
+    assert order.take(half[0], now_ns + 3 * REPEAT_NS // 2)
+    assert order.due(now_ns + 2 * REPEAT_NS) == []
+    behind = mold.read(half[0]).next_sequence
+    assert asked_ranges(order.due(now_ns + 3 * REPEAT_NS)) == [(behind, len(framed) + 1 - behind)]
+
+
+def test_a_book_that_is_built_anew_is_asked_for_at_once() -> None:
+    order = FeedOrder(snapshots=False)
+    order.take(mold.heartbeat("20260105", 11), 0)
+    assert asked_ranges(order.due(0)) == [(1, 10)]
+    (answer,) = mold.packets("20260105", 1, b"".join(b"\x00\x01a" for _ in range(10)))
+    assert len(order.take(answer, 1)) == 10
+    order.lose()
+    assert asked_ranges(order.due(2)) == [(1, 10)]
 
 
 def test_a_gap_that_nobody_fills_is_left_for_a_snapshot() -> None:
