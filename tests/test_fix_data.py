@@ -258,6 +258,8 @@ def test_each_reason_of_a_reject_is_given_and_what_is_followed_goes_on() -> None
     fields: list[tuple[int, Any]] = [(262, "x"), (263, "1"), (264, 0), (267, 1), (269, "0"), (146, 1), (55, "XYZ")]
     subscriber.send(b"V", [*fields, (386, 1), (336, "DAY")])
     assert rejected(subscriber)[0] == "9"
+    subscriber.send(b"V", [(262, "x"), (263, "1"), (264, 0), (267, 0), (146, 1), (55, "XYZ")])
+    assert rejected(subscriber) == ("8", "name an MDEntryType (269) in NoMDEntryTypes (267)")
     scripted("enter A a3 buy 5 XYZ @ 9.98", venue)
     (update,) = subscriber.got()
     assert (update.msg_type, update.fields[b"262"]) == (b"X", b"good")
@@ -434,6 +436,34 @@ def test_phases_and_halts_are_told_to_who_asked_for_them() -> None:
     assert (unknown.msg_type, unknown.fields[b"326"]) == (b"f", b"20")
     assert (night.msg_type, night.fields[b"340"], night.fields[b"567"]) == (b"h", b"6", b"1")
     assert (never.msg_type, never.fields[b"372"]) == (b"j", b"e")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_last_price_of_an_instrument_is_that_of_a_trade_that_makes_prices(version: str) -> None:
+    """A cross and a trade in the midpoint book make none: with them it could lie outside of the day's high and low."""
+    venue = scripted("""
+at 2024-01-15T09:29:58
+instrument XYZ tick=0.01 lot=1 reference=10.00 books=lit,midpoint
+participant A
+participant B
+phase XYZ continuous
+""")
+    subscriber = Subscriber(venue.subscribers, version)
+    subscriber.log_on()
+
+    def told(text: str) -> list[bytes | None]:
+        scripted(text, venue)
+        subscriber.send(b"e", [(324, "s"), (55, "XYZ"), (263, "0")])
+        (status,) = subscriber.got()
+        return [status.fields.get(tag) for tag in (b"31", b"332", b"333")]
+
+    assert told("cross B x1 100 XYZ @ 12.00 buyer=A seller=B") == [None, None, None]
+    assert told("enter A a1 buy 10 XYZ @ 10.00\nenter B b1 sell 10 XYZ @ 10.00") == [b"10", b"10", b"10"]
+    assert told("cross B x2 100 XYZ @ 9.00 buyer=A seller=B") == [b"10", b"10", b"10"]
+    scripted("enter A a2 buy 10 XYZ @ 9.90\nenter B b2 sell 10 XYZ @ 9.96", venue)
+    assert told("enter A a3 buy 5 XYZ @ 9.95 book=midpoint\nenter B b3 sell 5 XYZ @ 9.90 book=midpoint")[0] == b"10"
+    assert told("phase XYZ closed") == [b"10", b"10", b"10"]
+    assert told("at 2024-01-16T09:29:58") == [b"10", None, None], "the market's last price outlasts the day"
 
 
 def test_instruments_are_listed_and_defined() -> None:

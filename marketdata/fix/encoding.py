@@ -286,13 +286,13 @@ def security_status(
     version: str, request_id: bytes, instrument: Instrument, time_ns: int, *, unsolicited: bool
 ) -> bytes:
     """Body of f. unsolicited: a subscriber is told of a change."""
-    entries, trade = instrument.entries, instrument.trade
+    entries, last_price_e4 = instrument.entries, instrument.last_price_e4
     fields: list[tuple[int, bytes | str | int]] = [(324, request_id), (55, instrument.symbol), (336, DAY)]
     fields += [(325, "Y" if unsolicited else "N"), (326, status_of(version, instrument.phase))]
     for tag, kind in ((332, market.HIGH), (333, market.LOW)):
         price_e4 = entries[kind].price_e4 if kind in entries else None
         fields += [] if price_e4 is None else [(tag, price_text(price_e4))]
-    fields += [] if trade is None else [(31, price_text(trade.price_e4))]
+    fields += [(31, price_text(last_price_e4))] if last_price_e4 else []
     fields.append((60, _timestamp(time_ns)))
     if version != FIX_4_2:
         why = halt_reason(instrument)

@@ -114,6 +114,13 @@ class Instrument:
     bids: Levels = field(default_factory=lambda: Levels(Side.BUY))
     offers: Levels = field(default_factory=lambda: Levels(Side.SELL))
 
+    @property
+    def last_price_e4(self) -> int:
+        """Price of the last trade that makes prices, today or before; 0: there was none. Crosses and trades in the
+        midpoint book make none (rulebook section 3)."""
+        closing = self.entries.get(CLOSING)
+        return self.last_e4 or (closing.price_e4 or 0 if closing is not None else 0)
+
 
 class Change(NamedTuple):
     """The effect of a command on an instrument, which stands as after it. entries: each with what it was before.

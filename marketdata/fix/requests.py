@@ -72,8 +72,10 @@ def read(message: Message, version: str, by_symbol: Mapping[str, Instrument]) ->
     pairs = message.in_order()
     types = frozenset(value for tag, value in pairs if tag == b"269")
     unserved = sorted(types - TYPES[version])
-    if unserved or not types:
-        word = unserved[0].decode("ascii", "replace") if unserved else ""
+    if not types:
+        raise Refused(_ENTRY_TYPE, "name an MDEntryType (269) in NoMDEntryTypes (267)")
+    if unserved:
+        word = unserved[0].decode("ascii", "replace")
         raise Refused(_ENTRY_TYPE, f"MDEntryType (269) {word[:10]} is not served")
     instruments: dict[str, Instrument] = {}
     for tag, value in pairs:
