@@ -22,6 +22,7 @@ from node.programs.end_signals import on_end_signal
 from node.web.app import application
 from node.web.hub import CONFLATED_BYTES, TICK_S, Hub
 from node.web.process import started, web_server
+from node.web.ticks import ticks
 from node.web.unread import Unread
 from replay.past import PlayedBlock
 
@@ -104,8 +105,7 @@ class PastWeb:
             await past.rest(_LOOK_S)
 
     async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_S)
+        async for _ in ticks(TICK_S):
             self.hub.tick()
             self.hub.take_ended()
             self._unread.look(time.monotonic())

@@ -32,6 +32,7 @@ from node.web.hub import TICK_S, Hub
 from node.web.keys import Key, NotAuthorized, checked
 from node.web.operator_desk import Desk
 from node.web.operators import Operators
+from node.web.ticks import ticks
 from node.web.trading import Trading
 from node.web.unread import UNREAD_S, Unread
 
@@ -204,10 +205,8 @@ class WebProcess(FollowingProgram):
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
-        due_s = report_due_s = loop.time()
-        while True:
-            due_s = max(due_s + TICK_S, loop.time())
-            await asyncio.sleep(due_s - loop.time())
+        report_due_s = loop.time()
+        async for _ in ticks(TICK_S):
             self._look_at_age()
             self.hub.tick()
             if loop.time() >= report_due_s:
