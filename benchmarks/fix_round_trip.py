@@ -46,7 +46,7 @@ def _steps(moments: NDArray[np.int64], noted: NDArray[np.int64]) -> list[tuple[s
         if np.count_nonzero(~np.isnan(found)) * 2 > len(found):
             columns.append((step, (found - began) / 1_000))
         if step in IN_THE_RING and not np.isnan(found).all():
-            behind = np.where(np.isnan(found), ended, found)
+            behind = np.where(np.isnan(found), behind, found)  # a kernel that stays notes none
     columns.append(("answer has come", (ended - began) / 1_000))
     columns.sort(key=lambda each: float(np.nanmedian(each[1])))
     rows, before = [], np.zeros(len(began))

@@ -1,7 +1,8 @@
 """FIX over loopback TCP: a node with a gateway of FIX in a process of its own, loaded by this one, on the same machine.
 
     pipelined   50 sessions, orders and their cancels: messages in and answered, processor time of the gateway, waits
-    one         one message at a time, with fsync and without, and the same bytes to a bare echo in the same run
+    one         one message at a time, with fsync and without, and the same bytes to a bare echo, bare syncs and bare
+                commits of the journal in the same run
     logons      2,000 sessions log on: seconds, and memory of the gateway
     first       logons whose passwords a gateway checks for the first time, generated and people's, and another session
     resend      20,000 messages are sent again: seconds, and the round trips of another session meanwhile
@@ -15,8 +16,9 @@ import os
 import select
 import socket
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -28,6 +30,9 @@ from benchmarks.wire_node import SYMBOL, Node, running_node
 from client.messages import cancel, enter
 from client.orders import NewOrder
 from gateway.passwords import COST_DEFAULT, COST_GENERATED
+from journal import Journal
+from journal.group import Entry
+from journal.store import Store
 from load import echo
 from load.lines import LoadError, User
 from wire.fix_codec import FrameWriter, Times, body
@@ -241,7 +246,7 @@ def pipelined() -> Iterator[Row]:
 
 def one() -> Iterator[Row]:
     """One message at a time, in turn with a bare echo: where answers wait for no disk, and where they wait for it, in
-    turn with a bare sync of the same device."""
+    turn with a bare sync of the same device and with a journal's bare commits."""
     for durability in ("none", "fsync"):
         yield from _one(durability)
 
@@ -251,10 +256,11 @@ def _one(durability: str) -> Iterator[Row]:
         (line,) = logged_on(port, node.users)
         assert node.directory is not None, "a node of its own"
         _trips(line, line.orders(200))
-        bare, syncs, own, ends, costs, over = [], [], [], [], [], []
+        bare, syncs, commits, own, ends, costs, over = [], [], [], [], [], [], []
         for _ in range(_RUNS):
             bare.append(echo.round_trips(echo_port, _ROUND_TRIPS, busy=False).at(50.0) / 1_000)
             syncs.append(_sync_us(node.directory) if durability == "fsync" else 0.0)
+            commits.append(_commit_us(node.directory.parent) if durability == "fsync" else 0.0)
             frames, before_s = line.orders(_ROUND_TRIPS), used_s(pid)
             trips = _trips(line, frames)
             costs.append(1e6 * (used_s(pid) - before_s) / _ROUND_TRIPS)
@@ -265,11 +271,15 @@ def _one(durability: str) -> Iterator[Row]:
         yield row(f"bare echo beside {durability}, client sleeps: p50 round trip", bare, "us")
         if durability == "fsync":
             yield row("bare sync of 4 KB, same device: p50", syncs, "us")
+            yield row("bare commit of a block by a journal, same device: p50", commits, "us")
         at_most = float(np.median(bare)) + _OVER_ECHO_US
         yield row(f"{name}: p50 round trip", own, "us", at_most=at_most)
         yield row(f"{name}: p99 round trip", ends, "us")
         beside = "echo and sync" if durability == "fsync" else "echo"
         yield row(f"{name}: p50 above {beside}", over, "us", at_most=_OVER_ECHO_US)
+        if durability == "fsync":
+            above = [own[run] - bare[run] - commits[run] for run in range(_RUNS)]
+            yield row(f"{name}: p50 above echo and commit", above, "us")
         yield row(f"{name}: processor time of the gateway", costs, "us/message")
 
 
@@ -285,6 +295,35 @@ def _sync_us(directory: Path) -> float:
             took.append(1e6 * (time.perf_counter() - began_s))
     path.unlink()
     return float(np.median(took))
+
+
+class _TimedStore(Store):
+    """Notes what each commit takes, in us."""
+
+    took: list[float]
+
+    def commit(self, group: Sequence[Entry]) -> None:
+        began_s = time.perf_counter()
+        super().commit(group)
+        self.took.append(1e6 * (time.perf_counter() - began_s))
+
+
+class _TimedJournal(Journal):
+    store_class = _TimedStore
+
+
+def _commit_us(beside: Path) -> float:
+    """Middle of the times of commits of one block, one after the other, by a journal that nobody else uses, in us."""
+    _TimedStore.took = []
+    with (
+        tempfile.TemporaryDirectory(dir=beside) as folder,
+        _TimedJournal.create(folder, {"rules_version": 1}) as journal,
+    ):
+        for number in range(_SYNCS):
+            first_seq = journal.append(2, bytes(128), number)
+            journal.put_digest(first_seq, bytes(16))
+            journal.wait_durable(first_seq)
+    return float(np.median(_TimedStore.took))
 
 
 def _trips(line: Line, frames: list[bytes]) -> list[float]:

@@ -101,6 +101,11 @@ class DirectMarket(Protocol):
         """True if answers leave before their block is journaled."""
         ...
 
+    @property
+    def released_seq(self) -> int:
+        """Last command whose answers have left."""
+        ...
+
     def adopt(self, block: MadeBlock) -> None:
         """Journal a block that was made, and answer it where it may be answered."""
         ...
@@ -270,7 +275,7 @@ class DirectLines:
         words[t.ROWS_MAX] = words[t.ROWS_LIMIT] = rows_max
         words[t.RECORD_MAX] = 0 if arrival_log is None else arrival_log.full_at
         self._busy_poll_ns = busy_poll_ns
-        self._contention = Contention()
+        self._contention, self._released_seq = Contention(), market.released_seq
         self._local = lines
         self._tape = Packed(no_tape()) if tape is None else tape
         words[t.TAPED], words[t.TAPE_ADDRESS] = tape is not None, self._tape.arrays.data.ctypes.data
@@ -511,7 +516,7 @@ class DirectLines:
             self._prepare_link(line)
             words[t.AHEAD] = words[t.AHEAD] and not self._streams.carries
         words[t.STAY_NS] = STAY_AHEAD_NS if words[t.AHEAD] else STAY_NS
-        words[t.BUSY_NS] = self._busy_poll_ns * self._patience(bool(words[t.AT_ONCE] or words[t.AHEAD]))
+        self._set_patience(bool(words[t.AT_ONCE] or words[t.AHEAD]))
         words[t.TURNS] = owner.turns
         words[t.BYTES_IN] = words[t.BYTES_OUT] = words[t.ORDERS] = 0
         words[t.TOLD_FROM], words[t.UNTAKEN] = words[t.TELLING], 0  # the spool may have taken some meanwhile
@@ -552,16 +557,22 @@ class DirectLines:
         if words[t.LINES_STOPPED]:
             self._take_lines()
 
-    def _patience(self, at_once: bool) -> int:
-        """Factor of the time of polling after an order. at_once: answers wait for no disk.
+    def _set_patience(self, at_once: bool) -> None:
+        """Set how long the kernel polls. at_once: answers wait for no disk.
 
         Polling without the interpreter takes nothing from the journal's thread: so it lasts as long as a commit may.
-        Where others wait for this core it is theirs: an answer that waits for a disk loses a wake-up at most.
+        Where all clients come by rings it begins with the answer: before that it would give no answer sooner, and a
+        gateway that waits for the disk polls as well, while the journal's thread may need a processor. Where others
+        wait for this core it is theirs: an answer that waits for a disk loses a wake-up at most.
         """
-        contended = self._contention.is_high()
+        words, released_seq, contended = self._words, self._market.released_seq, self._contention.is_high()
+        factor = _BUSY_WAITING if self._by_slot and not contended else 0
         if at_once:
-            return _BUSY_RINGS if self._owner.has_rings() and not contended else 1
-        return 0 if contended else _BUSY_WAITING
+            factor = _BUSY_RINGS if self._owner.has_rings() and not contended else 1
+        elif not self._by_slot and not contended and released_seq != self._released_seq:
+            words[t.BUSY_UNTIL_NS] = time.monotonic_ns() + self._busy_poll_ns * _BUSY_RINGS
+        words[t.BUSY_NS] = self._busy_poll_ns * factor
+        self._released_seq = released_seq
 
     def _enter(self, until_ns: int) -> int:
         return int(

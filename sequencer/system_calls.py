@@ -18,6 +18,7 @@ epoll_wait: Final = libc("epoll_wait", 4, sized=False)
 ppoll: Final = libc("ppoll", 4, sized=False)
 clock_gettime: Final = libc("clock_gettime", 2, sized=False)
 memcpy: Final = libc("memcpy", 3, sized=True)
+sched_yield: Final = libc("sched_yield", 0, sized=False)
 
 #: Clocks.
 REALTIME, MONOTONIC, BOOTTIME = 0, 1, 7

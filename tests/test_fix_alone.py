@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from gateway.contention import Contention
 from gateway.fix import alone
 from gateway.fix.alone import Stay, Stays
 from gateway.fix.protocol import Fix
@@ -39,8 +40,9 @@ class Served:
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[Running]:
-    running = started(tmp_path, "--durability", "none")
+def node(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Running]:
+    """A node; its parameter: the durability."""
+    running = started(tmp_path, "--durability", getattr(request, "param", "none"))
     try:
         yield running
     finally:
@@ -99,7 +101,16 @@ def trade_until_alone(client: FixClient, served: Served, prefix: str = "a") -> N
 
 
 @pytest.mark.slow
-def test_a_client_alone_has_all_that_it_would_have_and_so_do_those_who_come(node: Running, counted: Served) -> None:
+@pytest.mark.parametrize("node", ["none", "fsync"], indirect=True)
+def test_a_client_alone_has_all_that_it_would_have_and_so_do_those_who_come(
+    node: Running, counted: Served, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    if request.node.callspec.params["node"] == "fsync":  # no answer comes within a look
+        for module in (look, process, alone_client):
+            monkeypatch.setattr(module, "LOOK_NS", 1_000)
+        monkeypatch.setattr(alone_client, "DISK_NS", _LOOK_NS)
+        monkeypatch.setattr(Contention, "is_high", lambda _: False)
+
     def clients() -> None:
         with closing(FixClient(counted.port)) as first:
             first.log_on()

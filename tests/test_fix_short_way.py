@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pytest
 from engine import Engine
 from engine.records import COMMAND, TimeInForce
 from gateway.fix import marks
-from gateway.fix.alone import BYTES, SPENT, TAKEN, Client, Stay, Stays
+from gateway.fix.alone import BYTES, MISSED, MORE, SPENT, TAKEN, Client, Stay, Stays
 from gateway.fix.marks import Mark
 from gateway.fix.session import FixSession
 from gateway.fix.short_way import ShortWay
@@ -61,6 +61,10 @@ class Side:
     def __init__(self, folder: Path, version: str, *, short: bool, alone: bool = False) -> None:
         folder.mkdir()
         self.short, self.alone = short, alone
+        self.disk_s: float | None = None
+        self.meanwhile: Callable[[], object] = lambda: None  # called while a block waits for the disk
+        #: Longest waits of a stay for an answer, and for one that waits for a disk.
+        self.waits_ns = (10**10, 10**10)
         self.engine, self.seq = Engine(CAPACITY), 1
         self.segments: list[Segment] = []
         self.streams = FixStreams(CAPACITY, self._deliver, lambda *_: None, lambda *_: None)
@@ -109,10 +113,14 @@ class Side:
     # The core.
 
     def core(self, rows: "np.ndarray[Any, Any]") -> None:
-        """Apply rows as one block, and release it."""
+        """Apply rows as one block, and release it, ``disk_s`` later where it is to wait for a disk."""
         events = self.engine.apply(rows)
         self.writer.write(self.seq, 1, 0, rows, events, np.zeros(0, REPORT))
         self.seq += len(rows)
+        if self.disk_s is not None:
+            self.meanwhile()
+            time.sleep(self.disk_s)
+            self.writer.store(Place.JOURNALED, self.seq - 1)
         self.writer.store(Place.RELEASED, self.seq - 1)
 
     def from_ring(self) -> bytes:
@@ -178,7 +186,9 @@ class Side:
         came, over = [b""], threading.Event()
 
         def core() -> None:
-            while not over.is_set():
+            ended = False
+            while not ended:
+                ended = over.is_set()  # what was put before that is taken
                 if self.inbound.published_rows() > self.taken_rows:
                     if more is not None:
                         self.core(more)
@@ -193,7 +203,7 @@ class Side:
         try:
             stay = self.session.stay(
                 *(self.stays, Client(fd, 100, _REGION, 100, 1, 1), pointers, self.seen_seq, self.streams.highest_e4),
-                *(10**10, 1_000, 0),
+                *(*self.waits_ns, 1_000, 0),
             )
         finally:
             over.set()
@@ -338,6 +348,8 @@ def present(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_stay_comes_to_the_same_bytes_as_the_long_way(version: str, seed: int, tmp_path: Path) -> None:
     draw = random.Random(f"alone {version} {seed}")
     with two_sides(tmp_path, version, alone=True) as both:
+        if seed % 3 == 0:
+            both[0].disk_s, both[0].waits_ns = 0.001, (100_000, 10**10)
         compare(both, draw, arrived(draw, version, 80))
         core = both[0].session._core
         assert both[0].ends or core is None or not core.takes_plain or both[0].session.over
@@ -356,6 +368,43 @@ def test_a_client_alone_is_served_by_the_kernel_and_by_no_python(
         assert (side.put, side.answered) == (30, 30)
         assert side.ends == [SPENT] * 30
         assert side.told.count(b"\x0135=8\x01") == 30
+
+
+@pytest.mark.usefixtures("present")
+@pytest.mark.parametrize(
+    ("disk_s", "meanwhile", "why"),
+    [
+        (0.03, "nothing", SPENT),
+        (0.03, "the client sends more", MORE),
+        (0.03, "the loop has work", MISSED),
+        (0.2, "nothing", MISSED),
+        (None, "nothing", MISSED),
+    ],
+)
+def test_a_kernel_waits_for_the_disk_with_a_client_unless_something_else_comes(
+    disk_s: float | None, meanwhile: str, why: int, tmp_path: Path
+) -> None:
+    with two_sides(tmp_path, "FIX.4.4", alone=True) as (side, _):
+        first, second = re.split(rb"(?<=\x01)(?=8=FIX)", plain(side, 2))
+        side.waits_ns = (1_000_000, 100_000_000)
+        if disk_s is None:  # nothing waits for a disk, and the core is slow
+            side.meanwhile = lambda: time.sleep(0.03)
+            core = side.core
+            side.core = lambda rows: (side.meanwhile(), core(rows))  # type: ignore[method-assign,return-value]
+        else:
+            side.disk_s = disk_s
+            side.writer.store(Place.JOURNALED, side.seq - 1)
+            match meanwhile:
+                case "the client sends more":
+                    side.meanwhile = lambda: side.client.sendall(second)
+                case "the loop has work":
+                    side.meanwhile = lambda: os.eventfd_write(side.loop, 1)
+        side.receive(first, None)
+        assert side.ends == [why]
+        assert (side.put, side.answered) == (1, why == SPENT)
+        assert side.told.count(b"\x0135=8\x01") == 1, "by the kernel, or by Python behind it"
+        if why == MORE:
+            assert side.socket.recv(1 << 16) == second, "the kernel has left it to the loop"
 
 
 @pytest.mark.usefixtures("present")

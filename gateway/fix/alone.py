@@ -7,6 +7,9 @@ keeps the records that it has sent, for Python to take when it ends its stay, an
 meanwhile: one thread does both. It ends it at the first message that is not plain, the first answer that does not come
 in a moment or is not of that client alone, as soon as the event loop has work, and after a time.
 
+Where answers wait for a disk, which nothing is released before, the kernel waits for that too. It polls meanwhile, and
+yields the processor to whoever wants it. Whatever else comes ends the wait, and can still be in the next commit.
+
 While it looks for an answer the doorbell of the gateway is not armed, so the core wakes nobody.
 """
 
@@ -37,24 +40,25 @@ BYTES, ENDED = range(4, 6)
 #: A message was put, and the core is to be woken; or it was put, and no answer came in a moment; or its block is taken,
 #: and Python tells of it.
 PUT, MISSED, TAKEN = range(6, 9)
-#: The answer was sent in part; or not all of what was put is answered.
-PARTLY, BEHIND = range(9, 11)
+#: The answer was sent in part; or not all of what was put is answered; or the client has sent more before its answer.
+PARTLY, BEHIND, MORE = range(9, 12)
 #: Those behind which the rows of the last message have no report yet.
-UNTOLD: Final = (PUT, MISSED, TAKEN, BEHIND)
+UNTOLD: Final = (PUT, MISSED, TAKEN, BEHIND, MORE)
 
 #: Places of ``Alone.words``. Of the client: descriptor, begin and end of its region, end of its bytes, user,
 #: participant, the number that is expected of it, that of the last message to it.
 FD, REGION, LIMIT, END, USER, PARTICIPANT, IN_SEQ, OUT_SEQ = range(8)
 #: Of the gateway: poll, rows of the poll, buffer, records, those of a block, and index of its doorbell.
 EPOLL, POLLED, BUFFER, RECORDS, TOLD, BELL = range(8, 14)
-#: Last command that was taken, highest price; longest look, sleep, and end of the stay, by the monotonic clock.
-SEQ, HIGHEST_E4, LOOK_NS, SLEEP_MS, UNTIL_NS = range(14, 19)
+#: Last command that was taken, highest price; longest look, longest wait for a disk, sleep, and end of the stay, by the
+#: monotonic clock.
+SEQ, HIGHEST_E4, LOOK_NS, DISK_NS, SLEEP_MS, UNTIL_NS = range(14, 20)
 #: Of the stay: messages and bytes that came; blocks; bytes and number of the records; bytes sent; bytes
 #: of the last answer, and how many of them were sent; outcome of the last block; rows of the last put; when bytes came,
 #: and went, by the wall clock; kind of the last command; time awake.
-MESSAGES, BYTES_IN, BLOCKS, RECORD_BYTES, RECORD_COUNT, BYTES_OUT = range(19, 25)
-WRITTEN, SENT, RESULT, ROWS_PUT, CAME_NS, WENT_NS, KIND, AWAKE_NS = range(25, 33)
-_WORDS: Final = 33
+MESSAGES, BYTES_IN, BLOCKS, RECORD_BYTES, RECORD_COUNT, BYTES_OUT = range(20, 26)
+WRITTEN, SENT, RESULT, ROWS_PUT, CAME_NS, WENT_NS, KIND, AWAKE_NS = range(26, 34)
+_WORDS: Final = 34
 #: Longest message or few, in bytes, that the kernel takes at once.
 BYTES_MAX: Final = 2_048
 #: Bytes of records after which Python takes them; the answer to one put fits behind.
@@ -64,12 +68,13 @@ _ROWS: Final = ROWS
 _REALTIME, _MONOTONIC = system.REALTIME, system.MONOTONIC
 _DONTWAIT: Final = system.DONTWAIT
 _SECOND_NS: Final = 1_000_000_000
-_RELEASED: Final = int(Place.RELEASED)
+_JOURNALED, _RELEASED = int(Place.JOURNALED), int(Place.RELEASED)
 _OTHER: Final = OTHER
 _recv: Final = system.recv
 _epoll_wait: Final = system.epoll_wait
 _clock_gettime: Final = system.clock_gettime
 _memcpy: Final = system.memcpy
+_sched_yield: Final = system.sched_yield
 
 
 class Alone(NamedTuple):
@@ -98,6 +103,28 @@ def _time_by(way, clock):
     """Time by one of the system's clocks, in ns."""
     _clock_gettime(np.int64(clock), way.words[CLOCK])
     return way.time[0] * _SECOND_NS + way.time[1]
+
+
+@inlined
+def _wait_for_answer(alone, way, tape):
+    """Wait a moment until something is released, and longer where that waits for a disk. Gives 1 where the client has
+    sent more meanwhile, which comes first."""
+    words, began_ns = alone.words, _time_by(way, _MONOTONIC)
+    while load_acquire(tape.words, _RELEASED) <= words[SEQ]:
+        waited_ns = _time_by(way, _MONOTONIC) - began_ns
+        if waited_ns <= words[LOOK_NS]:
+            continue
+        at_once = load_acquire(tape.words, _JOURNALED) < load_acquire(tape.words, _RELEASED)
+        if at_once or waited_ns > words[DISK_NS]:
+            return np.int64(0)
+        ready = np.int64(_epoll_wait(words[EPOLL], words[POLLED], np.int64(_POLL_MAX), np.int64(0)))
+        for number in range(ready):
+            if np.int64(alone.polled[number]["fd"]) == words[FD]:
+                return np.int64(1)
+        if ready != 0:
+            return np.int64(0)
+        _sched_yield()
+    return np.int64(0)
 
 
 @inlined
@@ -167,6 +194,8 @@ def stay_alone(
         words[ROWS_PUT] = count
         if consumer_sleeps(ring.words):
             return np.int64(PUT)
+        if _wait_for_answer(alone, way, tape) != 0:
+            return np.int64(MORE)
         result, written, sent, last = answer_plain(
             way_at,
             ends_at,
@@ -182,7 +211,7 @@ def stay_alone(
             words[USER],
             words[OUT_SEQ],
             words[FD],
-            words[LOOK_NS],
+            np.int64(0),
         )
         words[RESULT] = result
         if result == _OTHER:
@@ -285,16 +314,17 @@ class Stays:
 
     def stay(
         self, client: Client, ends: Packed[Ends], pointers: tuple[Any, ...], numbers: tuple[int, int], seq: int,
-        highest_e4: int, look_ns: int, sleep_ms: int, until_ns: int,
+        highest_e4: int, look_ns: int, disk_ns: int, sleep_ms: int, until_ns: int,
     ) -> Stay:  # fmt: skip
         """Stay with a client until ``until_ns`` (monotonic) at most. pointers: of what takes a block
         (``FixStreams.taking_pointers``). numbers: the next one that is expected of it, and that of the last message to
-        it. seq: last command that the streams have."""
+        it. seq: last command that the streams have. look_ns, disk_ns: longest wait for an answer, and for one that
+        waits for a disk."""
         words, (way, form, desk, ring) = self._words, self._way.pointers
         for place, value in enumerate(client):
             words[place] = value
         words[IN_SEQ], words[OUT_SEQ] = numbers
-        words[SEQ], words[HIGHEST_E4], words[LOOK_NS] = seq, highest_e4, look_ns
+        words[SEQ], words[HIGHEST_E4], words[LOOK_NS], words[DISK_NS] = seq, highest_e4, look_ns, disk_ns
         words[SLEEP_MS], words[UNTIL_NS] = sleep_ms, until_ns
         for place in range(MESSAGES, _WORDS):
             words[place] = 0

@@ -500,14 +500,15 @@ class FixSession(RowSession):
 
     def stay(
         self, stays: Stays, client: Client, pointers: tuple[Any, ...], seq: int, highest_e4: int, look_ns: int,
-        sleep_ms: int, until_ns: int,
+        disk_ns: int, sleep_ms: int, until_ns: int,
     ) -> Stay:  # fmt: skip
         """Have a kernel stay with this session, which may have that (``may_stay``); it knows then what has come and
         gone. The arguments are those of ``Stays.stay``."""
         core = self._core
         assert core is not None, "a session that may have a kernel stay is live"
         numbers = core.store.in_seq, self._high
-        stay = stays.stay(client, self._packed_ends, pointers, numbers, seq, highest_e4, look_ns, sleep_ms, until_ns)
+        waits = look_ns, disk_ns, sleep_ms, until_ns
+        stay = stays.stay(client, self._packed_ends, pointers, numbers, seq, highest_e4, *waits)
         if stay.messages:
             self._came_ns = stay.came_ns
             core.took(stay.messages, stay.came_ns)

@@ -1,8 +1,8 @@
 """The client with which a kernel of a gateway stays, while the gateway hears of no other (``gateway.fix.alone``).
 
-It begins behind a few messages that came alone and were answered in a moment, and ends with the first that does not, or
-as another client sends something. Meanwhile the event loop does not read the client's socket. Each stay is short, and
-each ends as soon as the loop has work, which it then does first.
+It begins behind a few messages that came alone and were answered in a moment, or as soon as the disk had them, and ends
+with the first that does not, or as another client sends something. Meanwhile the event loop does not read the client's
+socket. Each stay is short, and each ends as soon as the loop has work, which it then does first.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import time
 from typing import Any, Final, Protocol
 
 from gateway.connection import Connection
+from gateway.contention import Contention
 from gateway.fix import alone
 from gateway.fix.alone import Client, Stay, Stays
 from gateway.fix.session import FixSession
@@ -23,10 +24,13 @@ _STAY_NS: Final = 10_000_000
 _NAP_MS: Final = 5
 #: Sleeps without a message after which the loop reads the client again.
 _NAPS: Final = 20
-#: Answers that may come late, one after the other.
+#: Longest wait for an answer that waits for a disk.
+DISK_NS: Final = 2_000_000
+#: Answers that may come late, or with those of others, one after the other.
 _MISSED_MAX: Final = 2
 #: Ends of stays behind which the loop reads the client.
-_ENDS: Final = (alone.BYTES, alone.ENDED, alone.PARTLY)
+_ENDS: Final = (alone.BYTES, alone.ENDED, alone.PARTLY, alone.MORE)
+_LATE: Final = (alone.MISSED, alone.TAKEN)
 
 
 class Owner(Protocol):
@@ -65,6 +69,8 @@ class AloneClient:
         self._loop = asyncio.get_running_loop()
         self._last: Connection | None = None
         self._answered = 0  # messages of ``_last``, one after the other
+        self._expects = False  # an answer to ``_last``, which was not there in a moment
+        self._contention = Contention()
         self._connection: Connection | None = None
         self._called = True  # the loop may have work
         self._naps = 0
@@ -76,6 +82,15 @@ class AloneClient:
         """Note that the messages of a client came alone, and whether they were answered in a moment."""
         if connection is not self._last:
             self._last, self._answered = connection, 0
+        self._count(connection, answered=answered)
+
+    def expect(self, connection: Connection) -> None:
+        """Note that the messages of a client came alone, and that their answer will come from a disk."""
+        if connection is not self._last:
+            self._last, self._answered = connection, 0
+        self._expects = True
+
+    def _count(self, connection: Connection, *, answered: bool) -> None:
         self._answered = self._answered + 1 if answered else 0
         if self._answered == _MESSAGES and self._connection is None:
             self._loop.call_soon(self._begin, connection)  # once the gateway has done with its bytes
@@ -89,11 +104,14 @@ class AloneClient:
         self._waits, self._missed = False, 0
         self._loop.call_soon(self._serve)
 
-    def on_blocks(self) -> None:
-        """Go on with a client whose answer may have come."""
+    def on_blocks(self, *, durable: bool) -> None:
+        """Go on with a client whose answer may have come. durable: what was released is on the disk."""
         if self._waits:
             self._waits = False
             self._loop.call_soon(self._serve)
+        elif self._expects and self._last is not None:
+            self._expects = False
+            self._count(self._last, answered=durable and not self._contention.is_high())
 
     def beat(self) -> None:
         """Have the loop read a client again whose answer has not come for long."""
@@ -103,6 +121,8 @@ class AloneClient:
     def leave(self) -> None:
         """Have the loop read the client again, if there is one."""
         connection, self._connection, self._waits = self._connection, None, False
+        if self._expects:  # and something comes before that
+            self._expects, self._answered = False, 0
         if connection is not None:
             self._answered = 0
             self._stays.end()
@@ -136,6 +156,7 @@ class AloneClient:
         client = Client(connection.open_fd, region, connection.limit, region, connection.user, connection.participant)
         stay = session.stay(
             *(self._stays, client, pointers, seq, streams.highest_e4, LOOK_NS),
+            0 if self._contention.is_high() else DISK_NS,
             *(0 if self._called else _NAP_MS, time.monotonic_ns() + _STAY_NS),
         )
         napped = stay.why == alone.IDLE and not self._called and not stay.messages
@@ -146,7 +167,7 @@ class AloneClient:
 
     def _go_on(self, connection: Connection, why: int) -> None:
         """Stay again, or leave the client to the loop."""
-        self._missed = self._missed + 1 if why == alone.MISSED else 0
+        self._missed = self._missed + 1 if why in _LATE else 0
         if why in _ENDS or self._naps >= _NAPS or self._missed > _MISSED_MAX:
             self.leave()
             if why == alone.BYTES and connection.live:
@@ -165,3 +186,4 @@ class AloneClient:
         self._closed = True
         self.leave()
         self._stays.close()
+        self._contention.close()

@@ -32,6 +32,7 @@ from gateway.fix.protocol import Fix
 from gateway.fix.session import FixSession
 from gateway.fix.short_way import ShortWay
 from gateway.fix.streams import FixStreams
+from gateway.fix.taking import OTHER
 from gateway.outbox import PAST_DAYS, Outbox
 from gateway.protocol import Entrance, OrderProtocol
 from gateway.server import BEAT_S, ROWS_MAX, Gateway
@@ -413,7 +414,7 @@ class GatewayProcess:
         if self.gateway is not None:
             self.gateway.resume()
         if self._alone is not None:
-            self._alone.on_blocks()
+            self._alone.on_blocks(durable=self._tape.load(_JOURNALED) >= self.feed.seq)
 
     def _wait_for_bell(self) -> None:
         """Wait for the bell, unless something came before it is armed."""
@@ -543,6 +544,8 @@ class GatewayProcess:
                 self._loop.call_soon(self._wait_a_moment)
             else:
                 self._answer_alone(way, session, connection, pointers)
+        elif self._alone is not None:
+            self._alone.expect(connection)
         return messages
 
     def _answer_alone(
@@ -562,7 +565,9 @@ class GatewayProcess:
         self._note_taken(commands)
         self._call_seen()
         self._loop.call_soon(self._wait_for_bell)  # which arms the bell, and finds what came before that
-        if self._alone is not None:
+        if self._alone is not None and sent.taken == OTHER:
+            self._alone.expect(connection)
+        elif self._alone is not None:
             self._alone.note(connection, answered=sent.written > 0 and not sent.rest)
 
     def _wait_a_moment(self) -> None:
