@@ -87,6 +87,9 @@ def test_what_no_row_can_say_is_refused_and_what_is_out_of_bounds_is_for_the_mar
         with pytest.raises(Refused) as refused:
             _as_session(message(**changes))
         assert len(str(refused.value)) <= marks.TEXT_CHARACTERS
+    for name, words in (("a b", "field 11 has a bad character"), ("x" * 65, "field 11 is longer than 64")):
+        with pytest.raises(Refused, match=words):
+            _as_session(message(f11=name))
     assert entered(f38="-5")["qty"] == -5, "the market rejects it, and the reject is in the journal"
     assert entered(f44="-5")["price_e4"] == -50_000
     unknown = orders.enter_rows(message(f55="NONE"), 3, 4, 8, 0)

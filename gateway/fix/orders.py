@@ -84,8 +84,10 @@ def name_in(message: Said, tag: bytes) -> bytes:
     text = message.get(tag)
     if text is None:
         raise Refused(f"field {tag.decode()} is missing", MISSING)
+    if len(text) > names.CHARACTERS_MAX:
+        raise Refused(f"field {tag.decode()} is longer than 64")
     if not names.is_name(text):
-        raise Refused(f"field {tag.decode()} is no id of 1 to 64")
+        raise Refused(f"field {tag.decode()} has a bad character")
     return text
 
 
