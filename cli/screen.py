@@ -324,11 +324,13 @@ class Bar:
         self._timer.cancel()
         with Bar._lock:
             self._ended = True
-            if Bar._visible is self:
-                Bar._visible = None
-            if self._progress is not None:
-                self._progress.stop()
-                self._progress = None
+            try:
+                if self._progress is not None:
+                    self._progress.stop()
+                    self._progress = None
+            finally:
+                if Bar._visible is self:
+                    Bar._visible = None  # behind its end: until then another thread's line clears the row for itself
 
     def text(self, what: str) -> None:
         """Set the text of the bar."""

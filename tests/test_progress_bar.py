@@ -173,3 +173,18 @@ def test_a_line_of_the_log_takes_the_row_of_the_bar_and_no_row_without_one(monke
     assert first.startswith("\r\x1b[2K")
     assert "listening" in first
     assert "\r" not in second
+
+
+def test_a_line_of_the_log_takes_the_row_of_a_bar_that_is_about_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bar is on the terminal until it is removed there: the node's first line stood behind it on a busy machine."""
+    bar, meanwhile = screen.Bar("recovering"), []
+
+    class Progress:
+        def stop(self) -> None:
+            meanwhile.append(screen.Bar.cleared())
+
+    monkeypatch.setattr(bar, "_progress", Progress())
+    monkeypatch.setattr(screen.Bar, "_visible", bar)
+    bar.end()
+    assert meanwhile == ["\r\x1b[2K"]
+    assert screen.Bar.cleared() == ""
