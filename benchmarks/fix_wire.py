@@ -6,7 +6,6 @@
     logons      2,000 sessions log on: seconds, and memory of the gateway
     first       logons whose passwords a gateway checks for the first time, generated and people's, and another session
     resend      20,000 messages are sent again: seconds, and the round trips of another session meanwhile
-    flood       a client of the core, one message at a time: alone, and beside 50 sessions of FIX that send all they can
 
 `python -m benchmarks.fix_wire [part ...]`. Each message has one answer, and all answers are looked at: a run in which
 one is missing, or is a reject, is no measurement. The numbers include the client, which has its frames ready before.
@@ -27,8 +26,6 @@ import numpy as np
 
 from benchmarks.measure import Row, row, show
 from benchmarks.wire_node import SYMBOL, Node, running_node
-from client.messages import cancel, enter
-from client.orders import NewOrder
 from gateway.passwords import COST_DEFAULT, COST_GENERATED
 from journal import Journal
 from journal.group import Entry
@@ -36,14 +33,12 @@ from journal.store import Store
 from load import echo
 from load.lines import LoadError, User
 from wire.fix_codec import FrameWriter, Times, body
-from wire.ouch_codes import BuySell
-from wire.soup import LoginRequest, PacketType, packet, packets
 
 _RUNS: Final = 3
-_SESSIONS: Final = 50
+SESSIONS: Final = 50
 #: Messages of a run, in all, and of a session that may be unanswered.
 _MESSAGES: Final = 20_000
-_WINDOW: Final = 200
+WINDOW: Final = 200
 _RATE: Final = 60_000.0
 _ROUND_TRIPS: Final = 2_000
 _SYNCS: Final = 200
@@ -57,9 +52,7 @@ _SLOW_LOGONS: Final = 100
 _RESENT: Final = 20_000
 _RESENT_S: Final = 1.0
 _HELD_UP_US: Final = 20_000.0
-#: Round trips of a client of the core beside a flood of FIX, as a factor of those alone.
-_MOVED_MAX: Final = 2.0
-_PATIENCE_S: Final = 60.0
+PATIENCE_S: Final = 60.0
 #: A new gateway compiles nothing when the kernels are cached, and else some minutes.
 _START_S: Final = 240.0
 _END: Final = b"\x0110="
@@ -73,7 +66,7 @@ class Line:
         self.user = user
         self._writer = FrameWriter("FIX.4.4", user.name, "LOCKSTEP", Times())
         self.out_seq = 1
-        self.socket = socket.create_connection(("127.0.0.1", port), _PATIENCE_S, (source, 0))
+        self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE_S, (source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._tail = b""
         self._ids = 0
@@ -167,9 +160,7 @@ def memory_mb(pid: int) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) * 1_024 / 1e6
 
 
-def _exchange(
-    lines: list[Line], frames: list[list[bytes]], window: int, rate: float = 0.0
-) -> tuple[float, list[float]]:
+def exchange(lines: list[Line], frames: list[list[bytes]], window: int, rate: float = 0.0) -> tuple[float, list[float]]:
     """Send all frames and take their answers; gives seconds, and the wait of each answer in us.
 
     window: messages of a session that may be unanswered. rate: messages a second of all; 0: as fast as it goes.
@@ -209,8 +200,8 @@ def _exchange(
             waits += [1e6 * (now_s - each) for each in times[number][first : first + ended]]
             answered[number] += ended
             done, reports = done + ended, reports + begun
-        if time.perf_counter() - began_s > _PATIENCE_S:
-            raise LoadError(f"{total - done:,} messages of {total:,} had no answer within {_PATIENCE_S:.0f} s")
+        if time.perf_counter() - began_s > PATIENCE_S:
+            raise LoadError(f"{total - done:,} messages of {total:,} had no answer within {PATIENCE_S:.0f} s")
     took_s = time.perf_counter() - began_s
     poll.close()
     for line in lines:
@@ -222,23 +213,23 @@ def _exchange(
 
 def pipelined() -> Iterator[Row]:
     """Orders and cancels of 50 sessions, as fast as they are answered, and at a tenth of that."""
-    with fix_node(_SESSIONS) as (node, port, pid):
+    with fix_node(SESSIONS) as (node, port, pid):
         lines = logged_on(port, node.users)
-        _exchange(lines, [line.orders(_MESSAGES // 10 // _SESSIONS) for line in lines], _WINDOW)
+        exchange(lines, [line.orders(_MESSAGES // 10 // SESSIONS) for line in lines], WINDOW)
         rates, costs, fast, paced = [], [], [], []
         for _ in range(_RUNS):
-            frames = [line.orders(_MESSAGES // _SESSIONS) for line in lines]
+            frames = [line.orders(_MESSAGES // SESSIONS) for line in lines]
             before_s = used_s(pid)
-            took_s, waits = _exchange(lines, frames, _WINDOW)
+            took_s, waits = exchange(lines, frames, WINDOW)
             rates.append(_MESSAGES / took_s)
             costs.append(1e6 * (used_s(pid) - before_s) / _MESSAGES)
             fast.append(waits)
-            frames = [line.orders(_MESSAGES // 10 // _SESSIONS) for line in lines]
-            paced.append(_exchange(lines, frames, _WINDOW, max(rates) / 10)[1])
-        name = f"FIX, {_SESSIONS} sessions, fsync"
+            frames = [line.orders(_MESSAGES // 10 // SESSIONS) for line in lines]
+            paced.append(exchange(lines, frames, WINDOW, max(rates) / 10)[1])
+        name = f"FIX, {SESSIONS} sessions, fsync"
         yield row(f"{name}: messages in and answered", rates, "messages/s", at_least=_RATE)
         yield row(f"{name}: processor time of the gateway", costs, "us/message", at_most=1e6 / _RATE)
-        for how, found in ((f"{_WINDOW} unanswered each", fast), ("at a tenth of the rate", paced)):
+        for how, found in ((f"{WINDOW} unanswered each", fast), ("at a tenth of the rate", paced)):
             for percentile in (50.0, 99.0):
                 values = [float(np.percentile(each, percentile)) / 1_000 for each in found]
                 yield row(f"{name}, {how}: p{percentile:g} to the answer", values, "ms")
@@ -395,7 +386,7 @@ def _trips_until_answered(other: Line, frames: list[bytes], lines: list[Line]) -
         began_s, answered = time.perf_counter(), False
         other.socket.sendall(frame)
         while not answered:
-            for fd, _ in poll.poll(_PATIENCE_S):
+            for fd, _ in poll.poll(PATIENCE_S):
                 if fd == other.socket.fileno():
                     other.receive(1)
                     answered = True
@@ -422,7 +413,7 @@ def resend() -> Iterator[Row]:
     """A session that has 20,000 messages sent again, and one beside it that enters orders one at a time."""
     with fix_node(2) as (node, port, pid):
         line, other = logged_on(port, node.users)
-        _exchange([line], [line.orders(_RESENT)], _WINDOW)
+        exchange([line], [line.orders(_RESENT)], WINDOW)
         _trips(other, other.orders(200))
         took, costs, alone, held = [], [], [], []
         for _ in range(_RUNS):
@@ -438,7 +429,7 @@ def resend() -> Iterator[Row]:
                 at += 1
                 waits, sockets = True, [line.socket, other.socket]
                 while waits and came < _RESENT:
-                    for ready in select.select(sockets, [], [], _PATIENCE_S)[0]:
+                    for ready in select.select(sockets, [], [], PATIENCE_S)[0]:
                         data = ready.recv(262_144)
                         if not data:
                             raise LoadError("a session has ended")
@@ -463,96 +454,12 @@ def resend() -> Iterator[Row]:
         yield row("FIX, another session beside it: longest round trip", [max(held)], "us", at_most=_HELD_UP_US)
 
 
-class _CoreLine:
-    """A session of OUCH at the core itself, one message at a time."""
-
-    def __init__(self, port: int, user: User) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), _PATIENCE_S)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.sendall(LoginRequest(user.name, user.password, "", 1).packet())
-        self._ids = 0
-        while PacketType.LOGIN_ACCEPTED not in self._kinds():
-            pass
-
-    def _kinds(self) -> list[int]:
-        data = self.socket.recv(65_536)
-        if not data:
-            raise LoadError("the core has ended a session")
-        return [kind for kind, _ in packets(data)]  # one message at a time: no packet is cut
-
-    def trips(self, count: int) -> list[float]:
-        """Round trips in us: an order below the market, and its cancel, in turn."""
-        found = []
-        for number in range(count):
-            self._ids += number % 2 == 0
-            token = f"K{self._ids}"
-            order = enter(NewOrder(SYMBOL, BuySell.BUY, 100, "90.00"), token)
-            began_s = time.perf_counter()
-            self.socket.sendall(packet(PacketType.UNSEQUENCED, cancel(token) if number % 2 else order))
-            while PacketType.SEQUENCED not in self._kinds():
-                pass
-            found.append(1e6 * (time.perf_counter() - began_s))
-        return found
-
-
-@contextmanager
-def _flooding(lines: list[Line], told: list[float]) -> Iterator[None]:
-    """A flood by another process as long as the block lasts; what is answered a second is added to ``told``."""
-    stop, stopping = os.pipe()
-    answers, saying = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            os.close(stopping)
-            done, began_s = 0, time.perf_counter()
-            while not select.select([stop], [], [], 0)[0]:
-                frames = [line.orders(_WINDOW) for line in lines]
-                _exchange(lines, frames, _WINDOW)
-                done += len(lines) * _WINDOW
-            os.write(saying, b"%d" % (done / (time.perf_counter() - began_s)))
-        finally:
-            os._exit(0)  # whatever failed: the node is the parent's, which finds no rate then
-    os.close(stop)
-    try:
-        time.sleep(0.5)  # until the flood flows; its first orders are no part of what is measured
-        yield
-    finally:
-        os.close(stopping)
-        os.waitpid(child, 0)
-        os.close(saying)
-        told.append(float(os.read(answers, 64) or b"nan"))
-        os.close(answers)
-
-
-def flood() -> Iterator[Row]:
-    """Round trips of a client of the core itself, alone and beside sessions of FIX that send as fast as they are
-    answered, in turn."""
-    with fix_node(_SESSIONS * _RUNS + 1, "none") as (node, port, _):
-        *users, own = node.users
-        core, lines = _CoreLine(node.port, own), logged_on(port, users)
-        core.trips(200)
-        alone, beside, rates = [], [], list[float]()
-        for run in range(_RUNS):
-            alone.append(core.trips(_ROUND_TRIPS))
-            with _flooding(lines[run * _SESSIONS : (run + 1) * _SESSIONS], rates):
-                beside.append(core.trips(_ROUND_TRIPS))
-        yield row(
-            f"FIX, {_SESSIONS} sessions beside a client of the core: messages in and answered", rates, "messages/s"
-        )
-        for percentile in (50.0, 99.0):
-            values, flooded = ([float(np.percentile(each, percentile)) for each in found] for found in (alone, beside))
-            yield row(f"a client of the core, alone: p{percentile:g} round trip", values, "us")
-            name = f"a client of the core, beside the flood: p{percentile:g} round trip"
-            yield row(name, flooded, "us", at_most=_MOVED_MAX * float(np.median(values)))
-
-
 PARTS: Final[dict[str, Callable[[], Iterator[Row]]]] = {
     "pipelined": pipelined,
     "one": one,
     "logons": logons,
     "first": first_logons,
     "resend": resend,
-    "flood": flood,
 }
 
 

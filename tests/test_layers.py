@@ -412,6 +412,7 @@ _OF_BYTES = {
     "benchmarks/fix.py",
     "benchmarks/fix_data.py",
     "benchmarks/fix_stages.py",
+    "benchmarks/fix_flood.py",
     "benchmarks/fix_wire.py",
     "cli/who.py",
     "load/answers.py",
