@@ -16,14 +16,21 @@ _LOOK_S: Final = 0.1
 
 
 def ahead(source: Iterator[Item], items_max: int = 4) -> Generator[Item, None, None]:
-    """Give the items of ``source`` in their order, up to ``items_max`` of them made ahead.
+    """Give the items of ``source`` in their order, up to ``items_max`` of them made ahead, from this call on.
 
     What the source raises is raised here, behind the items before it. A source that is a generator is closed in its
-    thread, before this generator ends.
+    thread, before this generator ends. Close it, whether items were taken or not.
 
     >>> list(ahead(iter("abc")))
     ['a', 'b', 'c']
     """
+    items = _items(source, items_max)
+    next(items)  # a generator that has not begun would leave the thread when it is closed
+    return items
+
+
+def _items(source: Iterator[Any], items_max: int) -> Generator[Any, None, None]:
+    """None, once the thread has begun, and then the items."""
     waiting: Queue[tuple[Any, BaseException | None]] = Queue(items_max)
     unwanted = threading.Event()
 
@@ -52,6 +59,7 @@ def ahead(source: Iterator[Item], items_max: int = 4) -> Generator[Item, None, N
     thread = threading.Thread(target=make, name="items ahead", daemon=True)
     thread.start()
     try:
+        yield None
         while True:
             item, fault = waiting.get()
             if isinstance(fault, StopIteration):

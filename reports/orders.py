@@ -64,6 +64,8 @@ def insert(tables: ReportTables, participant, client_order_id):
         place = (place + 1) & (places - 1)
     if np.int64(tables.orders[place]["participant"]) != 0:
         place = places
+    else:
+        tables.open_orders[0] += 1
     row = tables.orders[place]
     row["client_order_id"] = client_order_id
     row["participant"] = participant
@@ -116,6 +118,7 @@ def remove(tables: ReportTables, place):
                 copy(tables, at, free)
                 free = at
         clear(tables, free)
+        tables.open_orders[0] -= 1
 
 
 @called

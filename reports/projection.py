@@ -106,8 +106,8 @@ class Reports:
 
     @property
     def open_orders(self) -> int:
-        """Number of open orders; a look at the whole table."""
-        return int(np.count_nonzero(self.tables.orders["participant"][:-1]))
+        """Number of open orders."""
+        return int(self.tables.open_orders[0])
 
     def give_room(self, orders_max: int) -> None:
         """Make room for so many open orders, between two blocks. It changes nothing in the reports."""

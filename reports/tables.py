@@ -96,7 +96,7 @@ class ReportTables(NamedTuple):
     ``carried``: two COMMAND rows: the EXTEND row that the block before ended with, else zeros; and always zeros.
     ``order_words``, ``term_words``: the same memory as words. ``waiting``, ``waiting_words``, ``waiting_numbers``: the
     ring of commands that wait (``reports.waiting``), and ``waiting_due`` when each place is due. ``schedules``: those
-    that wait, by time, of one time as they were given.
+    that wait, by time, of one time as they were given. ``open_orders``: number of rows of ``orders`` that are in use.
     """
 
     orders: np.ndarray[Any, Any]  # ORDER[power of two + 1]
@@ -113,6 +113,7 @@ class ReportTables(NamedTuple):
     waiting_numbers: np.ndarray[Any, Any]  # int64[5]
     waiting_due: np.ndarray[Any, Any]  # int64[waiting_max]: ns since 1970
     schedules: np.ndarray[Any, Any]  # SCHEDULE[SCHEDULES_MAX]
+    open_orders: np.ndarray[Any, Any]  # int64[1]
 
 
 class ReportRoom(NamedTuple):
@@ -146,6 +147,7 @@ def new_tables(orders_max: int, instruments_max: int, participants_max: int, use
         waiting_numbers=waiting.numbers,
         waiting_due=np.zeros(waiting_max(orders_max), np.int64),
         schedules=np.zeros(SCHEDULES_MAX, SCHEDULE),
+        open_orders=np.zeros(1, np.int64),
     )
 
 

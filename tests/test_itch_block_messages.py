@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from engine import Engine
@@ -57,8 +58,29 @@ def test_the_tables_grow_with_the_open_orders_and_change_nothing(monkeypatch: py
 
 
 def test_open_orders_are_those_of_the_engine() -> None:
-    engine, reports = Engine(CAPACITY), Reports(CAPACITY)
+    engine, reports, most = Engine(CAPACITY), Reports(CAPACITY), 0
     for block in blocks_of(5, 800):
         events = engine.apply(block.commands)
         reports.observe(block.first_seq, block.commands, events)
         assert reports.open_orders == len(engine.open_orders())
+        assert reports.open_orders == np.count_nonzero(reports.tables.orders["participant"][:-1])
+        most = max(most, reports.open_orders)
+    assert most > 10
+    restored = Reports(CAPACITY)
+    restored.restore(reports.image(), reports.seq)
+    assert restored.open_orders == reports.open_orders > 0
+    restored.give_room(2 * CAPACITY.orders_max)
+    assert restored.open_orders == reports.open_orders
+    restored.clear()
+    assert restored.open_orders == 0
+
+
+def test_orders_without_room_are_not_counted() -> None:
+    """A table that is too small has more orders than places: the last row, which is no place, is not one of them."""
+    reports, fullest = Reports(replace(CAPACITY, orders_max=2)), 0
+    for block in blocks_of(5, 800):
+        reports.observe(block.first_seq, block.commands, block.events)
+        rows = reports.tables.orders["participant"]
+        assert reports.open_orders == np.count_nonzero(rows[:-1])
+        fullest = max(fullest, reports.open_orders)
+    assert fullest == len(rows) - 1

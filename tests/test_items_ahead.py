@@ -51,3 +51,21 @@ def test_a_source_that_is_not_wanted_any_more_is_closed_in_its_thread() -> None:
     assert len(closed) == 1
     assert closed[0] != threading.get_ident()
     assert not [each for each in threading.enumerate() if each.name == "items ahead"]
+
+
+def test_items_are_made_from_the_call_on_and_who_takes_none_leaves_no_thread() -> None:
+    began, ended = threading.Event(), threading.Event()
+
+    def source() -> Iterator[int]:
+        try:
+            began.set()
+            yield 1
+            yield 2
+        finally:
+            ended.set()
+
+    items = ahead(source(), 1)
+    assert began.wait(30.0)
+    items.close()
+    assert ended.is_set()
+    assert "items ahead" not in [thread.name for thread in threading.enumerate()]

@@ -36,6 +36,8 @@ from reports import Reports
 ROWS_MAX: Final = 8_192
 #: Blocks that are made ahead: a journal is read 8 MB at a time, and nobody is to wait for that.
 _BLOCKS_AHEAD: Final = 32
+#: Bytes of messages that are made at once: more than of a running feed, for whose file they are handed on by Python.
+_ROOM_BYTES: Final = 1 << 17
 
 
 def write_files(
@@ -60,25 +62,28 @@ def write_files(
         checked_day(directory, day)
     ready(feed=True)
     began_s = time.monotonic()
-    with _written_aside(out) as aside:
+    with (
+        _written_aside(out) as aside,
+        # The first blocks are made while the kernels for them are loaded.
+        closing(ahead(plays(directory, 1, to_seq, "replaying"), _BLOCKS_AHEAD)) as blocks,
+    ):
         files = SessionFiles(aside, form, only)
         excerpt = Excerpt(files)
         first_room = replace(room, orders_max=min(room.orders_max, FIRST_ORDERS))
-        feed = ItchFeed(first_room, files if from_seq is None else excerpt)
+        feed = ItchFeed(first_room, files if from_seq is None else excerpt, room_bytes=_ROOM_BYTES)
         files.counted_from_ns = lambda: feed.day_ns
         fold = Reports(first_room)
         messages = BlockMessages(fold, feed, room.orders_max)
-        with closing(ahead(plays(directory, 1, to_seq, "replaying"), _BLOCKS_AHEAD)) as blocks:
-            for block in blocks:
-                for part, is_before in parted(block.play, from_seq or 1):
-                    if is_before or excerpt.has_begun:
-                        messages.take(part.first_seq, part.commands, part.events)
-                        continue
-                    messages.make_room(len(part.events))
-                    for batch in fold.batches(part.first_seq, part.commands, part.events):
-                        excerpt.begin(feed, batch)
-                        feed.take(batch)
-                    feed.end_block()
+        for block in blocks:
+            for part, is_before in parted(block.play, from_seq or 1):
+                if is_before or excerpt.has_begun:
+                    messages.take(part.first_seq, part.commands, part.events)
+                    continue
+                messages.make_room(len(part.events))
+                for batch in fold.batches(part.first_seq, part.commands, part.events):
+                    excerpt.begin(feed, batch)
+                    feed.take(batch)
+                feed.end_block()
         files.close()
         if day is not None and not files.written:  # its commands had no report
             raise WrongUse(f"{directory} has no trading day {day}" + (" there" if begin or end else ""))

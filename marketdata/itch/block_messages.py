@@ -111,7 +111,6 @@ class BlockMessages:
     def __init__(self, reports: Reports, feed: ItchFeed, orders_max: int | None = None) -> None:
         self._reports, self._feed = reports, feed
         self._orders_max = reports.orders_max if orders_max is None else orders_max
-        self._open_max = 0
         self._turn = Packed(BlockTurn(np.zeros(WORDS, np.int64), read_only(reports.room)[:ROOM_ROWS]))
         words = self._turn.arrays.words
         words[MAKE_REPORTS], words[MAKE_MESSAGES] = kernel_addresses(reports, feed)
@@ -131,19 +130,10 @@ class BlockMessages:
         feed.give(int(words[END]))
 
     def make_room(self, events: int) -> None:
-        """Make room for all orders that may be open behind so many events more: each begins one at most.
-
-        Open orders are counted only where they may be too many: a look at the whole table is as long as a block.
-        """
-        room = self._reports.orders_max
-        if room >= self._orders_max:
-            return
-        self._open_max += events
-        if self._open_max <= room:
-            return
-        self._open_max = self._reports.open_orders + events
-        if self._open_max > room:
-            room = min(max(4 * room, self._open_max), self._orders_max)
+        """Make room for all orders that may be open behind so many events more: each begins one at most."""
+        room, open_max = self._reports.orders_max, self._reports.open_orders + events
+        if room < min(open_max, self._orders_max):
+            room = min(max(4 * room, open_max), self._orders_max)
             self._reports.give_room(room)
             self._feed.give_room(room)
 
