@@ -169,6 +169,11 @@ def nodes(folder: Path) -> Iterator[Nodes]:
         found.stop()
 
 
+#: Options of a pair for tests of other subjects: on a busy machine a lease of 0.6 s ends, and the other node takes over
+#: unasked.
+PATIENT = ("--lease-ms", "20000", "--standby-timeout-ms", "20000")
+
+
 @contextmanager
 def pair(folder: Path, *options: str, follower: bool = False) -> Iterator[tuple[Nodes, Member, Member]]:
     """Primary A and its copy B, which is in sync, or a follower that is up to date, with the market of ``SET_UP``."""

@@ -23,7 +23,7 @@ from tests.feed_receiver import Order, Receiver, bad_network
 from tests.itch_reader import Reader
 from tests.json_schemas import checked
 from tests.ouch_messages import cancel, enter
-from tests.pair_processes import nodes, pair
+from tests.pair_processes import PATIENT, nodes, pair
 from tests.running import HEARTBEAT, ROOT, SET_UP, Client, Running, started, until
 from tests.test_itch_market_levels import words_of
 from tests.test_node_programs import processes
@@ -317,7 +317,7 @@ def test_a_feed_ends_at_sigterm_with_all_that_was_released_on_the_wire(
 @pytest.mark.slow
 def test_after_a_takeover_the_feed_goes_on_with_the_same_numbers(tmp_path: Path) -> None:
     group, port = free_group()
-    with pair(tmp_path, "--feed", f"itch:{group}:{port}") as (_, first, second):
+    with pair(tmp_path, "--feed", f"itch:{group}:{port}", *PATIENT) as (_, first, second):
         for node in (first, second):
             until(lambda node=node: processes(node)["itch"]["port"], 300.0)  # type: ignore[misc]
         ports = [int(processes(node)["itch"]["port"]) for node in (first, second)]
@@ -373,7 +373,7 @@ def messages_with(receiver: Receiver, words: str) -> list[bytes]:
 def node_and_successor(folder: Path, how: str, *options: str) -> Iterator[tuple[Running, Running]]:
     """A node, and who goes on when it is killed: it again ("restart"), or its standby ("takeover")."""
     if how == "takeover":
-        with pair(folder, *options) as (_, first, second):
+        with pair(folder, *options, *PATIENT) as (_, first, second):
             yield first, second
         return
     node = started(folder, *options)

@@ -1,4 +1,5 @@
-"""A client that subscribes to every feed has one book: L3, L2, L1 and FIX tell the same behind every command.
+"""A client that subscribes to every feed has one book: L3 by ITCH and by WebSocket, L2, L1 and FIX tell the same behind
+every command.
 
 The same blocks go to ITCH, to the market of the web and to the market data of FIX. Their clients' books are compared
 with each other, not with the engine: other tests do that for each.
@@ -21,12 +22,14 @@ from tests.test_fix_data import CAPACITY, Subscriber, Venue
 from tests.test_itch_feed import Market
 from tests.test_ladders import CASES, stream
 from tests.test_web_market import Viewed
+from tests.web_book import FullBook
 from wire import itch
 from wire.itch_layout import PRICE_E4_MAX
 
 LEVELS = 5
 #: Price and quantity of the best levels of a side, the best first.
 Levels = list[tuple[Decimal, int]]
+WORDS = {Side.BUY: "buy", Side.SELL: "sell"}
 SIDES = ((Side.BUY, "best_bid", b"0"), (Side.SELL, "best_ask", b"1"))
 
 
@@ -38,6 +41,7 @@ class Client:
         self.loses, self.day, self.at, self.l3 = loses, -1, 0, Books()
         self.l2: dict[str, LevelBook] = {}
         self.by_fix: dict[str, FixBook] = {}
+        self.full: dict[str, FullBook] = {}
         self.subscriber = Subscriber(self.fix.subscribers)
         self.subscriber.log_on()
 
@@ -49,6 +53,8 @@ class Client:
             self.fix.subscribers.tell(changes, time.time_ns())
         self._follow_itch()
         for product in self.web.market.products.values():
+            for message in self.web.full.pop(product.id, []):
+                self.full.setdefault(product.id, FullBook()).take(message)
             if product.id not in self.l2:
                 self.l2[product.id] = LevelBook(product.id)
                 channels.l2update(self.web.market, product)  # what came before the snapshot
@@ -85,9 +91,14 @@ class Client:
                     if of == kind
                 ]
                 fix.sort(reverse=side is Side.BUY)
+                orders = self.full[product.id].levels() if product.id in self.full else {}
+                by_orders: Levels = [(Decimal(price), qty) for (of, price), qty in orders.items() if of == WORDS[side]]
+                by_orders.sort(reverse=side is Side.BUY)
                 told = [level for level in level2 if level[0] * 10_000 <= PRICE_E4_MAX]
                 if full[:LEVELS] != told[:LEVELS]:
                     yield f"{symbol} {side.name}: L3 has {full[:LEVELS]}, L2 {told[:LEVELS]}"
+                if by_orders != level2:
+                    yield f"{symbol} {side.name}: channel full has {by_orders[:LEVELS]}, L2 {level2[:LEVELS]}"
                 if fix[:LEVELS] != level2[:LEVELS]:
                     yield f"{symbol} {side.name}: FIX has {fix[:LEVELS]}, L2 {level2[:LEVELS]}"
                 if (ticker[best] and Decimal(ticker[best])) != (level2[0][0] if level2 else None):

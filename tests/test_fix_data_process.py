@@ -28,7 +28,7 @@ from tests.fix_client import FixClient
 from tests.fix_judge import SPEC
 from tests.json_schemas import checked
 from tests.ouch_messages import cancel, enter
-from tests.pair_processes import pair
+from tests.pair_processes import PATIENT, pair
 from tests.running import ROOT, Client, Running, started, until
 from wire.fix_codec import FrameWriter, Message, Times, body
 from wire.fix_table import VERSIONS
@@ -189,7 +189,7 @@ def test_a_subscriber_of_the_node_that_takes_over_goes_on_and_one_of_the_node_th
     tmp_path: Path,
 ) -> None:
     """No book is wrong without a word: each fits message by message, and is the market's at the end."""
-    with pair(tmp_path) as (_, a, b):
+    with pair(tmp_path, *PATIENT) as (_, a, b):
         beside = {}
         for name, node in (("a", a), ("b", b)):
             (tmp_path / f"beside-{name}").mkdir()

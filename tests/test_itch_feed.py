@@ -4,8 +4,10 @@ The reader of ``tests/itch_reader.py`` is written from the specification alone, 
 execution that passes over an order before it. Readers that nobody here wrote judge the feed too.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from engine import Capacity, Engine
 from engine.bounds import DAY_NS
-from engine.records import CommandKind, EventKind, TimeInForce
+from engine.records import CommandKind, EventKind, Instruction, TimeInForce
 from marketdata.itch import ItchFeed, session_name
 from marketdata.itch.fold import ROW_BYTES_MAX
 from marketdata.itch.snapshot import Snapshot
@@ -487,27 +489,47 @@ class PlainDay(NamedTuple):
     crosses: dict[int, tuple[int, int]]
 
 
-def plain_day() -> PlainDay:
+#: Streams whose longest day the judges get: of every order type in the first, of calls alone in the last.
+DAYS = (2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (0, 1, 3)))
+
+
+def beginnings(rows: Any) -> list[int]:
+    """Places of the commands with which sessions begin."""
+    engine, market, found = Engine(CAPACITY), Market(), list[int]()
+    for at in range(len(rows)):
+        sessions = len(market.sink.sessions)
+        market.take(Block(at + 1, rows[at : at + 1], engine.apply(rows[at : at + 1])))
+        found += [at] * (len(market.sink.sessions) > sessions)
+    return found
+
+
+def plain_day(seed: int) -> PlainDay:
+    """The longest day of a stream, up to its last command."""
+    rows = user_stream(seed, 6_000)
+    begins = [*beginnings(rows), len(rows)]
+    begin, end = max(pairwise(begins), key=lambda day: day[1] - day[0])
     engine, market = Engine(CAPACITY), Market()
     crosses: dict[int, tuple[int, int]] = {}
-    for block in blocks(user_stream(2, 6_000), 2, largest=500):
-        days = set(market.sink.sessions)
-        events = engine.apply(block.commands)
-        market.take(block)
-        if set(market.sink.sessions) != days:
-            crosses.clear()  # those of the block in which a day begins may be of either: they are left out
-            continue
-        of_crosses = block.commands["kind"][events["seq"] - block.first_seq] == CommandKind.CROSS
-        trades = events[of_crosses & (events["kind"] == EventKind.TRADE)]
+    for from_at, to_at in pairwise([*range(0, begin, 500), *range(begin, end, 500), end]):
+        commands = rows[from_at:to_at]
+        events = engine.apply(commands)
+        market.take(Block(from_at + 1, commands, events))
+        of_crosses = commands["kind"][events["seq"] - from_at - 1] == CommandKind.CROSS
+        trades = events[of_crosses & (events["kind"] == EventKind.TRADE)] if from_at >= begin else events[:0]
         crosses |= {int(each["trade_number"]): (int(each["qty"]), int(each["price_e4"])) for each in trades}
+    entered = rows[begin:end][rows["kind"][begin:end] == CommandKind.ENTER]
+    if seed == DAYS[0]:
+        assert set(TimeInForce) <= set(entered["time_in_force"].tolist())
+        assert not sum(Instruction) & ~int(np.bitwise_or.reduce(entered["instructions"])), "every order type is entered"
+        assert crosses, "the judges are given some"
     day = max(market.sink.sessions)
-    assert crosses, "the control: the judges are given some"
     return PlainDay(engine, day, market.sink.sessions[day], crosses)
 
 
-def test_itch_book_rebuilds_the_best_prices_without_a_fault(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", DAYS)
+def test_itch_book_rebuilds_the_best_prices_without_a_fault(tmp_path: Path, seed: int) -> None:
     itch_book = pytest.importorskip("itch_book", reason="itch-book is not installed")
-    engine, day, session, crosses = plain_day()
+    engine, day, session, crosses = plain_day(seed)
     name = session_name(day)
     path = tmp_path / f"{name[4:6]}{name[6:8]}{name[:4]}.NASDAQ_ITCH50"
     path.write_bytes(session)
@@ -534,13 +556,14 @@ def test_itch_book_rebuilds_the_best_prices_without_a_fault(tmp_path: Path) -> N
     assert {number: trades[number] for number in crosses} == crosses
 
 
-def test_meatpy_finds_no_order_that_trades_before_its_turn(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", DAYS)
+def test_meatpy_finds_no_order_that_trades_before_its_turn(tmp_path: Path, seed: int) -> None:
     meatpy = pytest.importorskip("meatpy.itch50", reason="meatpy is not installed")
-    engine, day, session, crosses = plain_day()
+    engine, day, session, crosses = plain_day(seed)
     path = tmp_path / "day.itch"
     path.write_bytes(session)
     told: dict[int, tuple[int, int]] = {}
-    executed = 0
+    executed: Counter[bytes] = Counter()
     for symbol in engine.directory.symbols:
         processor = meatpy.ITCH50MarketProcessor(symbol, datetime(1970, 1, 1) + timedelta(days=day))
         with meatpy.ITCH50MessageReader(path) as reader:
@@ -548,10 +571,10 @@ def test_meatpy_finds_no_order_that_trades_before_its_turn(tmp_path: Path) -> No
                 processor.process_message(message)
                 book = processor.current_lob
                 if message.type in b"EC":
-                    executed += 1
+                    executed[message.type] += 1
                     # At each execution: at the next one it forgets those that it takes for no faults.
                     assert book is not None
-                    assert not book.execution_errors_buffer, f"execution {executed} of {symbol}"
+                    assert not book.execution_errors_buffer, f"execution {executed.total()} of {symbol}"
                 if message.type == b"P":
                     told[message.match] = (message.shares, message.price)
         book = processor.current_lob
@@ -560,7 +583,8 @@ def test_meatpy_finds_no_order_that_trades_before_its_turn(tmp_path: Path) -> No
         for side, levels in ((1, book.bid_levels if book else []), (-1, book.ask_levels if book else [])):
             got = [(level.price, order.volume) for level in levels for order in level.queue]
             assert got == expected[side]
-    assert executed > 100
+    assert executed[b"E"] > 25
+    assert executed[b"C"] > 1_000 or seed != 3, "those of an uncross"
     assert {number: told[number] for number in crosses} == crosses
 
 

@@ -33,7 +33,7 @@ from tests.conftest import Lockstep
 from tests.json_schemas import checked
 from tests.nats_server import BadPath, NatsServer
 from tests.ouch_messages import enter
-from tests.pair_processes import pair
+from tests.pair_processes import PATIENT, pair
 from tests.running import ROOT, SOON_S, Client, answered_in_s, resident_bytes, started, until
 from tests.test_feed_process import beats, runs_again, trade, written
 from tests.test_node_programs import processes
@@ -340,7 +340,7 @@ def test_after_a_takeover_publication_goes_on_with_the_same_numbers(tmp_path: Pa
     server.start()
     closes: list[Callable[[], None]] = [server.stop]
     try:
-        with pair(tmp_path, "--nats", f"{server.url},venue=test") as (_, first, second):
+        with pair(tmp_path, "--nats", f"{server.url},venue=test", *PATIENT) as (_, first, second):
             for node in (first, second):
                 until(lambda node=node: processes(node)["nats"]["port"], 300.0)  # type: ignore[misc]
             owners = [f"127.0.0.1:{processes(node)['nats']['port']}" for node in (first, second)]

@@ -26,7 +26,7 @@ import pytest
 
 from tests.fault_proxy import FaultProxy
 from tests.judge_clients import NPM
-from tests.pair_processes import Member, free_port, pair
+from tests.pair_processes import PATIENT, Member, free_port, pair
 from tests.parts import seed_of_the_day
 from tests.running import ROOT, until
 from tests.test_node_programs import processes
@@ -280,9 +280,7 @@ def venue(tmp_path: Path) -> Iterator[Venue]:
     lines = [f"{user} secret {own['apiKey']} {own['password']} {own['secret']}" for user, own in KEYS.items()]
     keys.write_text("\n".join(lines))
     keys.chmod(0o600)
-    # A long lease: on a machine that does much else, the other node would take over unasked.
-    patient = ("--lease-ms", "20000", "--standby-timeout-ms", "20000")
-    options = ("--gateway", "native=native:0", "--web", "127.0.0.1:0", "--web-keys", str(keys), *patient)
+    options = ("--gateway", "native=native:0", "--web", "127.0.0.1:0", "--web-keys", str(keys), *PATIENT)
     with pair(tmp_path, *options) as (_, a, b):
         made = Venue(a, b)
         try:
