@@ -39,6 +39,8 @@ from client.published_order import BlockOrder, MessageOrder, PublishedBlock, Pub
 #: Time between two looks at what is missing, and before another try where an owner or the server is not there.
 _LOOK_S: Final = 0.01
 _RETRY_S: Final = 0.2
+#: Time for an orderly end before it is asked for again, in seconds.
+_END_S: Final = 2.0
 #: Silence in which an owner that answers is given up, in seconds.
 _ANSWER_S: Final = 10.0
 #: Publications that wait to be taken; while there are so many, no more are read.
@@ -78,8 +80,11 @@ class _Reader(Generic[Made]):
     async def close(self) -> None:
         """End reading. May be repeated."""
         tasks = [*self._tasks, *([self._asking] if self._asking else [])]
-        for task in tasks:
-            task.cancel()
+        left = set(tasks)
+        while left:
+            for task in left:  # again, where nats-py has lost the cancellation: what it waited for came with it
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=_END_S)
         await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks.clear()
 

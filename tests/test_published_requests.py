@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from benchmarks.ports import free_port
-from client import published_order
+from client import published, published_order
 from client.errors import FeedFault
 from client.publication import Gone, Publication, Refused, Request
 from client.published import MessageReader
@@ -144,3 +144,33 @@ def test_links_of_a_session_that_the_spool_has_removed_are_forgotten() -> None:
     del kept["d1"]
     assert asyncio.run(messages.read(1, "d2", 1, 1_000)) is not None
     assert list(messages._links) == ["d2"]
+
+
+def test_a_reader_ends_though_a_cancellation_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """asyncio.wait_for of Python 3.11, by which nats-py waits, loses one that comes together with its result."""
+    monkeypatch.setattr(published, "_END_S", 0.05, raising=False)
+    lost: list[str] = []
+
+    class Line:
+        is_open = True
+
+        async def subscribe(self, _subject: str, _on_message: object) -> None:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                lost.append("subscribe")
+
+        async def close(self) -> None:
+            lost.append("close")
+
+    async def connect(_url: str, **_words: str) -> Line:
+        return Line()
+
+    monkeypatch.setattr(published.NatsLine, "connect", connect)
+
+    async def read() -> None:
+        async with asyncio.timeout(20), MessageReader("nats://127.0.0.1:4222", "main"):
+            await asyncio.sleep(0.05)
+
+    asyncio.run(read())
+    assert lost == ["subscribe", "close"]
