@@ -18,7 +18,8 @@ count in their place, so that the other processor is as busy. The processor time
 as fast as can be and at a rate at which it sleeps between two blocks. Where the system lets it, all of them go before
 other programs, so that a busy machine can measure it too.
 
-``history``: four days of W1 from a journal to ITCH files by `lockstep replay`, as fast as it says itself.
+``history``: four days of W1 from a journal to ITCH files by `lockstep replay`, as fast as it says itself; of its open
+slice, and of the same once it is closed.
 """
 
 import asyncio
@@ -402,27 +403,38 @@ def _await_lag(node: Node, at_most_s: float) -> None:
 
 
 def history() -> Iterator[Row]:
-    """Past days to files."""
+    """Past days to files: of a slice that is open, and of the same once it is closed and its events are kept."""
     with tempfile.TemporaryDirectory(prefix="lockstep-bench-") as name:
         directory = Path(name) / "node"
         journal, engine = create(directory, Capacity(), durability="none")
         with journal:
             pump(days(_HISTORY_DAYS), FileStamp(), journal, engine, durability="none")
-        rates, costs = [], []
-        for number in range(RUNS):
-            out = Path(name) / f"out{number}"
-            began_s = sum(os.times()[2:4])
-            command = [sys.executable, "-m", "cli.main", "replay", str(directory), "--out", str(out)]
-            said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            costs.append(sum(os.times()[2:4]) - began_s)
-            found = re.search(r"messages +([\d,]+), ([\d,]+) messages/s", said)
-            assert found is not None, said
-            messages, rate = (int(each.replace(",", "")) for each in found.groups())
-            rates.append(float(rate))
-            costs[-1] = 1e9 * costs[-1] / messages
-            shutil.rmtree(out)
-        yield row("past days to ITCH files", rates, "messages/s", at_least=_HISTORY_PER_S)
-        yield row("past days to ITCH files, processor time with the start of the program", costs, "ns a message")
+        yield from _replays(directory, "of the open slice")
+        for words in (["roll"], ["journal", "keep-events"]):
+            _lockstep(*words, str(directory))
+        yield from _replays(directory, "of a closed slice")
+
+
+def _lockstep(*words: str) -> str:
+    command = [sys.executable, "-m", "cli.main", *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def _replays(directory: Path, what: str) -> Iterator[Row]:
+    rates, costs = [], []
+    for number in range(RUNS):
+        out = directory.with_name(f"out{number}")
+        began_s = sum(os.times()[2:4])
+        said = _lockstep("replay", str(directory), "--out", str(out))
+        cost_s = sum(os.times()[2:4]) - began_s
+        found = re.search(r"messages +([\d,]+), ([\d,]+) messages/s", said)
+        assert found is not None, said
+        messages, rate = (int(each.replace(",", "")) for each in found.groups())
+        rates.append(float(rate))
+        costs.append(1e9 * cost_s / messages)
+        shutil.rmtree(out)
+    yield row(f"past days to ITCH files, {what}", rates, "messages/s", at_least=_HISTORY_PER_S)
+    yield row(f"past days to ITCH files, {what}, processor time with the start of the program", costs, "ns a message")
 
 
 PARTS: Final[dict[str, Callable[[], Iterator[Row]]]] = {
