@@ -26,7 +26,7 @@ from wire.fix_text import fields_of, plain
 PASSWORD = "secret"
 
 
-def sessions_of(lockstep: Lockstep, node: Running, *more: str) -> list[dict[str, object]]:
+def sessions_of(lockstep: Lockstep, node: Running, *more: str) -> list[dict[str, Any]]:
     """Sessions of a directory, by the command."""
     status, out, err = lockstep("fix", node.data, "--json", *more)
     assert status == 0, err
@@ -77,6 +77,8 @@ def test_sessions_are_shown_while_the_node_runs_and_after_it_was_killed(tmp_path
         until(lambda: sessions_of(lockstep, node)[0]["state"] == "logged out")
         (session,) = sessions_of(lockstep, node, "--session", "UA", "--last", "1")
         assert session["version"] == "FIXT.1.1"
+        (logon,) = [each for each in session["messages"] if each["way"] == "in"]
+        assert [logon[key] for key in ("number", "name", "command")] == [1, "Logon", "numbers begin again"]
         # The gateway ends a moment after its core.
         until(lambda: "none does now" in lockstep("fix", node.data, "--session", "UA", "--log", "on")[1])
         assert lockstep("fix", node.data)[1].splitlines()[0].split()[:3] == ["gateway", "kind", "user"]

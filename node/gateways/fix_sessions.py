@@ -200,9 +200,15 @@ class _Reading:
             values = ROW.unpack_from(rows, at * ROW.size)
             before = ROW.unpack_from(rows, (at - 1) * ROW.size) if at else _NOT_EXTENDED
             extended = before if before[8] == _EXTEND else _NOT_EXTENDED
+            if marks.mark_of(int(contexts[at])) == Mark.RESET and not self._begins_again(number, values, extended):
+                continue
             arrived = _arrived(int(contexts[at]), values, extended, block)
             if arrived is not None:
                 self._arrived.append(arrived._replace(seq=block.play.first_seq + at))
+
+    def _begins_again(self, number: int, values: tuple[int, ...], extended: tuple[int, ...]) -> bool:
+        """True if the mark of a logon that asks for it begins numbers again: a copy of a signed logon does not."""
+        return not extended[0] or self._streams.is_newest_logon(number, values[3])
 
 
 def _arrived(context: int, values: tuple[int, ...], extended: tuple[int, ...], block: PlayedBlock) -> Arrived | None:
@@ -217,6 +223,8 @@ def _arrived(context: int, values: tuple[int, ...], extended: tuple[int, ...], b
         refusal = records.refusal_of(extended[0])
         kind = refusal.msg_type.decode("ascii", "replace")
         return Arrived(number, kind, 0, f"refused by a message of type {refusal.answer.decode('ascii', 'replace')}")
+    if mark == Mark.RESET:
+        return Arrived(1, "A", 0, "numbers begin again")
     if mark == Mark.STATUS:
         return Arrived(number, "H", 0, "")
     if mark == Mark.MASS_CANCEL:
