@@ -55,13 +55,18 @@ class Slow(Projection):
         self.seq = 0
 
 
-@pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
+def new_slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    """A projection that stands behind command 5, of a journal that has a hundred."""
     for each in (gateway_image, image_fork):
         monkeypatch.setattr(each, "block_at", lambda _directory, seq: BLOCK if seq < 100 else b"")
     made = Slow()
     made.observe(1, np.zeros(5), None)
     return made
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    return new_slow(monkeypatch)
 
 
 def restored(folder: Path) -> tuple[int, int, int, str]:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from checkpoints import Projection
-from node.feeds import tape_follower
 from node.feeds.tape_follower import NoNode, TapeFollower, market_of
 from node.gateways import image as gateway_image
+from node.gateways import image_schedule
 from replay.past import PlayedRows
 from tests.ouch_messages import enter
 from tests.running import Client, started
@@ -174,8 +174,8 @@ def test_a_block_in_steps_leaves_turns_to_the_loop_and_is_whole_at_the_end(tmp_p
 @pytest.mark.slow
 def test_a_single_command_is_in_an_image_10_minutes_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So a slice that has ended can be archived beside a market where little happens."""
-    monkeypatch.setattr(tape_follower, "_IMAGE_S", 0.2)
-    monkeypatch.setattr(tape_follower, "_IMAGE_OLD_S", 1.0)
+    monkeypatch.setattr(image_schedule, "INTERVAL_S", 0.2)
+    monkeypatch.setattr(image_schedule, "OLD_S", 1.0)
     node = started(tmp_path)
     folder, faults = tmp_path / "program", list[BaseException]()
 
@@ -204,8 +204,8 @@ def test_blocks_go_on_while_an_image_is_written_and_where_it_cannot_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An image takes a second here and then fails; a block comes meanwhile, and the next image is there."""
-    monkeypatch.setattr(tape_follower, "_IMAGE_S", 0.2)
-    monkeypatch.setattr(tape_follower, "_IMAGE_COMMANDS", 1)
+    monkeypatch.setattr(image_schedule, "INTERVAL_S", 0.2)
+    monkeypatch.setattr(image_schedule, "COMMANDS", 1)
     node = started(tmp_path)
     folder, faults, without = tmp_path / "program", list[BaseException](), list[str]()
 
@@ -226,11 +226,11 @@ def test_blocks_go_on_while_an_image_is_written_and_where_it_cannot_be(
         await follower.catch_up()
         follower.start()
         client = Client(node.port, "UA")
-        await until(lambda: follower._saving is not None)
-        seq, saving = follower.seq, follower._saving
+        await until(lambda: follower._images.saving is not None)
+        seq, saving = follower.seq, follower._images.saving
         client.socket.sendall(enter("A1", "B", 1, 90_000))
         await until(lambda: follower.seq > seq)
-        assert saving is follower._saving, "the block came while the image was being taken"
+        assert saving is follower._images.saving, "the block came while the image was being taken"
         await until(lambda: without)
         counted.fails_to = False
         client.socket.sendall(enter("A2", "B", 1, 90_000))

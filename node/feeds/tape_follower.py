@@ -23,8 +23,7 @@ from engine.records import CommandKind
 from journal.history import History
 from journal.slices import make_private
 from node.gateways import image as gateway_image
-from node.gateways import image_fork
-from node.programs.child_work import WorkFailed
+from node.gateways.image_schedule import ImageSchedule
 from replay.feed import Feed
 from replay.live_reports import room_that_is_there
 from replay.market_rows import MARKET_ROWS, tape_of
@@ -43,11 +42,6 @@ _SLEEP_NS: Final = 100_000_000
 #: Longest wait of a program that spins before the loop has its turn, and its interval of looks whether the node lives.
 _SPIN_NS: Final = 500_000
 _LOOK_NS: Final = 20_000_000
-#: Interval of images, in seconds, and the commands between two of them at least.
-_IMAGE_S: Final = 30.0
-_IMAGE_COMMANDS: Final = 10_000
-#: Age of an image that is renewed for a single command, so that slices before it can be archived.
-_IMAGE_OLD_S: Final = 600.0
 #: Time for the last blocks at the end, in seconds.
 _LAST_S: Final = 1.0
 
@@ -124,16 +118,14 @@ class TapeFollower:
         self.market, self.projection = market, projection
         self.tape = market.tape
         self._folder, self._on_fault, self._then, self._on_rows = folder, on_fault, then, on_rows
-        self._loop, self._on_no_image = asyncio.get_running_loop(), on_no_image
-        image_fork.load_kernels(projection)
+        self._loop = asyncio.get_running_loop()
         make_private(folder)
+        self._images = ImageSchedule(folder, market.directory, projection, self._standing, on_no_image, on_fault)
         #: Reason for which the projection is made from the journal; "" where an image was there.
         seq, self.why = gateway_image.restore(folder, market.directory, projection)
         self.feed = Feed(market.directory, market.journal_id, seq, name=name[:NAME_BYTES])
         self.agent = Measured(Call(name, self._take_blocks))
-        self._imaged_seq = seq
-        self._image_due_s = time.monotonic() + _IMAGE_S
-        self._saving: asyncio.Task[None] | None = None
+        self._images.begin_behind(seq)
         self._carries = self._more = self._working = self._stopping = False
         self._steps = in_steps or self._whole
         self._rest: Iterator[None] | None = None  # of a block that is not all taken
@@ -183,14 +175,9 @@ class TapeFollower:
         self._idle.set()
         self.tape.bell.ring()
         try:
-            if self._saving is not None:
-                self._saving.cancel()  # the last image is of more
-                await asyncio.wait([self._saving])
             if self._rest is not None:
                 self._take_steps(self._rest, None)
-            if self._has_news:
-                image = gateway_image.take(self.projection, self.feed.seq)
-                await asyncio.to_thread(gateway_image.save, self._folder, self.market.directory, image)
+            await self._images.save_last()
         finally:
             self.feed.close()
 
@@ -218,7 +205,7 @@ class TapeFollower:
         try:
             self.agent.turn()
             self._then()
-            self._image_where_due()
+            self._images.look()
         except Exception as error:  # damage, or a defect: it ends the program, which is started again
             self._stopping = self._is_broken = True
             self._idle.set()
@@ -284,34 +271,8 @@ class TapeFollower:
 
     # Images.
 
-    def _image_where_due(self) -> None:
-        commands, over_s = self.feed.seq - self._imaged_seq, time.monotonic() - self._image_due_s
-        due = over_s >= 0 and (commands >= _IMAGE_COMMANDS or (commands > 0 and over_s >= _IMAGE_OLD_S - _IMAGE_S))
-        if not due or self._rest is not None:
-            return
-        self._image_due_s = time.monotonic() + _IMAGE_S
-        if self._saving is None:
-            self._saving = self._loop.create_task(self._save_image())
-            self._saving.add_done_callback(self._on_saved)
-
-    @property
-    def _has_news(self) -> bool:
-        """True if there can be a newer image: the journal has all that it would be of."""
+    def _standing(self) -> int | None:
+        """The last command that was taken, where there can be an image of it."""
         seq = self.feed.seq
-        whole = not self._is_broken and not self._carries
-        return whole and seq > self._imaged_seq and self.tape.load(Place.JOURNALED) >= seq
-
-    async def _save_image(self) -> None:
-        """Write an image by a child process, while blocks are taken."""
-        seq = self.feed.seq
-        if self._has_news and await image_fork.save(self._folder, self.market.directory, self.projection, seq):
-            self._imaged_seq = seq
-
-    def _on_saved(self, saving: "asyncio.Task[None]") -> None:
-        self._saving = None
-        if saving.cancelled() or (error := saving.exception()) is None or self._stopping:
-            return
-        if isinstance(error, WorkFailed):  # the image before stays, and another is tried when it is due
-            self._on_no_image(str(error))
-        else:
-            self._on_fault(error)
+        whole = not self._is_broken and not self._carries and self._rest is None
+        return seq if whole and self.tape.load(Place.JOURNALED) >= seq else None

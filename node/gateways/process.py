@@ -42,6 +42,7 @@ from node.gateways import image as gateway_image
 from node.gateways.alone_client import AloneClient
 from node.gateways.core_link import CoreLink, attach
 from node.gateways.fix_watch import SessionFacts
+from node.gateways.image_schedule import ImageSchedule
 from node.gateways.look import LOOK_NS, Look
 from node.gateways.ring_notes import notes_of
 from node.programs.core_silence import SILENT, CoreSilence
@@ -64,10 +65,6 @@ from tape.writer import NAME_BYTES
 _TURN_NS: Final = 5_000_000
 #: Wait where the journal has not yet what the tape has lost, in seconds.
 _LAG_S: Final = 0.002
-#: Interval of images, in seconds, and the commands between two of them at least; after so long one command is enough.
-_IMAGE_S: Final = 30.0
-_IMAGE_COMMANDS: Final = 10_000
-_IMAGE_OLD_S: Final = 600.0
 #: Interval of reports to the supervisor, in seconds, and what they have of the gateway.
 _REPORT_S: Final = 1.0
 _FIGURES: Final = (
@@ -134,6 +131,9 @@ class GatewayProcess:
         self.outbox: Outbox[Any] = options.protocol.outbox(
             self._folder, capacity, self._journal_id, past_days=options.past_days
         )
+        self._images = ImageSchedule(
+            *(self._folder, options.data, self.outbox, self._standing, self._on_no_image, self._on_image_fault)
+        )
         seq, why = gateway_image.restore(self._folder, options.data, self.outbox)
         if why and (
             seq := gateway_image.begin_behind_archive(self._folder, options.data, self.outbox, int(told["seq"]))
@@ -142,9 +142,7 @@ class GatewayProcess:
         elif why:
             log.info("streams made from the journal", why=why)
         self.feed = Feed(options.data, self._journal_id, seq, name=options.name[:NAME_BYTES])
-        self._imaged_seq = seq
-        self._saving: asyncio.Task[None] | None = None
-        self._image_due_s = time.monotonic() + _IMAGE_S
+        self._images.begin_behind(seq)
         self._carries = False
         self._first_seq = int(told["seq"])
         self._elsewhere = str(told["elsewhere"])
@@ -319,9 +317,7 @@ class GatewayProcess:
         gateway.close()
 
     async def _save_last_image(self) -> None:
-        if self._saving is not None:
-            await asyncio.wait([self._saving])
-        await self._save_image()
+        await self._images.save_last()
 
     async def _close_files(self) -> None:
         try:
@@ -354,12 +350,7 @@ class GatewayProcess:
         self._beats += 1
         if self._beats % round(_REPORT_S / BEAT_S) == 0:
             self._report_figures(self.gateway)
-        commands, over_s = self.feed.seq - self._imaged_seq, time.monotonic() - self._image_due_s
-        if over_s >= 0 and (commands >= _IMAGE_COMMANDS or (commands and over_s >= _IMAGE_OLD_S - _IMAGE_S)):
-            self._image_due_s = time.monotonic() + _IMAGE_S
-            if self._saving is None:
-                self._saving = self._loop.create_task(self._save_image())
-                self._saving.add_done_callback(self._on_saved)
+        self._images.look()
 
     def _look_at_core(self, gateway: Gateway) -> None:
         """Send clients away while the core is silent: heartbeats would say that the market lives. What they have put
@@ -474,20 +465,18 @@ class GatewayProcess:
         else:
             self._seen.append((seq, then))
 
-    async def _save_image(self) -> None:
-        """Write an image, where the journal has all that it is of, in another thread: clients go on meanwhile."""
+    def _standing(self) -> int | None:
+        """The last command that the streams have, where there can be an image of it."""
         seq = self.feed.seq
-        if self._carries or seq <= self._imaged_seq or self._tape.load(_JOURNALED) < seq:
-            return
-        image = gateway_image.take(self.outbox, seq)
-        if await asyncio.to_thread(gateway_image.save, self._folder, self.options.data, image):
-            self._imaged_seq = seq
+        return seq if not self._carries and self._tape.load(_JOURNALED) >= seq else None
 
-    def _on_saved(self, saving: "asyncio.Task[None]") -> None:
-        self._saving = None
-        if not saving.cancelled() and (error := saving.exception()) is not None and not self._stopping:
-            self.log.error("the gateway stops", why=str(error))
-            self._tell_and_stop("the gateway stops", error)
+    def _on_no_image(self, why: str) -> None:
+        then = "the one before stays, and the next is tried when it is due"
+        self.log.warning("no image of the streams was written", why=why, then=then)
+
+    def _on_image_fault(self, error: BaseException) -> None:
+        self.log.error("the gateway stops", why=str(error))
+        self._tell_and_stop("the gateway stops", error)
 
     # Commands: to the ring.
 
