@@ -7,6 +7,7 @@ from journal.errors import (
     JournalError,
     JournalFault,
     JournalForeign,
+    JournalHangs,
     SliceMissing,
 )
 from journal.frame import Block
@@ -25,6 +26,7 @@ __all__ = [
     "JournalError",
     "JournalFault",
     "JournalForeign",
+    "JournalHangs",
     "JournalInfo",
     "Problem",
     "SliceMissing",

@@ -21,6 +21,10 @@ class JournalFault(JournalError):
     """The machine failed: no room, no memory, an error of the disk. Remove the cause and open the journal again."""
 
 
+class JournalHangs(JournalFault):
+    """The disk writes nothing and reports no error. The journal stays open, and locked, until the process ends."""
+
+
 class JournalForeign(JournalError):
     """Not a journal of this program, or of another format version."""
 

@@ -25,6 +25,8 @@ DIGEST_LINGER_S: Final = 0.1
 #: Longest wait of a block without a waiter for others, and the bytes that end the wait.
 LINGER_S: Final = 0.02
 LINGER_BYTES_MAX: Final = 1 << 20
+#: Longest time in which the disk writes nothing and ``close`` still waits for it.
+STANDSTILL_S: Final = 30.0
 #: Empty polls of the thread before it sleeps until a call.
 _EMPTY_TURNS_MAX: Final = 100
 _DIGEST_BYTES: Final = 64
@@ -82,9 +84,11 @@ class GroupWriter:
         self._failure: BaseException | None = None
         self._queue: deque[Entry] = deque()
         self._blocks = 0  # in the queue
+        self._groups = 0  # committed so far
         self._wanted_seq = 0  # the last one with a waiter
         self._state = _Thread.BUSY
         self._closing = False
+        self._ended = False  # the thread takes nothing more
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)  # the writer waits here
         self._progress = threading.Condition(self._lock)  # all other threads
@@ -121,13 +125,25 @@ class GroupWriter:
             self.raise_failure()
             return False
 
-    def close(self) -> None:
-        """Commit all waiting entries and end the thread. Raises JournalError when a commit failed."""
+    def close(self) -> bool:
+        """Commit all waiting entries and end the thread. Raises JournalError when a commit failed.
+
+        False if the disk hangs: a commit has not come to its end within ``STANDSTILL_S``. Then the writer goes on.
+        """
         with self._lock:
             self._closing = True
             self._call()
+        before = -1
+        while self._thread.is_alive() and before != self._groups:
+            before = self._groups
+            self._thread.join(STANDSTILL_S)
+        with self._lock:
+            if not self._ended:
+                self._closing = False
+                return False
         self._thread.join()
         self.raise_failure()
+        return True
 
     def raise_failure(self) -> None:
         """Raise JournalError if the writer has failed."""
@@ -153,6 +169,7 @@ class GroupWriter:
             waited = False
             while not self._due(waited):
                 if self._closing:
+                    self._ended = True
                     return []
                 # While orders come steadily, the thread finds them by polling, and no producer spends time to wake it.
                 if self._queue or turns:
@@ -181,10 +198,12 @@ class GroupWriter:
         try:
             while group := self._take():
                 self._commit(group)
+                self._groups += 1
                 self._advance(group)
         except BaseException as error:  # the thread's boundary: waiting threads must learn of any failure
             with self._lock:
                 self._failure = error
+                self._ended = True
                 self._progress.notify_all()
             try:
                 self._on_progress()

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal
 
-from journal import frame, marks, moved_file, slices
-from journal.errors import JournalDamaged, JournalError, JournalForeign
+from journal import frame, group, marks, moved_file, slices
+from journal.errors import JournalDamaged, JournalError, JournalForeign, JournalHangs
 from journal.frame import Block
 from journal.group import QUEUE_BYTES_MAX, Entry, GroupWriter
 from journal.lock import WriterLock
@@ -538,7 +538,7 @@ class Journal:
     def _continue_in(self, make: Callable[[Store], slices.Place]) -> None:
         store, writer = self._store, self._writing()
         assert store is not None, "a journal that can be written has a store"
-        writer.close()
+        self._end(writer)
         try:
             place = make(store)
         except BaseException:
@@ -623,14 +623,28 @@ class Journal:
         )
 
     def close(self) -> None:
-        """Make all queued blocks durable and close. Raises JournalError when that failed."""
+        """Make all queued blocks durable and close. Raises JournalError when that failed.
+
+        Raises JournalHangs, and the journal stays open, where the disk writes nothing for ``group.STANDSTILL_S``.
+        """
         if self._closed:
             return
         try:
             if self._writer is not None and self._forks == _forks:
-                self._writer.close()
-        finally:
+                self._end(self._writer)
+        except JournalHangs:
+            raise  # LMDB is in a commit: closed beneath it, it would write into memory that is freed
+        except BaseException:
             self._release()
+            raise
+        self._release()
+
+    def _end(self, writer: GroupWriter) -> None:
+        if not writer.close():
+            raise JournalHangs(
+                f"the disk of {self._folder} has written nothing for {group.STANDSTILL_S:.0f} s; what was not yet "
+                "durable may or may not be there: look at the disk and at the system's log, and start again"
+            )
 
     def _release(self) -> None:
         self._closed = True

@@ -2,13 +2,13 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import lmdb
 import pytest
 
-from journal import Journal, JournalError, frame, group
+from journal import Journal, JournalBusy, JournalError, JournalHangs, frame, group
 from journal.group import Entry
 from journal.store import Store
 from tests.journals import META, digest_of, fill, read_all
@@ -141,6 +141,74 @@ def test_the_owner_is_told_when_the_writer_has_failed(tmp_path: Path) -> None:
         journal.raise_failure()
     with pytest.raises(JournalError):
         journal.close()
+
+
+class Slow(Store):
+    """Disk that takes ``each_s`` for a commit, and as long as ``goes`` is not set."""
+
+    each_s = 0.0
+    goes = threading.Event()
+
+    def commit(self, group: Sequence[Entry]) -> None:
+        time.sleep(self.each_s)
+        self.goes.wait()
+        super().commit(group)
+
+
+class Delayed(Journal):
+    store_class = Slow
+
+
+@pytest.fixture
+def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journal]:
+    """A journal on such a disk, with a block that is on its way."""
+    monkeypatch.setattr(group, "STANDSTILL_S", 0.2)
+    monkeypatch.setattr(Slow, "goes", threading.Event())
+    Journal.create(tmp_path, META).close()
+    journal = Delayed.open(tmp_path)
+    try:
+        fill(journal, [1], blocks_per_commit=2)
+        yield journal
+    finally:
+        Slow.goes.set()
+        journal.close()
+
+
+def test_an_end_waits_no_longer_than_its_bound_for_a_disk_that_hangs(slow: Journal, tmp_path: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(JournalHangs, match=r"has written nothing for .* look at the disk"):
+            slow.close()
+    with pytest.raises(JournalBusy):
+        Journal.open(tmp_path)
+    fill(slow, [1], blocks_per_commit=2)  # it is open still, and its writer takes more
+    Slow.goes.set()
+    slow.close()
+    assert len(read_all(tmp_path).blocks) == 2
+
+
+def test_a_slice_that_cannot_begin_on_a_disk_that_hangs_begins_once_that_goes(slow: Journal) -> None:
+    def begin() -> None:
+        slow.begin_slice(META, event_digest=bytes(16), image={})
+
+    with pytest.raises(JournalHangs):
+        begin()
+    assert not slow.is_closed
+    fill(slow, [1], blocks_per_commit=2)
+    Slow.goes.set()
+    begin()
+    assert (slow.start_seq, slow.place.number) == (2, 2)
+
+
+def test_an_end_waits_for_a_disk_that_is_slow_and_moves(
+    slow: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group, "STANDSTILL_S", 1.5)
+    monkeypatch.setattr(group, "GROUP_BYTES_MAX", 1)
+    monkeypatch.setattr(Slow, "each_s", 0.2)
+    Slow.goes.set()
+    fill(slow, [1] * 4, blocks_per_commit=5)
+    slow.close()
+    assert len(read_all(tmp_path).blocks) == 5
 
 
 @pytest.mark.parametrize("journal_class", [Journal, Broken])
