@@ -13,6 +13,7 @@ import select
 import shutil
 import stat
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -119,11 +120,43 @@ def notice(text: str) -> None:
     if notice_wait_s is not None and not takes(sys.stderr, notice_wait_s):
         return
     try:
+        text = fitted(text, sys.stderr)
         if not Bar.print_above(text):
             sys.stderr.write(text + "\n")
             sys.stderr.flush()
     except OSError:
         errors.close_output(sys.stderr)
+
+
+def fitted(text: str, stream: TextIO, indent: str = "") -> str:
+    """Lines for ``stream``, broken between words where it is a narrower terminal; ``indent``: of further lines.
+
+    A word that is longer than a line stays whole, as a path that somebody copies.
+    """
+    columns = _columns(stream) if stream.isatty() else 0
+    lines = text.split("\n")
+    if not columns or max(map(len, lines)) <= columns:
+        return text
+    folded = textwrap.TextWrapper(
+        columns, subsequent_indent=indent, expand_tabs=False, replace_whitespace=False, break_long_words=False
+    )
+    folded.break_on_hyphens = False  # an option is a word
+    return "\n".join(line if len(line) <= columns else folded.fill(line) for line in lines)
+
+
+def _columns(stream: TextIO) -> int:
+    """Width of a terminal, as COLUMNS or the terminal itself says; 0 if neither does."""
+    if said := _columns_said():
+        return said
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return 0
+
+
+def _columns_said() -> int | None:
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isascii() and columns.isdigit() and int(columns) else None
 
 
 def json_line(value: Any) -> str:
@@ -219,6 +252,7 @@ def facts(pairs: Iterable[tuple[str, object]], *, title: str = "") -> None:
 
 def verdict(good: bool, text: str) -> None:
     """Print the verdict line: green or red on a terminal."""
+    text = fitted(text, sys.stdout)
     if is_colored(sys.stdout):
         text = f"\x1b[1;{32 if good else 31}m{text}\x1b[0m"
     print_line(text)
@@ -267,8 +301,7 @@ def _console(*, stderr: bool = False) -> "Console":
     """Console of the width in COLUMNS; by default rich takes every dumb terminal for one of 80 columns."""
     from rich.console import Console
 
-    columns = os.environ.get("COLUMNS", "")
-    width = int(columns) if columns.isascii() and columns.isdigit() and int(columns) else None
+    width = _columns_said()
     # Rich takes a given width on a dumb terminal only with a height beside it.
     height = shutil.get_terminal_size().lines if width else None
     # With NO_COLOR rich leaves bold and dim in place; without a color system it writes no style at all.

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import termios
 
 import pytest
 from rich.console import Console
@@ -225,3 +226,36 @@ def test_no_line_of_a_help_text_begins_with_an_option_unless_its_paragraph_does(
                 for paragraph in (ast.get_docstring(node) or "").split("\n\n"):
                     found += [f"{path.name}: {line}" for line in paragraph.split("\n")[1:] if line.startswith("-")]
     assert not found
+
+
+LONG = (
+    "lockstep: there is no /a/path/that/is/longer/than/a/line/of/this/terminal; see `lockstep doctor --json` for more"
+)
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80])
+@pytest.mark.parametrize("stream", ["stderr", "stdout"])
+def test_a_note_and_a_verdict_break_between_words(columns: int, stream: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    with terminal() as (written, shown):
+        termios.tcsetwinsize(written.fileno(), (24, columns))
+        monkeypatch.setattr(sys, stream, written)
+        if stream == "stderr":
+            screen.notice(LONG)
+        else:
+            screen.verdict(good=True, text=LONG)
+        written.flush()
+        lines = shown().splitlines()
+    assert len(lines) > 1
+    assert " ".join(lines) == LONG, "no word is cut, and none is lost"
+    assert all(len(line) <= columns or " " not in line for line in lines)
+
+
+def test_a_note_in_a_file_or_pipe_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    screen.notice(LONG)
+    screen.verdict(good=True, text=LONG)
+    assert capsys.readouterr() == (f"{LONG}\n", f"{LONG}\n")

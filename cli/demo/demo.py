@@ -9,7 +9,6 @@ import contextlib
 import shutil
 import sys
 import tempfile
-import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -297,12 +296,6 @@ def _ms(seconds: float) -> str:
     return f"{seconds * 1_000:,.0f} ms"
 
 
-def _fitted(line: str, indent: str) -> str:
-    """A line broken between words where the terminal is narrower; ``indent``: of further lines."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
-    return textwrap.fill(line, width, subsequent_indent=indent)
-
-
 def _verified(directory: Path, as_json: bool) -> dict[str, VerifyReport]:
     reports = {}
     for engine in ("kernel", "reference"):
@@ -311,7 +304,7 @@ def _verified(directory: Path, as_json: bool) -> dict[str, VerifyReport]:
         rate = f"{screen.count(report.commands)} commands, {screen.count(round(report.commands_per_second))}/s"
         agrees = "every digest agrees" if report.ok else "DIFFERENT"
         if not as_json:
-            screen.print_line(_fitted(f"verified with the {engine} engine ({rate}): {agrees}", "  "))
+            screen.print_line(screen.fitted(f"verified with the {engine} engine ({rate}): {agrees}", sys.stdout, "  "))
             screen.flush()
     return reports
 
@@ -319,7 +312,7 @@ def _verified(directory: Path, as_json: bool) -> dict[str, VerifyReport]:
 def _summary(facts: Facts) -> None:
     screen.print_line("what was shown")
     for true, text in sentences(facts):
-        screen.print_line(_fitted(f"  {'yes' if true else 'NO '}  {text}", " " * 7))
+        screen.print_line(screen.fitted(f"  {'yes' if true else 'NO '}  {text}", sys.stdout, " " * 7))
     good = bool(facts["ok"])
     verdict = "nothing was lost or doubled, and the flipped bit was found" if good else "SOMETHING DIFFERS"
     screen.verdict(good, verdict)
