@@ -4,7 +4,7 @@ Each command imports the file that does its work only when it is called.
 """
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -28,8 +28,41 @@ from cli.options import (
     WithTime,
 )
 
+if TYPE_CHECKING:
+    from cli.questions.choice import Selection
+
 PANEL: Final = "Look into a journal"
 app = typer.Typer()
+
+
+def _selection(
+    span: tuple[int | None, int | None],
+    symbol: str | None,
+    participant: str | None,
+    kinds: list[str] | None,
+    contra: str | None,
+    side: str | None,
+    reasons: list[str] | None,
+    price: str | None,
+    without_sessions: bool,
+    *,
+    follows: bool = False,
+) -> "Selection":
+    """The selection that `events`, `commands` and `tail` share: a range, and their options as typer gives them."""
+    from cli.questions.choice import Selection
+
+    return Selection(
+        *span,
+        symbol,
+        participant,
+        tuple(kinds or ()),
+        contra,
+        side,
+        tuple(reasons or ()),
+        follows=follows,
+        price=price,
+        without_sessions=without_sessions,
+    )
 
 
 @app.command(rich_help_panel=PANEL)
@@ -66,24 +99,14 @@ def events(
     Example: lockstep events node1 --participant ALPHA --contra BETA --from 09:31 --to 09:32 --with-time
     """
     from cli.errors import FINE
-    from cli.questions.choice import Selection, range_of
+    from cli.questions.choice import range_of
     from cli.questions.history import Look
     from cli.questions.history import events as command
 
     span = range_of(directory, begin, end)
     if span is None:
         return FINE
-    chosen = Selection(
-        *span,
-        symbol,
-        participant,
-        tuple(kind or ()),
-        contra,
-        side,
-        tuple(reason or ()),
-        price=price,
-        without_sessions=without_sessions,
-    )
+    chosen = _selection(span, symbol, participant, kind, contra, side, reason, price, without_sessions)
     look = Look(with_seq=with_seq, with_time=with_time, as_json=as_json)
     if reports:
         from cli.questions.reports import reports as print_reports
@@ -127,24 +150,14 @@ def commands(
     Example: lockstep commands node1 --participant ALPHA --reason max_order_qty --with-events --with-time
     """
     from cli.errors import FINE
-    from cli.questions.choice import Selection, range_of
+    from cli.questions.choice import range_of
     from cli.questions.history import Look
     from cli.questions.history import commands as command
 
     span = range_of(directory, begin, end)
     if span is None:
         return FINE
-    chosen = Selection(
-        *span,
-        symbol,
-        participant,
-        tuple(kind or ()),
-        contra,
-        side,
-        tuple(reason or ()),
-        price=price,
-        without_sessions=without_sessions,
-    )
+    chosen = _selection(span, symbol, participant, kind, contra, side, reason, price, without_sessions)
     look = Look(with_seq=with_seq, with_time=with_time, with_events=with_events, as_json=as_json)
     return command(directory, chosen, look, quarantine=quarantine)
 
@@ -191,7 +204,7 @@ def tail(
     Example: lockstep tail node1 --commands --with-events --participant ALPHA
     """
     from cli.errors import FINE, WrongUse
-    from cli.questions.choice import Selection, range_of
+    from cli.questions.choice import range_of
     from cli.questions.history import Look
     from cli.questions.history import commands as print_commands
     from cli.questions.history import events as print_events
@@ -204,18 +217,7 @@ def tail(
     span = range_of(directory, begin, end, follows=True)
     if span is None:
         return FINE
-    chosen = Selection(
-        *span,
-        symbol,
-        participant,
-        tuple(kind or ()),
-        contra,
-        side,
-        tuple(reason or ()),
-        follows=True,
-        price=price,
-        without_sessions=without_sessions,
-    )
+    chosen = _selection(span, symbol, participant, kind, contra, side, reason, price, without_sessions, follows=True)
     look = Look(with_seq=with_seq, with_time=with_time, with_events=with_events, as_json=as_json)
     if reports:
         return print_reports(directory, chosen, look)
