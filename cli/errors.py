@@ -226,9 +226,14 @@ def _other_numba(error: BaseException) -> str:
     found = getattr(sys.modules.get("numba"), "__version__", NUMBA)
     if found == NUMBA:
         return ""
+    return f"{type(error).__name__}, perhaps since {other_numba(found)}"
+
+
+def other_numba(found: str) -> str:
+    """Sentence on a release of Numba that is not the engine's."""
     return (
-        f"{type(error).__name__}, perhaps since Numba {found} is installed: the engine changes the compiler of {NUMBA} "
-        f"from within; install that one, by the setup of lockstep (`make run`) or pip install numba=={NUMBA}"
+        f"Numba {found} is installed: the engine changes the compiler of {NUMBA} from within; install that one, by the"
+        f" setup of lockstep (`make run`) or pip install numba=={NUMBA}"
     )
 
 

@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 
@@ -51,11 +52,38 @@ def ready(
 
 
 def _compile_missing(*names: str) -> bool:
-    """Compile the sets that are not in the cache; False if all are."""
+    """Compile the sets that are not in the cache; False if all are. Raises WrongUse where that cannot be."""
     missing = [name for name in names if not kernel_sets.kernel_set(name).is_compiled()]
     if missing:
+        _check_compiler()
+        _check_place()
         _show_progress(lambda: _compile(missing))
     return bool(missing)
+
+
+def _check_compiler() -> None:
+    """Refuse another release of Numba, which may have all that is changed in it, and compile something else."""
+    from importlib.metadata import version as version_of
+
+    found = version_of("numba")
+    if found != errors.NUMBA:
+        raise errors.WrongUse(errors.other_numba(found))
+
+
+def _check_place() -> None:
+    """Refuse a cache that cannot be written, before minutes of work that each program of a node would do again."""
+    from engine.kernel_cache import cache_directory
+
+    place = cache_directory()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        for folder in (place, place.parent):
+            tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise errors.WrongUse(
+            f"the kernels have to be compiled, and {place} cannot be written ({error.strerror}); set LOCKSTEP_CACHE_DIR"
+            " to a directory that can, or run `lockstep warmup` as a user who may write there"
+        ) from error
 
 
 def _compile(names: list[str]) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from cli.errors import NUMBA
 from engine.jit import INTERPRETED
+from tests.conftest import Lockstep
 
 ROOT = Path(__file__).parent.parent
 
@@ -207,6 +208,37 @@ def test_another_release_of_numba_that_fails_is_told_in_a_sentence(found: str, t
             f" {NUMBA} from within; install that one, by the setup of lockstep (`make run`) or pip install"
             f" numba=={NUMBA}\n",
         )
+
+
+@pytest.mark.parametrize("found", ["0.69.0", NUMBA])
+def test_another_release_of_numba_that_has_all_names_is_refused_before_it_compiles(
+    found: str, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[str] = []
+    monkeypatch.setattr("importlib.metadata.version", {"numba": found}.__getitem__)
+    monkeypatch.setattr("engine.is_compiled", lambda: False)
+    monkeypatch.setattr("cli.warmup._compile", compiled.extend)
+    status, _, complaint = lockstep("warmup")
+    assert (status, bool(compiled)) == ((0, True) if found == NUMBA else (2, False))
+    assert (complaint.count("\n"), f"lockstep: Numba {found} is installed" in complaint) == (1, found != NUMBA)
+
+
+def test_a_cache_of_kernels_that_cannot_be_written_is_told_before_anything_is_compiled(
+    tmp_path: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[str] = []
+    monkeypatch.setattr("cli.warmup._compile", compiled.extend)
+    (tmp_path / "file").touch()
+    (tmp_path / "day.txt").write_text("participant ALPHA\n")
+    monkeypatch.setenv("LOCKSTEP_CACHE_DIR", str(tmp_path / "file"))
+    for words in (["warmup"], ["run", tmp_path / "day.txt", "--data", tmp_path / "node"], ["demo", "--seconds", "1"]):
+        status, said, complaint = lockstep(*words)
+        assert (status, said, compiled, complaint.count("\n")) == (2, "", [], 1), complaint
+        assert f"{tmp_path}/file/kernels/" in complaint
+        assert "cannot be written (Not a directory); set LOCKSTEP_CACHE_DIR to a directory that can" in complaint
+    monkeypatch.setenv("LOCKSTEP_CACHE_DIR", str(tmp_path / "folder"))
+    assert lockstep("warmup")[0] == 0
+    assert compiled, "the control"
 
 
 def test_the_release_of_numba_that_is_changed_is_the_one_that_setup_installs() -> None:

@@ -173,7 +173,10 @@ def _kernels() -> Finding:
     place = cache_directory()
     if not os.access(place, os.W_OK):
         return Finding(
-            "kernels", Grade.notice, f"compiled; {place} cannot be written", "a new release will compile at each start"
+            "kernels",
+            Grade.notice,
+            f"compiled; {place} cannot be written",
+            "a new release cannot compile its own: set LOCKSTEP_CACHE_DIR to a directory that can",
         )
     return Finding("kernels", Grade.good, f"compiled in {place}")
 
