@@ -249,6 +249,66 @@ def test_a_node_that_was_killed_while_it_drained_follows_the_schedules_that_came
     assert venue.looks("fine") == [Phase.PRE_OPEN, CONTINUOUS], "the day is over for XYZ, and its next one begins"
 
 
+@pytest.mark.parametrize("looked_s", [0.0, 59.0, 59.5, 59.9])
+def test_a_schedule_that_came_between_a_look_of_the_node_and_its_end_is_made_up_for(
+    tmp_path: Path, looked_s: float
+) -> None:
+    """The engine has forgotten it, and the node was killed before it saw the phase that it brought."""
+    venue = Venue(tmp_path, XYZ=CONTINUOUS, ABC=Phase.PRE_OPEN, DEF=CONTINUOUS)
+    venue.schedules("XYZ", closing_auction=60)
+    venue.schedules("ABC", opening_auction=59, continuous=60)
+    venue.schedules("DEF", closed=60)
+    venue.looks("low")
+    began_ns = venue.now_ns
+    for at_s in (30.0, 58.5, 59.0, 59.5, looked_s):
+        if at_s <= looked_s:
+            venue.now_ns = began_ns + int(at_s * SECOND_NS)
+            venue.applies(clock(venue.now_ns))
+            venue.looks("low", 1)
+    if looked_s:
+        venue.now_ns = began_ns + 60 * SECOND_NS
+        venue.applies(clock(venue.now_ns))
+    venue.restarts()
+    venue.now_ns = began_ns + 61 * SECOND_NS
+    assert venue.looks("fine") == [Phase.CLOSING_AUCTION, CONTINUOUS, Phase.CLOSED]
+
+
+def test_a_schedule_that_is_listed_before_it_comes_is_waited_for(tmp_path: Path) -> None:
+    venue = Venue(tmp_path, XYZ=CONTINUOUS)
+    venue.schedules("XYZ", closing_auction=60)
+    venue.looks("low")
+    venue.passes(59)
+    venue.looks("low")
+    venue.restarts()
+    assert list(venue.suspension._ended.values()) == [Phase.CLOSING_AUCTION], "the control: it is listed"
+    clocks = iter((0.2, 0.9, 1.1))
+    venue.suspension._clock = lambda: venue.now_ns + int(next(clocks, 1.1) * SECOND_NS)
+    with pytest.MonkeyPatch.context() as patch:
+        slept: list[float] = []
+
+        async def sleep(seconds: float) -> None:
+            slept.append(round(seconds, 3))
+
+        patch.setattr("node.core.suspension.asyncio.sleep", sleep)
+        venue.watch.next = "fine"
+        asyncio.run(venue.scarcity.look())
+    assert slept[-2:] == [0.8, 0.1]
+    assert venue.phases() == [Phase.CLOSING_AUCTION]
+
+
+def test_phases_that_could_not_be_listed_are_listed_later(tmp_path: Path) -> None:
+    venue = Venue(tmp_path, XYZ=CONTINUOUS)
+    venue.schedules("XYZ", closing_auction=60)
+    venue.looks("low")
+    venue.refusing = "the clock is not synchronized"
+    venue.passes(60)
+    venue.looks("low")
+    venue.refusing = ""
+    venue.looks("low")
+    venue.restarts()
+    assert venue.looks("fine") == [Phase.CLOSING_AUCTION]
+
+
 def test_phases_are_not_put_back_in_the_moment_in_which_a_schedule_comes(tmp_path: Path) -> None:
     venue = Venue(tmp_path, XYZ=CONTINUOUS)
     venue.schedules("XYZ", closing_auction=60)

@@ -31,8 +31,9 @@ from node.core.halts_in_journal import RESUME, HaltSearch, halt_rows
 FILE: Final = "halted_by_node.json"
 
 _OPEN: Final = (Phase.PRE_OPEN, Phase.OPENING_AUCTION, Phase.CONTINUOUS, Phase.AUCTION, Phase.CLOSING_AUCTION)
-#: A schedule that comes so soon is waited for: the clock value of the commands that restore phases might meet it.
-_SOON_NS: Final = 250_000_000
+#: A schedule that comes so soon is in the list of phases already, since it may come before the next look, and this node
+#: may be killed between the two; so phases are restored only once it has come. Three looks of the node.
+_SOON_NS: Final = 1_500_000_000
 
 
 class Suspension:
@@ -60,6 +61,8 @@ class Suspension:
         self._one_at_a_time = asyncio.Lock()
         #: Phase before the node's halt, or ``RESUME``, by symbol.
         self._ended: dict[int, int] = {}
+        #: The same as the journal lists them.
+        self._listed: dict[int, int] = {}
         #: Symbols that the operator halts while the journal is searched.
         self._halted_meanwhile: set[int] = set()
         self._before_reign()
@@ -86,6 +89,7 @@ class Suspension:
             found |= {symbol: earlier[symbol] for symbol in halted & earlier.keys() - found.keys()}
             if EVERY not in self._halted_meanwhile:
                 self._ended |= {symbol: at for symbol, at in found.items() if symbol not in self._halted_meanwhile}
+            self._listed |= found
             if earlier:
                 if self._ended:
                     await self._submit(halt_rows([], self._ended))
@@ -119,15 +123,19 @@ class Suspension:
     async def halt(self) -> None:
         """Halt all instruments in which orders may be entered. Raises OperationRefused."""
         async with self._one_at_a_time:
-            changed = self._follow_schedules(self._engine.now_ns)
+            self._follow_schedules(self._engine.now_ns)
             open_now = {
                 int(row["symbol"]): RESUME if row["due_ns"] else int(row["phase"])
                 for row in self._engine.instruments()
                 if row["phase"] in _OPEN
             }
-            if open_now or changed:
-                self._ended |= open_now
-                await self._submit(halt_rows(list(open_now), changed | open_now))
+            self._ended |= open_now
+            soon = self._after_schedules(self._clock() + _SOON_NS)
+            new = {symbol: phase for symbol, phase in soon.items() if phase != self._listed.get(symbol)}
+            if open_now or new:
+                listed = open_now | {symbol: soon[symbol] for symbol in open_now.keys() & soon.keys()} | new
+                await self._submit(halt_rows(list(open_now), listed))
+                self._listed |= listed
 
     async def put_back(self) -> int:
         """Restore the phases; gives their number. Raises OperationRefused; then it may be repeated."""
@@ -142,7 +150,7 @@ class Suspension:
                 rows["kind"] = np.where(phases == RESUME, CommandKind.RESUME, CommandKind.PHASE)
                 rows["phase"] = np.where(phases == RESUME, 0, phases)
                 await self._submit(rows)
-            self._ended = {}
+            self._ended, self._listed = {}, {}
             return len(back)
 
     async def _let_schedules_pass(self) -> None:
@@ -154,22 +162,23 @@ class Suspension:
                 return
             await asyncio.sleep(min(waits_ns) / 1e9)
 
-    def _follow_schedules(self, now_ns: int) -> dict[int, int]:
-        """Let schedules until ``now_ns`` give the phases to restore, and give those that changed. What they close, the
-        engine closes by itself.
-        """
+    def _follow_schedules(self, now_ns: int) -> None:
+        """Let schedules until ``now_ns`` give the phases to restore."""
+        self._ended = self._after_schedules(now_ns)
+        self._to_come = self._engine.schedules()
+
+    def _after_schedules(self, until_ns: int) -> dict[int, int]:
+        """Phases to restore once schedules until a time have come. What they close, the engine closes by itself."""
         ended = dict(self._ended)
         symbols = self._engine.instruments()["symbol"].tolist()
         for due_ns, instrument, phase in self._to_come.tolist():
-            if due_ns > now_ns:
+            if due_ns > until_ns:
                 break
             for symbol in ended.keys() & (symbols if instrument == 0 else {symbols[instrument - 1]}):
                 ended[symbol] = phase
                 if phase == Phase.CLOSED:
                     del ended[symbol]
-        self._to_come = self._engine.schedules()
-        before, self._ended = self._ended, ended
-        return {symbol: phase for symbol, phase in ended.items() if phase != before[symbol]}
+        return ended
 
     def commanded(self, rows: NDArray[Any]) -> None:
         """Note the operator's commands: an instrument that they halt stays halted."""
