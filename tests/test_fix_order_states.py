@@ -1,5 +1,6 @@
 """States, ids and reasons that FIX tells of orders, by the specification's matrices of order state changes."""
 
+from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -22,9 +23,9 @@ from notation.translate import Translator
 from reports.rows import REPORT, ReportKind
 from tests.fix_sessions import NOW_NS, live_session
 from tests.test_fix_messages import CAPACITY, rows_in
+from tests.test_fix_session import VALIDATORS
 from wire.fix_codec import FrameWriter, Message, Times, body
-from wire.fix_table import VERSIONS, own
-from wire.fix_validation import Validator
+from wire.fix_table import VERSIONS
 
 _DEFINED = """at 2026-01-05T09:30:00
 instrument XYZ tick=0.01 lot=1 reference=10.00
@@ -94,7 +95,7 @@ class Venue:
                     writer = FrameWriter(self.version, COMP_ID, "U", Times())
                     said.append((user, Message(writer.frame(kind, record.number, time_ns, fields))))
         for _, each in said:
-            assert Validator(own(self.version)).fault(each) is None, each.frame
+            assert VALIDATORS[self.version].fault(each) is None, each.frame
         return said
 
     def rows(self, user: int, kind: bytes, **fields: Any) -> list[bytes]:
@@ -406,45 +407,53 @@ def test_a_cancel_that_overtakes_the_report_of_the_order_whose_id_it_has_names_i
 _LATER = {"f40": "2", "f44": "10.00", "f38": 12}
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("at_once", [True, False], ids=["in one write", "before its order is told of"])
-@pytest.mark.parametrize("live", ["live", "a-live-token", _LONG])
-@pytest.mark.parametrize(
-    ("asked", "change", "answer"),
-    [
-        (b"F", {}, b"8"),
-        (b"G", _LATER, b"8"),
-        (b"G", {**_LATER, "f59": "0"}, b"8"),
-        (b"F", {"f54": "2"}, b"9"),
-        (b"F", {"f55": "OTHER"}, b"9"),
-        (b"F", {"f55": "NONE"}, b"9"),
-        (b"G", {**_LATER, "f54": "2"}, b"9"),
-        (b"G", {**_LATER, "f55": "OTHER"}, b"9"),
-        (b"G", {**_LATER, "f59": "1"}, b"9"),
-        (b"G", {**_LATER, "f18": "6"}, b"9"),
-        (b"G", {**_LATER, "f110": 5}, b"9"),
-    ],
-)
-@pytest.mark.parametrize("replaced", [False, True])
+_CHANGES: list[tuple[bytes, dict[str, Any], bytes]] = [
+    (b"F", {}, b"8"),
+    (b"G", _LATER, b"8"),
+    (b"G", {**_LATER, "f59": "0"}, b"8"),
+    (b"F", {"f54": "2"}, b"9"),
+    (b"F", {"f55": "OTHER"}, b"9"),
+    (b"F", {"f55": "NONE"}, b"9"),
+    (b"G", {**_LATER, "f54": "2"}, b"9"),
+    (b"G", {**_LATER, "f55": "OTHER"}, b"9"),
+    (b"G", {**_LATER, "f59": "1"}, b"9"),
+    (b"G", {**_LATER, "f18": "6"}, b"9"),
+    (b"G", {**_LATER, "f110": 5}, b"9"),
+]
+
+
+def _early_changes() -> Iterator[Any]:
+    """All cases. Those that are not slow have each change with each version, and with each kind of id."""
+    lives = ("live", "a-live-token", _LONG)
+    for places in product(range(len(VERSIONS)), range(len(lives)), range(len(_CHANGES)), range(2)):
+        version, live, change, replaced = places
+        marks_of_case = pytest.mark.slow if sum(places) % len(lives) else ()
+        yield pytest.param(VERSIONS[version], lives[live], *_CHANGES[change], bool(replaced), marks=marks_of_case)
+
+
+@pytest.mark.parametrize(("version", "live", "asked", "change", "answer", "replaced"), list(_early_changes()))
 def test_a_change_that_comes_with_its_order_is_answered_as_one_that_comes_behind_its_report(
-    version: str, at_once: bool, live: str, asked: bytes, change: dict[str, Any], answer: bytes, replaced: bool
+    version: str, live: str, asked: bytes, change: dict[str, Any], answer: bytes, replaced: bool
 ) -> None:
     """Else a cancel of another side or symbol than the order's would be carried out, if only it came soon enough."""
-    told, early = Venue(version), Venue(version)
+    told = Venue(version)
     of_order = [(b"D", {"f11": live}), *([(b"G", {**_LATER, "f11": "next", "f41": live})] if replaced else [])]
     messages = [*of_order, (asked, {**change, "f11": "x1", "f41": "next" if replaced else live})]
-    for venue in (told, early):
-        venue.read("instrument OTHER tick=0.01 lot=1 reference=10.00\nphase OTHER continuous\n")
+    other = "instrument OTHER tick=0.01 lot=1 reference=10.00\nphase OTHER continuous\n"
+    told.read(other)
     expected = [each for kind, said in messages for each in told.send(UA, kind, **said)]
-    frames = [early.frame(UA, kind, **said) for kind, said in messages]
-    pieces = [b"".join(frames)] if at_once else frames
-    came = early.take([row for piece in pieces for row in early.read_frames(UA, piece)])
-    assert came[-1][1].msg_type == answer
-    tags = (35, 34, 11, 41, 102, 434, 37, 38, 39, 150, 58)
-    assert [fields(each, *tags) for _, each in came] == [fields(each, *tags) for _, each in expected]
-    assert len(early.sessions[UA][0]._entering.untold) > 0, "the control: nothing had been told"
-    early.rows(UA, b"F", f11="x2", f41=live)
-    assert len(early.sessions[UA][0]._entering.untold) == 1, "what has been told of is forgotten"
+    for at_once in (True, False):  # in one write, or each before its order is told of
+        early = Venue(version)
+        early.read(other)
+        frames = [early.frame(UA, kind, **said) for kind, said in messages]
+        pieces = [b"".join(frames)] if at_once else frames
+        came = early.take([row for piece in pieces for row in early.read_frames(UA, piece)])
+        assert came[-1][1].msg_type == answer
+        tags = (35, 34, 11, 41, 102, 434, 37, 38, 39, 150, 58)
+        assert [fields(each, *tags) for _, each in came] == [fields(each, *tags) for _, each in expected]
+        assert len(early.sessions[UA][0]._entering.untold) > 0, "the control: nothing had been told"
+        early.rows(UA, b"F", f11="x2", f41=live)
+        assert len(early.sessions[UA][0]._entering.untold) == 1, "what has been told of is forgotten"
 
 
 def test_rows_of_which_nothing_is_told_are_bounded_and_what_is_forgotten_is_for_the_market() -> None:

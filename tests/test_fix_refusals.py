@@ -11,9 +11,9 @@ from gateway.fix.marks import Mark
 from gateway.fix.session import COMP_ID, FixSession
 from tests import fix_sessions
 from tests.test_fix_messages import Market, rows_in
+from tests.test_fix_session import VALIDATORS
 from wire.fix_codec import Cutter, FrameWriter, Message, Times, body
-from wire.fix_table import VERSIONS, own
-from wire.fix_validation import Validator
+from wire.fix_table import VERSIONS
 
 TIME = "20260101-00:00:00"
 ORDER = {11: "a1", 21: "1", 38: "10", 40: "2", 44: "10.00", 54: "1", 55: "XYZ", 60: TIME}
@@ -65,7 +65,7 @@ class Desk:
                 more = [(int(tag), value) for tag, value in route]
                 found.append(Message(writer.routed(msg_type, each.number, time_ns, said, header=more)))
         for message in found:
-            assert Validator(own(self.version)).fault(message) is None, message.frame
+            assert VALIDATORS[self.version].fault(message) is None, message.frame
         return found
 
     def answer(self, kind: bytes, fields: "dict[int, str | None]", **header: str) -> Message:
