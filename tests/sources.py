@@ -1,8 +1,12 @@
 """Facts of Python sources, for the tests that read the whole tree: each file is parsed and walked once."""
 
 import ast
+import hashlib
+import os
+import pickle
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -42,10 +46,25 @@ def paths(folder: str) -> tuple[str, ...]:
     return tuple(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / folder).rglob("*.py")))
 
 
+#: Folder of facts that were found, by the digest of their source and of this file: each process of a run of the suite
+#: needs those of nearly all files. `make clean` removes it.
+_KEPT: Final = ROOT / ".pytest_cache" / "facts"
+_FORM: Final = Path(__file__).read_bytes()
+
+
 @cache
 def facts(source: str) -> Facts:
-    """Facts of a source text."""
-    return _Walk(ast.parse(source)).facts()
+    """Facts of a source text, found anew where no process has kept them."""
+    kept = _KEPT / hashlib.sha256(_FORM + source.encode()).hexdigest()
+    with suppress(OSError, pickle.UnpicklingError, EOFError):
+        return Facts(*pickle.loads(kept.read_bytes()))
+    found = _Walk(ast.parse(source)).facts()
+    with suppress(OSError):  # a tree that cannot be written
+        _KEPT.mkdir(parents=True, exist_ok=True)
+        new = kept.with_name(f"{kept.name}-{os.getpid()}")
+        new.write_bytes(pickle.dumps(tuple(found)))
+        new.replace(kept)
+    return found
 
 
 class _Walk:

@@ -1,8 +1,10 @@
 """Docstrings and comments of constants begin with a noun phrase or an imperative, not with a question word or a third
 person."""
 
+import pickle
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -76,3 +78,19 @@ class A:
         "cli/a.py:18: Returns rows.",
         "cli/a.py:3: How long it waits.",
     ]
+
+
+def test_facts_that_were_kept_are_those_of_the_source_and_torn_ones_are_found_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.sources._KEPT", tmp_path)
+    find = facts.__wrapped__
+    found = find('"""A source."""\nimport re\n')
+    (kept,) = tmp_path.iterdir()
+    octets = kept.read_bytes()
+    for torn in (b"", octets[:-1], octets):
+        kept.write_bytes(torn)
+        assert find('"""A source."""\nimport re\n') == found
+        assert kept.read_bytes() == octets
+    kept.write_bytes(pickle.dumps(tuple(find('"""Another."""\n'))))
+    assert find('"""A source."""\nimport re\n').docstrings == ((1, "Another."),), "the control: the file is read"
