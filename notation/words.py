@@ -105,7 +105,8 @@ def id_number(word: str, what: str) -> int:
         value = int(word[1:], 16)
         return value - 2**64 if value > INT64_MAX else value
     small = " a-z" if what.endswith("id") else ""
-    raise Fault(f"{what} is {word!r}; write 1 to 8 characters of A-Z{small} 0-9 . -")
+    most = 6 if what == "the user" else 8  # longer names of users are for the market to refuse, as far as they fit
+    raise Fault(f"{what} is {word!r}; write 1 to {most} characters of A-Z{small} 0-9 . -")
 
 
 def hexadecimal(word: str, size: int, what: str) -> tuple[int, ...]:

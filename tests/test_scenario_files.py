@@ -331,6 +331,7 @@ def test_any_text_at_all_is_either_read_or_refused_with_file_and_line(text: str)
         ("enter ALPHA a1 buy 1 XYZ @ 10.00 tif=day tif=ioc", "tif stands twice"),
         ("enter ALPHA a1 buy 1 XYZ @ 10.00 stop=near", "stop is 'near'"),
         ("enter ALPHA a1_long_id buy 1 XYZ @ 10.00", "1 to 8 characters"),
+        ("user F12.LONGER participant=ALPHA", "1 to 6 characters"),
         ("replace ALPHA a1 a2 10 @ 10.00 stop=", "stop= has no value"),
         ("instrument XYZ tick=0.01 lot=1", "tick= lot= reference="),
         ("participant ALPHA allow=market,market", "each permission once"),
