@@ -17,7 +17,7 @@ from engine.records import CommandKind, EventKind, Reason, Side
 from engine.row_bytes import ROW
 from notation.fix_marks import is_mark, refuses_mark
 from notation.print import command_text, print_event
-from notation.rules import RULES
+from notation.rules import RULES, is_of_disconnect
 from notation.table import word
 from notation.words import iso_time
 from replay.outcome import Outcome
@@ -374,8 +374,19 @@ def _ended_and_refused(play: PlayedRows, names: Directory) -> Iterator[tuple[int
         of, counts = np.unique(reasons[canceled & (seqs == seq)], return_counts=True)
         for reason, count in zip(of.tolist(), counts.tolist(), strict=True):
             yield seq, f"{count:,} order{'' if count == 1 else 's'} canceled reason={word(Reason, reason)}"
+    for seq, count in _left(play):
+        yield seq, f"{count:,} order{'' if count == 1 else 's'} canceled reason={word(Reason, Reason.DISCONNECT)}"
     for event in events[(kinds == EventKind.REJECTED) & ~of_orders]:
         yield int(event["seq"]), print_event(event, names).removeprefix("> ")
+
+
+def _left(play: PlayedRows) -> Iterator[tuple[int, int]]:
+    """Runs of orders that a node canceled one by one, as their user left: the first command and their number."""
+    events = play.events
+    canceled = events["seq"][(events["kind"] == EventKind.CANCELED) & (events["reason"] == Reason.USER)]
+    seqs = np.unique(canceled[is_of_disconnect(play.commands)[canceled - play.first_seq]])
+    for run in np.split(seqs, np.flatnonzero(np.diff(seqs) > 1) + 1) if len(seqs) else ():
+        yield int(run[0]), len(run)
 
 
 def _cause(rows: NDArray[Any], at: int, names: Directory) -> str:
@@ -385,6 +396,8 @@ def _cause(rows: NDArray[Any], at: int, names: Directory) -> str:
         return "the clock reached a time that was set, or another day"
     if kind in (CommandKind.EPOCH, CommandKind.CLOCK_JUMP):
         return "the node"
+    if is_of_disconnect(rows[at]):
+        return "the node, for a user who left"
     is_extended = at > 0 and rows["kind"][at - 1] == CommandKind.EXTEND
     values = ROW.unpack(rows[at].tobytes())
     extended = ROW.unpack(rows[at - 1].tobytes()) if is_extended else (0,) * len(values)

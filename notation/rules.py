@@ -1,12 +1,12 @@
 """Reasons in words, each with the section of the rulebook that has its rule."""
 
 from inspect import unwrap
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from engine.records import CommandKind, EventKind, Reason
-from reports.contexts import user_in
+from reports.contexts import OF_DISCONNECT, user_in
 
 
 class Rule(NamedTuple):
@@ -70,8 +70,8 @@ RULES: Final[dict[Reason, Rule]] = {
 
 #: A cancel whose context names no user, in place of the sentence that its owner canceled.
 OF_NO_USER: Final = (
-    "the cancel names no user: a node writes it when a user with cancel_on_disconnect has left, else an operator or a "
-    "file gave it"
+    "the cancel names no user: a file or an operator gave it, or a node of an earlier release, when a user with "
+    "cancel_on_disconnect had left"
 )
 
 
@@ -81,7 +81,16 @@ _user_in: Final = unwrap(user_in)
 
 def is_of_no_user(command: "np.void") -> bool:
     """True of a COMMAND row that cancels an order, and says nothing of who asked for it."""
-    return bool(command["kind"] == CommandKind.CANCEL and not _user_in(int(command["context"])))
+    is_cancel = command["kind"] == CommandKind.CANCEL and not is_of_disconnect(command)
+    return bool(is_cancel and not _user_in(int(command["context"])))
+
+
+def is_of_disconnect(commands: Any) -> Any:
+    """Mask of the COMMAND rows by which a node canceled orders of a user who left, one by one; of one row a bool.
+
+    The market gives their events the reason ``user`` (it has no other for a CANCEL), their reports ``disconnect``.
+    """
+    return (commands["kind"] == CommandKind.CANCEL) & (commands["context"] == OF_DISCONNECT)
 
 
 def rule_object(reason: Reason, sentence: str | None = None) -> dict[str, str]:

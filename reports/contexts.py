@@ -11,6 +11,9 @@ All other bits are the protocol's own. OUCH (``gateway.ouch.context``) has
     byte 2      buy_sell        byte 3  display           byte 4  capacity
     byte 5      intermarket     byte 6  customer_type     byte 7  flags, in its lower four bits
 
+A node that cancels the orders of a user who left one by one writes ``OF_DISCONNECT`` into each CANCEL row. The market
+reports them as canceled by their owner, since its rules know no other reason of a CANCEL; a report says why.
+
 A replace by another protocol than that of the order leaves the order's context as it is, but for the user; one by its
 own protocol replaces the whole context, where that is not OUCH.
 """
@@ -27,6 +30,9 @@ OUCH: Final = 0
 #: Flags of OUCH: the time in force is system hours; the message of a CANCEL was a Modify Order.
 SYSTEM_HOURS: Final = 1
 MODIFY: Final = 2
+
+#: Context of a CANCEL row for a user with ``cancel_on_disconnect`` who left: of no user, with a flag no message gives.
+OF_DISCONNECT: Final = np.int64(8 << 56)
 
 _USER: Final = np.int64(0xFFFF)
 _SIDE: Final = np.int64(0xFF) << 16

@@ -12,7 +12,7 @@ import numpy as np
 from engine.clock import is_extend, moves_clock
 from engine.jit import called, inlined
 from engine.records import CommandKind, EventKind, Instruction, Reason, TimeInForce
-from reports.contexts import after_modify, after_replace, is_modify, unentered, user_in, with_user
+from reports.contexts import OF_DISCONNECT, after_modify, after_replace, is_modify, unentered, user_in, with_user
 from reports.crosses import report_cross
 from reports.definitions import begin_command, report_trading_day
 from reports.market import ends_with_day, report_market
@@ -286,6 +286,8 @@ def _canceled(tables: ReportTables, room: ReportRoom, r, events, n, command):
     row["decrement_qty"] = narrow(qty)
     row["reason"] = reason
     if by_cancel:
+        if command["context"] == OF_DISCONNECT:
+            row["reason"] = np.int64(Reason.DISCONNECT)
         row["command_context"] = command["context"]
         if sender != user:
             put_other(tables, row, sender)

@@ -576,6 +576,8 @@ class ReferenceReports:
         if command["kind"] == CommandKind.CANCEL and reason == Reason.USER:
             context = _octets(command["context"])
             further["command_context"] = int(command["context"])
+            if context[:7] == bytes(7) and context[7] == 8:  # a node, for a user who left
+                further["reason"] = int(Reason.DISCONNECT)
             if order.user and order.leaves_qty and _is_modify(context):
                 order.context = _after_modify(order.context, context)
             if self._sender(context) != order.user:

@@ -10,6 +10,7 @@ from engine import Capacity, Engine
 from engine.names import pack
 from engine.records import COMMAND, CommandKind, EventKind, Instruction, Reason
 from reports import InBook, ReportKind
+from reports.contexts import OF_DISCONNECT
 from reports.rows import USED_OCTETS
 from tests.streams import call_stream, random_stream
 
@@ -98,7 +99,9 @@ def contexts(rng: np.random.Generator, count: int, sides: NDArray[Any]) -> NDArr
     octets[:, 7] = rng.integers(0, 8, count)
     elsewhere = rng.random(count) < 0.2  # by two other protocols, whose bytes may be any
     octets[elsewhere, 7] |= rng.choice([0x10, 0xF0], int(elsewhere.sum())).astype(np.uint8)
-    return octets.reshape(-1).view("<i8")
+    found = octets.reshape(-1).view("<i8")
+    found[rng.random(count) < 0.02] = OF_DISCONNECT
+    return found
 
 
 def blocks(rows: NDArray[Any], seed: int, *, largest: int = 120, capacity: Capacity = CAPACITY) -> Iterator[Block]:

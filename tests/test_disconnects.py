@@ -19,6 +19,7 @@ from node.core.disconnects import AbsentUsers, DisconnectCancels
 from node.core.opening import OpenDirectory, open_directory
 from node.node import Node, NodeOptions
 from node.programs.logs import Log
+from reports.contexts import OF_DISCONNECT
 from tests.operated import SMALL
 from tests.rows import batch, enter, instrument, participant, phase, user
 
@@ -88,19 +89,24 @@ def test_an_end_cancels_the_orders_of_all_users_in_one_batch(
         await venue.set_up()
         assert venue.open_orders == USERS
         batches: list[list[int]] = []
+        written: dict[int, set[int]] = {}
+        mass, single = int(CommandKind.MASS_CANCEL), int(CommandKind.CANCEL)
         submit = venue.node.market.submit
 
         def counted(rows: Any) -> Any:
             batches.append(rows["kind"].tolist())
+            for kind, context in zip(rows["kind"].tolist(), rows["context"].tolist(), strict=True):
+                if kind == single:
+                    written.setdefault(kind, set()).add(context)
             return submit(rows)
 
         venue.node.market.submit = counted  # type: ignore[method-assign]
         await venue.node.shutdown()
         await asyncio.wait_for(venue.node.run(), 300)
         assert venue.open_orders == 0
-        mass, single = int(CommandKind.MASS_CANCEL), int(CommandKind.CANCEL)
         assert [mass] * (USERS - 2) + [single] * 2 in batches
         assert len([kinds for kinds in batches if mass in kinds]) == 1
+        assert written == {single: {int(OF_DISCONNECT)}}, "single cancels say that their user left"
         assert {line["user"] for line in venue.lines("orders canceled on disconnect")} == {f"U{n}" for n in range(1, 7)}
 
     asyncio.run(run())

@@ -240,8 +240,8 @@ def test_a_cancel_that_names_no_user_is_not_said_to_be_its_owners(tmp_path: Path
     assert lockstep("run", tmp_path / "day.txt", "--data", node)[0] == 0
     owners, nobodys = (
         RULES[Reason.USER].sentence,
-        "the cancel names no user: a node writes it when a user with cancel_on_disconnect has left, else an operator "
-        "or a file gave it",
+        "the cancel names no user: a file or an operator gave it, or a node of an earlier release, when a user with "
+        "cancel_on_disconnect had left",
     )
     for order_id, said in (("a1", [nobodys]), ("a2", [owners, nobodys]), ("a3", [owners])):
         text = lockstep("order", node, order_id)[1]

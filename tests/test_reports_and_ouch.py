@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from engine.names import EVERY, pack
 from engine.records import CommandKind, Phase, Reason, SelfTrade, TimeInForce, UserPermission, VenueSetting
 from reports import ReportFlag, ReportKind, Reports
+from reports.contexts import OF_DISCONNECT
 from reports.rows import joined
 from tests.ouch_messages import IOC, MARKET_HOURS, SYSTEM_HOURS, cancel, enter, modify, replace
 from tests.ouch_of_reports import OuchOfReports
@@ -163,7 +164,8 @@ class Session(Venue):
             )
         known = pack(self._known(participant)[:8])
         if what == 10:
-            return row(CommandKind.CANCEL, client_order_id=known, participant=participant, qty=int(rng.choice([0, 1])))
+            context, qty = int(rng.choice([0, OF_DISCONNECT])), int(rng.choice([0, 1]))
+            return row(CommandKind.CANCEL, client_order_id=known, participant=participant, qty=qty, context=context)
         return row(
             CommandKind.REPLACE,
             client_order_id=known,

@@ -21,6 +21,7 @@ from engine.names import EVERY, Directory, pack
 from engine.records import CommandKind, EventKind, Reason, Side
 from notation.fix_marks import is_mark
 from notation.moments import is_seq
+from notation.rules import is_of_disconnect
 from notation.words import price_e4 as price_of
 from replay.times import first_seq_at, seq_at
 
@@ -87,6 +88,22 @@ class Selection:
     def reason_codes(self) -> NDArray[np.uint8] | None:
         """Codes of the reasons; None for all."""
         return codes_of(self.reasons, Reason, "reason")
+
+    @property
+    def event_reasons(self) -> NDArray[np.uint8] | None:
+        """Codes of the reasons that events of the selection may have; None for all.
+
+        A node cancels the orders of a user who left one by one where its participant has others, and the market calls
+        that ``user``: the COMMAND rows tell.
+        """
+        codes = self.reason_codes
+        return np.append(codes, np.uint8(Reason.USER)) if codes is not None and self.of_disconnects else codes
+
+    @property
+    def of_disconnects(self) -> bool:
+        """True where cancels after disconnects are asked for, those of owners are not."""
+        asked = {word for word in self.reasons if word in ("disconnect", "user")}
+        return asked == {"disconnect"}
 
     @property
     def side_code(self) -> int | None:
@@ -277,7 +294,7 @@ class Choice:
         self, rows: NDArray[Any], commands: NDArray[Any], seqs: NDArray[np.int64], names: Directory
     ) -> NDArray[np.bool_]:
         """Mask of the selected EVENT rows. ``commands``: the COMMAND rows that caused them, numbered ``seqs``; of a
-        selection that is neither ``by_order`` nor ``without_sessions`` none is needed."""
+        selection that is neither ``by_order``, ``of_disconnects`` nor ``without_sessions`` none is needed."""
         selection = self.selection
         wanted: NDArray[np.bool_] = rows["seq"] >= (selection.from_seq or 1)
         if selection.without_sessions:
@@ -285,7 +302,10 @@ class Choice:
         if self.kinds is not None:
             wanted &= np.isin(rows["kind"], self.kinds)
         if (reasons := selection.reason_codes) is not None:
-            wanted &= np.isin(rows["reason"], reasons)
+            has_reason = np.isin(rows["reason"], reasons)
+            if selection.of_disconnects:
+                has_reason |= _of_disconnects(rows, commands, seqs)
+            wanted &= has_reason
         if selection.price_e4 is not None:
             wanted &= rows["price_e4"] == selection.price_e4
         if selection.participant is not None:
@@ -376,7 +396,10 @@ class Choice:
             wanted &= np.isin(last["kind"], self.kinds)
         if (reasons := self.selection.reason_codes) is not None:
             own = (last["kind"] == CommandKind.MASS_CANCEL) & np.isin(last["reason"], reasons)
-            wanted &= own | np.isin(seqs, events["seq"][np.isin(events["reason"], reasons)])
+            has_reason = np.isin(events["reason"], reasons)
+            if self.selection.of_disconnects:
+                has_reason |= _of_disconnects(events, rows, row_seqs)
+            wanted &= own | np.isin(seqs, events["seq"][has_reason])
         if self.selection.price_e4 is not None:
             wanted &= np.isin(last["kind"], _PRICED) & (last["price_e4"] == self.selection.price_e4)
         if self.selection.participant is not None:
@@ -458,6 +481,12 @@ class Choice:
         if instrument is not None:
             found &= instruments == instrument
         return found if side is None else found & (sides == side)
+
+
+def _of_disconnects(events: NDArray[Any], commands: NDArray[Any], seqs: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Mask of the EVENT rows of orders that a node canceled one by one, as their user left."""
+    found: NDArray[np.bool_] = (events["kind"] == EventKind.CANCELED) & (events["reason"] == Reason.USER)
+    return found & np.isin(events["seq"], seqs[is_of_disconnect(commands)])
 
 
 def picked(rows: NDArray[Any], at: NDArray[Any]) -> NDArray[Any]:

@@ -22,7 +22,7 @@ from cli.questions.reading import check_begins, note_side_files
 from cli.warmup import ready
 from engine.market_time import ClockPosition, clock_at_each
 from engine.names import Directory
-from engine.records import COMMAND, EVENT, CommandKind, EventKind, concatenate
+from engine.records import COMMAND, EVENT, CommandKind, EventKind, Reason, concatenate
 from journal import JournalError
 from journal.history import History
 from replay.errors import ReplayError
@@ -50,10 +50,10 @@ class Excerpt(NamedTuple):
 
 
 class CommandRows(Enum):
-    """The COMMAND rows of an excerpt: of all commands in it, or of those alone that the market refused."""
+    """The COMMAND rows of an excerpt: of all commands in it, or of those alone that say more than their events."""
 
     ALL = 1
-    REFUSED = 2
+    TELLING = 2
 
 
 def excerpt_of(play: PlayedRows, before: Directory, names: Directory) -> Excerpt:
@@ -75,7 +75,7 @@ def excerpt_of(play: PlayedRows, before: Directory, names: Directory) -> Excerpt
 def indexed(directory: Path, choice: Choice, what: CommandRows) -> Generator[Iterator[Excerpt] | None, None, None]:
     """The excerpts that a selection may have, by the index; None where the caller must replay."""
     selection = choice.selection
-    of_events = what is CommandRows.REFUSED
+    of_events = what is CommandRows.TELLING
     names_some = selection.participant or selection.contra or selection.symbol or selection.reasons
     if selection.follows or not (names_some or (of_events and (selection.kinds or selection.price))):
         yield None
@@ -140,7 +140,11 @@ class _Search:
         if self._of_events:
             rows = [piece.events(self._within(piece, masks.all_of(piece), to_seq)) for piece in part.pieces]
             events = concatenate(rows, EVENT)
-            is_read = np.isin(events["kind"], _REFUSALS) if self._choice.selection.by_order else np.zeros(0, np.intp)
+            is_read = np.zeros(len(events), np.bool_)
+            if self._choice.selection.by_order:
+                is_read |= np.isin(events["kind"], _REFUSALS)
+            if self._choice.selection.of_disconnects:
+                is_read |= (events["kind"] == EventKind.CANCELED) & (events["reason"] == Reason.USER)
             return np.unique(events["seq"][is_read]), events
         wanted = masks.commands(part)
         defined = [each.seq for each in part.definitions]
@@ -232,7 +236,7 @@ class _Masks:
 
     def __init__(self, selection: Selection, kinds: NDArray[np.uint8] | None, names: Directory) -> None:
         self._price_e4 = selection.price_e4
-        self._kinds, self._reasons, self._has_side = kinds, selection.reason_codes, selection.side is not None
+        self._kinds, self._reasons, self._has_side = kinds, selection.event_reasons, selection.side is not None
         self._participant, self._contra = (
             None if name is None else number_of(names.participants, name)
             for name in (selection.participant, selection.contra)

@@ -24,7 +24,7 @@ from notation.faults_of_definitions import refusal_of, rows_before
 from notation.fix_marks import is_mark, meaning
 from notation.objects import command_object, event_object
 from notation.print import Printer
-from notation.rules import OF_NO_USER, RULES, is_of_no_user, link_of, rule_object, section_of
+from notation.rules import OF_NO_USER, RULES, is_of_disconnect, is_of_no_user, link_of, rule_object, section_of
 from notation.words import iso_time, percent, price, time
 from replay.checks import Check, Met, met, verdicts
 from replay.delayed import caused_by, effect_seq, witness_of
@@ -317,11 +317,17 @@ def _name_terms(
 
 
 def _name_sender(consequences: list[Facts], row: "np.void") -> None:
-    """Say of a cancel that its context names no user."""
-    if is_of_no_user(row):
-        for each in consequences:
-            if (each["event"]["kind"], each["event"]["reason"]) == ("canceled", "user"):
-                each["because"] = OF_NO_USER
+    """Say of a cancel that a node wrote it for a user who left, or that its context names no user."""
+    lost = RULES[Reason.DISCONNECT]
+    if is_of_disconnect(row):
+        said = {"because": lost.sentence, **_section(lost.section)}
+    elif is_of_no_user(row):
+        said = {"because": OF_NO_USER}
+    else:
+        return
+    for each in consequences:
+        if (each["event"]["kind"], each["event"]["reason"]) == ("canceled", "user"):
+            each.update(said)
 
 
 def _name_fault(consequences: list[Facts], directory: Path, seq: int) -> None:

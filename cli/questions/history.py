@@ -18,7 +18,7 @@ from cli.questions.reading import AtStart, plays, plays_on
 from cli.questions.tokens import TokensBeside
 from cli.warmup import ready
 from engine.names import Directory
-from engine.records import COMMAND, CommandKind, EventKind
+from engine.records import COMMAND, CommandKind, EventKind, Reason
 from engine.row_bytes import event_values
 from journal import Journal
 from journal.quarantine import read_quarantine
@@ -26,6 +26,7 @@ from node.core.halts_in_journal import is_list
 from notation.fix_marks import meanings
 from notation.objects import command_object, event_objects
 from notation.print import Printer, event_parties, print_event_values
+from notation.rules import RULES, is_of_disconnect
 from notation.words import there_are, time
 from replay.past import PlayedBlock, RowRange, gathered
 from replay.quarantined import play_quarantine
@@ -69,7 +70,10 @@ def events(directory: Path, selection: Selection, look: Look) -> int:
         if look.as_json:
             write_lines(screen.json_line(each) for each in event_objects(chosen, names, clock_ns))
         else:
-            write_lines(event_lines(chosen, clock_ns, names, look, tokens, meanings(rows, seqs)))
+            marks = meanings(rows, seqs)
+            if selection.of_disconnects:  # their reason in the line is that of the market
+                marks |= _disconnects(rows, seqs)
+            write_lines(event_lines(chosen, clock_ns, names, look, tokens, marks))
     check_names(selection, names, directory)
     _note_unknown(choice, "events")
     return errors.FINE
@@ -85,7 +89,7 @@ def event_lines(
 ) -> Iterator[str]:
     """Events in the notation, each with its participants in a comment, and with the ``tokens`` of ids that are none.
 
-    ``clock_ns``: the clock at each. ``marks``: what the refused marks of FIX sessions stand for, by command.
+    ``clock_ns``: the clock at each. ``marks``: words on the commands behind them, as of a mark of a FIX session.
     """
     for values, time_ns in zip(event_values(events), clock_ns.tolist(), strict=True):
         line, parties = print_event_values(values, names), event_parties(values, names)
@@ -125,7 +129,7 @@ def _print_commands(directory: Path, choice: Choice, look: Look, quarantine: str
         chosen = np.flatnonzero(wanted | defines)
         if not len(chosen):
             continue
-        marks = meanings(rows, seqs) | _own_halts(rows, seqs)
+        marks = meanings(rows, seqs) | _own_halts(rows, seqs) | _disconnects(rows, seqs)
         lasts, firsts = lasts[chosen], np.concatenate(([0], lasts[:-1] + 1))[chosen]
         by_itself = (firsts == lasts) & np.isin(rows["kind"][lasts], _BY_THEMSELVES) & (seqs[lasts] != 1)
         lows, highs = (np.searchsorted(events["seq"], seqs[lasts], side) for side in ("left", "right"))
@@ -146,7 +150,8 @@ def _print_commands(directory: Path, choice: Choice, look: Look, quarantine: str
             if not is_wanted:
                 continue
             if not look.as_json:
-                lines.add(look.noted(texts[0], seq, time_ns, marks.get(seq) or tokens.of_command(texts[0])), *texts[1:])
+                notes = (marks.get(seq), tokens.of_command(texts[0]))
+                lines.add(look.noted(texts[0], seq, time_ns, "; ".join(filter(None, notes))), *texts[1:])
             if not look.as_json and not look.with_events:
                 continue
             events_of, times_ns = events[low:high], np.full(high - low, time_ns)
@@ -166,6 +171,11 @@ def _own_halts(rows: NDArray[Any], seqs: NDArray[np.int64]) -> dict[int, str]:
     return dict.fromkeys(seqs[is_list(rows)].tolist(), _OWN_HALTS)
 
 
+def _disconnects(rows: NDArray[Any], seqs: NDArray[np.int64]) -> dict[int, str]:
+    """Words on the cancels of orders whose user left, by command."""
+    return dict.fromkeys(seqs[is_of_disconnect(rows)].tolist(), RULES[Reason.DISCONNECT].sentence)
+
+
 def command_seqs(directory: Path, selection: Selection) -> Generator[NDArray[np.int64], None, None]:
     """Sequence numbers of the commands of a selection, some at a time; as `lockstep commands` selects them.
 
@@ -182,7 +192,7 @@ def command_seqs(directory: Path, selection: Selection) -> Generator[NDArray[np.
 
 def _event_excerpts(directory: Path, choice: Choice) -> Iterator[Excerpt]:
     """The events that may be of a selection, by the index or by a replay."""
-    with indexed(directory, choice, CommandRows.REFUSED) as found:
+    with indexed(directory, choice, CommandRows.TELLING) as found:
         if found is not None:
             yield from found
             return

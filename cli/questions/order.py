@@ -33,7 +33,7 @@ from journal import JournalError
 from journal.history import History
 from notation.objects import event_object
 from notation.print import print_event
-from notation.rules import OF_NO_USER, is_of_no_user, rule_object
+from notation.rules import OF_NO_USER, is_of_disconnect, is_of_no_user, rule_object
 from notation.table import word
 from notation.words import duration, iso_time, price, time
 from replay.delayed import Entries, Entry
@@ -515,14 +515,19 @@ def _rules(directory: Path, life: OrderHistory, entries: Entries) -> Iterator[tu
         for moment in life.moments
         if (moment.event["kind"], moment.event["reason"]) == (EventKind.CANCELED, Reason.USER)
     ]
-    by_no_user = [is_of_no_user(row) for row in _rows(directory, canceled, entries)]
+    rows = list(_rows(directory, canceled, entries))
     for reason in life.rules():
-        if reason == Reason.USER and any(by_no_user):
-            if not all(by_no_user):
-                yield reason, None
-            yield reason, OF_NO_USER
+        if reason == Reason.USER:
+            yield from dict.fromkeys(_rule_of_cancel(row) for row in rows)
         else:
             yield reason, None
+
+
+def _rule_of_cancel(row: "np.void") -> tuple[Reason, str | None]:
+    """Reason of a cancel by its COMMAND row, with a sentence that says more than that of its rule, or None."""
+    if is_of_disconnect(row):
+        return Reason.DISCONNECT, None
+    return Reason.USER, OF_NO_USER if is_of_no_user(row) else None
 
 
 def _rows(directory: Path, events: list["np.void"], entries: Entries) -> Iterator["np.void"]:

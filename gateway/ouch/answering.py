@@ -35,7 +35,7 @@ from gateway.ouch.writing import (
     put_u64,
     tail_of,
 )
-from reports.contexts import protocol_in, unentered, user_in, with_protocol, with_user
+from reports.contexts import OF_DISCONNECT, protocol_in, unentered, user_in, with_protocol, with_user
 from reports.waiting import effect_of, put_waiting
 from wire import ouch
 from wire.ouch_codes import BboWeight, Liquidity, RejectReason, ServerMessage
@@ -286,6 +286,8 @@ def _canceled(tables: StreamTables, m, event, command, time_ns):
     )
     removes = own == client_order_id and np.int64(command["participant"]) == participant
     code = np.int64(tables.cancel_codes[np.int64(event["reason"])])
+    if by_cancel and command["context"] == OF_DISCONNECT:
+        code = np.int64(tables.cancel_codes[np.int64(Reason.DISCONNECT)])
     row["leaves_qty"] = left
     rest["qty"] -= event["qty"]
     if left == 0:

@@ -16,6 +16,7 @@ from engine.records import COMMAND, CommandKind, Reason, UserPermission
 from gateway.ouch.streams import OuchStreams
 from gateway.server import BEAT_S, Gateway
 from node.core.control import OperationRefused, SubmissionResult
+from reports.contexts import OF_DISCONNECT
 
 #: Rows of a batch at most; further ones follow at once.
 PIECE_ROWS_MAX: Final = 4_096
@@ -72,6 +73,7 @@ class DisconnectCancels:
                 ids = streams.open_orders(user)
                 rows = np.zeros(len(ids), COMMAND)
                 rows["kind"], rows["client_order_id"], rows["participant"] = CommandKind.CANCEL, ids, row["participant"]
+                rows["context"] = OF_DISCONNECT
             yield rows
 
 
