@@ -23,6 +23,7 @@ from notation.fix_marks import is_mark
 from notation.moments import plain_time
 from notation.words import iso_time, there_are
 from replay.past import names_at_end
+from replay.reigns import Reign, counted_by_reign, reigns
 
 _ORDERS: Final = (CommandKind.ENTER, CommandKind.CANCEL, CommandKind.REPLACE)
 #: Each stage with the moments at which it begins and ends.
@@ -94,7 +95,7 @@ def latency(
     records = Records.read(directory)
     turns = records.latencies.turns
     if not len(turns):
-        raise WrongUse(f"no command is recorded in {directory / 'latencies'} yet")
+        raise WrongUse(f"no command is recorded in {directory / 'latencies'} yet{_elsewhere(directory, *span)}")
     first_seq = max(span[0] or 1, int(turns["last_seq"][0] - turns["rows"][0]) + 1)
     last_seq = int(turns["last_seq"][-1]) if span[1] is None else span[1]
     names = _participants(directory)
@@ -104,8 +105,9 @@ def latency(
     times = records.of(seqs)
     known = times["read_ns"] > 0
     if not known.any():
-        raise WrongUse("no order, cancel or replace of this range is recorded; give another range")
-    unknown = int((~known).sum())
+        elsewhere = _elsewhere(directory, first_seq, last_seq)
+        raise WrongUse(f"no order, cancel or replace of this range is recorded; give another range{elsewhere}")
+    others = seqs[~known]
     times, owners = times[known], owners[known]
 
     def whose(number: int) -> str:
@@ -115,7 +117,11 @@ def latency(
         "from_seq": int(times["seq"][0]),
         "to_seq": int(times["seq"][-1]),
         "commands": len(times),
-        "not_recorded": unknown,
+        "not_recorded": len(others),
+        "not_recorded_under": [
+            {"node": reign.node, "from_seq": reign.first_seq, "to_seq": reign.last_seq, "commands": count}
+            for reign, count in counted_by_reign(_reigns(directory, first_seq, last_seq), others)
+        ],
         "stages": [{"stage": stage} | _summary(_between(times, begin, end)) for stage, begin, end in STAGES],
         "participants": _groups(times, owners, "participant", whose),
         "times": None,
@@ -129,6 +135,22 @@ def latency(
     else:
         _show(facts)
     return errors.FINE
+
+
+def _reigns(directory: Path, from_seq: int, to_seq: int) -> list[Reign]:
+    with History.open(directory) as history:
+        return reigns(history, from_seq, to_seq)
+
+
+def _elsewhere(directory: Path, from_seq: int | None, to_seq: int | None) -> str:
+    """Words behind a complaint on the nodes of a pair that were primary in a range; "" for a node without a pair."""
+    with History.open(directory) as history:
+        found = reigns(history, from_seq or 1, history.last_seq if to_seq is None else to_seq)
+    nodes = sorted({each.node for each in found if each.node is not None})
+    names = " and ".join(nodes)
+    return (
+        f"; {names} {'was' if len(nodes) == 1 else 'were'} primary then, whose directory has the times" if nodes else ""
+    )
 
 
 def _participants(directory: Path) -> tuple[str, ...]:
@@ -195,6 +217,12 @@ def _show(facts: Facts) -> None:
     counted = screen.counted(facts["commands"], "order, cancel or replace", "orders, cancels and replaces")
     span = f"commands {screen.count(facts['from_seq'])} to {screen.count(facts['to_seq'])}"
     screen.print_line(f"{counted} of {span}{not_recorded}; microseconds")
+    for each in facts["not_recorded_under"]:
+        reign = f"commands {screen.count(each['from_seq'])} to {screen.count(each['to_seq'])}"
+        screen.print_line(
+            f"of those not recorded {screen.count(each['commands'])} are of {reign}, when {_primary(each['node'])} was "
+            "primary: its directory has their times"
+        )
     columns = ["p50", "p90", "p99", "p99.9", "longest"]
     rows = [[each["stage"], *_cells(each)] for each in facts["stages"]]
     screen.table(["stage", *columns], rows, right=columns)
@@ -209,6 +237,10 @@ def _show(facts: Facts) -> None:
             screen.table(heads, rows, right=heads[1:])
         if len(lines) > _LINES_MAX:
             screen.print_line(f"and {screen.count(len(lines) - _LINES_MAX)} more; --json has all")
+
+
+def _primary(node: str | None) -> str:
+    return "another node" if node is None else f"node {node}"
 
 
 def _cells(summary: Facts) -> list[str]:
@@ -239,11 +271,25 @@ def latency_object(row: "np.void | None") -> Facts | None:
     return {"received": iso_time(received_ns)} | after
 
 
-def latency_words(row: "np.void | None") -> str:
-    """Moments of a command in microseconds after its receipt, such as ``read 0.4, sequenced 2.1, answered 14.0``."""
+def primaries_of(directory: Path, seqs: list[int]) -> dict[int, str]:
+    """Names of the nodes of a pair that were primary at commands, by number; of a node without a pair none."""
+    found = _reigns(directory, min(seqs), max(seqs)) if seqs else []
+    return {
+        seq: reign.node
+        for seq in seqs
+        for reign in found
+        if reign.node is not None and reign.first_seq <= seq <= reign.last_seq
+    }
+
+
+def latency_words(row: "np.void | None", primary: str | None = None) -> str:
+    """Moments of a command in microseconds after its receipt, such as ``read 0.4, sequenced 2.1, answered 14.0``.
+
+    ``primary``: the node of a pair that took it, which has what is not recorded here.
+    """
     facts = latency_object(row)
     if facts is None:
-        return "not recorded"
+        return f"not recorded here; {primary} was primary" if primary else "not recorded"
     told = [name for name in _MOMENTS if facts[name] is not None]
     told.sort(key=lambda name: facts[name])
     return ", ".join(f"{name.removesuffix('_ns')} {microseconds(facts[name])}" for name in told)

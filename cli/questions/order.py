@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from cli import errors, screen
 from cli.errors import WrongUse
-from cli.questions.latency import latency_object, latency_words, times_of
+from cli.questions.latency import latency_object, latency_words, primaries_of, times_of
 from cli.questions.market_tables import shown_price
 from cli.questions.order_index import OrderEvents
 from cli.questions.order_queue import Standing, queue_object, standings
@@ -218,7 +218,9 @@ def order(
         if as_json:
             screen.print_json(_facts(life, names, tokens, queue, times, entries, rules) | terms._asdict())
         else:
-            _show(life, names, tokens, queue if with_queue else None, times, entries, terms)
+            unknown = [] if times is None else [seq for seq in moments if seq not in times]
+            primaries = primaries_of(directory, unknown)
+            _show(life, names, tokens, queue if with_queue else None, times, primaries, entries, terms)
             for rule in rules:
                 screen.print_line(f"{rule['reason']}: {rule['sentence']} (rulebook section {rule['section']})")
     return errors.FINE
@@ -583,9 +585,11 @@ def _show(
     tokens: Tokens,
     queue: dict[int, Standing] | None,
     times: Times | None,
+    primaries: dict[int, str],
     entries: Entries,
     terms: Terms,
 ) -> None:
+    """Print an order. ``primaries``: of a pair, by the commands that are not in ``times``."""
     if life.number:
         entry: Any = life.moments[0].event if life.opening is None else life.opening
         qty = int(entry["qty"] if life.opening is None else entry["leaves_qty"])
@@ -625,7 +629,8 @@ def _show(
     if times is not None:
         columns.append("microseconds after receipt")
         for row, moment in zip(rows, life.moments, strict=True):
-            row.append(latency_words(times.get(int(moment.event["seq"]))))
+            seq = int(moment.event["seq"])
+            row.append(latency_words(times.get(seq), primaries.get(seq)))
     screen.table(columns, rows, right=("seq", "open"), title=title)
 
 

@@ -18,8 +18,10 @@ from cli.questions.reading import note_day
 from gateway.fairness import messages_of
 from gateway.login_log import LoginKind, read_logins
 from journal import Journal
+from journal.history import History
 from notation.moments import is_seq, plain_time
 from notation.words import iso_time
+from replay.reigns import reigns
 from replay.times import seq_at, time_ns_of
 
 #: In place of a connection: all that a user sent by gateways in processes of their own.
@@ -62,6 +64,7 @@ def sessions(directory: Path, at: str | None, *, as_json: bool) -> int:
         time_ns = None if at is None or is_seq(at) else time_ns_of(directory, at)
         rows, by_seq = read_logins(directory / "logins", journal_id), None if at is None else seq
         logins, runs = logged_in(rows, by_seq, time_ns), was_running(rows, by_seq, time_ns)
+    primary = _primary_at(directory, seq)
     no_orders = logins is not None and not (directory / "arrivals").is_dir()
     found = [] if no_orders else _sessions(records_of(directory), seq)
     names = users_of(directory)
@@ -69,11 +72,18 @@ def sessions(directory: Path, at: str | None, *, as_json: bool) -> int:
     told = [_facts(each, names) for each in chosen]
     users = None if logins is None else [_login_facts(each) for each in logins]
     if as_json:
-        screen.print_json({"seq": seq, "logins": users, "sessions": told})
+        screen.print_json({"seq": seq, "primary": primary, "logins": users, "sessions": told})
         return errors.FINE
-    _show_logins(directory, users, seq, runs=runs)
+    _show_logins(directory, users, seq, primary, runs=runs)
     _show_connections(told, seq)
     return errors.FINE
+
+
+def _primary_at(directory: Path, seq: int) -> str | None:
+    """Name of the node of a pair that was primary at a command; None where the journal does not say."""
+    with History.open(directory) as history:
+        found = reigns(history, seq, seq)
+    return found[-1].node if found else None
 
 
 def _until(rows: NDArray[Any], seq: int | None, time_ns: int | None) -> NDArray[np.bool_]:
@@ -130,17 +140,18 @@ def _login_facts(login: LoggedIn) -> dict[str, Any]:
     }
 
 
-def _show_logins(directory: Path, users: list[dict[str, Any]] | None, seq: int, *, runs: bool) -> None:
+def _show_logins(
+    directory: Path, users: list[dict[str, Any]] | None, seq: int, primary: str | None, *, runs: bool
+) -> None:
+    elsewhere = f"; node {primary} was primary then, and its directory says who was logged in" if primary else ""
     if users is None:
-        screen.print_line(f"no logins are known: there is no {directory / 'logins'}, which a node writes while it runs")
+        here = f"no logins are known: there is no {directory / 'logins'}, which a node writes while it runs"
+        screen.print_line(here + elsewhere)
         return
     if not runs:
-        screen.print_line(
-            f"this node did not run at command {screen.count(seq)}; of a pair, the directory of the node that was "
-            "primary then says who was logged in"
-        )
+        screen.print_line(f"this node did not run at command {screen.count(seq)}{elsewhere}")
         return
-    here = "" if users else "; of a pair, the directory of the node that was primary then says who was"
+    here = "" if users else elsewhere
     screen.print_line(f"{screen.counted(len(users), 'user')} logged in at command {screen.count(seq)}{here}")
     rows = []
     for each in users:
