@@ -322,6 +322,10 @@ class Answers:
         """Newest time in the rows of reports, ns since 1970; 0 where there is none."""
         return self._number(f"SELECT max(time_ns) FROM ({self._reports})", 0)
 
+    def first_time_ns(self) -> int:
+        """Oldest time in the rows of reports, ns since 1970; 0 where there is none."""
+        return self._number(f"SELECT min(time_ns) FROM ({self._reports}) WHERE time_ns > 0", 0)
+
     def seq_at(self, time_ns: int, *, first: bool) -> int:
         """Number of a command that bounds the reports before and after a time (ns since 1970): ``first``: all at that
         time or later have it or a greater one; else all up to that time have it or a lesser one."""

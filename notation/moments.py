@@ -1,7 +1,7 @@
 """A moment of the market's clock as people write it, without what numbers and names of rows need."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 _DAY_NS: Final = 86_400 * 10**9
@@ -28,6 +28,32 @@ def plain_time(text: str | None) -> str:
     if text is None:
         return "-"
     return text[:-1].rstrip("0").rstrip(".") if _ISO.fullmatch(text) else text
+
+
+def moment_text(time_ns: int) -> str:
+    """A clock value (ns since 1970) as an ``at`` line has it.
+
+    >>> moment_text(1_705_311_000_000_350_000), moment_text(-1)
+    ('2024-01-15T09:30:00.00035', '1969-12-31T23:59:59.999999999')
+    """
+    seconds, fraction_ns = divmod(time_ns, 10**9)
+    text = (datetime(1970, 1, 1) + timedelta(seconds=seconds)).isoformat()
+    return f"{text}.{fraction_ns:09d}".rstrip("0") if fraction_ns else text
+
+
+def not_reached(when: str, time_ns: int, begin_ns: int, end_ns: int) -> str | None:
+    """Sentence on a time without a date that the day of the newest clock value has not reached, though the market had
+    it a day before; None for all else.
+
+    ``time_ns``: what ``when`` stands for. ``begin_ns``, ``end_ns``: first and newest clock value; all ns since 1970.
+    """
+    if is_seq(when) or is_dated(when) or time_ns <= end_ns or time_ns - _DAY_NS < begin_ns:
+        return None
+    meant, end, before = map(moment_text, (time_ns, end_ns, time_ns - _DAY_NS))
+    return (
+        f"{when.strip()} is of the day of the last command, {meant}, which is not reached: that one is of {end}; for "
+        f"another day give its date, such as {before}"
+    )
 
 
 def is_seq(when: str) -> bool:

@@ -11,9 +11,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from engine.bounds import DAY_NS, MINUTE_NS, TIME_NS_MAX
+from engine.bounds import MINUTE_NS, TIME_NS_MAX
 from engine.names import ID_CHARACTERS
 from notation import decimals
+from notation.moments import moment_text
 
 INT64_MIN: Final = -(2**63)
 INT64_MAX: Final = 2**63 - 1
@@ -188,10 +189,7 @@ def time(time_ns: int) -> str:
     >>> time(1_705_311_000_000_350_000)
     '2024-01-15T09:30:00.00035'
     """
-    days, of_day_ns = divmod(time_ns, DAY_NS)
-    seconds, fraction_ns = divmod(of_day_ns, UNIT_NS["s"])
-    text = f"{np.datetime64(days, 'D')}T{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
-    return f"{text}.{fraction_ns:09d}".rstrip("0") if fraction_ns else text
+    return moment_text(time_ns)
 
 
 def duration(duration_ns: int) -> str:

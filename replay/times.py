@@ -5,7 +5,6 @@ of the journal that has it. ``engine.market_time`` has the rule of the rows.
 """
 
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
@@ -13,11 +12,8 @@ from engine.market_time import ClockPosition, clock_rows, ends_extended
 from engine.records import COMMAND
 from journal import Block, Journal
 from journal.history import History
-from notation.moments import is_dated, is_seq, moment_ns
-from notation.words import time
+from notation.moments import is_dated, is_seq, moment_ns, not_reached
 from replay.errors import ReplayError
-
-_DAY_NS: Final = 86_400 * 10**9
 
 
 def first_clock_ns(journal: Journal) -> int | None:
@@ -70,12 +66,7 @@ def not_yet(directory: Path | str, when: str | None) -> str | None:
         end_ns = _clock_at_end(history.last)
         time_ns = _time_ns(when.strip(), end_ns)
         begin_ns = _clock_at_begin(history)
-    if time_ns <= end_ns or begin_ns is None or time_ns - _DAY_NS < begin_ns:
-        return None
-    return (
-        f"{when.strip()} is of the day of the last command, {time(time_ns)}, which is not reached: that one is of "
-        f"{time(end_ns)}; for another day give its date, such as {time(time_ns - _DAY_NS)}"
-    )
+    return None if begin_ns is None else not_reached(when, time_ns, begin_ns, end_ns)
 
 
 def first_seq_at(directory: Path | str, when: str) -> int:

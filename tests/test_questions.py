@@ -14,6 +14,7 @@ from cli.questions.ask import _cell
 from exports.answer_text import cells
 from exports.manifest import read_manifest
 from exports.questions import QUESTIONS, Answers
+from notation.moments import moment_text
 from tests.conftest import Lockstep
 from tests.nodes import TINY
 from tests.question_day import write_day
@@ -120,13 +121,61 @@ def test_a_question_that_reads_a_part_of_the_rows_answers_as_its_listed_query_of
         answers.close()
 
 
+@pytest.mark.parametrize(
+    ("question", "value", "known"),
+    [
+        ("between", {"a": "P1", "b": "NOBODY"}, "--with b: there is no participant NOBODY in"),
+        ("between", {"a": "7", "b": "P1"}, "--with a: there is no participant 7 in"),
+        ("participant", {"participant": "P"}, "--with participant: there is no participant P in"),
+        ("symbol", {"symbol": "NONE", "day": DAY}, "--with symbol: there is no instrument NONE in"),
+    ],
+)
+def test_a_name_that_the_export_has_not_is_refused_in_place_of_an_empty_answer(
+    place: Path, lockstep: Lockstep, question: str, value: dict[str, Any], known: str
+) -> None:
+    status, said, sentence = lockstep("ask", place / "day", question, *_words(value))
+    assert (status, said, known in sentence) == (2, "", True), sentence
+    assert "; participants are P1, P2" in sentence or "; instruments are I1, I2" in sentence
+
+
+def test_clock_values_in_an_answer_are_times_for_people_and_numbers_for_programs(
+    place: Path, lockstep: Lockstep
+) -> None:
+    sql = "SELECT seq, time_ns, 0 AS end_time_ns, 1500 AS after_ns FROM trades ORDER BY seq LIMIT 1"
+    (fact,) = told(lockstep, "ask", place / "day", sql)
+    assert type(fact["time_ns"]) is int
+    heads, cells, _ = lockstep("ask", place / "day", sql)[1].splitlines()
+    assert heads.split() == ["seq", "time", "end_time", "after_ns"]
+    assert cells.split() == [f"{fact['seq']:,}", moment_text(fact["time_ns"]), "1,500"]
+
+
+def test_a_time_that_the_last_day_has_not_reached_is_told(lockstep: Lockstep, tmp_path: Path) -> None:
+    (tmp_path / "night.txt").write_text(
+        "at 2024-01-15T23:50:00\ninstrument XYZ tick=0.01 lot=1 reference=10.00\nparticipant ALPHA\n"
+        "phase XYZ continuous\nenter ALPHA a1 buy 100 XYZ @ 10.00 tif=gtc\nat 2024-01-16T00:05:00\ncancel ALPHA a1\n"
+    )
+    assert lockstep("run", tmp_path / "night.txt", "--data", tmp_path / "node")[0] == 0
+    assert lockstep("export", tmp_path / "node", "--format", "parquet", "--out", tmp_path / "night")[0] == 0
+    words = ("ask", tmp_path / "night", "participant", "--with", "participant=ALPHA", "--with")
+    status, said, note = lockstep(*words, "from=23:55")
+    assert (status, said.splitlines()[-1]) == (0, "0 rows")
+    assert note.startswith("note: 23:55 is of the day of the last command, 2024-01-16T23:55:00, which is not reached")
+    assert note.endswith("such as 2024-01-15T23:55:00\n")
+    for when, rows in (("2024-01-15T23:45", 3), ("00:01", 1)):
+        _, said, note = lockstep(*words, f"from={when}")
+        assert (said.splitlines()[-1].split()[0], note) == (str(rows), ""), when
+    _, said, note = lockstep(*words, "from=23:45")
+    assert said.splitlines()[-1] == "0 rows"
+    assert note == "note: nothing is later than 2024-01-16T00:05:00, and from is 23:45\n"
+
+
 @pytest.mark.slow
 def test_a_table_that_duckdb_writes_is_the_one_that_python_writes(
     place: Path, lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = {"order": 400, "participant": "P2", "symbol": "I1", "day": DAY, "a": "P1", "b": "P3"}
     questions = [(name, {key: given[key] for key in each.values if key in given}) for name, each in QUESTIONS.items()]
-    questions += [("participant", {"participant": "NOBODY"}), ("between", {"a": "P1", "b": "P1"})]
+    questions += [("participant", {"participant": "P2", "from": 2**61}), ("between", {"a": "P1", "b": "P1"})]
     texts = [lockstep("ask", place / "day", name, *_words(values)) for name, values in questions]
     made = []
 

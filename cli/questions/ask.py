@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
@@ -14,7 +14,7 @@ from cli.errors import WrongUse
 from exports.manifest import MANIFEST, read_manifest
 from exports.questions import FIRST_OF_RANGE, MOMENTS, QUESTIONS, Answers
 from notation.decimals import price
-from notation.moments import moment_ns
+from notation.moments import moment_ns, moment_text, not_reached
 
 
 def ask(path: Path | None, question: str | None, given: tuple[str, ...], *, as_json: bool) -> int:
@@ -26,9 +26,11 @@ def ask(path: Path | None, question: str | None, given: tuple[str, ...], *, as_j
         raise WrongUse(f"there is no question {question}; named ones are {', '.join(QUESTIONS)}, all else is SQL")
     values = _values(question, given)
     with _export_of(path) as folder:
-        answers = Answers(folder, read_manifest(folder))
+        manifest = read_manifest(folder)
+        answers = Answers(folder, manifest)
         try:
             if named is not None:
+                _check_names(path, manifest, values)
                 values = _placed(answers, values)
             made = None
             if named is not None and not as_json and not sys.stdout.isatty():
@@ -49,6 +51,8 @@ def ask(path: Path | None, question: str | None, given: tuple[str, ...], *, as_j
     return errors.FINE
 
 
+#: Names that a complaint lists at most.
+_NAMES_MAX: Final = 20
 #: Values of questions that are whole numbers, and no moments.
 _NUMBERS: Final = frozenset({"order", "seconds", "within_ms"})
 
@@ -58,8 +62,10 @@ def _values(question: str, given: tuple[str, ...]) -> dict[str, str | int]:
     pairs = [each.partition("=") for each in given]
     if wrong := [name + equals for name, equals, _ in pairs if not (name and equals)]:
         raise WrongUse(f"--with is {wrong[0]!r}; write it as name=value")
-    values: dict[str, str | int] = {name: _number(value) for name, _, value in pairs}
     named = QUESTIONS.get(question)
+    values: dict[str, str | int] = {
+        name: value if named is not None and name in _NAMES else _number(value) for name, _, value in pairs
+    }
     if named is None:
         return values
     takes = ", ".join(named.values) or "none"
@@ -75,6 +81,24 @@ def _values(question: str, given: tuple[str, ...]) -> dict[str, str | int]:
     return whole
 
 
+#: Values that are names, each with the list of the manifest that has all of its kind, and what that is.
+_NAMES: Final = {
+    **dict.fromkeys(("participant", "a", "b"), ("participants", "participant")),
+    "symbol": ("symbols", "instrument"),
+}
+
+
+def _check_names(path: Path, manifest: Mapping[str, Any], values: Mapping[str, str | int]) -> None:
+    """Raise WrongUse for a participant or instrument that the export has not, in place of an empty answer."""
+    for name in _NAMES.keys() & values.keys():
+        known, what = _NAMES[name]
+        if values[name] not in manifest[known]:
+            there = ", ".join(manifest[known][:_NAMES_MAX])
+            more = len(manifest[known]) - _NAMES_MAX
+            there += f" and {more:,} more" if more > 0 else ""
+            raise WrongUse(f"--with {name}: there is no {what} {values[name]} in {path}; {what}s are {there or 'none'}")
+
+
 def _placed(answers: Answers, values: dict[str, str | int]) -> dict[str, str | int]:
     """Values with numbers of commands in place of times. Raises WrongUse for what is neither, and a range that ends
     before it begins."""
@@ -88,6 +112,8 @@ def _placed(answers: Answers, values: dict[str, str | int]) -> dict[str, str | i
                 times[name] = moment_ns(when.strip(), answers.last_time_ns())
             except ValueError as error:
                 raise WrongUse(f"--with {name}: {error}") from error
+            if note := _beyond_end(answers, when, times[name], begins=name == FIRST_OF_RANGE):
+                screen.notice(f"note: {note}")
             placed[name] = answers.seq_at(times[name], first=name == FIRST_OF_RANGE)
     ranged = [name for name in (FIRST_OF_RANGE, "to") if name in moments]
     for given in (times, {name: placed[name] for name in ranged if name not in times}):
@@ -95,6 +121,18 @@ def _placed(answers: Answers, values: dict[str, str | int]) -> dict[str, str | i
         if isinstance(begin, int) and isinstance(end, int) and begin > end:
             raise WrongUse(f"--with from={values[FIRST_OF_RANGE]} comes after --with to={values['to']}")
     return placed
+
+
+def _beyond_end(answers: Answers, when: str, time_ns: int, *, begins: bool) -> str | None:
+    """Sentence on a time that is later than all rows, where it may be meant for another day or leaves none.
+
+    ``time_ns``: what ``when`` stands for, ns since 1970. ``begins``: a range begins with it.
+    """
+    end_ns = answers.last_time_ns()
+    if time_ns <= end_ns:
+        return None
+    said = not_reached(when, time_ns, answers.first_time_ns(), end_ns)
+    return said or (f"nothing is later than {moment_text(end_ns)}, and from is {when}" if begins else None)
 
 
 def _number(value: str) -> str | int:
@@ -139,11 +177,29 @@ def _show(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
     for at, name in enumerate(columns):
         values = [row[at] for row in rows]
         kinds = set(map(type, values))
-        shown.append(_cells(values, kinds, is_price=name.endswith("_e4")))
-        if rows and all(issubclass(kind, int | float | type(None)) for kind in kinds):
-            numbers.append(name.removesuffix("_e4"))
-    screen.table([name.removesuffix("_e4") for name in columns], zip(*shown, strict=True), right=numbers)
+        is_time = name.endswith("time_ns")
+        shown.append(_times(values) if is_time else _cells(values, kinds, is_price=name.endswith("_e4")))
+        if rows and not is_time and all(issubclass(kind, int | float | type(None)) for kind in kinds):
+            numbers.append(_head(name))
+    screen.table([_head(name) for name in columns], zip(*shown, strict=True), right=numbers)
     screen.print_line(screen.counted(len(rows), "row"))
+
+
+def _head(column: str) -> str:
+    """Name of a column without the unit of its values, which its cells show in another.
+
+    >>> _head("price_e4"), _head("entry_time_ns"), _head("after_ns")
+    ('price', 'entry_time', 'after_ns')
+    """
+    return column.removesuffix("_ns") if column.endswith("time_ns") else column.removesuffix("_e4")
+
+
+def _times(values: list[Any]) -> list[str]:
+    """Cells of a column of clock values (ns since 1970); what is none stays as it is, and 0 is no time."""
+    return [
+        ("" if each == 0 else moment_text(each)) if type(each) is int else _cell(each, is_price=False)
+        for each in values
+    ]
 
 
 def _cells(values: list[Any], kinds: set[type], *, is_price: bool) -> list[str]:
