@@ -5,6 +5,7 @@ the slice before by its hash, whether that is signed or not: the last one vouche
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,11 +45,14 @@ def read(path: Path) -> dict[str, Any]:
     return files.read(path, FORMAT, VERSION, "an", "attestation")
 
 
-def faults(attestation: dict[str, Any], public: bytes, *, may_skip: bool = False) -> list[str]:
+def faults(
+    attestation: dict[str, Any], public: bytes, *, signers: Sequence[bytes] | None = None, may_skip: bool = False
+) -> list[str]:
     """Faults of an attestation as the bearer of ``public`` would have signed it, as sentences; none where it is
     right.
 
-    may_skip: whether a statement may name one before it that is not here, since somebody has the journal to tell.
+    signers: the key of each statement, where they are not all of ``public``. may_skip: whether a statement may name one
+    before it that is not here, since somebody has the journal to tell.
     """
     if set(attestation) != {"format", "version", "key", "statements"}:
         return ["it has other keys than an attestation has"]
@@ -57,8 +61,9 @@ def faults(attestation: dict[str, Any], public: bytes, *, may_skip: bool = False
     if not isinstance(entries, list) or not entries:
         return ["it has no statement"]
     chain = Chain()
-    for at, entry in enumerate(entries, 1):
-        if why := entry_fault(entry, public):
+    keys = [public] * len(entries) if signers is None else signers
+    for at, (entry, key) in enumerate(zip(entries, keys, strict=True), 1):
+        if why := entry_fault(entry, key):
             found.append(f"statement {at} {why}")
             chain = Chain()
             continue

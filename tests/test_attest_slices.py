@@ -112,8 +112,36 @@ def test_what_was_changed_afterwards_is_found(place: Path, lockstep: Lockstep) -
     assert "statement 2 follows another one than statement 1" in found()
     second.unlink()
     assert signed(lockstep, place, "other") == [2]
-    status, _, complaint = lockstep("attest", "verify", node)
-    assert (status, "signed by 2 keys" in complaint) == (2, True)
+    assert "statement 2 is not signed by this key" in found(node, "--public", public), "its key was not given"
+
+
+def test_slices_signed_by_an_old_and_a_new_key_are_verified_by_both(place: Path, lockstep: Lockstep) -> None:
+    node = place / "node"
+    assert signed(lockstep, place) == [1, 2]
+    places(node)[1].attestation.unlink()
+    assert signed(lockstep, place, "other") == [2]
+    keys = place / "keys"
+    keys.mkdir()
+    public, other = place / "key.pub", place / "other.pub"
+    assert "has no file *.pub" in lockstep("attest", "verify", node, "--public", keys)[2]
+    for each in (public, other):
+        shutil.copy(each, keys)
+    both = [signatures.public_key(each).hex() for each in (public, other)]
+    one, two = ("--public", public), ("--public", other)
+    for given in ((*one, *two), (*two, *one), ("--public", keys), ()):
+        status, facts = verified(lockstep, node, *given)
+        assert (status, facts["ok"], facts["keys"], facts["faults"]) == (0, True, both, [])
+        assert "is signed by these keys" in lockstep("attest", "verify", node, *given)[1]
+    for each, wrong in ((public, 2), (other, 1)):
+        status, facts = verified(lockstep, node, "--public", each)
+        assert (status, facts["ok"]) == (1, False)
+        assert f"statement {wrong} is not signed by this key" in facts["faults"]
+    # A statement of one key that a file gives as the other's.
+    first = places(node)[0].attestation
+    content = json.loads(first.read_text()) | {"key": both[1]}
+    first.write_text(json.dumps(content))
+    status, facts = verified(lockstep, node, "--public", keys)
+    assert (status, facts["faults"]) == (1, ["statement 1 is not signed by this key"])
 
 
 def test_slices_without_an_attestation_are_named(place: Path, lockstep: Lockstep) -> None:

@@ -103,7 +103,14 @@ def verify(
     directory: Annotated[
         Path | None, typer.Argument(metavar="[DIR]", help="Data directory that must be what was attested.")
     ] = None,
-    public: Public = None,
+    public: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE|FOLDER",
+            help="Public keys of the signers, PEM: files, or folders with files *.pub.",
+            show_default="those that the files name",
+        ),
+    ] = None,
     root: Annotated[str | None, typer.Option(metavar="HEX", help="The root as it was published.")] = None,
     stamp: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Answer of a time stamp authority (RFC 3161).")
@@ -121,12 +128,14 @@ def verify(
 
     Example: lockstep attest verify node1 --public node1.key.pub
 
+    Example: lockstep attest verify node1 --public keys
+
     Example: lockstep attest verify node1.attestation node1 --stamp node1.tsr --authority tsa.pem
     """
     from cli.proofs.attest import Kept
     from cli.proofs.attest import verify as command
 
-    return command(file, directory, public, Kept(root, stamp, authority), as_json=as_json)
+    return command(file, directory, public or [], Kept(root, stamp, authority), as_json=as_json)
 
 
 @attest.command()

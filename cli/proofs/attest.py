@@ -125,13 +125,31 @@ def _facts(path: Path, made: list[Statement], public: bytes, faults: list[str]) 
     }
 
 
-def _show(made: list[Statement], public: bytes) -> None:
+def _show(made: list[Statement], *publics: bytes) -> None:
     for each in made:
         screen.print_line(
             f"slice {each['slice']}: commands {each['first_seq']:,} to {each['last_seq']:,}, "
             f"{screen.counted(each['days'], 'day')} of participants, commands root {each['commands_root'][:16]}…"
         )
-    screen.facts([("key", public.hex()), ("root", hash_of(made[-1]))])
+    screen.facts([*(("key", each.hex()) for each in publics), ("root", hash_of(made[-1]))])
+
+
+def _signers(public_files: list[Path], named: list[str]) -> list[bytes]:
+    """The public keys by which attestations have to be signed, which name these keys, one for each.
+
+    That is the named one where it was given: after a roll of keys a directory has attestations of both. Raises what
+    ``_public`` raises, WrongUse for a folder without a key.
+    """
+    files: list[Path] = []
+    for path in public_files:
+        found = sorted(path.glob("*.pub")) if path.is_dir() else [path]
+        if not found:
+            raise WrongUse(f"{path} has no file *.pub; name the file of a public key, or a folder of such files")
+        files += found
+    if not files:
+        return [_public(None, each) for each in named]
+    given = {key.hex(): key for key in map(signatures.public_key, files)}
+    return [given.get(each, next(iter(given.values()))) for each in named]
 
 
 def _public(path: Path | None, named: Any) -> bytes:
@@ -188,22 +206,26 @@ def request(path: Path, out: Path, *, as_json: bool) -> int:
     return errors.FINE
 
 
-def verify(path: Path, directory: Path | None, public_file: Path | None, kept: Kept, *, as_json: bool) -> int:
+def verify(path: Path, directory: Path | None, public_files: list[Path], kept: Kept, *, as_json: bool) -> int:
     """`lockstep attest verify`: the signatures, what others keep of the root, and with a directory its journal.
 
-    path: of an attestation, or a data directory, for those beside its slices.
+    path: of an attestation, or a data directory, for those beside its slices. public_files: of the signers, or folders
+    of such files; none: the keys that the attestations name.
     """
     kept.check()
     is_beside = path.is_dir()
     if is_beside:
-        attestation, directory = slices.joined(path), directory or path
+        attestation, named = slices.joined(path)
+        directory = directory or path
         if left := [place.number for place in slices.unsigned(path)]:
             numbers = ", ".join(map(str, left))
             screen.notice(f"note: no attestation is beside closed slice {numbers}; lockstep attest slices signs it")
     else:
         attestation = statements.read(path)
-    public = _public(public_file, attestation.get("key"))
-    faults = statements.faults(attestation, public, may_skip=is_beside)
+        named = [str(attestation.get("key"))]
+    signers = _signers(public_files, named)
+    public = signers[-1]
+    faults = statements.faults(attestation, public, signers=signers if is_beside else None, may_skip=is_beside)
     made: list[Statement] = [] if faults else [each["statement"] for each in attestation["statements"]]
     anchors: list[Anchor] = []
     found = Comparison([], [], [])
@@ -216,10 +238,11 @@ def verify(path: Path, directory: Path | None, public_file: Path | None, kept: K
     if as_json:
         told = {"unsigned": [each._asdict() for each in found.unsigned], "notes": found.notes}
         told |= {"anchors": [_anchor_facts(each) for each in anchors]}
+        told |= {"keys": [each.hex() for each in dict.fromkeys(signers)]}
         screen.print_json(_facts(path, made, public, faults) | told)
     else:
         if made:
-            _show(made, public)
+            _show(made, *dict.fromkeys(signers))
         for line in (
             *map(_anchor_words, anchors),
             *(f"note: {each}" for each in found.notes),
@@ -227,7 +250,8 @@ def verify(path: Path, directory: Path | None, public_file: Path | None, kept: K
             *faults,
         ):
             screen.print_line(line)
-        right = f"{path} is signed by this key" + (f", and {directory} is what it attests" if directory else "")
+        by = "this key" if len(set(signers)) == 1 else "these keys"
+        right = f"{path} is signed by {by}" + (f", and {directory} is what it attests" if directory else "")
         right += ", but for what is not signed" if found.unsigned else ""
         screen.verdict(not faults, f"NOT ATTESTED: do not rely on {directory or path}" if faults else right)
     return errors.FOUND if faults else errors.FINE
