@@ -63,7 +63,7 @@ def started(tmux: Tmux, folder: Path, *words: str, behind: str = "", at: str = "
     assert run_line(["run", str(folder / "story.txt"), "--data", str(folder / "story")]) == 0
     command = shlex.join([sys.executable, "-m", "cli.main", "inspect", str(folder / "story"), "--at", at, *words])
     here = f"cd {shlex.quote(str(Path(__file__).parent.parent))}"
-    line = f"{here}; echo before; {command} {behind}; echo status $?; exec sleep {int(LIMIT_S) * 3}"
+    line = f"set -m; {here}; echo before; {command} {behind}; echo status $?; exec sleep {int(LIMIT_S) * 3}"
     begun = tmux.run("new-session", "-d", "-x", "80", "-y", "24", f"bash -c {shlex.quote(line)}")
     assert begun.returncode == 0, begun.stderr
 
@@ -109,6 +109,22 @@ def test_it_ends_by_a_key_also_on_a_page_of_text_or_in_a_search(key: str, tmux: 
     tmux.run("send-keys", key)
     after = tmux.wait(lambda lines: any(each.startswith("status") for each in lines))
     assert [each for each in after if each] == ["before", "status 0"]
+
+
+@pytest.mark.parametrize("keys", [(), ("/",)], ids=["page", "search"])
+def test_it_gives_the_terminal_to_the_shell_and_takes_it_back(
+    keys: tuple[str, ...], tmux: Tmux, tmp_path: Path
+) -> None:
+    started(tmux, tmp_path, behind="; echo stopped $?; read; fg > /dev/null")
+    tmux.wait(is_traded)
+    for key in (*keys, "C-z"):
+        tmux.run("send-keys", key)
+    lines = tmux.wait(lambda lines: "stopped 148" in lines)
+    assert not any("XYZ" in each for each in lines), "the page is gone while the shell has the terminal"
+    tmux.run("send-keys", "Enter")
+    tmux.wait(lambda lines: "> trade" in "\n".join(lines))
+    tmux.run("send-keys", *(["Escape"] if keys else []), "q")
+    tmux.wait(lambda lines: "status 0" in lines)
 
 
 def test_into_a_pipe_there_is_no_screen_but_a_sentence(tmux: Tmux, tmp_path: Path) -> None:

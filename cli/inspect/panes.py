@@ -231,7 +231,8 @@ Timeline
   In the book * is a price that the command touched; in the queue > is
   its order. Of two directories ≠ is between lines that differ.
 
-  q or Ctrl-C ends the screen, Esc this page."""
+  q or Ctrl-C ends the screen, Esc this page. Ctrl-Z gives the
+  terminal back to the shell until fg."""
 
 
 def page(

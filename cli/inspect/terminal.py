@@ -78,6 +78,7 @@ class Inspector(App[None]):
     """
     BINDINGS: ClassVar = [
         Binding("ctrl+c", "quit", priority=True),
+        Binding("ctrl+z", "suspend_process", priority=True),
         Binding("q", "quit"),
         Binding("right,l", "step(1)"),
         Binding("left,h", "step(-1)"),
