@@ -10,6 +10,7 @@ from cli.inspect.view import texts_of, with_words
 from cli.questions.tokens import TokensBeside
 from engine.names import unpack
 from engine.records import COMMAND
+from gateway.fix import names
 from gateway.ouch.context import order_id
 from journal import JournalError
 from journal.history import History
@@ -96,11 +97,33 @@ def test_a_token_that_nobody_used_is_told(word: str, node: Path, lockstep: Locks
     assert f"ever had the id or token {word}" in complaint
 
 
-@pytest.mark.parametrize("word", ["a-token-of-15-c", "tab\there", "größe"])
+@pytest.mark.parametrize("word", ["x" * 65, "an id of sixteen", "tab\there", "größe", "größe-und-noch-mehr"])
 def test_what_is_neither_id_nor_token_is_refused_with_what_is(word: str, tmp_path: Path, lockstep: Lockstep) -> None:
     status, said, complaint = lockstep("order", tmp_path, word)
     assert (status, said) == (2, "")
     assert "a token 1 to 14 printable ones" in complaint
+
+
+@pytest.mark.parametrize("text", ["550e8400-e29b-41d4-a716-446655440000", "fifteen-letters", "x" * 64])
+def test_an_order_is_found_by_a_cl_ord_id_of_fix_that_is_too_long_to_be_a_token(
+    text: str, tmp_path: Path, lockstep: Lockstep
+) -> None:
+    raw = unpack(names.id_of(text.encode()))
+    (tmp_path / "day.txt").write_text(f"""\
+at 2024-01-15T09:30:00
+instrument XYZ tick=0.01 lot=1 reference=10.00
+participant ALPHA
+phase XYZ continuous
+enter ALPHA {raw} buy 100 XYZ @ 9.00
+enter ALPHA a1 buy 7 XYZ @ 9.00
+""")
+    assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node", "--engine", "reference")[0] == 0
+    status, said, _ = lockstep("order", tmp_path / "node", text)
+    assert status == 0
+    assert said.startswith("order 1 of ALPHA: buy 100 XYZ @ 9.00; traded 0, open 100")
+    assert "order 2" not in said
+    status, _, complaint = lockstep("order", tmp_path / "node", text[:-1] + "?")
+    assert (status, "ever had the id or token" in complaint) == (2, True)
 
 
 def test_events_have_the_tokens_of_their_ids_in_the_comment_and_stay_notation(node: Path, lockstep: Lockstep) -> None:

@@ -251,7 +251,7 @@ def book(
 def order(
     directory: Directory,
     order_id: Annotated[
-        str | None, typer.Argument(metavar="ID|TOKEN", help="Client order id, or order token of OUCH.")
+        str | None, typer.Argument(metavar="ID|TOKEN", help="Client order id, order token of OUCH, or ClOrdID of FIX.")
     ] = None,
     number: Annotated[int | None, typer.Option(metavar="N", min=1, help="By order number.")] = None,
     trade: Annotated[

@@ -1,7 +1,8 @@
 """Order tokens of OUCH in a journal: the client order ids of a token, and the token of a client order id.
 
 A token of 1 to 8 characters is the client order id itself. A longer token stands in the EXTEND row before its command,
-whose client order id is a hash of it. Those rows are read here directly, without an engine.
+whose client order id is a hash of it. Those rows are read here directly, without an engine. The id of a ClOrdID of FIX
+that is too long to be a token follows from its text alone.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from cli import screen
 from cli.errors import WrongUse
 from engine.records import COMMAND, CommandKind
+from gateway.fix import names
 from journal import JournalError
 from journal.history import History
 from notation.words import Fault, id_number, token_of, token_word
@@ -38,7 +40,7 @@ class _NamedOrder(NamedTuple):
 
 
 def order_ids(directory: Path, word: str) -> set[int]:
-    """Client order ids that a word may mean: an id, or an order token of 1 to 14 characters.
+    """Client order ids that a word may mean: an id, an order token of 1 to 14 characters, or a longer ClOrdID of FIX.
 
     Raises WrongUse for a word that is neither, and JournalError.
     """
@@ -50,13 +52,17 @@ def order_ids(directory: Path, word: str) -> set[int]:
 
 
 def token_ids(directory: Path, word: str) -> set[int]:
-    """Client order ids of an order token of 1 to 14 characters. Raises as ``order_ids``."""
+    """Client order ids of an order token of 1 to 14 characters, or a longer ClOrdID of FIX. Raises as ``order_ids``."""
+    text = word.encode("ascii", "replace")
+    if word.isascii() and names.is_name(text) and names.is_long(text):
+        return {names.id_of(text)}
     try:
         head, tail = token_of(word, "the order token")
     except (Fault, IndexError) as error:
         raise WrongUse(
             f"{word[:60]!r} is neither a client order id, as a17, nor an order token; an id has 1 to 8 characters of "
-            f"A-Z a-z 0-9 . -, a token 1 to 14 printable ones; the form that `lockstep events` prints is valid too"
+            f"A-Z a-z 0-9 . -, a token 1 to 14 printable ones, a ClOrdID of FIX up to 64; the form that `lockstep "
+            f"events` prints is valid too"
         ) from error
     found = {int.from_bytes(word.encode("ascii"), "big")} if _SHORT.fullmatch(word) else set()
     for _, named in _named(directory, "looking for the token"):
