@@ -95,16 +95,6 @@ def _bad() -> None:
     """
 
 
-@pytest.mark.parametrize("words", list(ALL), ids=lambda words: " ".join(words) or "lockstep")
-def test_a_help_page_shows_its_example(words: tuple[str, ...], lockstep: Lockstep) -> None:
-    status, said, _ = lockstep(*words, "--help")
-    assert status == 0
-    shown = " ".join(said.split())
-    for line in examples(ALL[words].help):
-        assert f"Example: {line}" in shown
-    assert words in GROUPS or "--json" in shown
-
-
 def missing(command: Any, page: str) -> list[str]:
     """Help texts of a command and its options that its page does not show whole."""
     texts = [command.help, *(getattr(each, "help", None) for each in command.params)]
@@ -113,11 +103,17 @@ def missing(command: Any, page: str) -> list[str]:
 
 
 @pytest.mark.parametrize("words", list(ALL), ids=lambda words: " ".join(words) or "lockstep")
-def test_a_help_page_shows_every_word_of_its_texts(
+def test_a_help_page_shows_its_example_and_every_word_of_its_texts(
     words: tuple[str, ...], lockstep: Lockstep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "400")
-    assert missing(ALL[words], lockstep(*words, "--help")[1]) == []
+    status, page, _ = lockstep(*words, "--help")
+    assert status == 0
+    shown = " ".join(page.split())
+    for line in examples(ALL[words].help):
+        assert f"Example: {line}" in shown
+    assert words in GROUPS or "--json" in shown
+    assert missing(ALL[words], page) == []
 
 
 def test_text_in_brackets_is_on_the_help_page(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +150,7 @@ def test_an_option_names_its_value_by_a_word_and_a_flag_names_none(monkeypatch: 
     assert "--roll-daily Begin" in shown
     # The control: as typer shows them by itself.
     serve = next(command for words, command in walk(get_command(app)) if words == ("serve",))
-    assert len([line for line in help_page(serve).splitlines() if TYPED.search(line)]) > 20
+    assert len([line for line in help_page(serve).splitlines() if TYPED.search(line)]) > 10
 
 
 def ragged(page: str) -> list[str]:
