@@ -8,14 +8,17 @@ reader falls back to the spool, so that at most ``BUFFER_BYTES_MAX`` waits in me
 """
 
 import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import time_ns
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from gateway.addresses import network_of
 from gateway.arrivals import OTHER
 from gateway.at_once import socket_of, write_at_once
 from gateway.attention import Beat
-from gateway.protocol import Entrance, Login, MassCancel, RowSession
+from gateway.protocol import Entrance, Login, MassCancel, Refusal, RowSession, Taken
+from gateway.session_faults import OF_ALL, READ_BYTES_MAX, WHY, SessionFault
 from gateway.spool import Spool, SpoolError
 from wire.errors import ProtocolError
 from wire.session_state import Due, State
@@ -43,6 +46,8 @@ LEAVE_NS: Final = 2_000_000_000
 
 #: A region with less room is not received into.
 LEAST_ROOM_BYTES: Final = 2_048
+
+_Said = TypeVar("_Said")
 
 
 class Owner(Protocol):
@@ -82,6 +87,10 @@ class Owner(Protocol):
 
     def on_login(self, connection: "Connection", /) -> None:
         """Treat the bytes of a connection as those of its user, from now on."""
+        ...
+
+    def on_fault(self, connection: "Connection", fault: SessionFault, /) -> None:
+        """Tell the log of a fault of this side that ends a connection."""
         ...
 
     def end_login(self, connection: "Connection", /) -> bool:
@@ -251,7 +260,8 @@ class Connection(asyncio.BufferedProtocol):
         data = bytes(self._gateway.buffer[self.begin : self.end])
         self.end = self.begin
         self.resume_reading()
-        for event in self.session.ask(data, self._gateway.now_ns()):
+        nothing: Sequence[Login | ProtocolError] = ()
+        for event in self.of_session(self.session.ask, data, self._gateway.now_ns(), otherwise=nothing, read=data):
             if isinstance(event, ProtocolError):
                 self.close(str(event), last=event.answer)
             else:
@@ -281,6 +291,44 @@ class Connection(asyncio.BufferedProtocol):
             self.catch_up()
 
     # # Calls of the gateway.
+
+    def of_session(
+        self, step: Callable[..., _Said], *arguments: Any, otherwise: _Said, read: bytes | memoryview = b""
+    ) -> _Said:
+        """Outcome of a step of the session. A fault in it ends this connection, and no other: then it is ``otherwise``.
+
+        read: bytes that the step reads, for the log. Raises what concerns all clients (``session_faults.OF_ALL``).
+        """
+        try:
+            return step(*arguments)
+        except OF_ALL:
+            raise
+        except Exception as error:
+            self._fail(error, bytes(read[:READ_BYTES_MAX]))
+            return otherwise
+
+    def _fail(self, error: Exception, read: bytes) -> None:
+        """End the connection at a fault of its session, whose state may be anything."""
+        shown, secret = (f"{len(read)} bytes", True) if read else ("", not self.user)
+        if read:
+            with suppress(Exception):  # it has a fault: it may have more than one
+                shown, secret = self.session.shown(read)
+        self._gateway.on_fault(self, SessionFault(error, shown, secret or not self.user))
+        self.close(WHY)
+
+    def accept_login(self, session: str, next_seq: int, epoch: int, *, tells_end: bool = True) -> bytes:
+        """Answer of the session to a login that is accepted; the connection is closing where it has none.
+
+        The arguments are those of ``gateway.protocol.Session``. tells_end: the session is the present one.
+        """
+        now_ns = self._gateway.now_ns()
+        accepted = self.of_session(self.session.accept_login, session, next_seq, epoch, now_ns, otherwise=b"")
+        end = self.of_session(self.session.tell_end, next_seq, otherwise=b"") if tells_end else b""
+        return accepted + end
+
+    def refusal(self, refusal: Refusal, why: str) -> bytes:
+        """Answer of the session to a login that is refused."""
+        return self.of_session(self.session.refuse, refusal, why, otherwise=b"")
 
     def drop(self, count: int, now_ns: int) -> None:
         """Remove the first bytes of the region, which are complete packets."""
@@ -329,7 +377,7 @@ class Connection(asyncio.BufferedProtocol):
         self._gateway.on_login(self)
         self.write(accepted)
         self.catch_up()
-        rest = self.session.release()
+        rest = self.of_session(self.session.release, otherwise=b"")
         if rest and not self.closing:
             self._gateway.buffer[self.begin : self.begin + len(rest)] = rest
             self.end = self.begin + len(rest)
@@ -341,20 +389,31 @@ class Connection(asyncio.BufferedProtocol):
         session = self.row_session
         if session is None or not self.live:
             return
-        if session.over:
-            self.close(session.over, tells=False)
+        try:
+            fault, over = session.take_fault(), session.over
+            asked, resend_from = session.take_mass_cancel(), session.take_resend()
+            pause_ns, asks = session.pause_ns, session.asks
+        except OF_ALL:
+            raise
+        except Exception as error:
+            self._fail(error, b"")
             return
-        if (asked := session.take_mass_cancel()) is not None:
+        if fault is not None:
+            self._gateway.on_fault(self, fault)
+        if over:
+            self.close(over, tells=False)
+            return
+        if asked is not None:
             self._gateway.on_mass_cancel(self, asked)
-        if session.pause_ns:
+        if pause_ns:
             if not self._pauses:
                 self._pauses = True
-                asyncio.get_running_loop().call_later(session.pause_ns / 1e9, self._end_pause)
-            if session.asks:
+                asyncio.get_running_loop().call_later(pause_ns / 1e9, self._end_pause)
+            if asks:
                 self._gateway.on_bytes(self)
-        elif session.asks or self.end > self.begin:
+        elif asks or self.end > self.begin:
             self._gateway.on_bytes(self)
-        if (resend_from := session.take_resend()) is not None:
+        if resend_from is not None:
             self.go_back(resend_from)
 
     def _end_pause(self) -> None:
@@ -384,7 +443,7 @@ class Connection(asyncio.BufferedProtocol):
                 else:
                     self._gateway.on_caught_up(self)
                 return
-            taken, data = self.session.outgoing(stored)
+            taken, data = self.of_session(self.session.outgoing, stored, otherwise=(0, b""))
             self.position += taken
             self.write(data)
             if self.row_session is not None:
@@ -435,10 +494,11 @@ class Connection(asyncio.BufferedProtocol):
             self._is_told = False
             self.follow()
         elif self.caught_up and not self.closing and self.transport is not None:
-            self.session.sent(count, now_ns)
-            told = self.session.outgoing(data)[1]
-            self._write(self._send_at_once(told) if count == 1 and not self.is_direct else told)
-            self.follow()
+            self.of_session(self.session.sent, count, now_ns, otherwise=None)
+            told = self.of_session(self.session.outgoing, data, otherwise=(0, b""))[1]
+            if not self.closing:
+                self._write(self._send_at_once(told) if count == 1 and not self.is_direct else told)
+                self.follow()
 
     def _send_at_once(self, data: bytes) -> bytes:
         """Send bytes before the event loop has done all that is ready, where nothing waits before them; gives the
@@ -478,9 +538,8 @@ class Connection(asyncio.BufferedProtocol):
         Time while the node was stopped, or while the client's bytes sat unread, is not silence.
         """
         now_ns = beat.now_ns
-        self.session.shorten_silence(
-            beat.passed_ns if self.dirty or self.holding or self._pauses else beat.away_ns, now_ns
-        )
+        excused_ns = beat.passed_ns if self.dirty or self.holding or self._pauses else beat.away_ns
+        self.of_session(self.session.shorten_silence, excused_ns, now_ns, otherwise=None)
         if self.closing:
             self._closing_ns = min(self._closing_ns + beat.away_ns, now_ns)
             if now_ns - self._closing_ns > LEAVE_NS and self.transport is not None:
@@ -495,9 +554,9 @@ class Connection(asyncio.BufferedProtocol):
             return
         if not self.user and self._login_is_late(beat):
             return
-        due = self.session.tick(now_ns, beat.read_ns)
+        due = self.of_session(self.session.tick, now_ns, beat.read_ns, otherwise=Due.NOTHING)
         if due is Due.HEARTBEAT:
-            self.write(self.session.heartbeat(now_ns))
+            self.write(self.of_session(self.session.heartbeat, now_ns, otherwise=b""))
         elif due is Due.TIMED_OUT:
             self.close("nothing was heard from the client, not even a heartbeat")
         self.follow()
@@ -514,7 +573,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def take(self, stop: int, now_ns: int) -> None:
         """Have the session take the first packet in the region, which is not one for the kernels."""
-        taken = self.session.take(self._gateway.buffer[self.begin : self.end], stop, now_ns)
+        region = self._gateway.buffer[self.begin : self.end]
+        taken = self.of_session(self.session.take, region, stop, now_ns, otherwise=_NOTHING_TAKEN, read=region)
         if taken.size:
             self.drop(taken.size, now_ns)
         if taken.answer:
@@ -530,7 +590,8 @@ class Connection(asyncio.BufferedProtocol):
         """Take packets before the client's first message while messages wait for room: heartbeats, a logout."""
         if not self.live:
             return
-        quiet, for_session = self.session.survey(self._gateway.buffer[self.begin : self.end])
+        region = self._gateway.buffer[self.begin : self.end]
+        quiet, for_session = self.of_session(self.session.survey, region, otherwise=(0, False), read=region)
         if quiet:
             self.drop(quiet, now_ns)
         if for_session:
@@ -567,7 +628,8 @@ class Connection(asyncio.BufferedProtocol):
         if self.is_direct:
             self._gateway.end_direct(self)
         if tells:
-            self.write(self.session.notice(why))
+            with suppress(Exception):  # the reason is lost where the session cannot say it; the end is what counts
+                self.write(self.session.notice(why))
         if last:
             self.write(last)
         self.closing = why
@@ -590,7 +652,7 @@ class Connection(asyncio.BufferedProtocol):
         session = self.row_session
         if session is None or not self.live or self._paused_ns:
             self.close(why)
-        elif session.leave(why):
+        elif self.of_session(session.leave, why, otherwise=False):
             self._gateway.on_bytes(self)
 
     def end_session(self) -> None:
@@ -625,18 +687,19 @@ class Connection(asyncio.BufferedProtocol):
         """Log the user in to a past session: send its messages from ``position`` on, then its end."""
         self.user, self.spool, self.position = user, spool, position
         self.past = True
-        self.session.release()
+        self.of_session(self.session.release, otherwise=b"")
         self.write(accepted)
         self.catch_up()
 
     def _send_end(self) -> None:
-        self.close("the session has ended", last=self.session.farewell())
+        self.close("the session has ended", last=self.of_session(self.session.farewell, otherwise=b""))
 
     def _end_of_stream(self) -> int:
         """Length of the user's stream in bytes."""
         return self.spool.end(self.user)[1] if self.spool is not None else 0
 
 
+_NOTHING_TAKEN: Final = Taken(0)
 _NOT_KEPT: Final = "the session is not kept any longer"
 _NEW_DAY: Final = "a new trading day begins; log on again"
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from engine.capacity import Capacity
 from engine.jit import Kernel, Packed
 from gateway.outbox import Outbox
+from gateway.session_faults import SessionFault
 from wire.errors import ProtocolError
 from wire.session_state import Due, State
 
@@ -141,6 +142,10 @@ class Session(Protocol):
         """End of the session, after its last message."""
         ...
 
+    def shown(self, data: bytes, /) -> tuple[str, bool]:
+        """Bytes of the client as text for the log, without passwords; True if there was one, or may have been."""
+        ...
+
 
 @runtime_checkable
 class RowSession(Session, Protocol):
@@ -162,6 +167,10 @@ class RowSession(Session, Protocol):
     @property
     def over(self) -> str:
         """Reason for which the connection is to be closed now; "": it goes on."""
+        ...
+
+    def take_fault(self) -> SessionFault | None:
+        """Fault at which it ends by itself, with all that it has to say of that, once; None: there is none."""
         ...
 
     def read(

@@ -36,6 +36,7 @@ from gateway.protocol import Entrance, Login, MassCancel, Refusal
 from gateway.register import Claims, OwnClaims, UserRegister
 from gateway.ring_reading import MESSAGES, SOURCES, waits_in_rings
 from gateway.rings import ServedRings
+from gateway.session_faults import SessionFault
 from gateway.sign_on import SignOn
 from gateway.slices import Slices
 from gateway.slots import Slots, waiting_of
@@ -76,6 +77,8 @@ ROWS_LEAST: Final = 64
 NO_ROOM_S: Final = 0.001
 #: Interval of ``Gateway.beat``, in seconds.
 BEAT_S: Final = 0.25
+#: Outcome of a session's reading that has failed: no bytes taken, no rows, no messages.
+_NONE: Final[tuple[int, list[bytes], int]] = 0, [], 0
 #: Key of a pair: messages taken in a turn.
 _messages: Final = itemgetter(0)
 #: Reason given to a connection that makes room for another.
@@ -98,6 +101,8 @@ class Gateway:
     #: Function that takes the messages of a connection by kernels, and answers them, where nobody else has sent any:
     #: gives their number; 0: they are for a turn. None: there are no such kernels.
     take_alone: Callable[[Connection], int] | None = None
+    #: Log of faults of this side.
+    alarm: Report
 
     def __init__(
         self,
@@ -125,7 +130,7 @@ class Gateway:
         self._on_user_disconnect = on_user_disconnect
         self.on_users_absent = on_users_absent
         self._report = report
-        self._warn = warn or report
+        self._warn = self.alarm = warn or report
         self._arena = _small_pages(connections_max * REGION_PITCH)
         self.buffer = self._arena.data
         self._slots: Slots[Connection] = Slots(
@@ -268,7 +273,7 @@ class Gateway:
         self.on_send_away(why)
         for connection in list(self.connections):
             if tells and connection.session.state is State.ASKED:
-                connection.close(why, tells=False, last=connection.session.refuse(Refusal.NOT_AVAILABLE, why))
+                connection.close(why, tells=False, last=connection.refusal(Refusal.NOT_AVAILABLE, why))
             else:
                 connection.close(why, tells=tells)
 
@@ -300,6 +305,18 @@ class Gateway:
         elif not connection.closing.startswith("the client"):
             self._report("connection ended", address=connection.address, why=connection.closing)
         self.on_closing(connection)
+
+    def on_fault(self, connection: Connection, fault: SessionFault) -> None:
+        """Tell the log of a fault of this side that ends a connection, and no other."""
+        user = connection.entrance.outbox.streams.name(connection.user) if connection.user else ""
+        self.alarm(
+            "a fault of ours ends a session",
+            user=user,
+            address=connection.address,
+            why=fault.why,
+            read=fault.read,
+            traceback=fault.traceback,
+        )
 
     def disconnect(self, user: int, why: str) -> bool:
         """End a user's connection; True if there was one."""
@@ -636,7 +653,9 @@ class Gateway:
                 continue
             rows_max = min(ROWS_OF_SESSION, self._rows_max - count)
             region = self.buffer[each.begin : each.end]
-            taken, rows, messages = session.read(region, rows_max, streams, each.user, each.participant)
+            taken, rows, messages = each.of_session(
+                *(session.read, region, rows_max, streams, each.user, each.participant), otherwise=_NONE, read=region
+            )
             made += rows
             count += sum(map(len, rows)) // COMMAND.itemsize
             self.orders += messages

@@ -103,7 +103,7 @@ class SignOn:
     def time_out(self, connection: "Connection") -> None:
         """Refuse a login request that has waited too long for its check."""
         why = "too many logins wait"
-        connection.close(why, tells=False, last=connection.session.refuse(Refusal.NOT_AUTHORIZED, why))
+        connection.close(why, tells=False, last=connection.refusal(Refusal.NOT_AUTHORIZED, why))
 
     def close(self) -> None:
         """Check no more passwords."""
@@ -111,7 +111,7 @@ class SignOn:
 
     def _refuse(self, connection: "Connection", login: Login, refusal: Refusal, why: str) -> None:
         self._report("login refused", user=login.user, address=connection.address, why=why)
-        connection.close(why, tells=False, last=connection.session.refuse(refusal, why))
+        connection.close(why, tells=False, last=connection.refusal(refusal, why))
 
     def _log_in(self, connection: "Connection", login: Login, user: int, stored: StoredPassword) -> None:
         """Claim the login of a user whose password is right; a past session needs none, but logins must be taken.
@@ -203,8 +203,12 @@ class SignOn:
         self._slots.on_login(connection)
         if before is not None:
             before.close(DISPLACED_BY_USER)
-        accepted = connection.session.accept_login(outbox.streams.session, next_seq, epoch, owner.now_ns())
-        accepted += connection.session.tell_end(next_seq)
+        accepted = connection.accept_login(outbox.streams.session, next_seq, epoch)
+        if connection.closing:  # at a fault; it is no user's yet
+            if owner.logged_in.get(user) is connection:
+                del owner.logged_in[user]
+            self._give_back(outbox.streams, user)
+            return ""
         try:
             position = spool.position_of(user, connection.session.next_seq) if login.requested_seq else end
         except SpoolError as error:
@@ -228,7 +232,9 @@ class SignOn:
             owner.on_spool_error(connection, spool, error)
             self._refuse(connection, login, Refusal.NOT_AVAILABLE, "the session cannot be read any more")
             return
-        accepted = connection.session.accept_login(spool.session, next_seq, epoch, owner.now_ns())
+        accepted = connection.accept_login(spool.session, next_seq, epoch, tells_end=False)
+        if connection.closing:
+            return
         from_seq = connection.session.next_seq
         self._report("login", user=login.user, address=connection.address, from_seq=from_seq, session=spool.session)
         connection.since_ns = owner.now_ns()

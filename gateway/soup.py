@@ -9,6 +9,7 @@ from typing import Final
 from gateway.arrivals import BROKEN
 from gateway.protocol import Refusal, Taken
 from wire import ProtocolError, ServerSession, soup
+from wire.session_state import State
 from wire.soup import Debug, LoginRequest, Logout, PacketType, RejectCode
 
 _CLIENT_HEARTBEAT: Final = soup.packet(PacketType.CLIENT_HEARTBEAT)
@@ -91,3 +92,9 @@ class SoupSession(ServerSession):
     def farewell(self) -> bytes:
         """End of Session."""
         return soup.packet(soup.PacketType.END_OF_SESSION)
+
+    def shown(self, data: bytes) -> tuple[str, bool]:
+        """The first packet in hexadecimal; of what may be a login, which has a password, the size alone."""
+        if self.state is not State.LIVE or data[2:3] == bytes([PacketType.LOGIN_REQUEST]):
+            return f"{len(data)} bytes of a login", True
+        return data[: 2 + int.from_bytes(data[:2], "big")].hex(), False

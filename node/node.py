@@ -338,6 +338,7 @@ class Node:
         """Listen for clients. Raises OSError."""
         self.gateway.register.watcher = self._records.logins
         self.gateway.on_mass_cancel_asked = self._on_mass_cancel_asked
+        self.gateway.alarm = self.log.error
         if self.gateways is not None:
             await self.gateways.start()
         for entrance in self.gateway.entrances:

@@ -22,6 +22,7 @@ lines        clients of the line protocol connect at a port of their own (``test
 patient-end  at its end a node waits an hour for its own disk
 short-grace  users that cancel on disconnect have one second to come back
 line-gateways  `lockstep gateway` knows that protocol; no fault
+debug-strikes  a debug packet of a client strikes a fault in its session
 small-room   a disk is full when less than 2 MiB are free, and 4 MiB are held in reserve
 """
 
@@ -155,6 +156,20 @@ def small_room() -> None:
         return RoomWatch(directory, map_room, bounds=Bounds(full_bytes=2 << 20), reserve_bytes=4 << 20)
 
     node.node.RoomWatch = small  # type: ignore[attr-defined]
+
+
+def debug_strikes() -> None:
+    from gateway.soup import SoupSession
+    from wire.soup import PacketType
+
+    sound = SoupSession.take
+
+    def take(self: Any, region: memoryview, *arguments: Any) -> Any:
+        if region[2] == PacketType.DEBUG:
+            raise ZeroDivisionError
+        return sound(self, region, *arguments)
+
+    SoupSession.take = take  # type: ignore[method-assign]
 
 
 def by_peer() -> None:
@@ -351,6 +366,7 @@ FAULTS: Final = {
     "impatient": impatient,
     "patient": patient,
     "patient-end": patient_end,
+    "debug-strikes": debug_strikes,
     "small-room": small_room,
     "by-peer": by_peer,
     "acknowledges-early": acknowledges_early,

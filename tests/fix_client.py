@@ -83,6 +83,11 @@ class FixClient:
         elif message.msg_type == b"2":
             self.resend(message.number(b"7") or 1)
 
+    def until_closed(self) -> None:
+        """Read until the other side closes."""
+        while (message := self.next()) is not None:
+            self._take(message)
+
     def resend(self, begin: int) -> None:
         """Send what was asked for: orders again, and gap fills for the rest."""
         for seq, kind, fields, sent_ns in [each for each in self.sent if each[0] >= begin]:

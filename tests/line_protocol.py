@@ -279,6 +279,9 @@ class LineSession:
     def farewell(self) -> bytes:
         return b"END\n"
 
+    def shown(self, data: bytes) -> tuple[str, bool]:
+        return f"{len(data)} bytes", True
+
 
 class Lines:
     """The protocol (``gateway.protocol.OrderProtocol``)."""

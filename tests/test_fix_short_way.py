@@ -163,6 +163,7 @@ class Side:
         if messages and pointers is not None and self.reader_stands(seq):
             fd = self.socket.fileno() if self.sends else -1
             sent = self.session.answer(self.way, pointers, seq, self.streams.highest_e4, fd, 1_000)
+            self.session.note_answer(sent)
             assert not sent.rest
             if sent.written:
                 self.is_told = True
@@ -208,6 +209,7 @@ class Side:
         finally:
             over.set()
             thread.join()
+        self.session.note_stay(stay)
         self.ends.append(stay.why)
         assert not stay.rest
         if stay.told:

@@ -12,6 +12,8 @@ from wire.fix_dictionary import Dictionary
 #: Fields whose values are secret.
 SECRET_TAGS: Final = frozenset((b"554", b"925", b"1402", b"1404", b"96", b"91", b"89"))
 MASK: Final = "***"
+#: Of these, the fields of bytes, in which separators may stand.
+_DATA_TAGS: Final = frozenset((b"96", b"91", b"89"))
 #: Names of the types of messages that a session has.
 TYPE_NAMES: Final = {
     "0": "Heartbeat",
@@ -56,6 +58,31 @@ def _shown(tag: bytes, value: bytes) -> str:
 def shown(value: bytes) -> str:
     """A value as text of one line."""
     return "".join(chr(each) if 0x20 <= each < 0x7F else f"\\x{each:02x}" for each in value)
+
+
+def masked(data: bytes) -> tuple[str, bool]:
+    """Bytes as they were on the line, whole frames or not, with ``|`` between fields; True if something secret is in
+    them. Behind a secret field that may hold a separator nothing is shown.
+
+    >>> masked(b"35=D|554=a|9=".replace(b"|", b"\\x01")), masked(b"8=FIX.4.4|96=a|554".replace(b"|", b"\\x01"))
+    (('35=D|554=***|9=', True), ('8=FIX.4.4|96=***', True))
+    """
+    shown_fields: list[str] = []
+    secret = False
+    for field in data.split(b"\x01"):
+        tag, equals, value = field.partition(b"=")
+        # The end of the bytes may have cut a tag, or stand within a value: what has no tag of its own is not shown.
+        if not equals and field:
+            shown_fields.append(f"{len(field)} bytes")
+            continue
+        if tag.strip().lstrip(b"0") in SECRET_TAGS:
+            secret = True
+            shown_fields.append(f"{shown(tag)}={MASK}")
+            if tag.strip().lstrip(b"0") in _DATA_TAGS:
+                break
+            continue
+        shown_fields.append(f"{shown(tag)}{equals.decode()}{shown(value)}")
+    return "|".join(shown_fields), secret
 
 
 def plain(frame: bytes) -> str:

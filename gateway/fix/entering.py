@@ -85,6 +85,17 @@ class Entering:
         self._refuse(message, reason, text, next_in, BUSINESS_REJECT)
         self._route(message, begin)
 
+    def place(self) -> tuple[int, int]:
+        """Place to which ``cut_back`` goes back."""
+        return len(self.queue), len(self.untold)
+
+    def cut_back(self, place: tuple[int, int]) -> None:
+        """Leave out the rows behind a place, none of which has gone."""
+        while len(self.queue) > place[0]:
+            self.queue.pop()
+        while len(self.untold) > place[1]:
+            self.untold.pop()
+
     def mark(self, mark: Mark, next_in: int, words: list[int]) -> int:
         """Queue a mark; gives its own number."""
         self._marks += 1

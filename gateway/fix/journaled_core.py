@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, Final, Protocol
 
+from gateway.session_faults import OF_ALL
 from wire.fix_codec import Message, body
 from wire.fix_events import Event, Terms
 from wire.fix_session import Session
 from wire.fix_table import own
-from wire.fix_validation import Validator
+from wire.fix_validation import Fault, Validator
 from wire.session_state import State
 
 _TEST_REQUEST: Final = b"1"
@@ -41,6 +42,19 @@ class Owner(Protocol):
 
     def resend(self, begin: int, end: int) -> None:
         """Send messages again."""
+        ...
+
+    def begin(self) -> None:
+        """Note what waits for the market, before a message is acted upon."""
+        ...
+
+    def undo(self) -> None:
+        """Leave out all that the message has come to that was begun last."""
+        ...
+
+    def give_up(self, error: Exception, read: bytes, expected: int, now_ns: int) -> None:
+        """End the session for a fault of this side. read: the message, or bytes, in which it was found. expected: the
+        number from which on nothing is taken."""
         ...
 
 
@@ -84,11 +98,44 @@ class JournaledCore(Session):
         self._acts = _Acts(owner.act)
         #: Number of the message that is said now: its mark has come back. 0: none.
         self.granted = 0
+        self._fed = b""  # bytes that came last
+        self._begun: Message | None = None  # the message that is acted upon
+        self._begun_seq = 0  # number that was expected before it
 
     def feed(self, data: bytes, now_ns: int) -> None:
         """Take bytes of a live session."""
+        self._fed = data
         self._cutter.feed(data)
         self._go_on(self._acts, now_ns)
+
+    def _live(self, step: Callable[[list[Event], int], None], now_ns: int) -> None:
+        """Take a step of a session whose logon was accepted.
+
+        A fault of this side in a message ends the session with a Logout, as if that message had not come: its number is
+        expected, and asked for again at the next logon. What came before it stands.
+        """
+        try:
+            step(self._acts, now_ns)
+        except OF_ALL:
+            raise
+        except Exception as error:
+            self._give_up(error, now_ns)
+
+    def _give_up(self, error: Exception, now_ns: int) -> None:
+        data, message = self._fed, self._begun
+        if message is not None:
+            self._owner.undo()
+            self.store.in_seq, data, self._begun = self._begun_seq, message.frame, None
+        self._cutter.clear()
+        self._early.clear()
+        self._gap = None
+        self._owner.give_up(error, data, self.store.in_seq, now_ns)
+
+    def _message(self, message: Message, fault: Fault | None, events: list[Event], now_ns: int) -> None:
+        self._begun, self._begun_seq = message, self.store.in_seq
+        self._owner.begin()
+        super()._message(message, fault, events, now_ns)
+        self._begun = None
 
     @property
     def takes_plain(self) -> bool:
@@ -115,10 +162,16 @@ class JournaledCore(Session):
         self._tests = 0
 
     def _go_on(self, events: list[Event], now_ns: int) -> None:
-        super()._go_on(events if self.state is State.LOGIN else self._acts, now_ns)
+        if self.state is State.LOGIN:
+            super()._go_on(events, now_ns)
+        else:
+            self._live(super()._go_on, now_ns)
 
     def _filled(self, events: list[Event], now_ns: int) -> None:
-        super()._filled(events if self.state is State.LOGIN else self._acts, now_ns)
+        if self.state is State.LOGIN:
+            super()._filled(events, now_ns)
+        else:
+            self._live(super()._filled, now_ns)
 
     @property
     def logon(self) -> Message | None:

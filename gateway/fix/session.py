@@ -37,13 +37,16 @@ from gateway.fix.streams import FixStreams
 from gateway.fix.throttle import Throttle
 from gateway.fix.writing import desk, head_of, write_reports
 from gateway.protocol import Login, MassCancel, Refusal, RowSession, Taken
+from gateway.session_faults import READ_BYTES_MAX, SessionFault
 from wire.errors import ProtocolError
 from wire.fix_codec import Cutter, FrameWriter, Garbled, Message, Times, body
 from wire.fix_events import Event, LoggedOut, LogonAsked, Received, Restarted, Terms, identity
 from wire.fix_table import VERSIONS
-from wire.fix_text import plain
+from wire.fix_text import masked, plain
 from wire.session_state import Due, State
 
+#: Text of the Logout for a fault of this side.
+FAULT: Final = "a fault of the exchange"
 #: CompID of the exchange.
 COMP_ID: Final = "LOCKSTEP"
 _NO_ACCOUNTS: Final = Accounts()
@@ -84,11 +87,12 @@ class _Owed(NamedTuple):
 
 class Sent(NamedTuple):
     """Outcome of an answer by kernels. taken: as of ``take_block``. written: bytes of messages; rest: those of them
-    that the socket has not taken."""
+    that the socket has not taken; last: number of the last message."""
 
     taken: int
     written: int
     rest: bytes
+    last: int
 
 
 class FixSession(RowSession):
@@ -137,6 +141,8 @@ class FixSession(RowSession):
         #: Called with "in" or "out" and the text of each whole frame that goes that way, while the session is watched.
         self.on_frame: Callable[[str, str], None] | None = None
         self._seen = Cutter()  # of what comes in, for ``on_frame``
+        self._fault: SessionFault | None = None
+        self._begun = 0, 0, 0  # rows, rows of which nothing is told, and owed messages, before the message in turn
 
     # What the gateway asks.
 
@@ -336,6 +342,36 @@ class FixSession(RowSession):
         """Nothing, as ``notice``."""
         return b""
 
+    def shown(self, data: bytes) -> tuple[str, bool]:
+        """Bytes of the client as text for the log, without passwords; True if there was one."""
+        return masked(data)
+
+    # Faults of this side.
+
+    def take_fault(self) -> SessionFault | None:
+        """Fault at which the session ends, once; None: there is none."""
+        fault, self._fault = self._fault, None
+        return fault
+
+    def begin(self) -> None:
+        """Note what waits for the market, before a message is acted upon."""
+        self._begun = *self._entering.place(), len(self._owed)
+
+    def undo(self) -> None:
+        """Leave out all that the message has come to that was begun last."""
+        *rows, owed = self._begun
+        self._entering.cut_back((rows[0], rows[1]))
+        while len(self._owed) > owed:
+            self._owed.pop()
+
+    def give_up(self, error: Exception, read: bytes, expected: int, now_ns: int) -> None:
+        """End the session with a Logout, and take no message from number ``expected`` on."""
+        self._fault = SessionFault(error, *self.shown(read[:READ_BYTES_MAX]))
+        core = self._core
+        assert core is not None, "it has a fault"
+        core.logout(f"{FAULT} in message {expected}, which is not taken", now_ns)
+        self._ends = self._ends or str(self._fault.why)
+
     # From the client to the market.
 
     def read(
@@ -478,9 +514,12 @@ class FixSession(RowSession):
         result, written, sent, last = way.answer(
             self._packed_ends, pointers, seq, highest_e4, self._entering.user, after, fd, look_ns
         )
-        if written and core is not None:
-            self._sent_upto(core, last, self._clock())
-        return Sent(result, written, way.written(sent, written) if sent < written else b"")
+        return Sent(result, written, way.written(sent, written) if sent < written else b"", last)
+
+    def note_answer(self, sent: Sent) -> None:
+        """Note what an answer by kernels has come to."""
+        if sent.written and self._core is not None:
+            self._sent_upto(self._core, sent.last, self._clock())
 
     def may_stay(self, streams: FixStreams, user: int, participant: int) -> bool:
         """True if a kernel may stay with this session (``gateway.fix.alone``): its next message may be plain, all that
@@ -502,13 +541,18 @@ class FixSession(RowSession):
         self, stays: Stays, client: Client, pointers: tuple[Any, ...], seq: int, highest_e4: int, look_ns: int,
         disk_ns: int, sleep_ms: int, until_ns: int,
     ) -> Stay:  # fmt: skip
-        """Have a kernel stay with this session, which may have that (``may_stay``); it knows then what has come and
-        gone. The arguments are those of ``Stays.stay``."""
+        """Have a kernel stay with this session, which may have that (``may_stay``); ``note_stay`` follows. The
+        arguments are those of ``Stays.stay``."""
         core = self._core
         assert core is not None, "a session that may have a kernel stay is live"
         numbers = core.store.in_seq, self._high
         waits = look_ns, disk_ns, sleep_ms, until_ns
-        stay = stays.stay(client, self._packed_ends, pointers, numbers, seq, highest_e4, *waits)
+        return stays.stay(client, self._packed_ends, pointers, numbers, seq, highest_e4, *waits)
+
+    def note_stay(self, stay: Stay) -> None:
+        """Note what has come and gone in a stay."""
+        core = self._core
+        assert core is not None, "a kernel stayed with it"
         if stay.messages:
             self._came_ns = stay.came_ns
             core.took(stay.messages, stay.came_ns)
@@ -516,7 +560,6 @@ class FixSession(RowSession):
             self._entering.untold.append((core.store.in_seq, stay.untold))
         if stay.told:
             self._sent_upto(core, stay.out_seq, stay.went_ns)
-        return stay
 
     def _sent_upto(self, core: JournaledCore, number: int, now_ns: int) -> None:
         """Note that kernels have sent the messages up to a number."""

@@ -144,7 +144,9 @@ class AloneClient:
             and connection.begin == connection.end
             and connection.live
             and connection.open_fd >= 0
-            and session.may_stay(streams, connection.user, connection.participant)
+            and connection.of_session(
+                session.may_stay, streams, connection.user, connection.participant, otherwise=False
+            )
         )
         if not may_stay:
             self.leave()
@@ -159,6 +161,7 @@ class AloneClient:
             0 if self._contention.is_high() else DISK_NS,
             *(0 if self._called else _NAP_MS, time.monotonic_ns() + _STAY_NS),
         )
+        connection.of_session(session.note_stay, stay, otherwise=None)
         napped = stay.why == alone.IDLE and not self._called and not stay.messages
         self._naps = self._naps + 1 if napped else 0
         self._called = stay.why == alone.CALLED

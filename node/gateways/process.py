@@ -207,7 +207,7 @@ class GatewayProcess:
                 )
                 gateway.take_alone = self._take_alone
                 self._alone = self._alone_client(self._way, gateway)
-        gateway.claims = self.link
+        gateway.claims, gateway.alarm = self.link, self.log.error
         gateway.on_failed_login = self.link.failed
         gateway.on_mass_cancel_asked = self.link.mass_cancel
         self._silence = CoreSilence(self._tape.pulse_ns, gateway.attention.present_ns)
@@ -513,16 +513,14 @@ class GatewayProcess:
         if self._alone is not None:
             self._alone.leave()
         streams = self.outbox.streams
-        messages = session.put(
-            way,
-            connection.begin,
-            connection.end,
-            connection.received_ns,
-            streams,
-            connection.user,
-            connection.participant,
+        messages = connection.of_session(
+            *(session.put, way, connection.begin, connection.end, connection.received_ns, streams),
+            *(connection.user, connection.participant),
+            otherwise=0,
         )
         if not messages:
+            if connection.closing:  # at a fault, before which the kernel may have put them
+                self.link.wake()
             return 0
         if self.producer.must_wake():
             self.link.wake()
@@ -545,6 +543,7 @@ class GatewayProcess:
         self._working = True
         try:
             sent = session.answer(way, pointers, seq, streams.highest_e4, connection.open_fd, LOOK_NS)
+            connection.of_session(session.note_answer, sent, otherwise=None)
             connection.note_told(sent.written, sent.rest)
             commands = streams.took_taped(sent.taken, seq)
         finally:
