@@ -232,6 +232,9 @@ def test_a_term_that_does_not_go_with_the_order_is_refused_and_not_left_out(vers
     for terms, why in (
         ({99: "9.00"}, "field 99 is of stop orders"),
         ({40: "1", 44: None, 59: "3", 99: "9.00"}, "field 99 is of stop orders"),
+        ({40: "1", 59: "3"}, "field 44 is of limit orders"),
+        ({40: "1", 44: "0.0001", 59: "3"}, "field 44 is of limit orders"),
+        ({40: "3", 99: "11.00"}, "field 44 is of limit orders"),
         ({211: "-0.01"}, "field 211 is of pegged orders"),
         ({126: until}, "fields 126 and 432 go with 59=6"),
         ({59: "3", 126: until}, "fields 126 and 432 go with 59=6"),
@@ -251,8 +254,12 @@ def test_a_term_that_does_not_go_with_the_order_is_refused_and_not_left_out(vers
     for terms, why in (
         ({99: "9.00"}, "field 99 is of stop orders"),
         (stop | {111: "5"}, "a stop or peg shows no part"),
+        ({40: "1"}, "field 44 is of limit orders"),
     ):
         assert said(desk.answer(b"G", REPLACE | terms), 58, 39) == ["9", why, "0"]
+    for name, none in (("m1", None), ("m2", "0"), ("m3", "0.00")):
+        new, *_ = desk.send(b"D", ORDER | {11: name, 40: "1", 44: none, 59: "3"})
+        assert said(new, 150, 11) == ["8", "0", name], "no price, or 0, is that of a market order"
 
 
 @pytest.mark.parametrize("version", VERSIONS)

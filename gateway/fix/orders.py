@@ -164,6 +164,8 @@ def _terms(message: Message) -> tuple[int, int, int]:
         raise Refused("this order type is not served")
     bits, place = 0, 0
     price = price_e4(message, b"44")
+    if price and kind in (_MARKET, _STOP):  # a client that names one counts on it; 0 names none
+        raise Refused("field 44 is of limit orders")
     if kind in (_MARKET, _STOP) or (kind == _PEGGED and price is None):
         bits |= Instruction.MARKET
         price = 0

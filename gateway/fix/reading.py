@@ -312,7 +312,7 @@ def _terms(tables: Form, data, seen):
     plain = 0 <= qty <= _SHARES_MAX and (kind in (_MARKET_ORDER, _LIMIT_ORDER))
     if seen & (1 << _PRICE):
         price_e4 = _price_e4(data, spans[2 * _PRICE], spans[2 * _PRICE + 1])
-        plain = plain and 0 <= price_e4 <= _PRICE_MAX
+        plain = plain and 0 <= price_e4 <= (_PRICE_MAX if kind == _LIMIT_ORDER else 0)
     else:
         plain = plain and kind == _MARKET_ORDER
     if kind == _MARKET_ORDER:
