@@ -92,6 +92,42 @@ def test_a_generated_password_logs_on_by_fix(node: Running) -> None:
         assert trader.log_on(password=password).msg_type == b"A"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["FIX.4.2", "FIX.4.4", "FIXT.1.1"])
+def test_a_kill_switch_is_told_to_its_client_who_stays_and_others_trade_on(node: Running, version: str) -> None:
+    """Orders that are killed are told as canceled, in order of acceptance; entries are refused until it is released."""
+    with closing(client(node, version=version)) as trader, closing(client(node, "UB", version=version)) as other:
+        trader.log_on()
+        other.log_on()
+        for name in ("first", "second-with-a-name-of-its-own"):
+            trader.order(name, qty=10, price="9.00")
+            trader.report(name)
+        other.order("b1", qty=5, price="8.00")
+        other.report("b1")
+        with node.link() as link:
+            link.ask("commands", text="kill ALPHA")
+        for name in (b"first", b"second-with-a-name-of-its-own"):
+            canceled = trader.until(lambda each: each.msg_type == b"8")
+            assert [canceled.get(tag) for tag in (b"11", b"150", b"39", b"151", b"58")] == [
+                *(name, b"4", b"4", b"0", b"kill"),
+            ]
+        trader.order("refused")
+        refused = trader.report("refused")
+        assert [refused.get(tag) for tag in (b"150", b"39", b"58")] == [b"8", b"8", b"killed"]
+        trader.change(b"F", "c1", "first")
+        late = trader.until(lambda each: each.msg_type == b"9")
+        assert [late.get(tag) for tag in (b"11", b"102", b"39")] == [b"c1", b"0", b"4"]
+        other.order("b2", "2", 5, "8.00")
+        assert other.report("b2").get(b"39") == b"0", "a kill is of one participant"
+        with node.link() as link:
+            link.ask("commands", text="unkill ALPHA")
+        trader.order("again")
+        assert trader.report("again").get(b"39") == b"0"
+        trader.frames.clear()
+        resent = [field for fields in asked_again(trader, 1).values() for field in fields if field[:3] == b"58="]
+        assert resent == [b"58=kill", b"58=kill", b"58=killed", b"58=too_late"], "all of it is in the journal"
+
+
 def killed(node: Running, before: int = 0) -> int:
     """Kill the gateway once it serves; its process. before: one that was killed already."""
     found: list[int] = []
