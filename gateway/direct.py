@@ -59,6 +59,9 @@ _BUSY_WAITING: Final = 10
 #: The same where gateway processes have rings: an answer and the next message of its client pass two processes more,
 #: and a core that has just gone to sleep takes longer to wake than its whole work for a message.
 _BUSY_RINGS: Final = 5
+#: Rows of a turn with messages of rings, beside few connections: whoever comes meanwhile waits for a turn of some tens
+#: of microseconds, where one of the most rows takes a quarter of a millisecond.
+_ROWS_BESIDE: Final = 256
 #: Turns of the most rows for which there is room in one call of the kernel.
 _TURNS_ROOM: Final = 16
 #: Descriptors above are not direct.
@@ -517,7 +520,7 @@ class DirectLines:
             words[t.AHEAD] = words[t.AHEAD] and not self._streams.carries
         words[t.STAY_NS] = STAY_AHEAD_NS if words[t.AHEAD] else STAY_NS
         self._set_patience(bool(words[t.AT_ONCE] or words[t.AHEAD]))
-        words[t.TURNS] = owner.turns
+        words[t.TURNS], words[t.ROWS_BESIDE] = owner.turns, _ROWS_BESIDE if self._by_slot else 0
         words[t.BYTES_IN] = words[t.BYTES_OUT] = words[t.ORDERS] = 0
         words[t.TOLD_FROM], words[t.UNTAKEN] = words[t.TELLING], 0  # the spool may have taken some meanwhile
         # The loop registers descriptors with its poll only as it polls, so a pass of it without work comes first.

@@ -81,6 +81,7 @@ from gateway.turn_memory import (
     RESUMING,
     ROOM,
     ROWS_ADDRESS,
+    ROWS_BESIDE,
     ROWS_LIMIT,
     ROWS_MAX,
     ROWS_ROOM,
@@ -146,6 +147,8 @@ TURN_NS_MAX: Final = 50_000_000
 ROWS_LEAST: Final = 64
 #: Turns with something on a line after which descriptors are polled, and looks at the lines between two polls.
 _PASSES: Final = 8
+#: Queued connections beside which turns with messages of rings are short (``ROWS_BESIDE``); more are a flood too.
+_FEW: Final = 8
 _LOOKS: Final = 8
 #: Reading both clocks takes less than this; else they are read again (``sequencer.clock``).
 _READING_NS: Final = 20_000
@@ -451,9 +454,12 @@ def _take_turn(turn, arrays, rings, outgoing, ahead, tape: Tape, pointers, appli
         arrays.read[number] = slot
         turn.lines[slot]["waiting"] = arrays.streams[slot]["end"] - arrays.streams[slot]["begin"]
     first = np.int64(0) if words[RESUMING] != 0 or count == 0 else words[TURNS] % count
-    rows = _read(words[READ], (arrivals_pointers, known_pointers, count, words[ROWS_MAX], first, words[RECORD_AT]))
+    rows_max = words[ROWS_MAX]
+    if words[ROWS_BESIDE] != 0 and count <= _FEW and any_waits(rings):
+        rows_max = min(rows_max, words[ROWS_BESIDE])
+    rows = _read(words[READ], (arrivals_pointers, known_pointers, count, rows_max, first, words[RECORD_AT]))
     words[TURNS] += 1
-    messages = _after_reading(turn, arrays, count, rows + 2 > words[ROWS_MAX], now_ns) + rings.words[MESSAGES]
+    messages = _after_reading(turn, arrays, count, rows + 2 > rows_max, now_ns) + rings.words[MESSAGES]
     words[ORDERS] += rings.words[MESSAGES]
     if rows == 0:
         if words[PIECES] > 0:  # nothing comes that they could wait for

@@ -91,6 +91,7 @@ LINK: Final = 10  # something came from the standby that Python must read now
     TURNS,  # turns so far
     ROWS_MAX,  # rows of a turn
     ROWS_LIMIT,  # bound of ROWS_MAX, which falls while turns take long
+    ROWS_BESIDE,  # rows of a turn with messages of rings, beside few that are queued; 0: as many as without
     RECORD_AT,  # word of the next arrival record
     RECORD_MAX,  # from this word on the records are taken away; 0: there are none
     RECORD_FIRST,  # sequence number of the first row of the records
@@ -156,11 +157,11 @@ LINK: Final = 10  # something came from the standby that Python must read now
     SILENCE_NS,  # silence of a client after which it counts as gone
     LOCAL,  # direct connections that have a line in shared memory
     LOCAL_ADDRESS,  # of their rings
-) = range(74)
+) = range(75)
 #: Blocks of one call at most.
 _BLOCKS_MAX: Final = 1_024
 #: Number of the words.
-WORDS: Final = 74
+WORDS: Final = 75
 
 
 #: ``slot_of`` of the link to the standby.

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from gateway.latency_log import Latencies
+from journal import Journal
 from tests.conftest import Lockstep
 from tests.json_schemas import checked
 from tests.ouch_messages import cancel, enter, messages
 from tests.running import Client, Running, started, until
 from tests.test_node_programs import logged, processes
-from wire.soup import PacketType
+from wire.soup import PacketType, packet
 
 KILLS = 3
 
@@ -221,3 +224,29 @@ def test_a_node_whose_directory_is_named_from_its_own_folder_has_all_its_program
         assert {name: told["restarts"] for name, told in processes(running).items() if told["restarts"]} == {}
     finally:
         running.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("beside", [False, True])
+def test_turns_with_a_flood_by_a_gateway_are_short_beside_a_client_of_the_core(node: Running, beside: bool) -> None:
+    """The flood waits in the ring while the core stands still."""
+    desk = Client(port_of(node, "desk"), "UA")
+    others = [Client(node.port, "UB")] if beside else []
+    if others:
+        until(lambda: node.status()["direct_connections"] == 1)
+    assert node.process is not None
+    for run in range(3):
+        for other in others:  # which would be ended for its silence
+            other.socket.sendall(packet(PacketType.CLIENT_HEARTBEAT))
+            time.sleep(0.2)  # Python reads it, and the connection is direct again
+            until(lambda: node.status()["direct_connections"] == 1)
+        os.kill(node.process.pid, signal.SIGSTOP)
+        desk.socket.sendall(b"".join(enter(f"{run}F{number}", "B", 1, 10_000) for number in range(1_000)))
+        time.sleep(1)
+        os.kill(node.process.pid, signal.SIGCONT)
+        desk.take(1_000)
+    node.end(signal.SIGTERM)
+    with Journal.open(node.data, readonly=True) as journal:
+        rows = Latencies.read(node.data / "latencies", journal.journal_id).turns["rows"]
+    assert rows[rows > 200].sum() > 1_000, "the control: the flood was there"
+    assert bool(rows.max() <= 257) is beside, "all of a turn, and a CLOCK row"
