@@ -84,6 +84,14 @@ def children_of(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return children
 
 
+def assert_ended(children: list[int]) -> None:
+    """Nobody of them is left, nor waits to be reaped. Other children are none of ours."""
+    assert children
+    for pid in children:
+        with pytest.raises(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+
 def served(
     feed: ItchStream,
     clients: Callable[[tuple[str, int], SnapshotServer], Awaitable[None]],
@@ -167,12 +175,11 @@ def test_a_child_that_is_killed_ends_its_clients_with_a_reason_and_the_next_is_s
 @pytest.mark.usefixtures("slow")
 def test_a_child_that_takes_too_long_is_killed(feed: ItchStream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot_fork, "MADE_S", 0.1)
-    why: list[str] = []
+    why, children = list[str](), children_of(monkeypatch)
 
     async def clients(address: tuple[str, int], _server: SnapshotServer) -> None:
         assert await taken(address) == ("", [])
 
     served(feed, clients, why.append)
     assert why == ["its process took more than 0.1 s"]
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)  # nobody is left
+    assert_ended(children)

@@ -203,18 +203,22 @@ def test_a_single_command_is_in_an_image_10_minutes_later(tmp_path: Path, monkey
 def test_blocks_go_on_while_an_image_is_written_and_where_it_cannot_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An image takes a second here and then fails; a block comes meanwhile, and the next image is there."""
+    """An image takes until a block has come here, and then fails; the next one is there."""
     monkeypatch.setattr(image_schedule, "INTERVAL_S", 0.2)
     monkeypatch.setattr(image_schedule, "COMMANDS", 1)
     node = started(tmp_path)
     folder, faults, without = tmp_path / "program", list[BaseException](), list[str]()
+    came = tmp_path / "came"
 
     class Failing(Counted):
         fails_to = True
 
         def image(self) -> dict[str, Any]:
-            if self.seen and self.fails_to:
-                time.sleep(1.0)
+            until_s = time.monotonic() + WAIT_S
+            while self.seen and self.fails_to and time.monotonic() < until_s:
+                if not came.exists():
+                    time.sleep(0.01)
+                    continue
                 raise OSError("No space left on device")
             return super().image()
 
@@ -231,6 +235,7 @@ def test_blocks_go_on_while_an_image_is_written_and_where_it_cannot_be(
         client.socket.sendall(enter("A1", "B", 1, 90_000))
         await until(lambda: follower.seq > seq)
         assert saving is follower._images.saving, "the block came while the image was being taken"
+        came.touch()
         await until(lambda: without)
         counted.fails_to = False
         client.socket.sendall(enter("A2", "B", 1, 90_000))

@@ -57,7 +57,7 @@ class ImageSchedule:
         commands = seq - self.seq
         if commands >= COMMANDS or (commands > 0 and over_s >= OLD_S - INTERVAL_S):
             self._due_s = time.monotonic() + INTERVAL_S
-            self.saving = asyncio.get_running_loop().create_task(self._save(seq))
+            self.saving = asyncio.get_running_loop().create_task(self._save())
             self.saving.add_done_callback(self._on_saved)
 
     async def save_last(self) -> None:
@@ -75,7 +75,10 @@ class ImageSchedule:
             image = gateway_image.take(self._projection, seq)
             await asyncio.to_thread(gateway_image.save, self._folder, self._directory, image)
 
-    async def _save(self, seq: int) -> None:
+    async def _save(self) -> None:
+        seq = self._standing()  # now: blocks may have come since the look
+        if seq is None or seq <= self.seq:
+            return
         if await image_fork.save(self._folder, self._directory, self._projection, seq):
             self.seq = seq
 
