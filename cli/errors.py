@@ -87,6 +87,8 @@ KNOWN: Final = {
     ("node", "NodeHangs"): LATER,
     ("node", "NodeStarts"): LATER,
     ("node", "PortInUse"): LATER,
+    ("node", "FolderTaken"): LATER,
+    ("node", "NoAddress"): WRONG,
     ("node", "NoNode"): LATER,
     ("node", "NoTape"): LATER,
     ("node", "OperationRefused"): LATER,

@@ -36,6 +36,7 @@ from node.pair.outcomes import TailApart, TooFarBehind
 from node.pair.plan import PairOptions, PairPlan
 from node.programs.end_signals import end_signals_as_before, on_end_signal
 from node.programs.former_programs import becomes_free
+from node.programs.lent_port import is_elsewhere
 from node.programs.logs import Log
 from replay.rebuild import Progress
 from replication.fetch import JournalsApart, fetch, find_common
@@ -53,6 +54,10 @@ _NO_PRIMARY: Final = "this directory is empty, and no primary answers there"
 
 class PortInUse(OSError):
     """A port of the node is in use; the message says which, then what to do."""
+
+
+class NoAddress(OSError):
+    """An address on which the node is to listen is none of this machine; the message says which, then what to do."""
 
 
 class NoTape(OSError):
@@ -382,9 +387,10 @@ async def _open_programs(node: Node, options: NodeOptions, name: str | None) -> 
 
 
 def _check_ports(options: NodeOptions, admin_port: int | None, metrics_port: int | None, pair: PairPlan | None) -> None:
-    """Refuse ports in use before the directory is opened, since a recovery may take minutes. Raises PortInUse.
+    """Refuse ports in use, and what is no address of this machine, before the directory is opened, since a recovery may
+    take minutes. Raises PortInUse, NoAddress.
 
-    Programs of a node that was killed may hold them for a moment longer, and are waited for.
+    Programs of a node that was killed may hold ports for a moment longer, and are waited for.
     """
     wanted = [("--port", options.host, options.port), ("--admin-port", "127.0.0.1", admin_port)]
     wanted += [("--gateway", options.host, each.port) for each in options.gateways]
@@ -393,9 +399,11 @@ def _check_ports(options: NodeOptions, admin_port: int | None, metrics_port: int
     if options.fix_data is not None:
         wanted.append(("--fix-data", options.fix_data.host, options.fix_data.port))
     wanted.append(("--metrics-port", "127.0.0.1", metrics_port))
+    wanted += [("--feed", each.interface, each.snapshots) for each in options.feeds]
     if pair is not None:
         wanted.append(("--link", pair.options.host, pair.options.port))
     for option, host, port in wanted:
+        _check_address("--host" if option == "--port" else option, host)
         if not port or _is_free(host, port):
             continue
         # Its own port, if the directory has a node already: that is told where the directory is opened.
@@ -403,10 +411,24 @@ def _check_ports(options: NodeOptions, admin_port: int | None, metrics_port: int
             raise _in_use(option, port)
 
 
+def _listen_once(host: str, port: int) -> None:
+    socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+
+
+def _check_address(option: str, host: str) -> None:
+    try:
+        _listen_once(host, 0)
+    except OSError as error:
+        if is_elsewhere(error):
+            raise NoAddress(
+                f"{host} of {option} is no address of this machine; give one that `ip address` shows, or 127.0.0.1"
+            ) from error
+
+
 def _is_free(host: str, port: int) -> bool:
     """False where somebody listens; any other fault is told where the port is opened."""
     try:
-        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+        _listen_once(host, port)
     except OSError as error:
         return error.errno != errno.EADDRINUSE
     return True

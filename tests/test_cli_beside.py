@@ -21,9 +21,16 @@ def test_a_port_in_use_is_to_be_tried_again_later() -> None:
             _listen("127.0.0.1", port)
 
 
-@pytest.mark.parametrize(("host", "port"), [("192.0.2.1", 0), ("127.0.0.1", 70_000)])
-def test_an_address_that_cannot_be_is_wrong_use(host: str, port: int) -> None:
-    with pytest.raises(WrongUse, match="cannot be opened"):
+@pytest.mark.parametrize(
+    ("host", "port", "said"),
+    [
+        ("192.0.2.1", 0, "192.0.2.1 is no address of this machine; give one that"),
+        ("nowhere.invalid", 0, "nowhere.invalid is no address of this machine"),
+        ("127.0.0.1", 70_000, "cannot be opened"),
+    ],
+)
+def test_an_address_that_cannot_be_is_wrong_use(host: str, port: int, said: str) -> None:
+    with pytest.raises(WrongUse, match=said):
         _listen(host, port)
 
 

@@ -593,6 +593,10 @@ def test_a_feed_by_hand_says_where_it_listens_and_ends_in_order(tmp_path: Path) 
         until(lambda: has(receiver, 77_700))
         made, _ = snapshot(said["listening"]["snapshots"])
         assert made[-1][:1] == b"G"
+        # Another of its name would add each message to its files once more.
+        other = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+        assert other.returncode == 75, other.stderr
+        assert f"process {said['listening']['pid']} is the feed itch already; end it, or give" in other.stderr
         feed.send_signal(signal.SIGTERM)
         assert feed.wait(120) == 0
         receiver.close()

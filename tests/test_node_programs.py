@@ -221,6 +221,44 @@ def test_a_port_of_a_gateway_in_use_is_said_at_the_start(tmp_path: Path, lockste
     assert f"port {port} of --gateway is in use" in complaint
 
 
+def test_the_port_for_snapshots_of_a_feed_in_use_is_said_by_its_number(tmp_path: Path, lockstep: Lockstep) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        words = ("--port", "0", *SMALL, *SMALL_CAPACITY)
+        feed = f"itch:239.192.0.1:26400,requests=1,snapshots={port}"
+        status, _, complaint = lockstep("serve", "--data", tmp_path / "new", *words, "--feed", feed)
+    assert (status, f"port {port} of --feed is in use" in complaint) == (75, True), complaint
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("--host", "192.0.2.1"), "--host"),
+        (("--web", "192.0.2.1:8080"), "--web"),
+        (("--fix-data", "nowhere.invalid:9300"), "--fix-data"),
+        (("--feed", "itch:239.192.0.1:26400,interface=192.0.2.1"), "--feed"),
+        (("--nats", "nats://127.0.0.1:4222,requests=192.0.2.1:26500"), "--nats"),
+    ],
+)
+def test_what_is_no_address_of_this_machine_is_said_before_anything_is_made(
+    words: tuple[str, ...], option: str, tmp_path: Path, lockstep: Lockstep
+) -> None:
+    status, _, complaint = lockstep("serve", "--data", tmp_path / "new", "--port", "0", *words)
+    assert (status, f" of {option} is no address of this machine; give one" in complaint) == (2, True), complaint
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_port_for_web_clients_may_stand_alone(tmp_path: Path, lockstep: Lockstep) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for option in ("--web", "--web-port"):
+            status, _, complaint = lockstep("serve", "--data", tmp_path / "new", "--port", "0", option, str(port))
+            assert (status, f"port {port} of --web is in use" in complaint) == (75, True), complaint
+    for wrong in (":8080", "70000", "web"):
+        status, _, complaint = lockstep("serve", "--data", tmp_path / "new", "--web-port", wrong)
+        assert (status, "give HOST:PORT" in complaint) == (2, True), complaint
+
+
 def test_names_and_processors_are_read() -> None:
     assert [each.name for each in gateway_options(["ouch:0", "b=ouch:0"])] == ["ouch-0", "b"]
     assert pins("") == {}

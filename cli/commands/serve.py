@@ -171,8 +171,11 @@ def serve(
     web: Annotated[
         str | None,
         typer.Option(
-            metavar="HOST:PORT",
-            help="A page, REST and WebSocket for web clients, from a process of its own, such as 127.0.0.1:8080.",
+            "--web",
+            "--web-port",
+            metavar="[HOST:]PORT",
+            help="A page, REST and WebSocket for web clients, from a process of its own, such as 127.0.0.1:8080. "
+            "Without HOST it is on 127.0.0.1.",
             show_default="none",
         ),
     ] = None,

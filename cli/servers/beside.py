@@ -27,6 +27,12 @@ def opened_port(option: str, interface: str, opening: Callable[[], socket.socket
     except OverflowError as error:
         raise WrongUse(f"{option} cannot be opened: {error}") from error
     except OSError as error:
+        from node.programs.lent_port import is_elsewhere
+
+        if is_elsewhere(error):
+            raise WrongUse(
+                f"{interface} is no address of this machine; give one that `ip address` shows, or 127.0.0.1"
+            ) from error
         if error.errno != errno.EADDRINUSE:
             raise WrongUse(f"{option} on {interface} cannot be opened: {error.strerror}") from error
         from node.program import PortInUse

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from journal.slices import make_private
 from marketdata.itch.stream import ItchStream
 from node.feeds.direct import DirectFeed
 from node.feeds.following_program import CoreWatch, FollowingProgram
 from node.feeds.multicast import Outlet
+from node.feeds.own_folder import OwnFolder
 from node.feeds.programs import Address
 from node.feeds.snapshots import SnapshotServer
 from node.feeds.tape_follower import TapeFollower, market_of
@@ -59,20 +59,20 @@ class FeedProcess(FollowingProgram):
     """One feed on a running event loop."""
 
     def __init__(self, options: FeedOptions, log: Log) -> None:
-        """Restore the stream. Raises NoNode, OSError, and what journal, tape and replay raise."""
+        """Restore the stream. Raises NoNode, FolderTaken, OSError, and what journal, tape and replay raise."""
         super().__init__(log, "the feed")
         self.options = options
         self._loop = asyncio.get_running_loop()
         market = market_of(options.data)
         self._outlet = Outlet(options.groups, options.interface, options.ttl)
-        self._folder = options.data / "feeds" / options.name
-        make_private(self._folder)
-        self.stream = ItchStream(self._folder, market.capacity)
+        folder = options.data / "feeds" / options.name
+        self._own = OwnFolder(folder, f"the feed {options.name}", "end it, or give another name")
+        self.stream = ItchStream(folder, market.capacity)
         self.voice = FeedVoice(self.stream, self._outlet, options.requests, lambda: self.speaks)
         self.stream.on_messages = self.voice.on_messages
         direct = DirectFeed(self.stream, self._outlet, lambda: self.speaks, self.voice.on_sent)
         self.follower = TapeFollower(
-            *(market, self._folder, options.name, self.stream, self.stop),
+            *(market, folder, options.name, self.stream, self.stop),
             direct=direct,
             spins=options.spins,
             on_no_image=self._on_no_image,
@@ -118,6 +118,7 @@ class FeedProcess(FollowingProgram):
     async def _close_files(self) -> None:
         self._outlet.close()
         self.stream.close()
+        self._own.release()
 
     def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")

@@ -30,10 +30,10 @@ from directory.small_file import write_whole
 from engine.epochs import epoch_after
 from journal import SliceMissing
 from journal.history import History
-from journal.slices import make_private
 from marketdata.itch import session_name
 from marketdata.itch.stream import ItchStream
 from node.feeds.following_program import CoreWatch, FollowingProgram
+from node.feeds.own_folder import OwnFolder
 from node.feeds.tape_follower import TapeFollower, market_of
 from node.nats.requests import RequestServer, check_has
 from node.nats.source import ChainedMessages, JournalBlocks
@@ -94,12 +94,12 @@ class NatsProcess(FollowingProgram):
     """The publication of one market on a running event loop. ``published``: publications that the server confirmed."""
 
     def __init__(self, options: NatsOptions, log: Log) -> None:
-        """Restore the feed. Raises NoNode, OSError, and what journal, tape and replay raise."""
+        """Restore the feed. Raises NoNode, FolderTaken, OSError, and what journal, tape and replay raise."""
         super().__init__(log, "the publication")
         self.options = options
         market = market_of(options.data)
         self._folder = options.data / "nats"
-        make_private(self._folder)
+        self._own = OwnFolder(self._folder, "the publication of this node", "end it first")
         self.stream = ItchStream(self._folder, market.capacity)
         self._news = asyncio.Event()
         self.follower = TapeFollower(
@@ -168,6 +168,7 @@ class NatsProcess(FollowingProgram):
         self._disk.shutdown(wait=True)
         self._blocks.close()
         self.stream.close()
+        self._own.release()
 
     def _beat(self) -> None:
         """Look whether the node goes on: while it does not, no heartbeat says so."""

@@ -3,6 +3,7 @@
 The port outlives the process: clients that come while the program is started again wait, and are served by the next.
 """
 
+import errno
 import socket
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,11 @@ def listening_socket(host: str, port: int, backlog: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=backlog)
+
+
+def is_elsewhere(error: OSError) -> bool:
+    """True for the error of a socket that is to listen on what is no address of this machine, or no name of one."""
+    return error.errno == errno.EADDRNOTAVAIL or (error.errno or 0) < 0  # the resolver's codes are below 0
 
 
 class LentPort:

@@ -34,13 +34,14 @@ class WebOption(NamedTuple):
 
 
 def web_option(text: str, keys: Path | None, proxies: Sequence[str] = (), operators: Path | None = None) -> WebOption:
-    """Read HOST:PORT; port 0: any that is free. Raises ValueError with a sentence.
+    """Read HOST:PORT, or a port of 127.0.0.1 alone; port 0: any that is free. Raises ValueError with a sentence.
 
-    >>> web_option("127.0.0.1:8080", None)
+    >>> web_option("8080", None)
     WebOption(host='127.0.0.1', port=8080, keys=None, proxies=(), operators=None)
     """
     if bad := next((each for each in proxies if not is_address(each)), None):
         raise ValueError(f"--web-proxy is {bad!r}; give the IP address of a proxy")
+    text = f"127.0.0.1:{text}" if text.isascii() and text.isdigit() else text
     host, _, port = text.rpartition(":")
     if port == "0" and host:
         return WebOption(host.removeprefix("[").removesuffix("]"), 0, keys, tuple(proxies), operators)
