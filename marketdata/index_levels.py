@@ -60,6 +60,12 @@ class IndexDefinition:
             if change.time_ns <= before_ns:
                 raise ValueError(f"changes of index {self.name} are in the order of their times, one at a time")
             before_ns = change.time_ns
+        known = {
+            symbol for each in (self.members, *(change.members or {} for change in self.changes)) for symbol in each
+        }
+        for change in self.changes:
+            if unknown := next((symbol for symbol in change.splits or {} if symbol not in known), None):
+                raise ValueError(f"index {self.name} splits {unknown}, which is no member of it at any time")
         for amounts in self._amounts():
             for symbol, amount in amounts.items():
                 if amount <= 0:
@@ -192,7 +198,7 @@ def read_definition(text: str) -> IndexDefinition:
     {"at": "2026-01-05T09:30", "split": {"XYZ": "4:1"}}.
     """
     try:
-        found = json.loads(text, parse_float=_refuse_float)
+        found = json.loads(text, parse_float=_refuse_float, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         raise ValueError(f"it is no JSON: {error}") from None
     except RecursionError:
@@ -208,6 +214,16 @@ def read_definition(text: str) -> IndexDefinition:
     return IndexDefinition(
         name, _number(found.get("base", 1_000), "base"), _amounts(found.get("members")), tuple(map(_change, changes))
     )
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(
+            f"it has {next(each for each in names if names.count(each) > 1)} twice in one object; give one"
+        )
+    return found
 
 
 def _refuse_float(text: str) -> Any:

@@ -259,7 +259,9 @@ def test_shares_and_bars(day: Path, lockstep: Lockstep) -> None:
         (["--bars", "2d"], "from 1s to 1d"),
         (["--bars", "1m", "--by", "participant"], "bars are of instruments"),
         (["--symbol", "NONE"], "there is no instrument NONE"),
-        (["--participant", "NOBODY"], "there is no participant NOBODY"),
+        (["--by", "participant", "--participant", "NOBODY"], "there is no participant NOBODY"),
+        (["--participant", "BETA"], "totals of an instrument are of all participants; give --by participant or"),
+        (["--bars", "1m", "--participant", "BETA"], "bars are of all participants; leave --participant out"),
         (["--from", "99"], "99"),
     ],
 )

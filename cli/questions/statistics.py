@@ -48,6 +48,10 @@ def statistics(directory: Path, selection: Selection, by: str, width_ns: int | N
         raise WrongUse(f"--by is {by!r}; it is one of {', '.join(BY)}")
     if width_ns is not None and by != BY_SYMBOL:
         raise WrongUse("bars are of instruments; leave --by out")
+    if selection.participant is not None and by == BY_SYMBOL:
+        what = "totals of an instrument" if width_ns is None else "bars"
+        then = f"give --by {BY_PARTICIPANT} or --by {BY_BOTH} too" if width_ns is None else "leave --participant out"
+        raise WrongUse(f"{what} are of all participants; {then}")
     counted, begin_ns, end_ns = _counted(directory, selection, width_ns)
     for name, known, what in (
         (selection.symbol, counted.symbols, "instrument"),
