@@ -60,7 +60,8 @@ class NatsLine:
                     **words,
                 )
         except _FAULTS as error:
-            raise CannotConnect(f"no NATS server answers at {shown}: {str(error) or type(error).__name__}") from error
+            why = str(error) or (f"nothing in {CONNECT_S:.0f} s" if isinstance(error, TimeoutError) else repr(error))
+            raise CannotConnect(f"no NATS server answers at {shown}: {why}") from error
         return cls(connection, shown)
 
     @property

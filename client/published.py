@@ -11,9 +11,8 @@ why there can be no more.
 """
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
 
@@ -43,6 +42,8 @@ _RETRY_S: Final = 0.2
 _END_S: Final = 2.0
 #: Silence in which an owner that answers is given up, in seconds.
 _ANSWER_S: Final = 10.0
+#: Time without a block after which a program is told why, in seconds.
+_TELL_S: Final = 3.0
 #: Publications that wait to be taken; while there are so many, no more are read.
 _WAITING_MAX: Final = 256
 
@@ -62,6 +63,7 @@ class _Reader(Generic[Made]):
         #: Connections to the NATS server, requests to owners, answers that were whole, and the last refusal of one.
         self.connections = self.requests_sent = self.answers = 0
         self.refused_why = ""
+        self._server_trouble = self._owner_trouble = ""
         self._came: asyncio.Queue[tuple[Publication, bool]] = asyncio.Queue(_WAITING_MAX)
         self._ready: list[Made] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -93,6 +95,20 @@ class _Reader(Generic[Made]):
         """True if all that is known of was given, and the publisher is heard."""
         return self.order.is_whole(time.monotonic_ns()) and self._came.empty()
 
+    @property
+    def why_waiting(self) -> str:
+        """Reason why there may be nothing to give; "" while the publisher is heard and nothing is missing.
+
+        The NATS server does not answer, nobody publishes there, or no owner has given what is missing. The reader goes
+        on trying.
+        """
+        if self.is_whole:
+            return ""
+        found = [each for each in (self._server_trouble, self._owner_trouble) if each]
+        if not self._server_trouble and not self.order.is_heard(time.monotonic_ns()):
+            found.insert(0, f"nothing is heard of {subject(self._venue, self.order.kind)}")
+        return "; ".join(found) or "messages are missing"
+
     def __aiter__(self) -> Self:
         return self
 
@@ -123,15 +139,18 @@ class _Reader(Generic[Made]):
     async def _listen(self) -> None:
         """Have a line to the NATS server, and another one after each end."""
         while True:
-            with contextlib.suppress(CannotConnect, ConnectionLost):
+            try:
                 line = await NatsLine.connect(self._url, name=f"lockstep reader of {self._venue}", login=self._login)
                 try:
                     await line.subscribe(subject(self._venue, self.order.kind), self._on_message)
                     self.connections += 1
+                    self._server_trouble = ""
                     while line.is_open:
                         await asyncio.sleep(_RETRY_S)
                 finally:
                     await line.close()
+            except (CannotConnect, ConnectionLost) as error:
+                self._server_trouble = str(error)
             await asyncio.sleep(_RETRY_S)
 
     async def _on_message(self, headers: dict[str, str], payload: bytes) -> None:
@@ -151,11 +170,13 @@ class _Reader(Generic[Made]):
                 await self._ask_of(self._owners[0], asked)
             except Refused as error:
                 self.refused_why = str(error)
+                self._owner_trouble = f"{self._owners[0]} refuses to send what is missing: {error}"
                 gone += isinstance(error, Gone)
-            except (OSError, TimeoutError, BadPublication, asyncio.IncompleteReadError, ClientError):
-                pass
+            except (OSError, TimeoutError, BadPublication, asyncio.IncompleteReadError, ClientError) as error:
+                self._owner_trouble = f"{self._owners[0]} does not answer requests: {_plain(error)}"
             else:
                 self.answers += 1
+                self._owner_trouble = ""
                 return
             self._owners.append(self._owners.pop(0))
         if gone == len(self._owners):
@@ -199,20 +220,46 @@ class BlockReader(_Reader[PublishedBlock]):
         self.order = BlockOrder(from_seq)
 
 
-def published_blocks(url: str, venue: str, requests: str | Sequence[str] = ()) -> Iterator[PublishedBlock]:
+def _plain(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "it is silent"
+    return "it is no owner of the journal, or ended the connection" if isinstance(error, EOFError) else str(error)
+
+
+def _ignore(_why: str) -> None:
+    """Tell nobody why there is nothing."""
+
+
+def published_blocks(
+    url: str, venue: str, requests: str | Sequence[str] = (), on_waiting: Callable[[str], object] = _ignore
+) -> Iterator[PublishedBlock]:
     """Blocks for a program without an event loop: all of the journal where its owners are given, else those that are
     published from now on.
 
     The words are those of ``BlockReader``. Nothing is received while the program is busy with a block: where that takes
-    long NATS may end the connection. Then another is made, and owners are asked for what was missed. Raises ValueError
-    and FeedFault; RuntimeError where an event loop runs.
+    long NATS may end the connection. Then another is made, and owners are asked for what was missed. ``on_waiting``:
+    called with ``BlockReader.why_waiting`` where nothing has come for 3 s, once for each reason. Raises ValueError and
+    FeedFault; RuntimeError where an event loop runs.
     """
+
+    async def following() -> PublishedBlock:
+        told = ""
+        while True:
+            try:
+                async with asyncio.timeout(_TELL_S):
+                    return await anext(reader)
+            except TimeoutError:
+                why = reader.why_waiting
+                if why and why != told:
+                    on_waiting(why)
+                told = why
+
     reader = BlockReader(url, venue, requests=requests, from_seq=1 if requests else None)
     with asyncio.Runner() as runner:
         runner.run(reader.__aenter__())
         try:
             while True:
-                yield runner.run(reader.__anext__())
+                yield runner.run(following())
         finally:
             runner.run(reader.close())
 

@@ -105,10 +105,13 @@ class PublishedOrder(ABC, Generic[Made]):
         """Numbers that are known of and have not been given yet."""
         return 0 if self.next_number is None else self._behind - self.next_number
 
+    def is_heard(self, now_ns: int) -> bool:
+        """True while the publisher is heard."""
+        return self._heard_ns is not None and now_ns - self._heard_ns < SILENCE_NS
+
     def is_whole(self, now_ns: int) -> bool:
         """True if nothing is known to be missing, and the publisher is heard."""
-        heard = self._heard_ns is not None and now_ns - self._heard_ns < SILENCE_NS
-        return heard and not self.missing and not self._later and self._fault is None
+        return self.is_heard(now_ns) and not self.missing and not self._later and self._fault is None
 
     def take(self, came: Publication, now_ns: int, *, from_owner: bool = False) -> list[Made]:
         """Take a publication; gives what follows that given before. from_owner: it answers a request.
@@ -148,7 +151,7 @@ class PublishedOrder(ABC, Generic[Made]):
     def due(self, now_ns: int) -> Request | None:
         """The request to send now, if any."""
         waits = self._gap_ns is not None and now_ns - self._gap_ns >= WAIT_NS
-        silent = self._heard_ns is None or now_ns - self._heard_ns >= SILENCE_NS
+        silent = not self.is_heard(now_ns)
         again = self._asked_ns is None or now_ns - self._asked_ns >= REPEAT_NS
         if self._fault is not None or self.next_number is None or not again or not (waits or silent or self._later):
             return None

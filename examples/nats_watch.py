@@ -14,7 +14,7 @@ if not 3 <= len(sys.argv) <= 4:
     sys.exit(__doc__)
 try:
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
-        for block in published_blocks(*sys.argv[1:]):
+        for block in published_blocks(*sys.argv[1:], on_waiting=lambda why: print(f"waiting: {why}", flush=True)):
             print(f"{block.first_seq} to {block.last_seq}, events {block.event_digest.hex()}", flush=True)
 except (ClientError, ValueError) as error:
     sys.exit(str(error))

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ from benchmarks.ports import free_port
 from client import published, published_order
 from client.errors import FeedFault
 from client.publication import Gone, Publication, Refused, Request
-from client.published import MessageReader
+from client.published import MessageReader, published_blocks
 from journal.errors import SliceMissing
 from node.nats import requests as published_requests
 from node.nats.process import At, NatsProcess
@@ -135,6 +136,29 @@ def test_a_reader_goes_on_asking_while_an_owner_may_have_it_later(
     with pytest.raises(TimeoutError):
         asyncio.run(read_from([owner], unreachable=unreachable))
     assert owner.asked > 2
+
+
+class Enough(Exception):
+    """End of a program that knows why its reader waits."""
+
+
+def test_a_program_whose_reader_gets_nothing_is_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader over a wrong address was silent for ever."""
+    monkeypatch.setattr(published, "_TELL_S", 0.2)
+    told = list[str]()
+
+    def take(why: str) -> None:
+        told.append(why)
+        if "NATS server" in why and "requests" in why:
+            raise Enough
+
+    nobody, ended = free_port(), free_port()
+    blocks = published_blocks(f"nats://127.0.0.1:{nobody}", "main", f"127.0.0.1:{ended}", on_waiting=take)
+    with pytest.raises(Enough):
+        next(blocks)
+    assert told[-1].startswith(f"no NATS server answers at 127.0.0.1:{nobody}: ")
+    assert f"127.0.0.1:{ended} does not answer requests: " in told[-1]
+    assert all(one != other for one, other in pairwise(told))  # each reason once
 
 
 def test_links_of_a_session_that_the_spool_has_removed_are_forgotten() -> None:
