@@ -137,7 +137,8 @@ class AsyncClient:
         self._queue = EventQueue(events_max)
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._connection: _Connection | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_s = 0.0  # a handle of uvloop that is due at once does not tell when
         self._task: asyncio.Task[None] | None = None
         self._was_live = False
         self._closing = False
@@ -430,10 +431,10 @@ class AsyncClient:
         if due_ns is None:
             return
         when_s = self._loop.time() + max(0, due_ns - time.monotonic_ns()) / 1e9
-        if self._timer is None or when_s < self._timer.when():
+        if self._timer is None or when_s < self._timer_s:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self._loop.call_at(when_s, self._tick)
+            self._timer, self._timer_s = self._loop.call_at(when_s, self._tick), when_s
 
     def _tick(self) -> None:
         self._timer = None
