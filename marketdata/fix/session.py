@@ -10,7 +10,7 @@ never wrong.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any, Final
 
@@ -69,6 +69,11 @@ def _validator(version: str) -> Validator:
     return Validator(market_data(version))
 
 
+def _raised(_session: "DataSession", error: Exception) -> None:
+    """Have a fault of one session end what goes on, as where nobody says what else to do."""
+    raise error
+
+
 class Subscription:
     """A MarketDataRequest that is followed. ``due``: instruments whose whole W comes next, in order."""
 
@@ -86,8 +91,9 @@ class Subscribers:
     some at a time.
     """
 
-    def __init__(self, market: FixMarket) -> None:
-        self.market = market
+    def __init__(self, market: FixMarket, on_fault: Callable[["DataSession", Exception], None] = _raised) -> None:
+        """on_fault: called where the code of one session has raised what it never should; it ends that session."""
+        self.market, self.on_fault = market, on_fault
         self.sessions: set[DataSession] = set()
         self.written: set[DataSession] = set()  # those with something to be written
         self.count = 0  # of the subscriptions of all sessions
@@ -166,32 +172,44 @@ class Subscribers:
                 self._tell_phase(change, now_ns)
 
     def _tell(self, change: Change, followers: Iterable[Subscription], now_ns: int) -> None:
-        number = change.instrument.number
         made: dict[View, Made] = {}
-        for each in followers:
-            if number in each.due:
-                continue
-            session, wish = each.session, each.wish
-            if session.paused or wish.refreshes:
-                each.due[number] = None
-                if session.paused:
-                    self.conflated += 1
-                else:
-                    self.due[each] = None
-                continue
-            told = made.get(wish.view)
-            if told is None:
-                told = made[wish.view] = encoding.entries_of_change(wish.view, change)
-            if told.entries:
-                session.send(_X, encoding.incremental(wish.view, wish.request_id, told), now_ns)
+        for each in list(followers):  # a fault takes one away
+            try:
+                self._tell_one(change, each, made, now_ns)
+            except Exception as error:
+                self.on_fault(each.session, error)
+
+    def _tell_one(self, change: Change, follower: Subscription, made: dict[View, Made], now_ns: int) -> None:
+        """Tell a change to a follower. made: what was made of the change already, by view."""
+        number, session, wish = change.instrument.number, follower.session, follower.wish
+        if number in follower.due:
+            return
+        if session.paused or wish.refreshes:
+            follower.due[number] = None
+            if session.paused:
+                self.conflated += 1
+            else:
+                self.due[follower] = None
+            return
+        told = made.get(wish.view)
+        if told is None:
+            told = made[wish.view] = encoding.entries_of_change(wish.view, change)
+        if told.entries:
+            session.send(_X, encoding.incremental(wish.view, wish.request_id, told), now_ns)
 
     def _tell_phase(self, change: Change, now_ns: int) -> None:
-        for session, request_id in self._status.get(change.instrument.number, ()):
-            session.send_status(request_id, change.instrument, change.time_ns, now_ns, unsolicited=True)
+        for session, request_id in list(self._status.get(change.instrument.number, ())):
+            try:
+                session.send_status(request_id, change.instrument, change.time_ns, now_ns, unsolicited=True)
+            except Exception as error:
+                self.on_fault(session, error)
         if self._day and (state := self.state()) != self._state:
             self._state = state
-            for session, request_id in self._day:
-                session.send(b"h", encoding.trading_session(request_id, state, unsolicited=True), now_ns)
+            for session, request_id in list(self._day):
+                try:
+                    session.send(b"h", encoding.trading_session(request_id, state, unsolicited=True), now_ns)
+                except Exception as error:
+                    self.on_fault(session, error)
 
     def refresh(self, now_ns: int) -> bool:
         """Send the next whole book that is due to a session that reads; False where there is none."""
@@ -202,11 +220,14 @@ class Subscribers:
         number = next(iter(subscription.due))
         del subscription.due[number]
         session, wish = subscription.session, subscription.wish
-        session.send(_W, encoding.snapshot(wish.view, wish.request_id, self.market.instruments[number]), now_ns)
-        if subscription.due:
-            self.due[subscription] = None  # behind the others
-        elif wish.kind == ONCE:
-            session.on_answered(subscription)
+        try:
+            session.send(_W, encoding.snapshot(wish.view, wish.request_id, self.market.instruments[number]), now_ns)
+            if subscription.due:
+                self.due[subscription] = None  # behind the others
+            elif wish.kind == ONCE:
+                session.on_answered(subscription)
+        except Exception as error:
+            self.on_fault(session, error)
         return True
 
     def leave(self, session: "DataSession") -> None:

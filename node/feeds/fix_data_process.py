@@ -14,11 +14,12 @@ import asyncio
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
+from gateway.session_faults import SessionFault
 from marketdata.fix.market import FixMarket
 from marketdata.fix.session import DataSession, Subscribers
 from node.feeds.following_program import FollowingProgram
@@ -54,6 +55,8 @@ SLOW: Final = "slow consumer: you read less than you subscribed to"
 STALE_S: Final = 5.0
 STALE: Final = "the market was not seen to go on: log on again later"
 _ENDS: Final = "the market data ends"
+#: Reason that a client is told of a fault of our code in its session.
+FAULT: Final = "a fault of the exchange ended this session; log on again"
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes, and act upon them in the next turn."""
         if self.session is not None:
-            self.session.receive(data, time.time_ns())
+            with self.own_faults():
+                self.session.receive(data, time.time_ns())
             self.write()
             self._process.wake()
 
@@ -119,8 +123,21 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         self._process.wake()
 
+    @contextmanager
+    def own_faults(self) -> Iterator[None]:
+        """Have a fault in the code of this session end it, and no other."""
+        try:
+            yield
+        except Exception as error:
+            if self.session is not None:
+                self._process.on_fault(self.session, error)
+
     def write(self) -> None:
         """Write what the session has to say, and close where it has ended."""
+        with self.own_faults():
+            self._write()
+
+    def _write(self) -> None:
         session, transport = self.session, self._transport
         if session is None or transport is None or transport.is_closing():
             return
@@ -130,6 +147,15 @@ class Connection(asyncio.Protocol):
         if session.ends:
             self._process.log.info("session ended", user=session.name, address=self.address, why=session.ends)
             transport.close()
+
+    def end(self, why: str) -> None:
+        """Log the session out, and close, also where its code cannot say so any more."""
+        try:
+            if self.session is not None:
+                self.session.log_out(why, time.time_ns())
+            self._write()
+        except Exception:  # the fault that ends it is in the log
+            self.abort()
 
     def abort(self) -> None:
         """Close without waiting for what is not written."""
@@ -169,7 +195,7 @@ class FixDataProcess(FollowingProgram):
         self.options = options
         market = market_of(options.data)
         self.market = FixMarket(market.capacity)
-        self.subscribers = Subscribers(self.market)
+        self.subscribers = Subscribers(self.market, self.on_fault)
         self.by_session: dict[DataSession, Connection] = {}
         self._addresses: dict[str, int] = {}
         self._loop = asyncio.get_running_loop()
@@ -210,6 +236,18 @@ class FixDataProcess(FollowingProgram):
             self._addresses[connection.address] = left
         else:
             del self._addresses[connection.address]
+
+    def on_fault(self, session: DataSession, error: Exception) -> None:
+        """Tell the log of a fault of our code in one session, and end that session: all others go on."""
+        connection = self.by_session.get(session)
+        if connection is None or session.ends:
+            return  # it has ended, or had its fault
+        fault = SessionFault(error, secret=not session.live)  # a logon has a password
+        self.log.error(
+            "a fault of ours ends a session",
+            **{"user": session.name, "address": connection.address, "why": fault.why, "traceback": fault.traceback},
+        )
+        connection.end(FAULT)
 
     def wake(self) -> None:
         """Answer soon: somebody asked for something."""
@@ -281,7 +319,8 @@ class FixDataProcess(FollowingProgram):
                 self.wake()
                 break
         for session in [each for each in self.by_session if each.has_more and not each.paused]:
-            session.go_on(now_ns)
+            with self.by_session[session].own_faults():
+                session.go_on(now_ns)
             self.wake()
             if time.monotonic_ns() > until_ns:
                 break
@@ -301,7 +340,8 @@ class FixDataProcess(FollowingProgram):
             now_ns, now_s = time.time_ns(), time.monotonic()
             self._judge_age(now_ns)
             for connection in list(self.by_session.values()):
-                connection.beat(now_ns, now_s)
+                with connection.own_faults():
+                    connection.beat(now_ns, now_s)
             self._write()
             if self.options.report is not None and now_s >= report_due_s:
                 report_due_s = now_s + _REPORT_S
