@@ -17,7 +17,7 @@ CHANGES = stream("meeting", 5, 1_200)
 
 
 class Log:
-    """Notes what is told."""
+    """A log that has what it was told."""
 
     def __init__(self) -> None:
         self.said: list[tuple[str, dict[str, Any]]] = []
@@ -29,7 +29,7 @@ class Log:
 
 
 class Transport(asyncio.Transport):
-    """Keeps what is written."""
+    """A transport that has what is written."""
 
     def __init__(self) -> None:
         super().__init__()
