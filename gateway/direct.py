@@ -105,7 +105,7 @@ class DirectMarket(Protocol):
         ...
 
     @property
-    def released_seq(self) -> int:
+    def published_seq(self) -> int:
         """Last command whose answers have left."""
         ...
 
@@ -278,7 +278,7 @@ class DirectLines:
         words[t.ROWS_MAX] = words[t.ROWS_LIMIT] = rows_max
         words[t.RECORD_MAX] = 0 if arrival_log is None else arrival_log.full_at
         self._busy_poll_ns = busy_poll_ns
-        self._contention, self._released_seq = Contention(), market.released_seq
+        self._contention, self._published_seq = Contention(), market.published_seq
         self._local = lines
         self._tape = Packed(no_tape()) if tape is None else tape
         words[t.TAPED], words[t.TAPE_ADDRESS] = tape is not None, self._tape.arrays.data.ctypes.data
@@ -568,14 +568,14 @@ class DirectLines:
         gateway that waits for the disk polls as well, while the journal's thread may need a processor. Where others
         wait for this core it is theirs: an answer that waits for a disk loses a wake-up at most.
         """
-        words, released_seq, contended = self._words, self._market.released_seq, self._contention.is_high()
+        words, published_seq, contended = self._words, self._market.published_seq, self._contention.is_high()
         factor = _BUSY_WAITING if self._by_slot and not contended else 0
         if at_once:
             factor = _BUSY_RINGS if self._owner.has_rings() and not contended else 1
-        elif not self._by_slot and not contended and released_seq != self._released_seq:
+        elif not self._by_slot and not contended and published_seq != self._published_seq:
             words[t.BUSY_UNTIL_NS] = time.monotonic_ns() + self._busy_poll_ns * _BUSY_RINGS
         words[t.BUSY_NS] = self._busy_poll_ns * factor
-        self._released_seq = released_seq
+        self._published_seq = published_seq
 
     def _enter(self, until_ns: int) -> int:
         return int(

@@ -187,11 +187,6 @@ class Market:
         """True if answers leave before their block is journaled."""
         return not self._waits
 
-    @property
-    def released_seq(self) -> int:
-        """Last command whose answers have left."""
-        return self.published_seq
-
     def adopt(self, block: MadeBlock) -> None:
         """Journal a block of direct turns, and answer it, unless it is answered, as soon as it may be answered.
 
