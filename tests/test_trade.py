@@ -244,8 +244,9 @@ class Terminal:
         self.slave = slave
 
     def until(self, text: str) -> str:
+        """Wait for a text on the screen, which breaks its sentences between words; what was shown until then."""
         end_s = time.monotonic() + 60
-        while text not in self.shown:
+        while text not in self.shown and text not in self.shown.replace("\r\n", " "):
             assert time.monotonic() < end_s, f"{text!r} does not come: {self.shown!r}"
             if select.select([self.master], [], [], 0.1)[0]:
                 self.shown += os.read(self.master, 65_536).decode()
