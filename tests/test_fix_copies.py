@@ -381,12 +381,12 @@ class Market:
         context = marks.context_of(2, next_in, Mark.SESSION, marks.COPIES_NUMBER)
         self.take(np.frombuffer(b"".join(marks.mark_rows(context, 2, next_in)), COMMAND).copy())
 
-    def order(self, name: str, next_in: int) -> None:
-        """Take an order of UA that came by FIX."""
+    def order(self, name: str, next_in: int, flags: int = 0) -> None:
+        """Take an order of UA that came by FIX. flags: of its context, as ``marks.RESENT``."""
         fields = {11: name, 38: "1", 40: "2", 44: "10.05", 54: "1", 55: "XYZ", 59: "1"}
         frame = FrameWriter("FIX.4.4", "UA", COMP_ID, Times()).frame(b"D", 2, 10**18, body(sorted(fields.items())))
         rows = [row for each in marks.name_rows(1, 1, name.encode()) for row in each] if len(name) > 14 else []
-        rows += orders.enter_rows(Message(frame), 1, 1, next_in, 1)
+        rows += marks.with_flags(orders.enter_rows(Message(frame), 1, 1, next_in, 1), flags)
         self.take(np.frombuffer(b"".join(rows), COMMAND).copy())
 
 
@@ -433,7 +433,8 @@ def captured(version: str, kind: int, report: ReportKind) -> Message | None:
     row["kind"], row["command_kind"], row["seq"], row["number"] = report, 8, 77, 2
     row["side"], row["symbol"], row["qty"], row["time_in_force"] = 1, int.from_bytes(b"XYZ", "big"), 10, 1
     row["cum_qty"], row["notional_e4"], row["order_number"], row["leaves_qty"] = 3, 300_003, 9, 7
-    row["last_qty"], row["last_price_e4"], row["trade_number"] = 3, 100_001, 5
+    row["last_qty"], row["last_price_e4"], row["trade_number"], row["price_e4"] = 3, 100_001, 5, 100_500
+    row["time_ns"] = Times().nanoseconds(b"20260105-14:30:00.25")
     for name, text in (("participant_name", b"ALPHA"), ("user_name", b"UA"), ("firm", b"FIRM")):
         row[name] = int.from_bytes(text, "big")
     (record,) = records.records_in(records.record_of(5, kind, row.tobytes(), b"name", b"before"))
@@ -457,6 +458,55 @@ def test_the_dictionaries_of_quickfix_take_copies_and_captures(version: str) -> 
         assert (capture is None) == (version == "FIX.4.2")
         if capture is not None:
             assert validator.fault(capture) is None, (validator.fault(capture), capture.frame)
+
+
+@pytest.mark.parametrize("version", ["FIX.4.4", "FIXT.1.1"])
+def test_a_capture_says_all_of_its_trade(version: str) -> None:
+    said = captured(version, records.CAPTURE, ReportKind.TRADE)
+    assert said is not None
+    fields = {
+        int(tag): value.decode() for tag, value in said.fields.items() if tag not in b"8 9 10 34 49 52 56".split()
+    }
+    assert {tag: fields[tag] for tag in fields if tag not in (448, 447, 452)} == {
+        **{35: "AE", 571: "77-2", 17: "77-2", 487: "0", 856: "0", 150: "F", 570: "N", 797: "Y", 880: "5"},
+        **{31: "10.0001", 32: "3", 55: "XYZ", 60: "20260105-14:30:00.250", 75: "20260105"},
+        **{552: "1", 54: "1", 37: "9", 11: "name", 453: "3"},
+    }
+    assert roles_in(said) == [("1", "ALPHA"), ("4", "FIRM"), ("36", "UA")]
+    copy = captured(version, records.COPY, ReportKind.TRADE)
+    assert copy is not None
+    assert roles_in(copy) == roles_in(said)
+    assert [copy.get(tag) for tag in (b"17", b"31", b"32", b"44", b"797")] == [
+        b"77-2",
+        b"10.0001",
+        b"3",
+        b"10.05",
+        b"Y",
+    ]
+
+
+def roles_in(message: Message) -> list[tuple[str, str]]:
+    """PartyRole and PartyID of each party of a message."""
+    of_group = [value.decode() for tag, value in message.in_order() if tag in (b"448", b"452")]
+    return list(zip(of_group[1::2], of_group[::2], strict=True))
+
+
+def test_an_order_that_comes_again_and_a_change_that_is_refused_have_no_copy() -> None:
+    market = Market()
+    market.mark(2)
+
+    def copies() -> list[tuple[bytes, int]]:
+        told = [each for each in market.told if each.kind == records.COPY]
+        return [(each.cl_ord_id, records.PLACES.unpack(each.data)[records.PLACE["kind"]]) for each in told]
+
+    market.order("one", 2)
+    assert copies() == [(b"one", ReportKind.NEW)]
+    market.order("one", 3, marks.RESENT)
+    market.read("cancel ALPHA none\n")
+    assert copies() == [(b"one", ReportKind.NEW)], "nothing has happened to an order"
+    market.order("one", 4)
+    market.order("two", 5, marks.RESENT)
+    assert copies()[1:] == [(b"one", ReportKind.REJECTED), (b"two", ReportKind.NEW)]
 
 
 def cross(client: FixClient, name: str, qty: int, price: str, **sides: str) -> None:
