@@ -138,7 +138,7 @@ class Book:
         self.symbol = symbol
         #: State of trading, as the feed told it last; None before it did.
         self.state: TradingState | int | None = None
-        #: The call in progress, None before the first.
+        #: The call in progress, as it would end now; None outside of calls, and before the feed has told what it gives.
         self.auction: AuctionState | None = None
         #: Time of the last message of the symbol, in nanoseconds since midnight at the exchange.
         self.time_ns = 0
@@ -246,6 +246,7 @@ class Books:
         locate, _, _, _, _, state, _, _ = _STATE.unpack(message)
         book = self._book(locate)
         book.state = _STATES.get(state, state)
+        book.auction = None  # what a call would give is told behind its state, and this may be its end
         return book
 
     def _take_auction(self, message: bytes) -> Book:

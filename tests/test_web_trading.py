@@ -234,4 +234,5 @@ def report(number: int, token: str, leaves_qty: int = 1) -> Any:
     return SimpleNamespace(
         report=ReportKind.NEW, user="UA", order_number=number, order_token=token, time_ns=1, leaves_qty=leaves_qty,
         instructions=0, in_book=0, side=1, symbol="XYZ", qty=1, price_e4=90_000, canceled_qty=0, liquidity=0, reason=0,
+        stop_e4=0,
     )  # fmt: skip

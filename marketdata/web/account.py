@@ -45,7 +45,8 @@ _TAKES: Final = (Liquidity.REMOVED, Liquidity.MIDPOINT_REMOVED)
 class Held:
     """An order. place: its number among the orders of the account, which only rises. report: the last about it.
 
-    tokens: all that it has had, since each replace gives it another.
+    tokens: all that it has had, since each replace gives it another. stop_e4: its stop, which reports do not have any
+    more once it is elected; 0: it never had one.
     """
 
     place: int
@@ -53,6 +54,7 @@ class Held:
     created_ns: int
     report: Any
     closed_ns: int = 0
+    stop_e4: int = 0
     tokens: set[str] = field(default_factory=set)
 
     @property
@@ -96,11 +98,13 @@ class Account:
         if report.report not in _OF_ORDERS or report.user != self.user:
             return []
         held = self.orders.get(report.order_number)
+        before = None if held is None else held.report
         if held is None:
             self._count += 1
             held = Held(self._count, report.order_token, report.time_ns, report)
             self.orders[report.order_number] = held
         held.report = report
+        held.stop_e4 = report.stop_e4 or held.stop_e4
         self.numbers[report.order_token] = report.order_number
         held.tokens.add(report.order_token)
         if report.report == ReportKind.TRADE:
@@ -111,7 +115,7 @@ class Account:
             self._closed.append(report.order_number)
             if len(self._closed) > CLOSED_MAX:
                 self._forget(self._closed.popleft())
-        return self._told(held, report)
+        return self._told(held, report, before)
 
     def _forget(self, number: int) -> None:
         """Forget an order, and its tokens: but for those that a later order has by now, on another day."""
@@ -163,8 +167,8 @@ class Account:
         }
         if not is_market:
             made["price"] = words.price(report.price_e4)
-        if report.stop_e4:
-            made |= {"stop": "entry" if report.side == Side.BUY else "loss", "stop_price": words.price(report.stop_e4)}
+        if held.stop_e4:
+            made |= {"stop": _stop_of(report.side), "stop_price": words.price(held.stop_e4)}
         if report.until_ns:
             made["expire_time"] = words.moment(report.until_ns)
         if held.closed_ns:
@@ -236,7 +240,8 @@ class Account:
         """The client's own id of a token; "" where it is not known: it was hashed, and the process started again."""
         return self.client_ids.get(token) or (token if len(token) < TOKEN_CHARACTERS else "")
 
-    def _told(self, held: Held, report: Any) -> list[Message]:
+    def _told(self, held: Held, report: Any, before: Any) -> list[Message]:
+        """What channel user tells of a report. before: the report before it; None for the first about an order."""
         about: Message = {
             "time": words.moment(report.time_ns),
             "product_id": words.product_id(report.symbol),
@@ -250,39 +255,70 @@ class Account:
             about["client_oid"] = own
         price = {} if report.instructions & Instruction.MARKET else {"price": words.price(report.price_e4)}
         told: list[Message] = []
-        if report.report == ReportKind.NEW:
+        if report.report == ReportKind.NEW and report.instructions & Instruction.STOP:
+            told.append(
+                {
+                    "type": "activate",
+                    **about,
+                    "timestamp": words.epoch(report.time_ns),
+                    "stop_type": _stop_of(report.side),
+                    "stop_price": words.price(report.stop_e4),
+                    "size": str(report.leaves_qty),
+                    "private": True,
+                }
+            )
+        elif report.report in (ReportKind.NEW, ReportKind.TRIGGERED):
             kind = "market" if report.instructions & Instruction.MARKET else "limit"
-            told.append({"type": "received", **about, "order_type": kind, "size": str(report.qty), **price})
+            told.append({"type": "received", **about, "order_type": kind, "size": str(report.leaves_qty), **price})
         elif report.report == ReportKind.TRADE:
             takes = report.liquidity in _TAKES
+            role = "taker" if takes else "maker"
             told.append(
                 {
                     "type": "match",
                     **about,
+                    "side": words.side(-report.side if takes else report.side),  # of the maker, as in channel full
                     "trade_id": report.trade_number,
-                    "taker_order_id" if takes else "maker_order_id": about["order_id"],
-                    "taker_user_id" if takes else "maker_user_id": self.user,
+                    f"{role}_order_id": about["order_id"],
+                    f"{role}_user_id": self.user,
+                    f"{role}_profile_id": self.user,
+                    f"{role}_fee_rate": "0.00",
                     "size": str(report.last_qty),
                     "price": words.price(report.last_price_e4),
                 }
             )
         else:
-            told.append(
-                {"type": "change", **about, "reason": "modify_order", "new_size": str(report.leaves_qty)} | price
-            )
+            change = {"type": "change", **about, "reason": "modify_order", "new_size": str(report.leaves_qty), **price}
+            if before is not None:
+                change["old_size"] = str(before.leaves_qty)
+            if before is not None and price and before.price_e4 != report.price_e4:
+                change |= {"old_price": words.price(before.price_e4), "new_price": words.price(report.price_e4)}
+            told.append(change)
         if not report.leaves_qty:
             end = {
                 "type": "done",
                 **about,
                 "reason": _end_of(report),
-                "remaining_size": str(report.canceled_qty),
+                "remaining_size": str(_unfilled(report, before)),
                 **price,
             }
             told = [end] if told[0]["type"] == "change" else [*told, end]
-        elif report.report != ReportKind.TRADE and report.in_book & InBook.AFTER and not report.in_book & InBook.BEFORE:
+        elif report.in_book & InBook.AFTER and not report.in_book & InBook.BEFORE:  # after its trades, if it had any
             opened = {"type": "open", **about, "remaining_size": str(report.leaves_qty), **price}
             told = [opened] if told[0]["type"] == "change" else [*told, opened]
         return told
+
+
+def _unfilled(report: Any, before: Any) -> int:
+    """What was open of an order at its end and did not trade. What was canceled before is no part of it."""
+    if report.report == ReportKind.TRADE:
+        return 0
+    return int(report.canceled_qty if before is None else before.leaves_qty)
+
+
+def _stop_of(side: int) -> str:
+    """Kind of a stop: a buy enters as the price rises, a sell limits a loss as it falls."""
+    return "entry" if side == Side.BUY else "loss"
 
 
 def _end_of(report: Any) -> str:

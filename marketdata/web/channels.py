@@ -8,7 +8,7 @@ import json
 from typing import Any, Final, NamedTuple
 
 from engine.records import Side
-from marketdata.web import answers, words
+from marketdata.web import answers, order_messages, words
 from marketdata.web.answers import BadRequest
 from marketdata.web.market import WebMarket
 from marketdata.web.product import Message, Product
@@ -175,6 +175,11 @@ def heartbeat(market: WebMarket, product: Product) -> Message:
         "product_id": product.id,
         "time": words.moment(market.now_ns),
     }
+
+
+def last_match(product: Product) -> Message:
+    """The last trade, with which channel matches begins. Raises IndexError where none is remembered."""
+    return {**order_messages.match_of(product, product.trades[-1]), "type": "last_match"}
 
 
 def market_life(market: WebMarket) -> Message:

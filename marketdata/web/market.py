@@ -48,7 +48,7 @@ class WebMarket(Projection):
 
     name = "web-market"
     #: Of reports, ladders and what is here; add to it with any change of the arrays of ``image``.
-    version = 1_000 * Reports.version + 10 * Ladders.version + 3
+    version = 1_000 * Reports.version + 10 * Ladders.version + 4
 
     def __init__(self, capacity: Capacity, on_messages: OnMessages = lambda _product, _full, _matches: None) -> None:
         self.on_messages = on_messages

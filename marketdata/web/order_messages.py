@@ -52,6 +52,7 @@ _NEW_PRIORITY: Final = int(InBook.NEW_PRIORITY)
 _UNSEEN: Final = int(Instruction.HIDDEN | Instruction.STOP | Instruction.PEG)
 _MARKET: Final = int(Instruction.MARKET)
 _NEW: Final = int(ReportKind.NEW)
+_TRIGGERED: Final = int(ReportKind.TRIGGERED)
 _TRADE: Final = int(ReportKind.TRADE)
 _ADDED: Final = (int(Liquidity.ADDED), int(Liquidity.MIDPOINT_ADDED))
 
@@ -69,8 +70,8 @@ def _is_told(row: Row) -> bool:
 
 
 def of_order(product: Product, row: Row, messages: list[Message]) -> None:
-    """Tell what a report of one order changes."""
-    if row.kind == _NEW and _is_told(row):
+    """Tell what a report of one order changes. A stop is received when it is elected: until then nobody knows of it."""
+    if row.kind in (_NEW, _TRIGGERED) and _is_told(row):
         messages.append(_received(product, row))
     _follow(product, row, messages)
 
@@ -110,7 +111,10 @@ def of_trade(product: Product, one: Row, other: Row, messages: list[Message]) ->
 
 
 def match_of(product: Product, trade: Trade) -> Message:
-    """A trade as a message of channel matches, with the number of the product's last message."""
+    """A trade as a message of channel matches, with the number of the product's last message.
+
+    It names no order. It has ids all the same, as clients take a match without them for one that tells another side.
+    """
     return {
         "type": "match",
         "time": words.moment(trade.time_ns),
@@ -120,11 +124,13 @@ def match_of(product: Product, trade: Trade) -> Message:
         "size": str(trade.qty),
         "price": words.price(trade.price_e4),
         "side": words.side(trade.maker_side),
+        "maker_order_id": words.NO_ORDER,
+        "taker_order_id": words.NO_ORDER,
     }
 
 
 def _received(product: Product, row: Row) -> Message:
-    shown_qty = min(row.qty, row.display_qty) if row.display_qty else row.qty
+    shown_qty = min(row.leaves_qty, row.display_qty) if row.display_qty else row.leaves_qty
     more: Message = {
         "order_id": words.order_id(row.order_number),
         "size": str(shown_qty),
@@ -144,7 +150,7 @@ def _follow(product: Product, row: Row, messages: list[Message]) -> None:
         if has is not None:
             messages.append(_open(product, row, has))
         elif row.leaves_qty == 0 and row.kind != _NEW and _is_told(row):
-            messages.append(_done(product, row, row.price_e4, row.canceled_qty))
+            messages.append(_done(product, row, row.price_e4, row.canceled_qty if row.kind != _TRADE else 0))
     elif has is None:
         del product.orders[number]
         messages.append(_done(product, row, had.price_e4, had.qty))

@@ -13,6 +13,8 @@ from typing import Final
 from engine.records import Side
 
 CURRENCY: Final = "USD"
+#: Id that stands for an order of which viewers are not told.
+NO_ORDER: Final = "00000000-0000-0000-0000-000000000000"
 _SECOND_NS: Final = 1_000_000_000
 _UUID: Final = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
 
@@ -86,6 +88,16 @@ def side(code: int) -> str:
 @lru_cache(maxsize=64)
 def _second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+def epoch(time_ns: int) -> str:
+    """Time in ns since 1970 as seconds since 1970.
+
+    >>> epoch(1_705_276_800_000_001_000)
+    '1705276800.000001'
+    """
+    seconds, rest_ns = divmod(time_ns, _SECOND_NS)
+    return f"{seconds}.{rest_ns // 1_000:06d}"
 
 
 def moment(time_ns: int) -> str:

@@ -100,6 +100,11 @@ def _json(value: Any, status: int = 200) -> Response:
     return Response(json.dumps(value, separators=(",", ":")), status, media_type="application/json")
 
 
+def _ends_of(places: list[int]) -> dict[str, str]:
+    """Headers of a page, the newest entry first, that say where the next pages begin: newer ones, and older ones."""
+    return {"cb-before": str(places[0]), "cb-after": str(places[-1])}
+
+
 def application(
     market: WebMarket,
     hub: Hub,
@@ -138,7 +143,10 @@ def application(
         async def answer(request: Request) -> Response:
             if request.url.path == "/" and wants_page(request):
                 return to_page()
-            made = _json(ask(request))
+            value = ask(request)
+            made = _json(value)
+            if request.url.path.endswith("/trades") and value:  # a page, as those of orders and fills
+                made.headers.update(_ends_of([each["trade_id"] for each in value]))
             if unread is not None and not unread.has_room(len(made.body)):
                 raise BadRequest("too many long answers wait for clients that do not read them; ask again later", 503)
             if market.is_stale:
@@ -205,7 +213,7 @@ def private_routes(market: WebMarket, trading: Trading) -> list[BaseRoute]:
             values, places = ask(request, trading.of(key).live())
             made = _json(values)
             if places:
-                made.headers.update({"cb-before": str(places[0]), "cb-after": str(places[-1])})
+                made.headers.update(_ends_of(places))
             return made
 
         return answer

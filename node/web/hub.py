@@ -114,6 +114,7 @@ class Hub:
         self._phases: list[tuple[str, int, int]] = []
         self._was_stale = False  # as it was told last
         self._ticks = 0
+        self._told: dict[tuple[str, str], int] = {}  # number of the last message by user and product
         self.conflated = self.slow = 0
         self._ended: list[tuple[str, str]] = []
         self.speaks = False
@@ -204,6 +205,8 @@ class Hub:
                 continue
             if channel == "ticker":
                 subscriber.put(encoded(channels.ticker(market, product)))
+            if channel == "matches" and product.trades:
+                subscriber.put(encoded(channels.last_match(product)))
             call = channels.auction(market, product) if channel == "auctionfeed" else None
             if call is not None:
                 subscriber.put(encoded(call))
@@ -243,12 +246,15 @@ class Hub:
     # What they get.
 
     def on_told(self, user: str, messages: list[Message]) -> None:
-        """Send what happened to orders of a user."""
+        """Send what happened to orders of a user. Its numbers are those of the product's last messages, and where that
+        would give one twice the next: clients leave out a message about an order whose number is not above the last."""
         for message in messages:
             to = self._by.get((f"{USER} {user}", message["product_id"]))
             product = self.market.by_id.get(message["product_id"]) if to and self.market is not None else None
             if to and product is not None:
-                self._send(to, encoded({**message, "sequence": product.sequence}))
+                sequence = max(product.sequence, self._told.get((user, product.id), 0) + 1)
+                self._told[user, product.id] = sequence
+                self._send(to, encoded({**message, "sequence": sequence}))
 
     def on_messages(self, product: Product, full: list[Message], matches: list[Message]) -> None:
         """Send what a report told."""
