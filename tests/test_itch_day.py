@@ -82,7 +82,7 @@ def sessions() -> dict[str, list[bytes]]:
 
 
 def test_a_day_has_these_messages() -> None:
-    # 4 x 10.00 + 3 x 20.00 = 100.00 is the index as it begins; 4 x 10.15 + 3 x 17.00 = 91.60 as it has fallen to level 1.
+    # The index begins with 4 x 10.00 + 3 x 20.00 = 100.00; 4 x 10.15 + 3 x 17.00 = 91.60 is below its level 1.
     assert [itch.text_of(message) for message in sessions()["20240115"]] == [
         "SYSTEM_EVENT time_ns=32400000000000 event=O",
         "SYSTEM_EVENT time_ns=32400000000000 event=S",

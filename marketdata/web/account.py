@@ -241,7 +241,7 @@ class Account:
         return self.client_ids.get(token) or (token if len(token) < TOKEN_CHARACTERS else "")
 
     def _told(self, held: Held, report: Any, before: Any) -> list[Message]:
-        """What channel user tells of a report. before: the report before it; None for the first about an order."""
+        """Messages of channel user for a report. before: the report before it; None for the first about an order."""
         about: Message = {
             "time": words.moment(report.time_ns),
             "product_id": words.product_id(report.symbol),
@@ -310,7 +310,7 @@ class Account:
 
 
 def _unfilled(report: Any, before: Any) -> int:
-    """What was open of an order at its end and did not trade. What was canceled before is no part of it."""
+    """Shares that were open of an order at its end and did not trade, without those that were canceled before."""
     if report.report == ReportKind.TRADE:
         return 0
     return int(report.canceled_qty if before is None else before.leaves_qty)
