@@ -96,7 +96,7 @@ test-modes: $(READY)  ## the engine and the turn compiled, compiled with bounds 
 	@NUMBA_BOUNDSCHECK=1 $(PYTEST) tests/test_rows_ahead.py tests/test_export_kernels.py
 	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_rows_ahead.py tests/test_export_kernels.py
 	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_direct.py -k 'not lost'
-	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_direct_feed.py -k 'silent or reign'
+	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_compiled_feed.py -k 'silent or reign'
 	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_pair_controls.py -k ahead
 	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_line_protocol.py -k 'two_protocols or turns_by_message'
 	@NUMBA_DISABLE_JIT=1 $(PYTEST) tests/test_rings_in_turns.py

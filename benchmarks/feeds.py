@@ -57,7 +57,7 @@ from load.lines import LoadError, User, close_lines, open_lines
 from marketdata.itch import session_name
 from marketdata.itch.stream import ItchStream
 from node.core.market_tape import MarketTape
-from node.feeds.direct import DirectFeed
+from node.feeds.compiled_feed import CompiledFeed
 from node.feeds.multicast import Outlet
 from node.feeds.programs import Address
 from replay.feed import Feed
@@ -121,7 +121,7 @@ def _path(*, spins: bool) -> tuple[list[float], float]:
                 outlet.send(packet)
 
         stream, feed = ItchStream(directory / "feeds", Capacity(), send), Feed(directory, _JOURNAL, 0)
-        direct, ends = DirectFeed(stream, outlet), threading.Event()
+        direct, ends = CompiledFeed(stream, outlet), threading.Event()
 
         def follow(wait_ns: int) -> None:
             """Take blocks, by the kernel where it can: the first, which defines the market, is for the stream."""

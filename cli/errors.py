@@ -87,7 +87,7 @@ KNOWN: Final = {
     ("node", "NodeHangs"): LATER,
     ("node", "NodeStarts"): LATER,
     ("node", "PortInUse"): LATER,
-    ("node", "FolderTaken"): LATER,
+    ("node", "FolderLocked"): LATER,
     ("node", "NoAddress"): WRONG,
     ("node", "NoNode"): LATER,
     ("node", "NoTape"): LATER,

@@ -18,7 +18,7 @@ NATIVE: Final = "gateway.native.kernels"
 FIX: Final = "gateway.fix.kernels"
 LADDERS: Final = "marketdata.ladders"
 ITCH: Final = "marketdata.itch.block_messages"
-FEED: Final = "node.feeds.direct"
+FEED: Final = "node.feeds.compiled_feed"
 EXPORT: Final = "exports.kernels"
 EACH: Final = (ENGINE, GATEWAY, REPORTS, NATIVE, FIX, LADDERS, ITCH, FEED, EXPORT)
 

@@ -39,7 +39,7 @@ class FeedForm(StrEnum):
     json = "json"
 
 
-class PastFeed(StrEnum):
+class ReplayFeed(StrEnum):
     """Feed of which the past can be sent again."""
 
     itch = "itch"

@@ -20,7 +20,7 @@ from typing import Final, Self
 
 from client.book import BestPrices, Book, Books
 from client.errors import CannotConnect, FeedFault
-from client.feed import FeedOrder
+from client.feed import FeedSequence
 from wire.errors import ProtocolError
 from wire.soup import LoginAccepted, LoginRejected, LoginRequest, Sequenced
 from wire.soup_session import ClientSession
@@ -123,7 +123,7 @@ class BookFeed:
         asked = (requests,) if isinstance(requests, str) else requests
         self._requests = [_resolved(_address(each)) for each in asked]
         self._snapshots = None if snapshots is None else _resolved(_address(snapshots))
-        self.order = FeedOrder(requests=bool(self._requests), snapshots=self._snapshots is not None)
+        self.order = FeedSequence(requests=bool(self._requests), snapshots=self._snapshots is not None)
         #: Snapshots that were taken, requests for messages that were sent, and messages that could not be.
         self.snapshots_taken = self.requests_sent = self.faults = 0
         self._books = Books()

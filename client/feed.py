@@ -1,4 +1,4 @@
-"""Messages of a multicast feed in order: packets of MoldUDP64 in, messages and requests out. No socket.
+"""Gap detection for a MoldUDP64 feed: packets in, messages in sequence and re-requests out. No socket.
 
     first packet ----> in order ----> a number is left out ----> missing ----> answered ----> in order
                                                                     |
@@ -32,8 +32,8 @@ GIVE_UP_NS: Final = 1_000_000_000
 SILENCE_NS: Final = 3_000_000_000
 
 
-class FeedOrder:
-    """Order of the messages of a feed. snapshots: whether snapshots can be had; requests: whether messages can be."""
+class FeedSequence:
+    """Messages of a feed in sequence. snapshots, requests: whether a snapshot or re-request server is there."""
 
     def __init__(self, *, requests: bool = True, snapshots: bool = True) -> None:
         #: Session in progress, "" before the first packet.
@@ -54,16 +54,16 @@ class FeedOrder:
 
     @property
     def missing(self) -> int:
-        """Messages that are known of and have not been given yet."""
+        """Size of the gap: messages that are known of and have not been delivered."""
         return self._behind - self.next_number
 
     def is_whole(self, now_ns: int) -> bool:
-        """True if nothing is known to be missing, and the feed is heard."""
+        """True if there is no gap, and the feed is not silent."""
         heard = self._heard_ns is not None and now_ns - self._heard_ns < SILENCE_NS
         return heard and not self.missing and not self.wants_snapshot
 
     def take(self, octets: bytes, now_ns: int) -> list[bytes]:
-        """Take a packet, of the feed or of an answer; gives the messages that follow those given before.
+        """Take a packet of the feed or of an answer; gives the messages that are now in sequence.
 
         ``session`` is another one after it where a day has begun; its messages begin anew.
         """
@@ -92,7 +92,7 @@ class FeedOrder:
         return self._in_order(now_ns)
 
     def due(self, now_ns: int) -> list[bytes]:
-        """Request packets to send now. ``wants_snapshot`` may be True after it."""
+        """Re-request packets to send now. ``wants_snapshot`` may be True after it."""
         if self.wants_snapshot or not self.missing:
             self._asked_ns = None
             return []

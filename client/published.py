@@ -33,7 +33,13 @@ from client.publication import (
     subject,
     unpacked,
 )
-from client.published_order import BlockOrder, MessageOrder, PublishedBlock, PublishedMessages, PublishedOrder
+from client.publication_sequence import (
+    BlockSequence,
+    MessageSequence,
+    PublicationSequence,
+    PublishedBlock,
+    PublishedMessages,
+)
 
 #: Time between two looks at what is missing, and before another try where an owner or the server is not there.
 _LOOK_S: Final = 0.01
@@ -53,7 +59,7 @@ Made = TypeVar("Made", PublishedBlock, PublishedMessages)
 class _Reader(Generic[Made]):
     """Connection and requests of both readers. ``order``: the part without a socket, with its counts."""
 
-    order: PublishedOrder[Made]
+    order: PublicationSequence[Made]
 
     def __init__(self, url: str, venue: str, requests: str | Sequence[str], login: str) -> None:
         if not is_venue(venue):
@@ -217,7 +223,7 @@ class BlockReader(_Reader[PublishedBlock]):
         self, url: str, venue: str, *, requests: str | Sequence[str] = (), from_seq: int | None = None, login: str = ""
     ) -> None:
         super().__init__(url, venue, requests, login)
-        self.order = BlockOrder(from_seq)
+        self.order = BlockSequence(from_seq)
 
 
 def _plain(error: Exception) -> str:
@@ -282,4 +288,4 @@ class MessageReader(_Reader[PublishedMessages]):
         login: str = "",
     ) -> None:
         super().__init__(url, venue, requests, login)
-        self.order = MessageOrder(1 if session and from_number is None else from_number, session)
+        self.order = MessageSequence(1 if session and from_number is None else from_number, session)

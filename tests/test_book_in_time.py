@@ -66,7 +66,7 @@ class Repairs:
         return feed.is_whole
 
     def compare(self) -> bool:
-        """Hold the books against those of a reader on the good network after as many messages; False if it has not so many yet."""
+        """Compare the books with those of a reader on a good network after as many messages; False if it has fewer."""
         known = self._feed.order.next_number - 1
         messages = self._good.order.sessions.get(self._feed.order.session, [])
         if known > len(messages):

@@ -12,7 +12,7 @@ import pytest
 from client.book import Book, Books, LevelBook
 from client.errors import FeedFault
 from client.events import Side
-from client.feed import ASKED_MESSAGES, GAP_MESSAGES_MAX, GIVE_UP_NS, REPEAT_NS, REQUESTS_MAX, SILENCE_NS, FeedOrder
+from client.feed import ASKED_MESSAGES, GAP_MESSAGES_MAX, GIVE_UP_NS, REPEAT_NS, REQUESTS_MAX, SILENCE_NS, FeedSequence
 from engine import Engine
 from tests.feed_receiver import bad_network
 from tests.itch_reader import Reader
@@ -167,7 +167,7 @@ class Network:
 @pytest.mark.parametrize("seed", range(12))
 def test_every_message_is_given_once_and_in_order_over_a_network_that_loses_doubles_and_delays(seed: int) -> None:
     messages = [b"%06d" % number for number in range(4_000)]
-    network, order, got, now_ns = Network(messages, seed), FeedOrder(), list[bytes](), 0
+    network, order, got, now_ns = Network(messages, seed), FeedSequence(), list[bytes](), 0
     for packet in network.packets():
         now_ns += REPEAT_NS // 4
         got += order.take(packet, now_ns)
@@ -196,7 +196,7 @@ def test_what_a_bad_network_spoils_is_made_good_within_100_ms_and_is_known_meanw
     """1% of the packets are lost, doubled and held back each, those of answers too, by a clock of the test."""
     messages = [b"%06d" % number for number in range(20_000)]
     framed = [len(each).to_bytes(2, "big") + each for each in messages]
-    spoil, order, got, late_ns = bad_network(seed), FeedOrder(), list[bytes](), 0
+    spoil, order, got, late_ns = bad_network(seed), FeedSequence(), list[bytes](), 0
     plain, answers = list[bytes](), list[tuple[int, bytes]]()  # what a client without numbers has; packets on their way
     sent = list(mold.packets("20260105", 1, b"".join(framed), 200))
     sent_ns = {
@@ -240,7 +240,7 @@ def asked_ranges(packets: list[bytes]) -> list[tuple[int, int]]:
 def test_an_answer_under_way_is_not_asked_for_twice_and_what_follows_it_is_asked_for_at_once() -> None:
     most = REQUESTS_MAX * ASKED_MESSAGES
     framed = [b"\x00\x06%06d" % number for number in range(most + 500)]
-    order = FeedOrder()
+    order = FeedSequence()
     order.take(mold.heartbeat("20260105", len(framed) + 1), 0)
     asked = [(1 + at * ASKED_MESSAGES, ASKED_MESSAGES) for at in range(REQUESTS_MAX)]
     assert asked_ranges(order.due(0)) == asked
@@ -267,7 +267,7 @@ def test_an_answer_under_way_is_not_asked_for_twice_and_what_follows_it_is_asked
 
 
 def test_a_book_that_is_built_anew_is_asked_for_at_once() -> None:
-    order = FeedOrder(snapshots=False)
+    order = FeedSequence(snapshots=False)
     order.take(mold.heartbeat("20260105", 11), 0)
     assert asked_ranges(order.due(0)) == [(1, 10)]
     (answer,) = mold.packets("20260105", 1, b"".join(b"\x00\x01a" for _ in range(10)))
@@ -280,7 +280,7 @@ def test_a_gap_that_nobody_fills_is_left_for_a_snapshot() -> None:
     messages = [b"%06d" % number for number in range(100)]
     network = Network(messages, 1, answers=False)
     whole = list(mold.packets("20260105", 1, b"".join(network.framed), 200))
-    order = FeedOrder()
+    order = FeedSequence()
     assert order.take(whole[0], 0)
     assert order.take(whole[2], 0) == []
     assert not order.is_whole(0)
@@ -297,18 +297,18 @@ def test_a_gap_that_nobody_fills_is_left_for_a_snapshot() -> None:
 
 def test_who_joins_late_takes_a_snapshot_and_who_has_no_server_for_it_asks_for_all() -> None:
     late = mold.heartbeat("20260105", GAP_MESSAGES_MAX + 3)
-    order = FeedOrder()
+    order = FeedSequence()
     order.take(late, 0)
     assert order.due(0) == []
     assert order.wants_snapshot
-    order = FeedOrder(snapshots=False)
+    order = FeedSequence(snapshots=False)
     order.take(late, 0)
     first = mold.read_request(order.due(0)[0])
     assert (first.sequence, first.message_count) == (1, ASKED_MESSAGES)
 
 
 def test_a_later_day_begins_anew_and_what_comes_of_the_day_before_is_left_alone() -> None:
-    order = FeedOrder()
+    order = FeedSequence()
     (old,) = mold.packets("20260105", 1, b"\x00\x01a\x00\x01b")
     (new,) = mold.packets("20260106", 1, b"\x00\x01c")
     assert order.take(old, 0) == [b"a", b"b"]

@@ -19,14 +19,14 @@ from gateway.contention import Contention
 from gateway.fix import alone
 from gateway.fix.alone import Stay, Stays
 from gateway.fix.protocol import Fix
-from node.gateways import alone_client, look, process
+from node.gateways import alone_client, answer_spin, process
 from node.gateways.process import GatewayOptions, GatewayProcess
 from node.programs.logs import Log
 from tests.fix_client import FixClient, one_write
 from tests.running import WAIT_S, Running, started, until
 
-#: Longest look here: others may have the processor.
-_LOOK_NS = 100_000_000
+#: Longest spin here: others may have the processor.
+_SPIN_NS = 100_000_000
 
 
 class Served:
@@ -60,8 +60,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Served:
         return found
 
     monkeypatch.setattr(Stays, "stay", stay)
-    for module in (look, process, alone_client):
-        monkeypatch.setattr(module, "LOOK_NS", _LOOK_NS)
+    for module in (answer_spin, process, alone_client):
+        monkeypatch.setattr(module, "SPIN_NS", _SPIN_NS)
     return served
 
 
@@ -106,9 +106,9 @@ def test_a_client_alone_has_all_that_it_would_have_and_so_do_those_who_come(
     node: Running, counted: Served, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     if request.node.callspec.params["node"] == "fsync":  # no answer comes within a look
-        for module in (look, process, alone_client):
-            monkeypatch.setattr(module, "LOOK_NS", 1_000)
-        monkeypatch.setattr(alone_client, "DISK_NS", _LOOK_NS)
+        for module in (answer_spin, process, alone_client):
+            monkeypatch.setattr(module, "SPIN_NS", 1_000)
+        monkeypatch.setattr(alone_client, "DISK_NS", _SPIN_NS)
         monkeypatch.setattr(Contention, "is_high", lambda _: False)
 
     def clients() -> None:
@@ -238,9 +238,9 @@ def test_a_client_that_waits_for_a_slow_core_is_answered_and_served_alone_again(
         with closing(FixClient(counted.port)) as client:
             client.log_on()
             trade_until_alone(client, counted)
-            monkeypatch.setattr(alone_client, "LOOK_NS", 0)
+            monkeypatch.setattr(alone_client, "SPIN_NS", 0)
             trade_alone(client, 10, "late")
-            monkeypatch.setattr(alone_client, "LOOK_NS", _LOOK_NS)
+            monkeypatch.setattr(alone_client, "SPIN_NS", _SPIN_NS)
             trade_until_alone(client, counted, "l")
 
     serve(node, counted, clients)

@@ -22,7 +22,7 @@ from tests.feed_receiver import Order, Receiver, bad_network
 from tests.json_schemas import checked
 from tests.running import ROOT, until
 from tests.test_feed_process import free_group
-from tests.test_past_feed import node, sessions
+from tests.test_replay_feed import node, sessions
 from wire import itch
 
 __all__ = ["node"]

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from benchmarks.ports import free_port
-from client import published, published_order
+from client import publication_sequence, published
 from client.errors import FeedFault
 from client.publication import Gone, Publication, Refused, Request
 from client.published import MessageReader, published_blocks
@@ -115,8 +115,8 @@ async def read_from(owners: list[Refusing], *, unreachable: bool) -> None:
 
 
 def test_a_reader_of_what_no_owner_has_any_more_ends_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(published_order, "GONE_NS", 400_000_000)
-    monkeypatch.setattr(published_order, "REPEAT_NS", 50_000_000)
+    monkeypatch.setattr(publication_sequence, "GONE_NS", 400_000_000)
+    monkeypatch.setattr(publication_sequence, "REPEAT_NS", 50_000_000)
     archived = SliceMissing("commands 1 to 9 are in slice 1, which is not here")
     owners = [Refusing(Gone("this node has no messages of session 20240115")), Refusing(archived)]
     with pytest.raises(FeedFault, match=r"number 1 of itch 20240115 .* no owner .* any more: .*; begin again"):
@@ -130,8 +130,8 @@ def test_a_reader_of_what_no_owner_has_any_more_ends_with_the_reason(monkeypatch
 def test_a_reader_goes_on_asking_while_an_owner_may_have_it_later(
     monkeypatch: pytest.MonkeyPatch, error: Exception, unreachable: bool
 ) -> None:
-    monkeypatch.setattr(published_order, "GONE_NS", 400_000_000)
-    monkeypatch.setattr(published_order, "REPEAT_NS", 50_000_000)
+    monkeypatch.setattr(publication_sequence, "GONE_NS", 400_000_000)
+    monkeypatch.setattr(publication_sequence, "REPEAT_NS", 50_000_000)
     owner = Refusing(error)
     with pytest.raises(TimeoutError):
         asyncio.run(read_from([owner], unreachable=unreachable))

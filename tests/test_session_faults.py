@@ -21,7 +21,7 @@ from gateway.ouch.protocol import OUCH
 from gateway.protocol import OrderProtocol
 from gateway.session_faults import WHY, SessionFault
 from gateway.soup import SoupSession
-from node.gateways import alone_client, look, process
+from node.gateways import alone_client, answer_spin, process
 from node.gateways.process import GatewayOptions, GatewayProcess
 from node.programs.logs import Log
 from tests.fix_client import FixClient, one_write
@@ -213,8 +213,8 @@ def test_a_fault_anywhere_else_in_a_session_ends_its_connection_alone(
 ) -> None:
     planted.strikes = False
     plant(monkeypatch, planted, place)
-    for module in (look, process, alone_client):  # others may have the processor
-        monkeypatch.setattr(module, "LOOK_NS", 100_000_000)
+    for module in (answer_spin, process, alone_client):  # others may have the processor
+        monkeypatch.setattr(module, "SPIN_NS", 100_000_000)
 
     def clients(served: Served) -> None:
         with closing(FixClient(served.port, "UB")) as other:

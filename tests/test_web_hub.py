@@ -35,7 +35,7 @@ def hub_of(viewed: Viewed) -> tuple[Hub, Product]:
     hub = Hub()
     viewed.market = hub.market = WebMarket(CAPACITY, hub.on_messages)
     viewed.take(stream("users", 1, 400))
-    hub.speaks = True
+    hub.is_serving = True
     return hub, max(viewed.market.products.values(), key=lambda each: len(each.orders))
 
 

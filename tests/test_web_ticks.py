@@ -9,8 +9,8 @@ from unittest.mock import Mock
 import pytest
 
 from node.web.hub import TICK_S
-from node.web.past import PastWeb
 from node.web.process import WebProcess
+from node.web.replay_web import ReplayWeb
 from node.web.ticks import ticks
 
 
@@ -51,7 +51,7 @@ def test_dates_that_are_over_together_are_one_and_the_next_is_on_time() -> None:
     assert dates(work_s, 5, 0.0) == pytest.approx([0.1, 0.2, 0.65, 0.7, 0.8])
 
 
-@pytest.mark.parametrize("program", [PastWeb, WebProcess])
+@pytest.mark.parametrize("program", [ReplayWeb, WebProcess])
 def test_the_programs_for_web_clients_tick_by_it(program: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     intervals_s: list[float] = []
 

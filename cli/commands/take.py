@@ -14,7 +14,7 @@ from cli.options import (
     FeedForm,
     FromWhen,
     Json,
-    PastFeed,
+    ReplayFeed,
     ToWhen,
 )
 
@@ -70,8 +70,8 @@ def export(
 def replay(
     directory: Directory,
     feed: Annotated[
-        PastFeed, typer.Option(help="itch: every order of the book, as ITCH 5.0; ws: what web clients are told.")
-    ] = PastFeed.itch,
+        ReplayFeed, typer.Option(help="itch: every order of the book, as ITCH 5.0; ws: what web clients are told.")
+    ] = ReplayFeed.itch,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Write files here, one a day; it must be empty.", show_default="none"),
@@ -136,7 +136,7 @@ def replay(
 
     Example: lockstep replay node1 --feed ws --port 8080 --speed max
     """
-    from cli.servers.past_days import again
+    from cli.servers.replay_outputs import again
 
     to = (group, second_group, interface, ttl, requests, snapshots)
     return again(directory, feed.value, out, form and form.value, to, port, speed, day, begin, end, as_json=as_json)

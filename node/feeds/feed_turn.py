@@ -66,7 +66,7 @@ PART: Final = 3  # the messages of a block are not all made: Python goes on, fro
     WHY,  # of ``make_messages``, at PART
     LAST_KIND,  # kind of the last command that was taken
     BLOCKS,  # taken in this call
-    SPEAKS,  # 1: packets are sent
+    MAY_SEND,  # 1: packets are sent
     GROUPS,
     FD,
     SENT,  # packets that the system took, and those that it did not
@@ -242,7 +242,7 @@ def send_blocks(sending_at, tape_at, tables_at, reports_room_at, feed_at, feed_r
             words[MAKE_MESSAGES],
             (feed_at, feed_room_at, sending.reports[:made], np.int64(0), at, np.int64(1)),
         )
-        if words[SPEAKS] != 0:
+        if words[MAY_SEND] != 0:
             number = _send_messages(sending, at, end, number)
         words[SEQ] += commands
         words[BLOCKS] += 1

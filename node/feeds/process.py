@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from marketdata.itch.stream import ItchStream
-from node.feeds.direct import DirectFeed
+from node.feeds.compiled_feed import CompiledFeed
+from node.feeds.feed_sender import FeedSender
+from node.feeds.folder_lock import FolderLock
 from node.feeds.following_program import CoreWatch, FollowingProgram
 from node.feeds.multicast import Outlet
-from node.feeds.own_folder import OwnFolder
 from node.feeds.programs import Address
 from node.feeds.snapshots import SnapshotServer
 from node.feeds.tape_follower import TapeFollower, market_of
-from node.feeds.voice import FeedVoice
 from node.programs.logs import Log
 from node.programs.report import ProgramReport, agent_values
 from node.programs.serving import serve
@@ -59,18 +59,18 @@ class FeedProcess(FollowingProgram):
     """One feed on a running event loop."""
 
     def __init__(self, options: FeedOptions, log: Log) -> None:
-        """Restore the stream. Raises NoNode, FolderTaken, OSError, and what journal, tape and replay raise."""
+        """Restore the stream. Raises NoNode, FolderLocked, OSError, and what journal, tape and replay raise."""
         super().__init__(log, "the feed")
         self.options = options
         self._loop = asyncio.get_running_loop()
         market = market_of(options.data)
         self._outlet = Outlet(options.groups, options.interface, options.ttl)
         folder = options.data / "feeds" / options.name
-        self._own = OwnFolder(folder, f"the feed {options.name}", "end it, or give another name")
+        self._own = FolderLock(folder, f"the feed {options.name}", "end it, or give another name")
         self.stream = ItchStream(folder, market.capacity)
-        self.voice = FeedVoice(self.stream, self._outlet, options.requests, lambda: self.speaks)
-        self.stream.on_messages = self.voice.on_messages
-        direct = DirectFeed(self.stream, self._outlet, lambda: self.speaks, self.voice.on_sent)
+        self.sender = FeedSender(self.stream, self._outlet, options.requests, lambda: self.may_send)
+        self.stream.on_messages = self.sender.on_messages
+        direct = CompiledFeed(self.stream, self._outlet, lambda: self.may_send, self.sender.on_sent)
         self.follower = TapeFollower(
             *(market, folder, options.name, self.stream, self.stop),
             direct=direct,
@@ -89,10 +89,10 @@ class FeedProcess(FollowingProgram):
 
     async def _open(self) -> None:
         self._loop.set_exception_handler(self._on_loop_error)
-        self.voice.listen()
+        self.sender.listen()
         self._server = await asyncio.start_server(self._snapshots.serve, sock=self.options.snapshots)
         self._loop.call_later(_BEAT_S, self._beat)
-        self.voice.heartbeat()
+        self.sender.heartbeat()
         self.follower.start()
 
     def _place(self) -> Mapping[str, Any]:
@@ -111,7 +111,7 @@ class FeedProcess(FollowingProgram):
         return {"feed": self.options.name, "seq": self.follower.seq}
 
     async def _close_server(self) -> None:
-        self.voice.stop()
+        self.sender.stop()
         if self._server is not None:
             self._server.close()
 
@@ -138,7 +138,7 @@ class FeedProcess(FollowingProgram):
         self._loop.call_later(_BEAT_S, self._beat)
         self._core.look()
         if not self._core.is_silent:
-            self.voice.beat()
+            self.sender.beat()
         self._beats += 1
         if self._beats % round(1.0 / _BEAT_S) == 0:
             self._report_figures()
@@ -152,7 +152,7 @@ class FeedProcess(FollowingProgram):
     # What happened, to the groups.
 
     @property
-    def speaks(self) -> bool:
+    def may_send(self) -> bool:
         """True if this process sends: it has caught up, and its node reigns, or is no part of a pair."""
         return self.caught_up and (self._name is None or self._name == self.stream.reign)
 

@@ -15,7 +15,7 @@ from gateway.fix import alone
 from gateway.fix.alone import Client, Stay, Stays
 from gateway.fix.session import FixSession
 from gateway.fix.streams import FixStreams
-from node.gateways.look import LOOK_NS
+from node.gateways.answer_spin import SPIN_NS
 
 #: Messages, answered in a moment one after the other, behind which a kernel stays.
 _MESSAGES: Final = 4
@@ -157,7 +157,7 @@ class AloneClient:
         region = connection.region
         client = Client(connection.open_fd, region, connection.limit, region, connection.user, connection.participant)
         stay = session.stay(
-            *(self._stays, client, pointers, seq, streams.highest_e4, LOOK_NS),
+            *(self._stays, client, pointers, seq, streams.highest_e4, SPIN_NS),
             0 if self._contention.is_high() else DISK_NS,
             *(0 if self._called else _NAP_MS, time.monotonic_ns() + _STAY_NS),
         )

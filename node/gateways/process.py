@@ -40,10 +40,10 @@ from gateway.tls import TlsDoor
 from journal import Journal
 from node.gateways import image as gateway_image
 from node.gateways.alone_client import AloneClient
+from node.gateways.answer_spin import SPIN_NS, AnswerSpin
 from node.gateways.core_link import CoreLink, attach
 from node.gateways.fix_watch import SessionFacts
 from node.gateways.image_schedule import ImageSchedule
-from node.gateways.look import LOOK_NS, Look
 from node.gateways.ring_notes import notes_of
 from node.programs.core_silence import SILENT, CoreSilence
 from node.programs.end_signals import on_end_signal
@@ -158,7 +158,7 @@ class GatewayProcess:
         self._stopping = False
         self._telling: asyncio.Task[None] | None = None  # sessions are told that they end
         self._working = False
-        self._look = Look()
+        self._spin = AnswerSpin()
         self._way: ShortWay | None = None
         self._alone: AloneClient | None = None
         self._bell = self._tape.release_bell
@@ -500,7 +500,7 @@ class GatewayProcess:
             raise TapeError("the ring to the core has less room than it said; start the gateway again")
         if self.producer.must_wake():
             self.link.wake()
-        if self._look.is_due:
+        if self._spin.is_due:
             self._bell.disarm()  # till the look
             self._loop.call_soon(self._wait_a_moment)
 
@@ -524,7 +524,7 @@ class GatewayProcess:
             return 0
         if self.producer.must_wake():
             self.link.wake()
-        if self._look.is_due:
+        if self._spin.is_due:
             self._bell.disarm()  # till the look is over
             pointers = streams.taking_pointers(reader.tape)
             if pointers is None:
@@ -542,14 +542,14 @@ class GatewayProcess:
         began_ns, seq, streams = time.perf_counter_ns(), self.feed.seq, self.outbox.streams
         self._working = True
         try:
-            sent = session.answer(way, pointers, seq, streams.highest_e4, connection.open_fd, LOOK_NS)
+            sent = session.answer(way, pointers, seq, streams.highest_e4, connection.open_fd, SPIN_NS)
             connection.of_session(session.note_answer, sent, otherwise=None)
             connection.note_told(sent.written, sent.rest)
             commands = streams.took_taped(sent.taken, seq)
         finally:
             self._working = False
         self._streams.count(commands, began_ns)
-        self._look.note(found=commands > 0)
+        self._spin.note(found=commands > 0)
         self._note_taken(commands)
         self._call_seen()
         self._loop.call_soon(self._wait_for_bell)  # which arms the bell, and finds what came before that
@@ -563,7 +563,7 @@ class GatewayProcess:
         would take longer."""
         if self._stopping:
             return
-        if self._look.comes(self._tape, self.feed.seq):
+        if self._spin.finds(self._tape, self.feed.seq):
             self._turn()
         else:
             self._wait_for_bell()
@@ -610,7 +610,7 @@ class GatewayProcess:
             self._working = False
         self._streams.count(self.feed.seq - seq, began_ns - stay.awake_ns)
         if stay.told or stay.why == MISSED:
-            self._look.note(found=stay.why != MISSED)
+            self._spin.note(found=stay.why != MISSED)
         self._call_seen()
 
     def look_at_tape(self) -> None:

@@ -32,8 +32,8 @@ from journal import SliceMissing
 from journal.history import History
 from marketdata.itch import session_name
 from marketdata.itch.stream import ItchStream
+from node.feeds.folder_lock import FolderLock
 from node.feeds.following_program import CoreWatch, FollowingProgram
-from node.feeds.own_folder import OwnFolder
 from node.feeds.tape_follower import TapeFollower, market_of
 from node.nats.requests import RequestServer, check_has
 from node.nats.source import ChainedMessages, JournalBlocks
@@ -94,12 +94,12 @@ class NatsProcess(FollowingProgram):
     """The publication of one market on a running event loop. ``published``: publications that the server confirmed."""
 
     def __init__(self, options: NatsOptions, log: Log) -> None:
-        """Restore the feed. Raises NoNode, FolderTaken, OSError, and what journal, tape and replay raise."""
+        """Restore the feed. Raises NoNode, FolderLocked, OSError, and what journal, tape and replay raise."""
         super().__init__(log, "the publication")
         self.options = options
         market = market_of(options.data)
         self._folder = options.data / "nats"
-        self._own = OwnFolder(self._folder, "the publication of this node", "end it first")
+        self._own = FolderLock(self._folder, "the publication of this node", "end it first")
         self.stream = ItchStream(self._folder, market.capacity)
         self._news = asyncio.Event()
         self.follower = TapeFollower(
@@ -198,7 +198,7 @@ class NatsProcess(FollowingProgram):
             return next((each.epoch for each in history.blocks(seq, seq)), 0) if seq else 0
 
     @property
-    def speaks(self) -> bool:
+    def may_publish(self) -> bool:
         """True if this process publishes: its node reigns, or is no part of a pair."""
         return self._name is None or self._name == self.stream.reign
 
@@ -243,7 +243,7 @@ class NatsProcess(FollowingProgram):
                 if not told:
                     self.log.warning("the NATS server is away", why=str(error), then="what happens is published later")
                 told = True
-                if not self.speaks:
+                if not self.may_publish:
                     self._at = self._confirmed = self._now_at()
                 await asyncio.sleep(wait_s)
                 wait_s = min(2.0 * wait_s, _RETRY_MAX_S)
@@ -274,7 +274,7 @@ class NatsProcess(FollowingProgram):
         """Publish what there is, and then what happens. Raises ConnectionLost."""
         while not self._stopping:
             self._news.clear()
-            if not self.speaks:
+            if not self.may_publish:
                 self._at = self._confirmed = self._now_at()
                 if not line.is_open:
                     return
@@ -297,7 +297,7 @@ class NatsProcess(FollowingProgram):
             if size < WINDOW_BYTES:
                 await self._rest(_LOOK_S)
         until_s = time.monotonic() + _CONFIRM_S
-        while self.speaks and self._at.seq <= self.follower.seq and time.monotonic() < until_s:
+        while self.may_publish and self._at.seq <= self.follower.seq and time.monotonic() < until_s:
             count, _ = await self._publish_window(line)
             await self._confirm(line, count)
             await asyncio.sleep(_LOOK_S)

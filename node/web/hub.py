@@ -117,7 +117,7 @@ class Hub:
         self._told: dict[tuple[str, str], int] = {}  # number of the last message by user and product
         self.conflated = self.slow = 0
         self._ended: list[tuple[str, str]] = []
-        self.speaks = False
+        self.is_serving = False
         #: The user of a signed request to subscribe, a function. Raises BadRequest.
         self.user_of: Callable[[dict[str, str]], str] = _no_users
 
@@ -258,7 +258,7 @@ class Hub:
 
     def on_messages(self, product: Product, full: list[Message], matches: list[Message]) -> None:
         """Send what a report told."""
-        if not self.speaks:
+        if not self.is_serving:
             return
         if matches:
             self._traded.add(product.id)

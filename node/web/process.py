@@ -143,7 +143,7 @@ class WebProcess(FollowingProgram):
     async def _open(self) -> None:
         for product in self.market.products.values():
             product.levels.clear()  # nobody was told of the levels before
-        self.hub.speaks = True
+        self.hub.is_serving = True
 
     def _user_of(self, signed: dict[str, str]) -> str:
         try:

@@ -1,4 +1,4 @@
-"""The feed of past days again, out of the journal, as files: `lockstep replay --out`."""
+"""Market data of past days from the journal into files: `lockstep replay --out`."""
 
 import re
 import shutil

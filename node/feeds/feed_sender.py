@@ -1,4 +1,4 @@
-"""The sending side of a feed: messages to its groups, heartbeats, ends of sessions, and again what was asked for."""
+"""Sender of a multicast feed (MoldUDP64): messages, heartbeats, ends of sessions, and answers to re-requests."""
 
 import asyncio
 import socket
@@ -17,21 +17,24 @@ from wire.mold import HEAD_BYTES, PACKET_BYTES_MAX, Request, end_of_session, hea
 HEARTBEAT_S: Final = 1.0
 #: Silence after messages that a first heartbeat ends, in seconds: who lost the last message knows it by then.
 _FIRST_HEARTBEAT_S: Final = 0.05
-#: Heartbeats of the feed that are also sent as the end of a session that is over.
+#: Times that the end of a session is sent: with its first message of the next, then with heartbeats.
 _ENDS: Final = 3
-#: Packets that one request gives at most: what a receiver's system keeps for it by default.
+#: Packets in answer to one re-request at most: what a receiver's system buffers by default.
 REQUEST_PACKETS_MAX: Final = 64
 
 
-class FeedVoice:
-    """The voice of a stream on a running event loop. requests: socket on which receivers ask. speaks: tells whether it
-    may send; what it may not is not sent later.
+class FeedSender:
+    """Sender of one feed on a running event loop.
+
+    requests: socket of re-requests. may_send: whether packets may go out now; those that may not are dropped.
 
     ``answered``: packets that requests were answered with; ``asked_s``: when one came last, by the monotonic clock.
     """
 
-    def __init__(self, stream: ItchStream, outlet: Outlet, requests: socket.socket, speaks: Callable[[], bool]) -> None:
-        self._stream, self._outlet, self._requests, self._speaks = stream, outlet, requests, speaks
+    def __init__(
+        self, stream: ItchStream, outlet: Outlet, requests: socket.socket, may_send: Callable[[], bool]
+    ) -> None:
+        self._stream, self._outlet, self._requests, self._may_send = stream, outlet, requests, may_send
         self._loop = asyncio.get_running_loop()
         self._sent_s = 0.0
         self._ends_silence = False  # a first heartbeat is due
@@ -41,12 +44,12 @@ class FeedVoice:
         self.asked_s = 0.0
 
     def listen(self) -> None:
-        """Answer requests from now on."""
+        """Answer re-requests from now on."""
         self._requests.setblocking(False)
         self._loop.add_reader(self._requests.fileno(), self._answer_requests)
 
     def stop(self) -> None:
-        """Send no heartbeat any more, and answer no request."""
+        """Stop heartbeats and answers to re-requests."""
         self._stopped = True
         self._loop.remove_reader(self._requests.fileno())
 
@@ -57,8 +60,8 @@ class FeedVoice:
         self.send(day, number, framed)
 
     def send(self, day: int, number: int, framed: memoryview) -> None:
-        """Send messages of a session alone."""
-        if self._speaks():
+        """Send messages of a session, without the end of the session before."""
+        if self._may_send():
             for packet in packets(session_name(day), number, framed):
                 self._outlet.send(packet)
             self.on_sent()
@@ -80,27 +83,27 @@ class FeedVoice:
             self.heartbeat()
 
     def _begin_session(self, day: int) -> None:
-        """Say that the session before is over, if there was one."""
+        """Send the end of the session before, if there was one."""
         before = self._stream.spool.newest_before(day)
         if before is not None and (messages := self._stream.spool.messages(before)) is not None:
             self._over = (before, messages + 1, _ENDS)
             self._end_session()
 
     def end(self, session: str, next_number: int) -> None:
-        """Say that a session is over: what would be its message ``next_number`` does not come."""
+        """Send the end of a session, whose last message is the one before ``next_number``."""
         self._outlet.send(end_of_session(session, next_number))
 
     def _end_session(self) -> None:
-        if self._over is not None and self._speaks():
+        if self._over is not None and self._may_send():
             name, number, left = self._over
             self._outlet.send(end_of_session(name, number))
             self._over = (name, number, left - 1) if left > 1 else None
 
     def heartbeat(self) -> None:
-        """Say which message comes next, and that a session is over where that was not said often enough."""
+        """Send a heartbeat with the next number; before it the end of the session before, up to ``_ENDS`` times."""
         self._end_session()
         feed = self._stream.feed
-        if self._speaks() and feed.messages:
+        if self._may_send() and feed.messages:
             self._outlet.send(heartbeat(session_name(feed.day), feed.messages + 1))
             self._sent_s = time.monotonic()
 
@@ -110,7 +113,7 @@ class FeedVoice:
             self.heartbeat()
 
     def _answer_requests(self) -> None:
-        """Send again what was asked for, some requests at once."""
+        """Answer the re-requests that have come, up to a bound."""
         for _ in range(64):
             try:
                 data, sender = self._requests.recvfrom(2_048)

@@ -1,6 +1,6 @@
-"""Blocks of the tape to packets without Python between: the shell of ``node.feeds.feed_turn``.
+"""Feed packets made and sent from the tape by one compiled kernel, without Python between (``node.feeds.feed_turn``).
 
-What the kernel sends it keeps in the spool afterwards. Whatever the kernel leaves, the stream does.
+Messages go to the spool after they were sent. What the kernel cannot do, ``ItchStream`` does in Python.
 """
 
 from collections.abc import Callable
@@ -31,21 +31,21 @@ _KEEP_BYTES: Final = 20_000
 _STAY_NS: Final = 1_000_000
 
 
-class DirectFeed:
-    """The way from tape to outlet of a stream.
+class CompiledFeed:
+    """The compiled path of a feed: tape to multicast.
 
-    speaks: tells whether packets are sent; on_sent: called after some were. ``carries``: the last block ended with a
-    row for the next. ``blocks``: those that were taken.
+    may_send: whether packets may go out now; on_sent: called after some did. ``carries``: the last block ended with a
+    row that belongs to the next. ``blocks``: number of blocks taken.
     """
 
     def __init__(
         self,
         stream: ItchStream,
         outlet: Outlet,
-        speaks: Callable[[], bool] = lambda: True,
+        may_send: Callable[[], bool] = lambda: True,
         on_sent: Callable[[], None] = lambda: None,
     ) -> None:
-        self._stream, self._outlet, self._speaks, self._on_sent = stream, outlet, speaks, on_sent
+        self._stream, self._outlet, self._may_send, self._on_sent = stream, outlet, may_send, on_sent
         reports, feed = stream.reports, stream.feed
         self._sending = Packed(new_sending(reports.room, feed.room, outlet.addresses))
         words = self._words = self._sending.arrays.words
@@ -79,7 +79,7 @@ class DirectFeed:
             name = session_name(self._day).ljust(10).encode("ascii")
             self._sending.arrays.packet[: len(name)] = list(name)
         words[feed_turn.SEQ], words[feed_turn.WAIT_NS] = feed.seq, wait_ns
-        words[feed_turn.GIVEN], words[feed_turn.SPEAKS] = stream.feed.given, self._speaks()
+        words[feed_turn.GIVEN], words[feed_turn.MAY_SEND] = stream.feed.given, self._may_send()
         why = send_blocks(
             self._sending.pointers, reader.tape.pointers, *self._stream.reports.pointers, *self._stream.feed.pointers
         )

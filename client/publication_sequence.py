@@ -1,4 +1,4 @@
-"""Publications in order: what came in any order, twice or not at all in, what follows and is proven out. No socket.
+"""Sequencing of NATS publications: late, repeated and missing ones in, verified ones in order out. No socket.
 
     published ----> in order ----> a number is left out, or a digest differs ----> missing ----> asked of the owner
         |                                                                                           |
@@ -78,7 +78,7 @@ class Counts:
     repeated: int = 0
 
 
-class PublishedOrder(ABC, Generic[Made]):
+class PublicationSequence(ABC, Generic[Made]):
     """Order of the publications of one kind.
 
     next_number: of what comes next; None before the first publication, with which it begins then. session: "" likewise.
@@ -235,7 +235,7 @@ class PublishedOrder(ABC, Generic[Made]):
         """The new part of a publication that has the next number. Raises BadPublication where it does not follow."""
 
 
-class BlockOrder(PublishedOrder[PublishedBlock]):
+class BlockSequence(PublicationSequence[PublishedBlock]):
     """Blocks of a journal in order, each linked to the one before. next_number: a command; its block comes first."""
 
     kind = BLOCKS
@@ -272,7 +272,7 @@ class BlockOrder(PublishedOrder[PublishedBlock]):
         )
 
 
-class MessageOrder(PublishedOrder[PublishedMessages]):
+class MessageSequence(PublicationSequence[PublishedMessages]):
     """Messages of the ITCH feed in order, session by session. next_number: of a message of the session."""
 
     kind = ITCH

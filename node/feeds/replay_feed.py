@@ -1,6 +1,6 @@
-"""A past market by multicast: its days again, as its feed sent them, with requests and snapshots as then.
+"""Replay of past days by multicast: the same ITCH packets as then, with re-requests and snapshots.
 
-    receivers <-- Outlet <-- FeedVoice <-- ItchStream (reports, feed, spool) <-- PastMarket <-- journal
+    receivers <-- Outlet <-- FeedSender <-- ItchStream (reports, feed, spool) <-- PacedReplay <-- journal
     receivers --> requests, snapshots
 
 The messages are those of the feed, the same bytes under the same numbers. What was before the range is not sent:
@@ -21,11 +21,11 @@ import uvloop
 from engine.capacity import Capacity
 from marketdata.itch import session_name
 from marketdata.itch.stream import ItchStream
+from node.feeds.feed_sender import HEARTBEAT_S, FeedSender
 from node.feeds.multicast import Outlet
-from node.feeds.past_market import PastMarket
+from node.feeds.paced_replay import PacedReplay
 from node.feeds.programs import Address
 from node.feeds.snapshots import SnapshotServer
-from node.feeds.voice import HEARTBEAT_S, FeedVoice
 from node.programs.end_signals import on_end_signal
 from replay.past import PlayedBlock
 
@@ -35,7 +35,7 @@ LAST_S: Final = 3.0
 
 
 @dataclass(frozen=True)
-class PastFeedOptions:
+class ReplayFeedOptions:
     """Options of the process. requests, snapshots: sockets, the second of which listens. from_seq: command from which
     on it is sent. speed: times as fast as it was; None: as fast as can be. day: the one session that is sent, in days
     since 1970; None: all."""
@@ -50,24 +50,24 @@ class PastFeedOptions:
     day: int | None = None
 
 
-class PastFeed:
-    """A past market on a running event loop. ``sessions``: messages that were sent, by session."""
+class ReplayFeed:
+    """A replay by multicast on a running event loop. ``sessions``: number of messages sent, by session."""
 
-    def __init__(self, options: PastFeedOptions, capacity: Capacity, folder: Path) -> None:
+    def __init__(self, options: ReplayFeedOptions, capacity: Capacity, folder: Path) -> None:
         """``folder``: for the messages that may be asked for. Raises OSError."""
         self.options = options
         self.sessions: dict[str, int] = {}
         self._sends = False
         self._outlet = Outlet(options.groups, options.interface, options.ttl)
         self.stream = ItchStream(folder, capacity)
-        self._voice = FeedVoice(self.stream, self._outlet, options.requests, lambda: self.speaks)
+        self._sender = FeedSender(self.stream, self._outlet, options.requests, lambda: self.may_send)
         self.stream.on_messages = self._on_messages
         self._snapshots = SnapshotServer(self.stream)
-        self._market: PastMarket | None = None
+        self._market: PacedReplay | None = None
 
     @property
-    def speaks(self) -> bool:
-        """True while what happens is sent: it is in the range, and of the day that is asked for."""
+    def may_send(self) -> bool:
+        """True while the replay is within the range and the day that are to be sent."""
         return self._sends and self.options.day in (None, self.stream.feed.day)
 
     @property
@@ -78,7 +78,7 @@ class PastFeed:
     @property
     def answered(self) -> int:
         """Packets that requests were answered with."""
-        return self._voice.answered
+        return self._sender.answered
 
     def stop(self) -> None:
         """End before what comes next."""
@@ -87,20 +87,20 @@ class PastFeed:
 
     def _on_messages(self, day: int, number: int, count: int, framed: memoryview) -> None:
         if self.options.day is None:
-            self._voice.on_messages(day, number, count, framed)
+            self._sender.on_messages(day, number, count, framed)
         elif day == self.options.day:
-            self._voice.send(day, number, framed)
-        if self.speaks:
+            self._sender.send(day, number, framed)
+        if self.may_send:
             name = session_name(day)
             self.sessions[name] = self.sessions.get(name, 0) + count
 
     async def run(self, blocks: Generator[PlayedBlock, None, None], on_listening: Callable[[], None]) -> None:
         """Send the blocks of a journal, from its first command on. Raises what they raise."""
         only, feed = self.options.day, self.stream.feed
-        market = self._market = PastMarket(
+        market = self._market = PacedReplay(
             blocks, self.options.from_seq, self.options.speed, is_paced=lambda: only in (None, feed.day)
         )
-        self._voice.listen()
+        self._sender.listen()
         server = await asyncio.start_server(self._snapshots.serve, sock=self.options.snapshots)
         beating = asyncio.create_task(self._beat())
         try:
@@ -108,45 +108,45 @@ class PastFeed:
             async for moment in market.moments():
                 if not moment.is_before and not self._sends:
                     self._sends = True
-                    self._voice.heartbeat()
+                    self._sender.heartbeat()
                 self.stream.observe(moment.rows.first_seq, moment.rows.commands, moment.rows.events)
                 if only is not None and feed.day > only:
                     break
             await self._end(market)
         finally:
             beating.cancel()
-            self._voice.stop()
+            self._sender.stop()
             server.close()
             self._outlet.close()
             self.stream.close()
 
-    async def _end(self, market: PastMarket) -> None:
+    async def _end(self, market: PacedReplay) -> None:
         """Say that the last session is over, and answer requests until none come."""
-        self._voice.asked_s = time.monotonic()
-        while not market.is_stopped and (left_s := self._voice.asked_s + LAST_S - time.monotonic()) > 0.0:
+        self._sender.asked_s = time.monotonic()
+        while not market.is_stopped and (left_s := self._sender.asked_s + LAST_S - time.monotonic()) > 0.0:
             for name in list(self.sessions)[-1:]:
-                self._voice.end(name, (self.stream.spool.messages(name) or 0) + 1)
+                self._sender.end(name, (self.stream.spool.messages(name) or 0) + 1)
             await market.rest(min(left_s, HEARTBEAT_S))
 
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(_BEAT_S)
-            self._voice.beat()
+            self._sender.beat()
 
 
-def serve_past_feed(
-    options: PastFeedOptions,
+def serve_replay_feed(
+    options: ReplayFeedOptions,
     capacity: Capacity,
     blocks: Generator[PlayedBlock, None, None],
     *,
     on_listening: Callable[[], None] = lambda: None,
-) -> PastFeed:
+) -> ReplayFeed:
     """Send a past market until its end, SIGTERM or SIGINT; gives what sent it. Raises OSError, and what the blocks
     raise."""
 
-    async def served() -> PastFeed:
+    async def served() -> ReplayFeed:
         with tempfile.TemporaryDirectory(prefix="lockstep-replay-") as folder:
-            past = PastFeed(options, capacity, Path(folder))
+            past = ReplayFeed(options, capacity, Path(folder))
             on_end_signal(past.stop)
             await past.run(blocks, on_listening)
             return past

@@ -11,7 +11,7 @@ from engine.records import CommandKind, EventKind
 from marketdata.itch import session_name
 from marketdata.itch.stream import ItchStream
 from node.core.market_tape import MarketTape
-from node.feeds.direct import DirectFeed
+from node.feeds.compiled_feed import CompiledFeed
 from node.feeds.feed_turn import EVENTS_MAX
 from node.feeds.multicast import Outlet
 from node.feeds.programs import Address
@@ -66,7 +66,7 @@ def tapes(tmp_path: Path) -> Iterator[Tapes]:
     made.close()
 
 
-def followed(stream: ItchStream, direct: DirectFeed, feed: Feed) -> int:
+def followed(stream: ItchStream, direct: CompiledFeed, feed: Feed) -> int:
     """Take all that is there as a process does; gives the blocks that the kernel left."""
     left = 0
     while True:
@@ -100,7 +100,7 @@ def test_the_kernel_sends_the_messages_of_the_stream_and_keeps_the_same_files(
             tapes.outlet.send(packet)
 
     plain, stream = ItchStream(tmp_path / "plain", CAPACITY, send), ItchStream(tmp_path / "direct", CAPACITY, by_python)
-    direct, left = DirectFeed(stream, tapes.outlet), 0
+    direct, left = CompiledFeed(stream, tapes.outlet), 0
     every = list(blocks(with_days(user_stream(seed, 2_000), seed), seed, largest=40))
     for at, block in enumerate(every):
         plain.observe(*block)
@@ -123,7 +123,7 @@ def test_the_kernel_sends_the_messages_of_the_stream_and_keeps_the_same_files(
 
 def test_what_is_not_released_is_not_sent_and_a_silent_feed_only_keeps(tapes: Tapes, tmp_path: Path) -> None:
     stream, plain = ItchStream(tmp_path / "direct", CAPACITY), ItchStream(tmp_path / "plain", CAPACITY)
-    direct = DirectFeed(stream, tapes.outlet, lambda: False)
+    direct = CompiledFeed(stream, tapes.outlet, lambda: False)
     every = list(blocks(user_stream(5, 300), 5, largest=3))
     for block in every[:-1]:
         tapes.write(block)
@@ -140,7 +140,7 @@ def test_what_is_not_released_is_not_sent_and_a_silent_feed_only_keeps(tapes: Ta
 
 def test_a_block_that_is_long_or_a_new_reign_is_left_to_the_stream(tapes: Tapes, tmp_path: Path) -> None:
     stream = ItchStream(tmp_path / "direct", CAPACITY)
-    direct = DirectFeed(stream, tapes.outlet)
+    direct = CompiledFeed(stream, tapes.outlet)
     every = list(blocks(user_stream(6, 1_200), 6, largest=3))
     for block in every[:-1]:
         tapes.write(block)

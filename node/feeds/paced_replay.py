@@ -1,4 +1,4 @@
-"""A past market that goes on again on a running event loop, at the speed that is asked for."""
+"""Replay of a journal at a chosen speed, on a running event loop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator
@@ -13,8 +13,8 @@ ROWS_MAX: Final = 512
 _LOOK_S: Final = 0.001
 
 
-class PastMarket:
-    """Blocks of a journal, from its first command on, as they came.
+class PacedReplay:
+    """Blocks of a journal from its first command on, each at its time.
 
     What is before ``from_seq`` comes at once, the rest in its time. speed: times as fast as it was; None: as fast as
     can be. ``is_ready``: called before each part at full speed; while it says False, nothing goes on. ``is_paced``:
@@ -46,7 +46,7 @@ class PastMarket:
         return self._ends.is_set()
 
     def postpone(self, seconds: float) -> None:
-        """Have all that is still to come so much later: it was waited for somebody meanwhile."""
+        """Shift the rest of the replay by some seconds, which were spent waiting for a reader."""
         self._pace.postpone(seconds)
 
     async def moments(self) -> AsyncIterator[Moment]:

@@ -88,7 +88,7 @@ def test_replay_to_files_compiles_its_kernels_with_the_progress_display(
     feed: str, kernels: dict[str, bool], node: Path, lockstep: Lockstep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[dict[str, bool]] = []
-    monkeypatch.setattr("cli.servers.past_feed.ready", lambda **sets: asked.append(sets))
+    monkeypatch.setattr("cli.servers.replay_files.ready", lambda **sets: asked.append(sets))
     assert lockstep("replay", node, "--feed", feed, "--out", tmp_path / "out")[0] == 0
     assert asked == [kernels]
 
@@ -159,7 +159,7 @@ def test_a_day_that_is_none_is_told_before_the_fold(
         folds.append(words)
         return chosen_plays(*words, **named)
 
-    monkeypatch.setattr("cli.servers.past_feed.plays", plays)
+    monkeypatch.setattr("cli.servers.replay_files.plays", plays)
     status, _, complaint = lockstep("replay", node, "--out", tmp_path / "out", "--day", day)
     assert (status, f"no trading day {day}" in complaint, folds) == (2, True, []), complaint
     assert list(tmp_path.iterdir()) == []

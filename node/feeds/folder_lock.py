@@ -1,4 +1,4 @@
-"""Folder of a program that follows a node, written by one process at a time.
+"""Lock of the folder of a program beside a node: one process at a time writes it.
 
 A feed keeps the messages of its days there, and adds each as it comes. Two processes of one name, as `lockstep feed`
 beside the feed of `lockstep serve --feed`, would both add it: receivers that ask again would be told other messages
@@ -22,15 +22,15 @@ _LOOK_S: Final = 0.05
 _FLOCK: Final = "hhqqi4x"
 
 
-class FolderTaken(OSError):
-    """A folder that another process writes; the message says which one, then what to do."""
+class FolderLocked(OSError):
+    """Another process has locked the folder; the message names it, then says what to do."""
 
 
-class OwnFolder:
-    """A folder that this process alone writes, from construction to ``release``, or the end of the process.
+class FolderLock:
+    """An exclusive lock of a folder, from construction to ``release`` or the end of the process.
 
-    what: the program, such as "the feed itch"; then: what to do where another process is that. The lock is of the
-    process and not of its children, so that a snapshot that is being made holds up no successor. Raises FolderTaken,
+    what: the program, such as "the feed itch"; then: what to do where another process is that. A child does not
+    inherit the lock, so a snapshot that a child still makes holds up no successor. Raises FolderLocked,
     OSError.
     """
 
@@ -41,7 +41,7 @@ class OwnFolder:
         try:
             while not self._is_locked():
                 if time.monotonic() > until_s:
-                    raise FolderTaken(f"process {self._holder()} is {what} already; {then}")
+                    raise FolderLocked(f"process {self._holder()} is {what} already; {then}")
                 time.sleep(_LOOK_S)
         except OSError:
             os.close(self._fd)
@@ -59,7 +59,7 @@ class OwnFolder:
         return int(struct.unpack(_FLOCK, fcntl.fcntl(self._fd, fcntl.F_GETLK, asked))[-1])
 
     def release(self) -> None:
-        """Let another process write the folder. May be repeated."""
+        """Unlock the folder for another process. May be repeated."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

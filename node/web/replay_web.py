@@ -1,8 +1,8 @@
-"""A past market for web clients: its days again by REST and WebSocket, as the web process told them.
+"""Replay of past days to web clients by REST and WebSocket.
 
-    clients <-- application, hub <-- WebMarket (reports, ladders, orders) <-- PastMarket <-- journal
+    clients <-- application, hub <-- WebMarket (reports, ladders, orders) <-- PacedReplay <-- journal
 
-It begins with the first subscriber, so that none misses the begin. At full speed it waits for whoever reads least.
+It begins with the first subscriber, so that none misses the start. At full speed it waits for the slowest reader.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import uvloop
 from engine.capacity import Capacity
 from marketdata.web.market import WebMarket
 from marketdata.web.product import Product
-from node.feeds.past_market import PastMarket
+from node.feeds.paced_replay import PacedReplay
 from node.programs.end_signals import on_end_signal
 from node.web.app import application
 from node.web.hub import CONFLATED_BYTES, TICK_S, Hub
@@ -33,7 +33,7 @@ OVER: Final = "the replay is over"
 
 
 @dataclass(frozen=True)
-class PastWebOptions:
+class ReplayWebOptions:
     """Options of the process. listens: a socket that is bound. from_seq: command from which on it is told. speed: times
     as fast as it was; None: as fast as can be. symbols: those of all instruments, so that they can be subscribed to
     before they are defined."""
@@ -44,17 +44,17 @@ class PastWebOptions:
     symbols: Sequence[str] = ()
 
 
-class PastWeb:
+class ReplayWeb:
     """A past market on a running event loop. ``messages``: those of channel full, with or without a subscriber."""
 
-    def __init__(self, options: PastWebOptions, capacity: Capacity) -> None:
+    def __init__(self, options: ReplayWebOptions, capacity: Capacity) -> None:
         self.options = options
         self.hub = Hub()
         self.market = self.hub.market = WebMarket(capacity, self.hub.on_messages)
         for number, symbol in enumerate(options.symbols, 1):
             product = Product(number, symbol)
             self.market.products[number] = self.market.by_id[product.id] = product
-        self._past: PastMarket | None = None
+        self._past: PacedReplay | None = None
         self._unread = Unread()
 
     @property
@@ -69,7 +69,7 @@ class PastWeb:
 
     async def run(self, blocks: Generator[PlayedBlock, None, None], on_listening: Callable[[], None]) -> None:
         """Serve until the last block was told. Raises what the blocks raise."""
-        past = self._past = PastMarket(
+        past = self._past = PacedReplay(
             blocks,
             self.options.from_seq,
             self.options.speed,
@@ -88,16 +88,16 @@ class PastWeb:
             ticking.cancel()
             await asyncio.gather(serving, ticking, return_exceptions=True)
 
-    async def _tell(self, past: PastMarket) -> None:
+    async def _tell(self, past: PacedReplay) -> None:
         async for moment in past.moments():
-            if not moment.is_before and not self.hub.speaks:
+            if not moment.is_before and not self.hub.is_serving:
                 for product in self.market.products.values():
                     product.levels.clear()  # nobody was told of the levels before
                 began_s = time.monotonic()
                 while not self.hub.has_subscriptions and not past.is_stopped:
                     await past.rest(_LOOK_S)
                 past.postpone(time.monotonic() - began_s)  # else all that was due meanwhile would come at once
-                self.hub.speaks = True
+                self.hub.is_serving = True
             self.market.observe(moment.rows.first_seq, moment.rows.commands, moment.rows.events)
         self.hub.tick()
         ends_s = time.monotonic() + LAST_S
@@ -111,18 +111,18 @@ class PastWeb:
             self._unread.look(time.monotonic())
 
 
-def serve_past_web(
-    options: PastWebOptions,
+def serve_replay_web(
+    options: ReplayWebOptions,
     capacity: Capacity,
     blocks: Generator[PlayedBlock, None, None],
     *,
     on_listening: Callable[[], None] = lambda: None,
-) -> PastWeb:
+) -> ReplayWeb:
     """Serve a past market until its end, SIGTERM or SIGINT; gives what served it. Raises OSError, and what the blocks
     raise."""
 
-    async def served() -> PastWeb:
-        past = PastWeb(options, capacity)
+    async def served() -> ReplayWeb:
+        past = ReplayWeb(options, capacity)
         on_end_signal(past.stop)
         await past.run(blocks, on_listening)
         return past

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from node.feeds.own_folder import FolderTaken, OwnFolder
+from node.feeds.folder_lock import FolderLock, FolderLocked
 
 #: Program that takes the folder and waits, with a child that lives on, as that of a snapshot in the making.
 HOLDER = """
 import os, sys
 from pathlib import Path
-from node.feeds.own_folder import OwnFolder
-OwnFolder(Path(sys.argv[1]), "the feed", "end it")
+from node.feeds.folder_lock import FolderLock
+FolderLock(Path(sys.argv[1]), "the feed", "end it")
 if not (child := os.fork()):
     os.close(1)
     os.read(int(sys.argv[2]), 1)
@@ -32,15 +32,15 @@ def test_a_second_process_is_told_who_has_the_folder_and_gets_it_once_that_was_k
     try:
         assert holder.stdout is not None
         pid = int(holder.stdout.readline())
-        with pytest.raises(FolderTaken, match=f"process {pid} is the feed already; end it"):
-            OwnFolder(path, "the feed", "end it", wait_s=0.0)
+        with pytest.raises(FolderLocked, match=f"process {pid} is the feed already; end it"):
+            FolderLock(path, "the feed", "end it", wait_s=0.0)
         # Control: another folder is free.
-        OwnFolder(tmp_path / "feeds" / "other", "the feed", "end it", wait_s=0.0).release()
+        FolderLock(tmp_path / "feeds" / "other", "the feed", "end it", wait_s=0.0).release()
     finally:
         holder.kill()
         holder.wait()
     # Its child lives and does not hold it.
-    mine = OwnFolder(path, "the feed", "end it", wait_s=0.0)
+    mine = FolderLock(path, "the feed", "end it", wait_s=0.0)
     mine.release()
     mine.release()
     os.close(child_ends)

@@ -1,11 +1,11 @@
-"""The short look for answers: it ends when they come, lasts a moment at most, and is seldom where none come in time."""
+"""The short spin for answers: it ends when they come, lasts a moment at most, and is seldom where none come in time."""
 
 import time
 from pathlib import Path
 
 import pytest
 
-from node.gateways.look import LOOK_NS, Look
+from node.gateways.answer_spin import SPIN_NS, AnswerSpin
 from tape.places import Place
 from tape.reader import TapeReader
 from tape.writer import TapeWriter
@@ -21,10 +21,10 @@ def tape(tmp_path: Path):  # type: ignore[no-untyped-def]
 def test_what_is_released_is_found_at_once(tape: tuple[TapeWriter, TapeReader]) -> None:
     writer, reader = tape
     writer.store(Place.RELEASED, 5)
-    look = Look()
-    assert look.is_due
-    assert look.comes(reader, 4)
-    assert look.is_due
+    spin = AnswerSpin()
+    assert spin.is_due
+    assert spin.finds(reader, 4)
+    assert spin.is_due
 
 
 def test_nothing_is_waited_for_longer_than_a_moment(tape: tuple[TapeWriter, TapeReader]) -> None:
@@ -33,23 +33,23 @@ def test_nothing_is_waited_for_longer_than_a_moment(tape: tuple[TapeWriter, Tape
     took_ns = []
     for _ in range(20):
         began_ns = time.thread_time_ns()
-        assert not Look().comes(reader, 4)
+        assert not AnswerSpin().finds(reader, 4)
         took_ns.append(time.thread_time_ns() - began_ns)
-    assert min(took_ns) < 5 * LOOK_NS
+    assert min(took_ns) < 5 * SPIN_NS
 
 
-def test_looks_are_seldom_where_nothing_comes_in_time_and_usual_again_where_it_does(
+def test_spins_are_rare_where_nothing_comes_in_time_and_usual_again_where_it_does(
     tape: tuple[TapeWriter, TapeReader],
 ) -> None:
     writer, reader = tape
-    look, looks = Look(), 0
+    spin, spins = AnswerSpin(), 0
     for _ in range(2_000):
-        if look.is_due:
-            looks += 1
-            assert not look.comes(reader, 4)
-    assert 8 <= looks <= 20
+        if spin.is_due:
+            spins += 1
+            assert not spin.finds(reader, 4)
+    assert 8 <= spins <= 20
     writer.store(Place.RELEASED, 5)
-    messages = next(number for number in range(1, 1_000) if look.is_due)
+    messages = next(number for number in range(1, 1_000) if spin.is_due)
     assert messages <= 257
-    assert look.comes(reader, 4)
-    assert all(look.is_due and look.comes(reader, 4) for _ in range(50))
+    assert spin.finds(reader, 4)
+    assert all(spin.is_due and spin.finds(reader, 4) for _ in range(50))

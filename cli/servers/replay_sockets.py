@@ -1,4 +1,4 @@
-"""The feed of past days again, to sockets: `lockstep replay --group` and `--port`."""
+"""Market data of past days from the journal to sockets: `lockstep replay --group` and `--port`."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from cli.questions.choice import Selection, range_of
 from cli.questions.reading import plays
 from cli.questions.reports import room_of
 from cli.servers.beside import opened_port
-from cli.servers.past_feed import checked_day
+from cli.servers.replay_files import checked_day
 from cli.warmup import ready
 from engine.capacity import Capacity
 from journal.history import History
@@ -23,7 +23,7 @@ from replay.past import PlayedBlock, names_at_end
 
 
 class Past(NamedTuple):
-    """The past that is sent: of a directory, a day of it (None: all) or a range (None: to its ends), at a speed."""
+    """Range of a replay: a directory, a day (None: all) or commands or times (None: to the ends), and a speed."""
 
     directory: Path
     day: str | None
@@ -84,7 +84,7 @@ def send_itch(past: Past, to: Multicast, *, as_json: bool) -> int:
         return errors.FINE
     capacity, from_seq, to_seq = found
     ready(feed=True)
-    from node.feeds.past import PastFeedOptions, serve_past_feed
+    from node.feeds.replay_feed import ReplayFeedOptions, serve_replay_feed
 
     def opened(name: str, port: int, opening: Callable[[], socket.socket]) -> socket.socket:
         return opened_port(f"--{name} {port}", to.interface, opening)
@@ -110,8 +110,8 @@ def send_itch(past: Past, to: Multicast, *, as_json: bool) -> int:
                 )
             screen.flush()
 
-        options = PastFeedOptions(groups, to.interface, to.ttl, requests, snapshots, from_seq, speed, day)
-        done = serve_past_feed(options, capacity, blocks, on_listening=on_listening)
+        options = ReplayFeedOptions(groups, to.interface, to.ttl, requests, snapshots, from_seq, speed, day)
+        done = serve_replay_feed(options, capacity, blocks, on_listening=on_listening)
     if as_json:
         sessions = [{"session": name, "messages": count} for name, count in done.sessions.items()]
         screen.print_json({"feed": "itch", "sessions": sessions, "packets": done.sent, "answered": done.answered})
@@ -133,7 +133,7 @@ def send_web(past: Past, host: str, port: int, *, as_json: bool) -> int:
     capacity, from_seq, to_seq = found
     ready(web=True)
     from node.programs.lent_port import listening_socket
-    from node.web.past import PastWebOptions, serve_past_web
+    from node.web.replay_web import ReplayWebOptions, serve_replay_web
 
     with History.open(past.directory) as history:
         names = names_at_end(history)
@@ -160,8 +160,8 @@ def send_web(past: Past, host: str, port: int, *, as_json: bool) -> int:
                 )
             screen.flush()
 
-        options = PastWebOptions(listens, from_seq, speed, () if names is None else names.symbols)
-        done = serve_past_web(options, capacity, blocks, on_listening=on_listening)
+        options = ReplayWebOptions(listens, from_seq, speed, () if names is None else names.symbols)
+        done = serve_replay_web(options, capacity, blocks, on_listening=on_listening)
     if as_json:
         products = [{"product": name, "messages": count} for name, count in done.messages.items()]
         screen.print_json({"feed": "ws", "products": products})

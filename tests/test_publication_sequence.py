@@ -22,7 +22,7 @@ from client.publication import (
     sizes,
     unpacked,
 )
-from client.published_order import KEPT_BYTES_MAX, REPEAT_NS, SILENCE_NS, WAIT_NS, BlockOrder, MessageOrder
+from client.publication_sequence import KEPT_BYTES_MAX, REPEAT_NS, SILENCE_NS, WAIT_NS, BlockSequence, MessageSequence
 from journal.frame import encode, seal
 
 DAY = "20240115"
@@ -76,7 +76,7 @@ def test_messages_come_once_and_in_order_whatever_is_lost_doubled_or_held_back(s
     whole, chance = messages(300), random.Random(seed)
     cuts = sorted(chance.sample(range(2, 300), 60))
     sent = [part(at, end - at, whole) for at, end in zip([1, *cuts], [*cuts, 301], strict=True)]
-    order, given, now_ns = MessageOrder(1, DAY), list[bytes](), 0
+    order, given, now_ns = MessageSequence(1, DAY), list[bytes](), 0
     without: list[bytes] = []  # the control: who takes what comes for all that there is
     for came in bad(sent, seed):
         now_ns += WAIT_NS
@@ -101,7 +101,7 @@ def test_messages_come_once_and_in_order_whatever_is_lost_doubled_or_held_back(s
 @pytest.mark.parametrize("seed", range(20))
 def test_blocks_come_once_and_in_order_each_linked_to_the_one_before(seed: int) -> None:
     sent = blocks(100)
-    order, given, now_ns = BlockOrder(1), list[bytes](), 0
+    order, given, now_ns = BlockSequence(1), list[bytes](), 0
     for came in bad(sent, seed):
         now_ns += WAIT_NS
         given += [made.frame for made in order.take(came, now_ns)]
@@ -114,7 +114,7 @@ def test_blocks_come_once_and_in_order_each_linked_to_the_one_before(seed: int) 
 
 
 def test_a_message_that_was_changed_is_not_given_and_the_owner_is_asked() -> None:
-    whole, order = messages(10), MessageOrder(1, DAY)
+    whole, order = messages(10), MessageSequence(1, DAY)
     good = part(1, 10, whole)
     changed = good._replace(payload=good.payload.replace(b" 7", b" 8"))
     assert order.take(changed, 0) == []
@@ -126,7 +126,7 @@ def test_a_message_that_was_changed_is_not_given_and_the_owner_is_asked() -> Non
 
 def test_a_block_that_was_changed_is_not_given() -> None:
     first, second, third = blocks(3)
-    order = BlockOrder(1)
+    order = BlockSequence(1)
     assert len(order.take(first, 0)) == 1
     changed = second._replace(payload=second.payload[:-1] + b"?")
     assert order.take(changed, 0) == order.take(third, 0) == []
@@ -134,7 +134,7 @@ def test_a_block_that_was_changed_is_not_given() -> None:
 
 
 def test_what_an_earlier_primary_publishes_is_refused_once_a_later_one_was_heard() -> None:
-    whole, order = messages(9), MessageOrder(1, DAY)
+    whole, order = messages(9), MessageSequence(1, DAY)
     assert order.take(part(1, 3, whole, epoch=2), 0)
     assert order.take(part(4, 3, whole, epoch=1), 0) == []
     assert (order.counts.refused, order.missing) == (1, 0)
@@ -145,12 +145,12 @@ def test_what_an_earlier_primary_publishes_is_refused_once_a_later_one_was_heard
 def test_a_history_that_was_undone_ends_in_a_fault_and_never_in_a_false_row(kind: str) -> None:
     """The reader has what an old primary told, and the market went on without it."""
     if kind == "blocks":
-        told, others, order = blocks(4), blocks(4, epoch=2, other_from=3), BlockOrder(1)
+        told, others, order = blocks(4), blocks(4, epoch=2, other_from=3), BlockSequence(1)
     else:
         before, after = messages(12), [*messages(8), *messages(4, "other")]
         told = [part(at, 3, before) for at in (1, 4, 7, 10)]
         others = [part(at, 3, after, epoch=2) for at in (1, 4, 7, 10)]
-        order = MessageOrder(1, DAY)  # type: ignore[assignment]
+        order = MessageSequence(1, DAY)  # type: ignore[assignment]
     for each in told[:-1]:
         assert order.take(each, 0)
     if kind == "blocks":  # the third block is another one there
@@ -167,7 +167,7 @@ def test_a_history_that_was_undone_ends_in_a_fault_and_never_in_a_false_row(kind
 
 
 def test_a_heartbeat_tells_of_the_last_message_that_was_lost() -> None:
-    whole, order = messages(5), MessageOrder()
+    whole, order = messages(5), MessageSequence()
     assert order.due(0) is None
     assert order.take(part(2, 2, whole), 0)[0].first_number == 2
     assert order.is_whole(0)
@@ -180,7 +180,7 @@ def test_a_heartbeat_tells_of_the_last_message_that_was_lost() -> None:
 
 
 def test_the_owner_is_asked_while_nothing_is_heard() -> None:
-    whole, order = messages(5), MessageOrder()
+    whole, order = messages(5), MessageSequence()
     order.take(part(1, 5, whole), 0)
     assert order.due(SILENCE_NS - 1) is None
     assert order.due(SILENCE_NS) == Request("itch", DAY, 6)
@@ -190,7 +190,7 @@ def test_the_owner_is_asked_while_nothing_is_heard() -> None:
 
 def test_a_day_ends_where_the_owner_says_so_and_the_next_one_begins_with_its_first_message() -> None:
     first, second = messages(4), messages(3, "20240116")
-    order = MessageOrder(1, DAY)
+    order = MessageSequence(1, DAY)
     order.take(part(1, 3, first), 0)
     assert order.take(part(2, 2, second, session="20240116"), 0) == []
     assert not order.is_whole(0)
@@ -203,14 +203,14 @@ def test_a_day_ends_where_the_owner_says_so_and_the_next_one_begins_with_its_fir
 
 
 def test_the_end_of_a_day_is_not_taken_while_something_of_it_is_missing() -> None:
-    order = MessageOrder(1, DAY)
+    order = MessageSequence(1, DAY)
     order.take(Publication(1, DAY, 5, 0, then="20240116"), 0)
     assert (order.session, order.missing) == (DAY, 4)
 
 
 def test_a_block_that_was_too_large_to_be_published_is_asked_for() -> None:
     first, second, third = blocks(3)
-    order = BlockOrder(1)
+    order = BlockSequence(1)
     order.take(first, 0)
     assert order.take(second._replace(payload=b""), 0) == []
     assert order.take(third, 0) == []
@@ -220,7 +220,7 @@ def test_a_block_that_was_too_large_to_be_published_is_asked_for() -> None:
 
 def test_blocks_of_another_journal_are_refused() -> None:
     first, second, _ = blocks(3)
-    order = BlockOrder(1)
+    order = BlockSequence(1)
     order.take(first, 0)
     assert order.take(second._replace(session="cd" * 16), 0) == []
     assert (order.counts.refused, order.missing) == (1, 0)
@@ -228,7 +228,7 @@ def test_blocks_of_another_journal_are_refused() -> None:
 
 def test_what_is_kept_behind_a_gap_is_bounded() -> None:
     big = messages(1)[0][:2] + b""  # of no use but as a size
-    order = MessageOrder(1, DAY)
+    order = MessageSequence(1, DAY)
     for number in range(2, 40):
         order.take(Publication(1, DAY, number, 1, bytes(16), bytes(16), big + bytes(4 << 20)), 0)
     assert order._kept_bytes < KEPT_BYTES_MAX + (5 << 20)
@@ -238,12 +238,12 @@ def test_what_is_kept_behind_a_gap_is_bounded() -> None:
 @pytest.mark.parametrize("first", [1, 2])
 def test_a_late_reader_begins_with_what_it_hears_and_proves_all_behind_it(first: int) -> None:
     whole = messages(9)
-    order = MessageOrder()
+    order = MessageSequence()
     order.take(part(3, 2, whole), 0)
     changed = part(5, 2, whole)._replace(digest=bytes(16))
     assert order.take(changed, 0) == []
     assert order.counts.refused == 1
-    from_number = MessageOrder(first)
+    from_number = MessageSequence(first)
     assert from_number.take(part(3, 2, whole), 0) == []
     assert from_number.take(part(1, 2, whole), 0, from_owner=True)[0].first_number == first
 

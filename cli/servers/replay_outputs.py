@@ -1,4 +1,4 @@
-"""`lockstep replay`: which of its feeds goes where."""
+"""Destination of `lockstep replay`: files, multicast or a WebSocket port."""
 
 from pathlib import Path
 
@@ -23,8 +23,8 @@ def again(
     *,
     as_json: bool,
 ) -> int:
-    """Make past days again, to the one place that is named. Raises WrongUse where none is, or several, or where options
-    do not go together."""
+    """Replay past days to the destination that is named. Raises WrongUse where there is none, or more than one, or
+    where options do not go together."""
     group, second_group, interface, ttl, requests, snapshots = to
     places = [name for name, given in (("--out", out), ("--group", group), ("--port", port)) if given is not None]
     if len(places) != 1:
@@ -40,7 +40,7 @@ def again(
     if out is not None:
         if speed not in (None, "max"):
             raise WrongUse(f"--speed is {speed}, and files are written as fast as can be; leave it out")
-        from cli.servers.past_feed import write_files, write_web
+        from cli.servers.replay_files import write_files, write_web
 
         if (feed == "ws") != (form == FeedForm.json) and form is not None:
             raise WrongUse(
@@ -49,7 +49,7 @@ def again(
         if feed == "ws":
             return write_web(directory, out, begin, end, as_json=as_json)
         return write_files(directory, out, form or "itch", day, begin, end, as_json=as_json)
-    from cli.servers.past_sent import Multicast, Past, send_itch, send_web
+    from cli.servers.replay_sockets import Multicast, Past, send_itch, send_web
 
     past = Past(directory, day, begin, end, speed or "1x")
     if group is not None:
