@@ -389,6 +389,12 @@ class Market:
         rows += marks.with_flags(orders.enter_rows(Message(frame), 1, 1, next_in, 1), flags)
         self.take(np.frombuffer(b"".join(rows), COMMAND).copy())
 
+    def cancel(self, name: str, next_in: int) -> None:
+        """Take a cancel by UA of an order that there is not."""
+        fields = {11: "x", 41: name, 54: "1", 55: "XYZ"}
+        frame = FrameWriter("FIX.4.4", "UA", COMP_ID, Times()).frame(b"F", 2, 10**18, body(sorted(fields.items())))
+        self.take(np.frombuffer(b"".join(orders.cancel_rows(Message(frame), 1, 1, next_in)), COMMAND).copy())
+
 
 def copy_streams(market: "Market | None" = None) -> CopyStreams:
     def deliver(segment: Any) -> None:
@@ -502,10 +508,10 @@ def test_an_order_that_comes_again_and_a_change_that_is_refused_have_no_copy() -
     market.order("one", 2)
     assert copies() == [(b"one", ReportKind.NEW)]
     market.order("one", 3, marks.RESENT)
-    market.read("cancel ALPHA none\n")
+    market.cancel("none", 4)
     assert copies() == [(b"one", ReportKind.NEW)], "nothing has happened to an order"
-    market.order("one", 4)
-    market.order("two", 5, marks.RESENT)
+    market.order("one", 5)
+    market.order("two", 6, marks.RESENT)
     assert copies()[1:] == [(b"one", ReportKind.REJECTED), (b"two", ReportKind.NEW)]
 
 
