@@ -76,7 +76,11 @@ def moment_ns(text: str, today_ns: int) -> int:
     (1705311000000000000, 1705311000000000000)
     """
     found = _TIME.fullmatch(text)
-    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
+        try:
+            datetime.fromisoformat(text)
+        except ValueError as error:
+            raise ValueError(f"{text!r} is no date: {error}") from None
         raise ValueError(f"{text!r} is a date without a time of day; add one, such as {text}T16:00")
     if found is None:
         raise ValueError(

@@ -143,6 +143,8 @@ def test_closed_and_full_standard_streams_end_with_a_status_and_no_traceback() -
         (["gateway", "..", "--name", "x"], ".. has no journal; name the data directory of a running node"),
         (["demo", "--seconds", "nan"], "--seconds is 'nan'; that is no number, give one; see"),
         (["demo", "--seconds", "x"], "--seconds is 'x'; give a number; see"),
+        (["stats", "DIR", "--bars", "5"], "--bars is '5'; write whole seconds from 1s to 1d, with their unit, such as"),
+        (["stats", "DIR", "--bars", "350us"], "--bars is '350us'; write whole seconds from 1s to 1d, with their unit"),
         (["events"], "Missing argument 'DIR'; see"),
         (["serve", "", "--port", "0"], "word 2 of the command is empty: give a value"),
     ],
@@ -216,6 +218,9 @@ def test_a_scenario_file_that_cannot_be_read_keeps_no_other_from_being_run(
 
 def test_a_date_alone_is_told_from_a_time(node: Path, lockstep: Lockstep) -> None:
     assert "is a date without a time of day" in lockstep.complaint(2, "state", node, "--at", "2024-01-15")
+    for word in ("2024-13-01", "2024-02-30"):  # with a time of day it would be none either
+        said = lockstep.complaint(2, "state", node, "--at", word)
+        assert said.startswith(f"'{word}' is no date: "), said
     assert lockstep("state", node, "--at", "2024-01-15T16:00")[0] == 0
 
 

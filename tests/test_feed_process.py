@@ -535,7 +535,8 @@ def test_words_of_a_feed_are_read() -> None:
         ("itch:239.192.0.1:26400,ttl=256", "0 to 255"),
         ("itch:239.192.0.1:26400,ttl=x", "0 to 255"),
         ("itch:239.192.0.1:26400,interface=eth0", "IPv4 address"),
-        ("itch:239.192.0.1:26400,b=x", "no multicast group"),
+        ("itch:239.192.0.1:26400,b=x", "no multicast group and port; give b=GROUP:PORT, such as b=239"),
+        ("itch:239.192.0.1:26400,b=239.192.0.1:26400", "feeds A and B have the group 239.192.0.1:26400 both"),
         ("itch:239.192.0.1:26400,colour=red", "nothing of a feed"),
         ("itch:239.192.0.1:26400,name=core", "has the name core"),
         ("itch:239.192.0.1:26400,spin=1", "nothing of a feed"),
@@ -563,9 +564,14 @@ def test_a_feed_without_a_node_or_an_interface_is_refused_with_a_sentence(lockst
     status, _, complaint = lockstep("feed", tmp_path, "--group", "239.192.0.1:26400")
     assert status == 2
     assert "no journal" in complaint
-    status, _, complaint = lockstep("feed", tmp_path, "--group", "10.0.0.1:26400")
-    assert status == 2
-    assert "no multicast group" in complaint
+    for words, what in (
+        (["--group", "10.0.0.1:26400"], "--group '10.0.0.1:26400' is no multicast group and port; give GROUP:PORT, "),
+        (["--group", "239.192.0.1:26400", "--name", "East"], "--name is 'East'; give a letter of a to z"),
+        (["--group", "239.192.0.1:26400", "--name", "core"], "has the name core"),
+    ):
+        status, _, complaint = lockstep("feed", tmp_path, *words)
+        assert status == 2
+        assert what in complaint
     (tmp_path / "day.txt").write_text("participant ALPHA\n")
     assert lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node")[0] == 0
     status, _, complaint = lockstep("feed", tmp_path / "node", "--group", "239.192.0.1:26400")

@@ -109,15 +109,26 @@ def replay(
         typer.Option(metavar="GROUP:PORT", help="Group of the same packets again, the B feed.", show_default="none"),
     ] = None,
     interface: Annotated[
-        str, typer.Option(help="Address of the interface that packets leave by, or that clients connect to.")
-    ] = "127.0.0.1",
-    ttl: Annotated[int, typer.Option(min=0, max=255, help="Networks that packets may cross.")] = 1,
+        str | None,
+        typer.Option(
+            help="Address of the interface that packets leave by, or that clients connect to.", show_default="127.0.0.1"
+        ),
+    ] = None,
+    ttl: Annotated[
+        int | None, typer.Option(min=0, max=255, help="Networks that packets may cross.", show_default="1")
+    ] = None,
     requests: Annotated[
-        int, typer.Option(metavar="PORT", min=0, max=65_535, help="UDP port for lost messages; 0: any free port.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            metavar="PORT", min=0, max=65_535, help="UDP port for lost messages; 0: any free port.", show_default="0"
+        ),
+    ] = None,
     snapshots: Annotated[
-        int, typer.Option(metavar="PORT", min=0, max=65_535, help="TCP port for snapshots; 0: any free port.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            metavar="PORT", min=0, max=65_535, help="TCP port for snapshots; 0: any free port.", show_default="0"
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Make the market data of past days again, out of the journal, to files or to sockets.

@@ -34,10 +34,10 @@ def width_of(word: str | None) -> int | None:
         return None
     try:
         width_ns = duration_ns(word, "--bars")
-    except Fault as fault:
-        raise WrongUse(str(fault)) from None
+    except Fault:  # its sentence proposes widths that bars cannot have
+        width_ns = 0
     if width_ns % SECOND_NS or not 0 < width_ns <= DAY_NS:
-        raise WrongUse(f"--bars is {word}; write whole seconds from 1s to 1d, such as 1m")
+        raise WrongUse(f"--bars is {word!r}; write whole seconds from 1s to 1d, with their unit, such as 30s or 1m")
     return width_ns
 
 

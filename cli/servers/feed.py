@@ -29,12 +29,10 @@ def feed(
     as_json: bool,
 ) -> int:
     """Run a feed. Exit status 0 after an orderly end. requests_fd, snapshots_fd: of sockets; None: ports."""
-    from node.feeds.programs import Address, feed_option, requests_socket
+    from node.feeds.programs import Address, feed_of_options, requests_socket
 
-    words = [f"itch:{group}", f"name={name}", f"interface={interface}", f"ttl={ttl}"]
-    words += [f"b={second_group}"] if second_group else []
     try:
-        option = feed_option(",".join(words))
+        option = feed_of_options(group, second_group, interface, ttl, name=name)
     except ValueError as error:
         raise WrongUse(str(error)) from None
     check_has_journal(directory)

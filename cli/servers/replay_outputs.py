@@ -1,12 +1,16 @@
 """Destination of `lockstep replay`: files, multicast or a WebSocket port."""
 
 from pathlib import Path
+from typing import Final
 
 from cli.errors import WrongUse
 from cli.options import FeedForm
 
-#: Group, second group, interface, networks to cross, ports for requests and snapshots, as `lockstep feed` has them.
-Sending = tuple[str | None, str | None, str, int, int, int]
+#: Group, second group, interface, networks to cross, ports for requests and snapshots, as `lockstep feed` has them;
+#: None for what is not given.
+Sending = tuple[str | None, str | None, str | None, int | None, int | None, int | None]
+
+LOOPBACK: Final = "127.0.0.1"
 
 
 def again(
@@ -33,6 +37,16 @@ def again(
     (place,) = places
     if place == {"itch": "--port", "ws": "--group"}[feed]:
         raise WrongUse(f"--feed {feed} does not go to {place}; give --{'group' if feed == 'itch' else 'port'}")
+    for name, value in (
+        ("--second-group", second_group),
+        ("--ttl", ttl),
+        ("--requests", requests),
+        ("--snapshots", snapshots),
+        ("--interface", interface),
+    ):
+        if value is not None and place != "--group" and not (name == "--interface" and place == "--port"):
+            of = "--group and --port" if name == "--interface" else "--group"
+            raise WrongUse(f"{name} is of {of}; leave it out with {place}")
     if out is None and form is not None:
         raise WrongUse("--format is of files; give --out, or leave it out")
     if feed == "ws" and day is not None:
@@ -53,7 +67,8 @@ def again(
 
     past = Past(directory, day, begin, end, speed or "1x")
     if group is not None:
-        multicast = Multicast(group, second_group, interface, ttl, requests, snapshots)
+        ttl = 1 if ttl is None else ttl
+        multicast = Multicast(group, second_group, interface or LOOPBACK, ttl, requests or 0, snapshots or 0)
         return send_itch(past, multicast, as_json=as_json)
     assert port is not None, "one place is given"
-    return send_web(past, interface, port, as_json=as_json)
+    return send_web(past, interface or LOOPBACK, port, as_json=as_json)

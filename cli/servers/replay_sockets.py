@@ -71,13 +71,11 @@ def _blocks(past: Past, to_seq: int | None) -> Generator[PlayedBlock, None, None
 
 def send_itch(past: Past, to: Multicast, *, as_json: bool) -> int:
     """Send past days by multicast. Exit status 0 at their end, or where the operator ends it."""
-    from node.feeds.programs import Address, feed_option, requests_socket
+    from node.feeds.programs import Address, feed_of_options, requests_socket
 
     speed, day = speed_of(past.speed), None if past.day is None else checked_day(past.directory, past.day)
-    words = [f"itch:{to.group}", f"interface={to.interface}", f"ttl={to.ttl}"]
-    words += [f"b={to.second_group}"] if to.second_group else []
     try:
-        option = feed_option(",".join(words))
+        option = feed_of_options(to.group, to.second_group, to.interface, to.ttl)
     except ValueError as error:
         raise WrongUse(str(error)) from None
     if (found := _selected(past)) is None:

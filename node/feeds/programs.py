@@ -18,6 +18,7 @@ from node.programs.supervisor import Program, Supervisor
 ORDER: Final = 0
 _ITCH: Final = "itch"
 _ADDRESS: Final = re.compile(r"(?P<host>[0-9.]{7,15}):(?P<port>[0-9]{1,5})")
+_NAME: Final = re.compile("[a-z][a-z0-9-]{0,15}")
 _FORM: Final = "itch:GROUP:PORT, such as itch:239.192.0.1:26400"
 _PORT_MAX: Final = 65_535
 _TTL_MAX: Final = 255
@@ -51,13 +52,30 @@ class FeedOption(NamedTuple):
     spins: bool = False
 
 
-def _address(text: str, whole: str) -> Address:
+def _address(text: str, what: str, form: str = "") -> Address:
+    """what: the value in words. form: what stands before an address of that kind."""
     found = _ADDRESS.fullmatch(text)
     if found is None or not _is_group(found["host"]) or not 1 <= int(found["port"]) <= _PORT_MAX:
         raise ValueError(
-            f"{text!r} of {whole!r} is no multicast group and port; give {_FORM}, of 224.0.0.0 to 239.255.255.255"
+            f"{what} is no multicast group and port; give {form}GROUP:PORT, such as {form}239.192.0.1:26400, "
+            "of 224.0.0.0 to 239.255.255.255"
         )
     return Address(found["host"], int(found["port"]))
+
+
+def _interface(text: str, what: str) -> str:
+    try:
+        return str(ipaddress.IPv4Address(text))
+    except ValueError:
+        raise ValueError(f"{what} is {text!r}; give its IPv4 address, as `ip address` shows it") from None
+
+
+def _checked(option: FeedOption) -> FeedOption:
+    if option.name in OWN_NAMES:
+        raise ValueError(f"a process of the node has the name {option.name}; give the feed another")
+    if option.second == option.group:
+        raise ValueError(f"feeds A and B have the group {option.group} both; give each its own")
+    return option
 
 
 def _is_group(host: str) -> bool:
@@ -83,19 +101,16 @@ def feed_option(text: str) -> FeedOption:
     kind, _, address = first.partition(":")
     if kind != _ITCH:
         raise ValueError(f"{text!r} is no feed; give {_FORM}")
-    option = FeedOption(_ITCH, _address(address, text))
+    option = FeedOption(_ITCH, _address(address, f"{address!r} of {text!r}", f"{_ITCH}:"))
     for other in others:
         word, _, value = other.partition("=")
         match word:
-            case "name" if re.fullmatch("[a-z][a-z0-9-]{0,15}", value):
+            case "name" if _NAME.fullmatch(value):
                 option = option._replace(name=value)
             case "b":
-                option = option._replace(second=_address(value, text))
+                option = option._replace(second=_address(value, f"{value!r} of {text!r}", "b="))
             case "interface":
-                try:
-                    option = option._replace(interface=str(ipaddress.IPv4Address(value)))
-                except ValueError:
-                    raise ValueError(f"interface= of a feed is {value!r}; give its IPv4 address") from None
+                option = option._replace(interface=_interface(value, "interface= of a feed"))
             case "ttl":
                 option = option._replace(ttl=_number(word, value, 0, _TTL_MAX))
             case "requests":
@@ -109,9 +124,17 @@ def feed_option(text: str) -> FeedOption:
                     f"{other!r} of {text!r} is nothing of a feed; "
                     "name=, b=GROUP:PORT, interface=, ttl=, requests=PORT, snapshots=PORT and spin=yes are"
                 )
-    if option.name in OWN_NAMES:
-        raise ValueError(f"a process of the node has the name {option.name}; give the feed another")
-    return option
+    return _checked(option)
+
+
+def feed_of_options(group: str, second_group: str | None, interface: str, ttl: int, *, name: str = _ITCH) -> FeedOption:
+    """The feed that options of `lockstep feed` and `lockstep replay` describe. Raises ValueError with a sentence that
+    names the option."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"--name is {name!r}; give a letter of a to z, then up to 15 of a to z, 0 to 9 and -")
+    second = None if second_group is None else _address(second_group, f"--second-group {second_group!r}")
+    place = _interface(interface, "--interface")
+    return _checked(FeedOption(name, _address(group, f"--group {group!r}"), second, place, ttl))
 
 
 def feed_options(texts: list[str]) -> tuple[FeedOption, ...]:
