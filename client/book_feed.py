@@ -5,8 +5,9 @@
             print(symbol, bid, offer)
 
 ``changes`` has the symbols of all changes, not only of those of best prices. ``is_whole`` is False while a message is
-known to be missing, while a snapshot is taken, and when the feed is silent: the books are then of an earlier time. They
-are never silently wrong: a message that cannot follow those before it makes them be built anew.
+known to be missing, while a snapshot is taken, when the feed is silent, and when nobody has looked at it for 3 s: the
+books are then of an earlier time. They are never silently wrong: a message that cannot follow those before it makes
+them be built anew.
 """
 
 import contextlib
@@ -131,6 +132,8 @@ class BookFeed:
         self._snapshot: _Snapshot | None = None
         self._retry_s = self._looked_s = 0.0
         self._sockets: list[socket.socket] = []
+        #: When nothing waited at a socket, ns: what is read there has come since, and may have waited as long.
+        self._emptied_ns: dict[socket.socket, int] = {}
         try:
             for group in (groups,) if isinstance(groups, str) else groups:
                 self._sockets.append(joined(_address(group), interface))
@@ -139,6 +142,7 @@ class BookFeed:
             self._asks.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
             self._asks.setblocking(False)
             self._asks.bind(("", 0))
+            self._emptied_ns = dict.fromkeys(self._sockets, time.monotonic_ns())
         except BaseException:
             self.close()
             raise
@@ -197,10 +201,13 @@ class BookFeed:
         """Take what came, or comes within ``timeout_s``, and ask for what is missing; gives symbols that changed."""
         self._changed = {}
         sockets = [*self._sockets, *([self._snapshot.socket] if self._snapshot else ())]
+        looked_ns = time.monotonic_ns()  # before the look: behind it this process may have been stopped
         ready, _, _ = select.select(sockets, [], [], max(0.0, min(timeout_s, _LOOK_S)))
-        for each in ready:
-            if self._snapshot is None or each is not self._snapshot.socket:
+        for each in self._sockets:
+            if each in ready:
                 self._read(each)
+            else:
+                self._emptied_ns[each] = looked_ns
         if self._snapshot is not None:
             self._read_snapshot(self._snapshot)
         if self.order.is_answered or time.monotonic() - self._looked_s >= _LOOK_S:
@@ -218,18 +225,27 @@ class BookFeed:
 
     def take_packet(self, octets: bytes) -> None:
         """Take a packet of the feed from somewhere else, such as a recording."""
+        self._take_packet(octets, None)
+
+    def _take_packet(self, octets: bytes, sent_from_ns: int | None) -> None:
         session = self.order.session
-        messages = self.order.take(octets, time.monotonic_ns())
+        messages = self.order.take(octets, time.monotonic_ns(), sent_from_ns=sent_from_ns)
         if self.order.session != session:
             self._books = Books()
         self._take(messages)
 
     def _read(self, each: socket.socket) -> None:
-        with contextlib.suppress(OSError):  # nothing more is there, or a port for requests is closed
+        sent_from_ns, looked_ns = self._emptied_ns[each], time.monotonic_ns()
+        try:
             for _ in range(512):
                 octets, sender = each.recvfrom(65_536)
+                looked_ns = time.monotonic_ns()
                 if each is not self._asks or sender in self._requests:  # anybody may send to a port
-                    self.take_packet(octets)
+                    self._take_packet(octets, sent_from_ns)
+        except BlockingIOError:  # nothing more is there
+            self._emptied_ns[each] = looked_ns
+        except OSError:  # a port for requests is closed
+            pass
 
     def _take(self, messages: list[bytes]) -> None:
         for message in messages:

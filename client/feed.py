@@ -62,9 +62,10 @@ class FeedSequence:
         heard = self._heard_ns is not None and now_ns - self._heard_ns < SILENCE_NS
         return heard and not self.missing and not self.wants_snapshot
 
-    def take(self, octets: bytes, now_ns: int) -> list[bytes]:
+    def take(self, octets: bytes, now_ns: int, *, sent_from_ns: int | None = None) -> list[bytes]:
         """Take a packet of the feed or of an answer; gives the messages that are now in sequence.
 
+        sent_from_ns: time before which it cannot have come, where it may have waited; None: it comes now.
         ``session`` is another one after it where a day has begun; its messages begin anew.
         """
         try:
@@ -76,7 +77,8 @@ class FeedSequence:
             return []
         if packet.session != self.session:
             self._begin(packet.session, now_ns)
-        self._heard_ns = now_ns
+        heard_ns = now_ns if sent_from_ns is None else sent_from_ns
+        self._heard_ns = heard_ns if self._heard_ns is None else max(heard_ns, self._heard_ns)
         if packet.next_sequence > self._behind:
             if packet.sequence > self._behind:
                 self.missed += packet.sequence - self._behind

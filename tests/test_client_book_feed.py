@@ -16,7 +16,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -217,6 +219,30 @@ def test_best_prices_come_while_all_is_here_and_of_the_symbols_of_the_day() -> N
         later.join()
         assert told[len(before) :] == [False, True]
         prices.close()
+
+
+def test_what_waited_while_nobody_looked_is_of_an_earlier_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that was stopped finds packets of then, and not those for which there was no room."""
+    clock = SimpleNamespace(monotonic=time.monotonic, monotonic_ns=time.monotonic_ns)
+    monkeypatch.setattr("client.book_feed.time", clock)
+    group, port = free_group()
+    with BookFeed(f"{group}:{port}", requests="127.0.0.1:9") as feed:
+
+        def takes(number: int) -> None:
+            send(group, port, packet_of("20990101", number, bid(number, 5, 10_000)))
+            until(lambda: feed.pump(0.01) == ["NEW"])
+
+        send(group, port, packet_of("20990101", 1, stock(1, "NEW")))
+        until(lambda: feed.pump(0.01) == ["NEW"])
+        takes(2)
+        assert feed.is_whole, "the control: somebody looked all the time"
+        send(group, port, packet_of("20990101", 3, bid(3, 5, 10_000)))
+        clock.monotonic_ns = lambda: time.monotonic_ns() + 90_000_000_000
+        until(lambda: feed.pump(0.01) == ["NEW"])
+        assert feed.book("NEW").best_prices.bid == (Decimal("1.00"), 10)
+        assert not feed.is_whole, "what was sent meanwhile may not be there"
+        takes(4)
+        assert feed.is_whole
 
 
 @pytest.mark.slow
