@@ -138,6 +138,12 @@ def test_levels_are_sums_over_all_members_however_the_reports_came(seed: int) ->
     control = IndexLevels(IndexDefinition("ALL", Fraction(1_000), {symbols[0]: Fraction(1)}), width_ns=MINUTE_NS)
     control.take(reports)
     assert control.digest() != one.digest()
+    # Twice the weights over twice the divisor are the same levels, and another state.
+    twice = {symbol: 2 * weight for symbol, weight in definition.members.items()}
+    control = IndexLevels(IndexDefinition("ALL", Fraction(1_000), twice, definition.changes), width_ns=MINUTE_NS)
+    control.take(reports)
+    assert (control.bars, control.all) == (one.bars, one.all)
+    assert control.digest() != one.digest()
 
 
 @pytest.mark.parametrize(

@@ -241,6 +241,11 @@ phase XYZ continuous
 
 def told(lines: str) -> list[str]:
     """Messages of a scenario behind those of ``MARKET``, in words without head and stock."""
+    return told_with_market(lines)[1]
+
+
+def told_with_market(lines: str) -> tuple[Market, list[str]]:
+    """The same, and the market."""
     engine, market = Engine(CAPACITY), Market()
     translator = Translator(parse(MARKET + lines, "lines"), engine.directory, "lines")
     skip = 0
@@ -260,7 +265,7 @@ def told(lines: str) -> list[str]:
             left_out = ("stock_locate", "time_ns", "stock=", "variation")
             said.append(" ".join(word for word in words if not word.startswith(left_out)))
     assert not differences(engine, reader)
-    return said
+    return market, said
 
 
 FURTHER = 1 << 35
@@ -430,6 +435,30 @@ replace ALPHA a4 a5 10 @ 11.00
         f"DELETE reference={FURTHER + 2}",
         f"ADD reference={FURTHER + 3} side=S shares=10 price_e4=110000",
     ]
+
+
+def test_trades_and_calls_above_what_itch_can_carry_are_left_out_and_counted() -> None:
+    """A trade, what a call would give, and the uncross: orders that are shown and trade in it are deleted."""
+    market, said = told_with_market(
+        """
+enter ALPHA a1 sell 10 XYZ @ 430000.00
+enter BETA b1 buy 10 XYZ @ 430000.00
+phase XYZ auction
+enter ALPHA a2 sell 30 XYZ @ 10.00
+enter ALPHA a3 sell 10 XYZ @ 10.01
+enter BETA b2 buy 60 XYZ @ 500000.00
+phase XYZ continuous
+"""
+    )
+    assert said == [
+        "TRADING_ACTION state=Q",
+        "ADD reference=3 side=S shares=30 price_e4=100000",
+        "ADD reference=4 side=S shares=10 price_e4=100100",
+        "TRADING_ACTION state=T",
+        "DELETE reference=3",
+        "DELETE reference=4",
+    ]
+    assert market.feed.left_out == 3
 
 
 def test_a_stop_is_shown_once_it_is_elected_and_rests() -> None:

@@ -174,10 +174,12 @@ def _crossed(tables: FeedTables, room: FeedRoom, at, row, place):
             left_qty = min(left_qty, np.int64(row["display_qty"]))
         reference, cut_qty = reference_of(there), np.int64(there["shown_qty"]) - left_qty
         if cut_qty > 0:
-            if price_e4 > _PRICE_MAX:
-                at = put_cancel(tables, room, at, time_ns, instrument, reference, cut_qty)
-            else:
+            if price_e4 <= _PRICE_MAX:
                 at = put_executed_in_cross(tables, room, at, time_ns, instrument, reference, cut_qty, match, price_e4)
+            elif left_qty == 0:
+                at = put_delete(tables, room, at, time_ns, instrument, reference)
+            else:
+                at = put_cancel(tables, room, at, time_ns, instrument, reference, cut_qty)
             there["shown_qty"] = left_qty
         if left_qty == 0:
             remove(tables, place)
