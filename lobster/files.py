@@ -58,13 +58,14 @@ def read_files(
         match("--check", checks, paths, symbols),
         strict=True,
     ):
+        text = _text(path)  # first: what is not there has no name to speak of
         if book_path is None:
             raise LobsterError(f"{path} has no order book to seed the opening from; give --book BOOK for each file")
         known = file_name(path.name)
         day = date or known.date
         if not day:
             raise LobsterError(f"the name {path.name} tells no date; give --date 2012-06-21")
-        messages = read_messages(_text(path), str(path), date=day, tick_e4=tick_e4)
+        messages = read_messages(text, str(path), date=day, tick_e4=tick_e4)
         book = read_book(_text(book_path), str(book_path), tick_e4=tick_e4)
         published = None
         if check_path is not None:

@@ -38,6 +38,10 @@ from wire.itch import cut, read
 from wire.itch_layout import LAYOUTS, ItchMessage, Printable, offsets
 
 _GZIP: Final = b"\x1f\x8b"
+#: First bytes of captures (pcap of either order, in us or ns, and pcapng) and of tables in Parquet.
+_OTHER_FORMS: Final = tuple(
+    bytes.fromhex(each) for each in ("d4c3b2a1", "a1b2c3d4", "4d3cb2a1", "a1b23c4d", "0a0d0d0a", "50415231")
+)
 #: Dates in names, as Nasdaq writes them (06212012.NASDAQ_ITCH50) and as `lockstep replay` does (20120621.itch).
 _NASDAQ_NAME: Final = re.compile(r"(\d\d)(\d\d)(\d{4})[._]")
 _OWN_NAME: Final = re.compile(r"(\d{4})(\d\d)(\d\d)[._]")
@@ -81,16 +85,20 @@ def read_itch(path: Path, *, symbols: Sequence[str], date: str | None, tick_e4: 
 
     symbols: those that are wanted; none: all. Raises LobsterError, naming the message, for one that cannot be.
     """
-    day = date or date_of(path.name)
-    if not day:
-        raise LobsterError(f"the name {path.name} tells no date; give --date 2012-06-21")
     try:
         raw = path.read_bytes()
         data = gzip.decompress(raw) if raw.startswith(_GZIP) else raw
     except (EOFError, zlib.error) as error:
         raise LobsterError(f"{path} cannot be unpacked ({error}); get the file again") from error
+    except IsADirectoryError:
+        raise LobsterError(f"{path} is a folder; name one file in it, of one day") from None
     except OSError as error:
         raise LobsterError(f"{path} cannot be read: {error.strerror}; check the path") from error
+    if data.startswith(_OTHER_FORMS):
+        raise LobsterError(f"{path} is a capture or a table; give a file of ITCH 5.0, as `lockstep replay` writes it")
+    day = date or date_of(path.name)
+    if not day:
+        raise LobsterError(f"the name {path.name} tells no date; give --date 2012-06-21")
     found = _Reading(str(path), midnight_ns(day, str(path)), frozenset(symbols), tick_e4)
     found.take(data)
     if missing := [symbol for symbol in symbols if symbol not in found.symbols.values()]:

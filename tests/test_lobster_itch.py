@@ -143,6 +143,22 @@ def test_a_file_that_cannot_be_used_is_refused_with_its_message(data: bytes, wha
 
 
 @pytest.mark.slow
+def test_what_is_no_itch_file_is_told_before_its_name_is_read(tmp_path: Path) -> None:
+    (tmp_path / "days").mkdir()
+    (tmp_path / "day.pcap").write_bytes(bytes.fromhex("d4c3b2a1") + bytes(20))
+    (tmp_path / "day.parquet").write_bytes(b"PAR1" + bytes(20))
+    (tmp_path / "day.itch").write_bytes(bytes(2))
+    for name, what in (
+        ("days", "is a folder; name one file in it"),
+        ("none", "cannot be read: No such file"),
+        ("day.pcap", "is a capture or a table; give a file of ITCH 5.0"),
+        ("day.parquet", "is a capture or a table"),
+        ("day.itch", "tells no date; give --date"),
+    ):
+        with pytest.raises(LobsterError, match=what):
+            read_itch(tmp_path / name, symbols=(), date=None, tick_e4=100)
+
+
 def test_run_takes_an_itch_file_and_replay_gives_one(tmp_path: Path, lockstep: Lockstep) -> None:
     path = tmp_path / "20240115.itch"
     path.write_bytes(plain_day(1, 1_000))
