@@ -266,7 +266,7 @@ def order(
         bool,
         typer.Option(
             "--latency",
-            help="Show how long each of its commands took: read, sequenced, applied, journaled, answered.",
+            help="Show the latency of each of its commands: read, sequenced, applied, journaled, answered.",
         ),
     ] = False,
     as_json: Json = False,
@@ -314,7 +314,7 @@ def why(
 def inspect(
     directory: Directory,
     other: Annotated[
-        Path | None, typer.Argument(metavar="[DIR_B]", help="Another directory, to be seen beside the first.")
+        Path | None, typer.Argument(metavar="[DIR_B]", help="A second directory, shown beside the first.")
     ] = None,
     at: At = None,
     as_json: Json = False,
@@ -346,7 +346,7 @@ def incident(
         list[str] | None,
         typer.Option(
             metavar="SYM",
-            help="Picture of this instrument; may be repeated.",
+            help="Instrument to draw a picture of; may be repeated.",
             show_default="halted ones and the busiest",
         ),
     ] = None,
@@ -492,7 +492,7 @@ def stats(
         str | None, typer.Option(metavar="WIDTH", help="Print bars of this width instead, such as 1m.")
     ] = None,
     index: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Print levels of an index: its members, weights and changes.")
+        Path | None, typer.Option(metavar="FILE", help="Print levels of the index that a file defines.")
     ] = None,
     symbol: Symbol = None,
     participant: Participant = None,

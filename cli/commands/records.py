@@ -67,7 +67,7 @@ def latency(
     end: ToWhen = None,
     participant: Participant = None,
     every: Annotated[
-        int | None, typer.Option(metavar="SECONDS", min=1, help="Summarize each so many seconds too.")
+        int | None, typer.Option(metavar="SECONDS", min=1, help="Also summarize each interval of so many seconds.")
     ] = None,
     as_json: Json = False,
 ) -> int:

@@ -58,17 +58,18 @@ def serve(
         int, typer.Option(metavar="N", min=1, help="Write a checkpoint each N commands.")
     ] = 4_000_000,
     connections_max: Annotated[
-        int, typer.Option(metavar="N", min=1, max=4_096, help="Connections of clients at most.")
+        int, typer.Option(metavar="N", min=1, max=4_096, help="Maximum number of client connections.")
     ] = 1_024,
     connections_per_address_max: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Connections of one address at most.", show_default="all")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Maximum number of connections from one address.", show_default="all"),
     ] = None,
     waiting_per_address_max: Annotated[
         int | None,
         typer.Option(
             metavar="N",
             min=1,
-            help="Connections of one address without a login at most.",
+            help="Maximum number of connections from one address that have not logged in.",
             show_default="a quarter of connections-max",
         ),
     ] = None,
@@ -82,14 +83,14 @@ def serve(
     tls_client_ca: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Clients show a certificate of these CAs, PEM.", show_default="clients show none"
+            metavar="FILE", help="Require client certificates of these CAs, PEM.", show_default="none required"
         ),
     ] = None,
     arrivals: Annotated[
         bool,
         typer.Option(
             help="Record receive time, connection and turn of each order in DIR/arrivals, and its latency in "
-            "DIR/latencies; who logs in and out, in DIR/logins."
+            "DIR/latencies; and logins and logouts in DIR/logins."
         ),
     ] = True,
     password_cost: Annotated[
@@ -192,7 +193,7 @@ def serve(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Who may sign in to the operator's view of the page of --web, as `lockstep operator` writes it.",
+            help="File of operators who may sign in to the page of --web; `lockstep operator` writes it.",
             show_default="nobody",
         ),
     ] = None,
@@ -200,7 +201,7 @@ def serve(
         list[str] | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Proxy before --web whose X-Forwarded-For says for whom it asks; may be repeated.",
+            help="Trusted proxy before --web: client addresses are those of its X-Forwarded-For; may be repeated.",
             show_default="none",
         ),
     ] = None,
@@ -209,7 +210,7 @@ def serve(
         typer.Option(
             metavar="URL[,WORD=VALUE]",
             help="Publish blocks and ITCH messages through a NATS server, such as nats://127.0.0.1:4222, from a "
-            "process of its own. Words: venue=, requests=HOST:PORT (readers that miss something), login=FILE.",
+            "process of its own. Words: venue=, requests=HOST:PORT (re-requests of lost messages), login=FILE.",
             show_default="none",
         ),
     ] = None,
@@ -224,8 +225,8 @@ def serve(
     threads: Annotated[
         Threads,
         typer.Option(
-            help="shared: the market serves the clients of --port itself; dedicated: it keeps a processor busy alone, "
-            "and those clients have a process beside it.",
+            help="shared: the market serves the clients of --port itself; dedicated: it keeps one processor busy, "
+            "and a gateway process serves those clients.",
         ),
     ] = Threads.shared,
     pin: Annotated[
@@ -270,7 +271,7 @@ def serve(
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="Link of the other node, until the arbiter names the primary.",
+            help="Address of the other node's --link, until the arbiter names the primary.",
             show_default="none",
             rich_help_panel=PAIR,
         ),
@@ -296,7 +297,7 @@ def serve(
     alone: Annotated[
         Alone | None,
         typer.Option(
-            help="Without a standby: answer on, once the arbiter has recorded it, or stop.",
+            help="Without a standby: continue once the arbiter has recorded it, or stop.",
             show_default="continue",
             rich_help_panel=PAIR,
         ),
@@ -467,14 +468,18 @@ def gateway(
         WhenFull,
         typer.Option(help="While the core takes nothing: leave orders in the sockets, or end clients that send."),
     ] = WhenFull.wait,
-    connections_max: Annotated[int, typer.Option(min=1, max=16_384, help="Connections of clients at most.")] = 1_024,
+    connections_max: Annotated[
+        int, typer.Option(min=1, max=16_384, help="Maximum number of client connections.")
+    ] = 1_024,
     connections_per_address_max: Annotated[
-        int | None, typer.Option(min=1, help="Of them from one address.", show_default="all")
+        int | None, typer.Option(min=1, help="Maximum number from one address.", show_default="all")
     ] = None,
     waiting_per_address_max: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Of them from one address without a login.", show_default="a quarter of connections-max"
+            min=1,
+            help="Maximum number from one address that have not logged in.",
+            show_default="a quarter of connections-max",
         ),
     ] = None,
     past_days: Annotated[int, typer.Option(min=0, max=366, help="Past days whose streams clients can request.")] = 5,
@@ -487,7 +492,7 @@ def gateway(
     tls_client_ca: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Clients show a certificate of these CAs, PEM.", show_default="clients show none"
+            metavar="FILE", help="Require client certificates of these CAs, PEM.", show_default="none required"
         ),
     ] = None,
     fix_accounts: FixAccounts = None,
@@ -527,23 +532,25 @@ def feed(
     name: Annotated[str, typer.Option(help="Name of this feed; letters, digits and hyphens.")] = "itch",
     second_group: Annotated[
         str | None,
-        typer.Option(metavar="GROUP:PORT", help="Group of the same packets again, the B feed.", show_default="none"),
+        typer.Option(
+            metavar="GROUP:PORT", help="Multicast group of the B feed, with the same packets.", show_default="none"
+        ),
     ] = None,
-    interface: Annotated[str, typer.Option(help="Address of the interface that packets leave by.")] = "127.0.0.1",
-    ttl: Annotated[int, typer.Option(min=0, max=255, help="Networks that packets may cross.")] = 1,
+    interface: Annotated[str, typer.Option(help="Address of the network interface to send from.")] = "127.0.0.1",
+    ttl: Annotated[int, typer.Option(min=0, max=255, help="TTL of the multicast packets.")] = 1,
     node: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Name of the node in its pair: send only while it reigns."),
+        typer.Option(metavar="NAME", help="Name of the node in its pair: send only while it is primary."),
     ] = None,
     requests: Annotated[
-        int, typer.Option(metavar="PORT", min=0, max=65_535, help="UDP port for lost messages; 0: any free port.")
+        int, typer.Option(metavar="PORT", min=0, max=65_535, help="UDP port for re-requests; 0: any free port.")
     ] = 0,
     snapshots: Annotated[
         int, typer.Option(metavar="PORT", min=0, max=65_535, help="TCP port for snapshots; 0: any free port.")
     ] = 0,
     spin: Annotated[
         bool,
-        typer.Option("--spin", help="Wait for what happens without sleep: sooner on the wire, for a processor alone."),
+        typer.Option("--spin", help="Spin in place of sleep: less latency, and one processor always busy."),
     ] = False,
     requests_fd: Annotated[int | None, typer.Option(min=3, help="Descriptor of a socket for requests.")] = None,
     snapshots_fd: Annotated[int | None, typer.Option(min=3, help="Descriptor of a socket that listens.")] = None,
@@ -551,8 +558,8 @@ def feed(
 ) -> int:
     """Send the market data of a node, in a process of its own, until the node ends, SIGTERM or Ctrl-C.
 
-    ITCH 5.0 over MoldUDP64 multicast, with a server for lost messages and one for snapshots. The market does not wait
-    for it. Started again under the same name it has the same messages under the same numbers.
+    ITCH 5.0 over MoldUDP64 multicast, with a re-request server and a snapshot server. The market does not wait for it.
+    Started again under the same name it has the same messages under the same sequence numbers.
 
     Example: lockstep feed data --group 239.192.0.1:26400 --requests 26401 --snapshots 26402
     """
@@ -580,7 +587,7 @@ def web(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Data directory of a running node.")],
     host: Annotated[str, typer.Option(help="Address on which clients connect.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port for clients; 0: any free port.")] = 8_080,
-    rate: Annotated[int, typer.Option(min=0, help="Requests a second that an address may send; 0: no limit.")] = 30,
+    rate: Annotated[int, typer.Option(min=0, help="Rate limit: requests a second from one address; 0: none.")] = 30,
     keys: Annotated[
         Path | None,
         typer.Option(
@@ -599,7 +606,7 @@ def web(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Who may sign in to the operator's view of the page, as `lockstep operator` writes it.",
+            help="File of operators who may sign in to the page; `lockstep operator` writes it.",
             show_default="nobody",
         ),
     ] = None,
@@ -607,7 +614,7 @@ def web(
         list[str] | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Proxy whose X-Forwarded-For says for whom it asks, so that --rate is of its clients. Repeatable.",
+            help="Trusted proxy: client addresses, for --rate, are those of its X-Forwarded-For; may be repeated.",
             show_default="none",
         ),
     ] = None,
@@ -654,10 +661,10 @@ def nats(
     url: Annotated[str, typer.Option(help="NATS server, such as nats://127.0.0.1:4222 or tls://nats.example:4222.")],
     venue: Annotated[str, typer.Option(help="Word in the subjects; letters, digits, - and _.")] = "main",
     requests: Annotated[
-        int, typer.Option(metavar="PORT", min=0, max=65_535, help="TCP port for readers that miss something; 0: any.")
+        int, typer.Option(metavar="PORT", min=0, max=65_535, help="TCP port for re-requests of lost messages; 0: any.")
     ] = 0,
     requests_host: Annotated[
-        str, typer.Option(help="Address of that port: who reaches it may read all.")
+        str, typer.Option(help="Address of the re-request port; whoever reaches it can read the whole journal.")
     ] = "127.0.0.1",
     login: Annotated[
         Path | None,
@@ -667,7 +674,7 @@ def nats(
     ] = None,
     node: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Name of the node in its pair: publish only while it reigns."),
+        typer.Option(metavar="NAME", help="Name of the node in its pair: publish only while it is primary."),
     ] = None,
     requests_fd: Annotated[int | None, typer.Option(hidden=True)] = None,  # of a socket that listens, from the node
     as_json: Json = False,

@@ -38,7 +38,7 @@ def export(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="All levels of the books too, at each TIME of the market's clock in which a command came, as 1m.",
+            help="Also all price levels, once in each interval of market time in which a command came, as 1m.",
         ),
     ] = None,
     check: Annotated[
@@ -70,7 +70,8 @@ def export(
 def replay(
     directory: Directory,
     feed: Annotated[
-        ReplayFeed, typer.Option(help="itch: every order of the book, as ITCH 5.0; ws: what web clients are told.")
+        ReplayFeed,
+        typer.Option(help="itch: every order of the book, as ITCH 5.0; ws: messages of the WebSocket channels."),
     ] = ReplayFeed.itch,
     out: Annotated[
         Path | None,
@@ -95,32 +96,34 @@ def replay(
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option(min=0, max=65_535, help="Tell ws to clients of this port; 0: any free port.", show_default="none"),
+        typer.Option(min=0, max=65_535, help="Send ws to clients of this port; 0: any free port.", show_default="none"),
     ] = None,
     speed: Annotated[
         str | None,
-        typer.Option(metavar="1x|10x|max", help="Times as fast as it was, for --group and --port.", show_default="1x"),
+        typer.Option(
+            metavar="1x|10x|max", help="Speed of --group and --port; 1x: as fast as it was.", show_default="1x"
+        ),
     ] = None,
     day: Annotated[str | None, typer.Option(metavar="DATE", help="Only this trading day, as 2024-01-15.")] = None,
     begin: FromWhen = None,
     end: ToWhen = None,
     second_group: Annotated[
         str | None,
-        typer.Option(metavar="GROUP:PORT", help="Group of the same packets again, the B feed.", show_default="none"),
+        typer.Option(
+            metavar="GROUP:PORT", help="Multicast group of the B feed, with the same packets.", show_default="none"
+        ),
     ] = None,
     interface: Annotated[
         str | None,
-        typer.Option(
-            help="Address of the interface that packets leave by, or that clients connect to.", show_default="127.0.0.1"
-        ),
+        typer.Option(help="Address of the network interface to send from, or to listen on.", show_default="127.0.0.1"),
     ] = None,
     ttl: Annotated[
-        int | None, typer.Option(min=0, max=255, help="Networks that packets may cross.", show_default="1")
+        int | None, typer.Option(min=0, max=255, help="TTL of the multicast packets.", show_default="1")
     ] = None,
     requests: Annotated[
         int | None,
         typer.Option(
-            metavar="PORT", min=0, max=65_535, help="UDP port for lost messages; 0: any free port.", show_default="0"
+            metavar="PORT", min=0, max=65_535, help="UDP port for re-requests; 0: any free port.", show_default="0"
         ),
     ] = None,
     snapshots: Annotated[
