@@ -10,6 +10,7 @@ from pathlib import Path
 from client.book import AuctionState, Books
 from engine import Engine
 from marketdata.itch import session_name
+from marketdata.itch.snapshot import Snapshot
 from notation.parse import parse
 from notation.translate import Translator
 from tests.report_streams import CAPACITY, Block
@@ -192,6 +193,18 @@ def test_the_next_day_begins_with_directory_states_and_levels() -> None:
         "MWCB_LEVELS time_ns=32400000000000 level_1_e8=8518800000 level_2_e8=7969200000 level_3_e8=7328000000",
         "TRADING_ACTION stock_locate=1 time_ns=32400000000000 stock=XYZ state=Q",
     ]
+
+
+def test_a_snapshot_has_the_events_of_the_day_up_to_its_moment() -> None:
+    engine, market = Engine(CAPACITY), Market()
+    translator = Translator(parse(DAY.partition("at 2024-01-16")[0], "lines"), engine.directory, "lines")
+    events = []
+    while (batch := translator.next_batch(engine.directory)) is not None:
+        for n in range(len(batch.rows)):
+            market.take(Block(engine.seq + 1, batch.rows[n : n + 1], engine.apply(batch.rows[n : n + 1])))
+            framed = b"".join(Snapshot(market.feed).framed(engine.now_ns))
+            events.append("".join(chr(message[11]) for _, message in itch.cut(framed) if message[:1] == b"S"))
+    assert [each for each in dict.fromkeys(events) if each] == ["OS", "OSQ", "OSQM"]
 
 
 def test_the_day_has_each_kind_that_the_protocol_names() -> None:

@@ -12,7 +12,7 @@ from engine import Capacity, Engine
 from engine.names import Directory
 from engine.records import COMMAND, CommandKind
 from lobster.itch import date_of, read_itch
-from lobster.read import LobsterError
+from lobster.read import CROSS, DELETE, ENTER, EXECUTE, EXECUTE_HIDDEN, REDUCE, LobsterError
 from lobster.run import input_of
 from tests.conftest import Lockstep
 from tests.itch_reader import Reader
@@ -116,6 +116,45 @@ def message(kind: str, **values: Any) -> bytes:
 
 STOCK = message("R", stock="XYZ")
 ADD = message("A", reference=1, side="B", shares=10, stock="XYZ", price_e4=100_000)
+
+
+def test_each_kind_of_message_is_what_it_says_of_its_order(tmp_path: Path) -> None:
+    """Orders with a name too; an execution with a price is a trade where it counts, else the end of its shares."""
+    path = tmp_path / "20240115.itch"
+    path.write_bytes(
+        STOCK
+        + ADD
+        + message("F", reference=2, side="S", shares=9, stock="XYZ", price_e4=101_000, attribution="NSDQ")
+        + message("C", reference=1, shares=2, match_number=1, printable="Y", price_e4=100_000)
+        + message("C", reference=1, shares=3, match_number=2, printable="N", price_e4=100_000)
+        + message("E", reference=2, shares=4, match_number=3)
+        + message("Q", shares=3, stock="XYZ", price_e4=100_000, match_number=2, cross="O")
+        + message("P", side="B", shares=1, stock="XYZ", price_e4=100_500, match_number=4)
+        + message("C", reference=1, shares=5, match_number=5, printable="N", price_e4=100_000)
+        + message("U", reference=2, new_reference=3, shares=6, price_e4=102_000)
+        + message("X", reference=3, shares=2)
+    )
+    (file,) = read_itch(path, symbols=(), date=None, tick_e4=100)
+    columns = (
+        file.messages.type,
+        file.messages.order_id,
+        file.messages.qty,
+        file.messages.price_e4,
+        file.messages.side,
+    )
+    assert list(zip(*(column.tolist() for column in columns), strict=True)) == [
+        (ENTER, 1, 10, 100_000, 1),
+        (ENTER, 2, 9, 101_000, -1),
+        (EXECUTE, 1, 2, 100_000, 1),
+        (REDUCE, 1, 3, 100_000, 1),
+        (EXECUTE, 2, 4, 101_000, -1),
+        (CROSS, 0, 0, 0, 0),
+        (EXECUTE_HIDDEN, 0, 0, 0, 0),
+        (DELETE, 1, 5, 100_000, 1),
+        (DELETE, 2, 5, 101_000, -1),
+        (ENTER, 3, 6, 102_000, -1),
+        (REDUCE, 3, 2, 102_000, -1),
+    ]
 
 
 @pytest.mark.parametrize(

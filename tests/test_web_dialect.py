@@ -311,6 +311,17 @@ def test_answers_and_channels_of_trades_have_these_fields() -> None:
     assert [row[:2] for row in answers.book(market, product, {"level": "3"})["bids"]] == [["9.90", "29"]]
 
 
+def test_a_market_order_that_rests_in_a_call_is_no_best_price() -> None:
+    viewed = Viewed()
+    call = "phase XYZ auction\nenter ALPHA m1 buy 5 XYZ @ market\nenter ALPHA a1 buy 7 XYZ @ 9.90\n"
+    viewed.take_lines(SET_UP + call)
+    market, product = viewed.market, viewed.market.by_id["XYZ-USD"]
+    assert answers.best(market, product)[0] == (99_000, 7, 1)
+    for level in "12":
+        assert answers.book(market, product, {"level": level})["bids"] == [["9.90", "7", 1]]
+    assert channels.snapshot(market, product)["bids"] == [["9.90", "7"]]
+
+
 HIDDEN = """\
 enter ALPHA a1 sell 30 XYZ @ 10.00 hidden
 enter BETA b1 buy 10 XYZ @ 10.00

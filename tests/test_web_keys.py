@@ -91,6 +91,8 @@ def test_an_order_is_read_into_words_of_the_rulebook_with_exact_decimals() -> No
     timed = read(product.id, viewed, time_in_force="GTT", cancel_after="min", size=7, price="010.10")
     assert timed.terms == "tif=gtd until=2024-01-15T00:01:01"  # a second begun counts whole
     assert (timed.qty, timed.price) == (7, "010.1")
+    for after, until in (("hour", "2024-01-15T01:00:01"), ("day", "2024-01-16T00:00:01")):
+        assert read(product.id, viewed, time_in_force="GTT", cancel_after=after).terms == f"tif=gtd until={until}"
     exact = order_requests.read_order(
         f'{{"product_id": "{product.id}", "side": "sell", "size": 3.0, "price": 0.3000}}'.encode(), viewed, NOW_NS
     )
