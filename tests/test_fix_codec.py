@@ -42,6 +42,22 @@ def test_a_checksum_is_the_sum_modulo_256(data: bytes) -> None:
     assert checksum(data) == sum(data) % 256
 
 
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 511, 512, 513, 20_000])
+def test_a_checksum_is_of_all_bytes_of_a_long_message(size: int) -> None:
+    """Examples of hypothesis are short for the most part."""
+    for data in (b"\xff" * size, bytes(size), bytes(at * 7 % 256 for at in range(size))):
+        assert checksum(data) == sum(data) % 256
+
+
+def test_no_frame_of_which_a_byte_was_changed_is_whole() -> None:
+    good = order()
+    for at, octet in enumerate(good):
+        for other in {octet ^ 1, (octet + 1) % 256, 1, 61} - {octet}:
+            cutter = Cutter()
+            cutter.feed(good[:at] + bytes([other]) + good[at + 1 :] + good)
+            assert {frame for frame, whole in cut_all(cutter) if whole} <= {good}, (at, other)
+
+
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=200), st.booleans())
 @settings(max_examples=100, deadline=None)
 def test_frames_are_cut_alike_in_pieces_of_any_size(sizes: list[int], ends: bool) -> None:
