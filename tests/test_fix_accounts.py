@@ -20,6 +20,7 @@ from gateway.fix.marks import Mark
 from gateway.fix.session import COMP_ID, FixSession
 from gateway.fix.signed_logon import is_signed, signed_content
 from gateway.fix.streams import FixStreams
+from gateway.fix.throttle import Throttle
 from tests.conftest import Lockstep
 from tests.fix_client import FixClient, one_write
 from tests.gateways import gateway
@@ -209,6 +210,14 @@ def test_what_the_session_says_is_not_held_up_by_a_throttle_and_a_clock_that_goe
     _, rows, messages = made.read(memoryview(orders_from(writer, clock, 4, 1)), 256, streams, 1, 1)
     assert (rows, messages) == ([], 0)
     assert made.pause_ns == 10**9
+
+
+def test_a_throttle_holds_no_more_than_its_burst_however_long_its_user_is_silent() -> None:
+    throttle = Throttle(10, 12, 0)
+    assert throttle.left(3_600 * 10**9) == 12
+    throttle.take(12)
+    assert (throttle.left(3_600 * 10**9), throttle.wait_ns()) == (0, 100_000_000)
+    assert throttle.left(7_200 * 10**9) == 12
 
 
 # Hours.

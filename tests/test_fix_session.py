@@ -165,6 +165,33 @@ def test_a_gap_is_asked_for_once_and_what_came_early_waits() -> None:
     assert peer.received[-1] == "A9"
 
 
+def test_a_gap_fill_ends_the_gap_and_forgets_what_came_early_within_it() -> None:
+    peer = live()
+    assert peer.order("A5", seq=5) == ["2 2 7=2 16=0"]
+    assert peer.say("4", (123, "Y"), (36, "8"), seq=2) == []
+    assert (peer.store.in_seq, peer.received, peer.session._early) == (8, [], {})
+    assert peer.order("A10", seq=10) == ["2 3 7=8 16=0"], "the next gap is asked for at once"
+    assert peer.say("4", (123, "Y"), (36, "10"), seq=8) == []
+    assert peer.received == ["A10"]
+
+
+def test_a_gap_fill_and_a_reset_go_forward_alone() -> None:
+    peer = live()
+    for more in ([(36, "3")], [(36, "3"), (123, "N")]):
+        assert peer.say("4", *more, seq=900) == [], (
+            "a reset has any number of its own, and goes to the one that it says"
+        )
+        assert peer.store.in_seq == 3
+    for new, fills in ((2, False), (3, True), (2, True)):
+        more = [(123, "Y")] if fills else []
+        (answer,) = peer.say("4", (36, str(new)), *more, seq=3)
+        assert answer.startswith("3 ")
+        assert answer.endswith("372=4 373=5"), answer
+        assert peer.store.in_seq == 3
+    assert peer.say("4", (36, "20"), seq=1) == []
+    assert (peer.store.in_seq, peer.ended) == (20, None)
+
+
 def test_messages_that_come_early_are_bounded() -> None:
     peer = live()
     for seq in range(EARLY_MAX + 50):
@@ -217,6 +244,32 @@ def test_a_number_that_is_too_low_ends_the_session_unless_it_is_a_duplicate() ->
     assert peer.received == ["A2"]
     assert peer.say("0", seq=2) == ["5 2 58=MsgSeqNum too low, expecting 3 but received 2"]
     assert peer.ended == "MsgSeqNum too low, expecting 3 but received 2"
+
+
+def test_a_duplicate_says_when_it_was_sent_first_which_is_not_later() -> None:
+    def again(first: str | None) -> list[str]:
+        header = [(43, b"Y"), *([] if first is None else [(122, first.encode())])]
+        return peer.say("0", seq=2, header=header)
+
+    peer = live()
+    peer.order("A2")
+    assert again(None) == ["3 2 45=2 58=Required tag missing 371=122 372=0 373=1"]
+    assert (peer.store.in_seq, peer.ended) == (3, None), "it was consumed before"
+    assert again(Times().text(peer.now_ns).decode()) == []
+    later = Times().text(peer.now_ns + SECOND_NS).decode()
+    assert [each.split()[0] for each in again(later)] == ["3", "5"], "it is refused, and the session ends"
+    peer = live()
+    peer.order("A2")
+    assert again("no time") == ["3 2 45=2 58=Incorrect data format for value 371=122 372=0 373=6"]
+
+
+def test_a_resend_that_is_asked_for_within_a_gap_is_sent_and_its_number_is_not_missed() -> None:
+    peer = live()
+    assert peer.order("A4", seq=4) == ["2 2 7=2 16=0"]
+    assert peer.say("2", (7, "1"), (16, "0"), seq=5) == ["4 1 43=Y 36=3 123=Y"]
+    peer.order("A2", seq=2)
+    peer.order("A3", seq=3)
+    assert (peer.received, peer.store.in_seq) == (["A2", "A3", "A4"], 6)
 
 
 def test_a_resend_has_duplicates_and_gap_fills_and_goes_in_slices() -> None:
