@@ -484,6 +484,15 @@ def signed(frame: bytes, key: Any) -> bytes:
     return base64.b64encode(key.sign(signed_content(Message(frame))))
 
 
+def test_a_signed_logon_is_newer_than_all_that_this_gateway_and_the_journal_have() -> None:
+    accounts = Accounts()
+    assert [accounts.is_new("ua", time_ns) for time_ns in (5, 5, 4, 6)] == [True, False, False, True]
+    assert not accounts.is_new("UA", 6), "names are the same in small letters"
+    accounts.journaled_ns = {"UA": 8, "UB": 3}.__getitem__
+    assert [accounts.is_new("UA", time_ns) for time_ns in (7, 8, 9)] == [False, False, True]
+    assert [accounts.is_new("UB", time_ns) for time_ns in (3, 4)] == [False, True]
+
+
 def test_a_signature_is_of_each_field_that_is_signed() -> None:
     key = ed25519.Ed25519PrivateKey.generate()
     public = key.public_key().public_bytes_raw()

@@ -247,12 +247,13 @@ def test_a_number_that_is_too_low_ends_the_session_unless_it_is_a_duplicate() ->
 
 
 def test_a_duplicate_says_when_it_was_sent_first_which_is_not_later() -> None:
+    peer = live()
+    peer.order("A2")
+
     def again(first: str | None) -> list[str]:
         header = [(43, b"Y"), *([] if first is None else [(122, first.encode())])]
         return peer.say("0", seq=2, header=header)
 
-    peer = live()
-    peer.order("A2")
     assert again(None) == ["3 2 45=2 58=Required tag missing 371=122 372=0 373=1"]
     assert (peer.store.in_seq, peer.ended) == (3, None), "it was consumed before"
     assert again(Times().text(peer.now_ns).decode()) == []
