@@ -58,6 +58,15 @@ def test_no_frame_of_which_a_byte_was_changed_is_whole() -> None:
             assert {frame for frame, whole in cut_all(cutter) if whole} <= {good}, (at, other)
 
 
+def test_a_checksum_stands_behind_a_separator() -> None:
+    data = b"8=FIX.4.4\x019=9\x0135=0\x0158=a"
+    cutter = Cutter()
+    cutter.feed(data + b"10=%03d\x01" % checksum(data) + order() * 2)
+    found = cut_all(cutter)
+    assert found[-1] == (order(), True)
+    assert {frame for frame, whole in found if whole} == {order()}
+
+
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=200), st.booleans())
 @settings(max_examples=100, deadline=None)
 def test_frames_are_cut_alike_in_pieces_of_any_size(sizes: list[int], ends: bool) -> None:
