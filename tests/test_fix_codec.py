@@ -1,5 +1,7 @@
 """FIX frames, fields and their validation: whole or byte by byte, right or broken, in the fast way and the slow one."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,7 +9,8 @@ from hypothesis import strategies as st
 from tests.fix_judge import judge_dictionary, needs_quickfix
 from wire.errors import ProtocolError
 from wire.fix_codec import BODY_BYTES_MAX, Cutter, FrameWriter, Garbled, Message, Times, body, checksum
-from wire.fix_dictionary import Dictionary, Field, Member, read_xml
+from wire.fix_data_table import market_data
+from wire.fix_dictionary import ADMIN_TYPES, Dictionary, Field, Member, read_xml
 from wire.fix_table import VERSIONS, own
 from wire.fix_validation import Fault, RejectReason, Validator
 
@@ -156,6 +159,16 @@ FAULTS = {
     "no side": (order().replace(b"54=1\x01", b""), RejectReason.REQUIRED_TAG_MISSING, 54),
     "no target": (order().replace(b"56=LOCK\x01", b""), RejectReason.REQUIRED_TAG_MISSING, 56),
     "a tag of another type": (order("7=1|"), RejectReason.TAG_NOT_DEFINED_FOR_TYPE, 7),
+    "a tag that no message takes": (order("167=CS|"), RejectReason.TAG_NOT_DEFINED_FOR_TYPE, 167),
+    "a tag of an earlier version": (order("20=0|"), RejectReason.INVALID_TAG, 20),
+    "a tag of a later version": (order("1369=M1|"), RejectReason.INVALID_TAG, 1369),
+    "an empty tag that no message takes": (order("167=|"), RejectReason.TAG_WITHOUT_VALUE, 167),
+    "a group that no message takes, of a field that one does": (
+        order("386=2|336=A|336=B|"),
+        RejectReason.TAG_NOT_DEFINED_FOR_TYPE,
+        386,
+    ),
+    "a group that no message takes": (order("78=2|79=A|80=1|79=B|80=2|"), RejectReason.TAG_NOT_DEFINED_FOR_TYPE, 78),
     "an empty tag": (order("58=|"), RejectReason.TAG_WITHOUT_VALUE, 58),
     "a wrong side": (order().replace(b"54=1\x01", b"54=Z\x01"), RejectReason.VALUE_INCORRECT, 54),
     "a price in words": (order().replace(b"44=10.05", b"44=ten"), RejectReason.DATA_FORMAT, 44),
@@ -223,6 +236,32 @@ def test_our_tables_ask_for_all_that_quickfix_asks_for(version: str) -> None:
     assert len(shared) > 80
     for field, theirs_field in shared:
         assert _numeric(field) == _numeric(theirs_field) or field.tag == 532, field
+
+
+@needs_quickfix
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(("tables", "kind"), [(own, "0"), (own, "j"), (market_data, "0"), (market_data, "g")])
+def test_a_field_of_the_standard_has_another_reason_than_one_that_is_not(
+    version: str, tables: Callable[[str], Dictionary], kind: str
+) -> None:
+    """Each tag up to 5,000 in a message: reason 0 where QuickFIX does not know it either, else 2."""
+    theirs, ours = judge_dictionary(version), tables(version)
+    of_session = kind in ADMIN_TYPES and len(theirs.session_fields) > 0
+    standard = (theirs.session_fields if of_session else theirs.fields).keys()
+    own_fields = (ours.session_fields if of_session else ours.fields).keys()
+    validator, writer = Validator(ours), FrameWriter(version, "FIRM", "LOCK", Times())
+    placed = {member.tag for member in (*ours.header, *ours.trailer, *ours.messages[kind])}
+    needed = {"0": [], "j": [(372, "8"), (380, "0")], "g": [(335, "x"), (263, "0")]}[kind]
+    reasons: dict[RejectReason, set[int]] = {}
+    for tag in {*range(1, 5_001)} - placed:
+        fault = validator.fault(Message(writer.frame(kind.encode(), 2, NOW_NS, body([*needed, (tag, "?")]))))
+        assert fault is not None, tag
+        assert fault.tag == tag
+        reasons.setdefault(fault.reason, set()).add(tag)
+    # Fields that a message takes here though the version has them not: of them alone the value is judged too.
+    assert len(own_fields - standard) < 16
+    assert reasons[RejectReason.INVALID_TAG] == {*range(1, 5_001)} - placed - standard - own_fields
+    assert reasons[RejectReason.TAG_NOT_DEFINED_FOR_TYPE] >= standard - placed - own_fields
 
 
 def _numeric(field: Field) -> str:

@@ -485,6 +485,25 @@ def test_a_resend_from_or_to_no_number_is_rejected(begin: str, end: str, tag: in
     assert peer.store.in_seq == 3
 
 
+@pytest.mark.parametrize(("begin", "end", "tag"), [(2, 1, 16), (3, 1, 16), (3, 0, 7), (3, 9, 7), (999_999, 0, 7)])
+def test_a_resend_of_what_was_not_sent_is_rejected(begin: int, end: int, tag: int) -> None:
+    """It had no answer, and its number was used. Two messages were sent."""
+    peer = live()
+    assert peer.say("1", (112, "x")) == ["0 2 112=x"]
+    said = "3 3 45=3 58=Value is incorrect (out of range) for this tag"
+    assert peer.say("2", (7, begin), (16, end)) == [f"{said} 371={tag} 372=2 373=5"]
+    assert peer.say("2", (7, 3), (16, 9)) == ["4 3 43=Y 36=4 123=Y"], "the reject is the last that was sent"
+    assert peer.store.in_seq == 5
+
+
+def test_a_resend_of_what_was_not_sent_behind_a_gap_is_rejected_and_the_gap_is_asked_for() -> None:
+    peer = live()
+    answers = peer.say("2", (7, 9), (16, 0), seq=5)
+    assert answers == ["3 2 45=5 58=Value is incorrect (out of range) for this tag 371=7 372=2 373=5", "2 3 7=2 16=0"]
+    assert peer.say("4", (36, 5), (123, "Y"), seq=2) == []
+    assert peer.store.in_seq == 6
+
+
 def test_a_client_that_expects_number_0_gets_all_messages() -> None:
     peer = live()
     peer.session.disconnected()

@@ -49,6 +49,9 @@ class Dictionary:
     session_fields: Mapping[int, Field] = field(default_factory=dict)
     #: Types of messages that are of the standard and have no members here: none of them is served.
     unserved: frozenset[str] = frozenset()
+    #: Numbers of fields that are of the standard and in no message here; the same beside ``session_fields``.
+    other_tags: frozenset[int] = frozenset()
+    other_session_tags: frozenset[int] = frozenset()
 
 
 #: Types of messages of the session itself.

@@ -444,7 +444,13 @@ class Session:
             self._reject(message, Fault(RejectReason.VALUE_INCORRECT, 7 if begin is None else 16), now_ns)
             return
         last = self.store.out_seq - 1
-        self._begin_resend(max(begin, 1), last if end == 0 or end > last else end, now_ns)
+        wrong = 16 if 0 < end < begin else 7 if begin > last else 0
+        if wrong:  # there is nothing to send, and a peer that gets no answer waits for ever
+            self._reject(message, Fault(RejectReason.VALUE_INCORRECT, wrong), now_ns)
+            if seq <= self.store.in_seq:
+                return
+        else:
+            self._begin_resend(max(begin, 1), last if end == 0 or end > last else end, now_ns)
         if seq == self.store.in_seq:
             self.store.in_seq += 1
         elif seq > self.store.in_seq and len(self._early) < EARLY_MAX:

@@ -2,17 +2,18 @@
 
 Tables in a short notation, so that a running exchange needs no file of others. A field is number, name, type and its
 values. A message is its members, ``!`` behind those it must have, and ``n(...)`` a group. A type of the standard that
-is not served is known by name alone: it gets a business reject and no reject of the session. A test holds these tables
-against QuickFIX's dictionaries.
+is not served is known by name alone: it gets a business reject and no reject of the session. A field of the standard
+that no message takes is known by number alone: its reject says that it is not of this message. A test holds these
+tables against QuickFIX's dictionaries.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from string import ascii_letters, ascii_uppercase, digits
 from typing import Final
 
-from wire.fix_dictionary import Dictionary, Field, Member
+from wire.fix_dictionary import ADMIN_TYPES, Dictionary, Field, Member
 
 _FIELDS: Final = """
 1 Account STRING
@@ -228,6 +229,25 @@ _HEADERS: Final[Mapping[str, str]] = {
     "FIX.4.4": _HEADER,
     "FIXT.1.1": f"{_HEADER} 1128 1129 1156",
 }
+#: Numbers of the fields of the standard in each version: from FIX 4.4 on without those that it has given up.
+_FROM_4_4: Final = """
+1-19 21-23 25-45 48-50 52-75 77-85 87-91 93-100 102-104 106-108 110-124 126-165 167-172 188-203 206-218 220-260 262-313
+315-318 320-369 371-438 441-448 451-464 466-652 654-684 686-808 810-830 832-956
+"""
+_STANDARD_TAGS: Final[Mapping[str, str]] = {
+    "FIX.4.2": "1-100 102-219 223 231 262-446",
+    "FIX.4.4": _FROM_4_4,
+    "FIXT.1.1": f"""{_FROM_4_4} 685 809
+957-994 996-1003 1005-1009 1011-1075 1079-1232 1234-1237 1239-1306 1308-1358 1361-1504 1617
+""",
+}
+#: The same for the messages of the session and all headers, where these have a standard of their own.
+_SESSION_TAGS: Final[Mapping[str, str]] = {
+    "FIXT.1.1": """
+7-10 16 34-36 43 45 49-50 52 56-58 89-91 93 95-98 108 112 115-116 122-123 128-129 141-145 212-213 347 354-355 369
+371-373 383-385 464 553-554 627-630 789 1128-1131 1137
+""",
+}
 #: First letters of the types of two letters in each version.
 _SECOND_TYPES: Final[Mapping[str, str]] = {"FIX.4.2": "", "FIX.4.4": "AB", "FIXT.1.1": "ABCDE"}
 _TOKEN: Final = re.compile(r"(\d+)(!?)(\(?)|(\))")
@@ -257,6 +277,17 @@ def _types(version: str) -> frozenset[str]:
     return frozenset([*ascii_letters, *digits, *pairs])
 
 
+def _spanned(text: str) -> frozenset[int]:
+    spans = (span.partition("-") for span in text.split())
+    return frozenset(tag for first, _, last in spans for tag in range(int(first), int(last or first) + 1))
+
+
+def _tags_in(members: Iterable[Member]) -> Iterator[int]:
+    for member in members:
+        yield member.tag
+        yield from _tags_in(member.members)
+
+
 def composed(version: str, messages: str, fields: str = "") -> Dictionary:
     """A dictionary of a version: the session, and messages in the notation of this module.
 
@@ -267,7 +298,21 @@ def composed(version: str, messages: str, fields: str = "") -> Dictionary:
     rows = (line.split(":") for line in f"{_SESSIONS[version]}{messages}".split("\n") if line.strip())
     made = {kind: _read_members(members) for kind, members in rows}
     header, trailer = _read_members(_HEADERS[version]), _read_members(_TRAILER)
-    return Dictionary(version, known, header, trailer, made, unserved=_types(version) - made.keys())
+    around = {*_tags_in(header), *_tags_in(trailer)}
+    of_session = around | {tag for kind in ADMIN_TYPES for tag in _tags_in(made[kind])}
+    used = around | {tag for members in made.values() for tag in _tags_in(members)}
+    session_tags = _spanned(_SESSION_TAGS.get(version, ""))
+    return Dictionary(
+        version,
+        {tag: known[tag] for tag in sorted(used)},
+        header,
+        trailer,
+        made,
+        session_fields={tag: known[tag] for tag in sorted(of_session)} if session_tags else {},
+        unserved=_types(version) - made.keys(),
+        other_tags=_spanned(_STANDARD_TAGS[version]) - used,
+        other_session_tags=session_tags - of_session,
+    )
 
 
 @cache

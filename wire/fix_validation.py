@@ -3,12 +3,12 @@
 Two ways lead to the same answer. The fast one, ``_plain``, has one compiled test a field and only says that nothing is
 wrong; a message with groups or repeated tags, and one with any fault, goes the slow one, which finds the reason. Order
 of faults: place of header and trailer, type of the message, required fields, then header, trailer and body by rising
-tag.
+tag, those that repeat behind the others.
 """
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -131,6 +131,8 @@ class _Rules:
 
 _LATE_TAGS: Final = frozenset((b"89", b"93"))
 _Tested = tuple[Field, _FieldTests]
+#: A field of the standard that no message has: any value does, as its place is the fault.
+_ANY: Final[_Tested] = (Field(0, "", "STRING"), _FieldTests(len, len))
 
 
 class _Fields(NamedTuple):
@@ -142,11 +144,13 @@ class Validator:
     """Rules of a dictionary, compiled. It has no state: all sessions of a version share one."""
 
     def __init__(self, dictionary: Dictionary) -> None:
-        def compiled(fields: Mapping[int, Field]) -> Mapping[bytes, _Tested]:
-            return {b"%d" % tag: (field, _tests(field)) for tag, field in fields.items()}
+        def compiled(fields: Mapping[int, Field], other_tags: Iterable[int]) -> Mapping[bytes, _Tested]:
+            others = dict.fromkeys((b"%d" % tag for tag in other_tags), _ANY)
+            return others | {b"%d" % tag: (field, _tests(field)) for tag, field in fields.items()}
 
-        application = compiled(dictionary.fields)
-        session = compiled(dictionary.session_fields) if dictionary.session_fields else application
+        application = session = compiled(dictionary.fields, dictionary.other_tags)
+        if dictionary.session_fields:
+            session = compiled(dictionary.session_fields, dictionary.other_session_tags)
         self._fields = _Fields(session, application)
         self._header = {b"%d" % member.tag: member for member in dictionary.header}
         self._trailer = {b"%d" % member.tag: member for member in dictionary.trailer}
@@ -255,8 +259,10 @@ class Validator:
                 at, fault = self._group(pairs, at, member, value, fields)
                 if fault is not None:
                     faults.setdefault(member.tag, fault)
-        repeated = {tag for tag, times in Counter(tag for tag, _ in single).items() if times > 1}
-        for tag, value in sorted(single, key=lambda pair: int(pair[0])):
+        times = Counter(tag for tag, _ in single)
+        repeated = {tag for tag in times if times[tag] > 1 and tag in members}
+        # A field that repeats comes last: it may be of a group that does not belong here.
+        for tag, value in sorted(single, key=lambda pair: (pair[0] in repeated, int(pair[0]))):
             fault = Fault(RejectReason.TAG_REPEATED, int(tag)) if tag in repeated else _field_fault(tag, value, fields)
             if fault is None and tag not in members:
                 fault = Fault(RejectReason.TAG_NOT_DEFINED_FOR_TYPE, int(tag))
