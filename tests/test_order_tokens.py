@@ -10,7 +10,8 @@ from cli.inspect.view import texts_of, with_words
 from cli.questions.tokens import TokensBeside
 from engine.names import unpack
 from engine.records import COMMAND
-from gateway.fix import names
+from engine.row_bytes import ROW
+from gateway.fix import marks, names
 from gateway.ouch.context import order_id
 from journal import JournalError
 from journal.history import History
@@ -124,6 +125,74 @@ enter ALPHA a1 buy 7 XYZ @ 9.00
     assert "order 2" not in said
     status, _, complaint = lockstep("order", tmp_path / "node", text[:-1] + "?")
     assert (status, "ever had the id or token" in complaint) == (2, True)
+
+
+LONG, LONGER = "550e8400-e29b-41d4-a716-446655440000", "x" * 60 + "last"
+OF_FIX = "~tilde", "~0123456789abcdef", "~0000000000000"
+
+
+def named(text: str) -> str:
+    """Lines of the marks that say a long ClOrdID, as a gateway of FIX writes them for user 1."""
+    lines = []
+    for extend, mark in marks.name_rows(1, 1, text.encode()):
+        qty, context = ROW.unpack(mark)[3], ROW.unpack(mark)[1]
+        lines.append(f"raw {extend.hex()}\ncancel ALPHA ~0000000000000000 qty={qty} context={context:016x}\n")
+    return "".join(lines)
+
+
+def of_id(text: str) -> str:
+    return unpack(names.id_of(text.encode()))
+
+
+@pytest.fixture(params=[1, 3, 1024])
+def fix_node(request: pytest.FixtureRequest, tmp_path: Path, lockstep: Lockstep) -> Path:
+    """A data directory with orders of FIX, in blocks of several sizes; each EXTEND row has 14 characters of an id."""
+    head = f"token={LONG[:14]}"
+    (tmp_path / "day.txt").write_text(f"""\
+at 2024-01-15T09:30:00
+instrument XYZ tick=0.01 lot=1 reference=10.00
+participant ALPHA
+phase XYZ continuous
+{named(LONG)}enter ALPHA {of_id(LONG)} buy 100 XYZ @ 9.00 context=2000000000030001 {head}
+{named(LONGER)}replace ALPHA {of_id(LONG)} {of_id(LONGER)} 80 @ 9.01 {head} new_token={LONGER[:14]}
+enter ALPHA {of_id(OF_FIX[0])} buy 1 XYZ @ 8.00
+{named(OF_FIX[1])}enter ALPHA {of_id(OF_FIX[1])} buy 2 XYZ @ 8.00 token=~{OF_FIX[1][:14].encode().hex()}
+enter ALPHA {of_id(OF_FIX[2])} buy 3 XYZ @ 8.00 token=~{OF_FIX[2].encode().hex()}
+""")
+    made = lockstep("run", tmp_path / "day.txt", "--data", tmp_path / "node", "--block-rows", request.param)
+    assert made[0] == 0, made
+    return tmp_path / "node"
+
+
+def test_a_long_cl_ord_id_is_printed_whole(fix_node: Path, lockstep: Lockstep) -> None:
+    """It was its first 14 characters, which those of other orders may share."""
+    for text in (LONG, LONGER):
+        status, said, complaint = lockstep("order", fix_node, text)
+        assert status == 0, complaint
+        assert f"accepted {LONG} " in said
+        assert f"replaced {LONG} {LONGER} qty=80" in said
+    life = json.loads(lockstep("order", fix_node, LONG, "--json")[1].splitlines()[0])
+    assert life["tokens"] == [{"client_order_id": of_id(each), "token": each} for each in (LONG, LONGER)]
+    told = lockstep("events", fix_node)[1]
+    assert f"> replaced {of_id(LONG)} {of_id(LONGER)} qty=80  # ALPHA; {LONG}, {LONGER}\n" in told
+
+
+def test_a_running_print_learns_the_texts_of_long_cl_ord_ids(fix_node: Path) -> None:
+    tokens = TokensBeside(fix_node)
+    with History.open(fix_node) as history:
+        for block in history.blocks(1):
+            tokens.learn(np.frombuffer(bytes(block.rows), COMMAND))
+    assert [tokens.token(names.id_of(each.encode())) for each in (LONG, LONGER, *OF_FIX)] == [LONG, LONGER, *OF_FIX]
+
+
+@pytest.mark.parametrize("at", range(3))
+def test_an_id_of_fix_that_begins_with_a_tilde_is_found(fix_node: Path, lockstep: Lockstep, at: int) -> None:
+    """A tilde and digits are the raw form of another id too."""
+    status, said, complaint = lockstep("order", fix_node, OF_FIX[at])
+    assert status == 0, complaint
+    assert f"buy {at + 1} XYZ @ 8.00" in said
+    assert f"accepted {OF_FIX[at]} " in said
+    assert lockstep("order", fix_node, of_id(OF_FIX[at]))[1] == said
 
 
 def test_events_have_the_tokens_of_their_ids_in_the_comment_and_stay_notation(node: Path, lockstep: Lockstep) -> None:

@@ -2,7 +2,8 @@
 
 A token of 1 to 8 characters is the client order id itself. A longer token stands in the EXTEND row before its command,
 whose client order id is a hash of it. Those rows are read here directly, without an engine. The id of a ClOrdID of FIX
-that is too long to be a token follows from its text alone.
+that is too long to be a token follows from its text alone; its text, from marks (``cli.questions.long_names``): the
+EXTEND row before its command has the first 14 characters.
 """
 
 import contextlib
@@ -16,8 +17,10 @@ from numpy.typing import NDArray
 
 from cli import screen
 from cli.errors import WrongUse
+from cli.questions.long_names import LongNames
 from engine.records import COMMAND, CommandKind
 from gateway.fix import names
+from gateway.ouch.context import token_of as token_bytes
 from journal import JournalError
 from journal.history import History
 from notation.words import Fault, id_number, token_of, token_word
@@ -27,6 +30,8 @@ _SHORT: Final = re.compile(r"[!-~]{1,8}")
 _RAW: Final = re.compile(r"~[0-9a-f]{16}\b")
 #: Tokens that are kept for a print of events: a gigabyte with what sorts them.
 _TOKENS_MAX: Final = 1 << 24
+#: Tokens for which a long ClOrdID counts among them: it is kept as a text.
+_PER_TEXT: Final = 16
 #: Tokens of rows that passed by that are kept, before the journal is read again.
 _PASSED_MAX: Final = 1 << 20
 
@@ -45,27 +50,27 @@ def order_ids(directory: Path, word: str) -> set[int]:
     Raises WrongUse for a word that is neither, and JournalError.
     """
     try:
-        return {id_number(word, "the client order id")}
+        found = {id_number(word, "the client order id")}
     except Fault:
-        pass
-    return token_ids(directory, word)
+        return token_ids(directory, word)
+    return found | token_ids(directory, word) if word.startswith("~") else found
 
 
 def token_ids(directory: Path, word: str) -> set[int]:
     """Client order ids of an order token of 1 to 14 characters, or a longer ClOrdID of FIX. Raises as ``order_ids``."""
     text = word.encode("ascii", "replace")
-    if word.isascii() and names.is_name(text) and names.is_long(text):
-        return {names.id_of(text)}
+    found = {names.id_of(text)} if word.isascii() and names.is_name(text) else set()
     try:
         head, tail = token_of(word, "the order token")
     except (Fault, IndexError) as error:
+        if found:
+            return found
         raise WrongUse(
             f"{word[:60]!r} is neither a client order id, as a17, nor an order token; an id has 1 to 8 characters of "
             f"A-Z a-z 0-9 . -, a token 1 to 14 printable ones, a ClOrdID of FIX up to 64; the form that `lockstep "
             f"events` prints is valid too"
         ) from error
-    found = {int.from_bytes(word.encode("ascii"), "big")} if _SHORT.fullmatch(word) else set()
-    for _, named in _named(directory, "looking for the token"):
+    for _, named, _ in _named(directory, "looking for the token"):
         found.update(named.ids[(named.heads == head) & (named.tails == tail)].tolist())
     return found
 
@@ -78,9 +83,17 @@ class Tokens:
         self._words: dict[int, str] = {}
         mixed = np.array(sorted(order_id for order_id in wanted if order_id < 0), np.int64)
         if len(mixed):
-            for _, named in _named(directory, "reading the tokens"):
+            heads: set[int] = set()  # of ids that are those of no token, but of a longer text
+            for _, named, _ in _named(directory, "reading the tokens"):
                 for at in np.flatnonzero(np.isin(named.ids, mixed)).tolist():
-                    self._words[int(named.ids[at])] = token_word(int(named.heads[at]), int(named.tails[at]))
+                    order_id, words = int(named.ids[at]), (int(named.heads[at]), int(named.tails[at]))
+                    self._words[order_id] = _word(*words)
+                    if names.id_of(token_bytes(*words)) != order_id:
+                        heads.add(words[0])
+            if heads:
+                texts = LongNames(heads)
+                for _, _, rows in _named(directory, "reading the long ids"):
+                    self._words.update((each, text) for each, text in texts.read(rows).items() if each in wanted)
 
     def of(self, order_id: int) -> str | None:
         """Token of an id; None if the journal has none."""
@@ -119,19 +132,25 @@ class TokensBeside:
         self._known: _NamedOrder | None = None
         #: Words of the tokens of ids in rows that passed by, the newest behind the others.
         self._passed: dict[int, tuple[int, int]] = {}
+        #: Texts of long ClOrdIDs, of the journal and of rows that passed by, and what reads these.
+        self._texts: dict[int, str] = {}
+        self._passing = LongNames()
         self._last = np.zeros(1, COMMAND)  # the row before those that come next: it may be an EXTEND row
         self._read_seq = 0
         self._ended = False  # by a damage, or by so many tokens: no more are read
 
     def learn(self, rows: NDArray[Any]) -> None:
         """Take COMMAND rows of a running market, in order: the journal that was read has them not yet."""
-        named = _with_hash(_tokens_of(np.frombuffer(self._last.tobytes() + rows.tobytes(), COMMAND)))
+        with_last = np.frombuffer(self._last.tobytes() + rows.tobytes(), COMMAND)
+        named, texts = _with_hash(_tokens_of(with_last)), self._passing.read(with_last)
         self._last = rows[-1:].copy() if len(rows) else self._last
-        if len(self._passed) + len(named.ids) > _PASSED_MAX:
+        if len(self._passed) + len(named.ids) + len(self._texts) > _PASSED_MAX:
             self._passed.clear()
+            self._texts.clear()
             self._known = None  # the journal has by now what is left out here
         words = zip(named.heads.tolist(), named.tails.tolist(), strict=True)
         self._passed.update(zip(named.ids.tolist(), words, strict=True))
+        self._texts.update(texts)
 
     def of(self, line: str) -> str:
         """Tokens of the raw ids of a line, in order, with commas; "" where none of them is of a token."""
@@ -155,13 +174,15 @@ class TokensBeside:
         """Token of an id, as far as it is known by now; None for another."""
         if order_id >= 0:
             return _short(order_id)
+        if order_id in self._texts:
+            return self._texts[order_id]
         words = self._passed.get(order_id)
         if words is None and self._known is not None:
             heads, tails, ids = self._known
             at = int(np.searchsorted(ids, order_id))
             if at < len(ids) and ids[at] == order_id:
                 words = int(heads[at]), int(tails[at])
-        return None if words is None else token_word(*words)
+        return None if words is None else _word(*words)
 
     def shown(self, text: str) -> str:
         """A text with tokens in place of raw ids, as far as they are known by now."""
@@ -186,13 +207,15 @@ class TokensBeside:
         if self._known is None:
             nothing = np.zeros(0, np.int64)
             self._known, self._read_seq, self._ended = _NamedOrder(nothing, nothing, nothing), 0, False
-        found = [self._known]
-        count = len(self._known.ids)
+        found, texts = [self._known], LongNames()
+        count = len(self._known.ids) + _PER_TEXT * len(self._texts)
         try:
-            for last_seq, named in _named(self._directory, self._what, self._read_seq):
+            for last_seq, named, rows in _named(self._directory, self._what, self._read_seq):
                 found.append(_with_hash(named))
+                ended = texts.read(rows)
+                self._texts.update(ended)
                 self._read_seq = last_seq
-                count += len(found[-1].ids)
+                count += len(found[-1].ids) + _PER_TEXT * len(ended)
                 if count > _TOKENS_MAX:
                     self._ended = True
                     break
@@ -214,9 +237,15 @@ def _short(order_id: int) -> str | None:
     return text if _SHORT.fullmatch(text) else None
 
 
-def _named(directory: Path, what: str, after_seq: int = 0) -> Iterator[tuple[int, _NamedOrder]]:
-    """Last command and tokens of the journal's blocks: those that an EXTEND row gives to the enter, cancel or replace
-    after it.
+def _word(head: int, tail: int) -> str:
+    """A token as its client wrote it; one that cannot be written so, in digits."""
+    raw = token_bytes(head, tail).rstrip(b" \0")
+    return raw.decode("ascii") if names.is_name(raw) else token_word(head, tail)
+
+
+def _named(directory: Path, what: str, after_seq: int = 0) -> Iterator[tuple[int, _NamedOrder, NDArray[Any]]]:
+    """Last command, tokens and rows of the journal's blocks. An EXTEND row gives tokens to the enter, cancel or replace
+    after it. The rows of a block begin with the last one of the block before.
 
     Begins at the first command after which no slice is missing, or with the block that has ``after_seq``. ``what``:
     words of a progress bar; "" for none.
@@ -227,7 +256,7 @@ def _named(directory: Path, what: str, after_seq: int = 0) -> Iterator[tuple[int
             # As bytes: NumPy would pack rows whose places overlap.
             rows = np.frombuffer(last.tobytes() + bytes(block.rows), COMMAND)
             last = rows[-1:]
-            yield block.last_seq, _tokens_of(rows)
+            yield block.last_seq, _tokens_of(rows), rows
             if bar is not None:
                 bar.to(block.first_seq + len(rows) - 2, history.last_seq)
 
