@@ -125,8 +125,7 @@ class Gateway:
             entrance.outbox.on_segment = partial(self.deliver, entrance)
             entrance.outbox.on_new_session = partial(self._begin_day, entrance)
             entrance.outbox.on_login_end = partial(self._end_logins, entrance)
-        self._take = take
-        self._has_room = has_room
+        self._take, self._has_room = take, has_room
         self._on_user_disconnect = on_user_disconnect
         self.on_users_absent = on_users_absent
         self._report = report
@@ -145,6 +144,8 @@ class Gateway:
         self.claims: Claims = OwnClaims(self.register, self)
         #: Called with the reason where all connections are sent away.
         self.on_send_away: Callable[[str], None] = lambda _why: None
+        #: Called with each connection of a user that has ended.
+        self.on_session_end: Callable[[Connection], None] = lambda _connection: None
         #: Callback for a wrong password, with address and user: it counts at all gateways of the node.
         self.on_failed_login: Callable[[str, str], None] = lambda _address, _user: None
         #: Called with a user and the mass cancel that it asks for, once all that it sent before is on its way.
@@ -302,6 +303,7 @@ class Gateway:
         if connection.user:
             name = connection.entrance.outbox.streams.name(connection.user)
             self._report("session ended", user=name, address=connection.address, why=connection.closing)
+            self.on_session_end(connection)
         elif not connection.closing.startswith("the client"):
             self._report("connection ended", address=connection.address, why=connection.closing)
         self.on_closing(connection)

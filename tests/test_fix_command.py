@@ -114,6 +114,30 @@ def test_a_gateway_goes_on_with_the_facts_of_its_last_life_and_nobody_is_logged_
     assert found["UA"]["version"] == found["UB"]["version"]
 
 
+def test_a_session_that_ends_between_two_looks_is_in_the_file_with_its_last_times(tmp_path: Path) -> None:
+    """Its times were those of the look before its end; one that was shorter than that was not there at all."""
+    streams = SimpleNamespace(name=lambda _number: "UA")
+    entrance = SimpleNamespace(outbox=SimpleNamespace(streams=streams))
+    session = FixSession(0)
+    connection: Any = SimpleNamespace(session=session, entrance=entrance, user=1, address="127.0.0.1")
+    log: Any = None
+    facts = SessionFacts(tmp_path, log)
+    gateway: Any = SimpleNamespace(logged_in={})
+    session._came_ns, session._went_ns = 8, 9
+    facts.note_end(gateway, connection)
+    facts.beat(gateway)
+    found = read_side_file(tmp_path)["UA"]
+    assert [found[name] for name in ("logged_on", "heard_ns", "sent_ns", "address")] == [False, 8, 9, "127.0.0.1"]
+    # The end of a connection whose user is logged on by another says nothing of that.
+    session._came_ns = 10
+    gateway.logged_in = {1: SimpleNamespace(session=session, entrance=entrance, user=1, address="127.0.0.1")}
+    facts.write(gateway)
+    session._came_ns = 11
+    facts.note_end(gateway, connection)
+    assert facts._sessions["UA"]["heard_ns"] == 10
+    assert facts._sessions["UA"]["logged_on"]
+
+
 def test_a_bar_stands_while_sessions_are_found_by_replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
 

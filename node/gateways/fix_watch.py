@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from gateway.connection import Connection
 from gateway.fix.session import FixSession
 from gateway.server import Gateway
 from node.gateways.fix_side_file import read_side_file, watched, write_side_file
@@ -29,11 +30,24 @@ class SessionFacts:
         }
         self._watched: frozenset[str] = frozenset()
         self._due_s = 0.0
+        self._has_ended = False  # one that the file does not name as ended yet
+
+    def note_end(self, gateway: Gateway, connection: Connection) -> None:
+        """Note the last facts of a session that ends: it may have begun behind the last look at those who are there."""
+        session, present = connection.session, gateway.logged_in.get(connection.user)
+        if isinstance(session, FixSession) and (present is None or present is connection):
+            self._note(connection, session, logged_on=False)
+            self._has_ended = True
+
+    def _note(self, connection: Connection, session: FixSession, *, logged_on: bool) -> None:
+        name = connection.entrance.outbox.streams.name(connection.user)
+        self._sessions.pop(name, None)
+        self._sessions[name] = {**session.facts, "address": connection.address, "logged_on": logged_on}
 
     def beat(self, gateway: Gateway) -> None:
         """Look for users to be watched, and write the file where it is due."""
         if not any(isinstance(each.session, FixSession) for each in gateway.logged_in.values()):
-            if any(facts["logged_on"] for facts in self._sessions.values()):
+            if self._has_ended or any(facts["logged_on"] for facts in self._sessions.values()):
                 self.write(gateway)
             return
         self._watch(gateway)
@@ -57,14 +71,13 @@ class SessionFacts:
     def write(self, gateway: Gateway) -> None:
         """Write the file; a disk that is full costs the facts alone."""
         self._due_s = time.monotonic() + _WRITE_S
+        self._has_ended = False
         for facts in self._sessions.values():
             facts["logged_on"] = False
         for connection in gateway.logged_in.values():
             session = connection.session
             if isinstance(session, FixSession):
-                name = connection.entrance.outbox.streams.name(connection.user)
-                self._sessions.pop(name, None)
-                self._sessions[name] = {**session.facts, "address": connection.address, "logged_on": True}
+                self._note(connection, session, logged_on=True)
         while len(self._sessions) > _GONE_MAX:
             del self._sessions[next(iter(self._sessions))]
         if self._sessions:

@@ -196,6 +196,7 @@ class GatewayProcess:
             per_address_max=options.connections_per_address_max,
             waiting_per_address_max=options.waiting_per_address_max,
         )
+        gateway.on_session_end = partial(self._sessions.note_end, gateway)
         if isinstance(options.protocol, Fix):
             options.protocol.accounts.journaled_ns = self.outbox.streams.signed_ns
             options.protocol.accounts.on_fault = lambda why: self.log.warning("accounts not read again", why=why)
