@@ -14,7 +14,18 @@ import pytest
 
 from node.programs import logs
 from node.programs.log_format import HIDDEN, VALUE_CHARACTERS_MAX
-from node.programs.log_repeats import BURST, KINDS_MAX, SUBJECTS_MAX, WINDOW_S, Kind, RepeatFilter, kind_of
+from node.programs.log_repeats import (
+    BURST,
+    KINDS_MAX,
+    LASTING_AFTER,
+    LASTING_S,
+    SUBJECTS_MAX,
+    WINDOW_S,
+    Kind,
+    RepeatCount,
+    RepeatFilter,
+    kind_of,
+)
 from node.programs.logs import Log
 
 NOON_NS = 1_772_452_800_123_456_789  # 2026-03-02T12:00:00.123456789 UTC
@@ -308,10 +319,46 @@ def test_a_window_ends_by_time_and_begins_anew_with_the_next_line() -> None:
     assert folding.writes(other, 105.0)
     assert folding.next_end_s() == 100.0 + WINDOW_S
     assert folding.ended(109.9) == []
-    assert folding.ended(110.0) == [(kind, 3)]
+    assert folding.ended(110.0) == [(kind, 3, WINDOW_S)]
     assert folding.writes(kind, 111.0)
     assert folding.next_end_s() is None
     assert folding.ended(500.0, every=True) == []
+
+
+def asked(folding: RepeatFilter, kind: Kind, from_s: int, to_s: int) -> tuple[list[int], list[RepeatCount]]:
+    """The seconds whose line is written, of one each second, and the counts."""
+    written, counts = list[int](), list[RepeatCount]()
+    for at_s in range(from_s, to_s):
+        counts += folding.ended(float(at_s))
+        written += [at_s] if folding.writes(kind, float(at_s)) else []
+    return written, counts
+
+
+def test_what_a_peer_does_each_second_for_more_than_a_minute_has_a_line_in_ten_minutes() -> None:
+    refused = Kind("", 20, "login refused", "this node is a copy of A", "desk WEB")
+    folding = RepeatFilter()
+    written, counts = asked(folding, refused, 0, 1_300)
+    begin_s = int(LASTING_AFTER * WINDOW_S)
+    assert written == [*range(begin_s), begin_s, begin_s + int(LASTING_S), begin_s + 2 * int(LASTING_S)]
+    assert counts == [(refused, 599, LASTING_S)] * 2
+    # After a pause each is written again.
+    counts = folding.ended(2_000.0)
+    assert [count.lines for count in counts] == [39]
+    assert asked(folding, refused, 2_100, 2_130)[0] == list(range(2_100, 2_130))
+    # Of a user who is logged in, or what comes more seldom, nothing is left out.
+    folding, seldom = RepeatFilter(), 0
+    for at_s in range(0, 3_000, 5):
+        folding.ended(float(at_s))
+        seldom += folding.writes(refused, float(at_s))
+    login = Kind("", 20, "session ended", "the client logged out", "UA")
+    assert asked(RepeatFilter(), login, 0, 1_300) == (list(range(1_300)), [])
+    assert seldom == 600
+    folding = RepeatFilter()
+    for number in range(3 * KINDS_MAX):
+        folding.ended(11.0 * number, every=True)
+        for _ in range(5):
+            folding.writes(refused._replace(subject=str(number)), 11.0 * number)
+    assert len(folding._rows) <= KINDS_MAX
 
 
 def test_kinds_of_line_without_end_take_no_memory_without_end() -> None:

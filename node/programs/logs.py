@@ -151,10 +151,10 @@ class _Outlet(logging.Handler):
         self.lose()
 
     def _fold(self, now_s: float, *, every: bool = False) -> None:
-        for kind, count in self._folding.ended(now_s, every=every):
+        for kind, count, within_s in self._folding.ended(now_s, every=every):
             record = logging.LogRecord(kind.logger, kind.level, "", 0, kind.event, None, None)
             about = {"why": kind.why, "about": kind.subject}
-            record.fields = {"more": count, "within_s": WINDOW_S} | {name: text for name, text in about.items() if text}
+            record.fields = {"more": count, "within_s": within_s} | {name: text for name, text in about.items() if text}
             self._put(record)
 
     def _put(self, record: logging.LogRecord) -> None:
