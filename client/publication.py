@@ -5,6 +5,7 @@ and a digest by which a reader proves that it has everything up to there, and no
 whoever owns the journal, on request: what brings publications is no record of them.
 
     blocks   numbered by command; the payload is one sealed block. Its digest is the event digest of the journal there.
+             The first of a slice has the records of the slices that begin there, by which it follows the one before.
     itch     numbered by message within a session, a day; the payload is framed messages (2 bytes of length, message).
              Its digest is the last link of a chain with a link a message: xxh3-128 over the link before and the framed
              message. The link before message 1 is xxh3-128 over the name of the session.
@@ -13,6 +14,8 @@ One with a count of 0 carries nothing: it says which number comes next, so that 
 with a count and no payload was too large to be sent; it is to be had from the owner.
 """
 
+import binascii
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
@@ -34,6 +37,8 @@ _COUNT: Final = "Lockstep-Count"
 _DIGEST: Final = "Lockstep-Digest"
 _BEFORE: Final = "Lockstep-Digest-Before"
 _THEN: Final = "Lockstep-Next-Session"
+#: Header of the records of slices, whose size no bound for other headers counts.
+SLICES: Final = "Lockstep-Slices"
 
 
 class BadPublication(ValueError):
@@ -80,7 +85,8 @@ class Publication(NamedTuple):
     """Part of a sequence: so many ``numbers`` from ``first`` on. session: id of the journal, or day of the messages.
 
     digest: after the last number; before: of messages, the one before the first. then: of one without numbers, the
-    session that follows, once this one is over.
+    session that follows, once this one is over. slices: of the first block of a slice behind the first one, the sealed
+    genesis records of the slices that begin there.
     """
 
     epoch: int
@@ -91,6 +97,7 @@ class Publication(NamedTuple):
     before: bytes = b""
     payload: bytes = b""
     then: str = ""
+    slices: tuple[bytes, ...] = ()
 
     @property
     def end(self) -> int:
@@ -107,7 +114,13 @@ class Publication(NamedTuple):
         }
         if self.numbers:
             found["Nats-Msg-Id"] = f"{self.epoch}-{self.session}-{self.first}"
-        for name, value in ((_DIGEST, self.digest.hex()), (_BEFORE, self.before.hex()), (_THEN, self.then)):
+        records = " ".join(b64encode(each).decode() for each in self.slices)
+        for name, value in (
+            (_DIGEST, self.digest.hex()),
+            (_BEFORE, self.before.hex()),
+            (_THEN, self.then),
+            (SLICES, records),
+        ):
             if value:
                 found[name] = value
         return found
@@ -127,6 +140,7 @@ def read(headers: Mapping[str, str], payload: bytes) -> Publication:
         _digest(headers, _BEFORE),
         payload,
         then,
+        _records(headers),
     )
     if payload and not (found.numbers and found.digest):
         raise BadPublication("the publication has a payload without a count or a digest")
@@ -138,6 +152,13 @@ def _number(headers: Mapping[str, str], name: str, low: int) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 19 or not low <= int(text) <= NUMBER_MAX:
         raise BadPublication(f"the publication has {text[:40]!r} for {name}, which is no such number")
     return int(text)
+
+
+def _records(headers: Mapping[str, str]) -> tuple[bytes, ...]:
+    try:
+        return tuple(b64decode(each, validate=True) for each in headers.get(SLICES, "").split())
+    except (binascii.Error, ValueError):
+        raise BadPublication(f"the publication has {SLICES} that are not in base64") from None
 
 
 def _digest(headers: Mapping[str, str], name: str) -> bytes:

@@ -18,8 +18,9 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from client.errors import FeedFault
 from client.publication import BLOCKS, ITCH, BadPublication, Publication, Request, cut, first_link, link_after
 from engine.records import COMMAND
-from journal import JournalDamaged
+from journal import JournalDamaged, JournalError
 from journal.frame import decode
+from journal.marks import link_across
 
 #: Bytes behind a gap that are kept; those beyond are asked for again.
 KEPT_BYTES_MAX: Final = 64 << 20
@@ -258,7 +259,9 @@ class BlockSequence(PublicationSequence[PublishedBlock]):
             raise BadPublication(str(error).partition(";")[0]) from error
         if block.count != found.numbers:
             raise BadPublication(f"the block at seq {found.first} has {block.count} commands and says {found.numbers}")
-        if self._link is not None and (block.previous != self._link or block.first_seq != self.next_number):
+        if self._link is not None and (
+            block.first_seq != self.next_number or block.previous != self._link_before(self._link, found)
+        ):
             raise BadPublication(f"the block at seq {found.first} does not follow the block before it")
         self._link = block.checksum
         return PublishedBlock(
@@ -270,6 +273,13 @@ class BlockSequence(PublicationSequence[PublishedBlock]):
             found.digest,
             found.payload,
         )
+
+    def _link_before(self, link: bytes, found: Publication) -> bytes:
+        """The link that a block has to have, where ``link`` is that of the block before: of the record of its slice."""
+        try:
+            return link_across(link, found.slices, bytes.fromhex(self.session), found.first - 1)
+        except (JournalError, ValueError) as error:  # or a session that is no id
+            raise BadPublication(str(error).partition(";")[0]) from error
 
 
 class MessageSequence(PublicationSequence[PublishedMessages]):

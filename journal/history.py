@@ -114,6 +114,11 @@ class History:
         start = None if at is None else self.journal(self.places[at].number).start
         return b"" if start is None else start.link
 
+    def begun_behind(self, seq: int) -> tuple[bytes, ...]:
+        """Sealed genesis records of the slices here that begin behind command ``seq``, in order; none of the first."""
+        numbers = (place.number for place, start in zip(self.places, self._starts, strict=True) if start[0] == seq)
+        return tuple(self.journal(number).genesis for number in numbers if number > 1)
+
     def end_of(self, place: slices.Place) -> int:
         """The last command of a slice: where the next one begins, or where its own journal ends."""
         at = self.places.index(place)

@@ -10,6 +10,7 @@ The genesis record of a further slice (``slices``) also has the end of the slice
 """
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -145,6 +146,21 @@ def _start_of(fields: dict[str, Any]) -> SliceStart:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise JournalForeign(f"the genesis record does not say what its slice begins with ({error})") from error
     return start
+
+
+def link_across(link: bytes, slices: Iterable[bytes], journal_id: bytes, last_seq: int) -> bytes:
+    """The link of the first block of a slice, where ``link`` is that of the last block before.
+
+    ``slices``: the sealed genesis records of the slices that begin behind command ``last_seq``, in order. Those without
+    a block stand before the last one. Raises JournalDamaged where one is none, or does not follow.
+    """
+    for sealed in slices:
+        genesis = decode_genesis(sealed)
+        start = genesis.start
+        if start is None or (start.link, start.last_seq, genesis.journal_id) != (link, last_seq, journal_id):
+            raise JournalDamaged(f"the slice that begins behind command {last_seq:,} does not follow what is before it")
+        link = genesis.checksum
+    return link
 
 
 def decode_genesis(sealed: bytes) -> Genesis:

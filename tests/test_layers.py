@@ -50,7 +50,7 @@ ONLY: dict[str, tuple[str, ...]] = {
     "client/book_feed.py": _CLIENT,
     # Readers of what a market publishes through NATS: blocks of its journal, proven as the journal proves them.
     "client/publication.py": (*_CLIENT, "engine.digest"),
-    "client/publication_sequence.py": (*_CLIENT, "engine.records", "journal", "journal.frame"),
+    "client/publication_sequence.py": (*_CLIENT, "engine.records", "journal", "journal.frame", "journal.marks"),
     # Clients beside the node, which nothing else of the client imports.
     "client/local.py": (*_CLIENT, "journal", "tape.errors", "tape.form", "tape.lines", "tape.shared_file"),
     "client/local_reports.py": (

@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple
 
 from client.errors import CannotConnect, ConnectionLost
 from client.nats_line import NatsLine
-from client.publication import BLOCKS, ITCH, Gone, Publication, Refused, Request, subject
+from client.publication import BLOCKS, ITCH, SLICES, Gone, Publication, Refused, Request, subject
 from directory.small_file import write_whole
 from engine.epochs import epoch_after
 from journal import SliceMissing
@@ -322,8 +322,12 @@ class NatsProcess(FollowingProgram):
             await line.publish(subject(self.options.venue, ITCH), found.headers(), found.payload)
             count, size = count + 1, size + len(found.payload)
         for block in await self._next_blocks(WINDOW_BYTES):
-            payload = block.payload if len(block.payload) <= bytes_max else b""  # its readers ask for it
-            await line.publish(subject(self.options.venue, BLOCKS), block.headers(), payload)
+            headers = block.headers()
+            records = len(headers.get(SLICES, ""))
+            if len(block.payload) + records > bytes_max:  # its readers ask for it
+                await line.publish(subject(self.options.venue, BLOCKS), block._replace(slices=()).headers(), b"")
+            else:
+                await line.publish(subject(self.options.venue, BLOCKS), headers, block.payload)
             self._at = self._at._replace(seq=block.end)
             count, size = count + 1, size + len(block.payload)
         return count, size

@@ -60,6 +60,7 @@ class JournalBlocks:
             if digest is None:
                 break
             payload = bytes(block.sealed)
+            begins = block.first_seq == journal.start_seq + 1 > 1
             size += len(payload)
             made.append(
                 Publication(
@@ -69,6 +70,7 @@ class JournalBlocks:
                     block.count,
                     digest,
                     payload=payload,
+                    slices=self._history.begun_behind(journal.start_seq) if self._history and begins else (),
                 )
             )
         return made
