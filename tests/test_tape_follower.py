@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,12 @@ from checkpoints import Projection
 from node.feeds.tape_follower import NoNode, TapeFollower, market_of
 from node.gateways import image as gateway_image
 from node.gateways import image_schedule
+from replay.market_rows import MARKET_ROWS, tape_of
 from replay.past import PlayedRows
+from tape.errors import TapeError
+from tape.places import BELL_ARMED, RELEASE_BELLS_MAX, Place
+from tape.reader import TapeReader
+from tape.writer import release_bell
 from tests.ouch_messages import enter
 from tests.running import Client, started
 
@@ -57,6 +63,58 @@ async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(WAIT_S):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_a_follower_sleeps_on_a_bell_of_its_own_while_there_is_one(tmp_path: Path) -> None:
+    """The bell for all that is published would wake it before anything is released, at the cost of the core."""
+    node = started(tmp_path)
+
+    async def sleeping(follower: TapeFollower) -> set[str]:
+        """Names of bells on which it was found asleep, until it is on one."""
+        found = set[str]()
+        words = follower.tape.tape.arrays.words
+        bells = {"shared": int(Place.READERS_BELL)} | {
+            f"own {number}": release_bell(number) for number in range(RELEASE_BELLS_MAX)
+        }
+        await follower.catch_up()
+        before = {name for name, place in bells.items() if words[place + BELL_ARMED]}
+        follower.start()
+
+        def is_asleep() -> bool:
+            found.update(name for name, place in bells.items() if words[place + BELL_ARMED] and name not in before)
+            return bool(found)
+
+        await until(is_asleep)
+        return found
+
+    async def follow() -> None:
+        market = market_of(node.data)
+        follower = TapeFollower(market, tmp_path / "one", "one", Counted(), lambda _fault: None)
+        (own,) = await sleeping(follower)
+        assert own.startswith("own")
+        client = Client(node.port, "UA")
+        client.socket.sendall(enter("A1", "B", 1, 90_000))
+        await until(lambda: follower.seq == node.status()["seq"] > 0)
+
+        # Where all of them have an owner it sleeps on the bell for all that is published, and follows as well.
+        readers = [TapeReader(tape_of(node.data), market.journal_id, MARKET_ROWS) for _ in range(RELEASE_BELLS_MAX)]
+        with suppress(TapeError):
+            for reader in readers:
+                assert reader.release_place
+        late = TapeFollower(market_of(node.data), tmp_path / "two", "two", Counted(), lambda _fault: None)
+        assert await sleeping(late) == {"shared"}
+        client.socket.sendall(enter("A2", "B", 1, 90_000))
+        await until(lambda: late.seq == follower.seq == node.status()["seq"])
+        for each in (follower, late):
+            await each.stop()
+        for reader in readers:
+            reader.close()
+
+    try:
+        asyncio.run(follow())
+    finally:
+        node.stop()
 
 
 @pytest.mark.slow

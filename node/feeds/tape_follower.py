@@ -4,9 +4,10 @@ tape has lost.
     tape, journal --> replay.feed --> TapeFollower --> projection --> image in a folder of the program
                                            '--> ``then``: the program's own work on what is new
 
-The follower takes blocks in turns of some milliseconds on the event loop of its program; between two it sleeps on the
-tape's doorbell, in a thread. Whatever the program does, and however it ends, the market goes on. After a start it goes
-on from its image, and the projection makes the same of the same blocks.
+The follower takes blocks in turns of some milliseconds on the event loop of its program; between two it sleeps, in a
+thread, on a doorbell of its own that rings for what is released: what it may not tell yet would wake it for nothing, at
+the cost of the core (ADR 104). Whatever the program does, and however it ends, the market goes on. After a start it
+goes on from its image, and the projection makes the same of the same blocks.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ from replay.live_reports import room_that_is_there
 from replay.market_rows import MARKET_ROWS, tape_of
 from replay.past import PlayedRows
 from tape.agents import Call, Measured
+from tape.doorbell import Doorbell
 from tape.errors import TapeError
 from tape.places import Place
 from tape.reader import TapeReader
@@ -69,6 +71,14 @@ def market_of(directory: Path) -> Market:
         raise NoNode(
             f"no node writes a tape in {directory}; start it with `lockstep serve`, --tape-mb above 0"
         ) from error
+
+
+def _bell_of(tape: TapeReader) -> Doorbell:
+    """Doorbell of this reader alone for what is released; where all have an owner, that for all that is published."""
+    try:
+        return tape.release_bell
+    except TapeError:
+        return tape.bell
 
 
 def _ignore(_what: object) -> None:
@@ -131,6 +141,7 @@ class TapeFollower:
         self._rest: Iterator[None] | None = None  # of a block that is not all taken
         self._is_broken = False  # the projection is within a block, or a fault has left it there
         self._idle = threading.Event()
+        self._bell: Doorbell | None = None  # on which it sleeps, once it follows
         self._watch = threading.Thread(target=self._watch_tape, name="tape", daemon=True)
 
     @property
@@ -157,8 +168,9 @@ class TapeFollower:
         if self._spins:
             self._wait_ns = _SPIN_NS
         else:
-            self.tape.bell.arm()
-            self.tape.bell.ring()
+            self._bell = _bell_of(self.tape)
+            self._bell.arm()
+            self._bell.ring()
             self._watch.start()
         self._turn()
 
@@ -173,7 +185,8 @@ class TapeFollower:
         """End following, with the rest of a block and a last image. Raises OSError, JournalError."""
         self._stopping = True
         self._idle.set()
-        self.tape.bell.ring()
+        if self._bell is not None:
+            self._bell.ring()
         try:
             if self._rest is not None:
                 self._take_steps(self._rest, None)
@@ -186,7 +199,8 @@ class TapeFollower:
 
     def _watch_tape(self) -> None:
         """Wake the loop for each block that is released, in a thread that sleeps on the tape's doorbell."""
-        bell = self.tape.bell
+        bell = self._bell
+        assert bell is not None, "it follows"
         while not self._stopping:
             bell.arm()
             if self.tape.load(Place.RELEASED) <= self.feed.seq and self.tape.writer_lives():
