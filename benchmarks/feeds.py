@@ -1,7 +1,7 @@
 """Market data feeds: from the tape to the wire, subscribers of level 2, and what the market loses beside all feeds.
 
 python -m benchmarks.feeds            all of it, as one JSON object a line
-python -m benchmarks.feeds NAME...    path, subscribers, loss, apart, history
+python -m benchmarks.feeds NAME...    path, subscribers, loss, history
 
 ``path``: one command a block, from the moment at which the market may tell it (RELEASED) until its packet was given to
 the system: by a feed that spins in a thread of its own, and by one that is called in the thread of the market, without
@@ -11,12 +11,6 @@ the way of the words from one core to the other.
 
 ``loss``: the multicast feed and the web process beside a node under load, stopped (SIGSTOP) in every other turn: the
 node's processor time an order, and orders a second where all share the cores.
-
-``apart``: the multicast feed, the web process and market data by FIX on a processor of their own, beside a node bound
-to another that gives itself orders (``benchmarks.self_loaded_node``); in turn with a program that does nothing but
-count in their place, so that the other processor is as busy. The processor time of the market's thread for a command,
-as fast as can be and at a rate at which it sleeps between two blocks. Where the system lets it, all of them go before
-other programs, so that a busy machine can measure it too.
 
 ``history``: four days of W1 from a journal to ITCH files by `lockstep replay`, as fast as it says itself; of its open
 slice, and of the same once it is closed.
@@ -34,7 +28,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -42,10 +36,8 @@ import numpy as np
 
 from benchmarks.measure import RUNS, Row, machine, row
 from benchmarks.ports import free_port
-from benchmarks.processors import bind, go_first
-from benchmarks.self_loaded_node import SelfLoad
 from benchmarks.traffic import days
-from benchmarks.wire_node import Node, link_to, running_node, serving
+from benchmarks.wire_node import Node, running_node
 from benchmarks.wire_readers import cost_ns, processor_ns
 from benchmarks.workload import W1, workload
 from client.events import Side
@@ -61,7 +53,6 @@ from node.feeds.compiled_feed import CompiledFeed
 from node.feeds.multicast import Outlet
 from node.feeds.programs import Address
 from replay.feed import Feed
-from replay.forking import PROCESSORS
 from replay.market_rows import MARKET_ROWS, tape_of
 from sequencer.pump import pump
 from sequencer.stamp import FileStamp
@@ -84,10 +75,6 @@ _LOSS_PERCENT: Final = 3.0
 _LOSS_ORDERS: Final = 100_000
 _LOSS_RUNS: Final = 3
 _LOSS_USERS: Final = 8
-#: Blocks of the load that a core gives itself: commands of each, and a second (0: as fast as can be).
-_APART_LOADS: Final = ((256, 0), (32, 100_000))
-_APART_PAIRS: Final = 20
-_CAUGHT_UP_S: Final = 3.0
 _READY_S: Final = 240.0
 _HISTORY_DAYS: Final = 4
 _HISTORY_PER_S: Final = 3e6
@@ -329,77 +316,16 @@ def _await_readers(node: Node) -> None:
     """Wait until programs that stood still have caught up. Raises LoadError."""
     assert node.link is not None, "a node of its own"
     until_s = time.monotonic() + _READY_S
-    while any(each["lag_bytes"] for each in _readers(node)):
+    while any(each["lag_bytes"] for each in readers_of(node)):
         if time.monotonic() > until_s:
             raise LoadError("the feeds do not catch up")
         time.sleep(0.05)
 
 
-def _readers(node: Node) -> list[dict[str, Any]]:
+def readers_of(node: Node) -> list[dict[str, Any]]:
+    """Programs that read the tape of a node, as it tells them itself. Raises LinkError."""
     assert node.link is not None, "a node of its own"
     return list(node.link.ask("workings")["workings"]["readers"])
-
-
-def apart() -> Iterator[Row]:
-    """Processor time of the market's thread for a command, beside readers on another processor, to that without."""
-    first, second, *_ = sorted(PROCESSORS)
-    with ExitStack() as ends:
-        folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="lockstep-bench-")))
-        load = SelfLoad(folder)
-        arguments = ["--tape-mb", "64", "--ids-max", "40000000"]
-        port, pid = ends.enter_context(serving(folder / "node", "none", arguments, "benchmarks.self_loaded_node"))
-        link = ends.enter_context(link_to(folder / "node"))
-        node = Node("127.0.0.1", port, [], [], pid, link, folder / "node")
-        ends.callback(load.open().close)
-        group = f"239.192.254.1:{free_port()}"
-        words = (["feed", "--group", group], ["web", "--port", "0"], ["fix-data", "--port", "0"])
-        programs = [Beside(node, each) for each in words]
-        for program in programs:
-            ends.callback(program.end)
-        counting = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-        ends.callback(counting.kill)
-        readers = [each.process.pid for each in programs]
-        for each in (*readers, counting.pid):
-            bind(each, second)
-            os.kill(each, signal.SIGSTOP)
-        bind(pid, first)
-        load.take(1, *_APART_LOADS[0])
-        for size, rate in _APART_LOADS:
-            losses = []
-            for turn in range(_APART_PAIRS):
-                found = {}
-                for beside in (True, False) if turn % 2 else (False, True):
-                    with _running(readers if beside else [counting.pid], pid):
-                        if beside:
-                            _await_lag(node, _CAUGHT_UP_S)
-                        took = load.take(1, size, rate)
-                    found[beside] = took["thread_ns"] / took["commands"]
-                losses.append(100 * (found[True] / found[False] - 1))
-            at = f"{rate:,} commands/s" if rate else "as fast as can be"
-            yield row(f"loss beside readers on a processor of their own, {at}", losses, "%", at_most=_LOSS_PERCENT)
-
-
-@contextmanager
-def _running(others: list[int], core: int) -> Iterator[None]:
-    """Let processes go on that stand still, and before other programs with the core, where the system lets them."""
-    for each in others:
-        os.kill(each, signal.SIGCONT)
-    for each in (*others, core):
-        go_first(each, is_first=True)
-    try:
-        yield
-    finally:
-        for each in (*others, core):
-            go_first(each, is_first=False)
-        for each in others:
-            os.kill(each, signal.SIGSTOP)
-
-
-def _await_lag(node: Node, at_most_s: float) -> None:
-    """Wait until readers have caught up, or for a time: one that is slower than the load is busy all the same."""
-    until_s = time.monotonic() + at_most_s
-    while any(each["lag_bytes"] for each in _readers(node)) and time.monotonic() < until_s:
-        time.sleep(0.02)
 
 
 def history() -> Iterator[Row]:
@@ -441,7 +367,6 @@ PARTS: Final[dict[str, Callable[[], Iterator[Row]]]] = {
     "path": path,
     "subscribers": subscribers,
     "loss": loss,
-    "apart": apart,
     "history": history,
 }
 
