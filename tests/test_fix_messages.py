@@ -319,6 +319,29 @@ def test_a_status_is_sent_at_the_time_of_its_answer_however_old_its_order_is(ver
     assert b"\x0160=%b\x01" % Times().text(entered_ns) in fields, "what it tells of the order was so since then"
 
 
+def test_a_reset_begins_both_numbers_of_its_user_again() -> None:
+    market = Market()
+    for next_in in (2, 7):
+        market.mark(Mark.SESSION, next_in, [])
+    assert (market.streams.next_in[1], market.streams.next_out[1]) == (7, 3)
+    market.mark(Mark.RESET, 0, [])
+    assert (market.streams.next_in[1], market.streams.next_out[1]) == (1, 2), "the answer to the logon has number 1"
+    market.mark(Mark.SESSION, 3, [])
+    assert (market.streams.next_in[1], market.streams.next_out[1]) == (3, 3)
+
+
+def test_a_mass_cancel_is_met_by_one_of_its_participant_and_of_what_it_names() -> None:
+    market = Market()
+    market.read("participant BETA\n")
+    market.mark(Mark.MASS_CANCEL, 2, [0, 0, 0, 0, 0, 0])
+    market.read("mass_cancel BETA\n")
+    assert market.streams.unmet_mass_cancel(1) == (0, 0)
+    market.read("mass_cancel ALPHA symbol=XYZ\n")
+    assert market.streams.unmet_mass_cancel(1) == (0, 0)
+    market.read("mass_cancel ALPHA\n")
+    assert market.streams.unmet_mass_cancel(1) is None
+
+
 def test_a_mass_cancel_that_was_lost_is_not_done_to_later_orders() -> None:
     for day in (False, True):
         market = Market()
