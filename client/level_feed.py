@@ -76,10 +76,10 @@ class LevelFeed:
                 if self.book.take(message):
                     yield self.book
         except _BROKEN as error:
-            raise ConnectionLost(f"the connection broke: {error}") from error
+            raise ConnectionLost(f"the connection broke ({error}); make another feed for the book of now") from error
         finally:
             self.book.lose()
-        raise ConnectionLost("the server ended the connection")
+        raise ConnectionLost("the server ended the connection; make another feed for the book of now")
 
 
 def _read(text: str | bytes) -> dict[str, Any]:

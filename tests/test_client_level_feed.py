@@ -89,7 +89,7 @@ def test_best_prices_come_once_and_as_they_change_until_the_server_ends() -> Non
     ]
     assert [str(each.bid) for each in told] == ["7 at 10.01", "7 at 10.01", "4 at 10.00"]
     assert isinstance(ended, ConnectionLost)
-    assert str(ended) == "the server ended the connection"
+    assert str(ended) == "the server ended the connection; make another feed for the book of now"
 
 
 def test_what_ends_a_book_is_told_in_a_sentence() -> None:
@@ -111,7 +111,8 @@ def test_what_ends_a_book_is_told_in_a_sentence() -> None:
         assert what in str(ended)
     told, ended = told_by(whole, breaks=True)
     assert (len(told), type(ended)) == (1, ConnectionLost)
-    assert "the connection broke" in str(ended)
+    assert str(ended).startswith("the connection broke (")
+    assert str(ended).endswith("; make another feed for the book of now")
 
 
 def test_an_address_where_no_server_is_says_so() -> None:
