@@ -28,7 +28,7 @@ ROOT: Final = Path(__file__).parent.parent
 #: No command of the README may take longer.
 LIMIT_S: Final = 900
 #: Ports in the README; each run takes free ones in their place.
-PORTS: Final = ("9001", "9002", "9003", "9004", "9010", "9102", "9103")
+PORTS: Final = ("9001", "9002", "9003", "9004", "9005", "9010", "9080", "9102", "9103")
 _TYPED: Final = re.compile(r"(buy|sell|cancel|replace|mass_cancel|orders|quit)\b")
 _TOLD: Final = "accepted|executed|rejected|canceled|replaced|repriced"
 _UNIT: Final = r"(?:s|ms|us|µs|min|B|kB|MB|GB)"
