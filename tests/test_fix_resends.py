@@ -11,7 +11,7 @@ from wire.fix_codec import Cutter, FrameWriter, Message, Times, body
 
 #: When the messages of the stream were sent first.
 FIRST_NS = NOW_NS - 3_600 * 10**9
-#: What each number of the stream is, from 1 on: the logon, rejects, and marks of messages of the session.
+#: Kinds of the numbers of the stream, from 1 on: the logon, rejects, and marks of messages of the session.
 KINDS = "MBMMBBMMM"
 
 
