@@ -298,17 +298,17 @@ def test_answers_and_channels_of_trades_have_these_fields() -> None:
     noon = 1_705_311_000  # 2024-01-15T09:30:00
     # Begin, low, high, open, close, volume.
     assert answers.candles(market, product, {"granularity": "60"}) == [
-        [noon + 360, 9.9, 9.9, 9.9, 9.9, 1],
-        [noon, 9.9, 10.0, 10.0, 10.0, 35],
+        (noon + 360, 9.9, 9.9, 9.9, 9.9, 1),
+        (noon, 9.9, 10.0, 10.0, 10.0, 35),
     ]
-    assert answers.candles(market, product, {"granularity": "300"})[1] == [noon, 9.9, 10.0, 10.0, 10.0, 35]
+    assert answers.candles(market, product, {"granularity": "300"})[1] == (noon, 9.9, 10.0, 10.0, 10.0, 35)
     days = answers.candles(market, product, {"granularity": "86400"})
-    assert [each[1:] for each in days] == [[9.9, 10.0, 10.0, 9.9, 36], [12.0, 12.0, 12.0, 12.0, 7]]
+    assert [each[1:] for each in days] == [(9.9, 10.0, 10.0, 9.9, 36), (12.0, 12.0, 12.0, 12.0, 7)]
     update = channels.l2update(market, product)
     assert update is not None
     assert sorted(update["changes"]) == [["buy", "9.90", "29"], ["sell", "10.00", "15"], ["sell", "12.00", "0"]]
-    assert answers.book(market, product, {"level": "2"})["asks"] == [["10.00", "15", 1]]
-    assert [row[:2] for row in answers.book(market, product, {"level": "3"})["bids"]] == [["9.90", "29"]]
+    assert answers.book(market, product, {"level": "2"})["asks"] == [("10.00", "15", 1)]
+    assert [row[:2] for row in answers.book(market, product, {"level": "3"})["bids"]] == [("9.90", "29")]
 
 
 def test_a_market_order_that_rests_in_a_call_is_no_best_price() -> None:
@@ -318,7 +318,7 @@ def test_a_market_order_that_rests_in_a_call_is_no_best_price() -> None:
     market, product = viewed.market, viewed.market.by_id["XYZ-USD"]
     assert answers.best(market, product)[0] == (99_000, 7, 1)
     for level in "12":
-        assert answers.book(market, product, {"level": level})["bids"] == [["9.90", "7", 1]]
+        assert answers.book(market, product, {"level": level})["bids"] == [("9.90", "7", 1)]
     assert channels.snapshot(market, product)["bids"] == [["9.90", "7"]]
 
 

@@ -4,7 +4,9 @@ No request is a fault of the server's or holds it, and answers are as described.
 """
 
 import asyncio
+import copy
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -19,15 +21,18 @@ import requests
 import schemathesis
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
+from schemathesis.core.transport import Response
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
     status_code_conformance,
 )
 
+from marketdata.web.forms import OrderAnswer
 from node.web.keys import signature
 from node.web.paths import PATHS, PRIVATE_PATHS
-from tests.running import SOON_S
+from tests.running import SOON_S, until
 from tests.test_web_orders import SECRETS, Trades
 from tests.test_web_process import PRODUCT
 
@@ -49,8 +54,8 @@ FITS, DOES_NOT_FIT = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
 
 def cases() -> Iterator[Any]:
     """Every operation with what fits its description, and with what does not, where anything could not fit."""
-    every = [(path, "get", asked) for path, (_, asked) in PATHS.items()]
-    every += [(path, method, asked) for path, by in PRIVATE_PATHS.items() for method, (_, asked) in by.items()]
+    every = [(path, "get", each.parameters) for path, each in PATHS.items()]
+    every += [(path, method, each.parameters) for path, by in PRIVATE_PATHS.items() for method, each in by.items()]
     for path, method, asked in every:
         yield pytest.param(path, method, FITS, id=f"{method} {path} fits")
         if method == "post" or any(each["schema"] != {"type": "string"} for each in asked):
@@ -117,6 +122,117 @@ def test_no_request_is_a_fault_of_the_server_and_answers_are_as_described(
 
     run()
     assert trades.log.read_text(encoding="utf-8").count('"level": "error"') == 0
+
+
+#: Path of the description, and a request that is answered with all that an answer may have.
+ANSWERED = [
+    *((path, path) for path in ("/", "/time", "/currencies", "/products", "/accounts", "/fills")),
+    ("/orders", "/orders?status=all"),
+    ("/orders/{order_id}", "/orders/odd"),
+    ("/currencies/{currency_id}", "/currencies/USD"),
+    ("/products/{product_id}", f"/products/{PRODUCT}"),
+    ("/products/{product_id}", "/products/NO-USD"),
+    *(("/products/{product_id}/book", f"/products/{PRODUCT}/book?level={level}") for level in (1, 2, 3)),
+    *(
+        (f"/products/{{product_id}}/{name}", f"/products/{PRODUCT}/{name}")
+        for name in ("trades", "candles", "ticker", "stats")
+    ),
+]
+#: Changes that leave an answer as it may be: prices that are not there, what not each order has, rows of numbers.
+AS_IT_MAY_BE = {
+    *((name, "null") for name in ("price", "bid", "ask", "open", "high", "low", "last", "auction")),
+    *((name, "left out") for name in OrderAnswer.__optional_keys__),
+    ("/products/{product_id}/candles", "-1.5"),
+}
+#: Values of no field here.
+WRONG: list[Any] = [None, "wrong", -1.5, [], {}, True]
+
+
+def places_in(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to each part of a value; of a long list to those of its first, which has all that the others have."""
+    yield place
+    if isinstance(value, dict):
+        for name in value:
+            yield from places_in(value[name], (*place, name))
+    elif isinstance(value, list):
+        for at in range(min(len(value), 6)):
+            yield from places_in(value[at], (*place, at))
+
+
+def changed(value: Any, place: tuple[Any, ...], part: Any) -> Any:
+    """The value with another part, ``...`` for none."""
+    made = copy.deepcopy(value)
+    if not place:
+        return part
+    whole = made
+    for each in place[:-1]:
+        whole = whole[each]
+    if part is ...:
+        del whole[place[-1]]
+    else:
+        whole[place[-1]] = part
+    return made
+
+
+def wrong_shapes(value: Any) -> Iterator[tuple[tuple[Any, ...], str, Any]]:
+    """The value with a part left out, one added, or one of another type: the way to it, what was done, and it."""
+    for place in places_in(value):
+        part = value
+        for each in place:
+            part = part[each]
+        if place and not isinstance(place[-1], int):
+            yield place, "left out", changed(value, place, ...)
+        if isinstance(part, dict):
+            yield place, "added", changed(value, (*place, "added"), 1)
+        for wrong in WRONG:
+            if type(wrong) is not type(part):
+                yield place, json.dumps(wrong), changed(value, place, wrong)
+
+
+@pytest.mark.slow
+def test_an_answer_of_another_shape_status_or_type_is_not_as_described(trades: Trades) -> None:
+    """The control of the test above: each change of a real answer is found, but for those that are named here."""
+    base = f"http://127.0.0.1:{trades.port}"
+    for user, side in (("UA", "buy"), ("UB", "sell"), ("UA", "buy")):
+        trades.done(user, "POST", "/orders", {"product_id": PRODUCT, "side": side, "size": "2", "price": "10.00"})
+    until(lambda: len(trades.get(f"/products/{PRODUCT}/trades")) > 0 and trades.get(f"/products/{PRODUCT}/candles"))
+    until(lambda: trades.done("UA", "GET", "/fills"))
+    description = schemathesis.openapi.from_url(f"{base}/openapi.json")
+    session = requests.Session()
+    session.auth = Signer()
+    session.trust_env = False
+    missed, tried = set(), 0
+    for path, asked in ANSWERED:
+        answer = session.get(base + asked, timeout=SOON_S)
+        case = description[path]["GET"].Case(path_parameters=dict.fromkeys(re.findall(r"{(\w+)}", path), "a"))
+
+        def is_as_described(
+            value: Any,
+            status: int = answer.status_code,
+            kind: str = "application/json",
+            case: Any = case,
+            request: Any = answer.request,
+        ) -> bool:
+            content = json.dumps(value).encode()
+            told = Response(status, {"content-type": [kind]}, content, request, elapsed=0.0, verify=False)
+            try:
+                case.validate_response(told, checks=CHECKS)
+            except FailureGroup:
+                return False
+            return True
+
+        value = answer.json()
+        assert is_as_described(value), asked
+        for place, change, other in wrong_shapes(value):
+            tried += 1
+            if is_as_described(other):
+                missed.add((next((each for each in reversed(place) if isinstance(each, str)), path), change))
+        assert not is_as_described(value, kind="text/plain"), asked
+        assert not is_as_described(value, 418), asked
+        assert not is_as_described(value, 500), asked
+    assert tried > 1_000
+    assert missed <= AS_IT_MAY_BE
+    assert ("bid", "null") in missed, "the control of the control"
 
 
 JSON = st.recursive(

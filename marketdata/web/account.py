@@ -8,11 +8,12 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from engine.records import Instruction, Reason, SelfTrade, Side, TimeInForce
 from marketdata.web import answers, words
 from marketdata.web.answers import BadRequest
+from marketdata.web.forms import FillAnswer, OrderAnswer
 from marketdata.web.product import Message
 from reports.rows import InBook, Liquidity, ReportKind
 
@@ -58,7 +59,7 @@ class Held:
     tokens: set[str] = field(default_factory=set)
 
     @property
-    def state(self) -> str:
+    def state(self) -> Literal["open", "active", "done"]:
         """State in the words of the dialect: active is a stop that waits."""
         if self.closed_ns:
             return "done"
@@ -145,11 +146,11 @@ class Account:
 
     # What it tells.
 
-    def order(self, held: Held) -> Message:
+    def order(self, held: Held) -> OrderAnswer:
         """An order."""
         report = held.report
         is_market = bool(report.instructions & Instruction.MARKET)
-        made: Message = {
+        made: OrderAnswer = {
             "id": words.order_id(report.order_number),
             "product_id": words.product_id(report.symbol),
             "side": words.side(report.side),
@@ -168,18 +169,20 @@ class Account:
         if not is_market:
             made["price"] = words.price(report.price_e4)
         if held.stop_e4:
-            made |= {"stop": _stop_of(report.side), "stop_price": words.price(held.stop_e4)}
+            made["stop"] = _stop_of(report.side)
+            made["stop_price"] = words.price(held.stop_e4)
         if report.until_ns:
             made["expire_time"] = words.moment(report.until_ns)
         if held.closed_ns:
-            made |= {"done_at": words.moment(held.closed_ns), "done_reason": _end_of(report)}
+            made["done_at"] = words.moment(held.closed_ns)
+            made["done_reason"] = _end_of(report)
             if _end_of(report) == "canceled" and report.reason:
                 made["reject_reason"] = _reason(report.reason)
         if own := self._own_id(held.token):
             made["client_oid"] = own
         return made
 
-    def fill(self, fill: Fill) -> Message:
+    def fill(self, fill: Fill) -> FillAnswer:
         """A fill."""
         report = fill.report
         return {
@@ -196,7 +199,7 @@ class Account:
             "usd_volume": words.price(report.last_price_e4 * report.last_qty),
         }
 
-    def page(self, query: Mapping[str, str], states: list[str], product_id: str) -> tuple[list[Message], list[int]]:
+    def page(self, query: Mapping[str, str], states: list[str], product_id: str) -> tuple[list[OrderAnswer], list[int]]:
         """Orders, the newest first, and their places. states: of ``STATES``; none: all that are not done."""
         for state in states:
             if state not in STATES:
@@ -211,7 +214,9 @@ class Account:
         some = list(_cut(found, query))
         return [self.order(held) for held in some], [held.place for held in some]
 
-    def fills_page(self, query: Mapping[str, str], order_id: str, product_id: str) -> tuple[list[Message], list[int]]:
+    def fills_page(
+        self, query: Mapping[str, str], order_id: str, product_id: str
+    ) -> tuple[list[FillAnswer], list[int]]:
         """Fills, the newest first, and their places."""
         number = words.order_number(order_id) if order_id else 0
         if number is None:
@@ -316,12 +321,12 @@ def _unfilled(report: Any, before: Any) -> int:
     return int(report.canceled_qty if before is None else before.leaves_qty)
 
 
-def _stop_of(side: int) -> str:
+def _stop_of(side: int) -> Literal["entry", "loss"]:
     """Kind of a stop: a buy enters as the price rises, a sell limits a loss as it falls."""
     return "entry" if side == Side.BUY else "loss"
 
 
-def _end_of(report: Any) -> str:
+def _end_of(report: Any) -> Literal["filled", "canceled"]:
     return "filled" if report.report == ReportKind.TRADE else "canceled"
 
 

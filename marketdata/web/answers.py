@@ -6,13 +6,28 @@ A question that cannot be answered raises ``BadRequest`` with an HTTP status and
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final, Literal
 
 from engine.bounds import DAY_NS, SECOND_NS
 from engine.records import Phase, Reason, Side
 from marketdata.web import words
+from marketdata.web.forms import (
+    Auction,
+    Book,
+    BookOrder,
+    Candle,
+    Clocks,
+    Currency,
+    LastTrade,
+    Level,
+    Life,
+    Listed,
+    PublicTrade,
+    Stats,
+    Ticker,
+)
 from marketdata.web.market import WebMarket
-from marketdata.web.product import HOUR_NS, MINUTE_NS, TRADES_MAX, Bar, Message, Product, bars_between
+from marketdata.web.product import HOUR_NS, MINUTE_NS, TRADES_MAX, Bar, Product, bars_between
 
 #: Price levels of a side and orders of a product at most in one answer.
 LEVELS_MAX: Final = 5_000
@@ -52,19 +67,23 @@ def product_of(market: WebMarket, product_id: str) -> Product:
     return found
 
 
-def life(market: WebMarket) -> Message:
+def life(market: WebMarket) -> Life:
     """State of the market, live or stale, and the time for which it was not seen to go on, in seconds."""
     return {"state": "stale" if market.is_stale else "live", "age": round(market.age_s, 3)}
 
 
-def time_now(market: WebMarket, clock_ns: int) -> Message:
+def time_now(market: WebMarket, clock_ns: int) -> Clocks:
     """The clock of this machine, by which a signed request is judged, that of the market, moved by commands, and
     whether the market goes on."""
-    told = {"iso": words.moment(clock_ns), "epoch": clock_ns // 1_000 / 1_000_000}
-    return told | {"market_time": words.moment(market.now_ns), **life(market)}
+    return {
+        "iso": words.moment(clock_ns),
+        "epoch": clock_ns // 1_000 / 1_000_000,
+        "market_time": words.moment(market.now_ns),
+        **life(market),
+    }
 
 
-def _currency(code: str, name: str, kind: str, least: str) -> Message:
+def _currency(code: str, name: str, kind: Literal["fiat", "stock"], least: str) -> Currency:
     return {
         "id": code,
         "name": name,
@@ -77,7 +96,7 @@ def _currency(code: str, name: str, kind: str, least: str) -> Message:
     }
 
 
-def currencies(market: WebMarket) -> list[Message]:
+def currencies(market: WebMarket) -> list[Currency]:
     """The dollar, and each instrument as a thing that can be held."""
     return [
         _currency(words.CURRENCY, "United States Dollar", "fiat", "0.0001"),
@@ -85,7 +104,7 @@ def currencies(market: WebMarket) -> list[Message]:
     ]
 
 
-def currency(market: WebMarket, code: str) -> Message:
+def currency(market: WebMarket, code: str) -> Currency:
     """One currency. Raises BadRequest."""
     for each in currencies(market):
         if each["id"] == code:
@@ -93,7 +112,7 @@ def currency(market: WebMarket, code: str) -> Message:
     raise BadRequest(f"there is no currency {code[:40]!r}; GET /currencies lists them", 404)
 
 
-def product(market: WebMarket, each: Product) -> Message:
+def product(market: WebMarket, each: Product) -> Listed:
     """A product and its state. Status is online only while the market is seen to go on."""
     return {
         "id": each.id,
@@ -116,28 +135,28 @@ def product(market: WebMarket, each: Product) -> Message:
     }
 
 
-def products(market: WebMarket) -> list[Message]:
+def products(market: WebMarket) -> list[Listed]:
     """All products."""
     return [product(market, each) for each in market.products.values()]
 
 
-def _levels(market: WebMarket, each: Product, side: Side, depth: int) -> list[list[str | int]]:
-    return [[words.price(price_e4), str(qty), orders] for price_e4, qty, orders in market.top(each, side, depth)]
+def _levels(market: WebMarket, each: Product, side: Side, depth: int) -> list[Level]:
+    return [(words.price(price_e4), str(qty), orders) for price_e4, qty, orders in market.top(each, side, depth)]
 
 
-def _orders(each: Product, side: Side) -> list[list[str]]:
+def _orders(each: Product, side: Side) -> list[BookOrder]:
     found = [(number, shown) for number, shown in each.orders.items() if shown.side == side and shown.qty]
     found.sort(key=lambda order: -side * order[1].price_e4)  # the sort keeps the order at a price
-    return [[words.price(shown.price_e4), str(shown.qty), words.order_id(number)] for number, shown in found]
+    return [(words.price(shown.price_e4), str(shown.qty), words.order_id(number)) for number, shown in found]
 
 
-def book(market: WebMarket, each: Product, query: Query) -> Message:
+def book(market: WebMarket, each: Product, query: Query) -> Book:
     """The displayed book. level 1: the best prices; 2: price levels; 3: every order. Raises BadRequest."""
     level = whole(query, "level", 1, 1, 3)
     if level < 3:
         depth = 1 if level == 1 else LEVELS_MAX
-        bids: list[Any] = _levels(market, each, Side.BUY, depth)
-        asks: list[Any] = _levels(market, each, Side.SELL, depth)
+        bids: list[Level] | list[BookOrder] = _levels(market, each, Side.BUY, depth)
+        asks: list[Level] | list[BookOrder] = _levels(market, each, Side.SELL, depth)
     elif len(each.orders) > ORDERS_MAX:
         raise BadRequest(
             f"{each.id} has {len(each.orders):,} orders, more than {ORDERS_MAX:,}; take a snapshot of the ITCH feed",
@@ -155,7 +174,7 @@ def book(market: WebMarket, each: Product, query: Query) -> Message:
     }
 
 
-def auction(market: WebMarket, each: Product) -> Message | None:
+def auction(market: WebMarket, each: Product) -> Auction | None:
     """Result of the uncross of a call as it would be now; None outside of calls. Prices that are not there are None."""
     call = each.call
     if call is None:
@@ -176,7 +195,7 @@ def auction(market: WebMarket, each: Product) -> Message | None:
     }
 
 
-def trades(each: Product, query: Query) -> list[Message]:
+def trades(each: Product, query: Query) -> list[PublicTrade]:
     """Recent trades, the newest first. after: older than that trade; before: newer than that. Raises BadRequest."""
     limit = whole(query, "limit", TRADES, 1, TRADES_MAX)
     after = whole(query, "after", 2**62, 0, 10**18)
@@ -209,7 +228,7 @@ def _moment(query: Query, name: str, default_ns: int) -> int:
         ) from None
 
 
-def candles(market: WebMarket, each: Product, query: Query) -> list[list[float]]:
+def candles(market: WebMarket, each: Product, query: Query) -> list[Candle]:
     """Bars, the newest first: begin in seconds, low, high, open, close, volume. Raises BadRequest.
 
     Minutes are kept for a day of trading, hours for two months of it.
@@ -228,20 +247,20 @@ def candles(market: WebMarket, each: Product, query: Query) -> list[list[float]]
         if start_ns - width_ns < begin_ns <= end_ns:
             made[begin_ns] = bar if begin_ns not in made else made[begin_ns].joined(bar)
     return [
-        [
+        (
             begin_ns // SECOND_NS,
             bar.low_e4 / 10_000,
             bar.high_e4 / 10_000,
             bar.open_e4 / 10_000,
             bar.close_e4 / 10_000,
             bar.qty,
-        ]
+        )
         for begin_ns, bar in sorted(made.items(), reverse=True)
         if bar.open_e4
     ][:CANDLES_MAX]
 
 
-def stats(market: WebMarket, each: Product) -> Message:
+def stats(market: WebMarket, each: Product) -> Stats:
     """The last 24 hours, and the volume of 30 days, by market time. Prices are None where nothing traded."""
     end_ns = market.now_ns + 1
     day = bars_between(each.minutes, end_ns - DAY_NS - MINUTE_NS, end_ns) or Bar(0, 0, 0, 0, 0)
@@ -262,7 +281,7 @@ def best(market: WebMarket, each: Product) -> tuple[tuple[int, int, int], tuple[
     return bid, ask
 
 
-def last_trade(market: WebMarket, each: Product) -> Message:
+def last_trade(market: WebMarket, each: Product) -> LastTrade:
     """Id, price, size and time of the last trade; before the first 0, None, 0 and the time now."""
     last = each.trades[-1] if each.trades else None
     return {
@@ -273,7 +292,7 @@ def last_trade(market: WebMarket, each: Product) -> Message:
     }
 
 
-def ticker(market: WebMarket, each: Product) -> Message:
+def ticker(market: WebMarket, each: Product) -> Ticker:
     """The last trade, the best prices and the volume of 24 hours. Prices that are not there are None."""
     bid, ask = best(market, each)
     return {

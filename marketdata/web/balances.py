@@ -3,11 +3,11 @@
 from marketdata.web import words
 from marketdata.web.account import Account
 from marketdata.web.answers import BadRequest
+from marketdata.web.forms import Balance
 from marketdata.web.market import WebMarket
-from marketdata.web.product import Message
 
 
-def balances(market: WebMarket, account: Account) -> list[Message]:
+def balances(market: WebMarket, account: Account) -> list[Balance]:
     """Accounts of a user: dollars and shares that its participant has from all trades of the journal.
 
     There is no money in this market but that of trades: dollars are below zero after a buy, shares after a sale.
@@ -34,7 +34,7 @@ def balances(market: WebMarket, account: Account) -> list[Message]:
     ]
 
 
-def balance(market: WebMarket, of: Account, account_id: str) -> Message:
+def balance(market: WebMarket, of: Account, account_id: str) -> Balance:
     """One account. Raises BadRequest."""
     for each in balances(market, of):
         if each["id"] == account_id:

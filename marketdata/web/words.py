@@ -8,7 +8,7 @@ import re
 import time
 import uuid
 from functools import lru_cache
-from typing import Final
+from typing import Final, Literal
 
 from engine.records import Side
 
@@ -80,7 +80,7 @@ def account_id(user: str, code: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_OID, f"lockstep account {user} {code}"))
 
 
-def side(code: int) -> str:
+def side(code: int) -> Literal["buy", "sell"]:
     """Side as a word: buy or sell."""
     return "buy" if code == Side.BUY else "sell"
 

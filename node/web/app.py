@@ -8,7 +8,7 @@ import asyncio
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -21,17 +21,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from gateway.addresses import is_address, network_of
-from marketdata.web import answers, balances, order_requests
-from marketdata.web.account import Account
 from marketdata.web.answers import BadRequest
 from marketdata.web.market import WebMarket
 from node.web.hub import Hub
 from node.web.keys import Key, NotAuthorized, checked
 from node.web.operator_desk import Desk
 from node.web.page import ADDRESS, page_routes, to_page, wants_page
-from node.web.paths import PATHS, PRIVATE_PATHS, description
+from node.web.paths import PATHS, PRIVATE_PATHS, Path, description
+from node.web.public_answers import PublicAnswers, Question
+from node.web.signed_answers import SignedAnswers, SignedQuestion
 from node.web.token_bucket import Bucket
-from node.web.trading import Answer, Trading
+from node.web.trading import Trading
 from node.web.unread import Unread
 
 #: Requests of a subscriber a second, and at once.
@@ -39,9 +39,8 @@ _ASKS_A_SECOND: Final = 20.0
 _ASKS_AT_ONCE: Final = 100.0
 #: Addresses that are remembered for their rates.
 _ADDRESSES_MAX: Final = 10_000
-#: Bytes of the body of a request, and what stands before a client's own id in a path.
+#: Bytes of the body of a request.
 _BODY_BYTES_MAX: Final = 16 << 10
-_OWN: Final = "client:"
 #: Closes of a WebSocket: policy, the server ends, too many (RFC 6455, section 7.4).
 _POLICY: Final = 1008
 _GOES: Final = 1001
@@ -100,7 +99,7 @@ def _json(value: Any, status: int = 200) -> Response:
     return Response(json.dumps(value, separators=(",", ":")), status, media_type="application/json")
 
 
-def _ends_of(places: list[int]) -> dict[str, str]:
+def _ends_of(places: Sequence[int]) -> dict[str, str]:
     """Headers of a page, the newest entry first, that say where the next pages begin: newer ones, and older ones."""
     return {"cb-before": str(places[0]), "cb-after": str(places[-1])}
 
@@ -119,31 +118,13 @@ def application(
     proxies: addresses that say for whom they ask (``RateLimit``). desk: None: the page has no operator's view.
     unread: what waits for clients, which bounds long answers.
     """
-    described = description(has_orders=trading is not None)
+    public = PublicAnswers(market, description(has_orders=trading is not None))
 
-    def product(ask: Callable[..., Any]) -> Callable[[Request], Any]:
-        return lambda request: ask(answers.product_of(market, request.path_params["product_id"]), request.query_params)
-
-    asks: dict[str, Callable[[Request], Any]] = {
-        "/": lambda _: {"openapi": "/openapi.json"},
-        "/openapi.json": lambda _: described,
-        "/time": lambda _: answers.time_now(market, time.time_ns()),
-        "/currencies": lambda _: answers.currencies(market),
-        "/currencies/{currency_id}": lambda request: answers.currency(market, request.path_params["currency_id"]),
-        "/products": lambda _: answers.products(market),
-        "/products/{product_id}": product(lambda each, _: answers.product(market, each)),
-        "/products/{product_id}/book": product(lambda each, query: answers.book(market, each, query)),
-        "/products/{product_id}/trades": product(answers.trades),
-        "/products/{product_id}/candles": product(lambda each, query: answers.candles(market, each, query)),
-        "/products/{product_id}/ticker": product(lambda each, _: answers.ticker(market, each)),
-        "/products/{product_id}/stats": product(lambda each, _: answers.stats(market, each)),
-    }
-
-    def endpoint(ask: Callable[[Request], Any]) -> Any:
+    def endpoint(path: Path) -> Any:
         async def answer(request: Request) -> Response:
             if request.url.path == "/" and wants_page(request):
                 return to_page()
-            value = ask(request)
+            value = path.ask(public, Question(_name_in(request), request.query_params))
             made = _json(value)
             if request.url.path.endswith("/trades") and value:  # a page, as those of orders and fills
                 made.headers.update(_ends_of([each["trade_id"] for each in value]))
@@ -171,8 +152,7 @@ def application(
     async def subscribe(websocket: WebSocket) -> None:
         await serve_subscriber(hub, websocket)
 
-    assert set(asks) == set(PATHS)
-    routes: list[BaseRoute] = [Route(path, endpoint(ask), methods=["GET"]) for path, ask in asks.items()]
+    routes: list[BaseRoute] = [Route(name, endpoint(path), methods=["GET"]) for name, path in PATHS.items()]
     routes += [WebSocketRoute("/", subscribe)]
     routes += page_routes(desk)
     if trading is not None:
@@ -197,88 +177,36 @@ async def _signed_by(request: Request, trading: Trading) -> tuple[Key, str, byte
     return checked(trading.keys, said, request.method, whole, body, time.time()), said["sign"], body
 
 
+def _name_in(request: Request) -> str:
+    """Name of a product, currency, order or account in a path; "": it has none."""
+    return next(iter(request.path_params.values()), "")
+
+
 def private_routes(market: WebMarket, trading: Trading) -> list[BaseRoute]:
     """Routes of signed requests: accounts, orders, fills."""
+    signed_answers = SignedAnswers(market, trading)
 
-    def reads(ask: Callable[[Request, Key, Account], Any]) -> Any:
+    def endpoint(path: Path) -> Any:
         async def answer(request: Request) -> Response:
-            key, _, _ = await _signed_by(request, trading)
-            return _json(ask(request, key, trading.of(key).live()))
-
-        return answer
-
-    def pages(ask: Callable[[Request, Account], tuple[list[Any], list[int]]]) -> Any:
-        async def answer(request: Request) -> Response:
-            key, _, _ = await _signed_by(request, trading)
-            values, places = ask(request, trading.of(key).live())
-            made = _json(values)
-            if places:
-                made.headers.update(_ends_of(places))
+            key, signed, body = await _signed_by(request, trading)
+            query = request.query_params
+            asked = SignedQuestion(key, signed, _name_in(request), query, query.getlist("status"), body)
+            if path.once:
+                done = await trading.of(key).once(signed, lambda: path.ask(signed_answers, asked))
+            else:
+                done = await path.ask(signed_answers, asked)
+            made = _json(done.value, done.status)
+            if done.places:
+                made.headers.update(_ends_of(done.places))
             return made
 
         return answer
 
-    def acts(act: Callable[[Request, Key, str, bytes], Awaitable[Answer]], *, once: bool) -> Any:
-        async def answer(request: Request) -> Response:
-            key, signed, body = await _signed_by(request, trading)
-            if once:
-                done = await trading.of(key).once(signed, lambda: act(request, key, signed, body))
-            else:
-                done = await act(request, key, signed, body)
-            return _json(done.value, done.status)
-
-        return answer
-
-    def product_asked(request: Request) -> str:
-        asked = request.query_params.get("product_id", "")
-        return answers.product_of(market, order_requests.product_id(asked)).id if asked else ""
-
-    def named(request: Request) -> tuple[str, str]:
-        """Order id, or the client's own id, in a path."""
-        text = request.path_params["order_id"]
-        own = text.removeprefix(_OWN)
-        return ("", order_requests.checked_id(own)) if text.startswith(_OWN) else (text, "")
-
-    def order(request: Request, key: Key, account: Account) -> Any:
-        order_id, own = named(request)
-        token = order_requests.token_of(key.user, own) if own else ""
-        return account.order(account.find(order_id, token))
-
-    async def enter(_request: Request, key: Key, signed: str, body: bytes) -> Answer:
-        return await trading.post(key, signed, order_requests.read_order(body, market, time.time_ns()))
-
-    async def cancel(request: Request, key: Key, _signed: str, _body: bytes) -> Answer:
-        return await trading.of(key).cancel(*named(request))
-
-    async def cancel_all(request: Request, key: Key, _signed: str, body: bytes) -> Answer:
-        asked = order_requests.product_of_body(body) or request.query_params.get("product_id", "")
-        product_id = answers.product_of(market, order_requests.product_id(asked)).id if asked else ""
-        return await trading.of(key).cancel_all(product_id)
-
-    def orders(request: Request, account: Account) -> tuple[list[Any], list[int]]:
-        query = request.query_params
-        return account.page(query, query.getlist("status"), product_asked(request))
-
-    def fills(request: Request, account: Account) -> tuple[list[Any], list[int]]:
-        query = request.query_params
-        return account.fills_page(query, query.get("order_id", ""), product_asked(request))
-
-    asks: dict[tuple[str, str], Any] = {
-        ("/accounts", "GET"): reads(lambda _request, _key, account: balances.balances(market, account)),
-        ("/accounts/{account_id}", "GET"): reads(
-            lambda request, _key, account: balances.balance(market, account, request.path_params["account_id"])
-        ),
-        ("/orders", "GET"): pages(orders),
-        ("/orders", "POST"): acts(enter, once=True),
-        ("/orders", "DELETE"): acts(cancel_all, once=True),
-        ("/orders/{order_id}", "GET"): reads(order),
-        ("/orders/{order_id}", "DELETE"): acts(cancel, once=False),
-        ("/fills", "GET"): pages(fills),
-    }
-    assert {path: {method.lower() for at, method in asks if at == path} for path, _ in asks} == {
-        path: set(methods) for path, methods in PRIVATE_PATHS.items()
-    }
-    return [Route(path, answer, methods=[method]) for (path, method), answer in asks.items()]
+    return [
+        Route(name, endpoint(path), methods=[method.upper()])
+        for name, methods in PRIVATE_PATHS.items()
+        for method, path in methods.items()
+    ]
 
 
 async def serve_subscriber(hub: Hub, websocket: WebSocket) -> None:

@@ -10,7 +10,7 @@ whole book anew. One that still does not read, or has too much waiting, is ended
 import asyncio
 import json
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from marketdata.web import channels
@@ -48,7 +48,7 @@ def _key(subscriber: "Subscriber", channel: str, product_id: str) -> tuple[str, 
     return (f"{USER} {subscriber.user}" if channel == USER else channel), product_id
 
 
-def encoded(message: Message) -> str:
+def encoded(message: Mapping[str, Any]) -> str:
     """A message as JSON text."""
     return json.dumps(message, separators=(",", ":"))
 

@@ -1,12 +1,19 @@
-"""Paths of the REST interface, and their description by OpenAPI 3.1."""
+"""Paths of the REST interface, what answers them, and their description by OpenAPI 3.1.
 
-from typing import Any, Final
+The schema of an answer is made of the type that its method gives, so there is no second copy of it.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple, get_args, get_origin, get_type_hints
 
 from marketdata.web import answers
 from marketdata.web.account import PAGE_MAX, STATES
+from marketdata.web.forms import Description, Refusal
 from marketdata.web.product import TRADES_MAX
-
-Json = dict[str, Any]
+from marketdata.web.schema import Json, Schemas
+from node.web.public_answers import PublicAnswers
+from node.web.signed_answers import SignedAnswers
+from node.web.trading import Answer
 
 _PRODUCT: Final[Json] = {"name": "product_id", "in": "path", "required": True, "schema": {"type": "string"}}
 _CURRENCY: Final[Json] = {"name": "currency_id", "in": "path", "required": True, "schema": {"type": "string"}}
@@ -20,20 +27,45 @@ def _whole(name: str, what: str, low: int, high: int) -> Json:
     return _asked(name, what, type="integer", minimum=low, maximum=high)
 
 
-#: Sentence and parameters of each path.
-PATHS: Final[dict[str, tuple[str, tuple[Json, ...]]]] = {
-    "/": ("Where the description is.", ()),
-    "/openapi.json": ("This description.", ()),
-    "/time": ("The clock of this machine, and the clock in force in the market.", ()),
-    "/currencies": ("The dollar and each instrument.", ()),
-    "/currencies/{currency_id}": ("One of them.", (_CURRENCY,)),
-    "/products": ("All products.", ()),
-    "/products/{product_id}": ("A product and its state.", (_PRODUCT,)),
-    "/products/{product_id}/book": (
+class Path(NamedTuple):
+    """A request that can be made: a sentence, its parameters, and what answers it.
+
+    ask: a method of ``PublicAnswers`` or ``SignedAnswers``; the type that it gives is the schema of the answer.
+    once: done once for each signature.
+    """
+
+    summary: str
+    parameters: tuple[Json, ...]
+    ask: Callable[..., Any]
+    once: bool = False
+
+    @property
+    def gives(self) -> Any:
+        """Type of the value of an answer with status 200."""
+        given = get_type_hints(self.ask, include_extras=True)["return"]
+        return get_args(given)[0] if get_origin(given) is Answer else given
+
+    @property
+    def words(self) -> frozenset[str]:
+        """Words of its query."""
+        return frozenset(each["name"] for each in self.parameters if each["in"] == "query")
+
+
+#: Requests without a signature, all by GET.
+PATHS: Final[dict[str, Path]] = {
+    "/": Path("Where the description is.", (), PublicAnswers.root),
+    "/openapi.json": Path("This description.", (), PublicAnswers.description),
+    "/time": Path("The clock of this machine, and the clock in force in the market.", (), PublicAnswers.time),
+    "/currencies": Path("The dollar and each instrument.", (), PublicAnswers.currencies),
+    "/currencies/{currency_id}": Path("One of them.", (_CURRENCY,), PublicAnswers.currency),
+    "/products": Path("All products.", (), PublicAnswers.products),
+    "/products/{product_id}": Path("A product and its state.", (_PRODUCT,), PublicAnswers.product),
+    "/products/{product_id}/book": Path(
         "The displayed book.",
         (_PRODUCT, _whole("level", "1: best prices; 2: price levels; 3: every order", 1, 3)),
+        PublicAnswers.book,
     ),
-    "/products/{product_id}/trades": (
+    "/products/{product_id}/trades": Path(
         "Recent trades, the newest first.",
         (
             _PRODUCT,
@@ -41,8 +73,9 @@ PATHS: Final[dict[str, tuple[str, tuple[Json, ...]]]] = {
             _whole("after", "Only trades with a smaller id", 0, 10**18 - 1),
             _whole("before", "Only trades with a larger id", 0, 10**18 - 1),
         ),
+        PublicAnswers.trades,
     ),
-    "/products/{product_id}/candles": (
+    "/products/{product_id}/candles": Path(
         "Bars, the newest first: begin, low, high, open, close, volume.",
         (
             _PRODUCT,
@@ -50,9 +83,12 @@ PATHS: Final[dict[str, tuple[str, tuple[Json, ...]]]] = {
             _asked("start", "Seconds since 1970, or ISO 8601", type="string"),
             _asked("end", "Seconds since 1970, or ISO 8601", type="string"),
         ),
+        PublicAnswers.candles,
     ),
-    "/products/{product_id}/ticker": ("Last trade and best prices.", (_PRODUCT,)),
-    "/products/{product_id}/stats": ("The last 24 hours, and the volume of 30 days.", (_PRODUCT,)),
+    "/products/{product_id}/ticker": Path("Last trade and best prices.", (_PRODUCT,), PublicAnswers.ticker),
+    "/products/{product_id}/stats": Path(
+        "The last 24 hours, and the volume of 30 days.", (_PRODUCT,), PublicAnswers.stats
+    ),
 }
 
 
@@ -93,17 +129,34 @@ _ORDER: Final[Json] = {
 }
 _ACCOUNT: Final[Json] = {"name": "account_id", "in": "path", "required": True, "schema": {"type": "string"}}
 
-#: Sentence and parameters of each method of the paths that need a signature.
-PRIVATE_PATHS: Final[dict[str, dict[str, tuple[str, tuple[Json, ...]]]]] = {
-    "/accounts": {"get": ("Dollars and shares of all trades.", ())},
-    "/accounts/{account_id}": {"get": ("One account.", (_ACCOUNT,))},
+_OF_PRODUCT: Final = _asked("product_id", "Only of this product", type="string")
+
+#: Signed requests by path and method.
+PRIVATE_PATHS: Final[dict[str, dict[str, Path]]] = {
+    "/accounts": {"get": Path("Dollars and shares of all trades.", (), SignedAnswers.accounts)},
+    "/accounts/{account_id}": {"get": Path("One account.", (_ACCOUNT,), SignedAnswers.account)},
     "/orders": {
-        "get": ("Orders, the newest first.", (_asked("status", "Of this state", enum=list(STATES)), *_PAGE)),
-        "post": ("Enter an order; with the client_oid of one that is there, give that.", ()),
-        "delete": ("Cancel all open orders.", (_asked("product_id", "Only of this product", type="string"),)),
+        "get": Path(
+            "Orders, the newest first.",
+            (_asked("status", "Of this state", enum=list(STATES)), *_PAGE),
+            SignedAnswers.orders,
+        ),
+        "post": Path(
+            "Enter an order; with the client_oid of one that is there, give that.", (), SignedAnswers.enter, once=True
+        ),
+        "delete": Path("Cancel all open orders.", (_OF_PRODUCT,), SignedAnswers.cancel_all, once=True),
     },
-    "/orders/{order_id}": {"get": ("An order.", (_ORDER,)), "delete": ("Cancel an order.", (_ORDER,))},
-    "/fills": {"get": ("Fills, the newest first.", (_asked("order_id", "Of this order", type="string"), *_PAGE))},
+    "/orders/{order_id}": {
+        "get": Path("An order.", (_ORDER,), SignedAnswers.order),
+        "delete": Path("Cancel an order.", (_ORDER,), SignedAnswers.cancel),
+    },
+    "/fills": {
+        "get": Path(
+            "Fills, the newest first.",
+            (_asked("order_id", "Of this order", type="string"), *_PAGE),
+            SignedAnswers.fills,
+        )
+    },
 }
 _SIGNED: Final = ("CB-ACCESS-KEY", "CB-ACCESS-SIGN", "CB-ACCESS-TIMESTAMP", "CB-ACCESS-PASSPHRASE")
 _REFUSED: Final = {
@@ -118,37 +171,42 @@ _REFUSED: Final = {
 }
 
 
-def description(*, has_orders: bool) -> Json:
+#: Refusals of requests without a signature; the last two of those with a word of the client's.
+_PUBLIC_REFUSED: Final = {
+    "429": "Too many requests.",
+    "503": "The answer would be too large.",
+    "400": "A bad question.",
+    "404": "There is no such product or currency.",
+}
+
+
+def description(*, has_orders: bool) -> Description:
     """The description of all paths. has_orders: with those that need a signature."""
-    sentence = {"type": "object", "properties": {"message": {"type": "string"}}, "required": ["message"]}
-    refusal = {"content": {"application/json": {"schema": sentence}}}
+    schemas = Schemas()
+
+    def described(path: Path, refusals: Mapping[str, str]) -> Json:
+        def as_json(kind: Any, why: str) -> Json:
+            return {"description": why, "content": {"application/json": {"schema": schemas.of(kind)}}}
+
+        responses = {status: as_json(Refusal, why) for status, why in refusals.items()}
+        responses["200"] = as_json(path.gives, path.summary)
+        return {"summary": path.summary, "parameters": list(path.parameters), "responses": responses}
+
     paths: Json = {}
-    for path, (summary, parameters) in PATHS.items():
-        responses: Json = {
-            "200": {"description": summary, "content": {"application/json": {"schema": {}}}},
-            "429": {"description": "Too many requests.", **refusal},
-        }
-        if parameters:
-            responses["400"] = {"description": "A bad question.", **refusal}
-            responses["404"] = {"description": "There is no such product or currency.", **refusal}
-            responses["503"] = {"description": "The answer would be too large.", **refusal}
-        paths[path] = {"get": {"summary": summary, "parameters": list(parameters), "responses": responses}}
+    for name, path in PATHS.items():
+        refusals = dict(list(_PUBLIC_REFUSED.items())[: None if path.parameters else 2])
+        paths[name] = {"get": described(path, refusals)}
     signed: list[Json] = [{name: [] for name in _SIGNED}]
-    for path, methods in PRIVATE_PATHS.items() if has_orders else ():
-        paths[path] = {}
-        for method, (summary, parameters) in methods.items():
-            one: Json = {"summary": summary, "parameters": list(parameters), "security": signed}
-            one["responses"] = {
-                "200": {"description": summary, "content": {"application/json": {"schema": {}}}},
-                **{status: {"description": why, **refusal} for status, why in _REFUSED.items()},
-            }
+    for name, methods in PRIVATE_PATHS.items() if has_orders else ():
+        paths[name] = {}
+        for method, path in methods.items():
+            paths[name][method] = one = described(path, _REFUSED) | {"security": signed}
             if method == "post":
                 one["requestBody"] = {"required": True, "content": {"application/json": {"schema": _order_schema()}}}
-            paths[path][method] = one
     schemes = {name: {"type": "apiKey", "in": "header", "name": name} for name in _SIGNED}
     return {
         "openapi": "3.1.0",
-        "components": {"securitySchemes": schemes if has_orders else {}},
+        "components": {"securitySchemes": schemes if has_orders else {}, "schemas": schemas.named},
         "info": {"title": "lockstep", "version": "1", "description": "A subset of the Coinbase Exchange."},
         "paths": paths,
     }

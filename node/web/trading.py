@@ -12,8 +12,8 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, Generic, NamedTuple, Never, TypeVar
 
 from client.async_client import AsyncNativeClient
 from client.errors import ClientError, LoginRefused, NotConnected, OutcomeUnknown, RequestNotReceived, RequestRejected
@@ -23,6 +23,7 @@ from client.orders import NewOrder, Order
 from marketdata.web import order_requests, words
 from marketdata.web.account import Account, Held
 from marketdata.web.answers import BadRequest
+from marketdata.web.forms import OrderAnswer, Refusal
 from marketdata.web.order_requests import Asked
 from marketdata.web.product import Message
 from node.programs.logs import Log
@@ -55,11 +56,18 @@ _KNOWN: Final = {
 OnTold = Callable[[str, list[Message]], None]
 
 
-class Answer(NamedTuple):
-    """Answer to a request: status of HTTP, and a value of JSON."""
+Value_co = TypeVar("Value_co", covariant=True)
+
+
+class Answer(NamedTuple, Generic[Value_co]):
+    """Answer to a request: status of HTTP, and a value of JSON, a refusal where the status is not 200.
+
+    places: of the first and last entry of a page that has any.
+    """
 
     status: int
-    value: Any
+    value: Value_co | Refusal
+    places: Sequence[int] = ()
 
 
 class Trader:
@@ -70,10 +78,10 @@ class Trader:
         self.account = Account(key.user)
         self._addresses, self._key, self._log, self._on_told = addresses, key, log, on_told
         self._client: AsyncNativeClient | None = None
-        self._entering: dict[str, asyncio.Task[Answer]] = {}
+        self._entering: dict[str, asyncio.Task[Answer[OrderAnswer]]] = {}
         self._waiting = 0
         self._told = ""
-        self._done: OrderedDict[str, tuple[float, asyncio.Task[Answer]]] = OrderedDict()
+        self._done: OrderedDict[str, tuple[float, asyncio.Task[Answer[Any]]]] = OrderedDict()
         #: Session and number of the last message of the user's stream that channel user has told, or had no need to.
         self._told_to: tuple[str, int] | None = None
         self.why = "it has not logged in yet"
@@ -151,7 +159,7 @@ class Trader:
             raise BadRequest(f"there is no order entry now; ask again: {why or 'the exchange was lost'}", 503)
         return self.account
 
-    async def once(self, signed: str, do: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def once(self, signed: str, do: Callable[[], Awaitable[Answer[Value_co]]]) -> Answer[Value_co]:
         """Do a request once: with the same signature again, it gives the same answer, but for one of ``_ASK_AGAIN``."""
         now_s = time.monotonic()
         while self._done and next(iter(self._done.values()))[0] < now_s:
@@ -166,12 +174,12 @@ class Trader:
             task.add_done_callback(lambda task: self._forget(signed, task))
         return await asyncio.shield(found[1])
 
-    def _forget(self, signed: str, task: asyncio.Task[Answer]) -> None:
+    def _forget(self, signed: str, task: asyncio.Task[Answer[Any]]) -> None:
         """Forget an answer that tells the client to ask again: the next request may be served."""
         if not task.cancelled() and task.exception() is None and task.result().status in _ASK_AGAIN:
             self._done.pop(signed, None)
 
-    async def enter(self, asked: Asked, token: str) -> Answer:
+    async def enter(self, asked: Asked, token: str) -> Answer[OrderAnswer]:
         """Enter an order; the one that has its token already, if it is the same."""
         while (task := self._entering.get(token)) is not None:
             await asyncio.wait({task})
@@ -186,7 +194,7 @@ class Trader:
             else:  # the client is gone; the order is not
                 task.add_done_callback(lambda _: self._entering.pop(token, None))
 
-    async def _enter(self, asked: Asked, token: str) -> Answer:
+    async def _enter(self, asked: Asked, token: str) -> Answer[OrderAnswer]:
         """Send an order and wait for its answer; for that of the request before, if that one has none yet."""
         client = self._client
         if client is None:
@@ -204,7 +212,7 @@ class Trader:
         requests = client.core.day.requests
         sent_before = requests.of_token(token)
 
-        async def send() -> Answer:
+        async def send() -> Answer[OrderAnswer]:
             if sent_before is None:
                 await client.submit(order, token)
             else:
@@ -219,7 +227,7 @@ class Trader:
             self.account.client_ids.pop(token, None)
         return answer
 
-    async def cancel(self, order_id: str, client_id: str) -> Answer:
+    async def cancel(self, order_id: str, client_id: str) -> Answer[str]:
         """Cancel an order of an id, or of a client's own id; it answers with the id that was asked for."""
         token = order_requests.token_of(self._key.user, client_id) if client_id else ""
         held = self.live().find(order_id, token)
@@ -229,7 +237,7 @@ class Trader:
         assert client is not None
         order = client.orders.get(held.report.order_token) or _bare(held)
 
-        async def send() -> Answer:
+        async def send() -> Answer[str]:
             await client.cancel(order)
             return Answer(200, client_id or words.order_id(held.report.order_number))
 
@@ -238,7 +246,7 @@ class Trader:
             return _refusal(400, f"Order already done: it was {self.account.order(held)['done_reason']}")
         return answer
 
-    async def cancel_all(self, product_id: str) -> Answer:
+    async def cancel_all(self, product_id: str) -> Answer[list[str]]:
         """Cancel all open orders, of one product or of all; it answers with the ids of those that are canceled."""
         open_ones = [
             held
@@ -246,22 +254,22 @@ class Trader:
             if not held.closed_ns and (not product_id or words.product_id(held.report.symbol) == product_id)
         ][:_CANCELS_MAX]
         ids = [words.order_id(held.report.order_number) for held in open_ones]
-        answers = []
+        answers: list[Answer[str]] = []
         for first in range(0, len(ids), _WAITING_MAX // 4):
             some = ids[first : first + _WAITING_MAX // 4]
             answers += await asyncio.gather(*(self._canceled(each) for each in some))
         for answer in answers:
-            if answer.status >= 500:
-                return answer
+            if answer.status >= 500 and not isinstance(answer.value, str):
+                return Answer(answer.status, answer.value)
         return Answer(200, [each for each, answer in zip(ids, answers, strict=True) if answer.status == 200])
 
-    async def _canceled(self, order_id: str) -> Answer:
+    async def _canceled(self, order_id: str) -> Answer[str]:
         try:
             return await self.cancel(order_id, "")
         except BadRequest as refused:
             return _refusal(refused.status, str(refused))
 
-    async def _sent(self, send: Callable[[], Awaitable[Answer]], asked: Asked | None) -> Answer:
+    async def _sent(self, send: Callable[[], Awaitable[Answer[Value_co]]], asked: Asked | None) -> Answer[Value_co]:
         """Do what sends a request and waits for its answer; the answer to the client, whatever comes of it."""
         if self._waiting >= _WAITING_MAX:
             return _refusal(429, f"more than {_WAITING_MAX} requests of this user wait for the exchange; ask again")
@@ -270,8 +278,8 @@ class Trader:
             return await send()
         except RequestRejected as error:
             reason = error.reason
-            made = _refusal(400, _KNOWN.get(reason, str(error)))
-            return Answer(400, {**made.value, "reason": reason}) if reason else made
+            sentence = _KNOWN.get(reason, str(error))
+            return Answer(400, {"message": sentence, "reason": reason}) if reason else _refusal(400, sentence)
         except (NotConnected, RequestNotReceived) as error:
             return _refusal(503, str(error))
         except OutcomeUnknown as error:
@@ -281,7 +289,7 @@ class Trader:
         finally:
             self._waiting -= 1
 
-    def _again(self, held: Held, asked: Asked) -> Answer:
+    def _again(self, held: Held, asked: Asked) -> Answer[OrderAnswer]:
         report, known = held.report, self.account.order(held)
         price = None if asked.price is None else words.price(_price_e4(asked.price))
         has = (report.symbol, known["side"], report.original_qty, known.get("price"))
@@ -306,7 +314,7 @@ def _price_e4(text: str) -> int:
     return int(whole) * 10_000 + int(part[:4].ljust(4, "0"))
 
 
-def _refusal(status: int, sentence: str) -> Answer:
+def _refusal(status: int, sentence: str) -> Answer[Never]:
     return Answer(status, {"message": sentence})
 
 
@@ -341,7 +349,7 @@ class Trading:
         """The user of a key."""
         return self._traders[key.user]
 
-    async def post(self, key: Key, signed: str, asked: Asked) -> Answer:
+    async def post(self, key: Key, signed: str, asked: Asked) -> Answer[OrderAnswer]:
         """Enter an order. signed: signature of the request."""
         if asked.client_id:
             token = order_requests.token_of(key.user, asked.client_id)
@@ -350,7 +358,7 @@ class Trading:
         return await self.of(key).enter(asked, token)
 
 
-async def _answered(do: Callable[[], Awaitable[Answer]]) -> Answer:
+async def _answered(do: Callable[[], Awaitable[Answer[Value_co]]]) -> Answer[Value_co]:
     try:
         return await do()
     except BadRequest as refused:
