@@ -19,6 +19,7 @@ from engine.digest import ByteHash
 from engine.names import pack, unpack
 from engine.records import Side
 from marketdata.statistics import MAKES_PRICE
+from notation.strict_json import read_json
 from notation.words import Fault, time_of
 from reports.rows import ReportKind
 
@@ -198,11 +199,9 @@ def read_definition(text: str) -> IndexDefinition:
     {"at": "2026-01-05T09:30", "split": {"XYZ": "4:1"}}.
     """
     try:
-        found = json.loads(text, parse_float=_refuse_float, object_pairs_hook=_object)
+        found = read_json(text, parse_float=_refuse_float)
     except json.JSONDecodeError as error:
         raise ValueError(f"it is no JSON: {error}") from None
-    except RecursionError:
-        raise ValueError("its objects and lists are nested too deeply") from None
     if not isinstance(found, dict) or not set(found) <= {"name", "base", "members", "changes"}:
         raise ValueError("it is an object with name, base, members and changes")
     name = found.get("name")
@@ -214,16 +213,6 @@ def read_definition(text: str) -> IndexDefinition:
     return IndexDefinition(
         name, _number(found.get("base", 1_000), "base"), _amounts(found.get("members")), tuple(map(_change, changes))
     )
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(
-            f"it has {next(each for each in names if names.count(each) > 1)} twice in one object; give one"
-        )
-    return found
 
 
 def _refuse_float(text: str) -> Any:

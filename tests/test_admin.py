@@ -258,6 +258,7 @@ def test_a_defect_in_the_node_is_answered_and_logged_without_what_the_error_says
         (b'{"do": "status"\n', "the line is not JSON"),
         (b'{"do": NaN}\n', "the line is not JSON"),
         (b"\xff\xfe\x00\n", "the line is not UTF-8"),
+        (b'{"do": "status", "do": "shutdown"}\n', "the line cannot be followed: an object has 'do' twice"),
         (b"[" * 60_000 + b"\n", "the line is nested too deeply"),
         (b"1" * 60_000 + b"\n", "the line is not JSON"),
         (b"[]\n", "a request is a JSON object"),

@@ -150,7 +150,7 @@ def test_levels_are_sums_over_all_members_however_the_reports_came(seed: int) ->
     ("text", "what"),
     [
         ("{", "it is no JSON"),
-        ('{"name": "I", "members": {"AAA": 1, "AAA": 2}}', "it has AAA twice in one object"),
+        ('{"name": "I", "members": {"AAA": 1, "AAA": 2}}', "an object has 'AAA' twice; give each name once"),
         (
             '{"name": "I", "members": {"AAA": 1}, "changes": [{"at": "2026-01-05T10:00", "split": {"BBB": "2:1"}}]}',
             "index I splits BBB, which is no member of it at any time",

@@ -136,6 +136,22 @@ def test_an_order_that_cannot_be_is_refused_with_a_sentence(fields: dict[str, An
         read(**{"product_id": product.id, "viewed": viewed} | fields)
 
 
+@pytest.mark.parametrize("name", ["size", "side", "price", "product_id", "client_oid", "post_only", "stop_price"])
+def test_an_order_with_a_field_twice_is_refused_and_never_guessed(name: str) -> None:
+    viewed = market()
+    product = next(iter(viewed.by_id.values()))
+    asked = {"product_id": product.id, "side": "buy", "size": "1", "price": "10.00", "client_oid": "a"}
+    whole = json.dumps(asked)
+    once = order_requests.read_order(whole.encode(), viewed, NOW_NS)
+    assert once.client_id == "a"  # the control
+    for value in (json.dumps(asked.get(name)), '"2"'):  # the same again is not taken either
+        first = f"{{{json.dumps(name)}: {value}, " + ("" if name in asked else f"{json.dumps(name)}: 1, ")
+        with pytest.raises(BadRequest, match=f"{name}' twice; give each name once"):
+            order_requests.read_order((first + whole[1:]).encode(), viewed, NOW_NS)
+    with pytest.raises(BadRequest, match="twice"):
+        order_requests.product_of_body(b'{"product_id": "XYZ-USD", "product_id": "ABC-USD"}')
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b"nonsense", b"[" * 10_000, b'{"price": 1e999999999, "side": "buy"}'])
 def test_a_body_that_is_no_order_is_refused(body: bytes) -> None:
     with pytest.raises(BadRequest):

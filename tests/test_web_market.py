@@ -4,6 +4,7 @@ Random flow with every order type goes through the engine. A viewer keeps a book
 a third asks: after each command all have the levels that the engine's own orders give.
 """
 
+import json
 from collections import Counter
 from typing import Any
 
@@ -301,3 +302,22 @@ def test_a_bad_request_of_a_subscriber_is_refused_with_a_sentence(text: str) -> 
     viewed.take(stream("users", 1, 100))
     with pytest.raises(BadRequest, match=r"\w"):
         channels.read_request(text, viewed.market)
+
+
+@pytest.mark.parametrize("twice", ["type", "product_ids", "channels", "interval_ms", "name"])
+def test_a_request_of_a_subscriber_with_a_field_twice_is_refused(twice: str) -> None:
+    viewed = Viewed()
+    viewed.take(stream("users", 1, 100))
+    product_id = next(iter(viewed.market.by_id))
+    text = json.dumps(
+        {
+            "type": "subscribe",
+            "product_ids": [product_id],
+            "interval_ms": 100,
+            "channels": [{"name": "level2", "product_ids": [product_id]}],
+        }
+    )
+    assert channels.read_request(text, viewed.market).wants  # the control
+    at = text.rindex(f'"{twice}"')
+    with pytest.raises(BadRequest, match=f"'{twice}' twice; give each name once"):
+        channels.read_request(f'{text[:at]}"{twice}": null, {text[at:]}', viewed.market)

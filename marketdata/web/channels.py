@@ -4,7 +4,6 @@ Channel full and matches are in ``order_messages``. Each message here has the nu
 channel full, so that whoever takes several channels can put them side by side.
 """
 
-import json
 from typing import Any, Final, NamedTuple
 
 from engine.records import Side
@@ -12,6 +11,7 @@ from marketdata.web import answers, order_messages, words
 from marketdata.web.answers import BadRequest
 from marketdata.web.market import WebMarket
 from marketdata.web.product import Message, Product
+from notation.strict_json import NameTwice, read_json
 
 #: Channels, and the other names that clients use for them.
 CHANNELS: Final = ("level2", "full", "matches", "ticker", "heartbeat", "status", "auctionfeed", "user", "market")
@@ -50,8 +50,10 @@ def _names(found: Any, what: str) -> tuple[str, ...]:
 def read_request(text: str | bytes, market: WebMarket) -> Request:
     """Read what a subscriber sent. Raises BadRequest with a sentence."""
     try:
-        asked = json.loads(text)
-    except (ValueError, RecursionError):
+        asked = read_json(text)
+    except NameTwice as twice:
+        raise BadRequest(f"the message cannot be followed: {twice}") from None
+    except ValueError:
         raise BadRequest('the message is no JSON; send a request such as {"type": "subscribe", ...}') from None
     if not isinstance(asked, dict) or asked.get("type") not in ("subscribe", "unsubscribe"):
         raise BadRequest("the type of a request is subscribe or unsubscribe")

@@ -5,7 +5,6 @@ Numbers are read as the decimals that they are written as; nothing here is a flo
 
 import base64
 import hashlib
-import json
 import re
 import time
 from decimal import Decimal
@@ -15,6 +14,7 @@ from engine.bounds import SECOND_NS
 from marketdata.web import words
 from marketdata.web.answers import BadRequest, product_of
 from marketdata.web.market import WebMarket
+from notation.strict_json import NameTwice, read_json
 
 _FIELDS: Final = frozenset(
     {
@@ -70,10 +70,7 @@ def checked_id(client_id: str) -> str:
 
 def read_order(body: bytes, market: WebMarket, now_ns: int) -> Asked:
     """Read the body of a POST to /orders. now_ns: since 1970, from which ``cancel_after`` counts. Raises BadRequest."""
-    try:
-        asked = json.loads(body, parse_float=str, parse_constant=str)
-    except (ValueError, RecursionError):
-        raise BadRequest('the body is no JSON; send an order such as {"product_id": "XYZ-USD", ...}') from None
+    asked = _read(body, 'send an order such as {"product_id": "XYZ-USD", ...}')
     if not isinstance(asked, dict):
         raise BadRequest("the body is no object of JSON; send the fields of an order")
     if unknown := sorted(set(asked) - _FIELDS):
@@ -109,6 +106,16 @@ def read_order(body: bytes, market: WebMarket, now_ns: int) -> Asked:
     own = asked.get("client_oid")
     client_id = "" if own is None else checked_id(_text(asked, "client_oid"))
     return Asked(product.symbol, side, int(size), price, " ".join(filter(None, terms)), client_id)
+
+
+def _read(body: bytes, then: str) -> Any:
+    """Value of a body, its numbers as they are written. then: what to send where it is no JSON. Raises BadRequest."""
+    try:
+        return read_json(body, parse_float=str, parse_constant=str)
+    except NameTwice as twice:
+        raise BadRequest(f"the body cannot be followed: {twice}") from None
+    except ValueError:
+        raise BadRequest(f"the body is no JSON; {then}") from None
 
 
 def _text(asked: dict[str, Any], name: str) -> str:
@@ -158,10 +165,7 @@ def product_of_body(body: bytes) -> str:
     """Product id in the body of a request to cancel all orders; "": it names none. Raises BadRequest."""
     if not body.strip():
         return ""
-    try:
-        asked = json.loads(body, parse_float=str, parse_constant=str)
-    except (ValueError, RecursionError):
-        raise BadRequest('the body is no JSON; leave it out, or send {"product_id": "XYZ-USD"}') from None
+    asked = _read(body, 'leave it out, or send {"product_id": "XYZ-USD"}')
     named = asked.get("product_id", "") if isinstance(asked, dict) else None
     if not isinstance(named, str):
         raise BadRequest('the body is no object with a product_id; leave it out, or send {"product_id": "XYZ-USD"}')

@@ -23,6 +23,7 @@ from node.operator.operations import Answer, Operations
 from node.operator.seats import Seat, Seats
 from node.programs.logs import Log
 from node.programs.operator_socket import BoundSocket, peer_uid
+from notation.strict_json import NameTwice, TooDeep, read_json
 
 #: Connections on the unix socket, and on TCP.
 CONNECTIONS_MAX: Final = 16
@@ -313,10 +314,12 @@ class _UnreadableLine:
 def _json(line: bytes) -> Any:
     """The value of a line, or an ``_UnreadableLine``."""
     try:
-        return json.loads(line.decode("utf-8"), parse_constant=_refuse)
+        return read_json(line.decode("utf-8"), parse_constant=_refuse)
     except UnicodeDecodeError:
         return _UnreadableLine("the line is not UTF-8; send one JSON object a line.")
-    except RecursionError:
+    except NameTwice as twice:
+        return _UnreadableLine(f"the line cannot be followed: {twice}.")
+    except TooDeep:
         return _UnreadableLine("the line is nested too deeply; send one flat JSON object a line.")
     except ValueError:
         return _UnreadableLine("the line is not JSON; send one JSON object a line.")

@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 
 from marketdata.web import page
 from node.web.operator_desk import COOKIE, PROOF, Answer, Desk
+from notation.strict_json import read_json
 
 #: Key of a request's scope with the address that it counts for.
 ADDRESS: Final = "lockstep.address"
@@ -124,7 +125,7 @@ def _not_of_page(request: Request) -> str:
 
 
 async def _fields(request: Request, *names: str) -> list[str] | None:
-    """Values of a body of JSON, all text; None for any other body."""
+    """Values of a body of JSON, all text and each there once; None for any other body."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         return None
     body = b""
@@ -133,8 +134,8 @@ async def _fields(request: Request, *names: str) -> list[str] | None:
         if len(body) > _BODY_BYTES_MAX:
             return None
     try:
-        given = json.loads(body)
-    except (ValueError, RecursionError):
+        given = read_json(body)
+    except ValueError:
         return None
     if not isinstance(given, dict) or set(given) != set(names):
         return None
