@@ -194,6 +194,34 @@ def test_the_same_request_again_is_the_same_order(trades: Trades) -> None:
 
 
 @pytest.mark.slow
+def test_a_request_that_is_written_wrong_does_nothing_and_tells_nothing_else(trades: Trades) -> None:
+    made = trades.done("UA", "POST", "/orders", order("buy", 1, "9.00"))
+    for method, path, body, why in (
+        ("DELETE", "/orders?product=ABC-USD", None, "'product' is no word"),
+        ("DELETE", "/orders", {"product": "ABC-USD"}, "'product' is no field"),
+        ("DELETE", "/orders?product_id=", None, "product_id is empty"),
+        ("GET", "/fills?orderid=1", None, "'orderid' is no word"),
+        ("GET", "/orders?limit=1&limit=2", None, "limit is there twice"),
+    ):
+        status, answer = trades.signed("UA", method, path, body)
+        assert (status, why in answer["message"]) == (400, True), answer
+    for method in ("GET", "DELETE"):  # an empty id is none, and not all
+        assert trades.signed("UA", method, "/orders/")[0] == 404
+    assert trades.signed("UA", "GET", "/orders?profile_id=UB")[0] == 404
+    status, answer = trades.ask(f"/products/{PRODUCT}/candles?granularty=300")
+    assert (status, answer["message"]) == (
+        400,
+        "'granularty' is no word of this query; there are end, granularity, start",
+    )
+    assert trades.ask("/time?nonce=1")[0] == 200  # a path without words leaves out what comes
+    # Control: the order is there, and is found by its time.
+    assert trades.done("UA", "GET", f"/orders?profile_id=UA&start_date={made['created_at']}") == [made]
+    assert trades.done("UA", "GET", f"/orders?end_date={made['created_at']}") == [made]
+    assert trades.done("UA", "GET", f"/orders?start_date={int(time.time()) + 60}") == []
+    assert trades.done("UA", "DELETE", f"/orders?product_id={PRODUCT}") == [made["id"]]
+
+
+@pytest.mark.slow
 def test_orders_come_in_pages(trades: Trades) -> None:
     ids = [trades.done("UA", "POST", "/orders", order("buy", 1, f"9.0{n}"))["id"] for n in range(5)]
     found: list[str] = []

@@ -5,7 +5,7 @@ trading day, and no more of them than is said here; open orders stay as long as 
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, Literal
@@ -211,7 +211,7 @@ class Account:
             if ("all" in wanted or held.state in wanted)
             and (not product_id or words.product_id(held.report.symbol) == product_id)
         )
-        some = list(_cut(found, query))
+        some = list(_cut(found, query, lambda held: held.created_ns))
         return [self.order(held) for held in some], [held.place for held in some]
 
     def fills_page(
@@ -227,7 +227,7 @@ class Account:
             if (not number or fill.report.order_number == number)
             and (not product_id or words.product_id(fill.report.symbol) == product_id)
         )
-        some = list(_cut(found, query))
+        some = list(_cut(found, query, lambda fill: int(fill.report.time_ns)))
         return [self.fill(fill) for fill in some], [fill.place for fill in some]
 
     def held_back(self) -> dict[str, int]:
@@ -334,9 +334,22 @@ def _reason(code: int) -> str:
     return Reason(code).name.lower() if code in Reason._value2member_map_ else str(code)
 
 
-def _cut(found: Any, query: Mapping[str, str]) -> Any:
-    """A page of entries with places: older than ``after``, newer than ``before``, as many as ``limit``."""
+def _cut(found: Any, query: Mapping[str, str], time_ns: Callable[[Any], int]) -> Any:
+    """A page of entries with places: older than ``after``, newer than ``before``, from ``start_date`` to ``end_date``,
+    both taken in, and as many as ``limit``. time_ns: of an entry."""
     limit = answers.whole(query, "limit", PAGE, 1, PAGE_MAX)
     after = answers.whole(query, "after", 2**62, 0, 10**18)
     before = answers.whole(query, "before", -1, -1, 10**18)
-    return islice((each for each in found if before < each.place < after), limit)
+    from_ns = answers.moment(query, "start_date", -(2**62))
+    to_ns = answers.moment(query, "end_date", 2**62)
+    if from_ns > to_ns:
+        raise BadRequest("start_date is later than end_date; give the earlier time as start_date")
+    return islice(
+        (
+            each
+            for each in found
+            # As it was told: without the last three digits.
+            if before < each.place < after and from_ns <= time_ns(each) // 1_000 * 1_000 <= to_ns
+        ),
+        limit,
+    )

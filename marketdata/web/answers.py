@@ -5,7 +5,7 @@ A question that cannot be answered raises ``BadRequest`` with an HTTP status and
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 from engine.bounds import DAY_NS, SECOND_NS
@@ -213,7 +213,8 @@ def trades(each: Product, query: Query) -> list[PublicTrade]:
     ]
 
 
-def _moment(query: Query, name: str, default_ns: int) -> int:
+def moment(query: Query, name: str, default_ns: int) -> int:
+    """A time that is asked for, in ns since 1970. Raises BadRequest."""
     text = query.get(name, "")
     if not text:
         return default_ns
@@ -221,11 +222,12 @@ def _moment(query: Query, name: str, default_ns: int) -> int:
         return int(text) * SECOND_NS
     try:
         at = datetime.fromisoformat(text.replace(" ", "+"))
-        return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()) * SECOND_NS
+        since = (at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
     except (ValueError, OverflowError):
         raise BadRequest(
             f"{name} is {text[:40]!r}; give seconds since 1970, or a time such as 2024-01-15T09:30:00Z"
         ) from None
+    return since // timedelta(microseconds=1) * 1_000
 
 
 def candles(market: WebMarket, each: Product, query: Query) -> list[Candle]:
@@ -237,8 +239,10 @@ def candles(market: WebMarket, each: Product, query: Query) -> list[Candle]:
     if width_s not in WIDTHS_S:
         raise BadRequest(f"granularity is {width_s}; give one of {', '.join(str(one) for one in WIDTHS_S)} seconds")
     width_ns = width_s * SECOND_NS
-    end_ns = _moment(query, "end", market.now_ns)
-    start_ns = _moment(query, "start", end_ns - (CANDLES_MAX - 1) * width_ns)
+    end_ns = moment(query, "end", market.now_ns)
+    start_ns = moment(query, "start", end_ns - (CANDLES_MAX - 1) * width_ns)
+    if start_ns > end_ns and query.get("end"):
+        raise BadRequest("start is later than end; give the earlier time as start")
     if end_ns - start_ns > CANDLES_MAX * width_ns:
         raise BadRequest(f"start and end are more than {CANDLES_MAX} candles apart; ask for less, or for wider ones")
     made: dict[int, Bar] = {}

@@ -166,7 +166,8 @@ def product_of_body(body: bytes) -> str:
     if not body.strip():
         return ""
     asked = _read(body, 'leave it out, or send {"product_id": "XYZ-USD"}')
-    named = asked.get("product_id", "") if isinstance(asked, dict) else None
-    if not isinstance(named, str):
+    if not isinstance(asked, dict):
         raise BadRequest('the body is no object with a product_id; leave it out, or send {"product_id": "XYZ-USD"}')
-    return named
+    if unknown := sorted(set(asked) - {"product_id"}):  # else all orders would be canceled, not those that are meant
+        raise BadRequest(f"{unknown[0][:40]!r} is no field of this request; it has product_id alone, or no body")
+    return _text(asked, "product_id") if asked else ""

@@ -29,6 +29,7 @@ from node.web.operator_desk import Desk
 from node.web.page import ADDRESS, page_routes, to_page, wants_page
 from node.web.paths import PATHS, PRIVATE_PATHS, Path, description
 from node.web.public_answers import PublicAnswers, Question
+from node.web.queries import checked_query
 from node.web.signed_answers import SignedAnswers, SignedQuestion
 from node.web.token_bucket import Bucket
 from node.web.trading import Trading
@@ -124,7 +125,9 @@ def application(
         async def answer(request: Request) -> Response:
             if request.url.path == "/" and wants_page(request):
                 return to_page()
-            value = path.ask(public, Question(_name_in(request), request.query_params))
+            query = checked_query(request.query_params.multi_items(), path.words)
+            firsts = {word: values[0] for word, values in query.items()}
+            value = path.ask(public, Question(_name_in(request), firsts))
             made = _json(value)
             if request.url.path.endswith("/trades") and value:  # a page, as those of orders and fills
                 made.headers.update(_ends_of([each["trade_id"] for each in value]))
@@ -159,6 +162,7 @@ def application(
         routes += private_routes(market, trading)
     handlers: Any = {BadRequest: refused, NotAuthorized: not_authorized, HTTPException: no_such}
     app = Starlette(routes=routes, exception_handlers=handlers)
+    app.router.redirect_slashes = False  # a path with an empty id is not that of all
     return RateLimit(app, rate, proxies)
 
 
@@ -189,8 +193,10 @@ def private_routes(market: WebMarket, trading: Trading) -> list[BaseRoute]:
     def endpoint(path: Path) -> Any:
         async def answer(request: Request) -> Response:
             key, signed, body = await _signed_by(request, trading)
-            query = request.query_params
-            asked = SignedQuestion(key, signed, _name_in(request), query, query.getlist("status"), body)
+            query = checked_query(request.query_params.multi_items(), path.words)
+            states = query.pop("status", [])
+            firsts = {word: values[0] for word, values in query.items()}
+            asked = SignedQuestion(key, signed, _name_in(request), firsts, states, body)
             if path.once:
                 done = await trading.of(key).once(signed, lambda: path.ask(signed_answers, asked))
             else:

@@ -118,7 +118,10 @@ _PAGE: Final = (
     _whole("limit", "Entries at most", 1, PAGE_MAX),
     _whole("after", "Only entries older than this place, as CB-AFTER has it", 0, 10**18 - 1),
     _whole("before", "Only entries newer than this place, as CB-BEFORE has it", 0, 10**18 - 1),
-    _asked("product_id", "Only of this product", type="string"),
+    _asked("product_id", "Only of this product", type="string", minLength=1),
+    _asked("start_date", "Only of this time or later; seconds since 1970, or ISO 8601", type="string"),
+    _asked("end_date", "Only of this time or earlier", type="string"),
+    _asked("profile_id", "The user's own", type="string"),
 )
 _ORDER: Final[Json] = {
     "name": "order_id",
@@ -129,7 +132,10 @@ _ORDER: Final[Json] = {
 }
 _ACCOUNT: Final[Json] = {"name": "account_id", "in": "path", "required": True, "schema": {"type": "string"}}
 
-_OF_PRODUCT: Final = _asked("product_id", "Only of this product", type="string")
+_OF_PRODUCT: Final = (
+    _asked("product_id", "Only of this product", type="string", minLength=1),
+    _asked("profile_id", "The user's own", type="string"),
+)
 
 #: Signed requests by path and method.
 PRIVATE_PATHS: Final[dict[str, dict[str, Path]]] = {
@@ -144,7 +150,7 @@ PRIVATE_PATHS: Final[dict[str, dict[str, Path]]] = {
         "post": Path(
             "Enter an order; with the client_oid of one that is there, give that.", (), SignedAnswers.enter, once=True
         ),
-        "delete": Path("Cancel all open orders.", (_OF_PRODUCT,), SignedAnswers.cancel_all, once=True),
+        "delete": Path("Cancel all open orders.", _OF_PRODUCT, SignedAnswers.cancel_all, once=True),
     },
     "/orders/{order_id}": {
         "get": Path("An order.", (_ORDER,), SignedAnswers.order),
@@ -153,7 +159,7 @@ PRIVATE_PATHS: Final[dict[str, dict[str, Path]]] = {
     "/fills": {
         "get": Path(
             "Fills, the newest first.",
-            (_asked("order_id", "Of this order", type="string"), *_PAGE),
+            (_asked("order_id", "Of this order", type="string", minLength=1), *_PAGE),
             SignedAnswers.fills,
         )
     },

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from marketdata.web import answers, balances, forms, order_requests
 from marketdata.web.account import Account
-from marketdata.web.answers import Query
+from marketdata.web.answers import BadRequest, Query
 from marketdata.web.market import WebMarket
 from node.web.keys import Key
 from node.web.trading import Answer, Trader, Trading
@@ -41,6 +41,12 @@ class SignedAnswers:
     def _account(self, asked: SignedQuestion) -> Account:
         return self._of(asked).live()
 
+    def _own_profile(self, asked: SignedQuestion) -> None:
+        """Hold the profile that is asked for against the one that each user has, which bears its name."""
+        profile_id = asked.query.get("profile_id", asked.key.user)
+        if profile_id != asked.key.user:
+            raise BadRequest(f"there is no profile {profile_id[:40]!r} of yours; leave profile_id out", 404)
+
     def _product_id(self, text: str) -> str:
         """A product id as it is written here; "": none was asked for."""
         return answers.product_of(self._market, order_requests.product_id(text)).id if text else ""
@@ -61,6 +67,7 @@ class SignedAnswers:
 
     async def orders(self, asked: SignedQuestion) -> Answer[list[forms.OrderAnswer]]:
         """A page of orders."""
+        self._own_profile(asked)
         product_id = self._product_id(asked.query.get("product_id", ""))
         return Answer(200, *self._account(asked).page(asked.query, list(asked.states), product_id))
 
@@ -73,6 +80,7 @@ class SignedAnswers:
 
     async def fills(self, asked: SignedQuestion) -> Answer[list[forms.FillAnswer]]:
         """A page of fills."""
+        self._own_profile(asked)
         query = asked.query
         product_id = self._product_id(query.get("product_id", ""))
         return Answer(200, *self._account(asked).fills_page(query, query.get("order_id", ""), product_id))
@@ -88,5 +96,9 @@ class SignedAnswers:
 
     async def cancel_all(self, asked: SignedQuestion) -> Answer[list[str]]:
         """Cancel all open orders, or those of one product; it answers with the ids of those that are canceled."""
-        named = order_requests.product_of_body(asked.body) or asked.query.get("product_id", "")
-        return await self._of(asked).cancel_all(self._product_id(named))
+        self._own_profile(asked)
+        named = {asked.query.get("product_id", ""), order_requests.product_of_body(asked.body)} - {""}
+        product_ids = {self._product_id(each) for each in named}
+        if len(product_ids) > 1:
+            raise BadRequest("query and body name two products; give one, or send a request for each")
+        return await self._of(asked).cancel_all(product_ids.pop() if product_ids else "")
