@@ -611,6 +611,7 @@ class Node:
         if self._pin is not None:
             self._pin.close()
         self.gateway.close()
+        self.lines = None  # closed with it, and reports are asked for behind it
         if self._records.latencies is not None:
             self._records.latencies.close()
         if self.gateways is not None:

@@ -72,7 +72,12 @@ class MarketTape:
         }
 
     def readers(self) -> list[dict[str, Any]]:
-        """Programs that read the tape under a name, with their distance from its end."""
+        """Programs that read the tape under a name, with their distance from its end; none once it is closed.
+
+        The operator's socket is closed last of all, so reports are asked for behind the end of the tape too.
+        """
+        if not self._open:
+            return []
         return [
             {
                 "reader": each.name,
