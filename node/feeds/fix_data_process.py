@@ -22,6 +22,7 @@ from typing import Any, Final, cast
 from gateway.session_faults import SessionFault
 from marketdata.fix.market import FixMarket
 from marketdata.fix.session import DataSession, Subscribers
+from node.feeds.folder_lock import FolderLock
 from node.feeds.following_program import FollowingProgram
 from node.feeds.tape_follower import TapeFollower, market_of
 from node.programs.logs import Log
@@ -190,10 +191,12 @@ class FixDataProcess(FollowingProgram):
     """Market data by FIX on a running event loop."""
 
     def __init__(self, options: FixDataOptions, log: Log) -> None:
-        """Restore the market. Raises NoNode, OSError, and what journal, tape and replay raise."""
+        """Restore the market. Raises NoNode, FolderLocked, OSError, and what journal, tape and replay raise."""
         super().__init__(log, "the market data")
         self.options = options
         market = market_of(options.data)
+        folder = options.data / "fix-data"
+        self._own = FolderLock(folder, "the market data of this node by FIX", "end it first")
         self.market = FixMarket(market.capacity)
         self.subscribers = Subscribers(self.market, self.on_fault)
         self.by_session: dict[DataSession, Connection] = {}
@@ -201,7 +204,7 @@ class FixDataProcess(FollowingProgram):
         self._loop = asyncio.get_running_loop()
         self._sends_soon = False
         self.follower = TapeFollower(
-            *(market, options.data / "fix-data", "fix-data", self.market, self.stop, self._send),
+            *(market, folder, "fix-data", self.market, self.stop, self._send),
             in_steps=self._told,
             on_no_image=self._on_no_image,
         )
@@ -279,6 +282,7 @@ class FixDataProcess(FollowingProgram):
         return (self._end_sessions, self.follower.stop, self._close_port)
 
     async def _close_port(self) -> None:
+        self._own.release()
         with suppress(OSError):
             self.options.listens.close()
 

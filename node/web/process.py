@@ -21,6 +21,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from marketdata.web.answers import BadRequest
 from marketdata.web.market import WebMarket
+from node.feeds.folder_lock import FolderLock
 from node.feeds.following_program import FollowingProgram
 from node.feeds.tape_follower import TapeFollower, market_of
 from node.programs.logs import Log
@@ -119,10 +120,12 @@ class WebProcess(FollowingProgram):
     """Market data for web clients on a running event loop."""
 
     def __init__(self, options: WebOptions, log: Log) -> None:
-        """Restore the market. Raises NoNode, OSError, and what journal, tape and replay raise."""
+        """Restore the market. Raises NoNode, FolderLocked, OSError, and what journal, tape and replay raise."""
         super().__init__(log, "the market data")
         self.options = options
         market = market_of(options.data)
+        folder = options.data / "web"
+        self._own = FolderLock(folder, "the market data of this node for the web", "end it first")
         self.hub = Hub()
         self.market = self.hub.market = WebMarket(market.capacity, self.hub.on_messages)
         self.trading: Trading | None = None
@@ -134,7 +137,7 @@ class WebProcess(FollowingProgram):
             self.desk = Desk(options.data, options.operators, self.market, log)
         self._unread = Unread()
         self.follower = TapeFollower(
-            *(market, options.data / "web", "web", self.market, self.stop), on_no_image=self._on_no_image
+            *(market, folder, "web", self.market, self.stop), on_no_image=self._on_no_image
         )
         self._age = MarketAge(self.follower.tape, lambda: self.follower.seq)
         if self.follower.why:
@@ -184,6 +187,7 @@ class WebProcess(FollowingProgram):
             await self.trading.close()
 
     async def _close_port(self) -> None:
+        self._own.release()
         with suppress(OSError):
             self.options.listens.close()
 
