@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -152,6 +152,9 @@ def application(
         made.headers.update(error.headers or {})
         return made
 
+    async def gone(_request: Request, _error: Exception) -> Response:
+        return _json({"message": "the request was not whole when its client left"}, 400)  # nobody gets it
+
     async def subscribe(websocket: WebSocket) -> None:
         await serve_subscriber(hub, websocket)
 
@@ -160,7 +163,7 @@ def application(
     routes += page_routes(desk)
     if trading is not None:
         routes += private_routes(market, trading)
-    handlers: Any = {BadRequest: refused, NotAuthorized: not_authorized, HTTPException: no_such}
+    handlers: Any = {ClientDisconnect: gone, BadRequest: refused, NotAuthorized: not_authorized, HTTPException: no_such}
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False  # a path with an empty id is not that of all
     return RateLimit(app, rate, proxies)

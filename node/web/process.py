@@ -8,6 +8,7 @@ every end the numbers of messages go on from there.
 """
 
 import asyncio
+import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from marketdata.web.answers import BadRequest
@@ -43,6 +45,9 @@ _LOOK_S: Final = 0.002
 _BACKLOG: Final = 2_048
 _REQUEST_BYTES_MAX: Final = 64 << 10
 _LAST_S: Final = 2
+#: Bytes of the head of a request, and of all of one; ``app`` takes a shorter body.
+HEAD_BYTES_MAX: Final = 64 << 10
+REQUEST_BYTES_MAX: Final = 1 << 20
 #: Interval of signs of life to the supervisor, and of looks at clients that do not read, in seconds.
 _REPORT_S: Final = 1.0
 #: Path that a signature of a request to subscribe is over.
@@ -76,7 +81,24 @@ class _Server(uvicorn.Server):
 
 
 class _WebSocket(WebSocketsSansIOProtocol):
-    """A WebSocket whose close goes behind what waits: who does not read finds the reason there once it reads again."""
+    """A WebSocket whose close goes behind what waits: who does not read finds the reason there once it reads again.
+
+    ``on_garbage``: called for a text that is none, with its address.
+    """
+
+    on_garbage: Callable[[str], None]
+
+    def send_receive_event_to_app(self) -> None:
+        """Hand on a message; end the connection over a text that is no UTF-8 (RFC 6455, section 8.1)."""
+        if self.curr_msg_data_type == "text" and not self.close_sent:
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError:
+                self.on_garbage(self.client[0] if self.client else "")
+                self.conn.send_close(1007)
+                self.handle_parser_exception()
+                return
+        super().send_receive_event_to_app()
 
     async def send(self, message: Any) -> None:
         """Send a message of the application."""
@@ -85,14 +107,86 @@ class _WebSocket(WebSocketsSansIOProtocol):
         await super().send(message)
 
 
+class _Http(HttpToolsProtocol):
+    """A connection whose requests have a longest time and a size. ``asked_s``: since when a request is waited for that
+    is not whole yet; None while one is answered. ``on_garbage``: called for what is no HTTP, with its address."""
+
+    on_garbage: Callable[[str], None]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self.asked_s: float | None = self.loop.time()
+        self._bytes = 0
+        self._in_head = True
+
+    @property
+    def has_begun(self) -> bool:
+        """True where a part of the request is there."""
+        return self._bytes > 0
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes, as many as a request may have."""
+        if self.transport.is_closing():
+            return
+        self._bytes += len(data)
+        super().data_received(data)
+        if self.asked_s is not None and self._bytes > (HEAD_BYTES_MAX if self._in_head else REQUEST_BYTES_MAX):
+            self._refuse(431, "the request is too long; send its head in 64 KB, and its body in 16 KB, at most")
+
+    def on_message_begin(self) -> None:
+        """Begin to read a request."""
+        super().on_message_begin()
+        self._in_head = True
+
+    def on_headers_complete(self) -> None:
+        """Have the request answered, as soon as its body comes."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Wait no more: the request is whole."""
+        self.asked_s, self._bytes, self._in_head = None, 0, True
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request; for the rest of this one since its begin, if that has not come yet."""
+        super().on_response_complete()
+        if self.asked_s is None and not self.pipeline:
+            self.asked_s = self.loop.time()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP."""
+        del msg
+        self.on_garbage(self.client[0] if self.client else "")
+        self._refuse(400, "this is no request of HTTP; a page is at /page/, the description at /openapi.json")
+
+    def _refuse(self, status: int, sentence: str) -> None:
+        """Answer and close; without an answer, where one is under way."""
+        if self.cycle is None or self.cycle.response_complete:
+            body = b'{"message":"%s"}' % sentence.encode()
+            head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            self.transport.write(STATUS_LINE[status] + head.encode() + body)
+        self.transport.close()
+
+
 def web_server(made: Any, unread: Unread) -> uvicorn.Server:
     """A server of an application, with the limits of this program. unread: gets its connections."""
+
+    class _Counted(_Http):
+        on_garbage = staticmethod(unread.on_garbage)
+
+    class _CountedWebSocket(_WebSocket):
+        on_garbage = staticmethod(unread.on_garbage)
+
+    # It warns in a line of each request that is none: they are counted here. Faults of ours it still tells.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     server = _Server(
         uvicorn.Config(
             made,
             loop="none",
-            http="httptools",
-            ws=_WebSocket,
+            http=_Counted,
+            ws=_CountedWebSocket,
             ws_max_size=_REQUEST_BYTES_MAX,
             ws_ping_interval=20.0,
             ws_ping_timeout=UNREAD_S,
@@ -136,9 +230,7 @@ class WebProcess(FollowingProgram):
         if options.operators:
             self.desk = Desk(options.data, options.operators, self.market, log)
         self._unread = Unread()
-        self.follower = TapeFollower(
-            *(market, folder, "web", self.market, self.stop), on_no_image=self._on_no_image
-        )
+        self.follower = TapeFollower(*(market, folder, "web", self.market, self.stop), on_no_image=self._on_no_image)
         self._age = MarketAge(self.follower.tape, lambda: self.follower.seq)
         if self.follower.why:
             log.info("books made from the journal", why=self.follower.why)
@@ -206,6 +298,11 @@ class WebProcess(FollowingProgram):
         for each in self._unread.look(now_s):
             why = "it takes nothing"
             self.log.warning("a connection was ended", address=each.address, waiting_bytes=each.waiting_bytes, why=why)
+        if (garbage := self._unread.take_garbage()) is not None:
+            count, address = garbage
+            self.log.warning(
+                "what came was no request", times=count, address=address, why="no HTTP, or not whole in time"
+            )
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
