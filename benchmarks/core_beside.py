@@ -221,7 +221,7 @@ def _rows(load: Load, bursts: int, clock: str, *, is_apart: bool) -> Iterator[Ro
     plain = ("counting" if is_apart else "nothing", "again")
     name = f"the core, {load}"
     yield row(f"{name}, beside {plain[0]}: {clock} a command", [each[plain[0]][clock] for each in found], "ns")
-    others = [(kind, plain) for kind in KINDS if kind not in plain] + [(plain[1], plain[:1])]
+    others = [(kind, plain) for kind in found[0] if kind not in plain] + [(plain[1], plain[:1])]
     for kind, than in [*others, ("readers", ("nothing",))] if is_apart else others:
         for of in dict.fromkeys((clock, *_CLOCKS)) if kind == "readers" else (clock,):
             more = _more(found, kind, than, of)
