@@ -259,7 +259,7 @@ def test_shares_and_bars(day: Path, lockstep: Lockstep) -> None:
     ("words", "what"),
     [
         (["--by", "day"], "it is one of"),
-        (["--bars", "90"], "whole number and one of"),
+        (["--bars", "90"], "whole seconds from 1s to 1d, with their unit"),
         (["--bars", "1ms"], "whole seconds"),
         (["--bars", "2d"], "from 1s to 1d"),
         (["--bars", "1m", "--by", "participant"], "bars are of instruments"),
