@@ -587,9 +587,9 @@ class Node:
 
     async def _end_of_copy(self) -> None:
         """End a node that follows: nothing is sequenced, so its journal stays that of the primary."""
-        await self.supervisor.stop()
         if self.pair is not None:
-            self.pair.close()
+            self.pair.close()  # first: a primary that ends meanwhile would hand its reign to a node that is ending too
+        await self.supervisor.stop()
         try:
             await self.checkpoint()
         except OperationRefused as refused:

@@ -596,3 +596,28 @@ def test_a_switchover_whose_standby_leaves_is_given_up_at_once(tmp_path: Path, m
         await a.node.submit(start_rows())
 
     with_pair(tmp_path, story)
+
+
+@pytest.mark.slow
+def test_a_standby_that_is_ending_is_given_no_reign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both nodes were told to end, the standby first: it took the reign while its programs stopped, and ended with it."""
+
+    async def story(_: Register, a: Member, b: Member) -> None:
+        await a.node.submit(start_rows())
+        stopping, stopped = asyncio.Event(), asyncio.Event()
+
+        async def stop() -> None:
+            stopping.set()
+            await stopped.wait()
+
+        monkeypatch.setattr(b.node.supervisor, "stop", stop)
+        end = asyncio.create_task(b.end())
+        async with asyncio.timeout(120):
+            await stopping.wait()
+        assert not await a.pair.leave()
+        assert a.node.reigns
+        assert not b.node.reigns
+        stopped.set()
+        await end
+
+    with_pair(tmp_path, story)
