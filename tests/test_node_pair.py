@@ -600,7 +600,7 @@ def test_a_switchover_whose_standby_leaves_is_given_up_at_once(tmp_path: Path, m
 
 @pytest.mark.slow
 def test_a_standby_that_is_ending_is_given_no_reign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both nodes were told to end, the standby first: it took the reign while its programs stopped, and ended with it."""
+    """Both nodes were told to end, the standby first: it took the reign while its programs stopped."""
 
     async def story(_: Register, a: Member, b: Member) -> None:
         await a.node.submit(start_rows())

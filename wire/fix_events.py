@@ -40,9 +40,18 @@ class Restarted(NamedTuple):
 
 
 class LoggedOut(NamedTuple):
-    """The session has ended; the connection is to be closed once what ``take`` gives is written. reason: for a log."""
+    """The session has ended; the connection is to be closed once what ``take`` gives is written. reason: for a log.
+
+    logon: the one that cannot be accepted, where it has the right names; its password may be in it.
+    """
 
     reason: str
+    logon: Message | None = None
+
+
+def begins_again(logon: Message) -> bool:
+    """True for a logon by which both sides begin at 1, ResetSeqNumFlag (141): an answer to it disturbs no numbers."""
+    return logon.get(b"141") == b"Y"
 
 
 Event = LogonAsked | Received | Restarted | LoggedOut

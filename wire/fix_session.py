@@ -19,7 +19,7 @@ from typing import Final
 
 from wire.fix_codec import Cutter, FrameWriter, Garbled, Message, Times, body
 from wire.fix_dictionary import ADMIN_TYPES
-from wire.fix_events import Event, LoggedOut, LogonAsked, Received, Restarted, Terms
+from wire.fix_events import Event, LoggedOut, LogonAsked, Received, Restarted, Terms, begins_again
 from wire.fix_store import SEQ_MAX, Sent, Store
 from wire.fix_validation import REASON_TEXTS, Fault, RejectReason, Validator
 from wire.session_state import State
@@ -166,7 +166,8 @@ class Session:
             return
         if fault is not None:
             if self.state is State.LOGIN:
-                self._end(events, f"the logon is not valid: {REASON_TEXTS[fault.reason]}, field {fault.tag}")
+                why = f"the logon is not valid: {REASON_TEXTS[fault.reason]}, field {fault.tag}"
+                self._end_before_logon(message, why, events, now_ns)
                 return
             self._reject(message, fault, now_ns)
             return
@@ -230,12 +231,20 @@ class Session:
         return seq
 
     def _refuse(self, message: Message, reason: RejectReason, events: list[Event], now_ns: int) -> None:
-        """Reject a message of the session itself and log out; a logon is not answered at all."""
+        """Reject a message of the session itself and log out; a logon has no reject."""
         if self.state is State.LOGIN:
-            self._end(events, f"the logon is refused: {REASON_TEXTS[reason]}")
+            self._end_before_logon(message, f"the logon is refused: {REASON_TEXTS[reason]}", events, now_ns)
             return
         self._reject(message, Fault(reason), now_ns)
         self._say_goodbye("", now_ns)
+
+    def _end_before_logon(self, logon: Message, why: str, events: list[Event], now_ns: int) -> None:
+        """End before a logon is accepted. A Logout says why only where it takes no number that is kept: where numbers
+        are, ``LoggedOut.logon`` lets the owner of the session decide.
+        """
+        if self.terms.reset_on_logon and begins_again(logon):
+            self._say_goodbye(why, now_ns)
+        self._end(events, why, logon)
 
     def _too_high(self, seq: int, message: Message, now_ns: int) -> None:
         self.heard_ns = now_ns
@@ -586,13 +595,13 @@ class Session:
             self.store.in_seq += 1
         self._send_admin(_REJECT, body(fields), now_ns, self.route_back(message))
 
-    def _end(self, events: list[Event], reason: str) -> None:
+    def _end(self, events: list[Event], reason: str, logon: Message | None = None) -> None:
         self.state = State.ENDED
         self._cutter.clear()
         self._early.clear()
         self._resends.clear()
         self._logon = None
-        events.append(LoggedOut(reason))
+        events.append(LoggedOut(reason, logon))
 
     # Time.
 

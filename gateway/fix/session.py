@@ -40,7 +40,7 @@ from gateway.protocol import Login, MassCancel, Refusal, RowSession, Taken
 from gateway.session_faults import READ_BYTES_MAX, SessionFault
 from wire.errors import ProtocolError
 from wire.fix_codec import Cutter, FrameWriter, Garbled, Message, Times, body
-from wire.fix_events import Event, LoggedOut, LogonAsked, Received, Restarted, Terms, identity
+from wire.fix_events import Event, LoggedOut, LogonAsked, Received, Restarted, Terms, begins_again, identity
 from wire.fix_table import VERSIONS
 from wire.fix_text import masked, plain
 from wire.session_state import Due, State
@@ -181,8 +181,8 @@ class FixSession(RowSession):
         return self._ends if self._ends and not self._owed else ""
 
     def ask(self, data: bytes, now_ns: int) -> list[Login | ProtocolError]:
-        """The login of a Logon message, or what is wrong with it. No answer is given before the password is right: it
-        would use up a number of the user's session."""
+        """The login of a Logon message, or what is wrong with it. Before the password is right only a logon that begins
+        the numbers again has an answer: for others it would use up a number of the user's session."""
         del now_ns
         self._came_ns = self._clock()
         if self._core is not None:
@@ -223,7 +223,10 @@ class FixSession(RowSession):
                 password = event.message.fields.get(b"554", b"").decode("latin-1")
                 return [FixLogin(found.sender, password)]
             if isinstance(event, LoggedOut):
-                return [ProtocolError(event.reason)]
+                error = ProtocolError(event.reason)
+                if event.logon is not None and begins_again(event.logon):
+                    error.answer = self._logout_of_logon(event.reason)
+                return [error]
         return [ProtocolError("the logon is not valid")]
 
     def _is_signed(self, logon: Message, user: str) -> bool:
@@ -252,9 +255,12 @@ class FixSession(RowSession):
         cannot be now is the same for everybody, or is said behind the right password.
         """
         core = self._core
-        if core is None or core.logon is None or core.logon.get(b"141") != b"Y":
+        if core is None or core.logon is None or not begins_again(core.logon):
             return b""
-        text = why if refusal is Refusal.NOT_AVAILABLE else refusal.value
+        return self._logout_of_logon(why if refusal is Refusal.NOT_AVAILABLE else refusal.value)
+
+    def _logout_of_logon(self, text: str) -> bytes:
+        """Logout with number 1: the answer to a logon that begins the numbers again and is refused."""
         return self._writer.frame(_LOGOUT, 1, self._clock(), body([(58, text)]))
 
     def release(self) -> bytes:
