@@ -75,6 +75,8 @@ def test_an_order_says_its_terms_in_its_row() -> None:
     assert (context & 0xFFFF, marks.next_in_of(context), marks.mark_of(context)) == (3, 8, 0)
     assert entered(f54="2", f40="1", f44=None)["instructions"] == Instruction.MARKET
     assert entered(f40="3", f44=None, f99="9")["stop_e4"] == 90_000
+    least = entered(f110="4")
+    assert (least["min_qty"], least["instructions"]) == (4, Instruction.MIN_QTY)
 
 
 def test_what_no_row_can_say_is_refused_and_what_is_out_of_bounds_is_for_the_market() -> None:
@@ -339,6 +341,21 @@ def test_a_mass_cancel_is_met_by_one_of_its_participant_and_of_what_it_names() -
     market.read("mass_cancel ALPHA symbol=XYZ\n")
     assert market.streams.unmet_mass_cancel(1) == (0, 0)
     market.read("mass_cancel ALPHA\n")
+    assert market.streams.unmet_mass_cancel(1) is None
+
+
+@pytest.mark.parametrize(("code", "side"), [("1", Side.BUY), ("2", Side.SELL), (None, 0)])
+def test_a_mass_cancel_is_of_the_symbol_and_the_side_that_it_names(code: str | None, side: int) -> None:
+    market = Market()
+    made, writer = live_session(market.streams)
+    fields = [(11, "m1"), *([(54, code)] if code else []), (55, "XYZ"), (60, "20260101-00:00:00"), (530, "1")]
+    _, rows, _ = made.read(memoryview(writer.frame(b"q", 2, time.time_ns(), body(fields))), 256, market.streams, 1, 1)
+    market.take(rows_in(rows))
+    assert market.streams.unmet_mass_cancel(1) == (int.from_bytes(b"XYZ", "big"), side)
+    if code:
+        market.read(f"mass_cancel ALPHA symbol=XYZ side={'sell' if code == '1' else 'buy'}\n")
+        assert market.streams.unmet_mass_cancel(1) is not None, "the other side was canceled"
+    market.read(f"mass_cancel ALPHA symbol=XYZ{(' side=buy', ' side=sell')[code == '2'] if code else ''}\n")
     assert market.streams.unmet_mass_cancel(1) is None
 
 
