@@ -59,14 +59,15 @@ class Unread:
         seen, ended = {}, []
         for each in list(self.connections):
             asked_s = getattr(each, "asked_s", None)  # a WebSocket has none
-            if asked_s is not None and now_s - asked_s > REQUEST_S:
-                if each.has_begun:  # a browser opens connections ahead of its requests
-                    self.on_garbage(each.client[0] if each.client else "")
-                each.transport.abort()
-                continue
             waiting = _waiting(each)
             if not waiting:
+                if asked_s is not None and now_s - asked_s > REQUEST_S:
+                    if each.has_begun:  # a browser opens connections ahead of its requests
+                        self.on_garbage(each.client[0] if each.client else "")
+                    each.transport.abort()
                 continue
+            if asked_s is not None:
+                each.asked_s = now_s  # it has an answer to take before it asks again
             before, since_s = self._seen.get(each, (waiting + 1, now_s))
             if waiting < before:
                 since_s = now_s
