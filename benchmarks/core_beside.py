@@ -69,6 +69,16 @@ _PROCESS_CLOCK: Final = 2
 _CLOCKS: Final = ("thread_ns", "process_ns", "wall_ns")
 
 
+#: Program that keeps a processor busy until its parent is gone, as no reader does.
+_COUNT: Final = """
+import os
+parent = os.getppid()
+while os.getppid() == parent:
+    for _ in range(1_000_000):
+        pass
+"""
+
+
 class Load(NamedTuple):
     """Commands of a burst, of a block, and a second (0: as fast as can be); seconds of a window, and of its begin that
     does not count, in which caches and readers come to what is theirs."""
@@ -128,7 +138,7 @@ class Bursts:
             self._readers.append(program.process.pid)
         self._counting: list[int] = []
         if is_apart:
-            counting = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            counting = subprocess.Popen([sys.executable, "-c", _COUNT])
             ends.callback(counting.kill)
             self._counting.append(counting.pid)
             os.kill(counting.pid, signal.SIGSTOP)
