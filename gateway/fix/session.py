@@ -223,10 +223,10 @@ class FixSession(RowSession):
                 password = event.message.fields.get(b"554", b"").decode("latin-1")
                 return [FixLogin(found.sender, password)]
             if isinstance(event, LoggedOut):
-                error = ProtocolError(event.reason)
+                refused = ProtocolError(event.reason)
                 if event.logon is not None and begins_again(event.logon):
-                    error.answer = self._logout_of_logon(event.reason)
-                return [error]
+                    refused.answer = self._logout_of_logon(event.reason)
+                return [refused]
         return [ProtocolError("the logon is not valid")]
 
     def _is_signed(self, logon: Message, user: str) -> bool:
