@@ -69,16 +69,6 @@ _PROCESS_CLOCK: Final = 2
 _CLOCKS: Final = ("thread_ns", "process_ns", "wall_ns")
 
 
-#: Program that keeps a processor busy until its parent is gone, as no reader does.
-_COUNT: Final = """
-import os
-parent = os.getppid()
-while os.getppid() == parent:
-    for _ in range(1_000_000):
-        pass
-"""
-
-
 class Load(NamedTuple):
     """Commands of a burst, of a block, and a second (0: as fast as can be); seconds of a window, and of its begin that
     does not count, in which caches and readers come to what is theirs."""
@@ -138,7 +128,7 @@ class Bursts:
             self._readers.append(program.process.pid)
         self._counting: list[int] = []
         if is_apart:
-            counting = subprocess.Popen([sys.executable, "-c", _COUNT])
+            counting = subprocess.Popen([sys.executable, "-c", "while True: pass"])
             ends.callback(counting.kill)
             self._counting.append(counting.pid)
             os.kill(counting.pid, signal.SIGSTOP)
@@ -274,6 +264,7 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--bursts", type=int, default=_BURSTS, help="of orders, for each load")
     asked: Any = parser.parse_args(words)
     _go_first()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # all that was started ends with it
     print(json.dumps(machine()), flush=True)
     for part in asked.parts or PARTS:
         for each in PARTS[part](asked.bursts):

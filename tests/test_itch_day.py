@@ -68,6 +68,18 @@ at 2024-01-16T09:00:00
 phase XYZ pre_open
 """
 
+#: Messages with which each of the days begins.
+BEGIN = [
+    "SYSTEM_EVENT time_ns=32400000000000 event=O",
+    "SYSTEM_EVENT time_ns=32400000000000 event=S",
+    "STOCK_DIRECTORY stock_locate=1 time_ns=32400000000000 stock=XYZ round_lot=10 round_lots_only=Y "
+    "issue_classification=C issue_subtype=Z authenticity=P inverse=N",
+    "TRADING_ACTION stock_locate=1 time_ns=32400000000000 stock=XYZ state=H",
+    "STOCK_DIRECTORY stock_locate=2 time_ns=32400000000000 stock=ABC round_lot=1 round_lots_only=N "
+    "issue_classification=C issue_subtype=Z authenticity=P inverse=N",
+    "TRADING_ACTION stock_locate=2 time_ns=32400000000000 stock=ABC state=H",
+]
+
 
 def sessions() -> dict[str, list[bytes]]:
     """Messages of the day, and of the beginning of the next, by session."""
@@ -85,14 +97,7 @@ def sessions() -> dict[str, list[bytes]]:
 def test_a_day_has_these_messages() -> None:
     # The index begins with 4 x 10.00 + 3 x 20.00 = 100.00; 4 x 10.15 + 3 x 17.00 = 91.60 is below its level 1.
     assert [itch.text_of(message) for message in sessions()["20240115"]] == [
-        "SYSTEM_EVENT time_ns=32400000000000 event=O",
-        "SYSTEM_EVENT time_ns=32400000000000 event=S",
-        "STOCK_DIRECTORY stock_locate=1 time_ns=32400000000000 stock=XYZ round_lot=10 round_lots_only=Y "
-        "issue_classification=C issue_subtype=Z authenticity=P inverse=N",
-        "TRADING_ACTION stock_locate=1 time_ns=32400000000000 stock=XYZ state=H",
-        "STOCK_DIRECTORY stock_locate=2 time_ns=32400000000000 stock=ABC round_lot=1 round_lots_only=N "
-        "issue_classification=C issue_subtype=Z authenticity=P inverse=N",
-        "TRADING_ACTION stock_locate=2 time_ns=32400000000000 stock=ABC state=H",
+        *BEGIN,
         "MWCB_LEVELS time_ns=32400000000000 level_1_e8=9300000000 level_2_e8=8700000000 level_3_e8=8000000000",
         "TRADING_ACTION stock_locate=1 time_ns=32400000000000 stock=XYZ state=Q",
         "ADD stock_locate=1 time_ns=32400000000000 reference=1 side=S shares=100 stock=XYZ price_e4=100000",
@@ -182,14 +187,7 @@ def test_a_day_has_these_messages() -> None:
 
 def test_the_next_day_begins_with_directory_states_and_levels() -> None:
     assert [itch.text_of(message) for message in sessions()["20240116"]] == [
-        "SYSTEM_EVENT time_ns=32400000000000 event=O",
-        "SYSTEM_EVENT time_ns=32400000000000 event=S",
-        "STOCK_DIRECTORY stock_locate=1 time_ns=32400000000000 stock=XYZ round_lot=10 round_lots_only=Y "
-        "issue_classification=C issue_subtype=Z authenticity=P inverse=N",
-        "TRADING_ACTION stock_locate=1 time_ns=32400000000000 stock=XYZ state=H",
-        "STOCK_DIRECTORY stock_locate=2 time_ns=32400000000000 stock=ABC round_lot=1 round_lots_only=N "
-        "issue_classification=C issue_subtype=Z authenticity=P inverse=N",
-        "TRADING_ACTION stock_locate=2 time_ns=32400000000000 stock=ABC state=H",
+        *BEGIN,
         "MWCB_LEVELS time_ns=32400000000000 level_1_e8=8518800000 level_2_e8=7969200000 level_3_e8=7328000000",
         "TRADING_ACTION stock_locate=1 time_ns=32400000000000 stock=XYZ state=Q",
     ]

@@ -43,7 +43,7 @@ from node.web.unread import UNREAD_S, Unread
 _LOOK_S: Final = 0.002
 #: Connections that wait, bytes of a request by WebSocket, and time for clients at the end.
 _BACKLOG: Final = 2_048
-_REQUEST_BYTES_MAX: Final = 64 << 10
+_MESSAGE_BYTES_MAX: Final = 64 << 10
 _LAST_S: Final = 2
 #: Bytes of the head of a request, and of all of one; ``app`` takes a shorter body.
 HEAD_BYTES_MAX: Final = 64 << 10
@@ -187,7 +187,7 @@ def web_server(made: Any, unread: Unread) -> uvicorn.Server:
             loop="none",
             http=_Counted,
             ws=_CountedWebSocket,
-            ws_max_size=_REQUEST_BYTES_MAX,
+            ws_max_size=_MESSAGE_BYTES_MAX,
             ws_ping_interval=20.0,
             ws_ping_timeout=UNREAD_S,
             ws_per_message_deflate=False,
